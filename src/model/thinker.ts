@@ -1,0 +1,66 @@
+// The model as the engine and the story see it: two towers that turn features into embeddings, and a decoder
+// with KV slots. Nobody outside src/model knows graphs, sessions or runtimes.
+
+export interface RunSignal {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Towers {
+  /**
+   * One call = any number of temporal steps of one size (steps never attend to each other, reference-model 7.1).
+   * @param patches [steps * gridH * gridW, channels * temporalPatch * patch * patch] f32, rows in the processor's order
+   * @returns [steps * gridH * gridW / merge², hidden] f32
+   */
+  encodeVision(patches: Float32Array<ArrayBuffer>, steps: number, gridH: number, gridW: number, options?: RunSignal): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * @param mel [melBins, frames] f32 log-mel, bins outermost
+   * @returns [floor((frames + 1) / 4), hidden] f32
+   */
+  encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options?: RunSignal): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** Tokens `start … start + ids.length` of one sequence, to be run in one pass and added to its slot. */
+export interface PrefillChunk {
+  readonly slot: number;
+  /** tokens of this sequence already in the slot */
+  readonly start: number;
+  readonly ids: Int32Array;
+  /** [3, ids.length] t, h, w */
+  readonly positions: Int32Array;
+  /** rows of this chunk (0-based within it) whose token embedding is replaced, ascending */
+  readonly mediaRows: Int32Array;
+  /** [mediaRows.length, hidden] f32 */
+  readonly mediaEmbeds: Float32Array<ArrayBuffer>;
+  /** true = return the logits of the chunk's last token */
+  readonly wantLogits: boolean;
+}
+
+/** One token to feed to one running sequence. */
+export interface DecodeRow {
+  readonly slot: number;
+  readonly token: number;
+  /** the same on all three axes */
+  readonly position: number;
+}
+
+export interface Decoder {
+  readonly slots: number;
+  /** most tokens one slot can hold */
+  readonly capacity: number;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  /** @returns logits [vocab] f32 of the last row, or undefined. The array is reused by the next call. */
+  prefill(chunk: PrefillChunk, options?: RunSignal): Promise<Float32Array | undefined>;
+  /** One step of all given sequences. @returns logits [rows.length, vocab] f32 in the order of `rows`; reused by the next call. */
+  decode(rows: readonly DecodeRow[], options?: RunSignal): Promise<Float32Array>;
+  /** Forgets the slot's tokens (its memory stays). */
+  reset(slot: number): void;
+}
+
+export interface Thinker {
+  readonly towers: Towers;
+  readonly decoder: Decoder;
+  /** for reports: runtime name and version, device, precision, sessions loaded */
+  readonly description: Readonly<Record<string, string | number>>;
+  close(): Promise<void>;
+}

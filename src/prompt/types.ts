@@ -1,0 +1,30 @@
+// What prompt/ hands to the engine.
+
+/** What kind of media the user turn holds, in numbers only. */
+export type MediaTokens =
+  | { readonly kind: 'video'; readonly gridThw: readonly [number, number, number]; readonly secondPerGrid: number; readonly audioTokens: number | undefined }
+  | { readonly kind: 'image'; readonly gridThw: readonly [number, number, number] }
+  | { readonly kind: 'audio'; readonly audioTokens: number };
+
+export type TokenKind = 'text' | 'video' | 'image' | 'audio';
+
+export interface TokenCounts {
+  readonly text: number;
+  readonly video: number;
+  readonly image: number;
+  readonly audio: number;
+  readonly total: number;
+}
+
+export interface Prompt {
+  readonly ids: Int32Array;
+  /** [3, ids.length] t, h, w (TMRoPE) */
+  readonly positions: Int32Array;
+  /** 1 + max position - length; the k-th generated token sits at length + ropeDelta + k */
+  readonly ropeDelta: number;
+  readonly counts: TokenCounts;
+  /** the chat text before placeholders were expanded */
+  readonly chatText: string;
+  /** `im_start*1 text*34 … V*12 A*20 …`, as in golden/README */
+  readonly runLengths: string;
+}

@@ -1,0 +1,13 @@
+import { fileURLToPath } from 'node:url';
+
+/**
+ * Where a worker thread starts. In dist/ it is plain JavaScript; when this code itself runs as TypeScript
+ * (tests, development), the worker needs tsx to read its file.
+ * @param from `import.meta.url` of the caller
+ * @param name the worker's file without extension, relative to the caller, such as `./task`
+ */
+export function workerEntry(from: string, name: string): { filename: string; execArgv: string[] } {
+  const isTypeScript = from.endsWith('.ts');
+  const filename = fileURLToPath(new URL(`${name}${isTypeScript ? '.ts' : '.js'}`, from));
+  return { filename, execArgv: isTypeScript ? ['--import', 'tsx'] : [] };
+}
