@@ -1,15 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { SummaryReporter } from './summary-reporter.ts';
 
 export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
   test: {
     include: ['test/{unit,parity,integration,gpu}/**/*.test.ts'],
+    reporters: ['default', new SummaryReporter()],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    // ORT aborts the process when a thread that runs a model is terminated; forks end by themselves.
     teardownTimeout: 20_000,
   },
 });

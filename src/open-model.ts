@@ -1,0 +1,100 @@
+import { Engine } from './engine/engine.ts';
+import { AvocadoError } from './errors.ts';
+import { createPreparePool, type PreparePool } from './features/pool.ts';
+import { readModelConfig, readPreprocessorConfig, readStopIds, type PreprocessorConfig } from './model/config.ts';
+import type { ModelConfig, Precision } from './model/config-types.ts';
+import { checkpointDirectoryOf, loadThinker } from './model/load-thinker.ts';
+import { readModelPackage, type ModelPackage } from './model/model-package.ts';
+import type { Device } from './model/runtime.ts';
+import type { Thinker } from './model/thinker.ts';
+import { loadChatTemplate, type ChatTemplate } from './prompt/chat-template.ts';
+import { loadTokenizer, type Tokenizer } from './prompt/tokenizer.ts';
+
+export interface OpenOptions {
+  readonly modelDir: string;
+  /** undefined: fp32 on a CPU, bf16 on CUDA */
+  readonly precision: Precision | undefined;
+  readonly device: Device;
+  readonly runtime: 'native' | 'node' | undefined;
+  /** intra-op threads; 0 = the runtime's choice */
+  readonly threads: number;
+  readonly slots: number;
+  /** most tokens of prompt and caption together; undefined = 32,768 (the paper's budget) */
+  readonly context: number | undefined;
+  readonly cacheDir: string | undefined;
+  readonly onProgress?: ((text: string, done: number, total: number) => void) | undefined;
+}
+
+/** What is read of a model before any weight: enough to plan a request. */
+export interface PlanningFiles {
+  readonly package: ModelPackage;
+  readonly config: ModelConfig;
+  readonly context: number;
+  readonly preprocessor: PreprocessorConfig;
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  readonly stopIds: readonly number[];
+}
+
+/** Everything one process needs to caption: opened once, used by every request, closed in reverse order. */
+export interface OpenModel extends PlanningFiles {
+  readonly precision: Precision;
+  readonly device: string;
+  readonly pool: PreparePool;
+  readonly thinker: Thinker;
+  readonly engine: Engine;
+  close(): Promise<void>;
+}
+
+/** The paper's budget: prompt and caption together. */
+export const DEFAULT_CONTEXT = 32_768;
+
+const PREPARE_THREADS = 2;
+
+export function deviceName(device: Device): string {
+  return device.type === 'cpu' ? 'cpu' : `cuda:${device.index}`;
+}
+
+function contextOf(options: Pick<OpenOptions, 'context'>): number {
+  const context = options.context ?? DEFAULT_CONTEXT;
+  if (Number.isInteger(context) && context >= 64) return context;
+  throw new AvocadoError('bad_request', `context must be a whole number of at least 64, not ${context}.`, { param: 'context' });
+}
+
+function precisionOf(options: Pick<OpenOptions, 'precision' | 'device'>): Precision {
+  return options.precision ?? (options.device.type === 'cuda' ? 'bf16' : 'fp32');
+}
+
+/** Config, tokenizer and template of a checkpoint directory or of an export. @throws AvocadoError `checkpoint_*`, `export_*` */
+export async function openPlanningModel(options: Pick<OpenOptions, 'modelDir' | 'context'>): Promise<PlanningFiles> {
+  const directory = await checkpointDirectoryOf(options.modelDir);
+  const config = await readModelConfig(directory);
+  const [modelPackage, preprocessor, tokenizer, template, stopIds] = await Promise.all([
+    readModelPackage(directory),
+    readPreprocessorConfig(directory),
+    loadTokenizer(directory),
+    loadChatTemplate(directory),
+    readStopIds(directory),
+  ]);
+  return { package: modelPackage, config, context: contextOf(options), preprocessor, tokenizer, template, stopIds };
+}
+
+/** The weights, ready to run. @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable` */
+export async function loadModelThinker(options: OpenOptions): Promise<Thinker> {
+  const { thinker } = await loadThinker({ ...options, precision: precisionOf(options), spinning: true, capacity: contextOf(options) });
+  return thinker;
+}
+
+/** Opens a checkpoint directory or an export of one for captioning. */
+export async function openModel(options: OpenOptions): Promise<OpenModel> {
+  const files = await openPlanningModel(options);
+  const thinker = await loadModelThinker(options);
+  const pool = createPreparePool({ threads: PREPARE_THREADS });
+  const engine = new Engine(thinker.decoder);
+  const close = async (): Promise<void> => {
+    await engine.close();
+    await pool.close();
+    await thinker.close();
+  };
+  return { ...files, precision: precisionOf(options), device: deviceName(options.device), pool, thinker, engine, close };
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env node
+// The `avocado` command. In a clone it sets up what is missing; in an installed package everything is already there.
+import { existsSync } from 'node:fs';
+import { setUp } from './set-up.mjs';
+
+const main = new URL('../../dist/cli/main.js', import.meta.url);
+const isClone = existsSync(new URL('../../package-lock.json', import.meta.url));
+if (isClone || !existsSync(main)) setUp();
+await import(main.href);

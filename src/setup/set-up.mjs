@@ -1,0 +1,109 @@
+// Makes a fresh clone ready: dependencies, ffmpeg, native addon, compiled code. Plain Node, no dependencies, because it
+// runs before there are any. Every step is skipped when its result is already there.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const OLDEST_NODE = [20, 19];
+
+function say(text) {
+  process.stderr.write(`set-up: ${text}\n`);
+}
+
+function fail(text) {
+  say(text);
+  process.exit(6);
+}
+
+/** Runs a command, its output on stderr so that stdout stays the program's own. Returns true when it succeeded. */
+function run(command, args, env = {}) {
+  const result = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
+  return result.status === 0;
+}
+
+function has(command, args) {
+  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1])) return;
+  fail(`Node ${process.versions.node} is too old. Install Node ${OLDEST_NODE.join('.')} or newer and run the command again.`);
+}
+
+function newestMtime(directory) {
+  let newest = 0;
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    newest = Math.max(newest, entry.isDirectory() ? newestMtime(path) : statSync(path).mtimeMs);
+  }
+  return newest;
+}
+
+function lockHash() {
+  return createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).digest('hex');
+}
+
+function installDependencies() {
+  const stamp = join(ROOT, 'node_modules', '.avocado-lock');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lockHash()) return;
+  say('installing npm dependencies (the CUDA download of onnxruntime-node is skipped) …');
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'];
+  // Scripts are skipped for speed and safety; the one native package that needs its script elsewhere is not needed here.
+  if (!run('npm', args, { ONNXRUNTIME_NODE_INSTALL: 'skip' })) fail('npm ci failed (its reason is above). Check the network or the npm registry setting and try again.');
+  writeFileSync(stamp, lockHash());
+}
+
+function installFfmpeg() {
+  const ffmpeg = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
+  const ffprobe = process.env['FFPROBE_PATH'] ?? 'ffprobe';
+  if (has(ffmpeg, ['-version']) && has(ffprobe, ['-version'])) return;
+  const prefix = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
+  const manual = 'ffmpeg >= 5.1 is missing. Install it (Debian or Ubuntu: sudo apt-get install ffmpeg) or set FFMPEG_PATH and FFPROBE_PATH, then run the command again.';
+  if (!has('apt-get', ['--version']) || (prefix.length > 0 && !has('sudo', ['-n', 'true']))) fail(manual);
+  say('installing ffmpeg with apt-get …');
+  const apt = (...args) => run(prefix[0] ?? 'apt-get', [...prefix.slice(1), ...(prefix.length > 0 ? ['apt-get'] : []), ...args], { DEBIAN_FRONTEND: 'noninteractive' });
+  const install = () => apt('install', '-y', '-qq', '--no-install-recommends', 'ffmpeg');
+  if (!install() && !(apt('update', '-qq') && install())) fail(manual);
+}
+
+function buildNative() {
+  run(process.execPath, [join(ROOT, 'src/setup/build-native.mjs')]);
+}
+
+function compile() {
+  const output = join(ROOT, 'dist/cli/main.js');
+  const stamp = join(ROOT, 'dist/.built');
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  if (existsSync(output) && !existsSync(tsc)) return; // an installed package: dist came with it
+  if (existsSync(stamp) && statSync(stamp).mtimeMs >= newestMtime(join(ROOT, 'src'))) return;
+  say('compiling …');
+  if (!run(process.execPath, [tsc, '-p', 'src'])) fail('The TypeScript build failed (see above).');
+  mkdirSync(join(ROOT, 'dist'), { recursive: true });
+  writeFileSync(stamp, '');
+}
+
+/** What `npm start`, `npm test` and the `avocado` command run first. */
+export function setUp() {
+  checkNode();
+  if (existsSync(join(ROOT, 'package-lock.json'))) installDependencies();
+  installFfmpeg();
+  buildNative();
+  compile();
+}
+
+/** What `npm ci` and `npm pack` run: no npm and no apt inside npm. */
+export function build() {
+  checkNode();
+  buildNative();
+  compile();
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  if (process.argv.includes('--build-only')) build();
+  else setUp();
+}
