@@ -6,6 +6,8 @@ export type MediaTokens =
   | { readonly kind: 'image'; readonly gridThw: readonly [number, number, number] }
   | { readonly kind: 'audio'; readonly audioTokens: number };
 
+export type MediaKind = MediaTokens['kind'];
+
 export type TokenKind = 'text' | 'video' | 'image' | 'audio';
 
 export interface TokenCounts {

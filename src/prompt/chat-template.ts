@@ -1,0 +1,119 @@
+// Renders the conversation: system prompt, then one user turn of [media, text]. What people write never passes through the
+// template: it renders around two marks, and the text is put in their place afterwards, still marked as somebody's text.
+import { Template } from '@huggingface/jinja';
+import { AvocadoError } from '../errors.ts';
+import { isJsonObject, readCheckpointJson, readCheckpointText } from './checkpoint-file.ts';
+import type { JsonObject } from './checkpoint-file.ts';
+import type { MediaKind } from './types.ts';
+
+export interface ChatTurn {
+  /** undefined = no system message: the template then puts its own sentence */
+  readonly systemPrompt: string | undefined;
+  readonly userText: string;
+  readonly media: MediaKind;
+}
+
+/** A piece of the rendered chat. Only the template's own text may name special tokens. */
+export interface ChatSegment {
+  readonly author: 'template' | 'person';
+  readonly text: string;
+}
+
+export interface ChatTemplate {
+  /** the file it came from, or `built-in` */
+  readonly origin: string;
+  render(turn: ChatTurn): readonly ChatSegment[];
+}
+
+/** Private-use characters, so that no template holds them by chance; what people write is never searched for them. */
+const MARKS = { system: '\u{F0001}system\u{F0002}', user: '\u{F0001}user\u{F0002}' } as const;
+
+/** The published Qwen2.5-Omni layout (reference-model 5.1), for checkpoints that bring no template. */
+export const BUILT_IN_TEMPLATE: ChatTemplate = { origin: 'built-in', render: renderBuiltIn };
+
+const MEDIA_MARKS: Readonly<Record<MediaKind, string>> = {
+  video: '<|vision_bos|><|VIDEO|><|vision_eos|>',
+  image: '<|vision_bos|><|IMAGE|><|vision_eos|>',
+  audio: '<|audio_bos|><|AUDIO|><|audio_eos|>',
+};
+
+function renderBuiltIn(turn: ChatTurn): readonly ChatSegment[] {
+  const rendered =
+    `<|im_start|>system\n${turn.systemPrompt === undefined ? 'You are a helpful assistant.' : MARKS.system}<|im_end|>\n` +
+    `<|im_start|>user\n${MEDIA_MARKS[turn.media]}${MARKS.user}<|im_end|>\n<|im_start|>assistant\n`;
+  return fillMarks(rendered, turn);
+}
+
+/**
+ * A Jinja chat template as Hugging Face writes them.
+ * Errors: checkpoint_invalid when it does not parse or render, or loses the text it is given.
+ */
+export function parseChatTemplate(source: string, origin: string): ChatTemplate {
+  const template = tryTemplate(origin, 'is not a chat template this program understands', () => new Template(source));
+  return {
+    origin,
+    render(turn) {
+      const variables = { messages: messagesOf(turn), add_generation_prompt: true };
+      const rendered = tryTemplate(origin, 'fails to render', () => template.render(variables));
+      for (const mark of [MARKS.user, ...(turn.systemPrompt === undefined ? [] : [MARKS.system])]) {
+        if (!rendered.includes(mark)) throw templateError(origin, 'leaves out the text of the system prompt or of the user');
+      }
+      return fillMarks(rendered, turn);
+    },
+  };
+}
+
+/** The conversation of AVoCaDO's inference.py, with marks for what people write. */
+function messagesOf(turn: ChatTurn): JsonObject[] {
+  const system = { role: 'system', content: [{ type: 'text', text: MARKS.system }] };
+  const user = { role: 'user', content: [{ type: turn.media, [turn.media]: '' }, { type: 'text', text: MARKS.user }] };
+  return turn.systemPrompt === undefined ? [user] : [system, user];
+}
+
+function fillMarks(rendered: string, turn: ChatTurn): ChatSegment[] {
+  const texts = new Map<string, string>([
+    [MARKS.system, turn.systemPrompt ?? ''],
+    [MARKS.user, turn.userText],
+  ]);
+  return rendered
+    .split(new RegExp(`(${MARKS.system}|${MARKS.user})`, 'u'))
+    .map((part): ChatSegment => ({ author: texts.has(part) ? 'person' : 'template', text: texts.get(part) ?? part }))
+    .filter((segment) => segment.text !== '');
+}
+
+function templateError(origin: string, what: string, cause?: unknown): AvocadoError {
+  const message = `The chat template in ${origin} ${what}. Take the one published with Qwen2.5-Omni.`;
+  return new AvocadoError('checkpoint_invalid', message, { cause });
+}
+
+function tryTemplate<T>(origin: string, what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw templateError(origin, what, cause);
+  }
+}
+
+/**
+ * The chat template of a checkpoint directory: chat_template.jinja, chat_template.json, or chat_template in
+ * tokenizer_config.json, in the order of transformers; the built-in one where there is none.
+ * Errors: checkpoint_invalid.
+ */
+export async function loadChatTemplate(directory: string): Promise<ChatTemplate> {
+  const jinja = await readCheckpointText(directory, 'chat_template.jinja');
+  if (jinja !== undefined) return parseChatTemplate(jinja, 'chat_template.jinja');
+  for (const name of ['chat_template.json', 'tokenizer_config.json']) {
+    const source = templateIn(await readCheckpointJson(directory, name));
+    if (source !== undefined) return parseChatTemplate(source, name);
+  }
+  return BUILT_IN_TEMPLATE;
+}
+
+/** `chat_template` is a text, or a list of named texts of which one is called default. */
+function templateIn(json: JsonObject | undefined): string | undefined {
+  const value = json?.['chat_template'];
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return undefined;
+  const named = value.filter(isJsonObject).find((entry) => entry['name'] === 'default');
+  return typeof named?.['template'] === 'string' ? named['template'] : undefined;
+}

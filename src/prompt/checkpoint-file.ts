@@ -1,0 +1,33 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AvocadoError } from '../errors.ts';
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Text of a checkpoint's file, undefined where there is none. Errors: checkpoint_invalid when it cannot be read. */
+export async function readCheckpointText(directory: string, name: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(directory, name), 'utf8');
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR')) return undefined;
+    throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} cannot be read. Check its permissions.`, { cause });
+  }
+}
+
+/** As readCheckpointText, parsed. Errors: checkpoint_invalid when it is not a JSON object. */
+export async function readCheckpointJson(directory: string, name: string): Promise<JsonObject | undefined> {
+  const text = await readCheckpointText(directory, name);
+  if (text === undefined) return undefined;
+  let cause: unknown;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (isJsonObject(parsed)) return parsed;
+  } catch (error) {
+    cause = error;
+  }
+  throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} is not a JSON object: download it again.`, { cause });
+}

@@ -1,0 +1,66 @@
+// From chat text to the token ids on either side of the media.
+import { AvocadoError } from '../errors.ts';
+import type { TokenIds } from '../model/config-types.ts';
+import type { ChatTemplate, ChatTurn } from './chat-template.ts';
+import type { Tokenizer } from './tokenizer.ts';
+import type { MediaKind } from './types.ts';
+
+/** A turn around its media item; the item's own start and end tokens belong to neither side. */
+export interface EncodedTurn {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+  readonly chatText: string;
+}
+
+/**
+ * Tokenises a turn. Ids are those the reference gets from the whole text, except where people write what looks like an added
+ * token: theirs stays ordinary text.
+ * Errors: checkpoint_invalid when the template does not place the media, or names tokens the model does not have.
+ */
+export function encodeTurn(tokenizer: Tokenizer, template: ChatTemplate, tokens: TokenIds, turn: ChatTurn): EncodedTurn {
+  const segments = template.render(turn);
+  const ids: number[] = [];
+  // The reference tokenises text between added tokens in one go, whoever wrote it: "user\n" and "\nHello" share a token.
+  let text = '';
+  const endText = (): void => {
+    ids.push(...tokenizer.encodePlain(text));
+    text = '';
+  };
+  for (const segment of segments) {
+    for (const part of segment.author === 'template' ? tokenizer.split(segment.text) : [segment.text]) {
+      if (typeof part === 'string') text += part;
+      else {
+        endText();
+        ids.push(part);
+      }
+    }
+  }
+  endText();
+  const start = findMedia(ids, mediaTriple(turn.media, tokens), template, turn.media);
+  return { before: ids.slice(0, start), after: ids.slice(start + 3), chatText: segments.map((segment) => segment.text).join('') };
+}
+
+/** Start token, placeholder, end token: what the template writes for a media item. */
+function mediaTriple(media: MediaKind, tokens: TokenIds): readonly [number, number, number] {
+  switch (media) {
+    case 'video':
+      return [tokens.visionStart, tokens.video, tokens.visionEnd];
+    case 'image':
+      return [tokens.visionStart, tokens.image, tokens.visionEnd];
+    case 'audio':
+      return [tokens.audioStart, tokens.audio, tokens.audioEnd];
+    default:
+      return media satisfies never;
+  }
+}
+
+function findMedia(ids: readonly number[], triple: readonly [number, number, number], template: ChatTemplate, media: MediaKind): number {
+  const start = ids.indexOf(triple[1]) - 1;
+  const placed = start >= 0 && triple.every((id, offset) => ids[start + offset] === id) && !ids.includes(triple[1], start + 2);
+  if (placed) return start;
+  throw new AvocadoError(
+    'checkpoint_invalid',
+    `The chat template (${template.origin}) does not place the ${media} once, as tokens ${triple.join(', ')} of config.json: ` +
+      'its tokenizer, chat template and config.json do not belong together. Download the checkpoint again.',
+  );
+}
