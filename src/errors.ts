@@ -12,6 +12,7 @@ export const ERRORS = {
   bad_request: { status: 400, exit: 2, retry: false },
   unknown_field: { status: 400, exit: 2, retry: false },
   not_found: { status: 404, exit: 2, retry: false },
+  method_not_allowed: { status: 405, exit: 2, retry: false },
   media_not_found: { status: 404, exit: 3, retry: false },
   media_forbidden_path: { status: 403, exit: 3, retry: false },
   media_not_a_file: { status: 422, exit: 3, retry: false },

@@ -3,7 +3,8 @@ import { AvocadoError } from './errors.ts';
 import { createPreparePool, type PreparePool } from './features/pool.ts';
 import { readModelConfig, readPreprocessorConfig, readStopIds, type PreprocessorConfig } from './model/config.ts';
 import type { ModelConfig, Precision } from './model/config-types.ts';
-import { checkpointDirectoryOf, loadThinker } from './model/load-thinker.ts';
+import { checkpointDirectoryOf } from './model/checkpoint-directory.ts';
+import { loadThinker } from './model/load-thinker.ts';
 import { readModelPackage, type ModelPackage } from './model/model-package.ts';
 import type { Device } from './model/runtime.ts';
 import type { Thinker } from './model/thinker.ts';
@@ -81,7 +82,7 @@ export async function openPlanningModel(options: Pick<OpenOptions, 'modelDir' | 
 
 /** The weights, ready to run. @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable` */
 export async function loadModelThinker(options: OpenOptions): Promise<Thinker> {
-  const { thinker } = await loadThinker({ ...options, precision: precisionOf(options), spinning: true, capacity: contextOf(options) });
+  const { thinker } = await loadThinker({ ...options, spinning: true, capacity: contextOf(options) });
   return thinker;
 }
 

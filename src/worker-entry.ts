@@ -9,5 +9,11 @@ import { fileURLToPath } from 'node:url';
 export function workerEntry(from: string, name: string): { filename: string; execArgv: string[] } {
   const isTypeScript = from.endsWith('.ts');
   const filename = fileURLToPath(new URL(`${name}${isTypeScript ? '.ts' : '.js'}`, from));
-  return { filename, execArgv: isTypeScript ? ['--import', 'tsx'] : [] };
+  return { filename, execArgv: isTypeScript ? ['--import', typeScriptLoader(from)] : [] };
+}
+
+// `--import tsx` registers nothing in a thread: tsx leaves that to the main thread, whose loaders Node 20 does not share.
+function typeScriptLoader(from: string): string {
+  const script = `import { register } from 'node:module'; register('tsx/esm', ${JSON.stringify(from)}, { data: true });`;
+  return `data:text/javascript,${encodeURIComponent(script)}`;
 }

@@ -36,7 +36,28 @@ export interface MediaProbe {
   readonly durationSeconds: number;
   readonly video: VideoStream | undefined;
   readonly audio: AudioStream | undefined;
+  /** what is wrong with the file though it can be captioned, in sentences */
+  readonly warnings?: readonly string[];
 }
+
+/** What may be decoded at all; a file beyond any of these is refused before a frame is decoded. */
+export interface MediaLimits {
+  readonly maxSizeBytes: number;
+  readonly maxDurationSeconds: number;
+  /** of one video frame */
+  readonly maxPixels: number;
+  /** of one still picture */
+  readonly maxStillPixels: number;
+  readonly probeTimeoutSeconds: number;
+  /** for the pictures and again for the sound */
+  readonly decodeTimeoutSeconds: number;
+}
+
+/** Fields of a profile that a request or a model directory may set. */
+export type ProfileOverrides = Readonly<Partial<Record<
+  'fps' | 'nframes' | 'minFrames' | 'maxFrames' | 'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels' | 'processorFps',
+  number
+>>>;
 
 /** Every number that decides what the model sees; see profile.ts for the named ones. Pixels are per frame unless said. */
 export interface PreprocessProfile {
@@ -53,9 +74,12 @@ export interface PreprocessProfile {
   readonly maxPixels?: number | undefined;
   /** pixels of all frames together; at most totalPixels / nframes * 2 a frame */
   readonly totalPixels: number;
-  /** stage B: second smart_resize inside the processor; also the limits of still pictures when set */
+  /** stage B: second smart_resize inside the processor */
   readonly processorMinPixels: number;
   readonly processorMaxPixels: number;
+  /** limits of still pictures, set only where someone set the processor's; else preprocessor_config.json rules */
+  readonly imageMinPixels?: number | undefined;
+  readonly imageMaxPixels?: number | undefined;
   /** only sets second_per_grid = temporal_patch_size / processorFps */
   readonly processorFps: number;
 }

@@ -1,0 +1,16 @@
+// What JavaScript can call of the pixel kernels. Both run on the calling thread, for worker threads that have nothing
+// else to do; typed arrays may lie in shared memory.
+#pragma once
+#include <napi.h>
+
+/**
+ * resizeFrame(source: Uint8Array, sourceHeight, sourceWidth, target: Uint8Array | Float32Array, targetHeight, targetWidth,
+ * rows: AxisTaps, columns: AxisTaps), AxisTaps as in src/features/resize-weights.ts.
+ */
+Napi::Value ResizeFrame(const Napi::CallbackInfo& info);
+
+/**
+ * cutPatches(frames: Uint8Array | Float32Array, frameCount, height, width, fromStep, toStep, mean: Float32Array,
+ * deviation: Float32Array, target: Float32Array)
+ */
+Napi::Value CutPatches(const Napi::CallbackInfo& info);

@@ -1,0 +1,98 @@
+#include "session.h"
+
+#include <stdexcept>
+
+#include "session-options.h"
+
+namespace {
+
+using CountFunction = OrtStatus* (*)(const OrtSession*, size_t*);
+using NameFunction = OrtStatus* (*)(const OrtSession*, size_t, OrtAllocator*, char**);
+
+std::vector<std::string> ReadNames(const OrtSession* session, CountFunction count_of, NameFunction name_of) {
+  const auto& api = ort::GetApi();
+  OrtAllocator* allocator = nullptr;
+  ort::Check(api.GetAllocatorWithDefaultOptions(&allocator));
+  size_t count = 0;
+  ort::Check(count_of(session, &count));
+  std::vector<std::string> names;
+  for (size_t index = 0; index < count; index++) {
+    char* name = nullptr;
+    ort::Check(name_of(session, index, allocator, &name));
+    names.emplace_back(name);
+    ort::Check(api.AllocatorFree(allocator, name));
+  }
+  return names;
+}
+
+ort::MemoryInfoHandle MakeMemoryInfo(const Device& device) {
+  const char* name = device.type == Device::Type::kCuda ? "Cuda" : "Cpu";
+  OrtMemoryInfo* raw = nullptr;
+  ort::Check(ort::GetApi().CreateMemoryInfo(name, ort::DEVICE_ALLOCATOR, device.index, ort::DEFAULT_MEMORY, &raw));
+  return ort::MemoryInfoHandle(raw);
+}
+
+ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config) {
+  const ort::SessionOptionsHandle options = MakeSessionOptions(config);
+  OrtSession* raw = nullptr;
+  ort::Check(ort::GetApi().CreateSessionFromArray(ort::GetEnv(), model, bytes, options.get(), &raw));
+  return ort::SessionHandle(raw);
+}
+
+}  // namespace
+
+RunTerminator::RunTerminator() {
+  OrtRunOptions* raw = nullptr;
+  ort::Check(ort::GetApi().CreateRunOptions(&raw));
+  options_.reset(raw);
+}
+
+void RunTerminator::Terminate() noexcept {
+  const auto& api = ort::GetApi();
+  if (OrtStatus* status = api.RunOptionsSetTerminate(options_.get())) api.ReleaseStatus(status);
+}
+
+Session::Session(const void* model, size_t bytes, const SessionConfig& config)
+    : device_(config.device),
+      host_memory_(MakeMemoryInfo(Device{})),
+      device_memory_(MakeMemoryInfo(config.device)),
+      session_(MakeSession(model, bytes, config)) {
+  const auto& api = ort::GetApi();
+  OrtIoBinding* raw = nullptr;
+  ort::Check(api.CreateIoBinding(session_.get(), &raw));
+  binding_.reset(raw);
+  inputs_ = ReadNames(session_.get(), api.SessionGetInputCount, api.SessionGetInputName);
+  outputs_ = ReadNames(session_.get(), api.SessionGetOutputCount, api.SessionGetOutputName);
+}
+
+ort::ValueHandle Session::ValueOf(const TensorView& view) const {
+  const bool on_host = view.device.type == Device::Type::kCpu;
+  if (!on_host && view.device != device_) throw std::runtime_error("A slab of another device was bound. This is a bug.");
+  OrtValue* raw = nullptr;
+  ort::Check(ort::GetApi().CreateTensorWithDataAsOrtValue(on_host ? host_memory_.get() : device_memory_.get(), view.memory, view.bytes,
+                                                          view.dims.data(), view.dims.size(), view.type, &raw));
+  return ort::ValueHandle(raw);
+}
+
+void Session::Bind(const RunRequest& request) {
+  const auto& api = ort::GetApi();
+  api.ClearBoundInputs(binding_.get());
+  api.ClearBoundOutputs(binding_.get());
+  for (size_t index = 0; index < inputs_.size(); index++) {
+    // Binding copies a host tensor to the device where the graph wants it there.
+    ort::Check(api.BindInput(binding_.get(), inputs_[index].c_str(), ValueOf(request.inputs[index]).get()));
+  }
+  for (size_t index = 0; index < outputs_.size(); index++) {
+    const TensorView& view = request.outputs[index];
+    if (view.memory == nullptr) continue;
+    ort::Check(api.BindOutput(binding_.get(), outputs_[index].c_str(), ValueOf(view).get()));
+  }
+}
+
+void Session::Run(const RunRequest& request) {
+  const auto& api = ort::GetApi();
+  Bind(request);
+  ort::Check(api.SynchronizeBoundInputs(binding_.get()));
+  ort::Check(api.RunWithBinding(session_.get(), request.terminator.options(), binding_.get()));
+  ort::Check(api.SynchronizeBoundOutputs(binding_.get()));
+}

@@ -1,0 +1,74 @@
+import { stat } from 'node:fs/promises';
+import type { Command } from 'commander';
+import type { Captioner } from '../captioner.ts';
+import { AvocadoError } from '../errors.ts';
+import type { CaptionRequest } from '../stream/events.ts';
+import { CaptionPrinter } from './caption-printer.ts';
+import { interrupted, orInterrupted } from './interrupted.ts';
+import { addModelFlags, openOptions, type ModelFlags } from './model-flags.ts';
+import { ProgressLine } from './progress-line.ts';
+import { reportError } from './report-error.ts';
+import { addRequestFlags, requestFromFlags } from './request-flags.ts';
+import type { Outcome, Wiring } from './wiring.ts';
+
+interface CaptionFlags extends ModelFlags {
+  readonly json: boolean;
+  readonly tokenIds: boolean;
+  readonly verbose: boolean;
+}
+
+export function addCaptionCommand(program: Command, wiring: Wiring, outcome: Outcome): void {
+  const command = program.command('caption').description('tell what is seen and heard in videos, pictures or sound files').argument('<file...>');
+  addModelFlags(addRequestFlags(command))
+    .option('--json', 'one JSON object a file on stdout, nothing else', false)
+    .option('--token-ids', 'with --json: also token ids and log-probabilities', false)
+    .option('--verbose', 'progress and numbers on stderr even when it is not a terminal', false)
+    .action(async (files: readonly string[], flags: CaptionFlags) => {
+      const requests = files.map((file) => requestFromFlags(file, flags as unknown as Record<string, unknown>));
+      await captionAll(requests, flags, wiring, outcome);
+    });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: unknown) => (error as NodeJS.ErrnoException).code !== 'ENOENT',
+  );
+}
+
+/** Loading a model can take minutes: not for files that are not there. */
+async function noneExists(requests: readonly CaptionRequest[]): Promise<boolean> {
+  const found = await Promise.all(requests.map(({ path }) => exists(path)));
+  return found.every((there) => !there);
+}
+
+async function captionAll(requests: readonly CaptionRequest[], flags: CaptionFlags, wiring: Wiring, outcome: Outcome): Promise<void> {
+  if (await noneExists(requests)) {
+    for (const { path } of requests) {
+      const error = new AvocadoError('media_not_found', `There is no file ${path}. Check the path.`, { param: 'file' });
+      outcome.fail(await reportError(error, wiring, { json: flags.json, file: path }));
+    }
+    return;
+  }
+  const signal = wiring.interruption();
+  const progress = new ProgressLine(wiring.stderr, { terminal: wiring.stderrIsTerminal, verbose: flags.verbose });
+  const opening = wiring.openCaptioner(openOptions(flags, 1, progress.show.bind(progress)));
+  const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(() => {
+    progress.clear();
+  });
+  try {
+    for (const request of requests) {
+      if (signal.aborted) throw interrupted();
+      const { json, tokenIds } = flags;
+      const printer = new CaptionPrinter(wiring, progress, { json, tokenIds, heading: requests.length > 1, model: captioner.model.name });
+      await captionOne(request, captioner, printer, signal, outcome);
+    }
+  } finally {
+    await captioner.close();
+  }
+}
+
+async function captionOne(request: CaptionRequest, captioner: Captioner, printer: CaptionPrinter, signal: AbortSignal, outcome: Outcome): Promise<void> {
+  const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
+  if (exitCode !== 0) outcome.fail(exitCode);
+}

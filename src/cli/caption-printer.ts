@@ -1,0 +1,95 @@
+import { AvocadoError } from '../errors.ts';
+import { captionAnswer } from '../stream/caption-answer.ts';
+import type { CaptionEnd, CaptionEvent } from '../stream/events.ts';
+import { oneEnding } from '../stream/one-ending.ts';
+import { interrupted } from './interrupted.ts';
+import type { ProgressLine } from './progress-line.ts';
+import { reportError } from './report-error.ts';
+import { write, writeJson } from './write.ts';
+import type { Wiring } from './wiring.ts';
+
+export interface PrinterOptions {
+  readonly json: boolean;
+  readonly tokenIds: boolean;
+  /** a line with the file's name before its caption */
+  readonly heading: boolean;
+  readonly model: string;
+}
+
+function summary(end: CaptionEnd): string {
+  const { media, usage, timings } = end;
+  const seen = media.video === undefined ? 'nothing seen' : `${media.video.frames} frames of ${media.video.width}x${media.video.height} seen`;
+  const heard = media.audio.used ? `${media.audio.seconds.toFixed(1)} s heard` : media.audio.present ? 'sound not listened to' : 'no sound';
+  const speed = timings.tokensPerSecond === undefined ? '' : `, ${timings.tokensPerSecond.toFixed(1)} tokens/s`;
+  return `${seen}, ${heard}; ${usage.promptTokens} tokens in, ${usage.completionTokens} out (${end.finishReason}); ${timings.totalSeconds.toFixed(2)} s${speed}; profile ${end.profile}`;
+}
+
+/** The events of one caption as text that grows on stdout, or as one line of JSON. */
+export class CaptionPrinter {
+  readonly #wiring: Wiring;
+  readonly #progress: ProgressLine;
+  readonly #options: PrinterOptions;
+  #midLine = false;
+
+  constructor(wiring: Wiring, progress: ProgressLine, options: PrinterOptions) {
+    this.#wiring = wiring;
+    this.#progress = progress;
+    this.#options = options;
+  }
+
+  /** @returns 0, or the exit code of the error that was reported */
+  async print(file: string, events: AsyncIterable<CaptionEvent>, signal: AbortSignal): Promise<number> {
+    if (this.#options.heading && !this.#options.json) await write(this.#wiring.stdout, `== ${file} ==\n`);
+    let exitCode = 0;
+    for await (const event of oneEnding(events, signal)) exitCode = await this.#printEvent(file, event);
+    return exitCode;
+  }
+
+  async #printEvent(file: string, event: CaptionEvent): Promise<number> {
+    switch (event.type) {
+      case 'stage':
+        if (!this.#midLine) this.#progress.show(event.stage, event.done, event.total);
+        return 0;
+      case 'media':
+        if (!this.#options.json) await this.#warn(event.media.warnings);
+        return 0;
+      case 'text-delta':
+        await this.#grow(event.text);
+        return 0;
+      case 'caption-end':
+        await this.#end(file, event);
+        return 0;
+      case 'caption-error':
+        return this.#fail(file, new AvocadoError(event.code, event.message, event.param === undefined ? {} : { param: event.param }));
+      case 'caption-aborted':
+        return this.#fail(file, interrupted());
+      default:
+        return event satisfies never;
+    }
+  }
+
+  async #warn(warnings: readonly string[]): Promise<void> {
+    this.#progress.clear();
+    for (const warning of warnings) await write(this.#wiring.stderr, `warning: ${warning}\n`);
+  }
+
+  async #grow(text: string): Promise<void> {
+    if (this.#options.json || text === '') return;
+    this.#progress.clear();
+    this.#midLine = true;
+    await write(this.#wiring.stdout, text);
+  }
+
+  async #end(file: string, end: CaptionEnd): Promise<void> {
+    this.#progress.clear();
+    if (this.#options.json) await writeJson(this.#wiring.stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
+    else await write(this.#wiring.stdout, '\n');
+    this.#progress.note(summary(end));
+  }
+
+  async #fail(file: string, error: AvocadoError): Promise<number> {
+    this.#progress.clear();
+    if (this.#midLine) await write(this.#wiring.stdout, '\n');
+    return reportError(error, this.#wiring, { json: this.#options.json, file });
+  }
+}

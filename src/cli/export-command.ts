@@ -1,0 +1,62 @@
+import type { Command } from 'commander';
+import { SingleBar } from 'cli-progress';
+import { AvocadoError } from '../errors.ts';
+import type { Precision } from '../model/config-types.ts';
+import { precisionValue } from './flag-values.ts';
+import { write } from './write.ts';
+import type { Wiring } from './wiring.ts';
+
+interface ExportFlags {
+  readonly precision?: Precision;
+  readonly out?: string;
+}
+
+export function addExportCommand(program: Command, wiring: Wiring): void {
+  program
+    .command('export')
+    .description('build the ONNX graphs of a checkpoint')
+    .argument('<checkpoint>')
+    .option('--precision <name>', 'fp32, int4, bf16 or fp16', precisionValue)
+    .option('--out <dir>', 'where to write (default: the cache directory)')
+    .action(async (checkpoint: string, flags: ExportFlags) => {
+      const { precision } = flags;
+      if (precision === undefined) throw new AvocadoError('bad_request', '--precision is missing: give fp32, int4, bf16 or fp16.', { param: 'precision' });
+      const bar = new ExportBar(wiring);
+      try {
+        const directory = await wiring.exportModel(checkpoint, precision, flags.out, { onProgress: bar.update, signal: wiring.interruption() });
+        bar.stop();
+        await write(wiring.stdout, `${directory}\n`);
+      } finally {
+        bar.stop();
+      }
+    });
+}
+
+/** A bar on a terminal, a line every few seconds in a log. Starts with the first number. */
+class ExportBar {
+  readonly #bar: SingleBar;
+  #total = 0;
+
+  constructor(wiring: Wiring) {
+    // cli-progress asks its stream whether it is a terminal; without one it prints a line every two seconds.
+    this.#bar = new SingleBar({
+      stream: wiring.stderr,
+      format: 'quantising {bar} {percentage}%, {eta_formatted} left',
+      noTTYOutput: true,
+      notTTYSchedule: 2000,
+      hideCursor: true,
+    });
+  }
+
+  readonly update = (done: number, total: number): void => {
+    if (this.#total === 0) this.#bar.start(total, done);
+    if (total !== this.#total) this.#bar.setTotal(total);
+    this.#total = total;
+    this.#bar.update(done);
+  };
+
+  stop(): void {
+    if (this.#total > 0) this.#bar.stop();
+    this.#total = 0;
+  }
+}

@@ -1,0 +1,39 @@
+// The program: real streams, real signals, and the real parts behind the commands, loaded only by the command that needs them.
+import process from 'node:process';
+import { run } from './run.ts';
+import type { Wiring } from './wiring.ts';
+
+const interruption = new AbortController();
+
+/** The first Ctrl-C lets the work end cleanly; the second one does not wait. */
+function catchInterrupts(): AbortSignal {
+  const interrupt = (): void => {
+    if (interruption.signal.aborted) process.exit(130);
+    interruption.abort();
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  return interruption.signal;
+}
+
+// A reader that has seen enough (`| head`) ends the work as Ctrl-C does; there is nobody left to tell.
+process.stdout.on('error', () => {
+  interruption.abort();
+});
+process.stderr.on('error', () => undefined);
+
+const wiring: Wiring = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  stderrIsTerminal: process.stderr.isTTY,
+  interruption: catchInterrupts,
+  openCaptioner: async (options) => (await import('../open-captioner.ts')).openCaptioner(options),
+  inspect: async (request, options, signal) => (await import('../inspect.ts')).inspect(request, options, signal),
+  exportModel: async (checkpoint, precision, out, options) => {
+    if (out === undefined) return (await (await import('../model/export-cache.ts')).ensureExport(checkpoint, precision, options)).directory;
+    return (await (await import('../model/export.ts')).exportModel(checkpoint, precision, out, options)).directory;
+  },
+  diagnose: async (modelDir) => (await import('./diagnose.ts')).diagnose(modelDir),
+};
+
+process.exitCode = await run(process.argv.slice(2), wiring);

@@ -1,0 +1,39 @@
+import type { Writable } from 'node:stream';
+import type { Captioner } from '../captioner.ts';
+import type { InspectOptions, InspectReport } from '../inspect.ts';
+import type { Precision } from '../model/config-types.ts';
+import type { OpenOptions } from '../open-model.ts';
+import type { CaptionRequest } from '../stream/events.ts';
+import type { Diagnosis } from './diagnosis.ts';
+
+export type OnProgress = (text: string, done: number, total: number) => void;
+
+export interface ExportOptions {
+  readonly onProgress: (done: number, total: number) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Everything the commands reach outside themselves, so that a test hands in its own. */
+export interface Wiring {
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+  /** people watch: progress may be drawn */
+  readonly stderrIsTerminal: boolean;
+  /** aborts on Ctrl-C; asking for it turns the default (die at once) off */
+  readonly interruption: () => AbortSignal;
+  readonly openCaptioner: (options: OpenOptions) => Promise<Captioner>;
+  readonly inspect: (request: CaptionRequest, options: InspectOptions, signal: AbortSignal) => Promise<InspectReport>;
+  /** `out` undefined = the cache. @returns the directory that holds the export */
+  readonly exportModel: (checkpoint: string, precision: Precision, out: string | undefined, options: ExportOptions) => Promise<string>;
+  readonly diagnose: (modelDir: string) => Promise<Diagnosis>;
+}
+
+/** How a run of the program ends; commands that go on after a failure note the first one here. */
+export class Outcome {
+  exitCode = 0;
+
+  /** The first failure decides. */
+  fail(exitCode: number): void {
+    if (this.exitCode === 0) this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,147 @@
+import type { DecodeRow, Decoder, PrefillChunk } from '../model/thinker.ts';
+import { EventQueue } from './event-queue.ts';
+import { PrefillCursor } from './prefill-cursor.ts';
+import { Sampler } from './sampler.ts';
+import type { Schedulable } from './scheduler.ts';
+import type { SequenceEvent, SequenceRequest } from './types.ts';
+
+export type SequenceState = 'waiting' | 'prefilling' | 'running' | 'finished';
+
+/** The events that end a sequence. */
+export type TerminalEvent = Extract<SequenceEvent, { type: 'end' | 'error' | 'aborted' }>;
+
+export interface SequenceOptions {
+  readonly id: number;
+  readonly chunkTokens: number;
+  readonly decoder: Pick<Decoder, 'capacity' | 'hiddenSize'>;
+  /** for sampling, where the request brings none */
+  readonly seed: number;
+  /** its reader left, or its signal fired */
+  readonly onAbort: (sequence: Sequence) => void;
+}
+
+/**
+ * One request's life inside the engine: waiting → prefilling → running → finished, or finished from anywhere.
+ * It alone publishes its events, so it alone guards that exactly one of them is terminal.
+ */
+export class Sequence implements Schedulable {
+  readonly id: number;
+  readonly promptTokens: number;
+  readonly events: EventQueue;
+  /** tokens sampled so far, the stop token included */
+  readonly generatedIds: number[] = [];
+  readonly #sampler: Sampler;
+  readonly #stopIds: readonly number[];
+  readonly #maxTokens: number;
+  readonly #firstPosition: number;
+  readonly #prefillAbort = new AbortController();
+  readonly #onAbort: () => void;
+  /** until the prompt is in the slot: it holds the media embeddings, hundreds of megabytes of a large model */
+  #prefill: PrefillCursor | undefined;
+  #state: SequenceState = 'waiting';
+  #slot = -1;
+  #signal: AbortSignal | undefined;
+
+  /** @param request one that checkRequest passed */
+  constructor(request: SequenceRequest, options: SequenceOptions) {
+    this.id = options.id;
+    this.promptTokens = request.ids.length;
+    this.#onAbort = () => {
+      options.onAbort(this);
+    };
+    this.events = new EventQueue(this.#onAbort);
+    this.#sampler = new Sampler(request.sampling, request.ids, options.seed);
+    this.#stopIds = request.stopIds;
+    this.#maxTokens = Math.min(request.maxTokens, options.decoder.capacity - request.ids.length);
+    this.#firstPosition = request.ids.length + request.ropeDelta;
+    this.#prefill = new PrefillCursor(request, options.chunkTokens, options.decoder.hiddenSize);
+  }
+
+  get state(): SequenceState {
+    return this.#state;
+  }
+
+  get slot(): number {
+    return this.#slot;
+  }
+
+  get nextChunkTokens(): number {
+    return this.#prefill?.nextTokens ?? 0;
+  }
+
+  /** Fires when the sequence ends while its prompt is being read: nobody else needs that run. */
+  get prefillSignal(): AbortSignal {
+    return this.#prefillAbort.signal;
+  }
+
+  /** Ends with `signal`, until it has ended otherwise. */
+  follow(signal: AbortSignal): void {
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal.aborted) this.#onAbort();
+  }
+
+  /** waiting → prefilling */
+  admit(slot: number): void {
+    this.#expect('waiting');
+    this.#state = 'prefilling';
+    this.#slot = slot;
+    this.events.push({ type: 'prefill', done: 0, total: this.promptTokens });
+  }
+
+  nextChunk(): PrefillChunk {
+    this.#expect('prefilling');
+    if (this.#prefill === undefined) throw new Error(`Sequence ${this.id} has no prompt left to read. This is a bug.`);
+    return this.#prefill.chunk(this.#slot);
+  }
+
+  /** The next chunk is in the slot; after the last one the sequence is running. */
+  advancePrefill(): void {
+    this.#expect('prefilling');
+    this.#prefill?.advance();
+    const done = this.#prefill?.done ?? this.promptTokens;
+    this.events.push({ type: 'prefill', done, total: this.promptTokens });
+    if (done < this.promptTokens) return;
+    this.#prefill = undefined;
+    this.#state = 'running';
+  }
+
+  /** The newest token, which the next step feeds: the first of them sits right after the prompt (reference-model 7.4). */
+  decodeRow(): DecodeRow {
+    this.#expect('running');
+    const count = this.generatedIds.length;
+    const token = this.generatedIds[count - 1];
+    if (token === undefined) throw new Error(`Sequence ${this.id} is decoded before its first token. This is a bug.`);
+    return { slot: this.#slot, token, position: this.#firstPosition + count - 1 };
+  }
+
+  /**
+   * Samples the next token, publishes it, and ends the sequence when it was the last.
+   * @param logits [vocab] of the newest position
+   * @throws AvocadoError `engine_error` when the logits are not numbers
+   */
+  accept(logits: Float32Array): void {
+    this.#expect('running');
+    const { id, logprob } = this.#sampler.sample(logits);
+    this.generatedIds.push(id);
+    this.events.push({ type: 'token', id, logprob });
+    if (this.#stopIds.includes(id)) this.end({ type: 'end', reason: 'stop' });
+    else if (this.generatedIds.length >= this.#maxTokens) this.end({ type: 'end', reason: 'length' });
+  }
+
+  /** any → finished. The first ending is the only one. */
+  end(event: TerminalEvent): void {
+    if (this.#state === 'finished') return;
+    const wasPrefilling = this.#state === 'prefilling';
+    this.#state = 'finished';
+    this.#prefill = undefined;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.events.push(event);
+    this.events.close();
+    if (wasPrefilling) this.#prefillAbort.abort();
+  }
+
+  #expect(state: SequenceState): void {
+    if (this.#state !== state) throw new Error(`Sequence ${this.id} is ${this.#state}, expected ${state}. This is a bug.`);
+  }
+}

@@ -1,0 +1,61 @@
+import { AvocadoError } from '../errors.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
+import { openMediaFile, type MediaFile } from './open-file.ts';
+import { probeContainer } from './probe-container.ts';
+import { probeStill } from './probe-still.ts';
+import { checkAspectRatio } from './smart-resize.ts';
+import type { MediaLimits, MediaProbe } from './types.ts';
+
+export interface ProbeOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly limits?: Partial<MediaLimits> | undefined;
+}
+
+/**
+ * What a local file holds, in numbers, without decoding it. The frame total counts the video packets that will be shown, as
+ * the reference does; sizes are upright.
+ * @throws AvocadoError `media_not_found`, `media_not_a_file`, `media_empty`, `media_unsupported`, `media_undecodable`,
+ *   `media_no_streams`, `media_too_short`, `media_too_long`, `media_too_large`, `media_aspect_ratio`, `media_timeout`,
+ *   `ffmpeg_missing`, `aborted`
+ */
+export async function probeMedia(path: string, options: ProbeOptions = {}): Promise<MediaProbe> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const file = await openMediaFile(path, limits.maxSizeBytes);
+  const probe = await probeKind(file, limits, options.signal);
+  checkVideo(probe, limits);
+  if (probe.durationSeconds > limits.maxDurationSeconds) {
+    throw new AvocadoError('media_too_long', `The file lasts ${Math.round(probe.durationSeconds)} s; at most ${limits.maxDurationSeconds} s are captioned. Cut it into parts.`);
+  }
+  return probe;
+}
+
+async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSignal | undefined): Promise<MediaProbe> {
+  const { kind } = file;
+  switch (kind) {
+    case 'still':
+      return await probeStill(file);
+    case 'container':
+    case 'unknown':
+      return await probeContainer(file, limits, signal);
+    case 'playlist':
+      throw new AvocadoError('media_unsupported', 'The file is a playlist: it only names other files, and those are never opened. Give the video itself.');
+    case 'heic':
+      throw new AvocadoError('media_unsupported', 'HEIC pictures are not supported. Convert it to JPEG or PNG.');
+    case 'text':
+      throw new AvocadoError('media_unsupported', 'The file is text, not a video, a sound or a picture.');
+    default:
+      throw new Error(`File kind ${String(kind satisfies never)} has no reader. This is a bug.`);
+  }
+}
+
+function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
+  if (video === undefined) return;
+  const most = video.still ? limits.maxStillPixels : limits.maxPixels;
+  if (video.width * video.height > most) {
+    throw new AvocadoError('media_too_large', `The picture is ${video.width}x${video.height}; at most ${most} pixels are decoded. Scale it down.`);
+  }
+  checkAspectRatio(video);
+  if (!video.still && video.totalFrames < 2) {
+    throw new AvocadoError('media_too_short', `The video has ${video.totalFrames === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`);
+  }
+}

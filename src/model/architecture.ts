@@ -1,0 +1,110 @@
+// The three architecture parts of a thinker's config.json (docs/reference-model.md 1.2-1.4). Features we cannot run are refused
+// by name, rather than run wrongly.
+import type { AudioConfig, TextConfig, VisionConfig } from './config-types.ts';
+import type { JsonFields } from './json-fields.ts';
+
+/** M-RoPE settings: `rope_parameters` since transformers 5, `rope_scaling` beside `rope_theta` before. */
+function readRope(text: JsonFields, headDim: number): Pick<TextConfig, 'ropeTheta' | 'mropeSection'> {
+  const field = text.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling';
+  const rope = text.object(field);
+  for (const type of ['rope_type', 'type']) rope.only(type, ['default', 'mrope']);
+  if (rope.raw('mrope_interleaved') === true) throw rope.invalid('mrope_interleaved', 'is true; only contiguous sections are supported');
+  const [t, h, w, ...rest] = rope.numbers('mrope_section');
+  if (t === undefined || h === undefined || w === undefined || rest.length > 0 || ![t, h, w].every((size) => Number.isInteger(size) && size >= 0)) {
+    throw rope.invalid('mrope_section', 'must be three counts of channel pairs');
+  }
+  if (t + h + w !== headDim / 2) throw rope.invalid('mrope_section', `must sum to half the head's ${headDim} channels, found ${t + h + w}`);
+  const ropeTheta = rope.has('rope_theta') ? rope.positive('rope_theta') : text.positive('rope_theta', 1_000_000);
+  return { ropeTheta, mropeSection: [t, h, w] };
+}
+
+function refuseSlidingWindow(text: JsonFields, layers: number): void {
+  text.only('use_sliding_window', [false, true]);
+  const layerTypes = text.raw('layer_types');
+  const windowed = Array.isArray(layerTypes) ? layerTypes.some((type) => type !== 'full_attention') : text.integer('max_window_layers', 28, 0) < layers;
+  if (text.raw('use_sliding_window') === true && text.has('sliding_window') && windowed) {
+    throw text.invalid('use_sliding_window', 'is true, so some layers would attend to a window only; supported: full attention in every layer');
+  }
+}
+
+/** @throws AvocadoError `checkpoint_invalid`, naming the field; so do the two below */
+export function readText(text: JsonFields): TextConfig {
+  text.only('hidden_act', ['silu']);
+  const layers = text.integer('num_hidden_layers');
+  refuseSlidingWindow(text, layers);
+  const hiddenSize = text.integer('hidden_size');
+  const heads = text.integer('num_attention_heads');
+  const kvHeads = text.integer('num_key_value_heads', heads);
+  if (heads % kvHeads !== 0) throw text.invalid('num_key_value_heads', `must divide num_attention_heads ${heads}, found ${kvHeads}`);
+  const headDim = text.integer('head_dim', Math.floor(hiddenSize / heads));
+  // The attention kernels read heads in vectors of 8 (docs/onnxruntime.md 1.1).
+  if (headDim % 8 !== 0 || (!text.has('head_dim') && headDim * heads !== hiddenSize)) {
+    throw text.invalid('hidden_size', `${hiddenSize} over ${heads} heads gives ${hiddenSize / heads} channels a head; a multiple of 8 is supported`);
+  }
+  return {
+    hiddenSize,
+    intermediateSize: text.integer('intermediate_size'),
+    layers,
+    heads,
+    kvHeads,
+    headDim,
+    vocabSize: text.integer('vocab_size'),
+    maxPositions: text.integer('max_position_embeddings', 32_768),
+    rmsNormEps: text.positive('rms_norm_eps', 1e-6),
+    ...readRope(text, headDim),
+  };
+}
+
+/** @param outputSize the language model's hidden size, which embeddings must have */
+export function readVision(vision: JsonFields, outputSize: number): VisionConfig {
+  vision.only('hidden_act', ['silu']);
+  vision.only('out_hidden_size', [outputSize]);
+  if (vision.has('rope_parameters')) vision.object('rope_parameters').only('rope_theta', [10_000]);
+  const depth = vision.integer('depth');
+  const hiddenSize = vision.integer('hidden_size');
+  const heads = vision.integer('num_heads');
+  const headDim = hiddenSize / heads;
+  if (headDim % 4 !== 0) throw vision.invalid('num_heads', `must split hidden_size ${hiddenSize} into heads of a multiple of 4 channels, found ${heads}`);
+  const patchSize = vision.integer('patch_size', 14);
+  const mergeSize = vision.integer('spatial_merge_size', 2);
+  const windowSize = vision.integer('window_size', 112);
+  if (windowSize < patchSize * mergeSize) throw vision.invalid('window_size', `must be at least ${patchSize * mergeSize} pixels, one merged group`);
+  const fullAttentionBlocks = vision.numbers('fullatt_block_indexes', [7, 15, 23, 31]);
+  if (!fullAttentionBlocks.every((block) => Number.isInteger(block) && block >= 0)) {
+    throw vision.invalid('fullatt_block_indexes', 'must be a list of block numbers');
+  }
+  return {
+    depth,
+    hiddenSize,
+    intermediateSize: vision.integer('intermediate_size'),
+    heads,
+    headDim,
+    channels: vision.integer('in_channels', 3),
+    patchSize,
+    temporalPatchSize: vision.integer('temporal_patch_size', 2),
+    mergeSize,
+    windowSize,
+    fullAttentionBlocks,
+  };
+}
+
+/** @param outputSize the language model's hidden size, which embeddings must have */
+export function readAudio(audio: JsonFields, outputSize: number): AudioConfig {
+  audio.only('activation_function', ['gelu']);
+  audio.only('scale_embedding', [false]);
+  audio.only('output_dim', [outputSize]);
+  const hiddenSize = audio.integer('d_model');
+  const heads = audio.integer('encoder_attention_heads');
+  if (hiddenSize % heads !== 0 || hiddenSize % 2 !== 0) throw audio.invalid('encoder_attention_heads', `must divide d_model ${hiddenSize}, found ${heads}`);
+  const window = audio.integer('n_window', 100);
+  if (window > audio.integer('max_source_positions', 1500)) throw audio.invalid('n_window', 'must not exceed max_source_positions');
+  return {
+    melBins: audio.integer('num_mel_bins', 128),
+    hiddenSize,
+    layers: audio.integer('encoder_layers'),
+    heads,
+    headDim: hiddenSize / heads,
+    ffnSize: audio.integer('encoder_ffn_dim'),
+    chunkFrames: 2 * window,
+  };
+}

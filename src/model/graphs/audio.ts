@@ -1,0 +1,89 @@
+// The audio tower (docs/reference-model.md 7.2) as one graph over chunks of mel frames. Chunks never attend to each
+// other; the shorter last one is padded, masked after the first convolution and in attention, and its padding dropped.
+import type { AudioConfig, ModelConfig, Precision } from '../config-types.ts';
+import { float, GraphBuilder, int, ints, type BuiltGraph } from '../onnx/graph-builder.ts';
+import type { WeightSource } from '../weights.ts';
+
+const EPSILON = 1e-5;
+/** The reference clamps float16 activations after each layer to the largest finite value less 1000 (reference-model 7.2). */
+const FLOAT16_LIMIT = 65_504 - 1000;
+
+function layerNorm(graph: GraphBuilder, input: string, norm: string, size: number): string {
+  const inputs = [input, graph.weight(`${norm}.weight`, [size]), graph.weight(`${norm}.bias`, [size])];
+  return graph.node(norm, 'LayerNormalization', inputs, { attributes: { axis: int(-1), epsilon: float(EPSILON) } });
+}
+
+function convolve(graph: GraphBuilder, input: string, name: 'conv1' | 'conv2', channels: number, audio: AudioConfig): string {
+  const layer = `audio_tower.${name}`;
+  const inputs = [input, graph.weight(`${layer}.weight`, [audio.hiddenSize, channels, 3]), graph.weight(`${layer}.bias`, [audio.hiddenSize])];
+  const attributes = { kernel_shape: ints(3), pads: ints(1, 1), strides: ints(name === 'conv1' ? 1 : 2) };
+  return graph.node(`${layer}.gelu`, 'Gelu', [graph.node(layer, 'Conv', inputs, { attributes })]);
+}
+
+/** mel [C, bins, T] -> [C, ceil(T / 2), hidden] with sinusoid positions, which start anew in every chunk. */
+function embedFrames(graph: GraphBuilder, audio: AudioConfig): string {
+  const { activation } = graph;
+  const first = convolve(graph, graph.cast('mel.activation', 'mel', 'float32', activation), 'conv1', audio.melBins, audio);
+  // Beyond a chunk's end the second convolution must see zeros, as it would without padding.
+  const masked = graph.node('conv1.masked', 'Mul', [first, graph.cast('frame_mask.activation', 'frame_mask', 'float32', activation)]);
+  const second = convolve(graph, masked, 'conv2', audio.hiddenSize, audio);
+  const rows = graph.node('frames', 'Transpose', [second], { attributes: { perm: ints(0, 2, 1) } });
+  return graph.node('positioned_frames', 'Add', [rows, graph.cast('positions.activation', 'positions', 'float32', activation)]);
+}
+
+function addLayer(graph: GraphBuilder, audio: AudioConfig, input: string, index: number): string {
+  const { hiddenSize, heads, headDim, ffnSize } = audio;
+  const layer = `audio_tower.layers.${index}`;
+  const normed = layerNorm(graph, input, `${layer}.self_attn_layer_norm`, hiddenSize);
+  const query = graph.linear(normed, `${layer}.self_attn.q_proj`, hiddenSize, hiddenSize, 'bias');
+  const key = graph.linear(normed, `${layer}.self_attn.k_proj`, hiddenSize, hiddenSize, 'no bias');
+  const value = graph.linear(normed, `${layer}.self_attn.v_proj`, hiddenSize, hiddenSize, 'bias');
+  const attributes = { num_heads: int(heads), scale: float(headDim ** -0.5) };
+  const mixed = graph.node(`${layer}.self_attn`, 'MultiHeadAttention', [query, key, value, '', 'chunk_lengths'], { domain: 'com.microsoft', attributes });
+  const attended = graph.linear(mixed, `${layer}.self_attn.out_proj`, hiddenSize, hiddenSize, 'bias');
+  const middle = graph.node(`${layer}.attended`, 'Add', [attended, input]);
+  const wide = graph.linear(layerNorm(graph, middle, `${layer}.final_layer_norm`, hiddenSize), `${layer}.fc1`, ffnSize, hiddenSize, 'bias');
+  const narrow = graph.linear(graph.node(`${layer}.gelu`, 'Gelu', [wide]), `${layer}.fc2`, hiddenSize, ffnSize, 'bias');
+  const output = graph.node(layer, 'Add', [narrow, middle]);
+  return graph.activation === 'float16' ? graph.node(`${layer}.clamped`, 'Clip', [output, 'clamp_low', 'clamp_high']) : output;
+}
+
+/** Averages pairs of positions, then norm and projection: [C, T2, hidden] -> [tokens, text hidden]. */
+function addProjection(graph: GraphBuilder, config: ModelConfig, input: string): string {
+  const { hiddenSize } = config.audio;
+  const rows = graph.reshape('rows', input, [-1, hiddenSize]);
+  const pair = ['pair_first', 'pair_second'].map((index) => graph.node(`${index}.rows`, 'Gather', [rows, index], { attributes: { axis: int(0) } }));
+  const half = graph.constant('half.float32', 'float32', [], Float32Array.of(0.5));
+  const pooled = graph.node('pooled', 'Mul', [graph.node('pair_sum', 'Add', pair), graph.cast('half', half, 'float32', graph.activation)]);
+  return graph.linear(layerNorm(graph, pooled, 'audio_tower.ln_post', hiddenSize), 'audio_tower.proj', config.text.hiddenSize, hiddenSize, 'bias');
+}
+
+/**
+ * Builds the audio tower. Inputs, with T = frames of the longest chunk, T2 = ceil(T / 2):
+ * mel f32 [C, bins, T] (zeros beyond a chunk's end), frame_mask f32 [C, 1, T] (1 = a real frame), positions f32 [T2, hidden]
+ * (sinusoids), chunk_lengths i32 [C] (real positions after the second convolution), pair_first and pair_second i64 [tokens]
+ * (rows of [C·T2] averaged into each token). Output: audio_embeds f32 [tokens, text hidden]. See audio-chunks.ts.
+ * @throws AvocadoError `tensor_missing`, `tensor_invalid`
+ */
+export function buildAudioGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {
+  const { audio } = config;
+  const graph = new GraphBuilder('audio', weights, precision);
+  graph.input('mel', 'float32', ['chunks', audio.melBins, 'frames']);
+  graph.input('frame_mask', 'float32', ['chunks', 1, 'frames']);
+  graph.input('positions', 'float32', ['chunk_positions', audio.hiddenSize]);
+  graph.input('chunk_lengths', 'int32', ['chunks']);
+  graph.input('pair_first', 'int64', ['tokens']);
+  graph.input('pair_second', 'int64', ['tokens']);
+  if (graph.activation === 'float16') {
+    for (const [name, value] of [['clamp_low', -FLOAT16_LIMIT], ['clamp_high', FLOAT16_LIMIT]] as const) {
+      graph.cast(name, graph.constant(`${name}.float32`, 'float32', [], Float32Array.of(value)), 'float32', 'float16');
+    }
+  }
+  let hidden = embedFrames(graph, audio);
+  for (let index = 0; index < audio.layers; index += 1) hidden = addLayer(graph, audio, hidden, index);
+  const embeds = addProjection(graph, config, hidden);
+  if (graph.activation === 'float32') graph.node('audio_embeds', 'Identity', [embeds]);
+  else graph.cast('audio_embeds', embeds, graph.activation, 'float32');
+  graph.output('audio_embeds', 'float32', ['tokens', config.text.hiddenSize]);
+  return graph.build();
+}

@@ -1,0 +1,111 @@
+// The language model (docs/reference-model.md 7.3) as one graph that serves prefill, chunked prefill and batched decode
+// (docs/onnxruntime.md section 10): token embedding, media rows put in place, layers with the KV cache updated in place,
+// and the head on the wanted rows only.
+import type { ModelConfig, Precision, TextConfig } from '../config-types.ts';
+import { float, GraphBuilder, int, ints, type BuiltGraph } from '../onnx/graph-builder.ts';
+import { textRopeTables } from '../rope-tables.ts';
+import type { WeightSource } from '../weights.ts';
+
+/** The rotation takes no more tokens in a run than its tables have rows, and they have at least this many. */
+export const MOST_TOKENS_PER_RUN = 32_768;
+
+/** Names of one layer's cache tensors; past and present are the same memory. */
+export function cacheNames(layer: number): { pastKey: string; pastValue: string; presentKey: string; presentValue: string } {
+  return { pastKey: `past_key.${layer}`, pastValue: `past_value.${layer}`, presentKey: `present_key.${layer}`, presentValue: `present_value.${layer}` };
+}
+
+function addInputs(graph: GraphBuilder, text: TextConfig): void {
+  graph.input('input_ids', 'int64', ['batch', 'tokens']);
+  graph.input('media_embeds', 'float32', ['media', text.hiddenSize]);
+  graph.input('media_index', 'int64', ['media', 2]);
+  graph.input('position_ids', 'int64', [3, 'batch', 'tokens']);
+  graph.input('seqlens_k', 'int32', ['batch']);
+  graph.input('total_len', 'int32', []);
+  graph.input('logit_index', 'int64', ['logit_rows']);
+  const cache = ['batch', text.kvHeads, 'capacity', text.headDim];
+  for (let layer = 0; layer < text.layers; layer += 1) {
+    const names = cacheNames(layer);
+    for (const name of [names.pastKey, names.pastValue]) graph.input(name, graph.activation, cache);
+  }
+}
+
+function addRopeTables(graph: GraphBuilder, text: TextConfig): void {
+  const rows = Math.max(MOST_TOKENS_PER_RUN, text.maxPositions);
+  const tables = textRopeTables(text.ropeTheta, text.headDim, rows);
+  for (const name of ['cos', 'sin'] as const) {
+    const table = graph.constant(`rope_${name}.float32`, 'float32', [rows, text.headDim / 2], tables[name]);
+    // The reference rotates in the activation type here, unlike in the vision tower (reference-model 7.3).
+    if (graph.activation === 'float32') graph.node(`rope_${name}`, 'Identity', [table]);
+    else graph.cast(`rope_${name}`, table, 'float32', graph.activation);
+  }
+}
+
+/** Token embeddings [B, S, hidden] with the media rows in place. The table is read row by row, so it stays in its file. */
+function embedTokens(graph: GraphBuilder, text: TextConfig): string {
+  const table = graph.stored('model.embed_tokens.weight', [text.vocabSize, text.hiddenSize]);
+  const rows = graph.node('token_embeds.stored', 'Gather', [table.value, 'input_ids'], { attributes: { axis: int(0) } });
+  const embeds = graph.cast('token_embeds', rows, table.dtype, graph.activation);
+  const media = graph.cast('media_embeds.activation', 'media_embeds', 'float32', graph.activation);
+  return graph.node('embeds', 'ScatterND', [embeds, 'media_index', media]);
+}
+
+function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, layer: number): string {
+  const { hiddenSize, heads, kvHeads, headDim } = text;
+  const prefix = `model.layers.${layer}.self_attn`;
+  const turn = (input: string, count: number): string =>
+    graph.node(`${input}.rope`, 'MRotaryEmbedding', [input, 'position_ids', 'rope_cos', 'rope_sin'], {
+      domain: 'com.microsoft',
+      attributes: { num_heads: int(count), mrope_section: ints(...text.mropeSection), mrope_layout: int(0) },
+    });
+  const query = turn(graph.linear(normed, `${prefix}.q_proj`, heads * headDim, hiddenSize, 'bias'), heads);
+  const key = turn(graph.linear(normed, `${prefix}.k_proj`, kvHeads * headDim, hiddenSize, 'bias'), kvHeads);
+  const value = graph.linear(normed, `${prefix}.v_proj`, kvHeads * headDim, hiddenSize, 'bias');
+  const names = cacheNames(layer);
+  const attributes = { num_heads: int(heads), kv_num_heads: int(kvHeads), scale: float(headDim ** -0.5), do_rotary: int(0) };
+  const inputs = [query, key, value, names.pastKey, names.pastValue, 'seqlens_k', 'total_len'];
+  graph.nodeTo([prefix, names.presentKey, names.presentValue], 'GroupQueryAttention', inputs, { domain: 'com.microsoft', attributes });
+  return graph.linear(prefix, `${prefix}.o_proj`, hiddenSize, heads * headDim, 'no bias');
+}
+
+/** The head on the wanted rows: [rows, vocab] in float32. */
+function addHead(graph: GraphBuilder, text: TextConfig, normed: string): void {
+  const rows = graph.reshape('hidden_rows', normed, [-1, text.hiddenSize]);
+  const wanted = graph.node('wanted_rows', 'Gather', [rows, 'logit_index'], { attributes: { axis: int(0) } });
+  const head = graph.linear(wanted, 'lm_head', text.vocabSize, text.hiddenSize, 'no bias');
+  if (graph.activation === 'float32') graph.node('logits', 'Identity', [head]);
+  else graph.cast('logits', head, graph.activation, 'float32');
+  graph.output('logits', 'float32', ['logit_rows', text.vocabSize]);
+}
+
+/**
+ * Builds the decoder. Inputs: input_ids i64 [B, S]; media_embeds f32 [M, hidden] and media_index i64 [M, 2] (batch row, token
+ * row), M may be 0; position_ids i64 [3, B, S]; seqlens_k i32 [B] = tokens in the cache after the run, less one; total_len i32
+ * scalar = the largest of them, plus one; logit_index i64 [L] = rows of B·S wanted; past_key.N and past_value.N D
+ * [B, kvHeads, capacity, headDim]. Outputs: logits f32 [L, vocab], present_key.N and present_value.N bound to the same memory.
+ * S > 1 onto a cache that is not empty needs B = 1 (docs/onnxruntime.md 1.1).
+ * @throws AvocadoError `tensor_missing`, `tensor_invalid`
+ */
+export function buildDecoderGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {
+  const { text } = config;
+  const { hiddenSize, rmsNormEps } = text;
+  const graph = new GraphBuilder('decoder', weights, precision);
+  addInputs(graph, text);
+  addRopeTables(graph, text);
+  let residual = embedTokens(graph, text);
+  let normed = graph.rmsNorm(residual, 'model.layers.0.input_layernorm', hiddenSize, rmsNormEps);
+  for (let layer = 0; layer < text.layers; layer += 1) {
+    const prefix = `model.layers.${layer}`;
+    const attended = addAttention(graph, text, normed, layer);
+    const middle = graph.skipRmsNorm(attended, residual, `${prefix}.post_attention_layernorm`, hiddenSize, rmsNormEps);
+    const down = graph.swiGlu(middle.normed, `${prefix}.mlp`, hiddenSize, text.intermediateSize, 'no bias');
+    const next = layer + 1 < text.layers ? `model.layers.${layer + 1}.input_layernorm` : 'model.norm';
+    ({ normed, sum: residual } = graph.skipRmsNorm(down, middle.sum, next, hiddenSize, rmsNormEps));
+  }
+  addHead(graph, text, normed);
+  const cache = ['batch', text.kvHeads, 'capacity', text.headDim];
+  for (let layer = 0; layer < text.layers; layer += 1) {
+    const names = cacheNames(layer);
+    for (const name of [names.presentKey, names.presentValue]) graph.output(name, graph.activation, cache);
+  }
+  return graph.build();
+}

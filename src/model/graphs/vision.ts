@@ -1,0 +1,125 @@
+// The vision tower (docs/reference-model.md 7.1) as one graph over S temporal steps of one size. Steps never attend to
+// each other, so every index and rope table describes one step and holds for all. Rows run in window order inside.
+import type { ModelConfig, Precision, VisionConfig } from '../config-types.ts';
+import { float, GraphBuilder, int, type BuiltGraph } from '../onnx/graph-builder.ts';
+import type { WeightSource } from '../weights.ts';
+
+/** RMSNorm epsilon of all vision norms (reference-model 7.1). */
+const EPSILON = 1e-6;
+
+interface Shapes {
+  /** [-1, rows of the longest window, hidden] */
+  readonly windows: string;
+  /** [S, -1, hidden] */
+  readonly steps: string;
+}
+
+/** Shapes known at run time only, computed once per run. */
+function addShapes(graph: GraphBuilder, hiddenSize: number): Shapes {
+  const hidden = graph.constant('hidden_size', 'int64', [1], BigInt64Array.of(BigInt(hiddenSize)));
+  const rest = graph.constant('rest', 'int64', [1], BigInt64Array.of(-1n));
+  const longest = graph.node('longest_window', 'Shape', ['window_rows'], { attributes: { start: int(1), end: int(2) } });
+  const steps = graph.node('step_count', 'Shape', ['patches'], { attributes: { start: int(0), end: int(1) } });
+  const attributes = { axis: int(0) };
+  return {
+    windows: graph.node('windows_shape', 'Concat', [rest, longest, hidden], { attributes }),
+    steps: graph.node('steps_shape', 'Concat', [steps, rest, hidden], { attributes }),
+  };
+}
+
+function addInputs(graph: GraphBuilder, vision: VisionConfig): void {
+  const { channels, temporalPatchSize, patchSize, headDim } = vision;
+  graph.input('patches', 'float32', ['steps', 'rows', channels * temporalPatchSize * patchSize ** 2]);
+  graph.input('group_order', 'int64', ['groups']);
+  graph.input('group_back', 'int64', ['groups']);
+  graph.input('rope_cos', 'float32', ['rows', headDim / 2]);
+  graph.input('rope_sin', 'float32', ['rows', headDim / 2]);
+  graph.input('window_rows', 'int64', ['windows', 'longest_window']);
+  graph.input('window_lengths', 'int32', ['steps_by_windows']);
+  graph.input('window_back', 'int64', ['rows']);
+  graph.constant('rope_offset', 'int64', [1], BigInt64Array.of(0n));
+}
+
+/** Patches in processor order -> rows [S, hw, hidden] in window order; a merged group's rows move as a unit. */
+function embedPatches(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes): string {
+  const { hiddenSize, channels, temporalPatchSize: frames, patchSize, mergeSize } = vision;
+  const columns = channels * frames * patchSize ** 2;
+  const patches = graph.cast('patches.activation', 'patches', 'float32', graph.activation);
+  const stored = [hiddenSize, channels, frames, patchSize, patchSize];
+  const rows = graph.linear(patches, 'visual.patch_embed.proj', hiddenSize, columns, 'no bias', stored);
+  const groups = graph.reshape('patch_groups', rows, [0, -1, mergeSize ** 2 * hiddenSize]);
+  const ordered = graph.node('ordered_groups', 'Gather', [groups, 'group_order'], { attributes: { axis: int(1) } });
+  return graph.node('ordered_rows', 'Reshape', [ordered, shapes.steps]);
+}
+
+/** Rotates [S, hw, hidden] by the step's tables; in float32 whatever the activation type, as the reference does. */
+function addRope(graph: GraphBuilder, vision: VisionConfig, input: string): string {
+  const wide = graph.cast(`${input}.float32`, input, graph.activation, 'float32');
+  const inputs = [wide, 'rope_offset', 'rope_cos', 'rope_sin'];
+  const turned = graph.node(`${input}.turned`, 'RotaryEmbedding', inputs, { domain: 'com.microsoft', attributes: { num_heads: int(vision.heads) } });
+  return graph.cast(`${input}.rope`, turned, 'float32', graph.activation);
+}
+
+/** Attention of one block, without the bias of its output projection. Batch = steps (full) or windows. */
+function addAttention(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes, normed: string, block: number): string {
+  const { hiddenSize, heads, headDim } = vision;
+  const layer = `visual.blocks.${block}.attn`;
+  const options = { domain: 'com.microsoft', attributes: { num_heads: int(heads), scale: float(headDim ** -0.5) } } as const;
+  const [query, key, value] = ['q', 'k', 'v'].map((part) => graph.linear(normed, `${layer}.${part}`, hiddenSize, hiddenSize, 'bias')) as [string, string, string];
+  const inputs = [addRope(graph, vision, query), addRope(graph, vision, key), value];
+  let mixed: string;
+  if (vision.fullAttentionBlocks.includes(block)) {
+    mixed = graph.node(`${layer}.mixed`, 'MultiHeadAttention', inputs, options);
+  } else {
+    const windows = inputs.map((input) => {
+      const gathered = graph.node(`${input}.gathered`, 'Gather', [input, 'window_rows'], { attributes: { axis: int(1) } });
+      return graph.node(`${input}.windows`, 'Reshape', [gathered, shapes.windows]);
+    });
+    const padded = graph.node(`${layer}.mixed.padded`, 'MultiHeadAttention', [...windows, '', 'window_lengths'], options);
+    const rows = graph.node(`${layer}.mixed.rows`, 'Reshape', [padded, shapes.steps]);
+    mixed = graph.node(`${layer}.mixed`, 'Gather', [rows, 'window_back'], { attributes: { axis: int(1) } });
+  }
+  return graph.linear(mixed, `${layer}.proj`, hiddenSize, hiddenSize, 'no bias');
+}
+
+/** Normed rows -> embeddings [S, groups, text hidden] in processor order. */
+function addMerger(graph: GraphBuilder, config: ModelConfig, normed: string): string {
+  const merged = config.vision.hiddenSize * config.vision.mergeSize ** 2;
+  const groups = graph.reshape('merged_groups', normed, [0, -1, merged]);
+  const inner = graph.linear(groups, 'visual.merger.mlp.0', merged, merged, 'bias');
+  const active = graph.node('visual.merger.mlp.1', 'Gelu', [inner]);
+  const outer = graph.linear(active, 'visual.merger.mlp.2', config.text.hiddenSize, merged, 'bias');
+  return graph.node('embeds', 'Gather', [outer, 'group_back'], { attributes: { axis: int(1) } });
+}
+
+/**
+ * Builds the vision tower. Inputs, with hw = rows of one step, groups = hw / merge²:
+ * patches f32 [S, hw, channels·frames·patch²], group_order and group_back i64 [groups], rope_cos and rope_sin f32
+ * [hw, headDim / 2] in window order, window_rows i64 [windows, longest] (rows of each window, padded), window_lengths i32
+ * [S·windows] (rows that count), window_back i64 [hw] (where each row lies among the padded ones).
+ * Output: vision_embeds f32 [S, groups, text hidden]. See window-order.ts for the tables.
+ * @throws AvocadoError `tensor_missing`, `tensor_invalid`
+ */
+export function buildVisionGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {
+  const { vision } = config;
+  const { hiddenSize } = vision;
+  const graph = new GraphBuilder('vision', weights, precision);
+  addInputs(graph, vision);
+  const shapes = addShapes(graph, hiddenSize);
+  let residual = embedPatches(graph, vision, shapes);
+  let normed = graph.rmsNorm(residual, 'visual.blocks.0.norm1', hiddenSize, EPSILON);
+  for (let block = 0; block < vision.depth; block += 1) {
+    const layer = `visual.blocks.${block}`;
+    const attended = addAttention(graph, vision, shapes, normed, block);
+    const middle = graph.skipRmsNorm(attended, residual, `${layer}.norm2`, hiddenSize, EPSILON, graph.weight(`${layer}.attn.proj.bias`, [hiddenSize]));
+    const down = graph.swiGlu(middle.normed, `${layer}.mlp`, hiddenSize, vision.intermediateSize, 'bias');
+    const next = block + 1 < vision.depth ? `visual.blocks.${block + 1}.norm1` : 'visual.merger.ln_q';
+    const bias = graph.weight(`${layer}.mlp.down_proj.bias`, [hiddenSize]);
+    ({ normed, sum: residual } = graph.skipRmsNorm(down, middle.sum, next, hiddenSize, EPSILON, bias));
+  }
+  const embeds = addMerger(graph, config, normed);
+  if (graph.activation === 'float32') graph.node('vision_embeds', 'Identity', [embeds]);
+  else graph.cast('vision_embeds', embeds, graph.activation, 'float32');
+  graph.output('vision_embeds', 'float32', ['steps', 'groups', config.text.hiddenSize]);
+  return graph.build();
+}

@@ -1,0 +1,107 @@
+// The thread in which onnxruntime-node runs: its run() blocks whoever calls it. The only file that imports onnxruntime-node.
+// It is never terminated from outside, since ending a thread inside a run aborts the process (docs: onnxruntime, section 6).
+import { parentPort } from 'node:worker_threads';
+import { InferenceSession, Tensor, env } from 'onnxruntime-node';
+import type { NodeRuntimeReply, NodeRuntimeRequest, WireTensor } from './node-runtime-messages.ts';
+import type { DType, SessionOptions } from './runtime.ts';
+
+const VIEWS = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array, int8: Int8Array };
+type PortableType = keyof typeof VIEWS;
+type PortableArray = InstanceType<(typeof VIEWS)[PortableType]>;
+const LOG_FATAL = 4;
+
+if (parentPort === null) throw new Error('node-runtime-worker runs in a worker thread only. This is a bug.');
+const port = parentPort;
+const sessions = new Map<number, InferenceSession>();
+const slabs = new Map<number, { dtype: PortableType; array: PortableArray }>();
+
+function portable(dtype: DType): PortableType {
+  if (dtype === 'float16' || dtype === 'bfloat16') throw new Error(`The portable runtime has no ${dtype}.`);
+  return dtype;
+}
+
+function found<T>(map: ReadonlyMap<number, T>, id: number): T {
+  const value = map.get(id);
+  if (value === undefined) throw new Error('A session or slab was used after its release. This is a bug.');
+  return value;
+}
+
+// Tensors see our memory, not a copy: onnxruntime writes a fetched tensor into the array it was given, and a slab that
+// is fed and fetched as the same array is updated in place.
+function tensorOf(wire: WireTensor): Tensor {
+  if (wire.kind === 'host') {
+    const dtype = portable(wire.dtype);
+    return new Tensor(dtype, new VIEWS[dtype](wire.bytes), wire.dims);
+  }
+  const { dtype, array } = found(slabs, wire.slab);
+  const elements = wire.dims.reduce((product, size) => product * size, 1);
+  return new Tensor(dtype, array.subarray(wire.offset, wire.offset + elements), wire.dims);
+}
+
+function byName(tensors: readonly WireTensor[]): Record<string, Tensor> {
+  return Object.fromEntries(tensors.map((wire) => [wire.name, tensorOf(wire)]));
+}
+
+async function load(id: number, model: Uint8Array, options: SessionOptions): Promise<NodeRuntimeReply> {
+  const session = await InferenceSession.create(model, {
+    executionProviders: ['cpu'],
+    graphOptimizationLevel: 'all',
+    logSeverityLevel: LOG_FATAL,
+    ...(options.threads > 0 ? { intraOpNumThreads: options.threads } : {}),
+    extra: {
+      session: {
+        model_external_initializers_file_folder_path: '/',
+        disable_prepacking: options.disablePrepacking ? '1' : '0',
+        intra_op: { allow_spinning: options.spinning ? '1' : '0' },
+      },
+    },
+  });
+  sessions.set(id, session);
+  return { type: 'loaded', inputs: session.inputNames, outputs: session.outputNames };
+}
+
+async function run(id: number, feeds: readonly WireTensor[], fetches: readonly WireTensor[]): Promise<NodeRuntimeReply> {
+  await found(sessions, id).run(byName(feeds), byName(fetches));
+  return { type: 'ran', bytes: fetches.flatMap((wire) => (wire.kind === 'host' ? [wire.bytes] : [])) };
+}
+
+async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
+  switch (request.type) {
+    case 'load':
+      return load(request.session, request.model, request.options);
+    case 'run':
+      return run(request.session, request.feeds, request.fetches);
+    case 'release':
+      await found(sessions, request.session).release();
+      sessions.delete(request.session);
+      return { type: 'done' };
+    case 'allocate': {
+      const dtype = portable(request.dtype);
+      slabs.set(request.slab, { dtype, array: new VIEWS[dtype](request.elements) });
+      return { type: 'done' };
+    }
+    case 'free':
+      slabs.delete(request.slab);
+      return { type: 'done' };
+    case 'close':
+      // With its port closed the thread ends by itself.
+      setImmediate(() => { port.close(); });
+      return { type: 'done' };
+    default:
+      return request satisfies never;
+  }
+}
+
+async function reply(request: NodeRuntimeRequest): Promise<void> {
+  let result: NodeRuntimeReply;
+  try {
+    result = await answer(request);
+  } catch (error) {
+    result = { type: 'failed', message: error instanceof Error ? error.message : String(error) };
+  }
+  port.postMessage(result, result.type === 'ran' ? [...result.bytes] : []);
+}
+
+port.on('message', (request: NodeRuntimeRequest) => { void reply(request); });
+const ready: NodeRuntimeReply = { type: 'ready', version: env.versions.node ?? 'unknown' };
+port.postMessage(ready);

@@ -1,0 +1,45 @@
+import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
+import type { Captioner } from '../captioner.ts';
+import { AvocadoError } from '../errors.ts';
+import type { ServerConfig } from './config.ts';
+
+/** What is left of a stop after the requests have drained: sockets, model, directory. */
+const CLOSE_MARGIN_MS = 10_000;
+
+function addressError(error: unknown, { host, port }: ServerConfig): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return new AvocadoError('bad_request', `Port ${port} of ${host} is in use. Choose another with --port.`, { param: 'port', cause: error });
+  if (code === 'EACCES') return new AvocadoError('bad_request', `Port ${port} may not be used by this user. Choose one above 1023 with --port.`, { param: 'port', cause: error });
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return new AvocadoError('bad_request', `This machine has no address ${host}. Choose another with --host.`, { param: 'host', cause: error });
+  return error;
+}
+
+/** The address as a browser on this machine writes it. */
+function urlOf({ host }: ServerConfig, port: number): string {
+  const anywhere = host === '0.0.0.0' || host === '::';
+  const name = anywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
+  return `http://${name}:${port}`;
+}
+
+/**
+ * Opens the port, and closes everything in reverse order on SIGTERM, Ctrl-C or a crash; the process then exits.
+ * @returns the server's URL without a slash at its end
+ * @throws AvocadoError `bad_request` when the port or host cannot be had
+ */
+export async function listen(app: FastifyInstance, captioner: Captioner, config: ServerConfig): Promise<string> {
+  try {
+    await app.listen({ host: config.host, port: config.port });
+  } catch (error) {
+    await app.close();
+    throw addressError(error, config);
+  }
+  closeWithGrace({ delay: config.drainMs + CLOSE_MARGIN_MS, logger: console }, async ({ err }) => {
+    if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);
+    await app.close();
+    await captioner.close();
+  });
+  const address = app.server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : config.port;
+  return urlOf(config, port);
+}

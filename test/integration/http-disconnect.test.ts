@@ -1,0 +1,134 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+
+let app: ServedApp | undefined;
+
+async function serve(captioner: FakeCaptioner, settings?: Parameters<typeof serveApp>[1]): Promise<ServedApp> {
+  app = await serveApp(captioner, settings);
+  return app;
+}
+
+afterEach(async () => {
+  await app?.close();
+  app = undefined;
+});
+
+const SLOW = { words: Array.from({ length: 500 }, (_, index) => `word${index} `), wordDelayMs: 20 };
+
+describe('a client that leaves', () => {
+  it.each(['true', 'false'])('has its caption aborted and its upload removed (stream=%s)', async (stream) => {
+    const captioner = fakeCaptioner(SLOW);
+    const { url, uploads } = await serve(captioner);
+    const controller = new AbortController();
+    const response = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream }), signal: controller.signal });
+    response.catch(() => undefined);
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
+    expect(await uploads()).toHaveLength(1);
+    controller.abort();
+    await vi.waitFor(async () => {
+      expect(captioner.endings).toEqual(['caption-aborted']);
+      expect(await uploads()).toEqual([]);
+    });
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain('avocado_requests_total{outcome="aborted",finish_reason="aborted"} 1');
+  });
+
+  it('in the middle of its upload leaves no file and never reaches the captioner', async () => {
+    const captioner = fakeCaptioner();
+    const { port, uploads, url } = await serve(captioner);
+    const socket = await halfUpload(port);
+    await vi.waitFor(async () => {
+      expect(await uploads()).toHaveLength(1);
+    });
+    socket.destroy();
+    await vi.waitFor(async () => {
+      expect(await uploads()).toEqual([]);
+    });
+    expect(captioner.seen).toEqual([]);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  });
+
+  it('counts as gone when its upload stands still for too long', async () => {
+    const { port, uploads } = await serve(fakeCaptioner(), { uploadIdleMs: 100 });
+    const socket = await halfUpload(port);
+    await new Promise((resolve) => socket.once('close', resolve));
+    await vi.waitFor(async () => {
+      expect(await uploads()).toEqual([]);
+    });
+  });
+
+  it('without reading holds the caption back, and is let go when it hangs up', async () => {
+    // 64 MB of words are far more than all buffers between us and a client that does not read.
+    const captioner = fakeCaptioner({ words: Array.from({ length: 1000 }, () => 'w'.repeat(64 * 1024)) });
+    const { port, uploads } = await serve(captioner);
+    const body = formText('{"stream": true}', 'x');
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.pause();
+    socket.write(`POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
+    await sleep(300);
+    expect(captioner.endings).toEqual([]); // still waiting for the socket
+    socket.destroy();
+    await vi.waitFor(async () => {
+      expect(captioner.endings).toEqual(['caption-aborted']);
+      expect(await uploads()).toEqual([]);
+    });
+  });
+});
+
+function formText(options: string, file: string): string {
+  return `--b\r\ncontent-disposition: form-data; name="options"\r\n\r\n${options}\r\n--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${file}\r\n--b--\r\n`;
+}
+
+/** Sends a part of an upload that says it is larger, and waits. */
+async function halfUpload(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  socket.resume();
+  await new Promise((resolve) => socket.once('connect', resolve));
+  socket.write('POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n');
+  socket.write(`--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${'x'.repeat(200_000)}`);
+  return socket;
+}
+
+describe('a stop', () => {
+  it('lets a running caption end, answers new ones 503 and then removes the directory of uploads', async () => {
+    const captioner = fakeCaptioner({ wordDelayMs: 60 });
+    const { url, stop, directories } = await serve(captioner, { drainMs: 5000 });
+    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true' }) });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
+    const stopped = stop();
+    await sleep(20);
+    const refused = await fetch(`${url}/v1/captions`, { method: 'POST', body: form('y') });
+    expect([refused.status, refused.headers.get('x-should-retry'), refused.headers.get('retry-after')]).toEqual([503, 'true', '5']);
+    expect(await refused.json()).toMatchObject({ error: { code: 'engine_unavailable' } });
+    expect((await fetch(`${url}/readyz`)).status).toBe(503);
+    const { events } = parseEvents(await (await running).text());
+    expect(events.at(-1)!.event).toBe('caption-end');
+    await stopped;
+    expect(await directories()).toEqual([]);
+  });
+
+  it('tells those still running after the deadline that they were aborted', async () => {
+    const captioner = fakeCaptioner(SLOW);
+    const { url, stop } = await serve(captioner, { drainMs: 50 });
+    const send = (stream: string): Promise<Response> => fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream }) });
+    const [streamed, plain] = [send('true'), send('false')];
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(2);
+    });
+    await stop();
+    expect(parseEvents(await (await streamed).text()).events.at(-1)!.event).toBe('caption-aborted');
+    expect((await plain).status).toBe(503);
+    expect(captioner.endings).toEqual(['caption-aborted', 'caption-aborted']);
+  });
+});

@@ -1,0 +1,205 @@
+// Hostile and broken files, made here: each must give its own error code and leave no process behind.
+import { execFileSync } from 'node:child_process';
+import { mkdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import sharp from 'sharp';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../../../src/errors.ts';
+import { decodeFrames } from '../../../src/media/decode-frames.ts';
+import { planMedia } from '../../../src/media/plan.ts';
+import { probeMedia, type ProbeOptions } from '../../../src/media/probe.ts';
+import { resolveProfile } from '../../../src/media/profile.ts';
+import { decoderProcesses } from '../../fixtures/child-processes.ts';
+import { golden } from '../../fixtures/golden.ts';
+import { makeClip } from '../../fixtures/make-clip.ts';
+import { PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
+import { scratchDirectory } from '../../fixtures/scratch.ts';
+
+const scratch = scratchDirectory();
+const CLIP = golden('clips/av-4s.mp4');
+const X264 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p'];
+
+afterEach(() => { expect(decoderProcesses()).toEqual([]); });
+
+async function refused(path: string, code: ErrorCode, options?: ProbeOptions): Promise<void> {
+  await expect(probeMedia(path, options)).rejects.toMatchObject({ name: 'AvocadoError', code, message: expect.stringMatching(/^[A-Z/].*[.?]$/) as string });
+}
+
+async function written(name: string, content: string | Uint8Array): Promise<string> {
+  await writeFile(scratch(name), content);
+  return scratch(name);
+}
+
+/** Reproducible noise. */
+function noise(length: number): Uint8Array {
+  let state = 42;
+  return Uint8Array.from({ length }, () => (state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0) >>> 16);
+}
+
+describe('what is no media file', () => {
+  test('a missing file is media_not_found', () => refused(scratch('nowhere.mp4'), 'media_not_found'));
+
+  test('a path through a file, a dangling link and a nul byte are media_not_found', async () => {
+    await symlink(scratch('nowhere'), scratch('dangling.mp4'));
+    await refused(scratch('dangling.mp4'), 'media_not_found');
+    await refused(`${CLIP}/inside.mp4`, 'media_not_found');
+    await refused('clip\0.mp4', 'media_not_found');
+  });
+
+  test('a directory, a pipe and a device are media_not_a_file, without waiting for the pipe', async () => {
+    await mkdir(scratch('folder.mp4'));
+    execFileSync('mkfifo', [scratch('pipe.mp4')]);
+    await refused(scratch('folder.mp4'), 'media_not_a_file');
+    await refused(scratch('pipe.mp4'), 'media_not_a_file');
+    await refused('/dev/zero', 'media_not_a_file');
+  });
+
+  test('zero bytes are media_empty', async () => refused(await written('zero.mp4', ''), 'media_empty'));
+  test('text is media_unsupported', async () => refused(await written('text.mp4', 'Dear reader,\nthis is no video.\n'), 'media_unsupported'));
+  test('noise is media_unsupported', async () => refused(await written('noise.mp4', noise(50_000)), 'media_unsupported'));
+  test('zeros are media_unsupported', async () => refused(await written('zeros.mp4', new Uint8Array(50_000)), 'media_unsupported'));
+  test('an SVG is media_unsupported: it could name other files', async () => {
+    await refused(await written('picture.svg', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'), 'media_unsupported');
+  });
+  test('a size over the limit is media_too_large', () => refused(CLIP, 'media_too_large', { limits: { maxSizeBytes: 1000 } }));
+});
+
+describe('a playlist posing as .mp4', () => {
+  test('never opens the file or the address it names', async () => {
+    let calls = 0;
+    const server = createServer((_request, response) => { calls++; response.end(); });
+    await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a.ts`;
+    const secret = await makeClip(scratch('secret.ts'), ['-i', CLIP, '-c', 'copy', '-t', '1']);
+    const body = (url: string): string => `#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n${url}\n#EXT-X-ENDLIST\n`;
+    for (const [name, content] of Object.entries({
+      'file.mp4': body(`file://${secret}`),
+      'bare.mp4': body(secret),
+      'http.mp4': body(address),
+      'concat.mp4': `ffconcat version 1.0\nfile '${secret}'\n`,
+      'dash.mp4': `<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation><BaseURL>${address}</BaseURL></Representation></AdaptationSet></Period></MPD>`,
+    })) await refused(await written(name, content), 'media_unsupported');
+    // Bytes in front hide a playlist from our own look; ffmpeg's allow-list is the second line.
+    await refused(await written('hidden.mp4', `\0\0\0\x01\n${body(`file://${secret}`)}`), 'media_unsupported');
+    await new Promise((resolve) => server.close(resolve));
+    expect(calls).toBe(0);
+  });
+});
+
+describe('damaged files', () => {
+  test('an mp4 without its index is media_undecodable', async () => {
+    const bytes = await readFile(CLIP);
+    await refused(await written('cut.mp4', bytes.subarray(0, bytes.length >> 1)), 'media_undecodable');
+  });
+
+  test('a header whose insides are noise is media_undecodable', async () => {
+    const bytes = await readFile(await makeClip(scratch('front.mp4'), ['-i', CLIP, '-c', 'copy', '-movflags', 'faststart']));
+    bytes.set(noise(3000), 40);
+    await refused(await written('header.mp4', bytes), 'media_undecodable');
+  });
+
+  test('a picture cut short is media_undecodable', async () => {
+    const bytes = await readFile(golden('clips/still.png'));
+    await refused(await written('cut.png', bytes.subarray(0, 20)), 'media_undecodable');
+    const half = await written('half.png', bytes.subarray(0, bytes.length >> 1));
+    const plan = planMedia(await probeMedia(half), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
+    await expect(decodeFrames(plan, () => undefined)).rejects.toMatchObject({ code: 'media_undecodable' });
+  });
+
+  test('a video cut at its end gives what is there and says so', async () => {
+    const path = await makeClip(scratch('whole.mp4'), ['-i', CLIP, '-c', 'copy', '-movflags', 'faststart']);
+    await truncate(path, 60_000);
+    const probe = await probeMedia(path);
+    expect(probe.video?.totalFrames).toBe(60);
+    expect(probe.warnings).toEqual(['The file is cut short: 60 of 120 frames are there.']);
+    const plan = planMedia(probe, resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
+    let frames = 0;
+    await decodeFrames(plan, () => { frames++; });
+    expect(frames).toBe(plan.video?.frameIndices.length);
+  });
+
+  test('frames that do not come shorten the plan to an even number, with a warning', async () => {
+    const probe = await probeMedia(CLIP);
+    if (probe.video === undefined) throw new Error('av-4s.mp4 has a video');
+    // A container that promises 300 frames and holds 120: picks from 120 on never come.
+    const lying = { ...probe, video: { ...probe.video, totalFrames: 300 } };
+    const plan = planMedia(lying, resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
+    const decoded = await decodeFrames(plan, () => undefined);
+    const came = plan.video?.frameIndices.filter((index) => index < 120).length ?? 0;
+    expect(decoded.plan.frameIndices.length).toBe(came - (came % 2));
+    expect(decoded.plan.gridThw[0]).toBe(decoded.plan.frameIndices.length / 2);
+    expect(decoded.plan.tokens).toBe((decoded.plan.gridThw[0] * decoded.plan.gridThw[1] * decoded.plan.gridThw[2]) / 4);
+    expect(decoded.warnings).toEqual([expect.stringContaining(`${decoded.plan.frameIndices.length} of 20 frames`)]);
+  });
+
+  test('noise in the middle decodes with a warning', async () => {
+    const bytes = await readFile(CLIP);
+    bytes.set(noise(8000), 30_000);
+    const probe = await probeMedia(await written('noisy.mp4', bytes));
+    const decoded = await decodeFrames(planMedia(probe, resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true }), () => undefined);
+    expect(decoded.warnings.length).toBe(1);
+    expect(decoded.decoderLog.length).toBeGreaterThan(0);
+  });
+
+  test('frames that an edit list hides are not counted', async () => {
+    const path = await makeClip(scratch('trimmed.mp4'), ['-ss', '1.3', '-i', CLIP, '-c', 'copy']);
+    const plan = planMedia(await probeMedia(path), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
+    const decoded = await decodeFrames(plan, () => undefined);
+    expect(decoded.warnings).toEqual([]);
+    expect(decoded.plan).toEqual(plan.video);
+  });
+});
+
+describe('files beyond the limits', () => {
+  test('a picture of 16000x16000 is media_too_large', async () => {
+    await sharp({ create: { width: 16_000, height: 16_000, channels: 3, background: 'black' } }).png({ compressionLevel: 1 }).toFile(scratch('huge.png'));
+    await refused(scratch('huge.png'), 'media_too_large');
+  });
+
+  test('a video of more pixels than the limit is media_too_large', async () => {
+    const path = await makeClip(scratch('large.mp4'), ['-f', 'lavfi', '-i', 'color=black:s=640x480:r=5:d=1', ...X264]);
+    await refused(path, 'media_too_large', { limits: { maxPixels: 300_000 } });
+  });
+
+  test('five hours are media_too_long', async () => {
+    const path = await makeClip(scratch('long.mp4'), ['-f', 'lavfi', '-i', 'color=black:s=32x32:r=1/60:d=18000', ...X264]);
+    await refused(path, 'media_too_long');
+  });
+
+  test('one side 201 times the other is media_aspect_ratio, for a picture and a video', async () => {
+    await sharp({ create: { width: 2010, height: 10, channels: 3, background: 'red' } }).png().toFile(scratch('wide.png'));
+    await refused(scratch('wide.png'), 'media_aspect_ratio');
+    await refused(await makeClip(scratch('wide.mkv'), ['-f', 'lavfi', '-i', 'color=red:s=3216x16:r=5:d=1', '-c:v', 'ffv1']), 'media_aspect_ratio');
+  });
+
+  test('one frame is media_too_short, and so is none', async () => {
+    await refused(await makeClip(scratch('one.mp4'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-frames:v', '1', ...X264]), 'media_too_short');
+    await refused(await makeClip(scratch('none.mkv'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-frames:v', '0', '-c:v', 'ffv1']), 'media_too_short');
+  });
+
+  test('a one-frame gif is a picture', async () => {
+    const path = await makeClip(scratch('one.gif'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-frames:v', '1']);
+    expect((await probeMedia(path)).video).toMatchObject({ still: true, width: 64 });
+  });
+
+  test('only subtitles are media_no_streams', async () => {
+    const words = await written('words.srt', '1\n00:00:00,000 --> 00:00:02,000\nHello\n');
+    await refused(await makeClip(scratch('subtitles.mkv'), ['-i', words]), 'media_no_streams');
+  });
+
+  test('sound with a cover picture is sound alone', async () => {
+    const path = await makeClip(scratch('cover.mp3'), ['-i', golden('clips/tones-44k1.wav'), '-i', golden('clips/still.png'), '-map', '0:a', '-map', '1:v', '-c:v', 'mjpeg', '-disposition:v', 'attached_pic']);
+    const probe = await probeMedia(path);
+    expect(probe.video).toBeUndefined();
+    expect(probe.audio).toMatchObject({ codec: 'mp3', sampleRate: 44_100 });
+  });
+
+  test('a probe that takes too long is media_timeout, a cancelled one is aborted', async () => {
+    await refused(CLIP, 'media_timeout', { limits: { probeTimeoutSeconds: 0.001 } });
+    await refused(CLIP, 'aborted', { signal: AbortSignal.abort() });
+    const stop = new AbortController();
+    setTimeout(() => { stop.abort(); }, 10);
+    await refused(CLIP, 'aborted', { signal: stop.signal });
+  });
+});

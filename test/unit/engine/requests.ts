@@ -1,0 +1,59 @@
+import type { SamplingParams } from '../../../src/stream/events.ts';
+import type { SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
+
+export const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: undefined };
+
+export interface RequestOptions {
+  readonly length?: number;
+  /** makes another prompt */
+  readonly salt?: number;
+  /** every n-th prompt row is media */
+  readonly mediaEvery?: number;
+  readonly maxTokens?: number;
+  readonly sampling?: Partial<SamplingParams>;
+  readonly stopIds?: readonly number[];
+  readonly ropeDelta?: number;
+}
+
+/** A prompt for the fake decoder (hidden size 2), whose ids, positions and embeddings all differ from row to row. */
+export function requestOf(options: RequestOptions = {}): SequenceRequest {
+  const { length = 10, salt = 0, mediaEvery = 0, maxTokens = 8, stopIds = [], ropeDelta = -3 } = options;
+  const mediaRows = Int32Array.from({ length: mediaEvery === 0 ? 0 : Math.floor(length / mediaEvery) }, (_, index) => index * mediaEvery + mediaEvery - 1);
+  return {
+    ids: Int32Array.from({ length }, (_, index) => (index * 7 + salt * 13) % 37),
+    positions: Int32Array.from({ length: 3 * length }, (_, index) => index * 3 + salt),
+    ropeDelta,
+    mediaRows,
+    mediaEmbeds: Float32Array.from({ length: mediaRows.length * 2 }, (_, index) => index / 8 + salt),
+    sampling: { ...GREEDY, ...options.sampling },
+    stopIds,
+    maxTokens,
+  };
+}
+
+export async function collect(events: AsyncIterable<SequenceEvent>): Promise<SequenceEvent[]> {
+  const seen: SequenceEvent[] = [];
+  for await (const event of events) seen.push(event);
+  return seen;
+}
+
+export function isTerminal(event: SequenceEvent): boolean {
+  return event.type === 'end' || event.type === 'error' || event.type === 'aborted';
+}
+
+export function tokensOf(events: readonly SequenceEvent[]): number[] {
+  return events.flatMap((event) => (event.type === 'token' ? [event.id] : []));
+}
+
+/** The last event in words, such as `end length` or `error engine_error`. */
+export function endingOf(events: readonly SequenceEvent[]): string {
+  const last = events.at(-1);
+  if (last?.type === 'end') return `end ${last.reason}`;
+  if (last?.type === 'error') return `error ${last.error.code}`;
+  return last?.type ?? 'nothing';
+}
+
+/** Lets everything that is ready run, timers excepted. */
+export async function settle(turns = 20): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+}

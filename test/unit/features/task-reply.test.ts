@@ -1,0 +1,49 @@
+import { describe, expect, it } from 'vitest';
+import { AvocadoError } from '../../../src/errors.ts';
+import { createCancelFlag, raise, watch } from '../../../src/features/cancel-flag.ts';
+import { replyOf, valueOf } from '../../../src/features/task-reply.ts';
+
+describe('a task reply', () => {
+  it('brings an error home with its class, code, field and the other thread\'s stack', async () => {
+    const reply = await replyOf(() => { throw new AvocadoError('media_undecodable', 'Broken.', { param: 'video', cause: new Error('deep reason') }); });
+    const crossed = structuredClone(reply);
+    let thrown: unknown;
+    try {
+      valueOf(crossed);
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(AvocadoError);
+    expect(thrown).toMatchObject({ code: 'media_undecodable', message: 'Broken.', param: 'video' });
+    expect(((thrown as AvocadoError).cause as Error).stack).toContain('deep reason');
+  });
+
+  it('turns what nobody expected into an internal error', async () => {
+    const reply = await replyOf(() => { throw new TypeError('x is not a function'); });
+    expect(() => valueOf(reply)).toThrow(/x is not a function.*bug/);
+  });
+
+  it('brings a value home as it is', async () => {
+    expect(valueOf(await replyOf(() => Promise.resolve(5)))).toBe(5);
+  });
+});
+
+describe('a cancel flag', () => {
+  it('says that nobody runs yet, and stops the task that comes later', () => {
+    const flag = createCancelFlag();
+    expect(raise(flag)).toBe(false);
+    const { signal, stop } = watch(flag);
+    stop();
+    expect(signal.aborted).toBe(true);
+  });
+
+  it('reaches a running task within its poll', async () => {
+    const flag = createCancelFlag();
+    const { signal, stop } = watch(flag);
+    const aborted = new Promise((resolve) => { signal.addEventListener('abort', resolve); });
+    expect(signal.aborted).toBe(false);
+    expect(raise(flag)).toBe(true);
+    await aborted;
+    stop();
+  });
+});

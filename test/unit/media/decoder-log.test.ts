@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { DecoderLog } from '../../../src/media/decoder-log.ts';
+
+test('keeps the last lines, counts all errors, and drops chatter and addresses', () => {
+  const log = new DecoderLog();
+  log.add('  Duration: 00:00:04.00 [info]');
+  log.add('');
+  for (let i = 0; i < 3000; i++) log.add(`[h264 @ 0x55d9f28f4980] [error] bad block ${i}`);
+  log.add('[mp4 @ 0x1] [warning] odd');
+  log.add(`[error] ${'x'.repeat(10_000)}`);
+  expect(log.errors).toBe(3001);
+  expect(log.lines().length).toBe(20);
+  expect(log.lines().at(-3)).toBe('[h264] [error] bad block 2999');
+  expect(log.lines().at(-1)?.length).toBe(300);
+});

@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { frameSizes, pixelCap } from '../../../src/media/pixel-budget.ts';
+import { resolveProfile } from '../../../src/media/profile.ts';
+import { frameCount, frameIndices } from '../../../src/media/sampling.ts';
+import { goldenJson } from '../../fixtures/golden.ts';
+import { overridesOf, type GoldenLimits } from '../../fixtures/media-cases.ts';
+
+interface Row {
+  readonly total_frames: number;
+  readonly avg_fps: number;
+  readonly height: number;
+  readonly width: number;
+  readonly settings: GoldenLimits;
+  readonly error?: string;
+  readonly nframes: number;
+  readonly indices_head: readonly number[];
+  readonly indices_sum: number;
+  readonly indices_sha256: string;
+  readonly effective_max_pixels: number;
+  readonly stage_a: readonly number[];
+  readonly stage_b_limits: readonly [number, number];
+  readonly final: readonly number[];
+}
+
+const rows = goldenJson<Row[]>('processing/frames_and_sizes.json');
+
+/** The table leaves max_pixels out where the library has no limit of its own; our profiles always have one. */
+function rulesOf(row: Row): ReturnType<typeof resolveProfile> {
+  const [processorMinPixels, processorMaxPixels] = row.stage_b_limits;
+  return { ...resolveProfile('reference-cli', { ...overridesOf(row.settings), processorMinPixels, processorMaxPixels }), maxPixels: row.settings.max_pixels };
+}
+
+describe('frame picks', () => {
+  test('agree with all 300 rows of the reference, count and every index', () => {
+    const good = rows.filter((row) => row.error === undefined);
+    expect(good.length).toBe(291);
+    for (const row of good) {
+      const count = frameCount(row.total_frames, row.avg_fps, rulesOf(row));
+      expect(count, JSON.stringify(row)).toBe(row.nframes);
+      const indices = frameIndices(row.total_frames, count);
+      expect(indices.slice(0, row.indices_head.length)).toEqual(row.indices_head);
+      expect(indices.reduce((sum, index) => sum + index, 0)).toBe(row.indices_sum);
+      expect(createHash('sha256').update(indices.join(',')).digest('hex')).toBe(row.indices_sha256);
+    }
+  });
+
+  test('of the rows that the reference refuses are refused, one frame as too short', () => {
+    const bad = rows.filter((row) => row.error !== undefined);
+    expect(bad.length).toBe(9);
+    for (const row of bad) {
+      const code = row.total_frames < 2 ? 'media_too_short' : 'bad_request';
+      expect(() => frameCount(row.total_frames, row.avg_fps, { fps: 2, minFrames: 4, maxFrames: 768, nframes: row.settings.nframes })).toThrow(expect.objectContaining({ code }));
+    }
+  });
+
+  test('are always even, and take the first and the last frame', () => {
+    for (const total of [2, 3, 4, 5, 99, 299, 1800, 108_000]) {
+      const count = frameCount(total, 30, { fps: 2, minFrames: 4, maxFrames: 768 });
+      const indices = frameIndices(total, count);
+      expect(count % 2).toBe(0);
+      expect([indices[0], indices.at(-1)]).toEqual([0, total - 1]);
+    }
+    expect(frameCount(299, 30, { fps: 2, minFrames: 4, maxFrames: 768 })).toBe(18);
+  });
+});
+
+describe('frame sizes', () => {
+  test('agree with all rows of the reference after either resize', () => {
+    for (const row of rows.filter(({ error }) => error === undefined)) {
+      const rules = rulesOf(row);
+      expect(pixelCap(row.nframes, rules)).toBe(row.effective_max_pixels);
+      const { stageA, final } = frameSizes(row, row.nframes, 28, rules);
+      expect([stageA.height, stageA.width], JSON.stringify(row)).toEqual(row.stage_a);
+      expect([final.height, final.width], JSON.stringify(row)).toEqual(row.final);
+    }
+  });
+});

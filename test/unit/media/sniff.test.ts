@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { sniff, SNIFF_BYTES } from '../../../src/media/sniff.ts';
+import { golden } from '../../fixtures/golden.ts';
+
+const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'latin1'));
+
+test.each([
+  ['av-4s.mp4', 'container'],
+  ['speech-16k.wav', 'container'],
+  ['still.png', 'still'],
+])('%s is a %s', (clip, kind) => {
+  expect(sniff(readFileSync(golden(`clips/${clip}`)).subarray(0, SNIFF_BYTES))).toBe(kind);
+});
+
+test.each([
+  ['#EXTM3U\n#EXT-X-VERSION:3\n', 'playlist'],
+  ['\xef\xbb\xbf#EXTM3U\n', 'playlist'],
+  ['ffconcat version 1.0\nfile /etc/passwd\n', 'playlist'],
+  ['<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', 'playlist'],
+  ['Just some words.\nAnd more.', 'text'],
+  ['<svg xmlns="http://www.w3.org/2000/svg"/>', 'text'],
+  ['\0\0\0\x18ftypheic\0\0\0\0', 'heic'],
+  ['\0\0\0\x18ftypavif\0\0\0\0', 'still'],
+  ['\0\0\0\x18ftypisom\0\0\0\0', 'container'],
+  ['RIFF\x24\0\0\0WEBPVP8 \0', 'still'],
+  ['RIFF\x24\0\0\0WAVEfmt \0', 'container'],
+  ['\x1aE\xdf\xa3\x01\0\0\0', 'container'],
+  ['\x01\x02\x03\x04\x05\x06', 'unknown'],
+  ['', 'unknown'],
+])('%j is a %s', (head, kind) => {
+  expect(sniff(bytes(head))).toBe(kind);
+});

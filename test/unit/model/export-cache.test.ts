@@ -1,0 +1,89 @@
+import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ensureExport } from '../../../src/model/export-cache.ts';
+import { exportModel } from '../../../src/model/export.ts';
+import { loadThinker } from '../../../src/model/load-thinker.ts';
+import { writeVariant } from '../../fixtures/checkpoint-variants.ts';
+
+let scratch: string;
+let checkpoint: string;
+let cacheDir: string;
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'avocado-cache-'));
+  checkpoint = writeVariant(join(scratch, 'checkpoint'), { base: 'tiny-a' });
+  cacheDir = join(scratch, 'deep', 'cache');
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+const madeAt = (directory: string): number => statSync(join(directory, 'manifest.json')).mtimeMs;
+
+describe('The cache of exports', () => {
+  it('builds once and is found again', async () => {
+    const first = await ensureExport(checkpoint, 'int4', { cacheDir });
+    const made = madeAt(first.directory);
+    expect(await ensureExport(checkpoint, 'int4', { cacheDir })).toEqual(first);
+    expect(madeAt(first.directory)).toBe(made);
+  });
+
+  it('keeps precisions beside each other and replaces what a changed checkpoint left', async () => {
+    const fp32 = await ensureExport(checkpoint, 'fp32', { cacheDir });
+    const before = await ensureExport(checkpoint, 'int4', { cacheDir });
+    appendFileSync(join(checkpoint, 'config.json'), '\n');
+    const after = await ensureExport(checkpoint, 'int4', { cacheDir });
+    expect(after.directory).not.toBe(before.directory);
+    expect(readdirSync(cacheDir).map((name) => join(cacheDir, name)).sort()).toEqual([fp32.directory, after.directory].sort());
+  });
+
+  it('repairs a damaged entry', async () => {
+    const { directory } = await ensureExport(checkpoint, 'int4', { cacheDir });
+    truncateSync(join(directory, 'weights.bin'), 10);
+    const repaired = await ensureExport(checkpoint, 'int4', { cacheDir });
+    expect(statSync(join(repaired.directory, 'weights.bin')).size).toBeGreaterThan(1000);
+    rmSync(join(directory, 'manifest.json'));
+    await expect(ensureExport(checkpoint, 'int4', { cacheDir })).resolves.toEqual(repaired);
+  });
+
+  it('serves many askers at once with one entry', async () => {
+    const all = await Promise.all([1, 2, 3, 4].map(() => ensureExport(checkpoint, 'int4', { cacheDir })));
+    expect(new Set(all.map(({ directory }) => directory)).size).toBe(1);
+    expect(readdirSync(cacheDir)).toHaveLength(1);
+  });
+
+  it('lies where AVOCADO_CACHE says, else under XDG_CACHE_HOME', async () => {
+    vi.stubEnv('XDG_CACHE_HOME', join(scratch, 'xdg'));
+    expect((await ensureExport(checkpoint, 'fp32')).directory).toContain(join(scratch, 'xdg', 'avocado-captioner'));
+    vi.stubEnv('AVOCADO_CACHE', join(scratch, 'own'));
+    expect((await ensureExport(checkpoint, 'fp32')).directory).toContain(join(scratch, 'own'));
+  });
+
+  it('is not used for a directory that is an export itself', async () => {
+    const own = join(scratch, 'own-export');
+    await exportModel(checkpoint, 'int4', own);
+    expect((await ensureExport(own, undefined, { cacheDir })).directory).toBe(own);
+    expect(readdirSync(scratch)).not.toContain('deep');
+  });
+});
+
+describe('Loading a thinker', () => {
+  const options = { device: { type: 'cpu' }, threads: 1, spinning: false, slots: 1, capacity: 16 } as const;
+
+  it('refuses precisions that the device has no kernels for, before exporting', async () => {
+    const bf16 = loadThinker({ ...options, modelDir: checkpoint, precision: 'bf16', cacheDir });
+    await expect(bf16).rejects.toMatchObject({ code: 'precision_unsupported', message: expect.stringContaining('fp32, int4') as string });
+    expect(readdirSync(scratch)).not.toContain('deep');
+  });
+
+  it('tells what it does and what it made', async () => {
+    const told = new Set<string>();
+    const { thinker, precision, checkpointDirectory } = await loadThinker({ ...options, modelDir: checkpoint, cacheDir, onProgress: (text) => told.add(text) });
+    await thinker.close();
+    expect([...told]).toEqual(['Loading vision', 'Loading audio', 'Loading decoder']);
+    expect([precision, checkpointDirectory]).toEqual(['fp32', checkpoint]);
+    expect(thinker.description).toMatchObject({ device: 'cpu', precision: 'fp32', slots: 1, capacity: 16 });
+  });
+});
