@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
-import type { Captioner } from '../captioner.ts';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError, ERRORS } from '../errors.ts';
 import type { CaptionRequest } from '../stream/events.ts';
 import { CaptionPrinter } from './caption-printer.ts';
 import { interrupted, orInterrupted } from './interrupted.ts';
@@ -61,14 +60,11 @@ async function captionAll(requests: readonly CaptionRequest[], flags: CaptionFla
       if (signal.aborted) throw interrupted();
       const { json, tokenIds } = flags;
       const printer = new CaptionPrinter(wiring, progress, { json, tokenIds, heading: requests.length > 1, model: captioner.model.name });
-      await captionOne(request, captioner, printer, signal, outcome);
+      const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
+      if (exitCode !== 0) outcome.fail(exitCode);
+      if (exitCode === ERRORS.aborted.exit) return;
     }
   } finally {
     await captioner.close();
   }
-}
-
-async function captionOne(request: CaptionRequest, captioner: Captioner, printer: CaptionPrinter, signal: AbortSignal, outcome: Outcome): Promise<void> {
-  const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
-  if (exitCode !== 0) outcome.fail(exitCode);
 }

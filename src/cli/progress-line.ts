@@ -7,6 +7,7 @@ export class ProgressLine {
   readonly #stderr: Writable;
   readonly #mode: 'rewrite' | 'lines' | 'off';
   #shown = '';
+  #text = '';
 
   constructor(stderr: Writable, options: { readonly terminal: boolean; readonly verbose: boolean }) {
     this.#stderr = stderr;
@@ -17,20 +18,22 @@ export class ProgressLine {
     return this.#mode !== 'off';
   }
 
-  /** `done` of `total` of something; in a log only the beginning and the end of each text are worth a line. */
+  /** `done` of `total` of something; in a log every text is worth one line, its numbers are not. */
   show(text: string, done = 0, total = 0): void {
     if (this.#mode === 'off') return;
     const shown = total > 1 ? `${text} ${done}/${total}` : text;
     if (shown === this.#shown) return;
     if (this.#mode === 'rewrite') this.#stderr.write(`${CLEAR_LINE}${shown} …`);
-    else if (done === 0 || done === total) this.#stderr.write(`${shown}\n`);
+    else if (text !== this.#text) this.#stderr.write(`${text}\n`);
     this.#shown = shown;
+    this.#text = text;
   }
 
   /** Makes room for other text. */
   clear(): void {
     if (this.#mode === 'rewrite' && this.#shown !== '') this.#stderr.write(CLEAR_LINE);
     this.#shown = '';
+    this.#text = '';
   }
 
   /** A line that stays. */

@@ -50,15 +50,22 @@ export async function probeContainer(file: MediaFile, limits: MediaLimits, signa
 }
 
 function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
-  const words = log.at(-1)?.replace(/^.*\[error\] /, '').replace(`file:${file.path}: `, '') ?? 'no reason given';
   if (log.some((line) => line.includes('not on whitelist'))) {
     return new AvocadoError('media_unsupported', 'The file is a playlist or of a kind that is not accepted. Give an mp4, mov, mkv, webm, avi, ts, wav, mp3 or a picture.');
   }
   if (log.some((line) => line.includes('moov atom not found')) && file.kind === 'container') {
     return new AvocadoError('media_undecodable', 'The file is cut short: its index (moov) is missing. Download or record it again.');
   }
-  if (file.kind === 'container') return new AvocadoError('media_undecodable', `The file is damaged: ${words}. Try to play it, or re-encode it.`);
-  return new AvocadoError('media_unsupported', `The file is no video, sound or picture that ffmpeg knows (${words}).`);
+  if (file.kind === 'container') return damaged(log, file);
+  return new AvocadoError('media_unsupported', `The file is no video, sound or picture that ffmpeg knows (${lastWords(log, file)}).`);
+}
+
+function damaged(log: readonly string[], file: MediaFile): AvocadoError {
+  return new AvocadoError('media_undecodable', `The file is damaged: ${lastWords(log, file)}. Try to play it, or re-encode it.`);
+}
+
+function lastWords(log: readonly string[], file: MediaFile): string {
+  return log.at(-1)?.replace(/^.*\[error\] /, '').replace(`file:${file.path}: `, '') ?? 'its index leads nowhere';
 }
 
 function readReport(report: Report, file: MediaFile, log: readonly string[]): MediaProbe {
@@ -74,7 +81,7 @@ function readReport(report: Report, file: MediaFile, log: readonly string[]): Me
     warnings.push('The video track is empty; only the sound is captioned.');
     video = undefined;
   }
-  if (video === undefined && audio === undefined) throw nothingInside(streams, file);
+  if (video === undefined && audio === undefined) throw nothingInside(streams, file, log);
   if (video !== undefined) warnings.push(...missing(video, pictures, log));
   return {
     path: file.path,
@@ -136,8 +143,12 @@ function audioStream(stream: StreamReport, packets: number, fileSeconds: number 
   return { index: stream.index, codec, sampleRate, channels, durationSeconds: seconds(stream.duration) ?? fileSeconds ?? 0 };
 }
 
-function nothingInside(streams: readonly StreamReport[], file: MediaFile): AvocadoError {
+/** No container needs more to say that it holds nothing: beyond this its index was lost. */
+const EMPTY_CONTAINER_BYTES = 4096;
+
+function nothingInside(streams: readonly StreamReport[], file: MediaFile, log: readonly string[]): AvocadoError {
   if (streams.some((stream) => stream.codec_type === 'audio')) return new AvocadoError('media_too_short', 'The file has a sound track without any sound. Give a longer one.');
+  if (log.length > 0 || (streams.length === 0 && file.sizeBytes > EMPTY_CONTAINER_BYTES)) return damaged(log, file);
   return new AvocadoError('media_no_streams', `The file (${file.sizeBytes} bytes) has no video and no sound track. Give one that has.`);
 }
 

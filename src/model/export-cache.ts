@@ -35,18 +35,21 @@ async function entryName(checkpoint: Checkpoint, precision: Precision): Promise<
 /** While this code runs as TypeScript it is being worked on: its own text then counts as version. */
 async function codeStamp(): Promise<string> {
   if (!import.meta.url.endsWith('.ts')) return '';
-  const folders = ['graphs/', 'onnx/'].map((name) => new URL(name, import.meta.url));
-  const times = await Promise.all(folders.map(async (folder) => Promise.all((await readdir(folder)).map(async (name) => (await stat(new URL(name, folder))).mtimeMs))));
-  return digest(times);
+  const times = ['graphs/', 'onnx/'].map(async (name) => {
+    const folder = new URL(name, import.meta.url);
+    const files = await readdir(folder);
+    return Promise.all(files.map(async (file) => (await stat(new URL(file, folder))).mtimeMs));
+  });
+  return digest(await Promise.all(times));
 }
 
-async function isDirectoryWith(directory: string, name: string): Promise<boolean> {
+async function hasFile(directory: string, name: string): Promise<boolean> {
   return stat(join(directory, name)).then(() => true, () => false);
 }
 
 /** True for a directory that an export was written to, finished or not. */
 export async function isExport(directory: string): Promise<boolean> {
-  return (await isDirectoryWith(directory, MANIFEST_FILE)) || (await isDirectoryWith(directory, GRAPH_FILES.decoder));
+  return (await hasFile(directory, MANIFEST_FILE)) || (await hasFile(directory, GRAPH_FILES.decoder));
 }
 
 async function openExport(directory: string, precision: Precision | undefined): Promise<Manifest> {

@@ -19,8 +19,8 @@ export interface OutputOptions extends ExportOptions {
   readonly existing?: ((target: string) => Promise<'replace' | 'keep'>) | undefined;
 }
 
-/** What graphs and manifest take beside quantised weights; the rope tables make most of it. */
-const GRAPHS_BYTES = 64 * 2 ** 20;
+/** Room for the manifest and the file system's own notes. */
+const SPARE_BYTES = 2 ** 20;
 
 interface Plan {
   readonly config: ModelConfig;
@@ -58,9 +58,9 @@ async function makePlan(checkpointDir: string, precision: Precision, outDir: str
 async function checkSpace(parent: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(parent);
   if (bavail * bsize >= bytes) return;
-  const gigabytes = (count: number): string => `${(count / 1e9).toFixed(1)} GB`;
-  const have = `the disk of ${parent} has ${gigabytes(bavail * bsize)} left`;
-  throw new AvocadoError('export_incomplete', `The export needs ${gigabytes(bytes)}, but ${have}. Free space there, or give another directory.`);
+  const megabytes = (count: number): string => `${Math.ceil(count / 1e6)} MB`;
+  const have = `the disk of ${parent} has ${megabytes(bavail * bsize)} left`;
+  throw new AvocadoError('export_incomplete', `The export needs ${megabytes(bytes)}, but ${have}. Free space there, or give another directory.`);
 }
 
 async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
@@ -80,7 +80,8 @@ async function syncFile(path: string): Promise<void> {
 
 /** Writes everything into `staged`, the manifest last. */
 async function fill(plan: Plan, staged: string, options: ExportOptions): Promise<Manifest> {
-  await checkSpace(dirname(staged), GRAPHS_BYTES + (plan.quantised?.bytes ?? 0));
+  const graphBytes = Object.values(plan.graphs).reduce((sum, { length }) => sum + length, 0);
+  await checkSpace(dirname(staged), SPARE_BYTES + graphBytes + (plan.quantised?.bytes ?? 0));
   const sources = await sourceFilesOf(plan.checkpoint);
   const files: Manifest['files'] = [];
   if (plan.quantised !== undefined) {

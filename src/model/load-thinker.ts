@@ -108,7 +108,8 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
       await runtime.close();
     };
     const description = { runtime: runtime.name, version: runtime.version, device: device.type, precision, slots, capacity };
-    return { thinker: { towers: new ThinkerTowers(config, vision, audio), decoder, description, close }, config, precision, checkpointDirectory: checkpoint.directory };
+    const thinker = { towers: new ThinkerTowers(config, vision, audio), decoder, description, close };
+    return { thinker, config, precision, checkpointDirectory: checkpoint.directory };
   } catch (error) {
     for (const part of Object.values(sessions ?? {}) as ThinkerSessions['vision'][]) await part.release();
     await runtime.close();

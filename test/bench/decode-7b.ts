@@ -1,8 +1,7 @@
 // What int4 costs on a CPU at full size, in two processes so that each has its own peak:
 //   tsx test/bench/decode-7b.ts --stage export --model CHECKPOINT --out EXPORT
 //   tsx test/bench/decode-7b.ts --stage decode --model EXPORT [--context 1024] [--tokens 32] [--slots 1] [--spin] [--threads 2] [--towers]
-import { statSync } from 'node:fs';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { exportModel } from '../../src/model/export.ts';
@@ -64,7 +63,8 @@ async function prefill({ thinker, config }: LoadedThinker, slot: number, tokens:
     const count = Math.min(chunk, tokens - start);
     const ids = Int32Array.from({ length: count }, (_, index) => (start + index * 31) % Math.min(config.text.vocabSize, 100_000));
     const positions = Int32Array.from({ length: 3 * count }, (_, index) => start + (index % count));
-    await thinker.decoder.prefill({ slot, start, ids, positions, mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0), wantLogits: start + count === tokens });
+    const media = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
+    await thinker.decoder.prefill({ slot, start, ids, positions, ...media, wantLogits: start + count === tokens });
   }
 }
 
@@ -78,7 +78,9 @@ async function measureDecode(model: string): Promise<void> {
   const load = await seconds(() => prefill(loaded, 0, 1, 1));
   loaded.thinker.decoder.reset(0);
   console.log(`decoder loaded and one token run in ${load.toFixed(1)} s, ${gigabytes(memory().rss)} resident`);
-  const prefillSeconds = await seconds(async () => { for (let slot = 0; slot < slots; slot++) await prefill(loaded, slot, context, Number(values.chunk)); });
+  const prefillSeconds = await seconds(async () => {
+    for (let slot = 0; slot < slots; slot++) await prefill(loaded, slot, context, Number(values.chunk));
+  });
   const steps: number[] = [];
   for (let step = 0; step < tokens; step++) {
     const rows = Array.from({ length: slots }, (_, slot) => ({ slot, token: 100 + step, position: context + step }));
@@ -88,10 +90,11 @@ async function measureDecode(model: string): Promise<void> {
   const [best = 0] = steps;
   const median = steps[steps.length >> 1] ?? 0;
   const { rss, own, mapped, peak } = memory();
-  console.table({ 'prefill tokens/s': (context * slots) / prefillSeconds, 'step, median ms': median, 'step, best ms': best, 'tokens/s': (1000 * slots) / median });
+  const prefillRate = (context * slots) / prefillSeconds;
+  console.table({ 'prefill tokens/s': prefillRate, 'step, median ms': median, 'step, best ms': best, 'tokens/s': (1000 * slots) / median });
   console.log(`resident ${gigabytes(rss)} (own ${gigabytes(own)}, mapped ${gigabytes(mapped)}), peak ${gigabytes(peak)}`);
   const settings = { context, slots, threads: Number(values.threads), spin: values.spin, runtime: loaded.thinker.description['runtime'] };
-  const figures = { loadSeconds: load, prefillTokensPerSecond: (context * slots) / prefillSeconds, stepMsMedian: median, stepMsBest: best, rss, own, mapped, peak };
+  const figures = { loadSeconds: load, prefillTokensPerSecond: prefillRate, stepMsMedian: median, stepMsBest: best, rss, own, mapped, peak };
   console.log(JSON.stringify({ bench: 'decode-7b', ...settings, ...figures }));
   await loaded.thinker.close();
 }

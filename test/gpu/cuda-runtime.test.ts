@@ -44,7 +44,8 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
       const row = bfloats([1, 1, HEAD], value);
       const output = bfloats([1, 1, HEAD], 0);
       const lengths = { seqlens_k: int32s([1], [position]), total: int32s([], [position + 1]) };
-      await session.run({ query: row, key: row, value: row, past_key: slot(keys), past_value: slot(values), ...lengths }, { output, present_key: slot(keys), present_value: slot(values) });
+      const past = { past_key: slot(keys), past_value: slot(values) };
+      await session.run({ query: row, key: row, value: row, ...past, ...lengths }, { output, present_key: slot(keys), present_value: slot(values) });
       // Alone, a row attends to itself.
       if (position === 0) expect(output.data).toEqual(row.data);
     }

@@ -18,9 +18,8 @@ interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string };
 }
 
-async function post(url: string, body: FormData | object, headers: Record<string, string> = {}): Promise<Response> {
-  const json = body instanceof FormData ? {} : { 'content-type': 'application/json' };
-  return fetch(`${url}/v1/captions`, { method: 'POST', body: body instanceof FormData ? body : JSON.stringify(body), headers: { ...json, ...headers } });
+async function post(url: string, body: FormData, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${url}/v1/captions`, { method: 'POST', body, headers });
 }
 
 describe('POST /v1/captions with an upload', () => {

@@ -1,5 +1,5 @@
 // The golden cases as inputs of the model: pixel rows and log-mel from what golden stores, embeddings it stores whole.
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { logMel } from '../../src/features/log-mel.ts';
 import { cutPatches, temporalSteps } from '../../src/features/patches.ts';
@@ -124,9 +124,10 @@ export function melOf({ input }: ModelCase): Mel | undefined {
 }
 
 /** Embeddings that golden stores whole. */
-export function storedEmbeds({ tensors }: ModelCase, kind: 'vision_embeds' | 'audio_embeds', total: number): Float32Array<ArrayBuffer> | undefined {
+export function storedEmbeds({ tensors, input }: ModelCase, kind: 'vision_embeds' | 'audio_embeds'): Float32Array | undefined {
+  const total = kind === 'vision_embeds' ? input.vision_tokens : input.audio_tokens;
   const rows = tensors[kind];
-  return rows?.shape[0] === total ? (rows.data as Float32Array<ArrayBuffer>) : undefined;
+  return rows !== undefined && rows.shape[0] === total ? (rows.data as Float32Array) : undefined;
 }
 
 /** Largest distance to the stored rows of `kind`, all or sampled. */
@@ -148,10 +149,4 @@ export function maxDistance(a: Float32Array, b: Float32Array): number {
     const distance = Math.abs(value - b[index]!);
     return distance <= worst ? worst : distance;
   }, 0);
-}
-
-export function checkpointPath(checkpoint: string): string {
-  const path = golden(`checkpoints/${checkpoint}`);
-  if (!existsSync(path)) throw new Error(`${path} is missing.`);
-  return path;
 }

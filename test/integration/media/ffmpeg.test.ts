@@ -15,9 +15,9 @@ describe('the ffmpeg of this machine', () => {
 
   test('when it is missing is asked for with the command that installs it', async () => {
     vi.stubEnv('FFMPEG_PATH', scratch('no-such-ffmpeg'));
-    const missing = expect.objectContaining({ code: 'ffmpeg_missing', message: expect.stringContaining('apt-get install -y ffmpeg') as string });
-    await expect(ffmpegVersion()).rejects.toThrow(missing);
-    await expect(probeMedia(golden('clips/av-4s.mp4'))).rejects.toThrow(missing);
+    const missing = { code: 'ffmpeg_missing', message: expect.stringContaining('apt-get install -y ffmpeg') as string };
+    await expect(ffmpegVersion()).rejects.toMatchObject(missing);
+    await expect(probeMedia(golden('clips/av-4s.mp4'))).rejects.toMatchObject(missing);
   });
 
   test('when it is too old is refused with its own words', async () => {

@@ -3,6 +3,7 @@ import { logMel, melLengths, PADDED_SAMPLES } from '../../../src/features/log-me
 import { melFilters } from '../../../src/features/mel-filters.ts';
 import { createPowerSpectrum, FFT_SIZE, SPECTRUM_BINS } from '../../../src/features/power-spectrum.ts';
 import { noise } from '../../fixtures/noise.ts';
+import { sameBits } from '../../fixtures/same-bits.ts';
 
 describe('createPowerSpectrum', () => {
   it('agrees with the plain sum of the Fourier transform', () => {
@@ -67,7 +68,7 @@ describe('logMel', () => {
     const long = Float32Array.from({ length: PADDED_SAMPLES + 3200 }, (_, index) => Math.sin(index / 9) * (index < PADDED_SAMPLES ? 0.1 : 1));
     const { mel, frames } = logMel(long);
     expect(frames).toBe(30_000);
-    expect(mel).toEqual(logMel(long.subarray(0, PADDED_SAMPLES)).mel);
+    expect(sameBits(mel, logMel(long.subarray(0, PADDED_SAMPLES)).mel)).toBe(true);
   });
 });
 

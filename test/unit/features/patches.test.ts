@@ -3,6 +3,7 @@ import { cutPatches, PATCH_COLUMNS } from '../../../src/features/patches.ts';
 import type { FrameStack } from '../../../src/features/types.ts';
 import { loadNative, nativeStatus } from '../../../src/native.ts';
 import { noise } from '../../fixtures/noise.ts';
+import { sameBits } from '../../fixtures/same-bits.ts';
 
 const addon = loadNative();
 const status = nativeStatus();
@@ -40,8 +41,7 @@ describe('cutPatches', () => {
     ['a second resize', stackOf(6, 56, 84, { height: 84, width: 112 })],
   ])('gives the same bits in C++ and in TypeScript for %s', (_, stack) => {
     for (const [from, to] of [[0, 3], [1, 2], [2, 3], [1, 1]] as const) {
-      expect(cutPatches(stack, from, to, addon)).toEqual(cutPatches(stack, from, to, undefined));
-      expect(cutPatches(stack, from, to, addon)).toEqual(cutPatches(stack, from, to, {} as typeof addon));
+      expect(sameBits(cutPatches(stack, from, to, addon), cutPatches(stack, from, to, {}))).toBe(true);
     }
   });
 
@@ -50,14 +50,14 @@ describe('cutPatches', () => {
     const twice = { ...stackOf(2, 28, 28), data: new Uint8Array(new SharedArrayBuffer(still.data.length * 2)) };
     twice.data.set(still.data);
     twice.data.set(still.data, still.data.length);
-    expect(cutPatches(still, 0, 1)).toEqual(cutPatches(twice, 0, 1));
+    expect(sameBits(cutPatches(still, 0, 1), cutPatches(twice, 0, 1))).toBe(true);
   });
 
   it('gives the same rows whether steps are cut together or one by one', () => {
     const stack = stackOf(8, 28, 56, { height: 56, width: 56 });
     const whole = cutPatches(stack, 0, 4);
     const size = whole.length / 4;
-    for (let step = 0; step < 4; step++) expect(cutPatches(stack, step, step + 1)).toEqual(whole.slice(step * size, (step + 1) * size));
+    for (let step = 0; step < 4; step++) expect(sameBits(cutPatches(stack, step, step + 1), whole.subarray(step * size, (step + 1) * size))).toBe(true);
   });
 
   it('refuses steps that do not exist', () => {

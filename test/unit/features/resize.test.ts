@@ -3,6 +3,7 @@ import { createResizer } from '../../../src/features/resize.ts';
 import { axisTaps } from '../../../src/features/resize-weights.ts';
 import { loadNative, nativeStatus } from '../../../src/native.ts';
 import { noise } from '../../fixtures/noise.ts';
+import { sameBits } from '../../fixtures/same-bits.ts';
 
 const addon = loadNative();
 const status = nativeStatus();
@@ -51,7 +52,7 @@ describe('createResizer', () => {
       const [left, right] = [make(height * width * 3), make(height * width * 3)];
       fast(source, left);
       slow(source, right);
-      expect(Buffer.compare(Buffer.from(left.buffer), Buffer.from(right.buffer))).toBe(0);
+      expect(sameBits(left, right)).toBe(true);
     }
   });
 

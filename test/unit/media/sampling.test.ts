@@ -50,7 +50,8 @@ describe('frame picks', () => {
     expect(bad.length).toBe(9);
     for (const row of bad) {
       const code = row.total_frames < 2 ? 'media_too_short' : 'bad_request';
-      expect(() => frameCount(row.total_frames, row.avg_fps, { fps: 2, minFrames: 4, maxFrames: 768, nframes: row.settings.nframes })).toThrow(expect.objectContaining({ code }));
+      const rules = { fps: 2, minFrames: 4, maxFrames: 768, nframes: row.settings.nframes };
+      expect(() => frameCount(row.total_frames, row.avg_fps, rules)).toThrow(expect.objectContaining({ code }));
     }
   });
 

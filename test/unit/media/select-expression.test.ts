@@ -1,11 +1,32 @@
 import { expect, test } from 'vitest';
 import { selectExpression } from '../../../src/media/select-expression.ts';
 
-/** ffmpeg's own reading of the expression, for the three functions it uses. */
+/** Reads eq(n,K) and if(lt(n,K),left,right) as ffmpeg does. */
 function selects(expression: string, n: number): boolean {
-  const js = expression.replaceAll('if(', 'choose(');
-  const evaluate = new Function('n', 'eq', 'lt', 'choose', `return ${js};`) as (n: number, ...functions: ((...values: number[]) => number)[]) => number;
-  return evaluate(n, (a = 0, b = 0) => Number(a === b), (a = 0, b = 0) => Number(a < b), (condition = 0, yes = 0, no = 0) => (condition === 0 ? no : yes)) !== 0;
+  let rest = expression;
+  const take = (token: RegExp): string => {
+    const found = token.exec(rest)?.[1];
+    if (found === undefined) throw new Error(`Expected ${token.source} at ${rest.slice(0, 30)}`);
+    rest = rest.slice(found.length);
+    return found;
+  };
+  const read = (): boolean => {
+    if (take(/^(eq\(n,|if\(lt\(n,)/).startsWith('eq')) {
+      const same = Number(take(/^(\d+)/)) === n;
+      take(/^(\))/);
+      return same;
+    }
+    const less = n < Number(take(/^(\d+)/));
+    take(/^(\),)/);
+    const left = read();
+    take(/^(,)/);
+    const right = read();
+    take(/^(\))/);
+    return less ? left : right;
+  };
+  const selected = read();
+  expect(rest).toBe('');
+  return selected;
 }
 
 test('picks exactly the given frames', () => {

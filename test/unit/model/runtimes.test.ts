@@ -103,8 +103,10 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       const row = (value: number) => floats([1, 1, HEAD], Array.from({ length: HEAD }, (_, index) => value + index / 10));
       const step = async (index: number, position: number, value: number): Promise<number[]> => {
         const output = floats([1, 1, HEAD]);
-        const caches = { past_key: slot(keys, index), past_value: slot(values, index), seqlens_k: int32s([1], [position]), total: int32s([], [position + 1]) };
-        await session.run({ query: row(value), key: row(value), value: row(value), ...caches }, { output, present_key: slot(keys, index), present_value: slot(values, index) });
+        const past = { past_key: slot(keys, index), past_value: slot(values, index) };
+        const lengths = { seqlens_k: int32s([1], [position]), total: int32s([], [position + 1]) };
+        const fetches = { output, present_key: slot(keys, index), present_value: slot(values, index) };
+        await session.run({ query: row(value), key: row(value), value: row(value), ...past, ...lengths }, fetches);
         return [...output.data];
       };
       const read = async (slab: typeof keys): Promise<number[]> => {

@@ -1,0 +1,106 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AvocadoError } from '../../src/errors.ts';
+import { cutPatches } from '../../src/features/patches.ts';
+import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
+import { planMedia } from '../../src/media/plan.ts';
+import { probeMedia } from '../../src/media/probe.ts';
+import { resolveProfile } from '../../src/media/profile.ts';
+import type { MediaPlan } from '../../src/media/types.ts';
+import { decoderProcesses } from '../fixtures/child-processes.ts';
+import { golden } from '../fixtures/golden.ts';
+import { makeClip } from '../fixtures/make-clip.ts';
+import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
+import { NORMALISATION } from '../fixtures/media-plan.ts';
+import { sameBits } from '../fixtures/same-bits.ts';
+
+const OPTIONS = { preprocessor: NORMALISATION, keepWaveform: false };
+
+async function planOf(path: string): Promise<MediaPlan> {
+  return planMedia(await probeMedia(path), resolveProfile('paper', {}, undefined), { ...PUBLISHED_PATCHES, useAudio: true });
+}
+
+async function until(holds: () => boolean, withinMs: number): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`It did not come true within ${withinMs} ms.`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+describe('the prepare pool', () => {
+  let directory: string;
+  let long: MediaPlan;
+  let short: MediaPlan;
+  let pool: PreparePool;
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'avocado-pool-'));
+    // Slow to decode, quick to make: two minutes of a still test picture at 1080p.
+    const path = await makeClip(join(directory, 'long.mp4'), ['-f', 'lavfi', '-i', 'testsrc2=s=1920x1080:r=30:d=2', '-vf', 'loop=59:60:0', '-c:v', 'libx264', '-preset', 'ultrafast', '-frames:v', '3600']);
+    long = await planOf(path);
+    short = await planOf(golden('clips/av-4s.mp4'));
+    pool = createPreparePool({ threads: 1 });
+  });
+
+  afterAll(async () => {
+    await pool.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  it('gives patches from another thread that equal those cut here, in memory of their own', async () => {
+    const { frames } = await pool.prepare(short, OPTIONS);
+    const patches = await pool.patches(frames!, 1, 3);
+    expect(sameBits(patches, cutPatches(frames!, 1, 3))).toBe(true);
+    expect(patches.byteLength).toBe(patches.buffer.byteLength);
+  });
+
+  it('ends the decoder of a cancelled task within half a second, and works on', async () => {
+    const controller = new AbortController();
+    const running = pool.prepare(long, OPTIONS, controller.signal);
+    const failed = expect(running).rejects.toMatchObject({ name: 'AvocadoError', code: 'aborted' });
+    await until(() => decoderProcesses().length > 0, 10_000);
+    const cancelled = performance.now();
+    controller.abort();
+    await failed;
+    expect(decoderProcesses()).toEqual([]);
+    expect(performance.now() - cancelled).toBeLessThan(500);
+    expect((await pool.prepare(short, OPTIONS)).frames?.frames).toBe(8);
+  });
+
+  it('lets a task go at once that is cancelled while it waits for a thread', async () => {
+    const [first, second] = [new AbortController(), new AbortController()];
+    const running = expect(pool.prepare(long, OPTIONS, first.signal)).rejects.toMatchObject({ code: 'aborted' });
+    await until(() => decoderProcesses().length > 0, 10_000);
+    const waiting = expect(pool.prepare(short, OPTIONS, second.signal)).rejects.toMatchObject({ code: 'aborted' });
+    second.abort();
+    await waiting;
+    expect(decoderProcesses()).not.toEqual([]);
+    first.abort();
+    await running;
+  });
+
+  it('starts nothing for a request that is cancelled already', async () => {
+    await expect(pool.prepare(long, OPTIONS, AbortSignal.abort())).rejects.toBeInstanceOf(AvocadoError);
+    expect(decoderProcesses()).toEqual([]);
+  });
+
+  it('brings the decoder\'s error home with its code, and works on', async () => {
+    const gone: MediaPlan = { ...short, audio: undefined, probe: { ...short.probe, path: join(directory, 'gone.mp4') } };
+    const error: unknown = await pool.prepare(gone, OPTIONS).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(AvocadoError);
+    expect(error).toMatchObject({ code: 'media_undecodable' });
+    expect((await pool.prepare(short, OPTIONS)).audio?.tokens).toBe(100);
+  });
+
+  it('cancels what runs when it closes', async () => {
+    const closing = createPreparePool({ threads: 1 });
+    const running = expect(closing.prepare(long, OPTIONS)).rejects.toMatchObject({ code: 'aborted' });
+    await until(() => decoderProcesses().length > 0, 10_000);
+    await closing.close();
+    await running;
+    expect(decoderProcesses()).toEqual([]);
+  });
+});

@@ -1,0 +1,147 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
+import { runCli } from '../../fixtures/cli-run.ts';
+
+// Any file that exists: the fake captioner does not look inside.
+const HERE = fileURLToPath(import.meta.url);
+const CAPTION = 'A red ball rolls.\nMüße 🎈';
+
+describe('avocado caption', () => {
+  it('prints the caption alone on stdout and nothing on a stderr that nobody watches', async () => {
+    const captioner = fakeCaptioner();
+    const { exitCode, stdout, stderr } = await runCli(['caption', HERE], { captioner });
+    expect([exitCode, stdout, stderr]).toEqual([0, `${CAPTION}\n`, '']);
+    expect(captioner.closed).toBe(true);
+  });
+
+  it('shows stages and a summary on a terminal, and clears the line before words', async () => {
+    const { stdout, stderr } = await runCli(['caption', HERE], { captioner: fakeCaptioner(), terminal: true });
+    expect(stdout).toBe(`${CAPTION}\n`);
+    expect(stderr).toContain('probe …');
+    expect(stderr).toContain('8 frames of 84x56 seen, 4.0 s heard; 150 tokens in, 6 out (stop)');
+  });
+
+  it('writes plain lines for a log with --verbose', async () => {
+    const { stderr } = await runCli(['caption', '--verbose', HERE], { captioner: fakeCaptioner() });
+    expect(stderr.split('\n')[0]).toBe('probe');
+    expect(stderr).not.toContain('\u001b');
+  });
+
+  it('tells warnings on stderr always', async () => {
+    const { stderr } = await runCli(['caption', HERE], { captioner: fakeCaptioner({ warning: () => 'The file ends early.' }) });
+    expect(stderr).toBe('warning: The file ends early.\n');
+  });
+
+  it('prints one JSON object with --json, with token ids only when asked', async () => {
+    const plain = await runCli(['caption', '--json', HERE], { captioner: fakeCaptioner(), terminal: true });
+    const body = JSON.parse(plain.stdout) as Record<string, unknown>;
+    expect(body).toMatchObject({ file: HERE, caption: CAPTION, finish_reason: 'stop', model: 'fake-nano', profile: 'nano@1', media: { duration_seconds: 4 } });
+    expect(Object.keys(body)).toEqual(['file', 'caption', 'finish_reason', 'usage', 'media', 'profile', 'timings', 'model']);
+    const full = await runCli(['caption', '--json', '--token-ids', HERE], { captioner: fakeCaptioner() });
+    expect(JSON.parse(full.stdout)).toMatchObject({ token_ids: [0, 1, 2, 3, 4, 151645], logprobs: [-0.5, -0.5, -0.5, -0.5, -0.5, -0.125] });
+  });
+
+  it('tries all files; the first failure gives the exit code', async () => {
+    const other = fileURLToPath(new URL('./program.test.ts', import.meta.url));
+    const captioner = fakeCaptioner(({ path }) => (path === HERE ? { error: { code: 'media_undecodable', message: (name) => `${name} is broken.` } } : {}));
+    const text = await runCli(['caption', HERE, other], { captioner });
+    expect([text.exitCode, text.stdout, text.stderr]).toEqual([3, `== ${HERE} ==\n== ${other} ==\n${CAPTION}\n`, `error [media_undecodable]: ${HERE} is broken.\n`]);
+    const json = await runCli(['caption', '--json', HERE, other], { captioner });
+    const lines = json.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines[0]).toEqual({ file: HERE, error: { code: 'media_undecodable', message: `${HERE} is broken.`, param: null } });
+    expect(lines[1]).toMatchObject({ file: other, caption: CAPTION });
+    expect(captioner.closed).toBe(true);
+  });
+
+  it('loads no model when no file exists', async () => {
+    const { exitCode, stdout, stderr, opened } = await runCli(['caption', '/none/a.mp4', '--json']);
+    expect([exitCode, stderr, opened]).toEqual([3, 'error [media_not_found]: There is no file /none/a.mp4. Check the path.\n', []]);
+    expect(JSON.parse(stdout)).toMatchObject({ file: '/none/a.mp4', error: { code: 'media_not_found' } });
+  });
+
+  it('ends with 130 and closes the model when it is interrupted between words', async () => {
+    const controller = new AbortController();
+    const captioner = fakeCaptioner({ words: ['a ', 'b ', 'c '], wordDelayMs: 50 });
+    setTimeout(() => {
+      controller.abort();
+    }, 80);
+    const { exitCode, stdout, stderr } = await runCli(['caption', HERE, HERE], { captioner, signal: controller.signal });
+    expect([exitCode, captioner.endings, captioner.closed]).toEqual([130, ['caption-aborted'], true]);
+    expect(stdout).toMatch(/^== .* ==\na (b )?\n$/);
+    expect(stderr).toBe('error [aborted]: Interrupted: nothing was kept.\n');
+  });
+
+  it('does not wait for a model that is still loading when it is interrupted, and closes it when it comes', async () => {
+    const captioner = fakeCaptioner();
+    const controller = new AbortController();
+    let load: (value: typeof captioner) => void = () => undefined;
+    const loading = new Promise<typeof captioner>((resolve) => {
+      load = resolve;
+    });
+    setTimeout(() => {
+      controller.abort();
+    }, 20);
+    const { exitCode } = await runCli(['caption', HERE], { signal: controller.signal, wiring: { openCaptioner: () => loading } });
+    expect([exitCode, captioner.closed]).toEqual([130, false]);
+    load(captioner);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(captioner.closed).toBe(true);
+  });
+});
+
+describe('flags of caption', () => {
+  it('all reach the request and the model', async () => {
+    const captioner = fakeCaptioner();
+    const flags = '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --stop x --stop y --profile paper'
+      + ' --fps 1 --nframes 2 --min-frames 3 --max-frames 4 --min-pixels 5 --max-pixels 6 --total-pixels 7 --processor-min-pixels 8 --processor-max-pixels 9 --processor-fps 1.5'
+      + ' --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
+    const { opened, exitCode } = await runCli(['caption', HERE, ...flags.split(' ')], { captioner });
+    expect(exitCode).toBe(0);
+    expect(captioner.seen[0]!.request).toEqual({
+      path: HERE,
+      prompt: undefined,
+      promptId: 3,
+      systemPrompt: 'S',
+      useAudio: false,
+      profileName: 'paper',
+      profile: { fps: 1, nframes: 2, minFrames: 3, maxFrames: 4, minPixels: 5, maxPixels: 6, totalPixels: 7, processorMinPixels: 8, processorMaxPixels: 9, processorFps: 1.5 },
+      maxTokens: 9,
+      stop: ['x', 'y'],
+      sampling: { temperature: 0.5, topP: 0.9, topK: 40, repetitionPenalty: 1.1, seed: 1 },
+    });
+    expect(opened[0]).toMatchObject({ modelDir: 'M', precision: 'int4', device: { type: 'cuda', index: 2 }, runtime: 'node', threads: 3, context: 100, cacheDir: 'C', slots: 1 });
+  });
+
+  it('have defaults: the bundled model, CPU, everything else the model’s own choice', async () => {
+    const { opened } = await runCli(['caption', HERE], { captioner: fakeCaptioner() });
+    expect(opened[0]).toMatchObject({ precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 0, context: undefined, cacheDir: undefined });
+    expect(opened[0]!.modelDir).toMatch(/models\/avocado-nano$/);
+  });
+
+  it.each([
+    [['--fps', 'abc'], '--fps', 'fps', 2],
+    [['--fps', ''], '--fps', 'fps', 2],
+    [['--fps', '0'], '--fps', 'fps', 2],
+    [['--fps', 'Infinity'], '--fps', 'fps', 2],
+    [['--top-p', '1.5'], '--top-p', 'top_p', 2],
+    [['--nframes', '2.5'], '--nframes', 'nframes', 2],
+    [['--processor-max-pixels', '-1'], '--processor-max-pixels', 'processor_max_pixels', 2],
+    [['--prompt-id', '9'], '--prompt-id', 'prompt_id', 2],
+    [['--prompt', 'x', '--prompt-id', '1'], '--prompt-id', 'prompt_id', 2],
+    [['--prompt', ''], '--prompt', 'prompt', 2],
+    [['--threads', '-1'], '--threads', 'threads', 2],
+    [['--context', '10'], '--context', 'context', 2],
+    [['--device', 'tpu'], '--device', 'device', 2],
+    [['--runtime', 'wasm'], '--runtime', 'runtime', 2],
+    [['--precision', 'int3'], '--precision', 'precision', 4],
+    [['--bogus'], '--bogus', 'bogus', 2],
+    [['--seed'], '--seed', 'seed', 2],
+  ])('%j is refused by name before a model is loaded', async (flags, name, param, code) => {
+    const { exitCode, stdout, stderr, opened } = await runCli(['caption', HERE, '--json', ...flags]);
+    expect([exitCode, opened]).toEqual([code, []]);
+    expect(stderr).toMatch(/^error \[[a-z_]+\]: .*\n$/);
+    expect(stderr).toContain(name);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { param } });
+  });
+});

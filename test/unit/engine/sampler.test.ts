@@ -1,0 +1,137 @@
+// Fixture: test/fixtures/sampling/hf-logits-processors.json, made by make_sampling.py beside it (transformers 5.18.0).
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { selectCandidates } from '../../../src/engine/candidates.ts';
+import { Random } from '../../../src/engine/random.ts';
+import { RepetitionPenalty } from '../../../src/engine/repetition-penalty.ts';
+import { Sampler } from '../../../src/engine/sampler.ts';
+import { GREEDY } from './requests.ts';
+
+interface Case {
+  temperature: number;
+  topK: number;
+  topP: number;
+  repetitionPenalty: number;
+  logits: number[];
+  promptIds: number[];
+  keptIds: number[];
+  probabilities: number[];
+  greedyId: number;
+  logprobs: number[];
+}
+
+const fixture = new URL('../../fixtures/sampling/hf-logits-processors.json', import.meta.url);
+const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: Case[] };
+const NO_PROMPT = new Int32Array(0);
+
+/** Probability of every token that may be drawn. */
+function distribution(scores: Float32Array, limits: Pick<Case, 'temperature' | 'topK' | 'topP'>): Map<number, number> {
+  const { ids, weights } = selectCandidates(scores, limits);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return new Map([...ids].map((id, index) => [id, (weights[index] ?? 0) / total]));
+}
+
+describe('Sampler beside transformers', () => {
+  it.each(cases)('keeps the same tokens with the same probabilities: temperature $temperature, top_k $topK, top_p $topP, penalty $repetitionPenalty', (sample) => {
+    const logits = Float32Array.from(sample.logits);
+    const penalty = new RepetitionPenalty(sample.repetitionPenalty, Int32Array.from(sample.promptIds));
+    const kept = penalty.during(logits, () => distribution(logits, sample));
+    expect([...kept.keys()].sort((left, right) => left - right)).toEqual(sample.keptIds);
+    sample.keptIds.forEach((id, index) => {
+      expect(kept.get(id)).toBeCloseTo(sample.probabilities[index] ?? NaN, 6);
+    });
+    expect(logits).toEqual(Float32Array.from(sample.logits));
+  });
+
+  it.each(cases)('takes the same greedy token under penalty $repetitionPenalty, with the log-probability of the unmodified logits', (sample) => {
+    const logits = Float32Array.from(sample.logits);
+    const params = { ...GREEDY, repetitionPenalty: sample.repetitionPenalty };
+    const { id, logprob } = new Sampler(params, Int32Array.from(sample.promptIds), 0).sample(logits);
+    expect(id).toBe(sample.greedyId);
+    expect(logprob).toBeCloseTo(sample.logprobs[id] ?? NaN, 6);
+    expect(logits).toEqual(Float32Array.from(sample.logits));
+  });
+
+  it.each(cases)('draws each token as often as its probability says: temperature $temperature, top_k $topK, top_p $topP', (sample) => {
+    const logits = Float32Array.from(sample.logits);
+    const draws = 3000;
+    const params = { ...sample, seed: undefined };
+    const prompt = Int32Array.from(sample.promptIds);
+    const counts = new Map<number, number>();
+    for (let seed = 0; seed < draws; seed++) {
+      const { id } = new Sampler(params, prompt, seed).sample(logits);
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+    }
+    for (const id of counts.keys()) expect(sample.keptIds).toContain(id);
+    sample.keptIds.forEach((id, index) => {
+      const probability = sample.probabilities[index] ?? 0;
+      const deviation = Math.sqrt(draws * probability * (1 - probability));
+      expect(Math.abs((counts.get(id) ?? 0) - draws * probability)).toBeLessThan(5 * deviation + 3);
+    });
+  });
+});
+
+describe('Sampler', () => {
+  // exp of the scores: 0.4, 0.3, 0.2, 0.1 in this order of ids
+  const table = Float32Array.of(Math.log(0.2), Math.log(0.4), Math.log(0.1), Math.log(0.3));
+  const kept = (limits: Partial<Pick<Case, 'temperature' | 'topK' | 'topP'>>): number[] => [...distribution(table, { temperature: 1, topK: 0, topP: 1, ...limits }).keys()];
+
+  it('cuts a small table as one does by hand', () => {
+    expect(kept({ topP: 0.35 })).toEqual([1]);
+    expect(kept({ topP: 0.65 })).toEqual([1, 3]);
+    expect(kept({ topP: 0.75 })).toEqual([1, 3, 0]);
+    expect(kept({ topP: 0.95 })).toEqual([1, 3, 0, 2]);
+    expect(kept({ topK: 1 })).toEqual([1]);
+    expect(kept({ topK: 3 })).toEqual([1, 3, 0]);
+    expect(kept({ topK: 2, topP: 0.55 })).toEqual([1]); // 0.4 of 0.7 is already 0.571
+    expect(kept({ topK: 2, topP: 0.6 })).toEqual([1, 3]);
+  });
+
+  it('always leaves at least one token, and the lower id goes first among equals', () => {
+    expect(kept({ topP: 1e-9 })).toEqual([1]);
+    expect(kept({ temperature: 1e-6, topK: 4 })).toEqual([1]);
+    const equal = new Float32Array(1000).fill(1.5);
+    expect([...distribution(equal, { temperature: 1, topK: 0, topP: 0.0025 }).keys()]).toEqual([0, 1, 2]);
+    expect(distribution(equal, { temperature: 1, topK: 3, topP: 1 }).size).toBe(1000); // HF keeps all that tie with the k-th
+  });
+
+  it('selects the same nucleus as sorting the whole vocabulary', () => {
+    const random = Random.fromSeed(11);
+    const scores = Float32Array.from({ length: 20_000 }, () => Math.log(random.nextUnit() + 1e-6) * 2);
+    const order = [...scores.keys()].sort((left, right) => (scores[right] ?? 0) - (scores[left] ?? 0) || left - right);
+    const weights = order.map((id) => Math.exp(scores[id] ?? 0));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    for (const topP of [0.01, 0.5, 0.9, 0.999]) {
+      let sum = 0;
+      const count = 1 + weights.findIndex((weight) => (sum += weight) >= topP * total);
+      const ids = [...selectCandidates(scores, { temperature: 1, topK: 0, topP }).ids];
+      expect(Math.abs(ids.length - count)).toBeLessThanOrEqual(1); // rounding may move the edge by one token
+      expect(ids).toEqual(order.slice(0, ids.length));
+    }
+    expect([...selectCandidates(scores, { temperature: 0.5, topK: 777, topP: 1 }).ids]).toEqual(order.slice(0, 777));
+  });
+
+  it('penalises what it generated itself, and ids without a logit are let be', () => {
+    const sampler = new Sampler({ ...GREEDY, repetitionPenalty: 2 }, Int32Array.of(0, 99), 0);
+    const logits = Float32Array.of(9, 5, 4, -1); // 9 counts 4.5
+    expect([sampler.sample(logits).id, sampler.sample(logits).id, sampler.sample(logits).id]).toEqual([1, 0, 0]);
+    const negative = new Sampler({ ...GREEDY, repetitionPenalty: 2 }, Int32Array.of(0), 0);
+    expect(negative.sample(Float32Array.of(-1, -1.5)).id).toBe(1); // -1 counts -2
+  });
+
+  it('gives the same tokens for the same seed, others for another, and prefers the request\'s own', () => {
+    const flat = new Float32Array(500);
+    const tokens = (seed: number | undefined, fallback: number): number[] => {
+      const sampler = new Sampler({ ...GREEDY, temperature: 1, seed }, NO_PROMPT, fallback);
+      return Array.from({ length: 12 }, () => sampler.sample(flat).id);
+    };
+    expect(tokens(5, 1)).toEqual(tokens(5, 2));
+    expect(tokens(5, 1)).not.toEqual(tokens(6, 1));
+    expect(tokens(undefined, 5)).toEqual(tokens(5, 1));
+  });
+
+  it('refuses logits that are not numbers', () => {
+    for (const bad of [NaN, Infinity]) expect(() => new Sampler(GREEDY, NO_PROMPT, 0).sample(Float32Array.of(1, bad, 2))).toThrow('not numbers');
+    expect(() => new Sampler(GREEDY, NO_PROMPT, 0).sample(new Float32Array(3).fill(-Infinity))).toThrow('not numbers');
+  });
+});
