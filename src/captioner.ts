@@ -30,7 +30,7 @@ export interface CaptionerStats {
   readonly freeSlots: number;
   readonly slots: number;
   readonly steps: number;
-  /** milliseconds since the epoch; undefined before the first step */
+  /** on performance.now()'s clock; undefined before the first step */
   readonly lastStepAtMs: number | undefined;
   readonly generatedTokens: number;
   readonly promptTokens: number;

@@ -3,6 +3,9 @@ import process from 'node:process';
 import { run } from './run.ts';
 import type { Wiring } from './wiring.ts';
 
+// onnxruntime 1.30's Linux library sends usage data to its makers and leaves a log file in the temporary directory unless told not to.
+process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
+
 const interruption = new AbortController();
 
 /** The first Ctrl-C lets the work end cleanly; the second one does not wait. */
@@ -17,7 +20,9 @@ function catchInterrupts(): AbortSignal {
 }
 
 // A reader that has seen enough (`| head`) ends the work as Ctrl-C does; there is nobody left to tell.
+let stdoutIsGone = false;
 process.stdout.on('error', () => {
+  stdoutIsGone = true;
   interruption.abort();
 });
 process.stderr.on('error', () => undefined);
@@ -25,6 +30,7 @@ process.stderr.on('error', () => undefined);
 const wiring: Wiring = {
   stdout: process.stdout,
   stderr: process.stderr,
+  stdoutIsGone: () => stdoutIsGone,
   stderrIsTerminal: process.stderr.isTTY,
   interruption: catchInterrupts,
   openCaptioner: async (options) => (await import('../open-captioner.ts')).openCaptioner(options),

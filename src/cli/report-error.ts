@@ -20,7 +20,7 @@ export async function reportError(thrown: unknown, wiring: Wiring, options: { re
   const error = cliError(thrown);
   const { file } = options;
   // `| head` has read enough: stopping is what was wanted.
-  if (error.code === 'aborted' && wiring.stdout.errored !== null) return ERRORS.aborted.exit;
+  if (error.code === 'aborted' && wiring.stdoutIsGone()) return ERRORS.aborted.exit;
   await write(wiring.stderr, `error [${error.code}]: ${error.message}\n`);
   if (error.code === 'internal' && error.cause instanceof Error && error.cause.stack !== undefined) await write(wiring.stderr, `${error.cause.stack}\n`);
   if (options.json) await writeJson(wiring.stdout, { ...(file === undefined ? {} : { file }), ...errorAnswer(error) });

@@ -17,6 +17,8 @@ export interface ExportOptions {
 export interface Wiring {
   readonly stdout: Writable;
   readonly stderr: Writable;
+  /** whoever read stdout has gone, as `| head` does */
+  readonly stdoutIsGone: () => boolean;
   /** people watch: progress may be drawn */
   readonly stderrIsTerminal: boolean;
   /** aborts on Ctrl-C; asking for it turns the default (die at once) off */

@@ -23,7 +23,8 @@ const SNDFILE_CONTAINERS = new Set(['wav', 'w64', 'aiff', 'flac', 'ogg', 'mp3'])
 /**
  * Decodes the sound as `librosa.load(path, sr=16000)` does (reference-model 4.1): 16-bit at the native rate, mean over the
  * channels, soxr HQ to 16 kHz, the whole file from its first sample, no shift for a late start.
- * ffmpeg's own libsoxr at its default 20 bits gives librosa's waveform bit for bit; a build without it falls back to swresample.
+ * ffmpeg's libsoxr at its default 20 bits gives librosa's waveform bit for bit; a build without it falls back to swresample,
+ * whose log-mel differs by up to 0.9 in the bands above 7.3 kHz (0.002 on average).
  * @throws AvocadoError `media_undecodable` when there is no video either, `media_timeout`, `aborted`
  */
 export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions = {}): Promise<DecodedAudio> {
@@ -49,15 +50,18 @@ export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions =
   return { waveform: samples, warnings: warningsOf(samples.length, waveform.overflowed, outcome, plan), decoderLog: outcome.log };
 }
 
-/** The mean over channels comes from pan, not from ffmpeg's own downmix, which weighs them; astats only counts. */
+/**
+ * The mean over channels is a plain sum and a division, not ffmpeg's own downmix, which weighs them. The division is done in
+ * double, so that it rounds as numpy's does (a product with 1/6 in single would not). astats only counts.
+ */
 async function filterChain(stream: AudioStream, container: string): Promise<string> {
   const { soxr } = await ffmpegVersion();
-  const share = 1 / stream.channels;
-  const mean = Array.from({ length: stream.channels }, (_, channel) => `${share}*c${channel}`).join('+');
+  const sum = Array.from({ length: stream.channels }, (_, channel) => `c${channel}`).join('+');
+  const mean = [`pan=mono|c0=${sum}`, 'aformat=sample_fmts=dbl', `volume=${1 / stream.channels}:precision=double`, 'aformat=sample_fmts=flt'];
   return [
     ...(SNDFILE_CONTAINERS.has(container) ? [] : ['aformat=sample_fmts=s16']),
     'aformat=sample_fmts=flt',
-    ...(stream.channels === 1 ? [] : [`pan=mono|c0=${mean}`]),
+    ...(stream.channels === 1 ? [] : mean),
     'astats=measure_perchannel=none:measure_overall=Number_of_samples',
     `aresample=${SAMPLE_RATE}${soxr ? ':resampler=soxr' : ''}`,
   ].join(',');

@@ -10,7 +10,8 @@ function readRope(text: JsonFields, headDim: number): Pick<TextConfig, 'ropeThet
   for (const type of ['rope_type', 'type']) rope.only(type, ['default', 'mrope']);
   if (rope.raw('mrope_interleaved') === true) throw rope.invalid('mrope_interleaved', 'is true; only contiguous sections are supported');
   const [t, h, w, ...rest] = rope.numbers('mrope_section');
-  if (t === undefined || h === undefined || w === undefined || rest.length > 0 || ![t, h, w].every((size) => Number.isInteger(size) && size >= 0)) {
+  const counts = [t ?? -1, h ?? -1, w ?? -1, ...rest];
+  if (t === undefined || h === undefined || w === undefined || counts.length > 3 || !counts.every((size) => Number.isInteger(size) && size >= 0)) {
     throw rope.invalid('mrope_section', 'must be three counts of channel pairs');
   }
   if (t + h + w !== headDim / 2) throw rope.invalid('mrope_section', `must sum to half the head's ${headDim} channels, found ${t + h + w}`);
@@ -21,7 +22,9 @@ function readRope(text: JsonFields, headDim: number): Pick<TextConfig, 'ropeThet
 function refuseSlidingWindow(text: JsonFields, layers: number): void {
   text.only('use_sliding_window', [false, true]);
   const layerTypes = text.raw('layer_types');
-  const windowed = Array.isArray(layerTypes) ? layerTypes.some((type) => type !== 'full_attention') : text.integer('max_window_layers', 28, 0) < layers;
+  const windowed = Array.isArray(layerTypes)
+    ? layerTypes.some((type) => type !== 'full_attention')
+    : text.integer('max_window_layers', 28, 0) < layers;
   if (text.raw('use_sliding_window') === true && text.has('sliding_window') && windowed) {
     throw text.invalid('use_sliding_window', 'is true, so some layers would attend to a window only; supported: full attention in every layer');
   }
@@ -64,11 +67,15 @@ export function readVision(vision: JsonFields, outputSize: number): VisionConfig
   const hiddenSize = vision.integer('hidden_size');
   const heads = vision.integer('num_heads');
   const headDim = hiddenSize / heads;
-  if (headDim % 4 !== 0) throw vision.invalid('num_heads', `must split hidden_size ${hiddenSize} into heads of a multiple of 4 channels, found ${heads}`);
+  if (headDim % 4 !== 0) {
+    throw vision.invalid('num_heads', `must split hidden_size ${hiddenSize} into heads of a multiple of 4 channels, found ${heads}`);
+  }
   const patchSize = vision.integer('patch_size', 14);
   const mergeSize = vision.integer('spatial_merge_size', 2);
   const windowSize = vision.integer('window_size', 112);
-  if (windowSize < patchSize * mergeSize) throw vision.invalid('window_size', `must be at least ${patchSize * mergeSize} pixels, one merged group`);
+  if (windowSize < patchSize * mergeSize) {
+    throw vision.invalid('window_size', `must be at least ${patchSize * mergeSize} pixels, one merged group`);
+  }
   const fullAttentionBlocks = vision.numbers('fullatt_block_indexes', [7, 15, 23, 31]);
   if (!fullAttentionBlocks.every((block) => Number.isInteger(block) && block >= 0)) {
     throw vision.invalid('fullatt_block_indexes', 'must be a list of block numbers');
@@ -95,7 +102,9 @@ export function readAudio(audio: JsonFields, outputSize: number): AudioConfig {
   audio.only('output_dim', [outputSize]);
   const hiddenSize = audio.integer('d_model');
   const heads = audio.integer('encoder_attention_heads');
-  if (hiddenSize % heads !== 0 || hiddenSize % 2 !== 0) throw audio.invalid('encoder_attention_heads', `must divide d_model ${hiddenSize}, found ${heads}`);
+  if (hiddenSize % heads !== 0 || hiddenSize % 2 !== 0) {
+    throw audio.invalid('encoder_attention_heads', `must divide an even d_model, found ${heads} and ${hiddenSize}`);
+  }
   const window = audio.integer('n_window', 100);
   if (window > audio.integer('max_source_positions', 1500)) throw audio.invalid('n_window', 'must not exceed max_source_positions');
   return {

@@ -58,15 +58,18 @@ class SafetensorsCheckpoint implements Checkpoint {
     const stored = this.#resolve(name);
     const entry = this.#entries.get(stored);
     if (entry === undefined) {
-      throw new AvocadoError('tensor_missing', `Tensor ${name} is in no file of ${this.directory}: the checkpoint is incomplete or of another model.`, { param: name });
+      const problem = `Tensor ${name} is in no file of ${this.directory}: the checkpoint is incomplete or of another model.`;
+      throw new AvocadoError('tensor_missing', problem, { param: name });
     }
     const { dtype } = entry;
     if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
-      throw new AvocadoError('tensor_invalid', `Tensor ${name} is stored as ${dtype} in ${entry.file}; expected F32, F16 or BF16. Use the unquantised checkpoint.`, { param: name });
+      const found = `is stored as ${dtype} in ${entry.file}; expected F32, F16 or BF16`;
+      throw new AvocadoError('tensor_invalid', `Tensor ${name} ${found}. Use the unquantised checkpoint.`, { param: name });
     }
     if (entry.shape.length !== shape.length || entry.shape.some((size, axis) => size !== shape[axis])) {
       const found = `expected shape [${shape.join(', ')}] from config.json, found [${entry.shape.join(', ')}]`;
-      throw new AvocadoError('tensor_invalid', `Tensor ${name} in ${entry.file}: ${found}. Use the config.json that belongs to these files.`, { param: name });
+      const advice = 'Use the config.json that belongs to these files.';
+      throw new AvocadoError('tensor_invalid', `Tensor ${name} in ${entry.file}: ${found}. ${advice}`, { param: name });
     }
     return { name: stored, dtype, shape: entry.shape, file: entry.file, offset: entry.offset, bytes: entry.bytes };
   }

@@ -40,7 +40,9 @@ export async function readModelConfig(path: string): Promise<ModelConfig> {
     throw new AvocadoError('checkpoint_not_found', `${directory} holds no config.json: give the directory of a Hugging Face checkpoint.`);
   }
   const type = whole.raw('model_type');
-  if (type !== 'qwen2_5_omni' && type !== 'qwen2_5_omni_thinker') throw whole.invalid('model_type', `is ${JSON.stringify(type)}; ${SUPPORTED}`);
+  if (type !== 'qwen2_5_omni' && type !== 'qwen2_5_omni_thinker') {
+    throw whole.invalid('model_type', `is ${JSON.stringify(type)}; ${SUPPORTED}`);
+  }
   const thinker = type === 'qwen2_5_omni' ? whole.object('thinker_config') : whole;
   const text = readText(thinker.object('text_config'));
   return {

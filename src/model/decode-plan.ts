@@ -46,7 +46,12 @@ function lowWords(array: BigInt64Array<ArrayBuffer>): Int32Array {
   return new Int32Array(array.buffer);
 }
 
-function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: RunShape): { past: Record<string, SlabView>; present: Record<string, SlabView> } {
+interface CacheViews {
+  readonly past: Readonly<Record<string, SlabView>>;
+  readonly present: Readonly<Record<string, SlabView>>;
+}
+
+function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: RunShape): CacheViews {
   const { kvHeads, headDim } = text;
   const offset = shape.first * kvHeads * rows * headDim;
   const view = (slab: Slab): SlabView => ({ kind: 'slab', slab, offset, dims: [shape.slots, kvHeads, rows, headDim] });
@@ -64,7 +69,14 @@ function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: Ru
  * @param rows rows of one slot in a slab
  * @param logits [wanted, vocab], the caller's
  */
-export function runPlan(text: TextConfig, cache: CacheSlabs, rows: number, shape: RunShape, media: Media, logits: Float32Array<ArrayBuffer>): RunPlan {
+export function runPlan(
+  text: TextConfig,
+  cache: CacheSlabs,
+  rows: number,
+  shape: RunShape,
+  media: Media,
+  logits: Float32Array<ArrayBuffer>,
+): RunPlan {
   const { slots, tokens, wanted } = shape;
   const ids = new BigInt64Array(slots * tokens);
   const positions = new BigInt64Array(3 * slots * tokens);
@@ -84,5 +96,6 @@ export function runPlan(text: TextConfig, cache: CacheSlabs, rows: number, shape
     ...past,
   };
   const fetches = { logits: host('float32', [wanted, text.vocabSize], logits), ...present };
-  return { feeds, fetches, ids: lowWords(ids), positions: lowWords(positions), logitIndex: lowWords(logitIndex), lastIndex, totalLength, logits };
+  const words = { ids: lowWords(ids), positions: lowWords(positions), logitIndex: lowWords(logitIndex) };
+  return { feeds, fetches, ...words, lastIndex, totalLength, logits };
 }

@@ -107,17 +107,3 @@ export function quantiseRows(values: Float32Array, k: number, bits: QuantisedBit
   }
   return true;
 }
-
-/** What MatMulNBits computes with: [rows, k] f32. */
-export function dequantiseRows(packed: Uint8Array, scales: Float32Array, rows: number, k: number, bits: QuantisedBits): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(rows * k);
-  const blocks = blocksOf(k);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < k; column++) {
-      const place = row * blocks * BLOCK_SIZE + column;
-      const q = bits === 8 ? (packed[place] ?? 0) - 128 : (((packed[place >> 1] ?? 0) >> (4 * (place & 1))) & 15) - 8;
-      values[row * k + column] = q * (scales[row * blocks + Math.floor(column / BLOCK_SIZE)] ?? 0);
-    }
-  }
-  return values;
-}

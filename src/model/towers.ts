@@ -65,7 +65,9 @@ export class ThinkerTowers implements Towers {
 
   async encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options: RunSignal = {}): Promise<Float32Array<ArrayBuffer>> {
     const { audio, text } = this.#config;
-    if (mel.length !== audio.melBins * frames) throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
+    if (mel.length !== audio.melBins * frames) {
+      throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
+    }
     const embeds = new Float32Array(audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
     let done = 0;
     for (let from = 0; from < frames && done < embeds.length; from += CHUNKS_PER_RUN * audio.chunkFrames) {

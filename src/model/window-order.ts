@@ -66,5 +66,6 @@ export function stepLayout(vision: VisionConfig, gridH: number, gridW: number): 
   const x = Int32Array.from(order.flatMap((group) => inGroup.map((patch) => (group % groupsWide) * mergeSize + patch.x)));
   const windowLengths = Int32Array.from(windows, (groups) => groups.length * unit);
   const { cos, sin } = visionRopeTables(headDim, y, x);
-  return { groupOrder: BigInt64Array.from(order, BigInt), groupBack: inverse(order), cos, sin, longest, windowLengths, windowRows, windowBack };
+  const groupOrder = BigInt64Array.from(order, BigInt);
+  return { groupOrder, groupBack: inverse(order), cos, sin, longest, windowLengths, windowRows, windowBack };
 }

@@ -25,6 +25,10 @@ function recorded(registry: Registry) {
 
 export type Recorded = ReturnType<typeof recorded>;
 
+function epochSeconds(atMs: number | undefined): number {
+  return atMs === undefined ? 0 : (performance.timeOrigin + atMs) / 1000;
+}
+
 interface Reading {
   readonly name: string;
   readonly help: string;
@@ -36,7 +40,7 @@ function gauges({ captioner, live }: MetricsParts): Reading[] {
   return [
     { name: 'avocado_requests_running', help: 'Caption requests being received, prepared or captioned.', read: () => Math.max(0, live.count - stats().waiting) },
     { name: 'avocado_requests_waiting', help: 'Caption requests that wait for a slot.', read: () => stats().waiting },
-    { name: 'avocado_engine_last_step_timestamp_seconds', help: 'When the engine last took a step, seconds since the epoch; 0 before the first.', read: () => (stats().lastStepAtMs ?? 0) / 1000 },
+    { name: 'avocado_engine_last_step_timestamp_seconds', help: 'When the engine last took a step, seconds since the epoch; 0 before the first.', read: () => epochSeconds(stats().lastStepAtMs) },
     { name: 'avocado_kv_slots_capacity', help: 'Sequences the KV cache has room for.', read: () => stats().slots },
     { name: 'avocado_kv_slots_free', help: 'Slots of the KV cache that no sequence holds.', read: () => stats().freeSlots },
   ];

@@ -82,19 +82,22 @@ async function measureDecode(model: string): Promise<void> {
     for (let slot = 0; slot < slots; slot++) await prefill(loaded, slot, context, Number(values.chunk));
   });
   const steps: number[] = [];
+  const cpuBefore = process.cpuUsage();
   for (let step = 0; step < tokens; step++) {
     const rows = Array.from({ length: slots }, (_, slot) => ({ slot, token: 100 + step, position: context + step }));
     steps.push(1000 * (await seconds(() => loaded.thinker.decoder.decode(rows))));
   }
+  const cpu = process.cpuUsage(cpuBefore);
+  const cpuMs = (cpu.user + cpu.system) / 1000 / tokens;
   steps.sort((a, b) => a - b);
   const [best = 0] = steps;
   const median = steps[steps.length >> 1] ?? 0;
   const { rss, own, mapped, peak } = memory();
   const prefillRate = (context * slots) / prefillSeconds;
-  console.table({ 'prefill tokens/s': prefillRate, 'step, median ms': median, 'step, best ms': best, 'tokens/s': (1000 * slots) / median });
+  console.table({ 'prefill tokens/s': prefillRate, 'step, median ms': median, 'step, best ms': best, 'step, ms of CPU time': cpuMs });
   console.log(`resident ${gigabytes(rss)} (own ${gigabytes(own)}, mapped ${gigabytes(mapped)}), peak ${gigabytes(peak)}`);
   const settings = { context, slots, threads: Number(values.threads), spin: values.spin, runtime: loaded.thinker.description['runtime'] };
-  const figures = { loadSeconds: load, prefillTokensPerSecond: prefillRate, stepMsMedian: median, stepMsBest: best, rss, own, mapped, peak };
+  const figures = { loadSeconds: load, prefillTokensPerSecond: prefillRate, stepMsMedian: median, stepMsBest: best, stepCpuMs: cpuMs, rss, own, mapped, peak };
   console.log(JSON.stringify({ bench: 'decode-7b', ...settings, ...figures }));
   await loaded.thinker.close();
 }

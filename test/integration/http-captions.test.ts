@@ -33,7 +33,12 @@ describe('POST /v1/captions with an upload', () => {
       id: response.headers.get('x-request-id'),
       caption: 'A red ball rolls.\nMüße 🎈',
       finish_reason: 'stop',
-      usage: { prompt_tokens: 150, completion_tokens: 6, total_tokens: 156, prompt_tokens_details: { text_tokens: 26, video_tokens: 24, audio_tokens: 100, image_tokens: 0 } },
+      usage: {
+        prompt_tokens: 150,
+        completion_tokens: 6,
+        total_tokens: 156,
+        prompt_tokens_details: { text_tokens: 26, video_tokens: 24, audio_tokens: 100, image_tokens: 0 },
+      },
       media: { kind: 'video', duration_seconds: 4, video: { frames: 8, sample_fps: 2, source_width: 160 }, audio: { present: true, used: true }, warnings: [] },
       profile: 'nano@1',
       timings: { total_seconds: 0.5, stages: { audio_tower: 0.02 } },
@@ -78,7 +83,7 @@ describe('POST /v1/captions with an upload', () => {
     [{ options: '{"fps": 1}', fps: '2' }, 'fps', 'bad_request'],
   ])('refuses %j, naming %s', async (fields, param, code) => {
     const { url, uploads } = await serve(fakeCaptioner());
-    const response = await post(url, form('x', fields as unknown as Record<string, string>));
+    const response = await post(url, form('x', fields));
     expect(response.status).toBe(400);
     expect(response.headers.get('x-should-retry')).toBe('false');
     const { error } = (await response.json()) as ErrorBody;
@@ -148,7 +153,7 @@ describe('an event stream', () => {
     ['Accept: text/event-stream', {}, { accept: 'text/event-stream' }],
   ])('comes with %s: stages, media, words, and exactly one ending', async (_name, fields, headers) => {
     const { url, uploads } = await serve(fakeCaptioner());
-    const response = await post(url, form('x', fields as Record<string, string>), headers as Record<string, string>);
+    const response = await post(url, form('x', fields), headers);
     expect(response.headers.get('content-type')).toContain('text/event-stream');
     const { events } = parseEvents(await response.text());
     expect(events.map(({ event }) => event)).toEqual(['stage', 'media', 'text-delta', 'text-delta', 'text-delta', 'text-delta', 'text-delta', 'caption-end']);

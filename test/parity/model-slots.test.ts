@@ -114,7 +114,8 @@ describe('A cache of four slots', () => {
     await running;
     model.decoder.reset(3);
     const ids = new Int32Array(501);
-    const chunk = { slot: 3, start: 0, ids, positions: new Int32Array(3 * 501), mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0), wantLogits: false };
+    const noMedia = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
+    const chunk = { slot: 3, start: 0, ids, positions: new Int32Array(3 * 501), ...noMedia, wantLogits: false };
     await expect(model.decoder.prefill(chunk)).rejects.toThrow('cannot go to 0');
   });
 });

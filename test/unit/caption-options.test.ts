@@ -29,16 +29,29 @@ describe('captionRequest', () => {
   });
 
   it('carries every option to its place', () => {
-    const profile = { fps: 1, nframes: 2, min_frames: 3, max_frames: 4, min_pixels: 5, max_pixels: 6, total_pixels: 7, processor_min_pixels: 8, processor_max_pixels: 9, processor_fps: 10.5 };
-    const rest = { prompt: 'p', system_prompt: '', audio: false, profile: 'paper', max_tokens: 11, temperature: 0.5, top_p: 0.9, top_k: 40, seed: 0, repetition_penalty: 1.1, stop: ['s'] };
-    expect(captionRequest('a.mp4', { ...profile, ...rest })).toEqual({
+    const frames = { fps: 1, nframes: 2, min_frames: 3, max_frames: 4 };
+    const pixels = { min_pixels: 5, max_pixels: 6, total_pixels: 7, processor_min_pixels: 8, processor_max_pixels: 9, processor_fps: 10.5 };
+    const prompt = { prompt: 'p', system_prompt: '', audio: false, profile: 'paper', max_tokens: 11, stop: ['s'] };
+    const sampling = { temperature: 0.5, top_p: 0.9, top_k: 40, seed: 0, repetition_penalty: 1.1 };
+    expect(captionRequest('a.mp4', { ...frames, ...pixels, ...prompt, ...sampling })).toEqual({
       path: 'a.mp4',
       prompt: 'p',
       promptId: undefined,
       systemPrompt: '',
       useAudio: false,
       profileName: 'paper',
-      profile: { fps: 1, nframes: 2, minFrames: 3, maxFrames: 4, minPixels: 5, maxPixels: 6, totalPixels: 7, processorMinPixels: 8, processorMaxPixels: 9, processorFps: 10.5 },
+      profile: {
+        fps: 1,
+        nframes: 2,
+        minFrames: 3,
+        maxFrames: 4,
+        minPixels: 5,
+        maxPixels: 6,
+        totalPixels: 7,
+        processorMinPixels: 8,
+        processorMaxPixels: 9,
+        processorFps: 10.5,
+      },
       maxTokens: 11,
       stop: ['s'],
       sampling: { temperature: 0.5, topP: 0.9, topK: 40, repetitionPenalty: 1.1, seed: 0 },

@@ -15,7 +15,8 @@ function layerNorm(graph: GraphBuilder, input: string, norm: string, size: numbe
 
 function convolve(graph: GraphBuilder, input: string, name: 'conv1' | 'conv2', channels: number, audio: AudioConfig): string {
   const layer = `audio_tower.${name}`;
-  const inputs = [input, graph.weight(`${layer}.weight`, [audio.hiddenSize, channels, 3]), graph.weight(`${layer}.bias`, [audio.hiddenSize])];
+  const kernel = graph.weight(`${layer}.weight`, [audio.hiddenSize, channels, 3]);
+  const inputs = [input, kernel, graph.weight(`${layer}.bias`, [audio.hiddenSize])];
   const attributes = { kernel_shape: ints(3), pads: ints(1, 1), strides: ints(name === 'conv1' ? 1 : 2) };
   return graph.node(`${layer}.gelu`, 'Gelu', [graph.node(layer, 'Conv', inputs, { attributes })]);
 }
@@ -39,11 +40,13 @@ function addLayer(graph: GraphBuilder, audio: AudioConfig, input: string, index:
   const key = graph.linear(normed, `${layer}.self_attn.k_proj`, hiddenSize, hiddenSize, 'no bias');
   const value = graph.linear(normed, `${layer}.self_attn.v_proj`, hiddenSize, hiddenSize, 'bias');
   const attributes = { num_heads: int(heads), scale: float(headDim ** -0.5) };
-  const mixed = graph.node(`${layer}.self_attn`, 'MultiHeadAttention', [query, key, value, '', 'chunk_lengths'], { domain: 'com.microsoft', attributes });
+  const inputs = [query, key, value, '', 'chunk_lengths'];
+  const mixed = graph.node(`${layer}.self_attn`, 'MultiHeadAttention', inputs, { domain: 'com.microsoft', attributes });
   const attended = graph.linear(mixed, `${layer}.self_attn.out_proj`, hiddenSize, hiddenSize, 'bias');
   const middle = graph.node(`${layer}.attended`, 'Add', [attended, input]);
-  const wide = graph.linear(layerNorm(graph, middle, `${layer}.final_layer_norm`, hiddenSize), `${layer}.fc1`, ffnSize, hiddenSize, 'bias');
-  const narrow = graph.linear(graph.node(`${layer}.gelu`, 'Gelu', [wide]), `${layer}.fc2`, hiddenSize, ffnSize, 'bias');
+  const wideInput = layerNorm(graph, middle, `${layer}.final_layer_norm`, hiddenSize);
+  const wide = graph.node(`${layer}.gelu`, 'Gelu', [graph.linear(wideInput, `${layer}.fc1`, ffnSize, hiddenSize, 'bias')]);
+  const narrow = graph.linear(wide, `${layer}.fc2`, hiddenSize, ffnSize, 'bias');
   const output = graph.node(layer, 'Add', [narrow, middle]);
   return graph.activation === 'float16' ? graph.node(`${layer}.clamped`, 'Clip', [output, 'clamp_low', 'clamp_high']) : output;
 }

@@ -10,8 +10,13 @@ import type { WeightSource } from '../weights.ts';
 export const MOST_TOKENS_PER_RUN = 32_768;
 
 /** Names of one layer's cache tensors; past and present are the same memory. */
-export function cacheNames(layer: number): { pastKey: string; pastValue: string; presentKey: string; presentValue: string } {
-  return { pastKey: `past_key.${layer}`, pastValue: `past_value.${layer}`, presentKey: `present_key.${layer}`, presentValue: `present_value.${layer}` };
+export function cacheNames(layer: number): Readonly<Record<'pastKey' | 'pastValue' | 'presentKey' | 'presentValue', string>> {
+  return {
+    pastKey: `past_key.${layer}`,
+    pastValue: `past_value.${layer}`,
+    presentKey: `present_key.${layer}`,
+    presentValue: `present_value.${layer}`,
+  };
 }
 
 function addInputs(graph: GraphBuilder, text: TextConfig): void {

@@ -56,7 +56,8 @@ function embedPatches(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes)
 function addRope(graph: GraphBuilder, vision: VisionConfig, input: string): string {
   const wide = graph.cast(`${input}.float32`, input, graph.activation, 'float32');
   const inputs = [wide, 'rope_offset', 'rope_cos', 'rope_sin'];
-  const turned = graph.node(`${input}.turned`, 'RotaryEmbedding', inputs, { domain: 'com.microsoft', attributes: { num_heads: int(vision.heads) } });
+  const attributes = { num_heads: int(vision.heads) };
+  const turned = graph.node(`${input}.turned`, 'RotaryEmbedding', inputs, { domain: 'com.microsoft', attributes });
   return graph.cast(`${input}.rope`, turned, 'float32', graph.activation);
 }
 
@@ -65,8 +66,8 @@ function addAttention(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes,
   const { hiddenSize, heads, headDim } = vision;
   const layer = `visual.blocks.${block}.attn`;
   const options = { domain: 'com.microsoft', attributes: { num_heads: int(heads), scale: float(headDim ** -0.5) } } as const;
-  const [query, key, value] = ['q', 'k', 'v'].map((part) => graph.linear(normed, `${layer}.${part}`, hiddenSize, hiddenSize, 'bias')) as [string, string, string];
-  const inputs = [addRope(graph, vision, query), addRope(graph, vision, key), value];
+  const project = (part: string): string => graph.linear(normed, `${layer}.${part}`, hiddenSize, hiddenSize, 'bias');
+  const inputs = [addRope(graph, vision, project('q')), addRope(graph, vision, project('k')), project('v')];
   let mixed: string;
   if (vision.fullAttentionBlocks.includes(block)) {
     mixed = graph.node(`${layer}.mixed`, 'MultiHeadAttention', inputs, options);
@@ -111,11 +112,12 @@ export function buildVisionGraph(config: ModelConfig, weights: WeightSource, pre
   for (let block = 0; block < vision.depth; block += 1) {
     const layer = `visual.blocks.${block}`;
     const attended = addAttention(graph, vision, shapes, normed, block);
-    const middle = graph.skipRmsNorm(attended, residual, `${layer}.norm2`, hiddenSize, EPSILON, graph.weight(`${layer}.attn.proj.bias`, [hiddenSize]));
+    const attentionBias = graph.weight(`${layer}.attn.proj.bias`, [hiddenSize]);
+    const middle = graph.skipRmsNorm(attended, residual, `${layer}.norm2`, hiddenSize, EPSILON, attentionBias);
     const down = graph.swiGlu(middle.normed, `${layer}.mlp`, hiddenSize, vision.intermediateSize, 'bias');
     const next = block + 1 < vision.depth ? `visual.blocks.${block + 1}.norm1` : 'visual.merger.ln_q';
-    const bias = graph.weight(`${layer}.mlp.down_proj.bias`, [hiddenSize]);
-    ({ normed, sum: residual } = graph.skipRmsNorm(down, middle.sum, next, hiddenSize, EPSILON, bias));
+    const downBias = graph.weight(`${layer}.mlp.down_proj.bias`, [hiddenSize]);
+    ({ normed, sum: residual } = graph.skipRmsNorm(down, middle.sum, next, hiddenSize, EPSILON, downBias));
   }
   const embeds = addMerger(graph, config, normed);
   if (graph.activation === 'float32') graph.node('vision_embeds', 'Identity', [embeds]);

@@ -2,7 +2,7 @@
 // architecture. Activations have one type D; weights stored in another type get a Cast, which the runtime folds at load.
 import type { Precision } from '../config-types.ts';
 import type { DType } from '../runtime.ts';
-import type { StoredDType, StoredTensor, WeightSource } from '../weights.ts';
+import type { QuantisedWeight, StoredDType, StoredTensor, WeightSource } from '../weights.ts';
 import { encodeModel, onnxDataType } from './encode-model.ts';
 import type { AttributeValue, Dim, Initializer, OnnxModel, OnnxNode, ValueInfo } from './model-types.ts';
 
@@ -14,6 +14,8 @@ export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = { fp32: 'flo
 const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', U8: 'uint8' };
 /** MatMulNBits: activations are quantised to int8 block by block; level 0 has no fast kernel (docs/onnxruntime.md section 5). */
 const ACCURACY_LEVEL_INT8 = 4;
+
+type Bias = 'bias' | 'no bias';
 
 /** A graph ready to load. */
 export interface BuiltGraph {
@@ -106,21 +108,13 @@ export class GraphBuilder {
    * x [..., k] -> [..., n]: x · Wᵀ (+ bias), with W `${layer}.weight` [n, k] as the checkpoint stores it. FusedMatMul reads it
    * untransposed; where the source has a quantised form, MatMulNBits takes that instead.
    */
-  linear(input: string, layer: string, n: number, k: number, bias: 'bias' | 'no bias', dims: readonly number[] = [n, k]): string {
+  linear(input: string, layer: string, n: number, k: number, bias: Bias, dims: readonly number[] = [n, k]): string {
     const weight = `${layer}.weight`;
     const quantised = this.#weights.quantised(weight);
-    if (quantised !== undefined) {
-      if (quantised.n !== n || quantised.k !== k) throw new Error(`Quantised ${weight} is [${quantised.n}, ${quantised.k}], not [${n}, ${k}]. This is a bug.`);
-      const blocks = Math.ceil(k / quantised.blockSize);
-      const packed = this.#external(quantised.packed, [n, blocks, (quantised.blockSize * quantised.bits) / 8]);
-      const scales = this.#external(quantised.scales, [n, blocks]);
-      const scale = this.cast(`${scales.value}.${this.activation}`, scales.value, scales.dtype, this.activation);
-      const attributes = { K: int(k), N: int(n), bits: int(quantised.bits), block_size: int(quantised.blockSize), accuracy_level: int(ACCURACY_LEVEL_INT8) };
-      const biasInputs = bias === 'bias' ? ['', '', this.weight(`${layer}.bias`, [n])] : [];
-      return this.node(layer, 'MatMulNBits', [input, packed.value, scale, ...biasInputs], { domain: 'com.microsoft', attributes });
-    }
+    if (quantised !== undefined) return this.#quantisedLinear(input, layer, n, k, bias, quantised);
     const product = bias === 'bias' ? `${layer}.product` : layer;
-    this.node(product, 'FusedMatMul', [input, this.weight(weight, dims, [n, k])], { domain: 'com.microsoft', attributes: { transB: int(1) } });
+    const attributes = { transB: int(1) };
+    this.node(product, 'FusedMatMul', [input, this.weight(weight, dims, [n, k])], { domain: 'com.microsoft', attributes });
     return bias === 'bias' ? this.node(layer, 'Add', [product, this.weight(`${layer}.bias`, [n])]) : product;
   }
 
@@ -135,12 +129,13 @@ export class GraphBuilder {
     const inputs = [delta, residual, this.weight(`${norm}.weight`, [size])];
     if (bias !== undefined) inputs.push(bias);
     const sum = `${norm}.residual`;
-    this.nodeTo([norm, '', '', sum], 'SkipSimplifiedLayerNormalization', inputs, { domain: 'com.microsoft', attributes: { epsilon: float(epsilon) } });
+    const attributes = { epsilon: float(epsilon) };
+    this.nodeTo([norm, '', '', sum], 'SkipSimplifiedLayerNormalization', inputs, { domain: 'com.microsoft', attributes });
     return { normed: norm, sum };
   }
 
   /** down(silu(gate(x)) * up(x)); the bias of `down` is left to the caller when it has one. */
-  swiGlu(input: string, layer: string, hidden: number, intermediate: number, bias: 'bias' | 'no bias'): string {
+  swiGlu(input: string, layer: string, hidden: number, intermediate: number, bias: Bias): string {
     const gate = this.linear(input, `${layer}.gate_proj`, intermediate, hidden, bias);
     const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias);
     // Sigmoid and Mul become one QuickGelu(alpha 1) where the device has it.
@@ -159,10 +154,24 @@ export class GraphBuilder {
     return { bytes: encodeModel(model), model };
   }
 
+  #quantisedLinear(input: string, layer: string, n: number, k: number, bias: Bias, weight: QuantisedWeight): string {
+    const { bits, blockSize } = weight;
+    if (weight.n !== n || weight.k !== k) throw new Error(`Quantised ${layer} is [${weight.n}, ${weight.k}], not [${n}, ${k}]. This is a bug.`);
+    const blocks = Math.ceil(k / blockSize);
+    const packed = this.#external(weight.packed, [n, blocks, (blockSize * bits) / 8]);
+    const scales = this.#external(weight.scales, [n, blocks]);
+    const scale = this.cast(`${scales.value}.${this.activation}`, scales.value, scales.dtype, this.activation);
+    const biasInputs = bias === 'bias' ? ['', '', this.weight(`${layer}.bias`, [n])] : [];
+    const attributes = { K: int(k), N: int(n), bits: int(bits), block_size: int(blockSize), accuracy_level: int(ACCURACY_LEVEL_INT8) };
+    return this.node(layer, 'MatMulNBits', [input, packed.value, scale, ...biasInputs], { domain: 'com.microsoft', attributes });
+  }
+
   #external(tensor: StoredTensor, dims: readonly number[]): { readonly value: string; readonly dtype: DType } {
     const dtype = STORED_DTYPE[tensor.dtype];
     const { file, offset, bytes } = tensor;
-    if (!this.#initializers.has(tensor.name)) this.#initializers.set(tensor.name, { name: tensor.name, dtype, dims, data: { file, offset, bytes } });
+    if (!this.#initializers.has(tensor.name)) {
+      this.#initializers.set(tensor.name, { name: tensor.name, dtype, dims, data: { file, offset, bytes } });
+    }
     return { value: tensor.name, dtype };
   }
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRuntime } from '../../../src/model/open-runtime.ts';
 import { encodeModel } from '../../../src/model/onnx/encode-model.ts';
-import { blocksOf, dequantiseRows, quantisedBytes, quantiseRows, type QuantisedBits } from '../../../src/model/quantise.ts';
+import { blocksOf, quantisedBytes, quantiseRows, type QuantisedBits } from '../../../src/model/quantise.ts';
 import type { Runtime } from '../../../src/model/runtime.ts';
+import { dequantiseRows } from '../../fixtures/dequantise.ts';
 import { largestDifference, seeded } from '../../fixtures/fixed-run.ts';
 import { floats } from '../../fixtures/tiny-graphs.ts';
 

@@ -1,0 +1,171 @@
+// The program as a person starts it, with the bundled model, real ffmpeg and real signals.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseEvents } from '../fixtures/served-app.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const CLIP = join(ROOT, 'models/avocado-nano/examples/clip113.mp4');
+let directory: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'avocado-cli-'));
+  await mkdir(join(directory, 'tmp'));
+});
+afterAll(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+interface Answer {
+  readonly caption: string;
+  readonly finish_reason: string;
+  readonly usage: { readonly completion_tokens: number };
+  readonly token_ids: readonly number[];
+  readonly logprobs: readonly number[];
+}
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly out: { stdout: string; stderr: string };
+  readonly exit: Promise<number | null>;
+}
+
+function start(args: readonly string[]): Started {
+  const env = { ...process.env, TMPDIR: join(directory, 'tmp') };
+  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], { cwd: ROOT, env });
+  const out = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (out.stderr += text));
+  return { child, out, exit: once(child, 'close').then(([code]) => code as number | null) };
+}
+
+async function avocado(...args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const { exit, out } = start(args);
+  const code = await exit;
+  return { code, ...out };
+}
+
+/** what lies in the program's temporary directory, but for the cache of the compiler that runs it here */
+async function leftovers(): Promise<string[]> {
+  return (await readdir(join(directory, 'tmp'))).filter((name) => !name.startsWith('tsx-'));
+}
+
+async function until(what: () => boolean): Promise<void> {
+  for (let tries = 0; !what(); tries++) {
+    if (tries > 600) throw new Error('It did not happen within 30 s.');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** processes whose parent is `pid`, from /proc */
+async function childrenOf(pid: number): Promise<number> {
+  const numbers = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(numbers.map((number) => readFile(`/proc/${number}/stat`, 'utf8').catch(() => '')));
+  return stats.filter((stat) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] === String(pid)).length;
+}
+
+describe('avocado caption, with the bundled model', () => {
+  it('gives the same words as text and as JSON, and one log-probability a token', async () => {
+    const text = await avocado('caption', CLIP, '--max-tokens', '12');
+    const json = await avocado('caption', CLIP, '--max-tokens', '12', '--json', '--token-ids');
+    expect([text.code, text.stderr, json.code, json.stderr]).toEqual([0, '', 0, '']);
+    const body = JSON.parse(json.stdout) as Answer;
+    expect(text.stdout).toBe(`${body.caption}\n`);
+    expect(body.caption.length).toBeGreaterThan(10);
+    expect([body.token_ids.length, body.logprobs.length, body.usage.completion_tokens, body.finish_reason]).toEqual([12, 12, 12, 'length']);
+    expect(body.logprobs.every((logprob) => logprob <= 0)).toBe(true);
+  });
+
+  it('tells every bad file its own error, exits 3, and leaves nothing behind', async () => {
+    const files = { none: 'none.mp4', directory: 'dir', empty: 'empty.mp4', text: 'text.mp4', playlist: 'playlist.mp4' };
+    await mkdir(join(directory, files.directory));
+    await writeFile(join(directory, files.empty), '');
+    await writeFile(join(directory, files.text), 'Dear diary, this is no video.\n'.repeat(50));
+    await writeFile(join(directory, files.playlist), `#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n${CLIP}\n#EXT-X-ENDLIST\n`);
+    const { code, stdout } = await avocado('caption', '--json', ...Object.values(files).map((name) => join(directory, name)));
+    const codes = stdout.trim().split('\n').map((line) => (JSON.parse(line) as { error?: { code: string } }).error?.code);
+    expect(code).toBe(3);
+    expect(codes.slice(0, 4)).toEqual(['media_not_found', 'media_not_a_file', 'media_empty', 'media_unsupported']);
+    expect(codes[4]).toMatch(/^media_/);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('stops on Ctrl-C with 130, and no process outlives it', async () => {
+    const { child, out, exit } = start(['caption', ...Array.from({ length: 40 }, () => CLIP)]);
+    await until(() => out.stdout.split('==').length > 4);
+    child.kill('SIGINT');
+    expect(await exit).toBe(130);
+    expect(out.stderr).toBe('error [aborted]: Interrupted: nothing was kept.\n');
+    expect(await childrenOf(child.pid!)).toBe(0);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('names a model that is not there: exit 4', async () => {
+    const { code, stderr } = await avocado('caption', CLIP, '--model', join(directory, 'no-model'));
+    expect(code).toBe(4);
+    expect(stderr).toMatch(/^error \[checkpoint_not_found\]: [^\n]*no-model[^\n]*\n$/);
+  });
+});
+
+describe('avocado inspect and doctor', () => {
+  it('inspect plans without decoding, and dumps tensors when asked', async () => {
+    const dump = join(directory, 'dump.safetensors');
+    const plan = await avocado('inspect', CLIP, '--json');
+    const full = await avocado('inspect', CLIP, '--json', '--dump', dump, '--stage', 'features');
+    expect([plan.code, full.code]).toEqual([0, 0]);
+    expect(JSON.parse(plan.stdout)).toMatchObject({ stage: 'plan', model: 'avocado-nano', frames: { count: 8 }, budget: { fits: true } });
+    const { dump: written } = JSON.parse(full.stdout) as { dump: { tensors: string[] } };
+    expect(written.tensors).toEqual(expect.arrayContaining(['frame_indices', 'pixel_values_videos', 'video_grid_thw', 'waveform', 'input_features', 'input_ids', 'position_ids']));
+    expect(existsSync(dump)).toBe(true);
+  });
+
+  it('doctor finds all that a caption needs', async () => {
+    const { code, stdout } = await avocado('doctor', '--json');
+    const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: { name: string; ok: boolean }[] };
+    expect([code, ok]).toEqual([0, true]);
+    expect(checks.filter((check) => check.ok).map(({ name }) => name)).toEqual(expect.arrayContaining(['node', 'ffmpeg', 'onnxruntime', 'model']));
+  });
+});
+
+describe('avocado serve', () => {
+  it('answers the curl line it prints, streams, and ends with 0 on SIGTERM with nothing left', async () => {
+    const { child, out, exit } = start(['serve', '--port', '0', '--media-root', `clips=${join(ROOT, 'models/avocado-nano/examples')}`]);
+    await until(() => out.stdout.includes('/v1/captions'));
+    const line = /curl (-s -F file=@\S+ http:\/\/\S+)/.exec(out.stdout)![1]!;
+    const curl = spawn('curl', [...line.split(' '), '-F', 'max_tokens=6']);
+    let answer = '';
+    curl.stdout.setEncoding('utf8').on('data', (text: string) => (answer += text));
+    expect((await once(curl, 'close'))[0]).toBe(0);
+    const body = JSON.parse(answer) as { caption: string; finish_reason: string };
+    expect(body.finish_reason).toBe('length');
+
+    const url = /http:\/\/[\d.:]+/.exec(line)![0];
+    const request = { media: 'media://clips/clip113.mp4', stream: true, max_tokens: 6 };
+    const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: JSON.stringify(request), headers: { 'content-type': 'application/json' } });
+    const { events } = parseEvents(await response.text());
+    expect(events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['text']).join('')).toBe(body.caption);
+    expect(events.at(-1)).toMatchObject({ event: 'caption-end', data: { caption: body.caption } });
+    expect((await (await fetch(`${url}/metrics`)).text())).toContain('avocado_requests_total{outcome="ok",finish_reason="length"} 2');
+    expect(await leftovers()).toHaveLength(1);
+
+    child.kill('SIGTERM');
+    expect(await exit).toBe(0);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('says so when the port is taken: exit 2', async () => {
+    const { createServer } = await import('node:net');
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as { port: number };
+    const { code, stderr } = await avocado('serve', '--port', String(port));
+    taken.close();
+    expect([code, stderr.includes(`Port ${port} of 127.0.0.1 is in use`)]).toEqual([2, true]);
+  });
+});

@@ -1,0 +1,147 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readModelConfig, readPreprocessorConfig, readStopIds } from '../../../src/model/config.ts';
+import { golden } from '../../fixtures/golden.ts';
+
+type Json = Record<string, unknown>;
+let scratch: string;
+beforeAll(() => { scratch = mkdtempSync(join(tmpdir(), 'avocado-config-')); });
+afterAll(() => { rmSync(scratch, { recursive: true, force: true }); });
+
+const original = (): Json => JSON.parse(readFileSync(golden('checkpoints/tiny-a/config.json'), 'utf8')) as Json;
+
+/** The directory of tiny-a's config.json with one field of the thinker set; a value of undefined removes it. */
+function changed(path: string, value: unknown): string {
+  const config = original();
+  const keys = path.split('.');
+  let object = config['thinker_config'] as Json;
+  for (const key of keys.slice(0, -1)) object = object[key] as Json;
+  object[keys.at(-1)!] = value;
+  return written(config);
+}
+
+function written(config: unknown, name = 'config.json'): string {
+  const directory = mkdtempSync(join(scratch, 'config-'));
+  writeFileSync(join(directory, name), typeof config === 'string' ? config : JSON.stringify(config));
+  return directory;
+}
+
+describe('config.json', () => {
+  it('is read in our names', async () => {
+    const config = await readModelConfig(golden('checkpoints/tiny-a'));
+    expect(config.text).toEqual({
+      hiddenSize: 112, intermediateSize: 208, layers: 3, heads: 7, kvHeads: 1, headDim: 16, vocabSize: 2000,
+      maxPositions: 32_768, rmsNormEps: 1e-6, ropeTheta: 300, mropeSection: [2, 3, 3],
+    });
+    expect(config.vision).toMatchObject({ depth: 4, heads: 4, headDim: 16, fullAttentionBlocks: [1, 3], windowSize: 112 });
+    expect(config.audio).toMatchObject({ layers: 2, heads: 4, headDim: 16, ffnSize: 136, chunkFrames: 200 });
+    expect(config.tokens).toMatchObject({ audio: 1963, video: 1973, eos: 1962, pad: 1960 });
+  });
+
+  it('means the same when the thinker stands alone, and when newer transformers wrote it', async () => {
+    const expected = await readModelConfig(golden('checkpoints/tiny-a'));
+    const thinker = structuredClone(original()['thinker_config']) as Json;
+    const text = thinker['text_config'] as Json;
+    text['rope_parameters'] = { ...(text['rope_scaling'] as Json), rope_theta: text['rope_theta'] };
+    text['layer_types'] = ['full_attention', 'full_attention', 'full_attention'];
+    delete text['rope_scaling'];
+    delete text['rope_theta'];
+    (thinker['vision_config'] as Json)['rope_parameters'] = { rope_theta: 10_000, rope_type: 'axial' };
+    for (const kind of ['audio', 'image', 'video']) {
+      thinker[`${kind}_token_id`] = thinker[`${kind}_token_index`];
+      thinker[`${kind}_token_index`] = undefined;
+    }
+    const found = await readModelConfig(written(thinker));
+    expect({ ...found, directory: expected.directory }).toEqual(expected);
+  });
+
+  it.each<[string, unknown]>([
+    ['text_config.hidden_size', undefined],
+    ['text_config.hidden_size', '112'],
+    ['text_config.num_hidden_layers', 0],
+    ['text_config.num_attention_heads', 9],
+    ['text_config.num_key_value_heads', 2],
+    ['text_config.vocab_size', 12.5],
+    ['text_config.rms_norm_eps', -1],
+    ['text_config.hidden_act', 'gelu'],
+    ['text_config.rope_scaling', undefined],
+    ['text_config.rope_scaling.rope_type', 'yarn'],
+    ['text_config.rope_scaling.type', 'dynamic'],
+    ['text_config.rope_scaling.mrope_section', [2, 3, 4]],
+    ['text_config.rope_scaling.mrope_section', [4, 4]],
+    ['text_config.rope_scaling.mrope_interleaved', true],
+    ['vision_config.hidden_act', 'gelu'],
+    ['vision_config.num_heads', 7],
+    ['vision_config.window_size', 20],
+    ['vision_config.fullatt_block_indexes', 'all'],
+    ['vision_config.out_hidden_size', 64],
+    ['audio_config.activation_function', 'relu'],
+    ['audio_config.output_dim', 64],
+    ['audio_config.scale_embedding', true],
+    ['audio_config.encoder_attention_heads', 5],
+    ['audio_config', undefined],
+    ['audio_token_index', 2000],
+    ['eos_token_id', -1],
+    ['seconds_per_chunk', 0],
+  ])('with %s = %j is refused by name', async (path, value) => {
+    const name = path.split('.').at(-1)!;
+    // Which of two fields that contradict each other is named is a matter of taste.
+    const named = name === 'num_attention_heads' ? /num_key_value_heads|hidden_size/ : new RegExp(name);
+    await expect(readModelConfig(changed(path, value))).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringMatching(named) as string });
+  });
+
+  it('with a sliding window is refused where layers would use it, and read where none would', async () => {
+    const config = original();
+    const text = (config['thinker_config'] as { text_config: Json }).text_config;
+    text['use_sliding_window'] = true;
+    await expect(readModelConfig(written(config))).resolves.toBeDefined();
+    text['max_window_layers'] = 2;
+    await expect(readModelConfig(written(config))).rejects.toMatchObject({ code: 'checkpoint_invalid', param: 'thinker_config.text_config.use_sliding_window' });
+  });
+
+  it('of another model is refused with what is supported', async () => {
+    await expect(readModelConfig(written({ model_type: 'qwen2_5_vl' }))).rejects.toThrow(/model_type is "qwen2_5_vl"; supported: Qwen2\.5-Omni/);
+  });
+
+  it('that is missing, no JSON or no object is told apart', async () => {
+    await expect(readModelConfig(join(scratch, 'nowhere'))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
+    await expect(readModelConfig(mkdtempSync(join(scratch, 'empty-')))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
+    await expect(readModelConfig(written('{"model_type":'))).rejects.toThrow('is not valid JSON');
+    await expect(readModelConfig(written('[]'))).rejects.toThrow('must be a JSON object');
+  });
+});
+
+describe('preprocessor_config.json', () => {
+  const published = { imageMean: [0.48145466, 0.4578275, 0.40821073], imageStd: [0.26862954, 0.26130258, 0.27577711], minPixels: 3136, maxPixels: 12_845_056 };
+
+  it('gives the published values, also where it is absent', async () => {
+    expect(await readPreprocessorConfig(golden('checkpoints/tiny-a'))).toEqual(published);
+    expect(await readPreprocessorConfig(scratch)).toEqual(published);
+  });
+
+  it('may state others, in the old and the new form of the limits', async () => {
+    const old = written({ image_mean: [0, 0.5, 1], min_pixels: 784, max_pixels: 7840 }, 'preprocessor_config.json');
+    expect(await readPreprocessorConfig(old)).toMatchObject({ imageMean: [0, 0.5, 1], minPixels: 784, maxPixels: 7840 });
+    const size = written({ size: { shortest_edge: 784, longest_edge: 7840 } }, 'preprocessor_config.json');
+    expect(await readPreprocessorConfig(size)).toMatchObject({ minPixels: 784, maxPixels: 7840 });
+  });
+
+  it('with nonsense is refused by name', async () => {
+    await expect(readPreprocessorConfig(written({ image_std: [0.2, 0, 0.2] }, 'preprocessor_config.json'))).rejects.toThrow('image_std must be positive');
+    await expect(readPreprocessorConfig(written({ image_mean: [0.5] }, 'preprocessor_config.json'))).rejects.toThrow('image_mean must hold three numbers');
+  });
+});
+
+describe('Stop ids', () => {
+  it('are the thinker\'s eos where generation_config.json names none, as published', async () => {
+    expect(await readStopIds(golden('checkpoints/tiny-a'))).toEqual([1962]);
+  });
+
+  it.each<[unknown, number[]]>([[7, [1962, 7]], [[1962, 8], [1962, 8]]])('include those of generation_config.json: %j', async (eos, expected) => {
+    const directory = written(original());
+    writeFileSync(join(directory, 'generation_config.json'), JSON.stringify({ eos_token_id: eos }));
+    expect(await readStopIds(directory)).toEqual(expected);
+  });
+});

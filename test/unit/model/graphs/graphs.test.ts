@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { openCheckpoint } from '../../../../src/model/checkpoint.ts';
+import { PRECISIONS, type Precision } from '../../../../src/model/config-types.ts';
+import { readModelConfig } from '../../../../src/model/config.ts';
+import { buildAudioGraph } from '../../../../src/model/graphs/audio.ts';
+import { buildDecoderGraph } from '../../../../src/model/graphs/decoder.ts';
+import { buildVisionGraph } from '../../../../src/model/graphs/vision.ts';
+import { ACTIVATION_DTYPE, type BuiltGraph } from '../../../../src/model/onnx/graph-builder.ts';
+import { golden } from '../../../fixtures/golden.ts';
+
+const BUILDERS = { vision: buildVisionGraph, audio: buildAudioGraph, decoder: buildDecoderGraph };
+const CHECKPOINTS = { 'tiny-a': 'float32', 'tiny-b': 'bfloat16' } as const;
+
+async function build(part: keyof typeof BUILDERS, checkpoint: keyof typeof CHECKPOINTS, precision: Precision): Promise<BuiltGraph> {
+  const directory = golden(`checkpoints/${checkpoint}`);
+  return BUILDERS[part](await readModelConfig(directory), await openCheckpoint(directory), precision);
+}
+
+/** Kernels with a bfloat16 version on CUDA, or that see no activation (docs/onnxruntime.md 1.2). */
+const ON_CUDA_BFLOAT16 = new Set([
+  'Add', 'Cast', 'Concat', 'Conv', 'FusedMatMul', 'Gather', 'Gelu', 'GroupQueryAttention', 'LayerNormalization', 'MRotaryEmbedding', 'Mul',
+  'MultiHeadAttention', 'Reshape', 'RotaryEmbedding', 'ScatterND', 'Shape', 'Sigmoid', 'SimplifiedLayerNormalization',
+  'SkipSimplifiedLayerNormalization', 'Transpose',
+]);
+
+describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s', (checkpoint) => {
+  describe.each(Object.keys(BUILDERS) as (keyof typeof BUILDERS)[])('the %s graph', (part) => {
+    it.each(PRECISIONS)('in %s defines every value once and before its use', async (precision) => {
+      const { model } = await build(part, checkpoint, precision);
+      const defined = new Set([...model.inputs, ...model.initializers].map(({ name }) => name));
+      expect(defined.size).toBe(model.inputs.length + model.initializers.length);
+      for (const node of model.nodes) {
+        for (const input of node.inputs) if (input !== '') expect(defined, `${node.name} reads ${input}`).toContain(input);
+        for (const output of node.outputs) {
+          if (output === '') continue;
+          expect(defined, `${output} again`).not.toContain(output);
+          defined.add(output);
+        }
+      }
+      for (const { name } of model.outputs) expect(defined).toContain(name);
+    });
+
+    it('names weights where they lie and copies none', async () => {
+      const { model, bytes } = await build(part, checkpoint, 'fp32');
+      const tables = model.initializers.flatMap(({ data }) => (data instanceof Uint8Array ? [data.length] : []));
+      const inside = tables.reduce((sum, size) => sum + size, 0);
+      expect(bytes.length - inside).toBeLessThan(40_000);
+      for (const { name, data } of model.initializers) if (!(data instanceof Uint8Array)) expect([name, data.file.startsWith('/')]).toEqual([name, true]);
+    });
+
+    it('casts no weight that is stored in the activation type', async () => {
+      const stored = CHECKPOINTS[checkpoint];
+      const precision = stored === 'float32' ? 'fp32' : 'bf16';
+      const { model } = await build(part, checkpoint, precision);
+      const weights = new Set(model.initializers.filter(({ data }) => !(data instanceof Uint8Array)).map(({ name }) => name));
+      expect(weights.size).toBeGreaterThan(10);
+      expect(model.nodes.filter(({ opType, inputs }) => opType === 'Cast' && weights.has(inputs[0]!)).map(({ name }) => name)).toEqual([]);
+    });
+
+    it('shows hosts no type but float32 and integers, save for the cache', async () => {
+      const { model } = await build(part, checkpoint, 'bf16');
+      for (const { name, dtype } of [...model.inputs, ...model.outputs]) {
+        if (/^(past|present)_/.test(name)) expect([name, dtype]).toEqual([name, ACTIVATION_DTYPE.bf16]);
+        else expect([name, ['float32', 'int64', 'int32'].includes(dtype)]).toEqual([name, true]);
+      }
+    });
+
+    it('in bf16 uses operators alone that CUDA has in bfloat16', async () => {
+      const { model } = await build(part, checkpoint, 'bf16');
+      expect(model.nodes.filter(({ opType }) => !ON_CUDA_BFLOAT16.has(opType)).map(({ opType }) => opType)).toEqual([]);
+    });
+  });
+});
+
+it('The embedding of a tied head is stored once and read where it lies', async () => {
+  const { model } = await build('decoder', 'tiny-b', 'fp32');
+  expect(model.initializers.map(({ name }) => name)).not.toContain('lm_head.weight');
+  const gather = model.nodes.find(({ name }) => name === 'token_embeds.stored');
+  expect(gather?.inputs[0]).toBe('model.embed_tokens.weight');
+});
+
+it('float16 audio is clamped after every layer, as the reference does, and nothing else is', async () => {
+  const clips = async (precision: Precision): Promise<number> => (await build('audio', 'tiny-b', precision)).model.nodes.filter(({ opType }) => opType === 'Clip').length;
+  expect([await clips('fp16'), await clips('bf16'), await clips('fp32')]).toEqual([3, 0, 0]);
+});
