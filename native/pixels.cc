@@ -45,12 +45,14 @@ avocado::AxisTaps ReadTaps(Napi::Env env, Napi::Value value, int32_t source_size
   taps.stride = object.Get("stride").As<Napi::Number>().Int32Value();
   taps.start = Elements<int32_t>(ReadSpan(env, object.Get("start"), "start"), napi_int32_array, size, "start");
   taps.count = Elements<int32_t>(ReadSpan(env, object.Get("count"), "count"), napi_int32_array, size, "count");
-  taps.weights = Elements<float>(ReadSpan(env, object.Get("weights"), "weights"), napi_float32_array, size * static_cast<size_t>(taps.stride), "weights");
+  const size_t weights = size * static_cast<size_t>(taps.stride);
+  taps.weights = Elements<float>(ReadSpan(env, object.Get("weights"), "weights"), napi_float32_array, weights, "weights");
   for (size_t index = 0; index < size; index++) {
     const int64_t start = taps.start[index];
     const int64_t count = taps.count[index];
     const bool ascending = index == 0 || start >= taps.start[index - 1];
-    if (start < 0 || count < 1 || count > taps.stride || start + count > source_size || !ascending) throw std::runtime_error("Resize taps reach past the source. This is a bug.");
+    const bool inside = start >= 0 && count >= 1 && count <= taps.stride && start + count <= source_size;
+    if (!ascending || !inside) throw std::runtime_error("Resize taps reach past the source. This is a bug.");
   }
   return taps;
 }
@@ -86,7 +88,8 @@ Napi::Value CutPatches(const Napi::CallbackInfo& info) {
   job.first_step = ReadCount(info, 4, 0);
   job.steps = ReadCount(info, 5, job.first_step) - job.first_step;
   const size_t frame_size = Area(job.height, job.width);
-  if (job.height % 28 != 0 || job.width % 28 != 0 || job.first_step + job.steps > (job.frames + 1) / 2) throw std::runtime_error("These steps do not exist. This is a bug.");
+  if (job.height % 28 != 0 || job.width % 28 != 0) throw std::runtime_error("Frames are no whole number of patches. This is a bug.");
+  if (job.first_step + job.steps > (job.frames + 1) / 2) throw std::runtime_error("These steps do not exist. This is a bug.");
   const Span frames = ReadSpan(env, info[0], "frames");
   const size_t size = frame_size * static_cast<size_t>(job.frames);
   if (frames.type == napi_float32_array) job.frame_floats = Elements<float>(frames, napi_float32_array, size, "frames");
@@ -98,7 +101,8 @@ Napi::Value CutPatches(const Napi::CallbackInfo& info) {
     job.deviation[channel] = deviation[channel];
   }
   // Each step holds two frames' worth of values.
-  job.target = Elements<float>(ReadSpan(env, info[8], "target"), napi_float32_array, frame_size * 2 * static_cast<size_t>(job.steps), "target");
+  const size_t target_size = frame_size * 2 * static_cast<size_t>(job.steps);
+  job.target = Elements<float>(ReadSpan(env, info[8], "target"), napi_float32_array, target_size, "target");
   avocado::CutPatchRows(job);
   return env.Undefined();
 }

@@ -157,7 +157,9 @@ INLINE void Vertical(const ResizeJob& job, int32_t y, Scratch& scratch) {
   const int32_t apart = (count - 1) / 4 * 4;
   const float* weights = job.rows.weights + static_cast<size_t>(y) * job.rows.stride;
   const float** rows = scratch.taps.data();
-  for (int32_t k = 0; k < count; k++) rows[k] = scratch.ring.data() + static_cast<size_t>((job.rows.start[y] + k) % scratch.ring_rows) * scratch.row_floats;
+  for (int32_t k = 0; k < count; k++) {
+    rows[k] = scratch.ring.data() + static_cast<size_t>((job.rows.start[y] + k) % scratch.ring_rows) * scratch.row_floats;
+  }
   const int32_t width = job.target_width * 3;
   const size_t offset = static_cast<size_t>(y) * width;
   for (int32_t i = 0; i < width; i += R::kLanes) {
@@ -192,13 +194,16 @@ INLINE void Resize(const ResizeJob& job) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))) void ResizeAvx512(const ResizeJob& job) { Resize<Register<64, true>>(job); }
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))) void ResizeAvx512(const ResizeJob& job) {
+  Resize<Register<64, true>>(job);
+}
 __attribute__((target("avx2,fma"))) void ResizeAvx2(const ResizeJob& job) { Resize<Register<32, true>>(job); }
 void ResizeAnywhere(const ResizeJob& job) { Resize<Register<16, false>>(job); }
 
 void (*Choose())(const ResizeJob&) {
   const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (fused && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return ResizeAvx512;
+  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (fused && wide) return ResizeAvx512;
   return fused ? ResizeAvx2 : ResizeAnywhere;
 }
 #elif defined(__aarch64__)

@@ -45,8 +45,9 @@ export function cutPatchesPortable(
         const corner = step + row * COLUMNS + (pair * PATCH + (y % PATCH)) * PATCH + (x % PATCH);
         for (let channel = 0; channel < CHANNELS; channel++, at++) {
           const value = pixels[at] ?? 0;
-          const normalised = table === undefined ? Math.fround(value - (mean[channel] ?? 0)) / (deviation[channel] ?? 1) : (table[value * CHANNELS + channel] ?? 0);
-          target[corner + channel * PAIR * PATCH * PATCH] = normalised;
+          const place = corner + channel * PAIR * PATCH * PATCH;
+          if (table !== undefined) target[place] = table[value * CHANNELS + channel] ?? 0;
+          else target[place] = Math.fround(value - (mean[channel] ?? 0)) / (deviation[channel] ?? 1);
         }
       }
     }

@@ -45,9 +45,16 @@ function resizeAgain(stack: FrameStack, fromStep: number, toStep: number, kernel
  * @returns [(toStep - fromStep) * height/14 * width/14, 1176]; ask for few steps at a time, a step of 504x784 has 9.5 MB
  * @param kernels of the addon; `{}` runs the slow TypeScript twin
  */
-export function cutPatches(stack: FrameStack, fromStep: number, toStep: number, kernels: Kernels = loadNative() ?? {}): Float32Array<ArrayBuffer> {
+export function cutPatches(
+  stack: FrameStack,
+  fromStep: number,
+  toStep: number,
+  kernels: Kernels = loadNative() ?? {},
+): Float32Array<ArrayBuffer> {
   const steps = temporalSteps(stack);
-  if (fromStep < 0 || toStep < fromStep || toStep > steps) throw new Error(`Steps ${fromStep} to ${toStep} of ${steps} do not exist. This is a bug.`);
+  if (fromStep < 0 || toStep < fromStep || toStep > steps) {
+    throw new Error(`Steps ${fromStep} to ${toStep} of ${steps} do not exist. This is a bug.`);
+  }
   const { final, normalisation } = stack;
   const again = final.height !== stack.height || final.width !== stack.width;
   const pixels: Pixels = again ? resizeAgain(stack, fromStep, toStep, kernels) : stack;
@@ -56,6 +63,7 @@ export function cutPatches(stack: FrameStack, fromStep: number, toStep: number, 
   const mean = rescaled(normalisation.imageMean);
   const deviation = rescaled(normalisation.imageStd);
   const cut = kernels.cutPatches ?? cutPatchesPortable;
-  if (toStep > fromStep) cut(pixels.data, pixels.frames, final.height, final.width, first, first + toStep - fromStep, mean, deviation, target);
+  if (toStep === fromStep) return target;
+  cut(pixels.data, pixels.frames, final.height, final.width, first, first + toStep - fromStep, mean, deviation, target);
   return target;
 }

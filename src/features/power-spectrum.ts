@@ -35,7 +35,10 @@ function planStages(): Stage[] {
     const circle = roots(length);
     const twiddles = new Float64Array(groups * radix * 2);
     for (let group = 0; group < groups; group++) {
-      for (let output = 0; output < radix; output++) twiddles.set(circle.subarray(2 * group * output, 2 * group * output + 2), 2 * (group * radix + output));
+      for (let output = 0; output < radix; output++) {
+        const turn = 2 * group * output;
+        twiddles.set(circle.subarray(turn, turn + 2), 2 * (group * radix + output));
+      }
     }
     const stage: Stage = { radix, groups, stride, twiddles };
     length = groups;

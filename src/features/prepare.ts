@@ -38,7 +38,9 @@ function secondsSince(started: number): number {
 /** Pictures take Pillow's resize for both stages, videos torch's for the first; the second waits for the patches. */
 function resizerFor(video: VideoPlan, source: FrameSize): { resize: Resizer; size: FrameSize } {
   if (video.kind === 'video') return { resize: createResizer(source, video.stageA), size: video.stageA };
-  const resize: Resizer = (from, to) => { to.set(resizeStill(resizeStill(from, source, video.stageA), video.stageA, video.final)); };
+  const resize: Resizer = (from, to) => {
+    to.set(resizeStill(resizeStill(from, source, video.stageA), video.stageA, video.final));
+  };
   return { resize, size: video.final };
 }
 
@@ -67,12 +69,19 @@ async function hear(plan: MediaPlan, options: PrepareOptions, decode: Decoders['
   const audio = secondsSince(started);
   const before = performance.now();
   const samples = Math.min(waveform.length, PADDED_SAMPLES);
-  const features = samples === 0 ? undefined : { ...logMel(waveform), tokens: melLengths(samples).tokens, samples, waveform: options.keepWaveform ? waveform : undefined };
-  return { audio: features, warnings, decoderLog, seconds: { audio, mel: secondsSince(before) } };
+  const features: AudioFeatures = {
+    ...logMel(waveform),
+    tokens: melLengths(samples).tokens,
+    samples,
+    waveform: options.keepWaveform ? waveform : undefined,
+  };
+  return { audio: samples === 0 ? undefined : features, warnings, decoderLog, seconds: { audio, mel: secondsSince(before) } };
 }
 
+type Work<T> = (signal: AbortSignal) => Promise<T>;
+
 /** Runs both at once; when one fails the other is stopped and awaited, so that nothing outlives the answer. */
-async function together<A, B>(first: (signal: AbortSignal) => Promise<A>, second: (signal: AbortSignal) => Promise<B>, signal: AbortSignal): Promise<[A, B]> {
+async function together<A, B>(first: Work<A>, second: Work<B>, signal: AbortSignal): Promise<[A, B]> {
   const other = new AbortController();
   const stop = AbortSignal.any([signal, other.signal]);
   let failure: unknown;
@@ -91,7 +100,12 @@ async function together<A, B>(first: (signal: AbortSignal) => Promise<A>, second
  * and its log-mel. When the promise settles, no decoder is left running.
  * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
  */
-export async function prepareMedia(plan: MediaPlan, options: PrepareOptions, decoders: Decoders, signal: AbortSignal): Promise<PreparedMedia> {
+export async function prepareMedia(
+  plan: MediaPlan,
+  options: PrepareOptions,
+  decoders: Decoders,
+  signal: AbortSignal,
+): Promise<PreparedMedia> {
   const { video } = plan;
   const [seen, heard] = await together(
     async (stop) => (video === undefined ? undefined : await see(plan, video, options, decoders.frames, stop)),

@@ -26,7 +26,9 @@ function fixedTaps(sourceSize: number, targetSize: number): FixedTaps {
   const filterScale = Math.max(scale, 1);
   const support = 2 * filterScale;
   const stride = Math.ceil(support) * 2 + 1;
-  const taps: FixedTaps = { start: new Int32Array(targetSize), count: new Int32Array(targetSize), weights: new Int32Array(targetSize * stride), stride };
+  const start = new Int32Array(targetSize);
+  const count = new Int32Array(targetSize);
+  const fixedWeights = new Int32Array(targetSize * stride);
   for (let index = 0; index < targetSize; index++) {
     const centre = (index + 0.5) * scale;
     const first = Math.max(Math.trunc(centre - support + 0.5), 0);
@@ -35,16 +37,24 @@ function fixedTaps(sourceSize: number, targetSize: number): FixedTaps {
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     weights.forEach((weight, tap) => {
       const fixed = (weight / total) * (1 << PRECISION_BITS);
-      taps.weights[index * stride + tap] = Math.trunc(fixed + (fixed < 0 ? -0.5 : 0.5));
+      fixedWeights[index * stride + tap] = Math.trunc(fixed + (fixed < 0 ? -0.5 : 0.5));
     });
-    taps.start[index] = first;
-    taps.count[index] = end - first;
+    start[index] = first;
+    count[index] = end - first;
   }
-  return taps;
+  return { start, count, weights: fixedWeights, stride };
 }
 
-/** One pass along one axis of `lines` lines; steps are in array elements between neighbours and between lines. */
-function pass(source: Uint8Array, target: Uint8Array, taps: FixedTaps, lines: number, strides: { tap: number; line: number; out: number; outLine: number }): void {
+/** In array elements: from one source value to the next, from one line to the next, and the same in the target. */
+interface Strides {
+  readonly tap: number;
+  readonly line: number;
+  readonly out: number;
+  readonly outLine: number;
+}
+
+/** One pass along one axis of `lines` lines. */
+function pass(source: Uint8Array, target: Uint8Array, taps: FixedTaps, lines: number, strides: Strides): void {
   const { start, count, weights, stride } = taps;
   for (let line = 0; line < lines; line++) {
     for (let index = 0; index < start.length; index++) {
@@ -68,9 +78,8 @@ export function resizeStill(source: Uint8Array, from: FrameSize, to: FrameSize):
   if (to.width !== from.width) {
     const target = new Uint8Array(from.height * to.width * 3);
     const taps = fixedTaps(from.width, to.width);
-    for (let channel = 0; channel < 3; channel++) {
-      pass(pixels.subarray(channel), target.subarray(channel), taps, from.height, { tap: 3, line: from.width * 3, out: 3, outLine: to.width * 3 });
-    }
+    const strides = { tap: 3, line: from.width * 3, out: 3, outLine: to.width * 3 };
+    for (let channel = 0; channel < 3; channel++) pass(source.subarray(channel), target.subarray(channel), taps, from.height, strides);
     pixels = target;
     width = to.width;
   }

@@ -29,7 +29,12 @@ export function axisTaps(sourceSize: number, targetSize: number): AxisTaps {
   const support = scale >= 1 ? fround(2 * scale) : 2;
   const inverse = scale >= 1 ? fround(1 / scale) : 1;
   const stride = Math.ceil(support) * 2 + 1;
-  const taps: AxisTaps = { start: new Int32Array(targetSize), count: new Int32Array(targetSize), weights: new Float32Array(targetSize * stride), stride };
+  const taps: AxisTaps = {
+    start: new Int32Array(targetSize),
+    count: new Int32Array(targetSize),
+    weights: new Float32Array(targetSize * stride),
+    stride,
+  };
   for (let index = 0; index < targetSize; index++) {
     const centre = fround(scale * (index + 0.5));
     const first = Math.max(Math.trunc(fround(centre - support) + 0.5), 0);

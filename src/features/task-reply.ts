@@ -3,7 +3,15 @@ import { asAvocadoError, AvocadoError, type ErrorCode } from '../errors.ts';
 
 export type TaskReply<T> =
   | { readonly kind: 'done'; readonly value: T }
-  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly param: string | undefined; readonly stack: string };
+  | TaskFailure;
+
+interface TaskFailure {
+  readonly kind: 'failed';
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly param: string | undefined;
+  readonly stack: string;
+}
 
 /** Never rejects. */
 export async function replyOf<T>(work: () => T | Promise<T>): Promise<TaskReply<T>> {
@@ -12,7 +20,8 @@ export async function replyOf<T>(work: () => T | Promise<T>): Promise<TaskReply<
   } catch (thrown) {
     const error = asAvocadoError(thrown);
     const origin = error.cause instanceof Error ? `\nCause: ${error.cause.stack ?? error.cause.message}` : '';
-    return { kind: 'failed', code: error.code, message: error.message, param: error.param, stack: `${error.stack ?? error.message}${origin}` };
+    const stack = `${error.stack ?? error.message}${origin}`;
+    return { kind: 'failed', code: error.code, message: error.message, param: error.param, stack };
   }
 }
 

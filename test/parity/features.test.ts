@@ -69,7 +69,9 @@ describe('resize', () => {
     const [from, to] = [source.height * source.width * 3, target.height * target.width * 3];
     const resized = new Uint8Array(facts.nframes * to);
     const resize = createResizer(source, target);
-    for (let frame = 0; frame < facts.nframes; frame++) resize(frames.subarray(frame * from, (frame + 1) * from), resized.subarray(frame * to, (frame + 1) * to));
+    for (let frame = 0; frame < facts.nframes; frame++) {
+      resize(frames.subarray(frame * from, (frame + 1) * from), resized.subarray(frame * to, (frame + 1) * to));
+    }
     expect(createHash('sha256').update(resized).digest('hex')).toBe(facts.resized_sha256);
   });
 
@@ -92,7 +94,8 @@ describe('patches', () => {
     const data = new Uint8Array(new SharedArrayBuffer(resized.length));
     data.set(resized);
     const final = { height: facts.final_height, width: facts.final_width };
-    const stack: FrameStack = { data, frames: facts.nframes, height: facts.stage_a_height, width: facts.stage_a_width, final, normalisation: NORMALISATION };
+    const stageA = { height: facts.stage_a_height, width: facts.stage_a_width };
+    const stack: FrameStack = { data, frames: facts.nframes, ...stageA, final, normalisation: NORMALISATION };
     expect(pixelDifference(stack, goldenTensors(`inputs/${id}.safetensors`))).toBeLessThan(PIXEL_TOLERANCE);
   });
 });

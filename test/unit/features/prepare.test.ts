@@ -19,7 +19,9 @@ function planOf(video: VideoPlan | undefined, audio: AudioPlan | undefined): Med
 function decoders(changes: Partial<Decoders> = {}): Decoders {
   return {
     frames: async (plan, onFrame) => {
-      for (const position of plan.video!.frameIndices.keys()) await onFrame(new Uint8Array(new SharedArrayBuffer(30 * 60 * 3)).fill(position * 10), position);
+      for (const position of plan.video!.frameIndices.keys()) {
+        await onFrame(new Uint8Array(new SharedArrayBuffer(30 * 60 * 3)).fill(position * 10), position);
+      }
       return { plan: plan.video!, warnings: [], decoderLog: [] };
     },
     audio: async () => ({ waveform: Float32Array.from({ length: 16_000 }, (_, index) => Math.sin(index / 5)), warnings: [], decoderLog: [] }),
