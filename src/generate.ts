@@ -93,10 +93,15 @@ export async function* generate(input: GenerateInput, model: OpenModel, watch: S
   const decodeStarted = firstTokenAt ?? performance.now();
   const generateSeconds = (performance.now() - decodeStarted) / 1000;
   watch.add({ prefill: (decodeStarted - started) / 1000, generate: generateSeconds });
-  yield endOf(input, draft, reason, watch, firstTokenSeconds, generateSeconds);
+  yield endOf(input, draft, reason, watch, { firstTokenSeconds, generateSeconds });
 }
 
-function endOf(input: GenerateInput, draft: Draft, finishReason: FinishReason, watch: Stopwatch, firstTokenSeconds: number | undefined, generateSeconds: number): CaptionEnd {
+interface Speed {
+  readonly firstTokenSeconds: number | undefined;
+  readonly generateSeconds: number;
+}
+
+function endOf(input: GenerateInput, draft: Draft, finishReason: FinishReason, watch: Stopwatch, { firstTokenSeconds, generateSeconds }: Speed): CaptionEnd {
   const count = draft.tokenIds.length;
   return {
     type: 'caption-end',

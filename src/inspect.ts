@@ -71,7 +71,14 @@ export async function inspect(request: CaptionRequest, options: InspectOptions, 
   }
 }
 
-async function inspectDecoded(planned: PlannedRequest, model: PlanningModel, pool: PreparePool, options: InspectOptions, watch: Stopwatch, signal: AbortSignal | undefined): Promise<InspectReport> {
+async function inspectDecoded(
+  planned: PlannedRequest,
+  model: PlanningModel,
+  pool: PreparePool,
+  options: InspectOptions,
+  watch: Stopwatch,
+  signal: AbortSignal | undefined,
+): Promise<InspectReport> {
   const media = await pool.prepare(planned.plan, { preprocessor: model.preprocessor, keepWaveform: options.dump !== undefined }, signal);
   watch.add(media.seconds);
   const prompt = promptOf(planned, mediaTokens(media.plan, media.audio?.tokens), model);
@@ -140,6 +147,10 @@ function topTokens(logits: Float32Array | undefined, model: PlanningModel): Insp
   return ids.slice(0, 5).map((id) => ({ id, text: model.tokenizer.decode([id], { skipSpecial: false }), logit: logits[id] ?? 0 }));
 }
 
+function budgetOf({ counts }: Prompt, { maxTokens }: PlannedRequest, { context }: PlanningModel): InspectReport['budget'] {
+  return { context, prompt: counts.total, maxTokens, fits: counts.total + maxTokens <= context };
+}
+
 function report(inspected: Inspected, model: PlanningModel, options: InspectOptions, watch: Stopwatch, dump: InspectReport['dump']): InspectReport {
   const { planned, prompt, media, logits } = inspected;
   const plan = media?.plan ?? planned.plan;
@@ -155,7 +166,7 @@ function report(inspected: Inspected, model: PlanningModel, options: InspectOpti
     secondPerGrid: video?.kind === 'video' ? video.secondPerGrid : undefined,
     tokens: prompt.counts,
     tokensExact: media !== undefined || prompt.counts.audio === 0,
-    budget: { context: model.context, prompt: prompt.counts.total, maxTokens: planned.maxTokens, fits: prompt.counts.total + planned.maxTokens <= model.context },
+    budget: budgetOf(prompt, planned, model),
     runLengths: prompt.runLengths,
     ropeDelta: prompt.ropeDelta,
     warnings: media?.warnings ?? [],

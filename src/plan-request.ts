@@ -78,7 +78,8 @@ export async function planRequest(request: CaptionRequest, model: PlanningModel,
     temporalPatchSize: model.config.vision.temporalPatchSize,
     imageLimits: model.preprocessor,
   });
-  const planned = { plan, userText: text, systemPrompt: request.systemPrompt ?? model.package.systemPrompt ?? QWEN_SYSTEM_PROMPT, profileLabel: profileLabel(profile) };
+  const systemPrompt = request.systemPrompt ?? model.package.systemPrompt ?? QWEN_SYSTEM_PROMPT;
+  const planned = { plan, userText: text, systemPrompt, profileLabel: profileLabel(profile) };
   const estimate = promptOf(planned, mediaTokens(plan, plan.audio?.estimatedTokens), model).counts;
   const maxTokens = options.enforceBudget ? resolveMaxTokens(request, model, estimate) : (request.maxTokens ?? model.package.maxTokens ?? DEFAULT_MAX_TOKENS);
   return { ...planned, estimate, maxTokens };

@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     include: ['test/{unit,parity,integration,gpu}/**/*.test.ts'],
     reporters: ['default', new SummaryReporter()],
+    env: { ORT_DISABLE_TELEMETRY: '1' },
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -3,9 +3,6 @@ import process from 'node:process';
 import { run } from './run.ts';
 import type { Wiring } from './wiring.ts';
 
-// onnxruntime 1.30's Linux library sends usage data to its makers and leaves a log file in the temporary directory unless told not to.
-process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
-
 const interruption = new AbortController();
 
 /** The first Ctrl-C lets the work end cleanly; the second one does not wait. */

@@ -106,7 +106,7 @@ export class Sequence implements Schedulable {
     this.#state = 'running';
   }
 
-  /** The newest token, which the next step feeds: the first of them sits right after the prompt (reference-model 7.4). */
+  /** The newest token, which the next step feeds: the k-th sits at prompt length + rope delta + k (reference-model 6.1). */
   decodeRow(): DecodeRow {
     this.#expect('running');
     const count = this.generatedIds.length;

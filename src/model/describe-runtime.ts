@@ -6,7 +6,7 @@ import { loadNative, nativeStatus } from '../native.ts';
 import type { NativeStatus } from '../native.ts';
 import { findCudaLibraries } from './cuda-libraries.ts';
 import type { CudaLibraries } from './cuda-libraries.ts';
-import { onnxruntimeLibrary } from './onnxruntime-library.ts';
+import { declineTelemetry, onnxruntimeLibrary } from './onnxruntime-library.ts';
 
 export interface RuntimeFacts {
   /** what openRuntime takes when nothing is asked for */
@@ -31,6 +31,7 @@ export async function describeRuntime(): Promise<RuntimeFacts> {
 function describeLibrary(): RuntimeFacts['onnxruntime'] {
   let path: string | undefined;
   try {
+    declineTelemetry();
     path = onnxruntimeLibrary();
     return { path, version: loadNative()?.loadOnnxRuntime(path), problem: undefined };
   } catch (error) {

@@ -23,3 +23,11 @@ function shippedLibrary(): string {
   const root = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '..');
   return join(root, 'bin', 'napi-v6', 'linux', process.arch, 'libonnxruntime.so.1');
 }
+
+/**
+ * onnxruntime's Linux library reports usage to its makers and leaves log files in the temporary directory unless the process
+ * says no before it is loaded. Somebody who wants that sets the variable to 0.
+ */
+export function declineTelemetry(): void {
+  process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
+}

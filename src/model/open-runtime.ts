@@ -3,7 +3,7 @@ import { loadNative, nativeStatus } from '../native.ts';
 import { findCudaLibraries } from './cuda-libraries.ts';
 import { NativeRuntime } from './native-runtime.ts';
 import { openNodeRuntime } from './node-runtime.ts';
-import { onnxruntimeLibrary } from './onnxruntime-library.ts';
+import { declineTelemetry, onnxruntimeLibrary } from './onnxruntime-library.ts';
 import type { Device, Runtime } from './runtime.ts';
 
 export interface RuntimeChoice {
@@ -18,6 +18,7 @@ export interface RuntimeChoice {
  *   both say what to do
  */
 export async function openRuntime({ runtime, device }: RuntimeChoice): Promise<Runtime> {
+  declineTelemetry();
   const wantsNative = runtime === 'native' || (runtime === undefined && (device.type === 'cuda' || loadNative() !== undefined));
   if (wantsNative) return openNative(device);
   if (device.type === 'cuda') {

@@ -59,7 +59,8 @@ async function ours(): Promise<Speed> {
     const ids = Int32Array.from({ length: promptTokens }, (_, index) => (index * 7919 + 13) % 1000);
     const positions = Int32Array.from({ length: 3 * promptTokens }, (_, index) => index % promptTokens);
     const sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: undefined };
-    const request = { ids, positions, ropeDelta: 0, mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0), sampling, stopIds: [], maxTokens: newTokens + 1 };
+    const noMedia = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
+    const request = { ids, positions, ropeDelta: 0, ...noMedia, sampling, stopIds: [], maxTokens: newTokens + 1 };
     let first = true;
     for await (const event of engine.submit(request)) {
       if (event.type === 'error') throw event.error;

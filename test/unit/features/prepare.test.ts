@@ -9,6 +9,7 @@ const VIDEO: VideoPlan = {
 };
 const AUDIO: AudioPlan = { estimatedTokens: 25, durationSeconds: 1 };
 const OPTIONS = { preprocessor: NORMALISATION, keepWaveform: false };
+const TONE = Float32Array.from({ length: 16_000 }, (_, index) => Math.sin(index / 5));
 const never = new AbortController().signal;
 
 function planOf(video: VideoPlan | undefined, audio: AudioPlan | undefined): MediaPlan {
@@ -24,7 +25,7 @@ function decoders(changes: Partial<Decoders> = {}): Decoders {
       }
       return { plan: plan.video!, warnings: [], decoderLog: [] };
     },
-    audio: async () => ({ waveform: Float32Array.from({ length: 16_000 }, (_, index) => Math.sin(index / 5)), warnings: [], decoderLog: [] }),
+    audio: async () => ({ waveform: TONE, warnings: [], decoderLog: [] }),
     ...changes,
   };
 }
@@ -33,7 +34,10 @@ describe('prepareMedia', () => {
   it('resizes each frame into its place and hears the sound', async () => {
     const media = await prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders(), never);
     const size = 28 * 56 * 3;
-    for (let frame = 0; frame < 4; frame++) expect(media.frames?.data.subarray(frame * size, (frame + 1) * size).every((value) => value === frame * 10)).toBe(true);
+    for (let frame = 0; frame < 4; frame++) {
+      const pixels = media.frames?.data.subarray(frame * size, (frame + 1) * size);
+      expect(pixels?.every((value) => value === frame * 10)).toBe(true);
+    }
     expect(media.audio).toMatchObject({ frames: 100, tokens: 25, samples: 16_000, waveform: undefined });
     expect(Object.keys(media.seconds).sort()).toEqual(['audio', 'decode', 'mel', 'resize']);
   });
