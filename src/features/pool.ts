@@ -33,7 +33,7 @@ export interface PreparePool {
   close(): Promise<void>;
 }
 
-/** A thread that nobody needs holds some 30 MB; starting one takes a tenth of a second. */
+/** Threads beyond the first give their memory back when no second file has come for a while. */
 const IDLE_MS = 30_000;
 
 function createThreads(name: string, maxThreads: number): Piscina {

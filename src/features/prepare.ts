@@ -45,7 +45,13 @@ function resizerFor(video: VideoPlan, source: FrameSize): { resize: Resizer; siz
 }
 
 /** Decodes and resizes each frame as it arrives: at full size, only the decoder's own buffers exist. */
-async function see(plan: MediaPlan, video: VideoPlan, options: PrepareOptions, decode: Decoders['frames'], signal: AbortSignal): Promise<Seen> {
+async function see(
+  plan: MediaPlan,
+  video: VideoPlan,
+  options: PrepareOptions,
+  decode: Decoders['frames'],
+  signal: AbortSignal,
+): Promise<Seen> {
   const source = plan.probe.video;
   if (source === undefined) throw new Error('A plan shows pictures of a file without any. This is a bug.');
   const started = performance.now();

@@ -72,7 +72,8 @@ async function peakGrowth<T>(work: () => Promise<T>): Promise<{ value: T; bytes:
 
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((left, right) => left - right);
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
 }
 
 interface Reference {
