@@ -87,7 +87,7 @@ async function inspectDecoded(
     let embeddings: MediaEmbeddings | undefined;
     let logits: Float32Array | undefined;
     if (options.stage !== 'features') {
-      thinker = await watch.time('load', loadModelThinker({ ...options, context: Math.max(model.context, prompt.ids.length + 1), slots: 1 }));
+      ({ thinker } = await watch.time('load', loadModelThinker({ ...options, context: Math.max(model.context, prompt.ids.length + 1), slots: 1 })));
       const { tokens, text } = model.config;
       embeddings = await encodeMedia(media, prompt, thinker.towers, pool.patches.bind(pool), { tokens, hiddenSize: text.hiddenSize, signal });
       watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });

@@ -4,7 +4,7 @@ import { createPreparePool, type PreparePool } from './features/pool.ts';
 import { readModelConfig, readPreprocessorConfig, readStopIds, type PreprocessorConfig } from './model/config.ts';
 import type { ModelConfig, Precision } from './model/config-types.ts';
 import { checkpointDirectoryOf } from './model/checkpoint-directory.ts';
-import { loadThinker } from './model/load-thinker.ts';
+import { loadThinker, type LoadedThinker } from './model/load-thinker.ts';
 import { readModelPackage, type ModelPackage } from './model/model-package.ts';
 import type { Device } from './model/runtime.ts';
 import type { Thinker } from './model/thinker.ts';
@@ -19,6 +19,8 @@ export interface OpenOptions {
   readonly runtime: 'native' | 'node' | undefined;
   /** intra-op threads; 0 = the runtime's choice */
   readonly threads: number;
+  /** threads that wait for work keep their core busy: faster alone, much slower beside other work */
+  readonly spinning: boolean;
   readonly slots: number;
   /** most tokens of prompt and caption together; undefined = 32,768 (the paper's budget) */
   readonly context: number | undefined;
@@ -62,10 +64,6 @@ function contextOf(options: Pick<OpenOptions, 'context'>): number {
   throw new AvocadoError('bad_request', `context must be a whole number of at least 64, not ${context}.`, { param: 'context' });
 }
 
-function precisionOf(options: Pick<OpenOptions, 'precision' | 'device'>): Precision {
-  return options.precision ?? (options.device.type === 'cuda' ? 'bf16' : 'fp32');
-}
-
 /** Config, tokenizer and template of a checkpoint directory or of an export. @throws AvocadoError `checkpoint_*`, `export_*` */
 export async function openPlanningModel(options: Pick<OpenOptions, 'modelDir' | 'context'>): Promise<PlanningFiles> {
   const directory = await checkpointDirectoryOf(options.modelDir);
@@ -81,15 +79,14 @@ export async function openPlanningModel(options: Pick<OpenOptions, 'modelDir' | 
 }
 
 /** The weights, ready to run. @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable` */
-export async function loadModelThinker(options: OpenOptions): Promise<Thinker> {
-  const { thinker } = await loadThinker({ ...options, spinning: true, capacity: contextOf(options) });
-  return thinker;
+export async function loadModelThinker(options: OpenOptions): Promise<Pick<LoadedThinker, 'thinker' | 'precision'>> {
+  return await loadThinker({ ...options, capacity: contextOf(options) });
 }
 
 /** Opens a checkpoint directory or an export of one for captioning. */
 export async function openModel(options: OpenOptions): Promise<OpenModel> {
   const files = await openPlanningModel(options);
-  const thinker = await loadModelThinker(options);
+  const { thinker, precision } = await loadModelThinker(options);
   const pool = createPreparePool({ threads: PREPARE_THREADS });
   const engine = new Engine(thinker.decoder);
   const close = async (): Promise<void> => {
@@ -97,5 +94,5 @@ export async function openModel(options: OpenOptions): Promise<OpenModel> {
     await pool.close();
     await thinker.close();
   };
-  return { ...files, precision: precisionOf(options), device: deviceName(options.device), pool, thinker, engine, close };
+  return { ...files, precision, device: deviceName(options.device), pool, thinker, engine, close };
 }

@@ -6,6 +6,8 @@ export class SummaryReporter implements Reporter {
     const counts = { passed: 0, failed: 0, skipped: 0 };
     for (const module of modules) {
       if (module.errors().length > 0) counts.failed += 1;
+      // A failed beforeAll leaves its tests skipped: without this line that would read as nothing failed.
+      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) counts.failed += 1;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === 'passed') counts.passed += 1;

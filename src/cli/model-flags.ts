@@ -12,6 +12,7 @@ export interface ModelFlags {
   readonly device: Device;
   readonly runtime?: 'native' | 'node';
   readonly threads: number;
+  readonly spinning: boolean;
   readonly context?: number;
   readonly cacheDir?: string;
 }
@@ -24,6 +25,7 @@ export function addModelFlags(command: Command): Command {
     .addOption(new Option('--device <name>', 'cpu or cuda[:N]').argParser(deviceValue).default({ type: 'cpu' }, 'cpu'))
     .addOption(new Option('--runtime <name>', 'native or node (default: native where its addon is built)').choices(['native', 'node']))
     .option('--threads <n>', 'threads of the model, 0 = all cores', wholeNumber(0, 1024), 0)
+    .option('--spinning', 'keep waiting threads busy: faster on an idle machine, slower beside other work', false)
     .option('--context <tokens>', 'most tokens of prompt and caption together', wholeNumber(64))
     .option('--cache-dir <dir>', 'where exports of a checkpoint are kept');
 }
@@ -35,6 +37,7 @@ export function openOptions(flags: ModelFlags, slots: number, onProgress?: OnPro
     device: flags.device,
     runtime: flags.runtime,
     threads: flags.threads,
+    spinning: flags.spinning,
     slots,
     context: flags.context,
     cacheDir: flags.cacheDir,

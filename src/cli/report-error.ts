@@ -7,7 +7,7 @@ import type { Wiring } from './wiring.ts';
 /** Whatever a command threw as an error with a code. Commander's own complaints are mistakes in the request. */
 function cliError(thrown: unknown): AvocadoError {
   if (!(thrown instanceof CommanderError)) return asAvocadoError(thrown);
-  const sentence = thrown.message.replace(/^error: /, '').replace(/\.?$/, '.');
+  const sentence = thrown.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ').replace(/\.?$/, '.');
   const flag = /'(?:-\w, )?--([a-z-]+)/.exec(sentence)?.[1];
   return new AvocadoError('bad_request', `${sentence} See avocado --help.`, { cause: thrown, ...(flag === undefined ? {} : { param: flag.replaceAll('-', '_') }) });
 }

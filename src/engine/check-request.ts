@@ -1,7 +1,6 @@
 import { AvocadoError } from '../errors.ts';
 import type { Decoder } from '../model/thinker.ts';
-import type { SamplingParams } from '../stream/events.ts';
-import type { SequenceRequest } from './types.ts';
+import type { SamplingParams, SequenceRequest } from './types.ts';
 
 /**
  * Why this decoder cannot take the request, or undefined.

@@ -1,9 +1,9 @@
 import { AvocadoError } from '../errors.ts';
-import type { SamplingParams } from '../stream/events.ts';
 import { selectCandidates, type DrawLimits } from './candidates.ts';
 import { Random } from './random.ts';
 import { RepetitionPenalty } from './repetition-penalty.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
+import type { SamplingParams } from './types.ts';
 
 export interface SampledToken {
   readonly id: number;

@@ -1,6 +1,17 @@
 // What goes into the engine and what comes out: token ids and embeddings, never text.
 import type { AvocadoError } from '../errors.ts';
-import type { FinishReason, SamplingParams } from '../stream/events.ts';
+
+export type FinishReason = 'stop' | 'length';
+
+export interface SamplingParams {
+  /** 0 = greedy */
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0 = off */
+  readonly topK: number;
+  readonly repetitionPenalty: number;
+  readonly seed: number | undefined;
+}
 
 export interface SequenceRequest {
   readonly ids: Int32Array;

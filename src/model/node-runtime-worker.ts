@@ -16,7 +16,7 @@ const sessions = new Map<number, InferenceSession>();
 const slabs = new Map<number, { dtype: PortableType; array: PortableArray }>();
 
 function portable(dtype: DType): PortableType {
-  if (dtype === 'float16' || dtype === 'bfloat16') throw new Error(`The portable runtime has no ${dtype}.`);
+  if (dtype === 'float16' || dtype === 'bfloat16') throw new Error(`The portable runtime has no ${dtype}. This is a bug.`);
   return dtype;
 }
 

@@ -1,9 +1,10 @@
 // What a caption request gives back, as plain data that can cross a process line or a socket unchanged.
 // Every request ends in exactly one of caption-end, caption-error, caption-aborted.
+import type { FinishReason, SamplingParams } from '../engine/types.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { TokenCounts } from '../prompt/types.ts';
 
-export type FinishReason = 'stop' | 'length';
+export type { FinishReason, SamplingParams };
 export type Stage = 'probe' | 'decode' | 'encode' | 'prefill' | 'generate';
 
 /** What was seen and heard. */
@@ -49,16 +50,6 @@ export interface CaptionEnd {
   /** all generated ids including the stop token, and the natural log-probability of each under the unmodified logits */
   readonly tokenIds: readonly number[];
   readonly logprobs: readonly number[];
-}
-
-export interface SamplingParams {
-  /** 0 = greedy */
-  readonly temperature: number;
-  readonly topP: number;
-  /** 0 = off */
-  readonly topK: number;
-  readonly repetitionPenalty: number;
-  readonly seed: number | undefined;
 }
 
 /** One caption to make; plain data. `profile` holds overrides of the named profile's fields. */

@@ -1,6 +1,6 @@
 // Prefill and decode speed of the engine on a checkpoint, beside the Python reference on the same weights when it is at hand.
 // usage: tsx test/bench/generate.ts [--model DIR] [--prompt 512] [--tokens 256] [--sequences 1] [--rounds 5] [--precision fp32]
-//        [--runtime native] [--threads 2] [--reference SCRIPT]
+//        [--runtime native] [--threads 2] [--spinning] [--reference SCRIPT]
 // SCRIPT is a Python program called with MODEL PROMPT_TOKENS NEW_TOKENS THREADS SEQUENCES that prints one JSON line with
 // prefill_s and tokens_per_s; both sides run in turn, and the ratio is taken round by round.
 import { execFileSync } from 'node:child_process';
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     precision: { type: 'string', default: 'fp32' },
     runtime: { type: 'string' },
     threads: { type: 'string', default: '2' },
+    spinning: { type: 'boolean', default: false },
     reference: { type: 'string' },
   },
 });
@@ -43,7 +44,7 @@ const loaded = await loadThinker({
   device: { type: 'cpu' },
   runtime: values.runtime === 'native' || values.runtime === 'node' ? values.runtime : undefined,
   threads,
-  spinning: true,
+  spinning: values.spinning,
   slots: sequences,
   capacity: promptTokens + newTokens + 8,
 });
@@ -100,6 +101,7 @@ const summary = {
   newTokens,
   sequences,
   threads,
+  spinning: values.spinning,
   prefillSeconds: median(mine.map((speed) => speed.prefillSeconds)),
   tokensPerSecond: median(mine.map((speed) => speed.tokensPerSecond)),
   ...(theirs.length === 0

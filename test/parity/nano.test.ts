@@ -23,7 +23,7 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
 const scratch = scratchDirectory();
 
 async function open(runtime: 'native' | 'node'): Promise<Captioner> {
-  return openCaptioner({ modelDir: defaultModelDirectory(), precision: undefined, device: { type: 'cpu' }, runtime, threads: 1, slots: 1, context: undefined, cacheDir: scratch('cache') });
+  return openCaptioner({ modelDir: defaultModelDirectory(), precision: undefined, device: { type: 'cpu' }, runtime, threads: 1, spinning: false, slots: 1, context: undefined, cacheDir: scratch('cache') });
 }
 
 async function captionOf(captioner: Captioner, clip: string): Promise<CaptionEnd> {
