@@ -54,6 +54,14 @@ export const DEFAULT_CONTEXT = 32_768;
 
 const PREPARE_THREADS = 2;
 
+/**
+ * Prompt tokens in one run. Quantised products are bound by arithmetic from 64 rows on (measured at 3584 x 18944), so a longer
+ * chunk only makes onnxruntime's arena larger: 0.3 GB at 512 rows of a 7B model. Unquantised ones still gain.
+ */
+function prefillChunkOf(precision: Precision): number {
+  return precision === 'int4' ? 128 : 512;
+}
+
 export function deviceName(device: Device): string {
   return device.type === 'cpu' ? 'cpu' : `cuda:${device.index}`;
 }
@@ -88,7 +96,7 @@ export async function openModel(options: OpenOptions): Promise<OpenModel> {
   const files = await openPlanningModel(options);
   const { thinker, precision } = await loadModelThinker(options);
   const pool = createPreparePool({ threads: PREPARE_THREADS });
-  const engine = new Engine(thinker.decoder);
+  const engine = new Engine(thinker.decoder, { prefillChunk: prefillChunkOf(precision) });
   const close = async (): Promise<void> => {
     await engine.close();
     await pool.close();
