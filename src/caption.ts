@@ -3,7 +3,7 @@ import { encodeMedia } from './encode-media.ts';
 import { asAvocadoError } from './errors.ts';
 import { generate } from './generate.ts';
 import type { OpenModel } from './open-model.ts';
-import { mediaTokens, planRequest, promptOf } from './plan-request.ts';
+import { checkPositions, mediaTokens, planRequest, promptOf } from './plan-request.ts';
 import { checkBudget } from './prompt/build-prompt.ts';
 import { reportMedia } from './report-media.ts';
 import type { CaptionEvent, CaptionRequest } from './stream/events.ts';
@@ -37,6 +37,7 @@ async function* story(request: CaptionRequest, model: OpenModel, signal: AbortSi
   watch.add(media.seconds);
   const prompt = watch.timeSync('tokenize', () => promptOf(planned, mediaTokens(media.plan, media.audio?.tokens), model));
   checkBudget(prompt.counts, 1, model.context); // the sound may be longer than its container said
+  checkPositions(prompt, planned.maxTokens, model);
   const report = reportMedia(media, prompt);
   yield { type: 'media', media: report, profile: planned.profileLabel, promptTokens: prompt.counts };
 

@@ -52,7 +52,6 @@ export interface EncodeOptions {
   readonly tokens: TokenIds;
   readonly hiddenSize: number;
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
@@ -100,6 +99,5 @@ async function encodeVision(
     const part = await towers.encodeVision(patches, to - from, gridH, gridW, { signal: options.signal });
     onPart(part, placed);
     placed += part.length / options.hiddenSize;
-    options.onProgress?.(to, steps);
   }
 }

@@ -35,6 +35,7 @@ export const ERRORS = {
   export_stale: { status: 500, exit: 4, retry: false },
   runtime_unavailable: { status: 500, exit: 5, retry: false },
   device_unavailable: { status: 500, exit: 5, retry: false },
+  queue_full: { status: 429, exit: 5, retry: true },
   engine_error: { status: 500, exit: 5, retry: true },
   engine_unavailable: { status: 503, exit: 5, retry: true },
   ffmpeg_missing: { status: 500, exit: 6, retry: false },

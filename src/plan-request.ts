@@ -4,6 +4,7 @@ import { planMedia } from './media/plan.ts';
 import { probeMedia } from './media/probe.ts';
 import { resolveProfile } from './media/profile.ts';
 import type { OpenModel } from './open-model.ts';
+import { MOST_TOKENS_PER_RUN } from './model/graphs/decoder.ts';
 import { buildPrompt, checkBudget } from './prompt/build-prompt.ts';
 import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from './prompt/prompts.ts';
 import type { MediaTokens, Prompt, TokenCounts } from './prompt/types.ts';
@@ -54,6 +55,18 @@ export function mediaTokens(plan: MediaPlan, audioTokens: number | undefined): M
 export function promptOf(planned: Pick<PlannedRequest, 'systemPrompt' | 'userText'>, media: MediaTokens, model: PlanningModel): Prompt {
   const { tokenizer, template, config } = model;
   return buildPrompt({ tokenizer, template, config, systemPrompt: planned.systemPrompt, userText: planned.userText, media });
+}
+
+/**
+ * Refuses positions beyond the rotary tables: one row out of range would fail a decode step, which is everybody's. Only a low
+ * processor_fps, which spreads the steps in time, or a context longer than the model's gets there.
+ */
+export function checkPositions(prompt: Prompt, maxTokens: number, { config, context }: Pick<PlanningModel, 'config' | 'context'>): void {
+  const rows = Math.max(MOST_TOKENS_PER_RUN, config.text.maxPositions);
+  const answer = Math.min(maxTokens, context - prompt.ids.length);
+  const inside = prompt.positions.every((position) => position >= 0 && position < rows);
+  if (inside && prompt.ids.length + prompt.ropeDelta + answer <= rows) return;
+  throw new AvocadoError('context_length_exceeded', `The prompt spans more time than the model's ${rows} positions. Raise processor_fps, or take a shorter clip.`, { param: 'processor_fps' });
 }
 
 /** Tokens the caption may have: what was asked for must fit, the default shrinks to what is left. */

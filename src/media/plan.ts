@@ -15,6 +15,9 @@ export interface PlanOptions {
   readonly imageLimits: { readonly minPixels: number; readonly maxPixels: number };
 }
 
+/** All frames after the first resize are in memory at once. Twice what the largest named profile needs; overrides could ask for more. */
+const MOST_FRAME_BYTES = 2 * 1024 ** 3;
+
 /** qwen-omni-utils MIN_PIXELS and MAX_PIXELS of `fetch_image`. */
 const IMAGE_STAGE_A = { minPixels: 4 * 28 * 28, maxPixels: 16_384 * 28 * 28 };
 
@@ -51,6 +54,11 @@ function stillSizes(stream: VideoStream, profile: PreprocessProfile, options: Pl
 function finish(kind: VideoPlan['kind'], indices: readonly number[], sampleFps: number, sizes: FrameSizes, profile: PreprocessProfile, options: PlanOptions): VideoPlan {
   // A still picture is one step: its only frame is used twice.
   const steps = Math.ceil(indices.length / options.temporalPatchSize);
+  const bytes = indices.length * sizes.stageA.height * sizes.stageA.width * 3;
+  if (bytes > MOST_FRAME_BYTES) {
+    const asked = `${indices.length} frames of ${sizes.stageA.width}x${sizes.stageA.height}`;
+    throw new AvocadoError('bad_request', `The request asks for ${asked}, more than memory should hold. Lower the frames, or the pixels of each.`);
+  }
   const rows = sizes.final.height / options.patchSize;
   const columns = sizes.final.width / options.patchSize;
   return {
@@ -66,6 +74,8 @@ function finish(kind: VideoPlan['kind'], indices: readonly number[], sampleFps: 
 }
 
 function planAudio(durationSeconds: number): AudioPlan {
+  // A recorder's webm does not say how long it is: there is sound, and decoding will tell how much.
+  if (durationSeconds === 0) return { durationSeconds, estimatedTokens: 1 };
   const heard = Math.min(durationSeconds, MAX_AUDIO_SECONDS);
   return { durationSeconds: heard, estimatedTokens: audioTokens(melFrames(Math.round(heard * SAMPLE_RATE))) };
 }

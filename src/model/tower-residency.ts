@@ -1,5 +1,6 @@
 // Sessions that come and go, so that a model fits where its parts do not fit together: towers are used once per clip, the
 // decoder for every token. Order of use on a fresh start: vision, audio, decoder, each loaded after the one before has left.
+import { refuseAborted } from './refuse-aborted.ts';
 import type { RunOptions, Session, Tensor } from './runtime.ts';
 
 export type LoadSession = () => Promise<Session>;
@@ -27,6 +28,7 @@ class OnDemandSession implements Session {
   }
 
   async run(feeds: Readonly<Record<string, Tensor>>, fetches: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<void> {
+    refuseAborted(options?.signal); // who left while waiting for its turn needs nothing loaded
     this.#running += 1;
     try {
       await this.#beforeRun(this.#loaded !== undefined);

@@ -56,13 +56,16 @@ function addNotFound(app: FastifyInstance): void {
   });
 }
 
+/** Requests alive for each that can run: the others decode, or wait with their embeddings ready. */
+const WAITING_PER_SLOT = 8;
+
 /**
  * The whole HTTP door, wired by hand; never listens. Closing it takes no new captions, lets running ones end for
  * `config.drainMs`, aborts the rest, and removes the uploads. The captioner stays its owner's.
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
   const app = createServer(log);
-  const live = new LiveRequests();
+  const live = new LiveRequests(config.maxRequests ?? captioner.model.slots * WAITING_PER_SLOT);
   const metrics = createMetrics({ captioner, live, version: config.version });
   const uploads = await openUploads(config.temporaryDirectory);
 

@@ -50,8 +50,15 @@ export function addCaptionsRoute(app: FastifyInstance, parts: CaptionsParts): vo
   });
 }
 
+/** How long an aborted request's last event may take to reach a client that does not read. */
+const LAST_EVENT_MS = 5000;
+
 /** A response closed before its end: nobody reads on, in either kind of answer. */
 function abortWhenClientLeaves(reply: FastifyReply, live: LiveRequest): void {
+  // Without this, a client that stopped reading would hold up a server that stops.
+  live.signal.addEventListener('abort', () => {
+    setTimeout(() => { reply.raw.destroy(); }, LAST_EVENT_MS).unref();
+  }, { once: true });
   if (reply.raw.closed) live.abort();
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) live.abort();
@@ -64,7 +71,7 @@ function wantsStream({ stream }: Intake, accept: string | undefined): boolean {
 
 /** The captioner's events with one ending, and the file under the client's name for it wherever a sentence names it. */
 async function* captionEvents(captioner: Captioner, { request, shownAs }: Intake, signal: AbortSignal): AsyncGenerator<CaptionEvent> {
-  const rename = (text: string): string => text.replaceAll(request.path, shownAs);
+  const rename = (text: string): string => text.replaceAll(request.path, () => shownAs); // a function, since `$&` in a string would bring our path back
   const renameMedia = (media: MediaReport): MediaReport => ({ ...media, warnings: media.warnings.map(rename) });
   for await (const event of oneEnding(captioner.caption(request, signal), signal)) {
     if (event.type === 'caption-error') yield { ...event, message: rename(event.message) };

@@ -10,6 +10,8 @@ export interface ServerConfig {
   /** name → real path of a directory whose files may be asked for as media://NAME/path */
   readonly mediaRoots: ReadonlyMap<string, string>;
   readonly maxUploadBytes: number;
+  /** most requests alive at a time; default: eight for every slot of the KV cache */
+  readonly maxRequests?: number;
   /** an upload that sends nothing for so long is given up */
   readonly uploadIdleMs: number;
   /** where the directory of uploads is made */

@@ -34,6 +34,6 @@ export async function sendError(thrown: unknown, request: FastifyRequest, reply:
   if (status >= 500) request.log.error({ err: error }, error.message);
   // OpenAI's clients repeat 5xx by themselves unless told that it cannot help.
   void reply.code(status).header('x-should-retry', String(retry));
-  if (status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS);
+  if (status === 429 || status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS);
   return reply.send(errorBody(error));
 }

@@ -8,9 +8,15 @@ export interface LiveRequest {
 
 /** The requests being answered, so that a stop can wait for them and, in the end, abort them. */
 export class LiveRequests {
+  readonly #most: number;
   readonly #controllers = new Set<AbortController>();
   #stopping = false;
   #whenIdle: (() => void) | undefined;
+
+  /** @param most requests alive at a time: each may hold an upload, decoded frames and embeddings */
+  constructor(most: number) {
+    this.#most = most;
+  }
 
   get count(): number {
     return this.#controllers.size;
@@ -20,9 +26,10 @@ export class LiveRequests {
     return this.#stopping;
   }
 
-  /** @throws AvocadoError `engine_unavailable` once a stop was asked for */
+  /** @throws AvocadoError `engine_unavailable` once a stop was asked for, `queue_full` */
   begin(): LiveRequest {
     if (this.#stopping) throw new AvocadoError('engine_unavailable', 'The server is stopping. Send the request again.');
+    if (this.count >= this.#most) throw new AvocadoError('queue_full', `The server is busy with ${this.count} captions, and takes no more. Send the request again in a while.`);
     const controller = new AbortController();
     this.#controllers.add(controller);
     return {

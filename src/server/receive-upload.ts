@@ -62,7 +62,9 @@ async function receiveParts(request: FastifyRequest, uploads: Uploads, config: U
     }
     if (part.fieldname !== 'file') throw new AvocadoError('unknown_field', `${part.fieldname} is not a field this request has: the video belongs into file.`, { param: part.fieldname });
     if (saved.path !== undefined) throw new AvocadoError('bad_request', 'file is given twice: one request captions one file.', { param: 'file' });
-    fileName = part.filename;
+    // An octet-stream is a file even without a name, whatever its typings say.
+    const named: { readonly filename?: string } = part;
+    fileName = named.filename ?? '';
     saved.path = uploads.newPath(fileName);
     await saveFile(part, saved.path, config.maxUploadBytes);
   }

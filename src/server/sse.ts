@@ -1,6 +1,5 @@
 // Caption events as server-sent events. Framing, heartbeat and drain are @fastify/sse's; what it does not do is here:
 // a client that leaves while we wait for its socket must not leave us waiting.
-import { once } from 'node:events';
 import type { SSEMessage } from '@fastify/sse';
 import type { FastifyReply } from 'fastify';
 import { captionAnswer, mediaAnswer, tokenDetails, type Json } from '../stream/caption-answer.ts';
@@ -42,7 +41,7 @@ function dataOf(event: CaptionEvent, { id, model, tokenIds }: StreamShape): Reco
 
 /** Sends every event as it comes, no faster than the client reads, and ends the stream after the last one. */
 export async function sendEvents(reply: FastifyReply, events: AsyncIterable<CaptionEvent>, shape: StreamShape): Promise<void> {
-  const left = reply.raw.closed ? Promise.resolve([]) : once(reply.raw, 'close');
+  const left = reply.raw.closed ? Promise.resolve() : new Promise((resolve) => reply.raw.once('close', resolve));
   let number = 0;
   // A client that left is not a reason to stop reading: the caption has been aborted and its ending is still to come.
   for await (const event of events) {

@@ -40,7 +40,8 @@ function isLeftover(name: string): boolean {
 
 async function removeLeftovers(parent: string): Promise<void> {
   const names = await readdir(parent);
-  await Promise.all(names.filter(isLeftover).map((name) => rm(join(parent, name), { recursive: true, force: true })));
+  // Another user's leftovers are not ours to remove, and no reason not to start.
+  await Promise.allSettled(names.filter(isLeftover).map((name) => rm(join(parent, name), { recursive: true, force: true })));
 }
 
 /** Makes the directory, readable by this user only, after removing those of dead processes. */

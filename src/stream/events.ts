@@ -5,7 +5,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { TokenCounts } from '../prompt/types.ts';
 
 export type { FinishReason, SamplingParams };
-export type Stage = 'probe' | 'decode' | 'encode' | 'prefill' | 'generate';
+export type Stage = 'probe' | 'decode' | 'encode' | 'prefill';
 
 /** What was seen and heard. */
 export interface MediaReport {

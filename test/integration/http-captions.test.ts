@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
@@ -131,6 +132,19 @@ describe('POST /v1/captions with an upload', () => {
     expect(await response.json()).toEqual({ error: { message: 'holiday.mov cannot be decoded.', type: 'invalid_request_error', param: null, code: 'media_undecodable' } });
   });
 
+  it('takes a file without a name', async () => {
+    const { url } = await serve(fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }));
+    const body = '--b\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: application/octet-stream\r\n\r\nabc\r\n--b--\r\n';
+    const response = await fetch(`${url}/v1/captions`, { method: 'POST', headers: { 'content-type': 'multipart/form-data; boundary=b' }, body });
+    expect(((await response.json()) as ErrorBody).error.message).toBe('the upload cannot be decoded.');
+  });
+
+  it('never shows its own path, whatever the client calls the file', async () => {
+    const { url } = await serve(fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }));
+    const body = (await (await post(url, form('x', {}, '$&.mov'))).json()) as ErrorBody;
+    expect(body.error.message).toBe('$&.mov cannot be decoded.');
+  });
+
   it('names the file as the client did in warnings too', async () => {
     const { url } = await serve(fakeCaptioner({ warning: (path) => `${path} ends early.` }));
     const body = (await (await post(url, form('x', {}, 'cut.mp4'))).json()) as { media: { warnings: string[] } };
@@ -222,11 +236,20 @@ describe('every other path', () => {
     expect((await fetch(`${url}/v1/captions`)).headers.get('allow')).toBe('POST');
   });
 
-  it('GET / is the page, which may run its own script only', async () => {
+  it('GET / is the page, which may use its own script and style only', async () => {
     const { url } = await serve(fakeCaptioner());
     const response = await fetch(url);
     expect(response.headers.get('content-type')).toContain('text/html');
-    expect(response.headers.get('content-security-policy')).toMatch(/script-src 'sha256-[A-Za-z0-9+/=]{44}'/);
-    expect(await response.text()).toContain('/v1/captions');
+    const policy = response.headers.get('content-security-policy');
+    const html = await response.text();
+    expect(html).toContain('/v1/captions');
+    expect(html).not.toMatch(/\b(?:src|href)="(?!data:)|\bon[a-z]+="|\bstyle="/);
+    for (const element of ['script', 'style']) {
+      const [, text, ...others] = html.split(new RegExp(`</?${element}>`));
+      expect(others).toHaveLength(1);
+      expect(policy).toContain(`${element}-src 'sha256-${createHash('sha256').update(text ?? '').digest('base64')}'`);
+    }
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toContain('unsafe');
   });
 });

@@ -45,6 +45,19 @@ describe('a plan', () => {
     expect(tokens(1000)).toEqual({ durationSeconds: 300, estimatedTokens: 7500 });
   });
 
+  test('of sound whose length the container does not tell leaves it to the decoder', () => {
+    const { audio } = planMedia(probeOf(undefined, { ...AUDIO, durationSeconds: 0 }), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
+    expect(audio).toEqual({ durationSeconds: 0, estimatedTokens: 1 });
+  });
+
+  test('never asks for more pixels than memory should hold, whatever the overrides say', () => {
+    const plan = (overrides = {}): unknown => planMedia(probeOf({ width: 1920, height: 1080, totalFrames: 100_000 }), resolveProfile('reference-cli', overrides), { ...PUBLISHED_PATCHES, useAudio: false });
+    expect(plan).not.toThrow();
+    for (const overrides of [{ minPixels: 1e9, maxPixels: 1e10 }, { nframes: 50_000 }]) {
+      expect(() => plan(overrides)).toThrow(expect.objectContaining({ code: 'bad_request' }));
+    }
+  });
+
   test('without sound leaves it out, and refuses a file that has nothing else', () => {
     const options = { ...PUBLISHED_PATCHES, useAudio: false };
     expect(planMedia(probeOf({}, AUDIO), resolveProfile('paper'), options).audio).toBeUndefined();

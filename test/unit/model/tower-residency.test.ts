@@ -57,6 +57,18 @@ it('A tower at work, or just resting between two parts, stays while others decod
   expect(told.filter((entry) => entry === 'load vision')).toHaveLength(1);
 });
 
+it('Nothing is loaded for a run that was cancelled before its turn', async () => {
+  const { told, load } = diary();
+  const { vision, audio } = onDemandSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
+  const left = new AbortController();
+  const first = vision.run({}, {});
+  const second = audio.run({}, {}, { signal: left.signal });
+  left.abort();
+  await expect(second).rejects.toMatchObject({ code: 'aborted' });
+  await first;
+  expect(told).toEqual(['load vision', 'run vision', 'ran vision']);
+});
+
 it('A session that could not be loaded is tried again', async () => {
   const { told, load } = diary();
   let full = true;
