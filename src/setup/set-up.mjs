@@ -1,8 +1,7 @@
 // Makes a fresh clone ready: dependencies, ffmpeg, native addon, compiled code. Plain Node, no dependencies, because it
 // runs before there are any. Every step is skipped when its result is already there.
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -44,18 +43,19 @@ function newestMtime(directory) {
   return newest;
 }
 
-function lockHash() {
-  return createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).digest('hex');
+/** npm writes its own lock file into node_modules when an install is complete; ours is newer only when it has changed since. */
+function dependenciesAreThere() {
+  const written = join(ROOT, 'node_modules/.package-lock.json');
+  if (!existsSync(written) || !existsSync(join(ROOT, 'node_modules/typescript'))) return false;
+  return statSync(written).mtimeMs >= statSync(join(ROOT, 'package-lock.json')).mtimeMs;
 }
 
 function installDependencies() {
-  const stamp = join(ROOT, 'node_modules', '.avocado-lock');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lockHash()) return;
+  if (dependenciesAreThere()) return;
   say('installing npm dependencies (the CUDA download of onnxruntime-node is skipped) …');
+  // Scripts are skipped: what they would build is built below, with its own messages.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'];
-  // Scripts are skipped for speed and safety; the one native package that needs its script elsewhere is not needed here.
   if (!run('npm', args, { ONNXRUNTIME_NODE_INSTALL: 'skip' })) fail('npm ci failed (its reason is above). Check the network or the npm registry setting and try again.');
-  writeFileSync(stamp, lockHash());
 }
 
 function installFfmpeg() {
