@@ -86,10 +86,16 @@ function checkOrder(overrides: ProfileOverrides): void {
   for (const [low, high] of ORDERED) {
     const least = overrides[low];
     const most = overrides[high];
-    if (least !== undefined && most !== undefined && least > most) throw badField(low, `is ${least}, which is more than ${high} (${most})`);
+    if (least !== undefined && most !== undefined && least > most) throw badField(low, `is ${least}, which is more than ${requestName(high)} (${most})`);
   }
 }
 
+/** The name people give a field by: `minFrames` is `min_frames` in a request. */
+function requestName(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 function badField(field: string, problem: string): AvocadoError {
-  return new AvocadoError('bad_request', `${field} ${problem}. Correct it or leave it out.`, { param: field });
+  const name = requestName(field);
+  return new AvocadoError('bad_request', `${name} ${problem}. Correct it or leave it out.`, { param: name });
 }

@@ -21,7 +21,7 @@ export function frameCount(total: number, averageFps: number, rules: SamplingRul
   }
   const count = rules.nframes === undefined ? countByRate(total, averageFps, rules) : roundHalfEven(rules.nframes / FRAME_FACTOR) * FRAME_FACTOR;
   if (count >= FRAME_FACTOR && count <= total) return count;
-  const param = rules.nframes === undefined ? 'maxFrames' : 'nframes';
+  const param = rules.nframes === undefined ? 'max_frames' : 'nframes';
   throw new AvocadoError('bad_request', `${param} asks for ${count} frames; this video allows 2 to ${total}.`, { param });
 }
 

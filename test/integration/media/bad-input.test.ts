@@ -3,7 +3,6 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../../src/errors.ts';
@@ -13,6 +12,7 @@ import { probeMedia, type ProbeOptions } from '../../../src/media/probe.ts';
 import { resolveProfile } from '../../../src/media/profile.ts';
 import { decoderProcesses } from '../../fixtures/child-processes.ts';
 import { golden } from '../../fixtures/golden.ts';
+import { blackPng, noise } from '../../fixtures/hostile-media.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
 import { PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
@@ -30,29 +30,6 @@ async function refused(path: string, code: ErrorCode, options?: ProbeOptions): P
 async function written(name: string, content: string | Uint8Array): Promise<string> {
   await writeFile(scratch(name), content);
   return scratch(name);
-}
-
-/** Reproducible noise. */
-function noise(length: number): Uint8Array {
-  let state = 42;
-  return Uint8Array.from({ length }, () => (state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0) >>> 16);
-}
-
-/** A whole black picture, one bit a pixel. */
-function blackPng(side: number): Uint8Array {
-  const chunk = (type: string, data: Uint8Array): Buffer => {
-    const body = Buffer.concat([Buffer.from(type), data]);
-    const ends = Buffer.alloc(8);
-    ends.writeUInt32BE(data.length, 0);
-    ends.writeUInt32BE(crc32(body), 4);
-    return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(side, 0);
-  header.writeUInt32BE(side, 4);
-  header[8] = 1;
-  const rows = deflateSync(new Uint8Array(side * (1 + side / 8)));
-  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), chunk('IHDR', header), chunk('IDAT', rows), chunk('IEND', new Uint8Array())]);
 }
 
 describe('what is no media file', () => {

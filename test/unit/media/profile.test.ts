@@ -22,17 +22,17 @@ describe('profiles', () => {
   });
 
   test.each([
-    ['fps', 0],
-    ['fps', Number.NaN],
-    ['maxPixels', -1],
-    ['nframes', 2.5],
-    ['processorFps', Number.POSITIVE_INFINITY],
-  ] as const)('%s of %d is refused by name', (field, value) => {
-    expect(() => resolveProfile('paper', { [field]: value })).toThrow(expect.objectContaining({ code: 'bad_request', param: field }));
+    ['fps', 0, 'fps'],
+    ['fps', Number.NaN, 'fps'],
+    ['maxPixels', -1, 'max_pixels'],
+    ['nframes', 2.5, 'nframes'],
+    ['processorFps', Number.POSITIVE_INFINITY, 'processor_fps'],
+  ] as const)('%s of %d is refused under its name in requests', (field, value, param) => {
+    expect(() => resolveProfile('paper', { [field]: value })).toThrow(expect.objectContaining({ code: 'bad_request', param }));
   });
 
   test('a minimum over the maximum of the same request is refused, a low maximum alone is taken as the reference takes it', () => {
-    expect(() => resolveProfile('paper', { minPixels: 50_000, maxPixels: 20_000 })).toThrow(expect.objectContaining({ param: 'minPixels' }));
+    expect(() => resolveProfile('paper', { minPixels: 50_000, maxPixels: 20_000 })).toThrow(expect.objectContaining({ param: 'min_pixels' }));
     expect(resolveProfile('paper', { maxPixels: 20_000 })).toMatchObject({ minPixels: 100_352, maxPixels: 20_000 });
   });
 });
