@@ -4,6 +4,7 @@
 #include "pixels.h"
 #include "session-calls.h"
 #include "slab-calls.h"
+#include "slab-copy.h"
 
 namespace {
 
@@ -16,6 +17,7 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("releaseSession", Napi::Function::New(env, ReleaseSession));
   exports.Set("allocateSlab", Napi::Function::New(env, AllocateSlab));
   exports.Set("releaseSlab", Napi::Function::New(env, ReleaseSlab));
+  exports.Set("copyWithinSlab", Napi::Function::New(env, CopyWithinSlab));
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));
   return exports;

@@ -7,11 +7,14 @@
 
 namespace {
 
+constexpr int kDeviceToDevice = 3;  // cudaMemcpyDeviceToDevice
+
 struct CudaRuntime {
   int (*GetDevice)(int* device);
   int (*SetDevice)(int device);
   int (*Malloc)(void** memory, size_t bytes);
   int (*Memset)(void* memory, int value, size_t bytes);
+  int (*Memcpy)(void* target, const void* source, size_t bytes, int kind);
   int (*DeviceSynchronize)();
   int (*Free)(void* memory);
   const char* (*GetErrorString)(int error);
@@ -44,6 +47,7 @@ const CudaRuntime& Runtime() {
     Bind(loaded.SetDevice, handle, "cudaSetDevice");
     Bind(loaded.Malloc, handle, "cudaMalloc");
     Bind(loaded.Memset, handle, "cudaMemset");
+    Bind(loaded.Memcpy, handle, "cudaMemcpy");
     Bind(loaded.DeviceSynchronize, handle, "cudaDeviceSynchronize");
     Bind(loaded.Free, handle, "cudaFree");
     Bind(loaded.GetErrorString, handle, "cudaGetErrorString");
@@ -94,4 +98,14 @@ void FreeCuda(int device, void* memory) noexcept {
   } catch (const std::exception&) {
     // The device is lost or the process ends: its memory goes with it.
   }
+}
+
+void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
+  const DeviceScope scope(device);
+  const std::string deed = "Copying on CUDA device " + std::to_string(device);
+  // onnxruntime's stream and the default one do not wait for each other.
+  Check(Runtime().DeviceSynchronize(), deed);
+  for (const PieceCopy& piece : pieces) Check(Runtime().Memcpy(piece.to, piece.from, piece.bytes, kDeviceToDevice), deed);
+  // A copy inside the device returns before it is done.
+  Check(Runtime().DeviceSynchronize(), deed);
 }

@@ -6,6 +6,7 @@ import type { CaptionRequest, ProfileField } from './stream/events.ts';
 
 const positive = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
 const count = Type.Optional(Type.Integer({ minimum: 1 }));
+const penalty = Type.Optional(Type.Number({ minimum: -2, maximum: 2 }));
 
 /** Pre-processing: the named profile's fields, each of which a request may set. */
 export const PROFILE_PROPERTIES = {
@@ -37,6 +38,15 @@ export const OPTION_PROPERTIES = {
   top_k: Type.Optional(Type.Integer({ minimum: 0 })),
   seed: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
   repetition_penalty: positive,
+  /** OpenAI's: against tokens that were generated before, once each, and once for every time */
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  /** captions of the one prompt; they differ only where temperature > 0 */
+  n: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 })),
+  /** end a caption that repeats itself without end, with finish reason `repetition` */
+  repetition_guard: Type.Optional(Type.Boolean()),
+  /** how many alternatives to tell beside each token's log-probability */
+  logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
   stop: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 1000 }), { maxItems: 16 })),
 } as const;
 
@@ -119,7 +129,13 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
       topP: options.top_p ?? 1,
       topK: options.top_k ?? 0,
       repetitionPenalty: options.repetition_penalty ?? 1,
+      presencePenalty: options.presence_penalty ?? 0,
+      frequencyPenalty: options.frequency_penalty ?? 0,
       seed: options.seed,
     },
+    priority: 'interactive',
+    samples: options.n ?? 1,
+    topLogprobs: options.logprobs,
+    repetitionGuard: options.repetition_guard ?? false,
   };
 }

@@ -1,13 +1,12 @@
 import type { FrameStack, PreparedMedia } from './features/types.ts';
 import type { TokenIds } from './model/config-types.ts';
 import type { Towers } from './model/thinker.ts';
-import type { Prompt } from './prompt/types.ts';
+import { layoutMedia, type LayoutConfig } from './prompt/layout.ts';
+import type { MediaTokens } from './prompt/types.ts';
 
-/** Media embeddings in the order of the prompt rows they replace. */
+/** What the towers made of a clip. */
 export interface MediaEmbeddings {
-  /** prompt rows, ascending */
-  readonly rows: Int32Array;
-  /** [rows.length, hidden] f32 */
+  /** [media tokens, hidden] f32, in the order of the prompt rows they replace */
   readonly embeds: Float32Array<ArrayBuffer>;
   readonly visionSeconds: number;
   readonly audioSeconds: number;
@@ -19,23 +18,31 @@ export type CutPatches = (frames: FrameStack, fromStep: number, toStep: number) 
 /** More patches in one run only cost memory: steps never attend to each other, and 4,096 already fill the cores. */
 const PATCHES_PER_RUN = 4096;
 
-interface Rows {
-  readonly rows: Int32Array;
-  /** index into `rows` of the i-th vision token and of the i-th audio token */
+/** Where the two towers' outputs go among the media embeddings, which lie in the order of their prompt rows. */
+export interface MediaOrder {
+  /** index among the media embeddings of the i-th vision token and of the i-th audio token */
   readonly vision: Int32Array;
   readonly audio: Int32Array;
 }
 
-/** Rows of the prompt that hold placeholders (masked scatter of reference-model 7.3, per modality in its own order). */
-export function mediaRows(ids: Int32Array, tokens: TokenIds): Rows {
-  const rows: number[] = [];
+/** The order that layout weaves (masked scatter of reference-model 7.3, per modality in its own order). The same in every prompt. */
+export function mediaOrder(media: MediaTokens, config: LayoutConfig): MediaOrder {
   const vision: number[] = [];
   const audio: number[] = [];
+  for (const { kind, count } of layoutMedia(media, config)) {
+    const order = kind === 'video' || kind === 'image' ? vision : kind === 'audio' ? audio : undefined;
+    for (let token = 0; order !== undefined && token < count; token++) order.push(vision.length + audio.length);
+  }
+  return { vision: Int32Array.from(vision), audio: Int32Array.from(audio) };
+}
+
+/** Rows of a prompt that hold placeholders, ascending: media embedding i replaces row i of these. */
+export function mediaRows(ids: Int32Array, tokens: TokenIds): Int32Array {
+  const rows: number[] = [];
   ids.forEach((id, row) => {
-    if (id === tokens.video || id === tokens.image) vision.push(rows.push(row) - 1);
-    else if (id === tokens.audio) audio.push(rows.push(row) - 1);
+    if (id === tokens.video || id === tokens.image || id === tokens.audio) rows.push(row);
   });
-  return { rows: Int32Array.from(rows), vision: Int32Array.from(vision), audio: Int32Array.from(audio) };
+  return Int32Array.from(rows);
 }
 
 /** Copies consecutive embedding rows to where `order` wants them, from entry `start` on. */
@@ -49,28 +56,32 @@ function place(target: Float32Array, source: Float32Array, order: Int32Array, st
 }
 
 export interface EncodeOptions {
-  readonly tokens: TokenIds;
   readonly hiddenSize: number;
   readonly signal?: AbortSignal | undefined;
+  /** after every tower run: media tokens so far, of those there will be */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
  * Runs both towers over prepared media. Patches of the next run are cut while the present one computes, so at most two
  * runs' worth of patches exist at a time.
  */
-export async function encodeMedia(media: PreparedMedia, prompt: Prompt, towers: Towers, cutPatches: CutPatches, options: EncodeOptions): Promise<MediaEmbeddings> {
-  const { rows, vision, audio } = mediaRows(prompt.ids, options.tokens);
-  const embeds = new Float32Array(rows.length * options.hiddenSize);
+export async function encodeMedia(media: PreparedMedia, order: MediaOrder, towers: Towers, cutPatches: CutPatches, options: EncodeOptions): Promise<MediaEmbeddings> {
+  const { vision, audio } = order;
+  const total = vision.length + audio.length;
+  const embeds = new Float32Array(total * options.hiddenSize);
   const started = performance.now();
   await encodeVision(media, towers, cutPatches, options, (part, start) => {
     place(embeds, part, vision, start, options.hiddenSize);
+    options.onProgress?.(start + part.length / options.hiddenSize, total);
   });
   const visionDone = performance.now();
   if (media.audio !== undefined && audio.length > 0) {
-    const part = await towers.encodeAudio(media.audio.mel, media.audio.frames, { signal: options.signal });
+    const onProgress = (tokens: number): void => { options.onProgress?.(vision.length + tokens, total); };
+    const part = await towers.encodeAudio(media.audio.mel, media.audio.frames, { signal: options.signal, onProgress });
     place(embeds, part, audio, 0, options.hiddenSize);
   }
-  return { rows, embeds, visionSeconds: (visionDone - started) / 1000, audioSeconds: (performance.now() - visionDone) / 1000 };
+  return { embeds, visionSeconds: (visionDone - started) / 1000, audioSeconds: (performance.now() - visionDone) / 1000 };
 }
 
 async function encodeVision(

@@ -11,10 +11,15 @@ interface ErrorRow {
 export const ERRORS = {
   bad_request: { status: 400, exit: 2, retry: false },
   unknown_field: { status: 400, exit: 2, retry: false },
+  unsupported_field: { status: 400, exit: 2, retry: false },
+  unauthorized: { status: 401, exit: 2, retry: false },
   not_found: { status: 404, exit: 2, retry: false },
+  model_not_found: { status: 404, exit: 2, retry: false },
   method_not_allowed: { status: 405, exit: 2, retry: false },
   media_not_found: { status: 404, exit: 3, retry: false },
   media_forbidden_path: { status: 403, exit: 3, retry: false },
+  media_forbidden_host: { status: 403, exit: 3, retry: false },
+  media_unreachable: { status: 422, exit: 3, retry: false },
   media_not_a_file: { status: 422, exit: 3, retry: false },
   media_empty: { status: 422, exit: 3, retry: false },
   media_unsupported: { status: 415, exit: 3, retry: false },
@@ -35,7 +40,10 @@ export const ERRORS = {
   export_stale: { status: 500, exit: 4, retry: false },
   runtime_unavailable: { status: 500, exit: 5, retry: false },
   device_unavailable: { status: 500, exit: 5, retry: false },
+  deadline_exceeded: { status: 408, exit: 5, retry: false },
+  rate_limited: { status: 429, exit: 5, retry: true },
   queue_full: { status: 429, exit: 5, retry: true },
+  storage_full: { status: 503, exit: 5, retry: true },
   engine_error: { status: 500, exit: 5, retry: true },
   engine_unavailable: { status: 503, exit: 5, retry: true },
   ffmpeg_missing: { status: 500, exit: 6, retry: false },
@@ -45,16 +53,26 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** An error whose message may be shown to the person who asked. `param` names the field or flag at fault. */
+interface ErrorOptions {
+  readonly cause?: unknown;
+  readonly param?: string;
+  readonly retryAfterSeconds?: number;
+}
+
+/** An error whose message may be shown to the person who asked. */
 export class AvocadoError extends Error {
   readonly code: ErrorCode;
+  /** names the field or flag at fault */
   readonly param: string | undefined;
+  /** when asking again makes sense, where that can be computed */
+  readonly retryAfterSeconds: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; param?: string } = {}) {
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'AvocadoError';
     this.code = code;
     this.param = options.param;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }
 

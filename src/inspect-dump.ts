@@ -1,4 +1,4 @@
-import type { CutPatches, mediaRows, MediaEmbeddings } from './encode-media.ts';
+import type { CutPatches, MediaEmbeddings, MediaOrder } from './encode-media.ts';
 import type { FrameStack, PreparedMedia } from './features/types.ts';
 import type { DumpTensor } from './model/safetensors-writer.ts';
 import type { PlanningModel } from './plan-request.ts';
@@ -9,7 +9,7 @@ export interface DumpInput {
   readonly media: PreparedMedia;
   readonly embeddings: MediaEmbeddings | undefined;
   readonly logits: Float32Array | undefined;
-  readonly order: ReturnType<typeof mediaRows>;
+  readonly order: MediaOrder;
   readonly patches: CutPatches;
   readonly model: Pick<PlanningModel, 'config'>;
 }

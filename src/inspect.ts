@@ -1,5 +1,5 @@
 // The dry run: the same stages as caption.ts, stopped where asked, every number shown instead of words.
-import { encodeMedia, mediaRows, type MediaEmbeddings } from './encode-media.ts';
+import { encodeMedia, mediaOrder, mediaRows, type MediaEmbeddings, type MediaOrder } from './encode-media.ts';
 import { dumpTensors } from './inspect-dump.ts';
 import type { PreparedMedia } from './features/types.ts';
 import { createPreparePool, type PreparePool } from './features/pool.ts';
@@ -60,8 +60,7 @@ export async function inspect(request: CaptionRequest, options: InspectOptions, 
   const model = await openPlanningModel(options);
   const planned = await watch.time('probe', planRequest(request, model, signal, { enforceBudget: false }));
   if (options.stage === 'plan') {
-    const prompt = promptOf(planned, mediaTokens(planned.plan, planned.plan.audio?.estimatedTokens), model);
-    return report({ planned, prompt, media: undefined, embeddings: undefined, logits: undefined }, model, options, watch, undefined);
+    return report({ planned, prompt: planned.draft, media: undefined, embeddings: undefined, logits: undefined }, model, options, watch, undefined);
   }
   const pool = createPreparePool({ threads: 2 });
   try {
@@ -88,12 +87,12 @@ async function inspectDecoded(
     let logits: Float32Array | undefined;
     if (options.stage !== 'features') {
       ({ thinker } = await watch.time('load', loadModelThinker({ ...options, context: Math.max(model.context, prompt.ids.length + 1), slots: 1 })));
-      const { tokens, text } = model.config;
-      embeddings = await encodeMedia(media, prompt, thinker.towers, pool.patches.bind(pool), { tokens, hiddenSize: text.hiddenSize, signal });
+      const order = orderOf(media, model);
+      embeddings = await encodeMedia(media, order, thinker.towers, pool.patches.bind(pool), { hiddenSize: model.config.text.hiddenSize, signal });
       watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
     }
     if (options.stage === 'logits' && thinker !== undefined && embeddings !== undefined) {
-      logits = await watch.time('prefill', prefillAll(thinker, prompt, embeddings, signal));
+      logits = await watch.time('prefill', prefillAll(thinker, prompt, mediaRows(prompt.ids, model.config.tokens), embeddings, signal));
     }
     const inspected = { planned, prompt, media, embeddings, logits };
     const dump = options.dump === undefined ? undefined : await writeDump(options.dump, inspected, model, pool);
@@ -103,19 +102,29 @@ async function inspectDecoded(
   }
 }
 
+function orderOf(media: PreparedMedia, { config }: PlanningModel): MediaOrder {
+  return mediaOrder(mediaTokens(media.plan, media.audio?.tokens), config);
+}
+
 const PREFILL_CHUNK = 512;
 
 /** The whole prompt through the decoder. @returns logits [vocab] of its last token */
-async function prefillAll(thinker: Thinker, prompt: Prompt, embeddings: MediaEmbeddings, signal: AbortSignal | undefined): Promise<Float32Array> {
+async function prefillAll(
+  thinker: Thinker,
+  prompt: Prompt,
+  rows: Int32Array,
+  { embeds }: MediaEmbeddings,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
   const length = prompt.ids.length;
   const hidden = thinker.decoder.hiddenSize;
   let logits: Float32Array | undefined;
   for (let start = 0; start < length; start += PREFILL_CHUNK) {
     const end = Math.min(length, start + PREFILL_CHUNK);
-    const first = embeddings.rows.findIndex((row) => row >= start);
-    const from = first === -1 ? embeddings.rows.length : first;
-    const after = embeddings.rows.findIndex((row) => row >= end);
-    const to = after === -1 ? embeddings.rows.length : after;
+    const first = rows.findIndex((row) => row >= start);
+    const from = first === -1 ? rows.length : first;
+    const after = rows.findIndex((row) => row >= end);
+    const to = after === -1 ? rows.length : after;
     const positions = new Int32Array(3 * (end - start));
     for (let axis = 0; axis < 3; axis++) positions.set(prompt.positions.subarray(axis * length + start, axis * length + end), axis * (end - start));
     const chunk = {
@@ -123,8 +132,8 @@ async function prefillAll(thinker: Thinker, prompt: Prompt, embeddings: MediaEmb
       start,
       ids: prompt.ids.slice(start, end),
       positions,
-      mediaRows: embeddings.rows.slice(from, to).map((row) => row - start),
-      mediaEmbeds: embeddings.embeds.slice(from * hidden, to * hidden),
+      mediaRows: rows.slice(from, to).map((row) => row - start),
+      mediaEmbeds: embeds.slice(from * hidden, to * hidden),
       wantLogits: end === length,
     };
     logits = await thinker.decoder.prefill(chunk, { signal });
@@ -135,8 +144,7 @@ async function prefillAll(thinker: Thinker, prompt: Prompt, embeddings: MediaEmb
 
 async function writeDump(path: string, inspected: Inspected, model: PlanningModel, pool: PreparePool): Promise<InspectReport['dump']> {
   if (inspected.media === undefined) throw new Error('A dump needs decoded media. This is a bug.');
-  const order = mediaRows(inspected.prompt.ids, model.config.tokens);
-  const tensors = dumpTensors({ ...inspected, media: inspected.media, order, patches: pool.patches.bind(pool), model });
+  const tensors = dumpTensors({ ...inspected, media: inspected.media, order: orderOf(inspected.media, model), patches: pool.patches.bind(pool), model });
   await writeSafetensors(path, tensors);
   return { path, tensors: tensors.map(({ name }) => name) };
 }

@@ -42,6 +42,8 @@ export interface NativeAddon {
   readonly releaseSession: (session: NativeSessionHandle, done: NativeDone) => void;
   readonly allocateSlab: (device: NativeDevice, bytes: number) => NativeSlabHandle;
   readonly releaseSlab: (slab: NativeSlabHandle) => void;
+  /** `pieces` holds [from, to, bytes] per piece, in bytes; none overlaps itself. No run may use the slab until it is done. */
+  readonly copyWithinSlab: (slab: NativeSlabHandle, pieces: Float64Array, done: NativeDone) => void;
   /** Pixel kernels (native/pixels.h), for features/ alone: synchronous, for worker threads; arrays may be shared memory. */
   readonly resizeFrame: (
     source: Uint8Array,

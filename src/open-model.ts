@@ -22,6 +22,11 @@ export interface OpenOptions {
   /** threads that wait for work keep their core busy: faster alone, much slower beside other work */
   readonly spinning: boolean;
   readonly slots: number;
+  /**
+   * slots beside them that keep the start of prompts: the same clip asked again is not read again; undefined = 0. Each takes the
+   * memory of a slot once it is used (on CUDA at once).
+   */
+  readonly prefixSlots?: number | undefined;
   /** most tokens of prompt and caption together; undefined = 32,768 (the paper's budget) */
   readonly context: number | undefined;
   readonly cacheDir: string | undefined;

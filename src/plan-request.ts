@@ -1,5 +1,5 @@
 import { AvocadoError } from './errors.ts';
-import type { MediaPlan, PreprocessProfile } from './media/types.ts';
+import type { MediaPlan, MediaProbe, PreprocessProfile } from './media/types.ts';
 import { planMedia } from './media/plan.ts';
 import { probeMedia } from './media/probe.ts';
 import { resolveProfile } from './media/profile.ts';
@@ -19,7 +19,7 @@ export interface PlannedRequest {
   readonly systemPrompt: string;
   readonly userText: string;
   /** exact but for the sound, whose length is the container's word */
-  readonly estimate: TokenCounts;
+  readonly draft: Prompt;
   readonly maxTokens: number;
   readonly profileLabel: string;
 }
@@ -75,15 +75,26 @@ function resolveMaxTokens(request: CaptionRequest, model: PlanningModel, counts:
   return request.maxTokens ?? Math.min(model.package.maxTokens ?? DEFAULT_MAX_TOKENS, model.context - counts.total);
 }
 
+export interface PlanOptions {
+  /** false for a dry run, which reports the budget instead of refusing */
+  readonly enforceBudget: boolean;
+  /** what a file holds; default: ffprobe, every time */
+  readonly probe?: ((path: string, signal: AbortSignal | undefined) => Promise<MediaProbe>) | undefined;
+}
+
 /**
  * Decides everything that can be decided before a frame is decoded.
- * @param options `enforceBudget: false` for a dry run, which reports the budget instead of refusing
  * @throws AvocadoError for bad media, a bad field, or a prompt that does not fit the context
  */
-export async function planRequest(request: CaptionRequest, model: PlanningModel, signal?: AbortSignal, options = { enforceBudget: true }): Promise<PlannedRequest> {
+export async function planRequest(
+  request: CaptionRequest,
+  model: PlanningModel,
+  signal: AbortSignal | undefined,
+  options: PlanOptions,
+): Promise<PlannedRequest> {
   const text = userText(request, model);
   const profile = resolveProfile(request.profileName, request.profile, model.package.profile);
-  const probe = await probeMedia(request.path, { signal });
+  const probe = await (options.probe?.(request.path, signal) ?? probeMedia(request.path, { signal }));
   const plan = planMedia(probe, profile, {
     useAudio: request.useAudio,
     patchSize: model.config.vision.patchSize,
@@ -93,7 +104,7 @@ export async function planRequest(request: CaptionRequest, model: PlanningModel,
   });
   const systemPrompt = request.systemPrompt ?? model.package.systemPrompt ?? QWEN_SYSTEM_PROMPT;
   const planned = { plan, userText: text, systemPrompt, profileLabel: profileLabel(profile) };
-  const estimate = promptOf(planned, mediaTokens(plan, plan.audio?.estimatedTokens), model).counts;
-  const maxTokens = options.enforceBudget ? resolveMaxTokens(request, model, estimate) : (request.maxTokens ?? model.package.maxTokens ?? DEFAULT_MAX_TOKENS);
-  return { ...planned, estimate, maxTokens };
+  const draft = promptOf(planned, mediaTokens(plan, plan.audio?.estimatedTokens), model);
+  if (options.enforceBudget) return { ...planned, draft, maxTokens: resolveMaxTokens(request, model, draft.counts) };
+  return { ...planned, draft, maxTokens: request.maxTokens ?? model.package.maxTokens ?? DEFAULT_MAX_TOKENS };
 }

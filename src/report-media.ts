@@ -1,10 +1,10 @@
-import type { PreparedMedia } from './features/types.ts';
+import type { MediaFacts } from './encoded-media.ts';
 import type { Prompt } from './prompt/types.ts';
 import type { MediaReport } from './stream/events.ts';
 
 type VideoReport = NonNullable<MediaReport['video']>;
 
-function videoReport(media: PreparedMedia, prompt: Prompt): VideoReport | undefined {
+function videoReport(media: MediaFacts, prompt: Prompt): VideoReport | undefined {
   const { probe, video } = media.plan;
   if (probe.video === undefined || video === undefined) return undefined;
   return {
@@ -21,7 +21,7 @@ function videoReport(media: PreparedMedia, prompt: Prompt): VideoReport | undefi
 }
 
 /** What was seen and heard, for the answer: sound is never lost without a word. */
-export function reportMedia(media: PreparedMedia, prompt: Prompt): MediaReport {
+export function reportMedia(media: MediaFacts, prompt: Prompt): MediaReport {
   const { probe } = media.plan;
   const video = videoReport(media, prompt);
   const heard = prompt.counts.audio > 0;

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 
 /**
- * Where a worker thread starts. In dist/ it is plain JavaScript; when this code itself runs as TypeScript
- * (tests, development), the worker needs tsx to read its file.
+ * Where a worker thread or a forked process starts. In dist/ it is plain JavaScript; when this code itself runs as TypeScript
+ * (tests, development), it needs tsx to read its file.
  * @param from `import.meta.url` of the caller
- * @param name the worker's file without extension, relative to the caller, such as `./task`
+ * @param name its file without extension, relative to the caller, such as `./task`
  */
 export function workerEntry(from: string, name: string): { filename: string; execArgv: string[] } {
   const isTypeScript = from.endsWith('.ts');

@@ -59,7 +59,8 @@ async function captionAll(requests: readonly CaptionRequest[], flags: CaptionFla
     for (const request of requests) {
       if (signal.aborted) throw interrupted();
       const { json, tokenIds } = flags;
-      const printer = new CaptionPrinter(wiring, progress, { json, tokenIds, heading: requests.length > 1, model: captioner.model.name });
+      const shape = { json, tokenIds, heading: requests.length > 1, samples: request.samples, model: captioner.model.name };
+      const printer = new CaptionPrinter(wiring, progress, shape);
       const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
       if (exitCode !== 0) outcome.fail(exitCode);
       if (exitCode === ERRORS.aborted.exit) return;

@@ -1,6 +1,6 @@
 import { AvocadoError } from '../errors.ts';
 import { captionAnswer } from '../stream/caption-answer.ts';
-import type { CaptionEnd, CaptionEvent } from '../stream/events.ts';
+import type { CaptionEnd, CaptionEvent, Sample } from '../stream/events.ts';
 import { oneEnding } from '../stream/one-ending.ts';
 import { interrupted } from './interrupted.ts';
 import type { ProgressLine } from './progress-line.ts';
@@ -13,6 +13,8 @@ export interface PrinterOptions {
   readonly tokenIds: boolean;
   /** a line with the file's name before its caption */
   readonly heading: boolean;
+  /** of several captions none is shown before all are done: they grow at the same time */
+  readonly samples: number;
   readonly model: string;
 }
 
@@ -21,7 +23,12 @@ function summary(end: CaptionEnd): string {
   const seen = media.video === undefined ? 'nothing seen' : `${media.video.frames} frames of ${media.video.width}x${media.video.height} seen`;
   const heard = media.audio.used ? `${media.audio.seconds.toFixed(1)} s heard` : media.audio.present ? 'sound not listened to' : 'no sound';
   const speed = timings.tokensPerSecond === undefined ? '' : `, ${timings.tokensPerSecond.toFixed(1)} tokens/s`;
-  return `${seen}, ${heard}; ${usage.promptTokens} tokens in, ${usage.completionTokens} out (${end.finishReason}); ${timings.totalSeconds.toFixed(2)} s${speed}; profile ${end.profile}`;
+  return `${seen}, ${heard}; ${usage.promptTokens} tokens in, ${usage.completionTokens} out (${[end, ...end.others].map(({ finishReason }) => finishReason).join(', ')}); ${timings.totalSeconds.toFixed(2)} s${speed}; profile ${end.profile}`;
+}
+
+/** Several captions of one file, each under its number. */
+function listOf(samples: readonly Sample[]): string {
+  return samples.map(({ caption }, index) => `-- ${index + 1} of ${samples.length} --\n${caption}\n`).join('');
 }
 
 /** The events of one caption as text that grows on stdout, or as one line of JSON. */
@@ -74,7 +81,7 @@ export class CaptionPrinter {
   }
 
   async #grow(text: string): Promise<void> {
-    if (this.#options.json || text === '') return;
+    if (this.#options.json || this.#options.samples > 1 || text === '') return;
     this.#progress.clear();
     this.#midLine = true;
     await write(this.#wiring.stdout, text);
@@ -83,7 +90,7 @@ export class CaptionPrinter {
   async #end(file: string, end: CaptionEnd): Promise<void> {
     this.#progress.clear();
     if (this.#options.json) await writeJson(this.#wiring.stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
-    else await write(this.#wiring.stdout, '\n');
+    else await write(this.#wiring.stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
     this.#progress.note(summary(end));
   }
 

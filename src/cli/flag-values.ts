@@ -19,6 +19,13 @@ export function wholeNumber(minimum: number, maximum: number = Number.MAX_SAFE_I
   };
 }
 
+/** Seconds and the like. */
+export function positiveNumber(text: string): number {
+  const value = numberValue(text);
+  if (value > 0) return value;
+  throw new InvalidArgumentError('It must be a number above 0.');
+}
+
 export function deviceValue(text: string): Device {
   if (text === 'cpu') return { type: 'cpu' };
   const match = /^cuda(?::(\d{1,3}))?$/.exec(text);

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addBenchCommand } from './bench-command.ts';
 import { addCaptionCommand } from './caption-command.ts';
 import { addDoctorCommand } from './doctor-command.ts';
 import { addExportCommand } from './export-command.ts';
@@ -21,6 +22,7 @@ export function buildProgram(wiring: Wiring, outcome: Outcome): Command {
   addInspectCommand(program, wiring);
   addExportCommand(program, wiring);
   addServeCommand(program, wiring);
+  addBenchCommand(program, wiring, outcome);
   addDoctorCommand(program, wiring, outcome);
   return program;
 }

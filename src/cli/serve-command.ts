@@ -1,59 +1,86 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import process from 'node:process';
 import type { Command } from 'commander';
 import type { Captioner } from '../captioner.ts';
-import { DEFAULT_MAX_UPLOAD_BYTES, serverConfig, type ServerConfig } from '../server/config.ts';
+import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
+import { isLoopback, serverConfig, type ServerConfig } from '../server/config.ts';
+import type { Listening } from '../server/listen.ts';
 import { defaultModelDirectory } from './default-model.ts';
-import { collect, wholeNumber } from './flag-values.ts';
-import { addModelFlags, openOptions, type ModelFlags } from './model-flags.ts';
+import { openOptions } from './model-flags.ts';
 import { packageVersion } from './package-version.ts';
 import { ProgressLine } from './progress-line.ts';
+import { addServeFlags, type ServeFlags } from './serve-flags.ts';
 import { write } from './write.ts';
-import type { Wiring } from './wiring.ts';
+import type { OnProgress, Wiring } from './wiring.ts';
 
-interface ServeFlags extends ModelFlags {
-  readonly host: string;
-  readonly port: number;
-  readonly slots: number;
-  readonly mediaRoot: readonly string[];
-  readonly maxUploadBytes: number;
-}
-
-/** Room for the KV cache costs nothing on a CPU until it is used. */
-const DEFAULT_SLOTS = 4;
+/** Kept prompts cost memory on a GPU at once, on a CPU when they are used. */
+const PREFIX_SLOTS = { cpu: 2, cuda: 0 };
 
 export function addServeCommand(program: Command, wiring: Wiring): void {
-  addModelFlags(program.command('serve').description('captions over HTTP, and a page to drop a video on'))
-    .option('--host <address>', 'address to listen on', '127.0.0.1')
-    .option('--port <port>', 'port to listen on, 0 = any', wholeNumber(0, 65_535), 8080)
-    .option('--slots <n>', 'captions made at the same time', wholeNumber(1, 256), DEFAULT_SLOTS)
-    .option('--media-root <name=dir>', 'files of DIR may be asked for as media://NAME/path; repeatable', collect, [])
-    .option('--max-upload-bytes <n>', 'largest upload', wholeNumber(1), DEFAULT_MAX_UPLOAD_BYTES)
-    .action(async (flags: ServeFlags) => {
-      await serve(flags, wiring);
-    });
+  addServeFlags(program.command('serve').description('captions over HTTP, and a page to drop a video on')).action(async (flags: ServeFlags) => {
+    await serve(flags, wiring);
+  });
 }
 
+/** @throws AvocadoError `bad_request` that tells all mistakes at once */
+function configOf(flags: ServeFlags): ServerConfig {
+  const { host, port, rateLimit, maxUploadBytes, maxQueueSeconds, logLevel, logContent, metricsCompat } = flags;
+  return serverConfig({
+    ...{ host, port, maxUploadBytes, maxQueueSeconds, logLevel, logContent, metricsCompat },
+    ...(flags.maxRequests === undefined ? {} : { maxRequests: flags.maxRequests }),
+    ...(flags.urlHost.length === 0 ? {} : { urlHosts: flags.urlHost }),
+    version: packageVersion(),
+    mediaRoots: flags.mediaRoot,
+    allowCidrs: flags.allowCidr,
+    fetchTimeoutMs: flags.fetchTimeout * 1000,
+    maxTemporaryBytes: flags.maxTempBytes,
+    maxTimeoutSeconds: flags.maxTimeout,
+    apiKeysFile: flags.apiKeys,
+    apiKeysText: process.env['AVOCADO_API_KEYS'],
+    rateLimitPerMinute: rateLimit,
+    drainMs: flags.drainSeconds * 1000,
+    stallMs: flags.stallSeconds * 1000,
+  });
+}
+
+function engineOptions(flags: ServeFlags, onProgress: OnProgress): EngineProcessOptions {
+  const { slots, device, mediaCacheBytes, prefixSlots = PREFIX_SLOTS[device.type], stallSeconds } = flags;
+  return { ...openOptions(flags, slots, onProgress), prefixSlots, mediaCacheBytes, stallMs: stallSeconds * 1000 };
+}
+
+/** Listens while the model loads, so that probes and early clients are answered. A model that cannot be loaded ends it. */
 async function serve(flags: ServeFlags, wiring: Wiring): Promise<void> {
-  const { host, port, mediaRoot, maxUploadBytes } = flags;
-  const config = serverConfig({ host, port, mediaRoots: mediaRoot, maxUploadBytes, version: packageVersion() });
+  const config = configOf(flags);
   const progress = new ProgressLine(wiring.stderr, { terminal: wiring.stderrIsTerminal, verbose: true });
-  const captioner = await wiring.openCaptioner(openOptions(flags, flags.slots, progress.show.bind(progress)));
-  progress.clear();
-  try {
-    const url = await startServer(captioner, config, wiring);
-    await write(wiring.stdout, await welcome(captioner, url));
-  } catch (error) {
-    await captioner.close();
-    throw error;
+  const engine = await wiring.openEngineProcess(engineOptions(flags, progress.show.bind(progress))).finally(() => {
+    progress.clear();
+  });
+  const server = await startServer(engine, config, wiring);
+  if (config.apiKeys.length === 0 && !isLoopback(config.host)) {
+    progress.note(`warning: ${config.host} can be reached from other machines, and anybody who reaches it may ask. Give it keys with --api-keys FILE.`);
   }
+  try {
+    await engine.ready(server.stopping);
+  } catch (error) {
+    if (server.stopping.aborted) return; // whoever stops it knows why it is not ready
+    await server.close();
+    throw error;
+  } finally {
+    progress.clear();
+  }
+  await write(wiring.stdout, await welcome(engine, server.url, config.apiKeys.length > 0));
 }
 
 /** Loaded here, not at the top: the other commands start without a web server. */
-async function startServer(captioner: Captioner, config: ServerConfig, wiring: Wiring): Promise<string> {
-  const [{ buildApp }, { listen }] = await Promise.all([import('../server/app.ts'), import('../server/listen.ts')]);
-  const app = await buildApp({ captioner, config, log: wiring.stderr });
-  return listen(app, captioner, config);
+async function startServer(engine: EngineProcess, config: ServerConfig, wiring: Wiring): Promise<Listening> {
+  try {
+    const [{ buildApp }, { listen }] = await Promise.all([import('../server/app.ts'), import('../server/listen.ts')]);
+    return await listen(await buildApp({ captioner: engine, config, log: wiring.stderr }), engine, config);
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
 }
 
 function shellQuote(text: string): string {
@@ -68,12 +95,14 @@ async function sampleClip(): Promise<string> {
   return clip === undefined ? 'YOUR-VIDEO.mp4' : join(directory, clip);
 }
 
-async function welcome({ model }: Captioner, url: string): Promise<string> {
+async function welcome({ model }: Captioner, url: string, keys: boolean): Promise<string> {
   const clip = await sampleClip();
+  const key = keys ? ' -H "Authorization: Bearer YOUR-KEY"' : '';
   return [
     `${model.name} is ready: ${model.precision} on ${model.device}, ${model.runtime}, ${model.slots} captions at a time, profile ${model.profile}.`,
     `  page   ${url}/`,
-    `  try    curl -s -F ${shellQuote(`file=@${clip}`)} ${url}/v1/captions`,
+    `  API    ${url}/docs`,
+    `  try    curl -s${key} -F ${shellQuote(`file=@${clip}`)} ${url}/v1/captions`,
     '',
   ].join('\n');
 }

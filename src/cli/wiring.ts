@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { Captioner } from '../captioner.ts';
+import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
 import type { InspectOptions, InspectReport } from '../inspect.ts';
 import type { Precision } from '../model/config-types.ts';
 import type { OpenOptions } from '../open-model.ts';
@@ -24,6 +25,8 @@ export interface Wiring {
   /** aborts on Ctrl-C; asking for it turns the default (die at once) off */
   readonly interruption: () => AbortSignal;
   readonly openCaptioner: (options: OpenOptions) => Promise<Captioner>;
+  /** resolves when the model is known; its `ready()` when it is loaded */
+  readonly openEngineProcess: (options: EngineProcessOptions) => Promise<EngineProcess>;
   readonly inspect: (request: CaptionRequest, options: InspectOptions, signal: AbortSignal) => Promise<InspectReport>;
   /** `out` undefined = the cache. @returns the directory that holds the export */
   readonly exportModel: (checkpoint: string, precision: Precision, out: string | undefined, options: ExportOptions) => Promise<string>;

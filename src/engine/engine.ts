@@ -1,11 +1,13 @@
 // The loop that keeps the decoder busy: step = schedule, run, sample, publish. It knows token ids and embeddings,
 // never text, and never which runtime runs the graphs.
 import { randomInt } from 'node:crypto';
-import { AvocadoError } from '../errors.ts';
+import type { AvocadoError } from '../errors.ts';
 import type { Decoder } from '../model/thinker.ts';
 import { checkRequest } from './check-request.ts';
-import { fifoScheduler, type Scheduler, type StepPlan } from './scheduler.ts';
-import { Sequence, type TerminalEvent } from './sequence.ts';
+import { engineError, shuttingDown } from './engine-errors.ts';
+import { PrefixReuse } from './prefix-reuse.ts';
+import { priorityScheduler, type Scheduler } from './scheduler.ts';
+import { Sequence, type SequenceState, type TerminalEvent } from './sequence.ts';
 import { Slots } from './slots.ts';
 import type { SequenceEvent, SequenceRequest } from './types.ts';
 
@@ -25,7 +27,15 @@ export interface EngineStats {
   /** performance.now() of the last progress: a run that came back, or work that arrived at an idle engine */
   readonly lastStepAtMs: number;
   readonly generatedTokens: number;
+  /** that were run: those taken over from another prompt do not count */
   readonly promptTokens: number;
+  /** grows with every run that came back: a chunk of a prompt, or a decode step */
+  readonly progress: number;
+  /** tokens in the slots over the tokens they could hold, 0 … 1 */
+  readonly kvUsage: number;
+  /** sequences that took the start of their prompt over, and those that shared it with nobody at hand */
+  readonly prefixHits: number;
+  readonly prefixMisses: number;
 }
 
 /** Longer chunks hardly raise the rate of a prefill, but delay everybody's next token. */
@@ -40,20 +50,23 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #prefillChunk: number;
   readonly #slots: Slots<Sequence>;
+  readonly #prefixes: PrefixReuse;
   readonly #waiting: Sequence[] = [];
   #loop: Promise<void> | undefined;
   #closed = false;
   #submitted = 0;
   #steps = 0;
   #lastStepAtMs = performance.now();
+  #progress = 0;
   #generatedTokens = 0;
   #promptTokens = 0;
 
   constructor(decoder: Decoder, options: EngineOptions = {}) {
     this.#decoder = decoder;
     this.#prefillChunk = options.prefillChunk ?? DEFAULT_PREFILL_CHUNK;
-    this.#scheduler = options.scheduler ?? fifoScheduler(this.#prefillChunk);
+    this.#scheduler = options.scheduler ?? priorityScheduler(this.#prefillChunk);
     this.#slots = new Slots(decoder.slots);
+    this.#prefixes = new PrefixReuse(decoder);
   }
 
   /**
@@ -82,6 +95,7 @@ export class Engine {
   }
 
   stats(): EngineStats {
+    const heldTokens = this.#slots.owners().reduce((sum, sequence) => sum + sequence.heldTokens, 0);
     return {
       waiting: this.#waiting.length,
       running: this.#slots.used,
@@ -90,6 +104,10 @@ export class Engine {
       lastStepAtMs: this.#lastStepAtMs,
       generatedTokens: this.#generatedTokens,
       promptTokens: this.#promptTokens,
+      progress: this.#progress,
+      kvUsage: heldTokens / (this.#decoder.slots * this.#decoder.capacity),
+      prefixHits: this.#prefixes.hits,
+      prefixMisses: this.#prefixes.misses,
     };
   }
 
@@ -126,26 +144,39 @@ export class Engine {
   }
 
   async #step(): Promise<void> {
-    const plan = this.#schedule();
-    for (const sequence of plan.prefill) await this.#prefill(sequence);
-    await this.#decode(plan.decode);
+    await this.#admit();
+    const prefilling = this.#owners('prefilling');
+    const running = this.#owners('running');
+    const chosen = prefilling.length === 0 ? [] : this.#scheduler.prefill(prefilling);
+    if (chosen.length + running.length === 0) {
+      if (this.#owners('finished').length > 0 || this.#waiting.length === 0) return; // aborted while they were admitted
+      throw new Error('The scheduler planned nothing while there was work. This is a bug.');
+    }
+    for (const sequence of chosen) await this.#prefill(sequence);
+    await this.#decode(running);
     this.#steps++;
   }
 
-  #schedule(): StepPlan<Sequence> {
-    const owners = this.#slots.owners();
-    const plan = this.#scheduler.plan({
-      waiting: this.#waiting,
-      prefilling: owners.filter((sequence) => sequence.state === 'prefilling'),
-      running: owners.filter((sequence) => sequence.state === 'running'),
-      freeSlots: this.#slots.free,
-    });
-    if (plan.prefill.length + plan.decode.length === 0) throw new Error('The scheduler planned nothing while there was work. This is a bug.');
-    for (const sequence of [...plan.admit]) {
-      sequence.admit(this.#slots.take(sequence));
-      this.#dequeue(sequence);
+  /** Fills the free slots. Whose start is being read by another waits for that one, which is then as urgent. */
+  async #admit(): Promise<void> {
+    while (this.#slots.free > 0) {
+      const live = this.#slots.owners().filter((sequence) => !hasEnded(sequence));
+      const ready = this.#waiting.filter((sequence) => {
+        const reader = this.#prefixes.readerFor(sequence, live);
+        reader?.raisePriority(sequence.priority);
+        return reader === undefined;
+      });
+      const next = ready.length === 0 ? undefined : this.#scheduler.admit(ready);
+      if (next === undefined) return;
+      next.admit(this.#slots.take(next));
+      this.#dequeue(next);
+      const taken = await this.#prefixes.takeOver(next, live);
+      if (!hasEnded(next)) next.startPrefill(taken);
     }
-    return plan;
+  }
+
+  #owners(state: SequenceState): Sequence[] {
+    return this.#slots.owners().filter((sequence) => sequence.state === state);
   }
 
   async #prefill(sequence: Sequence): Promise<void> {
@@ -156,14 +187,16 @@ export class Engine {
       this.#promptTokens += chunk.ids.length;
       if (hasEnded(sequence)) return;
       sequence.advancePrefill();
-      if (!chunk.wantLogits) return;
+      if (!chunk.wantLogits) {
+        await this.#prefixes.keep(sequence);
+        return;
+      }
       if (logits === undefined) throw new Error('The decoder returned no logits for the last chunk. This is a bug.');
       this.#accept(sequence, logits);
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('The model failed while reading the prompt', thrown) });
     } finally {
-      this.#lastStepAtMs = performance.now();
-      this.#releaseFinished();
+      this.#runEnded();
     }
   }
 
@@ -182,9 +215,14 @@ export class Engine {
       const error = engineError('The model failed while generating', thrown);
       for (const sequence of batch) this.#end(sequence, { type: 'error', error });
     } finally {
-      this.#lastStepAtMs = performance.now();
-      this.#releaseFinished();
+      this.#runEnded();
     }
+  }
+
+  #runEnded(): void {
+    this.#progress++;
+    this.#lastStepAtMs = performance.now();
+    this.#releaseFinished();
   }
 
   /** Bad logits of one row end that row's sequence alone. */
@@ -225,14 +263,4 @@ export class Engine {
 /** Read after an await, where the compiler still believes the state it saw before. */
 function hasEnded(sequence: Sequence): boolean {
   return sequence.state === 'finished';
-}
-
-function shuttingDown(): AvocadoError {
-  return new AvocadoError('engine_unavailable', 'The engine is shutting down. Send the request again when it is back.');
-}
-
-function engineError(what: string, thrown: unknown): AvocadoError {
-  if (thrown instanceof AvocadoError && thrown.code === 'engine_error') return thrown;
-  const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
-  return new AvocadoError('engine_error', `${what}: ${reason} Send the request again; if it fails again, run \`avocado doctor\`.`, { cause: thrown });
 }

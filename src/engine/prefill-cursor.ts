@@ -1,7 +1,12 @@
 import type { PrefillChunk } from '../model/thinker.ts';
 import type { SequenceRequest } from './types.ts';
 
-/** Cuts a prompt into chunks of `chunkTokens`, each with its own ids, positions and media embeddings. */
+/** Tokens of the prompt that others may take over: its last one is always run, for its logits. */
+export function prefixTokens({ ids, prefix }: SequenceRequest): number {
+  return Math.min(prefix?.tokens ?? 0, ids.length - 1);
+}
+
+/** Cuts a prompt into chunks of at most `chunkTokens`, each with its own ids, positions and media embeddings, and always at its prefix. */
 export class PrefillCursor {
   readonly #request: SequenceRequest;
   readonly #chunkTokens: number;
@@ -22,7 +27,8 @@ export class PrefillCursor {
   }
 
   get nextTokens(): number {
-    return Math.min(this.#chunkTokens, this.#request.ids.length - this.#done);
+    const boundary = prefixTokens(this.#request);
+    return Math.min(this.#chunkTokens, (this.#done < boundary ? boundary : this.#request.ids.length) - this.#done);
   }
 
   /** The chunk after what is done. Ids and embeddings are views of the request, not copies. */
@@ -44,7 +50,12 @@ export class PrefillCursor {
 
   /** The chunk is in the slot. */
   advance(): void {
-    const end = this.#done + this.nextTokens;
+    this.skip(this.nextTokens);
+  }
+
+  /** So many tokens more came into the slot. */
+  skip(tokens: number): void {
+    const end = this.#done + tokens;
     this.#mediaDone = this.#mediaEnd(end);
     this.#done = end;
   }

@@ -1,46 +1,63 @@
 import { AvocadoError } from '../errors.ts';
 import { selectCandidates, type DrawLimits } from './candidates.ts';
+import { CountPenalty } from './count-penalty.ts';
 import { Random } from './random.ts';
 import { RepetitionPenalty } from './repetition-penalty.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
-import type { SamplingParams } from './types.ts';
+import { topTokens } from './top-tokens.ts';
+import type { SamplingParams, TokenLogprob } from './types.ts';
 
-export interface SampledToken {
-  readonly id: number;
-  /** natural logarithm of its probability under the unmodified logits, whatever penalties or temperature chose it */
-  readonly logprob: number;
+/** Log-probabilities are of the unmodified logits, whatever penalties or temperature chose the token. */
+export interface SampledToken extends TokenLogprob {
+  /** the most likely tokens, best first, as many as were asked for */
+  readonly top: readonly TokenLogprob[];
 }
 
+const NO_TOKENS: readonly TokenLogprob[] = [];
+
 /**
- * Logits to token for one sequence, in the order of transformers' `generate`: repetition penalty, temperature, top-k,
- * top-p, draw. Temperature 0 takes the first maximum of the penalised logits. It holds the sequence's own random state,
- * so its tokens do not depend on what else is in the batch.
+ * Logits to token for one sequence, in the order of transformers' `generate`: repetition penalty (then presence and frequency
+ * penalty, as vLLM has them), temperature, top-k, top-p, draw. Temperature 0 takes the first maximum of the penalised logits.
+ * It holds the sequence's own random state, so its tokens do not depend on what else is in the batch.
  */
 export class Sampler {
   readonly #limits: DrawLimits;
-  readonly #penalty: RepetitionPenalty | undefined;
+  readonly #repetition: RepetitionPenalty | undefined;
+  readonly #counts: CountPenalty | undefined;
   readonly #random: Random;
 
   /** @param promptIds [tokens] count as seen @param seed used where `params.seed` is undefined */
   constructor(params: SamplingParams, promptIds: Int32Array, seed: number) {
     this.#limits = params;
-    this.#penalty = params.repetitionPenalty === 1 ? undefined : new RepetitionPenalty(params.repetitionPenalty, promptIds);
+    const { repetitionPenalty, presencePenalty, frequencyPenalty } = params;
+    this.#repetition = repetitionPenalty === 1 ? undefined : new RepetitionPenalty(repetitionPenalty, promptIds);
+    this.#counts = presencePenalty === 0 && frequencyPenalty === 0 ? undefined : new CountPenalty(presencePenalty, frequencyPenalty);
     this.#random = Random.fromSeed(params.seed ?? seed);
   }
 
   /**
-   * @param logits [vocab] f32, unchanged on return
+   * @param logits [vocab] f32, unchanged on return @param topCount how many of the most likely tokens to tell
    * @throws AvocadoError `engine_error` when they are not numbers
    */
-  sample(logits: Float32Array): SampledToken {
+  sample(logits: Float32Array, topCount = 0): SampledToken {
     const first = argmax(logits);
     const normaliser = logSumExp(logits, logits[first] ?? 0);
     if (!Number.isFinite(normaliser)) {
       throw new AvocadoError('engine_error', 'The model returned logits that are not numbers. Check the checkpoint with `avocado doctor`, or use a wider precision.');
     }
-    const id = this.#penalty === undefined ? this.#choose(logits, first) : this.#penalty.during(logits, () => this.#choose(logits, argmax(logits)));
-    this.#penalty?.add(id);
-    return { id, logprob: (logits[id] ?? 0) - normaliser };
+    const id = this.#penalised(logits, first);
+    this.#repetition?.add(id);
+    this.#counts?.add(id);
+    const top = topCount === 0 ? NO_TOKENS : topTokens(logits, topCount, normaliser);
+    return { id, logprob: (logits[id] ?? 0) - normaliser, top };
+  }
+
+  #penalised(logits: Float32Array, first: number): number {
+    const [repetition, counts] = [this.#repetition, this.#counts];
+    if (repetition === undefined && counts === undefined) return this.#choose(logits, first);
+    const choose = (): number => this.#choose(logits, argmax(logits));
+    const counted = (): number => (counts === undefined ? choose() : counts.during(logits, choose));
+    return repetition === undefined ? counted() : repetition.during(logits, counted);
   }
 
   #choose(scores: Float32Array, first: number): number {

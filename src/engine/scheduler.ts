@@ -1,58 +1,69 @@
-// Who goes next. Pure policy: no tensors, no clock, no decoder; a plan follows from the queues alone.
+// Who goes next. Pure policy: no tensors, no clock, no decoder; what it chooses follows from what it was shown and chose before.
+import type { Priority } from './types.ts';
 
 /** What a policy may know of a sequence. */
 export interface Schedulable {
   /** in order of submission */
   readonly id: number;
+  readonly priority: Priority;
   /** tokens of its next prefill chunk; the cut does not depend on the load, so neither do the numbers */
   readonly nextChunkTokens: number;
 }
 
-export interface Queues<Member extends Schedulable> {
-  /** by id */
-  readonly waiting: readonly Member[];
-  /** hold a slot, prompt not all in it; any order */
-  readonly prefilling: readonly Member[];
-  /** hold a slot, one token to feed; by slot */
-  readonly running: readonly Member[];
-  readonly freeSlots: number;
-}
-
-/** One step: `admit` get slots, then one chunk of each of `prefill` runs, then one decode of all of `decode`. */
-export interface StepPlan<Member extends Schedulable> {
-  readonly admit: readonly Member[];
-  /** members that are being prefilled or admitted by this plan */
-  readonly prefill: readonly Member[];
-  readonly decode: readonly Member[];
-}
-
-/** A policy. It must plan something whenever a slot is held, or a slot is free and somebody waits. */
+/** A policy. Every running sequence decodes in every step; it has a say in what happens between two of them. */
 export interface Scheduler {
-  plan<Member extends Schedulable>(queues: Queues<Member>): StepPlan<Member>;
+  /** Who of `waiting` (by id, at least one) gets the slot that is free. */
+  admit<Member extends Schedulable>(waiting: readonly Member[]): Member | undefined;
+  /** Of whom one prefill chunk each runs before the next decode step; at least one of `prefilling` (any order, at least one). */
+  prefill<Member extends Schedulable>(prefilling: readonly Member[]): Member[];
+}
+
+/** While both classes wait, every fourth pick is a batch sequence's. */
+const INTERACTIVE_PICKS_IN_A_ROW = 3;
+
+/** Interactive first, oldest first within a class; neither class starves the other. */
+class PriorityTurns {
+  #interactiveInARow = 0;
+
+  /** @param members at least one */
+  pick<Member extends Schedulable>(members: readonly Member[]): Member | undefined {
+    const interactive = oldest(members, 'interactive');
+    const batch = oldest(members, 'batch');
+    if (interactive === undefined || batch === undefined) return interactive ?? batch;
+    const isBatchTurn = this.#interactiveInARow >= INTERACTIVE_PICKS_IN_A_ROW;
+    this.#interactiveInARow = isBatchTurn ? 0 : this.#interactiveInARow + 1;
+    return isBatchTurn ? batch : interactive;
+  }
 }
 
 /**
- * First come, first served. Every running sequence decodes in every step; between two decodes at most about
- * `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a long prompt cannot stall the others.
+ * Two classes by turns, for slots and for prefill alike. Between two decode steps at most about `prefillTokensPerStep` prompt
+ * tokens run (chunked prefill), so that a long prompt cannot stall the others. Within a class the oldest prompt is read to its end
+ * before the next: a prompt half done is worth nothing yet.
  */
-export function fifoScheduler(prefillTokensPerStep: number): Scheduler {
+export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
+  const slotTurns = new PriorityTurns();
+  const prefillTurns = new PriorityTurns();
   return {
-    plan: (queues) => {
-      const admit = queues.waiting.slice(0, queues.freeSlots);
-      const candidates = [...queues.prefilling, ...admit].sort((left, right) => left.id - right.id);
-      return { admit, prefill: withinBudget(candidates, prefillTokensPerStep), decode: queues.running };
+    admit: (waiting) => slotTurns.pick(waiting),
+    prefill: (prefilling) => {
+      const first = prefillTurns.pick(prefilling);
+      return first === undefined ? [] : [first, ...joiners(first, prefilling, prefillTokensPerStep)];
     },
   };
 }
 
-/** The first chunk always runs; the following ones join while they fit. Oldest first: a prompt half done is worth nothing yet. */
-function withinBudget<Member extends Schedulable>(candidates: readonly Member[], budget: number): Member[] {
-  const chosen: Member[] = [];
-  let tokens = 0;
-  for (const candidate of candidates) {
-    tokens += candidate.nextChunkTokens;
-    if (chosen.length > 0 && tokens > budget) break;
-    chosen.push(candidate);
-  }
-  return chosen;
+/** Who runs in the same step as `first` while they fit the budget together: interactive ones first, then by age. */
+function joiners<Member extends Schedulable>(first: Member, prefilling: readonly Member[], budget: number): Member[] {
+  const rank = ({ priority }: Member): number => (priority === 'interactive' ? 0 : 1);
+  const others = prefilling.filter((member) => member !== first).sort((left, right) => rank(left) - rank(right) || left.id - right.id);
+  let tokens = first.nextChunkTokens;
+  const end = others.findIndex(({ nextChunkTokens }) => (tokens += nextChunkTokens) > budget);
+  return end < 0 ? others : others.slice(0, end);
+}
+
+function oldest<Member extends Schedulable>(members: readonly Member[], priority: Priority): Member | undefined {
+  let found: Member | undefined;
+  for (const member of members) if (member.priority === priority && (found === undefined || member.id < found.id)) found = member;
+  return found;
 }

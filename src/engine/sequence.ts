@@ -1,9 +1,10 @@
 import type { DecodeRow, Decoder, PrefillChunk } from '../model/thinker.ts';
 import { EventQueue } from './event-queue.ts';
-import { PrefillCursor } from './prefill-cursor.ts';
+import { PrefillCursor, prefixTokens } from './prefill-cursor.ts';
+import type { PrefixHolder } from './prefix-reuse.ts';
 import { Sampler } from './sampler.ts';
 import type { Schedulable } from './scheduler.ts';
-import type { SequenceEvent, SequenceRequest } from './types.ts';
+import type { Priority, SequenceEvent, SequenceRequest } from './types.ts';
 
 export type SequenceState = 'waiting' | 'prefilling' | 'running' | 'finished';
 
@@ -24,21 +25,24 @@ export interface SequenceOptions {
  * One request's life inside the engine: waiting → prefilling → running → finished, or finished from anywhere.
  * It alone publishes its events, so it alone guards that exactly one of them is terminal.
  */
-export class Sequence implements Schedulable {
+export class Sequence implements Schedulable, PrefixHolder {
   readonly id: number;
   readonly promptTokens: number;
+  readonly prefix: PrefixHolder['prefix'];
   readonly events: EventQueue;
   /** tokens sampled so far, the stop token included */
   readonly generatedIds: number[] = [];
   readonly #sampler: Sampler;
   readonly #stopIds: readonly number[];
   readonly #maxTokens: number;
+  readonly #topLogprobs: number;
   readonly #firstPosition: number;
   readonly #prefillAbort = new AbortController();
   readonly #onAbort: () => void;
   /** until the prompt is in the slot: it holds the media embeddings, hundreds of megabytes of a large model */
   #prefill: PrefillCursor | undefined;
   #state: SequenceState = 'waiting';
+  #priority: Priority;
   #slot = -1;
   #signal: AbortSignal | undefined;
 
@@ -46,6 +50,8 @@ export class Sequence implements Schedulable {
   constructor(request: SequenceRequest, options: SequenceOptions) {
     this.id = options.id;
     this.promptTokens = request.ids.length;
+    this.prefix = request.prefix && { key: request.prefix.key, tokens: prefixTokens(request) };
+    this.#priority = request.priority;
     this.#onAbort = () => {
       options.onAbort(this);
     };
@@ -53,6 +59,7 @@ export class Sequence implements Schedulable {
     this.#sampler = new Sampler(request.sampling, request.ids, options.seed);
     this.#stopIds = request.stopIds;
     this.#maxTokens = Math.min(request.maxTokens, options.decoder.capacity - request.ids.length);
+    this.#topLogprobs = request.topLogprobs;
     this.#firstPosition = request.ids.length + request.ropeDelta;
     this.#prefill = new PrefillCursor(request, options.chunkTokens, options.decoder.hiddenSize);
   }
@@ -63,6 +70,25 @@ export class Sequence implements Schedulable {
 
   get slot(): number {
     return this.#slot;
+  }
+
+  get priority(): Priority {
+    return this.#priority;
+  }
+
+  /** `interactive` stays: somebody more urgent waits for what this one reads. */
+  raisePriority(priority: Priority): void {
+    if (priority === 'interactive') this.#priority = priority;
+  }
+
+  get promptDone(): number {
+    if (this.#prefill !== undefined) return this.#prefill.done;
+    return this.generatedIds.length > 0 ? this.promptTokens : 0;
+  }
+
+  /** tokens in its slot; the newest one is not fed yet */
+  get heldTokens(): number {
+    return this.promptDone + Math.max(0, this.generatedIds.length - 1);
   }
 
   get nextChunkTokens(): number {
@@ -86,7 +112,13 @@ export class Sequence implements Schedulable {
     this.#expect('waiting');
     this.#state = 'prefilling';
     this.#slot = slot;
-    this.events.push({ type: 'prefill', done: 0, total: this.promptTokens });
+  }
+
+  /** Prefill starts after what the slot holds already. */
+  startPrefill(tokensTaken: number): void {
+    this.#expect('prefilling');
+    this.#prefill?.skip(tokensTaken);
+    this.events.push({ type: 'prefill', done: tokensTaken, total: this.promptTokens });
   }
 
   nextChunk(): PrefillChunk {
@@ -122,9 +154,10 @@ export class Sequence implements Schedulable {
    */
   accept(logits: Float32Array): void {
     this.#expect('running');
-    const { id, logprob } = this.#sampler.sample(logits);
+    const sampled = this.#sampler.sample(logits, this.#topLogprobs);
+    const { id } = sampled;
     this.generatedIds.push(id);
-    this.events.push({ type: 'token', id, logprob });
+    this.events.push({ type: 'token', ...sampled });
     if (this.#stopIds.includes(id)) this.end({ type: 'end', reason: 'stop' });
     else if (this.generatedIds.length >= this.#maxTokens) this.end({ type: 'end', reason: 'length' });
   }

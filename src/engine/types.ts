@@ -1,7 +1,17 @@
 // What goes into the engine and what comes out: token ids and embeddings, never text.
 import type { AvocadoError } from '../errors.ts';
 
-export type FinishReason = 'stop' | 'length';
+/** `repetition`: the guard of stream/repetition.ts ended it */
+export type FinishReason = 'stop' | 'length' | 'repetition';
+
+/** Interactive requests go first; batch ones still go forward while they do. */
+export type Priority = 'interactive' | 'batch';
+
+export interface TokenLogprob {
+  readonly id: number;
+  /** natural logarithm of its probability under the unmodified logits */
+  readonly logprob: number;
+}
 
 export interface SamplingParams {
   /** 0 = greedy */
@@ -10,6 +20,9 @@ export interface SamplingParams {
   /** 0 = off */
   readonly topK: number;
   readonly repetitionPenalty: number;
+  /** OpenAI's, over generated tokens only: logit - presence * (count > 0) - frequency * count; 0 = off */
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
   readonly seed: number | undefined;
 }
 
@@ -25,12 +38,21 @@ export interface SequenceRequest {
   readonly sampling: SamplingParams;
   readonly stopIds: readonly number[];
   readonly maxTokens: number;
+  readonly priority: Priority;
+  /** most likely tokens to tell beside each chosen one, 0 … 20; 0 = none */
+  readonly topLogprobs: number;
+  /**
+   * The first `tokens` tokens of the prompt (ids, positions and media embeddings alike) are equal in every request with the same
+   * key: their keys and values may be copied from one that has run. Prefill always cuts a chunk there, reuse or not, so that the
+   * numbers do not depend on it.
+   */
+  readonly prefix: { readonly key: string; readonly tokens: number } | undefined;
 }
 
 /** Exactly one of end, error, aborted comes last. */
 export type SequenceEvent =
   | { readonly type: 'prefill'; readonly done: number; readonly total: number }
-  | { readonly type: 'token'; readonly id: number; readonly logprob: number }
+  | { readonly type: 'token'; readonly id: number; readonly logprob: number; readonly top: readonly TokenLogprob[] }
   | { readonly type: 'end'; readonly reason: FinishReason }
   | { readonly type: 'error'; readonly error: AvocadoError }
   | { readonly type: 'aborted' };

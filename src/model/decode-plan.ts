@@ -1,7 +1,7 @@
 // The tensors of one shape of decoder run, made once and filled again for every step: a step allocates next to nothing.
 import type { TextConfig } from './config-types.ts';
 import { cacheNames } from './graphs/decoder.ts';
-import type { DType, HostArray, HostTensor, Slab, SlabView, Tensor } from './runtime.ts';
+import type { DType, HostArray, HostTensor, Slab, SlabPiece, SlabView, Tensor } from './runtime.ts';
 
 /** Keys and values of one layer: [slots, kvHeads, rows, headDim] each. */
 export type CacheSlabs = readonly (readonly [keys: Slab, values: Slab])[];
@@ -63,6 +63,13 @@ function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: Ru
     past[names.pastValue] = present[names.presentValue] = view(values);
   });
   return { past, present };
+}
+
+/** Where the first `tokens` tokens of a slot lie in a slab, and where those of another: one piece per head. */
+export function prefixPieces(text: TextConfig, rows: number, from: number, to: number, tokens: number): SlabPiece[] {
+  const { kvHeads, headDim } = text;
+  const start = (slot: number, head: number): number => (slot * kvHeads + head) * rows * headDim;
+  return Array.from({ length: kvHeads }, (_, head) => ({ from: start(from, head), to: start(to, head), elements: tokens * headDim }));
 }
 
 /**

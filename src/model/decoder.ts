@@ -1,7 +1,8 @@
 // The decoder over its session and KV cache. One slab per layer for keys and one for values, [slots, kvHeads, rows, headDim]; a
-// run sees a contiguous range of slots and updates them in place. It knows lengths of slots, not whose they are.
+// run sees a contiguous range of slots and updates them in place; prefix slots come last, where no run reaches. It knows lengths
+// of slots, not whose they are.
 import type { ModelConfig, TextConfig } from './config-types.ts';
-import { runPlan, type CacheSlabs, type Media, type RunPlan, type RunShape } from './decode-plan.ts';
+import { prefixPieces, runPlan, type CacheSlabs, type Media, type RunPlan, type RunShape } from './decode-plan.ts';
 import { MOST_TOKENS_PER_RUN } from './graphs/decoder.ts';
 import type { DType, Device, Runtime, Session, Slab } from './runtime.ts';
 import type { Decoder, DecodeRow, PrefillChunk, RunSignal } from './thinker.ts';
@@ -17,6 +18,8 @@ export interface DecoderOptions {
   /** type of the cache: the graph's activation type */
   readonly dtype: DType;
   readonly slots: number;
+  /** slots beside them that only keep copied tokens; default 0 */
+  readonly prefixSlots?: number | undefined;
   /** tokens one slot can hold */
   readonly capacity: number;
 }
@@ -28,10 +31,12 @@ function slotRows(capacity: number): number {
 
 export class SlotDecoder implements Decoder {
   readonly slots: number;
+  readonly prefixSlots: number;
   readonly capacity: number;
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly #text: TextConfig;
+  readonly #runtime: Runtime;
   readonly #session: Session;
   readonly #cache: CacheSlabs;
   readonly #lengths: Int32Array;
@@ -41,19 +46,21 @@ export class SlotDecoder implements Decoder {
 
   private constructor({ text }: ModelConfig, options: DecoderOptions, cache: CacheSlabs) {
     this.slots = options.slots;
+    this.prefixSlots = options.prefixSlots ?? 0;
     this.capacity = options.capacity;
     this.vocabSize = text.vocabSize;
     this.hiddenSize = text.hiddenSize;
     this.#text = text;
+    this.#runtime = options.runtime;
     this.#session = options.session;
     this.#cache = cache;
-    this.#lengths = new Int32Array(options.slots);
+    this.#lengths = new Int32Array(this.slots + this.prefixSlots);
   }
 
   /** Allocates the cache. @throws AvocadoError `engine_error`, `device_unavailable` when the device has not enough memory */
   static async create(config: ModelConfig, options: DecoderOptions): Promise<SlotDecoder> {
     const { kvHeads, headDim, layers } = config.text;
-    const elements = options.slots * kvHeads * slotRows(options.capacity) * headDim;
+    const elements = (options.slots + (options.prefixSlots ?? 0)) * kvHeads * slotRows(options.capacity) * headDim;
     const slabs: Slab[] = [];
     try {
       while (slabs.length < 2 * layers) slabs.push(await options.runtime.allocate(options.dtype, elements, options.device));
@@ -72,7 +79,7 @@ export class SlotDecoder implements Decoder {
   async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Float32Array | undefined> {
     const { slot, start, ids, positions, mediaRows, mediaEmbeds, wantLogits } = chunk;
     const tokens = ids.length;
-    const held = this.#lengths[slot];
+    const held = slot < this.slots ? this.#lengths[slot] : undefined;
     if (tokens === 0 || tokens > MOST_TOKENS_PER_RUN || start !== held || start + tokens > this.capacity) {
       throw new Error(`Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${tokens} cannot go to ${start}. This is a bug.`);
     }
@@ -96,7 +103,7 @@ export class SlotDecoder implements Decoder {
     let first = this.slots;
     let last = -1;
     for (const { slot } of rows) {
-      const length = this.#lengths[slot];
+      const length = slot < this.slots ? this.#lengths[slot] : undefined;
       if (length === undefined || length >= this.capacity) throw new Error(`Slot ${slot} has no room for a token. This is a bug.`);
       first = Math.min(first, slot);
       last = Math.max(last, slot);
@@ -114,6 +121,19 @@ export class SlotDecoder implements Decoder {
     await this.#run(plan, options);
     for (const { slot } of rows) this.#lengths[slot] = (this.#lengths[slot] ?? 0) + 1;
     return plan.logits;
+  }
+
+  async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
+    const held = this.#lengths[from] ?? 0;
+    if (from === to || this.#lengths[to] === undefined || !(tokens >= 1 && tokens <= held)) {
+      throw new Error(`Slot ${from} holds ${held} tokens: ${tokens} cannot be copied to slot ${to}. This is a bug.`);
+    }
+    const pieces = prefixPieces(this.#text, slotRows(this.capacity), from, to, tokens);
+    await this.#alone(async () => {
+      this.#lengths[to] = 0;
+      for (const slab of this.#cache.flat()) await this.#runtime.copyWithin(slab, pieces);
+      this.#lengths[to] = tokens;
+    });
   }
 
   reset(slot: number): void {
@@ -143,10 +163,14 @@ export class SlotDecoder implements Decoder {
   }
 
   async #run(plan: RunPlan, options: RunSignal): Promise<void> {
+    await this.#alone(() => this.#session.run(plan.feeds, plan.fetches, options));
+  }
+
+  async #alone(work: () => Promise<void>): Promise<void> {
     if (this.#running) throw new Error('The decoder runs one call at a time. This is a bug.');
     this.#running = true;
     try {
-      await this.#session.run(plan.feeds, plan.fetches, options);
+      await work();
     } finally {
       this.#running = false;
     }

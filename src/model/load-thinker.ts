@@ -27,6 +27,8 @@ export interface LoadOptions {
   readonly threads: number;
   readonly spinning: boolean;
   readonly slots: number;
+  /** slots beside them that keep the start of prompts for others that start alike; default 0 */
+  readonly prefixSlots?: number | undefined;
   /** tokens a slot can hold; memory is taken as slots fill, not here */
   readonly capacity: number;
   /** `on-demand` keeps the towers in memory only while they work; default: on-demand for int4 */
@@ -97,17 +99,18 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
   const runtime = await openRuntime({ runtime: options.runtime, device: options.device });
   let sessions: ThinkerSessions | undefined;
   try {
-    const { device, threads, spinning, slots, capacity } = options;
+    const { device, threads, spinning, slots, prefixSlots = 0, capacity } = options;
     const session = { device, threads, spinning, disablePrepacking: await mapsWeights(manifest, config) };
     sessions = await loadSessions(runtime, manifest, session, options);
     const { vision, audio, decoder: decoderSession } = sessions;
-    const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, dtype: ACTIVATION_DTYPE[precision], slots, capacity });
+    const cache = { dtype: ACTIVATION_DTYPE[precision], slots, prefixSlots, capacity };
+    const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, ...cache });
     const close = async (): Promise<void> => {
       for (const part of [vision, audio, decoderSession]) await part.release();
       decoder.release();
       await runtime.close();
     };
-    const description = { runtime: runtime.name, version: runtime.version, device: device.type, precision, slots, capacity };
+    const description = { runtime: runtime.name, version: runtime.version, device: device.type, precision, slots, prefixSlots, capacity };
     const thinker = { towers: new ThinkerTowers(config, vision, audio), decoder, description, close };
     return { thinker, config, precision, checkpointDirectory: checkpoint.directory };
   } catch (error) {

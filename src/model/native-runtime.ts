@@ -4,7 +4,7 @@ import type { NativeAddon, NativeDevice, NativeDone, NativeSessionHandle, Native
 import { bindTensors } from './bind-tensors.ts';
 import { refuseAborted } from './refuse-aborted.ts';
 import { DTYPE_BYTES } from './runtime.ts';
-import type { Device, DType, RunOptions, Runtime, Session, SessionOptions, Slab, SlabView, Tensor } from './runtime.ts';
+import type { Device, DType, RunOptions, Runtime, Session, SessionOptions, Slab, SlabPiece, Tensor } from './runtime.ts';
 import { tensorLayout } from './tensor-layout.ts';
 
 // What goes wrong comes home as an exception; onnxruntime's log would only say it twice.
@@ -111,6 +111,13 @@ export class NativeRuntime implements Runtime {
     }
   }
 
+  async copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void> {
+    const size = DTYPE_BYTES[slab.dtype];
+    const numbers = Float64Array.from(pieces.flatMap(({ from, to, elements }) => [from * size, to * size, elements * size]));
+    const message = await answer((done) => { this.#addon.copyWithinSlab(handleOf(slab), numbers, done); });
+    if (message !== undefined) throw new AvocadoError('engine_error', `Copying in the KV cache failed: ${message}`);
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.#sessions].map((session) => session.release()));
   }
@@ -120,7 +127,7 @@ function answer(ask: (done: NativeDone) => void): Promise<string | undefined> {
   return new Promise((resolve) => { ask(resolve); });
 }
 
-function handleOf({ slab }: SlabView): NativeSlabHandle {
+function handleOf(slab: Slab): NativeSlabHandle {
   if (slab instanceof NativeSlab) return slab.handle;
   throw new Error('A slab of another runtime was bound. This is a bug.');
 }

@@ -1,5 +1,5 @@
 // What crosses between node-runtime.ts and its worker thread. One request is under way at a time.
-import type { DType, SessionOptions } from './runtime.ts';
+import type { DType, SessionOptions, SlabPiece } from './runtime.ts';
 
 /** A tensor's bytes on the way in, its size on the way out, or a part of a slab that lives in the worker. */
 export type WireTensor =
@@ -11,6 +11,7 @@ export type NodeRuntimeRequest =
   | { readonly type: 'run'; readonly session: number; readonly feeds: readonly WireTensor[]; readonly fetches: readonly WireTensor[] }
   | { readonly type: 'release'; readonly session: number }
   | { readonly type: 'allocate'; readonly slab: number; readonly dtype: DType; readonly elements: number }
+  | { readonly type: 'copy'; readonly slab: number; readonly pieces: readonly SlabPiece[] }
   | { readonly type: 'free'; readonly slab: number }
   | { readonly type: 'close' };
 

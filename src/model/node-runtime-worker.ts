@@ -3,7 +3,7 @@
 import { parentPort } from 'node:worker_threads';
 import { InferenceSession, Tensor, env } from 'onnxruntime-node';
 import type { NodeRuntimeReply, NodeRuntimeRequest, WireTensor } from './node-runtime-messages.ts';
-import type { DType, SessionOptions } from './runtime.ts';
+import type { DType, SessionOptions, SlabPiece } from './runtime.ts';
 
 const VIEWS = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array, int8: Int8Array };
 type PortableType = keyof typeof VIEWS;
@@ -65,6 +65,13 @@ async function run(id: number, feeds: readonly WireTensor[], fetches: readonly W
   return { type: 'ran', bytes: fetches.flatMap((wire) => (wire.kind === 'host' ? [wire.bytes] : [])) };
 }
 
+function copy(array: PortableArray, pieces: readonly SlabPiece[]): void {
+  for (const { from, to, elements } of pieces) {
+    if (Math.max(from, to) + elements > array.length) throw new Error('A copy reaches past its slab. This is a bug.');
+    array.copyWithin(to, from, from + elements);
+  }
+}
+
 async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
   switch (request.type) {
     case 'load':
@@ -80,6 +87,9 @@ async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
       slabs.set(request.slab, { dtype, array: new VIEWS[dtype](request.elements) });
       return { type: 'done' };
     }
+    case 'copy':
+      copy(found(slabs, request.slab).array, request.pieces);
+      return { type: 'done' };
     case 'free':
       slabs.delete(request.slab);
       return { type: 'done' };

@@ -7,7 +7,7 @@ import type { NodeRuntimeReply, WireTensor } from './node-runtime-messages.ts';
 import { RuntimeThread } from './node-runtime-thread.ts';
 import type { ReplyOf } from './node-runtime-thread.ts';
 import { refuseAborted } from './refuse-aborted.ts';
-import type { Device, DType, HostTensor, RunOptions, Runtime, Session, SessionOptions, Slab, Tensor } from './runtime.ts';
+import type { Device, DType, HostTensor, RunOptions, Runtime, Session, SessionOptions, Slab, SlabPiece, Tensor } from './runtime.ts';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -114,6 +114,11 @@ export class NodeRuntime implements Runtime {
     return new NodeSlab(this.#thread, slab, dtype, elements);
   }
 
+  async copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void> {
+    const id = idOf(this.#thread, slab);
+    await this.#thread.ask('done', () => ({ request: { type: 'copy', slab: id, pieces } }));
+  }
+
   async close(): Promise<void> {
     await this.#thread.close();
   }
@@ -131,8 +136,12 @@ export async function openNodeRuntime(): Promise<NodeRuntime> {
 function wireOf(thread: RuntimeThread, name: string, tensor: Tensor, bytes: (tensor: HostTensor) => ArrayBuffer): WireTensor {
   if (tensor.kind === 'host') return { kind: 'host', name, dtype: tensor.dtype, dims: tensor.dims, bytes: bytes(tensor) };
   const { slab, offset, dims } = tensor;
-  if (!(slab instanceof NodeSlab) || slab.thread !== thread) throw new Error('A slab of another runtime was bound. This is a bug.');
-  return { kind: 'slab', name, slab: slab.id, offset, dims };
+  return { kind: 'slab', name, slab: idOf(thread, slab), offset, dims };
+}
+
+function idOf(thread: RuntimeThread, slab: Slab): number {
+  if (slab instanceof NodeSlab && slab.thread === thread) return slab.id;
+  throw new Error('A slab of another runtime was bound. This is a bug.');
 }
 
 // A copy of exactly the tensor: the caller keeps its array, and an array may be a small part of a large buffer.

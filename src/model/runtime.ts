@@ -33,6 +33,15 @@ export interface SlabView {
   readonly dims: readonly number[];
 }
 
+/** Elements of a slab that go to another place in it; the two places do not overlap. */
+export interface SlabPiece {
+  /** first element */
+  readonly from: number;
+  /** first element of where they go */
+  readonly to: number;
+  readonly elements: number;
+}
+
 export type Tensor = HostTensor | SlabView;
 
 export interface RunOptions {
@@ -75,5 +84,7 @@ export interface Runtime {
    */
   createSession(model: Uint8Array, options: SessionOptions): Promise<Session>;
   allocate(dtype: DType, elements: number, device: Device): Promise<Slab>;
+  /** Copies inside a slab, off the JS thread. No run may use the slab meanwhile. @throws AvocadoError `engine_error` */
+  copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void>;
   close(): Promise<void>;
 }

@@ -2,7 +2,7 @@
 import type { NativeSlabHandle } from '../native.ts';
 import { onnxDataType } from './onnx/encode-model.ts';
 import { DTYPE_BYTES } from './runtime.ts';
-import type { SlabView, Tensor } from './runtime.ts';
+import type { Slab, Tensor } from './runtime.ts';
 
 export interface TensorLayout {
   /** [ONNX type, byte offset, rank, ...dims] per tensor; zeros for an output that is not wanted */
@@ -12,7 +12,7 @@ export interface TensorLayout {
 }
 
 /** Describes `tensors` (undefined = not wanted) for NativeAddon.runSession. */
-export function tensorLayout(tensors: readonly (Tensor | undefined)[], slabHandle: (view: SlabView) => NativeSlabHandle): TensorLayout {
+export function tensorLayout(tensors: readonly (Tensor | undefined)[], slabHandle: (slab: Slab) => NativeSlabHandle): TensorLayout {
   const numbers: number[] = [];
   const lent: TensorLayout['lent'] = [];
   for (const tensor of tensors) {
@@ -25,7 +25,7 @@ export function tensorLayout(tensors: readonly (Tensor | undefined)[], slabHandl
     } else {
       const { dtype } = tensor.slab;
       numbers.push(onnxDataType(dtype), tensor.offset * DTYPE_BYTES[dtype], tensor.dims.length, ...tensor.dims);
-      lent.push(slabHandle(tensor));
+      lent.push(slabHandle(tensor.slab));
     }
   }
   return { numbers: Float64Array.from(numbers), lent };

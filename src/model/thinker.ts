@@ -5,6 +5,11 @@ export interface RunSignal {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface AudioOptions extends RunSignal {
+  /** after every run: audio tokens so far */
+  readonly onProgress?: ((tokens: number) => void) | undefined;
+}
+
 export interface Towers {
   /**
    * One call = any number of temporal steps of one size (steps never attend to each other, reference-model 7.1).
@@ -16,7 +21,7 @@ export interface Towers {
    * @param mel [melBins, frames] f32 log-mel, bins outermost
    * @returns [floor((frames + 1) / 4), hidden] f32
    */
-  encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options?: RunSignal): Promise<Float32Array<ArrayBuffer>>;
+  encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options?: AudioOptions): Promise<Float32Array<ArrayBuffer>>;
 }
 
 /** Tokens `start … start + ids.length` of one sequence, to be run in one pass and added to its slot. */
@@ -45,6 +50,8 @@ export interface DecodeRow {
 
 export interface Decoder {
   readonly slots: number;
+  /** slots after the `slots` that run: they only keep the tokens that copyPrefix brings */
+  readonly prefixSlots: number;
   /** most tokens one slot can hold */
   readonly capacity: number;
   readonly vocabSize: number;
@@ -53,6 +60,11 @@ export interface Decoder {
   prefill(chunk: PrefillChunk, options?: RunSignal): Promise<Float32Array | undefined>;
   /** One step of all given sequences. @returns logits [rows.length, vocab] f32 in the order of `rows`; reused by the next call. */
   decode(rows: readonly DecodeRow[], options?: RunSignal): Promise<Float32Array>;
+  /**
+   * Makes the first `tokens` tokens of slot `from` all that slot `to` holds; either may be a prefix slot. No run may be under way.
+   * When it fails, `to` is empty. @throws AvocadoError `engine_error`
+   */
+  copyPrefix(from: number, to: number, tokens: number): Promise<void>;
   /** Forgets the slot's tokens (its memory stays). */
   reset(slot: number): void;
 }

@@ -3,7 +3,7 @@ import { audioChunks, audioTokens } from './audio-chunks.ts';
 import type { ModelConfig } from './config-types.ts';
 import { sinusoids } from './rope-tables.ts';
 import type { HostArray, HostTensor, Session } from './runtime.ts';
-import type { RunSignal, Towers } from './thinker.ts';
+import type { AudioOptions, RunSignal, Towers } from './thinker.ts';
 import { stepLayout, type StepLayout } from './window-order.ts';
 
 /** Chunks of sound per run; bounds memory, and even, so that no pair of positions is cut. */
@@ -63,7 +63,7 @@ export class ThinkerTowers implements Towers {
     return embeds;
   }
 
-  async encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options: RunSignal = {}): Promise<Float32Array<ArrayBuffer>> {
+  async encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, { signal, onProgress }: AudioOptions = {}): Promise<Float32Array<ArrayBuffer>> {
     const { audio, text } = this.#config;
     if (mel.length !== audio.melBins * frames) {
       throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
@@ -71,9 +71,10 @@ export class ThinkerTowers implements Towers {
     const embeds = new Float32Array(audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
     let done = 0;
     for (let from = 0; from < frames && done < embeds.length; from += CHUNKS_PER_RUN * audio.chunkFrames) {
-      const part = await this.#encodeChunks(mel, frames, from, Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames), options);
+      const part = await this.#encodeChunks(mel, frames, from, Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames), { signal });
       embeds.set(part, done);
       done += part.length;
+      onProgress?.(done / text.hiddenSize);
     }
     return embeds;
   }

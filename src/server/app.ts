@@ -1,18 +1,30 @@
-import { randomUUID } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import multipart from '@fastify/multipart';
 import sse, { type SSEPluginOptions } from '@fastify/sse';
-import Fastify, { type FastifyInstance, type FastifyPluginAsync } from 'fastify';
+import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify';
 import type { Captioner } from '../captioner.ts';
-import { AvocadoError } from '../errors.ts';
+import { openIntake } from '../intake/open-intake.ts';
+import { serveCaptions } from '../serving/serve-captions.ts';
+import type { CaptionService } from '../serving/types.ts';
+import { addAuth } from './auth.ts';
+import { answerBrokenHead } from './broken-heads.ts';
 import { addCaptionsRoute } from './captions-route.ts';
+import { addChatRoute } from './chat-route.ts';
 import type { ServerConfig } from './config.ts';
+import { watchEngine } from './engine-watch.ts';
 import { sendError } from './error-reply.ts';
+import { addEstimateRoute } from './estimate-route.ts';
 import { addHealthRoutes } from './health-routes.ts';
-import { LiveRequests } from './live-requests.ts';
-import { createMetrics } from './metrics.ts';
+import { addJsonBodies } from './json-bodies.ts';
+import { LiveResponses } from './live-responses.ts';
+import { addRequestLog, loggerOptions } from './logging.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { addModelsRoutes } from './models-route.ts';
+import { addNotFound } from './not-found.ts';
+import { addDocs } from './open-api.ts';
 import { addPage } from './page.ts';
-import { openUploads } from './uploads.ts';
+import { addRateLimit } from './rate-limit.ts';
+import { addSecurityHeaders } from './security-headers.ts';
 
 export interface AppParts {
   readonly captioner: Captioner;
@@ -25,19 +37,22 @@ export interface AppParts {
 const FORM_LIMITS = { files: 2, fields: 64, parts: 66, fieldNameSize: 100, fieldSize: 512 * 1024, headerPairs: 100 };
 /** A request that waits for a tower or a long prefill must not be cut; node's own limit is five minutes for the whole body. */
 const NO_REQUEST_TIMEOUT = 0;
+/** A stop waits so long for the last bytes of answers that are made. */
+const LAST_BYTES_MS = 3000;
 
 /** Its typings describe an ES module, but it is CommonJS: what Node imports as default is the plugin itself. */
 const eventStreams = sse as unknown as FastifyPluginAsync<SSEPluginOptions>;
 
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
-
-function createServer(log: Writable | undefined): FastifyInstance {
+function createServer(config: ServerConfig, responses: LiveResponses, log: Writable | undefined): FastifyInstance {
   return Fastify({
-    logger: log === undefined ? false : { level: 'warn', stream: log },
-    genReqId: () => `cap-${randomUUID()}`,
+    ...loggerOptions(config, log),
+    logController: new LogController({ disableRequestLogging: true }), // one line of ours instead
+    genReqId: (request) => responses.newId(request),
     requestTimeout: NO_REQUEST_TIMEOUT,
     forceCloseConnections: true,
-    return503OnClosing: false, // LiveRequests says so itself, in our error shape
+    return503OnClosing: false, // the service says so itself, in our error shape
+    http: { requireHostHeader: false }, // Node's own complaint has no body; nothing here asks for the host
+    clientErrorHandler: answerBrokenHead,
     frameworkErrors: (error, request, reply) => {
       void reply.header('x-request-id', request.id);
       void sendError(error, request, reply);
@@ -45,42 +60,54 @@ function createServer(log: Writable | undefined): FastifyInstance {
   });
 }
 
-/** Answers for paths and methods nobody has. */
-function addNotFound(app: FastifyInstance): void {
-  app.setNotFoundHandler(async (request, reply) => {
-    const path = request.url.split('?')[0] ?? '/';
-    const allowed = METHODS.filter((method) => app.hasRoute({ method, url: path }));
-    if (allowed.length === 0) throw new AvocadoError('not_found', `There is nothing at ${path}. Captions are made at POST /v1/captions.`);
-    void reply.header('allow', allowed.join(', '));
-    throw new AvocadoError('method_not_allowed', `${path} takes ${allowed.join(', ')}, not ${request.method}.`);
-  });
+/** What comes before every route, in this order: id and log, headers, keys, rates. */
+async function addGuards(app: FastifyInstance, config: ServerConfig, metrics: Metrics, responses: LiveResponses): Promise<void> {
+  responses.track(app);
+  addRequestLog(app, config, metrics);
+  await addSecurityHeaders(app);
+  addAuth(app, config.apiKeys, () => { metrics.rejected('unauthorized'); });
+  await addRateLimit(app, config, () => { metrics.rejected('rate_limited'); });
 }
-
-/** Requests alive for each that can run: the others decode, or wait with their embeddings ready. */
-const WAITING_PER_SLOT = 8;
 
 /**
  * The whole HTTP door, wired by hand; never listens. Closing it takes no new captions, lets running ones end for
- * `config.drainMs`, aborts the rest, and removes the uploads. The captioner stays its owner's.
+ * `config.drainMs`, aborts the rest, and removes the media on disk. The captioner stays its owner's.
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
-  const app = createServer(log);
-  const live = new LiveRequests(config.maxRequests ?? captioner.model.slots * WAITING_PER_SLOT);
-  const metrics = createMetrics({ captioner, live, version: config.version });
-  const uploads = await openUploads(config.temporaryDirectory);
+  const intake = await openIntake(config);
+  const { version, metricsCompat: compat } = config;
+  const metrics = createMetrics({ captioner, version, compat, service: () => service.stats(), space: () => intake.space() });
+  const service: CaptionService = serveCaptions({ captioner, limits: config, observer: metrics });
+  const responses = new LiveResponses();
+  const app = createServer(config, responses, log);
 
-  app.addHook('onRequest', async (request, reply) => {
-    void reply.header('x-request-id', request.id);
+  app.addHook('onListen', (done) => {
+    metrics.listening();
+    done();
   });
-  app.addHook('preClose', () => live.stop(config.drainMs));
-  app.addHook('onClose', () => uploads.close());
+  app.addHook('preClose', async () => {
+    await service.stop(config.drainMs);
+    await responses.idle(LAST_BYTES_MS);
+  });
+  app.addHook('onClose', async () => {
+    metrics.close();
+    await intake.close();
+  });
   app.setErrorHandler(sendError);
   addNotFound(app);
+  await addGuards(app, config, metrics, responses);
+  await addDocs(app, version);
+  addJsonBodies(app, intake);
   await app.register(multipart, { throwFileSizeLimit: false, limits: { ...FORM_LIMITS, fileSize: config.maxUploadBytes } });
   await app.register(eventStreams, { heartbeatInterval: config.heartbeatMs });
 
-  addCaptionsRoute(app, { captioner, config, metrics, uploads, live });
-  addHealthRoutes(app, { captioner, config, metrics, live });
-  addPage(app);
+  const parts = { captioner, config, metrics, intake, service };
+  addCaptionsRoute(app, parts);
+  addEstimateRoute(app, parts);
+  addChatRoute(app, parts);
+  addModelsRoutes(app, parts);
+  addHealthRoutes(app, parts);
+  addPage(app, captioner);
+  watchEngine(app, captioner);
   return app;
 }

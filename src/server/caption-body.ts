@@ -1,31 +1,39 @@
-// The body of POST /v1/captions: caption options, plus what only the HTTP door knows.
+// The body of POST /v1/captions and of /v1/captions/estimate: caption options, plus what only the HTTP door knows.
 import Type from 'typebox';
 import { checkFields, OPTION_PROPERTIES } from '../caption-options.ts';
 import { AvocadoError } from '../errors.ts';
+import type { Priority } from '../stream/events.ts';
 
 const DOOR_PROPERTIES = {
   /** answer as an event stream */
   stream: Type.Optional(Type.Boolean()),
   /** put token ids and log-probabilities into the answer */
   token_ids: Type.Optional(Type.Boolean()),
+  /** seconds from the request's first byte to its answer */
+  timeout: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+  /** batch ones give way to interactive ones, but still go forward */
+  priority: Type.Optional(Type.Enum(['interactive', 'batch'])),
 } as const;
+
 
 const FORM_PROPERTIES = { ...OPTION_PROPERTIES, ...DOOR_PROPERTIES } as const;
 
 /** Options beside an uploaded file. */
-const FORM_BODY = Type.Object(FORM_PROPERTIES, { additionalProperties: false });
+export const FORM_BODY = Type.Object(FORM_PROPERTIES, { additionalProperties: false });
 /** JSON: the same, and the file by name. */
-const JSON_BODY = Type.Object({ media: Type.String({ minLength: 1, maxLength: 4096 }), ...FORM_PROPERTIES }, { additionalProperties: false });
+export const JSON_BODY = Type.Object({ media: Type.String({ minLength: 1 }), ...FORM_PROPERTIES }, { additionalProperties: false });
 
 /** A body taken apart: what the caption is made with, and how the answer travels. */
 export interface CaptionBody {
   readonly options: Readonly<Record<string, unknown>>;
   readonly stream: boolean | undefined;
   readonly tokenIds: boolean;
+  readonly timeoutSeconds: number | undefined;
+  readonly priority: Priority;
 }
 
-function takeApart({ stream, token_ids: tokenIds, ...options }: Type.Static<typeof FORM_BODY>): CaptionBody {
-  return { options, stream, tokenIds: tokenIds ?? false };
+function takeApart({ stream, token_ids: tokenIds, timeout, priority, ...options }: Type.Static<typeof FORM_BODY>): CaptionBody {
+  return { options, stream, tokenIds: tokenIds ?? false, timeoutSeconds: timeout, priority: priority ?? 'interactive' };
 }
 
 /** @throws AvocadoError `unknown_field`, `bad_request` */

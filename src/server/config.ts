@@ -1,6 +1,6 @@
-import { realpathSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { AvocadoError } from '../errors.ts';
+import { allowCidrsOf, apiKeysOf, mediaRootsOf, urlHostsOf, type KeySettings, type Mistakes } from './config-values.ts';
 
 /** What the HTTP door needs to know, frozen at start. */
 export interface ServerConfig {
@@ -12,6 +12,29 @@ export interface ServerConfig {
   readonly maxUploadBytes: number;
   /** most requests alive at a time; default: eight for every slot of the KV cache */
   readonly maxRequests?: number;
+  /** most estimated seconds of work that may be waiting or running; a request alone is never too much */
+  readonly maxQueueSeconds: number;
+  /** requests handed to the engine beyond its slots, so that their media are ready when a slot is free */
+  readonly prepareAhead: number;
+  /** longest deadline of a request, and the one it has when it names none */
+  readonly maxTimeoutSeconds: number;
+  /** bytes of uploads and downloads on disk, all together */
+  readonly maxTemporaryBytes: number;
+  /** off: no URL is fetched; public: any public address; otherwise only these hosts (`host`, `*.host`, `host:port`) */
+  readonly urlHosts: 'off' | 'public' | readonly string[];
+  /** private ranges that may be fetched from all the same, such as 10.1.0.0/16 */
+  readonly allowCidrs: readonly string[];
+  /** one download, from its first byte to its last */
+  readonly fetchTimeoutMs: number;
+  /** who may ask; none = everybody */
+  readonly apiKeys: readonly ApiKey[];
+  /** requests a minute for each key, or each address where there are no keys; 0 = no limit */
+  readonly rateLimitPerMinute: number;
+  /** also export the handful of names that vLLM's dashboards and autoscalers read */
+  readonly metricsCompat: 'none' | 'vllm';
+  readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
+  /** put file names and captions into the log */
+  readonly logContent: boolean;
   /** an upload that sends nothing for so long is given up */
   readonly uploadIdleMs: number;
   /** where the directory of uploads is made */
@@ -24,7 +47,14 @@ export interface ServerConfig {
   readonly drainMs: number;
 }
 
-export type ServerSettings = Partial<Omit<ServerConfig, 'mediaRoots'>> & { readonly mediaRoots?: readonly string[] };
+/** Its name appears in logs; of the key itself only the SHA-256 is kept. */
+export interface ApiKey {
+  readonly name: string;
+  readonly sha256: string;
+}
+
+/** Settings as a person gives them: directories, hosts and keys still to be read. */
+export type ServerSettings = Partial<Omit<ServerConfig, 'mediaRoots' | 'apiKeys'>> & KeySettings & { readonly mediaRoots?: readonly string[] };
 
 export const DEFAULT_MAX_UPLOAD_BYTES = 2 * 1024 ** 3;
 
@@ -33,38 +63,41 @@ const DEFAULTS = {
   port: 8080,
   version: '0.0.0',
   maxUploadBytes: DEFAULT_MAX_UPLOAD_BYTES,
+  maxQueueSeconds: 600,
+  prepareAhead: 2,
+  maxTimeoutSeconds: 3600,
+  maxTemporaryBytes: 8 * 1024 ** 3,
+  urlHosts: 'public' as const,
+  allowCidrs: [],
+  fetchTimeoutMs: 120_000,
+  apiKeys: [],
+  rateLimitPerMinute: 0,
+  metricsCompat: 'none' as const,
+  logLevel: 'warn' as const,
+  logContent: false,
   uploadIdleMs: 60_000,
   heartbeatMs: 15_000,
   stallMs: 120_000,
   drainMs: 20_000,
 };
 
-/** @returns a sentence about what is wrong with one `NAME=DIR`, or its parts */
-function parseMediaRoot(text: string): string | { readonly name: string; readonly directory: string } {
-  const match = /^([A-Za-z0-9][A-Za-z0-9_-]{0,63})=(.+)$/.exec(text);
-  const [, name, path] = match ?? [];
-  if (name === undefined || path === undefined) return `--media-root ${text}: write it as NAME=DIR, NAME of letters, digits, _ and -.`;
-  try {
-    const directory = realpathSync(path);
-    return statSync(directory).isDirectory() ? { name, directory } : `--media-root ${text}: ${path} is not a directory.`;
-  } catch (error) {
-    return `--media-root ${text}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`;
-  }
-}
-
 /**
- * Settings with their defaults, media roots resolved.
+ * Settings with their defaults; media roots resolved, keys hashed.
  * @throws AvocadoError `bad_request` that tells all mistakes at once
  */
-export function serverConfig(settings: ServerSettings): ServerConfig {
-  const mistakes: string[] = [];
-  const mediaRoots = new Map<string, string>();
-  for (const text of settings.mediaRoots ?? []) {
-    const root = parseMediaRoot(text);
-    if (typeof root === 'string') mistakes.push(root);
-    else if (mediaRoots.has(root.name)) mistakes.push(`--media-root ${text}: the name ${root.name} is given twice.`);
-    else mediaRoots.set(root.name, root.directory);
-  }
-  if (mistakes.length > 0) throw new AvocadoError('bad_request', mistakes.join(' '), { param: 'media-root' });
-  return Object.freeze({ ...DEFAULTS, temporaryDirectory: tmpdir(), ...settings, mediaRoots });
+export function serverConfig({ apiKeys, apiKeysFile, apiKeysText, ...settings }: ServerSettings): ServerConfig {
+  const mistakes: Mistakes = [];
+  const checked = {
+    mediaRoots: mediaRootsOf(settings.mediaRoots ?? [], mistakes),
+    urlHosts: urlHostsOf(settings.urlHosts ?? DEFAULTS.urlHosts, mistakes),
+    allowCidrs: allowCidrsOf(settings.allowCidrs ?? DEFAULTS.allowCidrs, mistakes),
+    apiKeys: apiKeysOf({ ...(apiKeys === undefined ? {} : { apiKeys }), apiKeysFile, apiKeysText }, mistakes),
+  };
+  if (mistakes.length > 0) throw new AvocadoError('bad_request', mistakes.join(' '));
+  return Object.freeze({ ...DEFAULTS, temporaryDirectory: tmpdir(), ...settings, ...checked });
+}
+
+/** Only this machine can reach such an address. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

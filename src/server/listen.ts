@@ -22,24 +22,45 @@ function urlOf({ host }: ServerConfig, port: number): string {
   return `http://${name}:${port}`;
 }
 
+export interface Listening {
+  /** without a slash at its end */
+  readonly url: string;
+  /** aborts when a stop is asked for */
+  readonly stopping: AbortSignal;
+  /** Closes all of it without ending the process. */
+  close(): Promise<void>;
+}
+
 /**
- * Opens the port, and closes everything in reverse order on SIGTERM, Ctrl-C or a crash; the process then exits.
- * @returns the server's URL without a slash at its end
+ * Opens the port, and closes everything in reverse order on SIGTERM, Ctrl-C or a crash: nothing new is let in from then on, what
+ * runs may end for `config.drainMs`. The process then exits, with 0 unless it crashed; a second signal does not wait.
  * @throws AvocadoError `bad_request` when the port or host cannot be had
  */
-export async function listen(app: FastifyInstance, captioner: Captioner, config: ServerConfig): Promise<string> {
+export async function listen(app: FastifyInstance, captioner: Pick<Captioner, 'close'>, config: ServerConfig): Promise<Listening> {
   try {
     await app.listen({ host: config.host, port: config.port });
   } catch (error) {
     await app.close();
     throw addressError(error, config);
   }
-  closeWithGrace({ delay: config.drainMs + CLOSE_MARGIN_MS, logger: console }, async ({ err }) => {
-    if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);
+  const stopping = new AbortController();
+  const close = async (): Promise<void> => {
+    stopping.abort();
     await app.close();
     await captioner.close();
+  };
+  const grace = closeWithGrace({ delay: config.drainMs + CLOSE_MARGIN_MS, logger: console }, async ({ err }) => {
+    if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);
+    await close();
   });
   const address = app.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : config.port;
-  return urlOf(config, port);
+  return {
+    url: urlOf(config, port),
+    stopping: stopping.signal,
+    close: async () => {
+      grace.uninstall();
+      await close();
+    },
+  };
 }

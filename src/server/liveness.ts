@@ -1,28 +1,32 @@
-import type { CaptionerStats } from '../captioner.ts';
+import type { CaptionerState, CaptionerStats } from '../captioner.ts';
+
+type Progress = Pick<CaptionerStats, 'busy' | 'progress'> & { readonly state: CaptionerState };
 
 /**
- * Alive means: work that runs goes forward. Busy is not dead and idle is not dead; work without a step for `stallMs` is.
- * Pure but for what it remembers; look() is called now and then, so that an idle hour does not count against the next request.
+ * Alive means: work that is due goes forward. Busy is not dead, idle is not dead, and an engine that loads or comes back is
+ * being looked after; work without progress for `stallMs` is dead, and so is an engine that will not come back. Pure but for
+ * what it remembers; look() is called now and then, so that an idle hour does not count against the next request.
  */
 export class Liveness {
   readonly #stallMs: number;
-  #steps = -1;
+  #progress = -1;
   #movedAtMs = 0;
 
   constructor(stallMs: number) {
     this.#stallMs = stallMs;
   }
 
-  /** @returns milliseconds without progress, 0 when idle */
-  look(stats: Pick<CaptionerStats, 'running' | 'steps'>, nowMs: number): number {
-    if (stats.running === 0 || stats.steps !== this.#steps) {
-      this.#steps = stats.steps;
+  /** @returns milliseconds without progress, 0 when nothing is due */
+  look({ busy, progress, state }: Progress, nowMs: number): number {
+    if (!busy || state !== 'ready' || progress !== this.#progress) {
+      this.#progress = progress;
       this.#movedAtMs = nowMs;
     }
     return nowMs - this.#movedAtMs;
   }
 
-  isStalled(stats: Pick<CaptionerStats, 'running' | 'steps'>, nowMs: number): boolean {
-    return this.look(stats, nowMs) > this.#stallMs;
+  verdict(now: Progress, nowMs: number): 'ok' | 'stalled' | 'stopped' {
+    if (now.state === 'stopped') return 'stopped';
+    return this.look(now, nowMs) > this.#stallMs ? 'stalled' : 'ok';
   }
 }

@@ -1,37 +1,51 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { FastifyInstance } from 'fastify';
+import { readdir, readFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { Captioner } from '../captioner.ts';
+import { AvocadoError } from '../errors.ts';
 
-/** The same file from src/server and from dist/server: pages are not compiled. */
-const PAGE = new URL('../../src/server/page.html', import.meta.url);
+/** The same files from src/server and from dist/server: pages are not compiled. */
+const PAGE = new URL('../../src/page/', import.meta.url);
+const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript' };
+const ASSETS = ['page.css', 'page.js', 'caption-request.js', 'chosen-file.js', 'keep-caption.js', 'stage-list.js'];
 
-/** The hash by which a browser knows the page's only `<script>` or `<style>` (CSP level 3, section 2.3.1). */
-function hashOf(element: 'script' | 'style', html: string): string {
-  const text = new RegExp(`<${element}>([\\s\\S]*?)</${element}>`).exec(html)?.[1];
-  if (text === undefined) throw new Error(`The page has no <${element}>. This is a bug.`);
-  return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+/** The page may use its own files and talk to this server, nothing else. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  'media-src blob:',
+  'img-src data: blob:',
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+function sendAsset(reply: FastifyReply, name: string, text: string): FastifyReply {
+  return reply.type(`${TYPES[extname(name)] ?? 'text/plain'}; charset=utf-8`).header('content-security-policy', POLICY).header('referrer-policy', 'no-referrer').send(text);
 }
 
-/** The page may use its own script and style and talk to this server, nothing else. */
-function contentSecurityPolicy(html: string): string {
-  return [
-    "default-src 'none'",
-    `script-src ${hashOf('script', html)}`,
-    `style-src ${hashOf('style', html)}`,
-    "connect-src 'self'",
-    'media-src blob:',
-    'img-src data: blob:',
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join('; ');
+/** Clips that came with the model, in the directory `examples` beside its weights. */
+async function sampleNames(directory: string): Promise<string[]> {
+  const names = await readdir(join(directory, 'examples')).catch(() => []);
+  return names.filter((name) => /^[\w.-]+\.mp4$/.test(name)).sort();
 }
 
-/** GET /: choose a video, watch its caption arrive. */
-export function addPage(app: FastifyInstance): void {
-  const html = readFileSync(PAGE, 'utf8');
-  const policy = contentSecurityPolicy(html);
-  app.get('/', async (_request, reply) =>
-    reply.type('text/html; charset=utf-8').header('content-security-policy', policy).header('x-content-type-options', 'nosniff').header('referrer-policy', 'no-referrer').send(html),
-  );
+/** GET /: choose a video, watch its caption arrive. Its files and samples lie under /page. */
+export function addPage(app: FastifyInstance, { model }: Pick<Captioner, 'model'>): void {
+  for (const name of ['page.html', ...ASSETS]) {
+    const text = readFileSync(new URL(name, PAGE), 'utf8');
+    app.get(name === 'page.html' ? '/' : `/page/${name}`, async (_request, reply) => sendAsset(reply, name, text));
+  }
+  app.get('/page/samples', async () => {
+    const names = await sampleNames(model.directory);
+    return { samples: names.map((name) => ({ name, url: `/page/samples/${name}` })) };
+  });
+  app.get<{ Params: { name: string } }>('/page/samples/:name', async ({ params: { name } }, reply) => {
+    // Only a name from the list becomes a path.
+    if (!(await sampleNames(model.directory)).includes(name)) throw new AvocadoError('not_found', `There is no sample ${name}. GET /page/samples lists them.`);
+    return reply.type('video/mp4').send(await readFile(join(model.directory, 'examples', name)));
+  });
 }

@@ -2,18 +2,28 @@
 // a client that leaves while we wait for its socket must not leave us waiting.
 import type { SSEMessage } from '@fastify/sse';
 import type { FastifyReply } from 'fastify';
-import { captionAnswer, mediaAnswer, tokenDetails, type Json } from '../stream/caption-answer.ts';
-import type { CaptionEvent } from '../stream/events.ts';
+import { captionAnswer, mediaAnswer, tokenDetails, tokensAnswer, type Json } from '../stream/caption-answer.ts';
+import type { CaptionEvent, TextDelta } from '../stream/events.ts';
 import { errorBody } from './error-reply.ts';
 
 export interface StreamShape {
   readonly id: string;
   readonly model: string;
   readonly tokenIds: boolean;
+  /** captions of the one prompt: of several, every delta tells its index */
+  readonly samples: number;
+}
+
+/** @returns undefined when it says nothing that was asked for */
+function deltaOf(delta: TextDelta, { id, samples, tokenIds }: StreamShape): Record<string, Json> | undefined {
+  const tokens = tokensAnswer(delta, { tokenIds });
+  if (delta.text === '' && Object.keys(tokens).length === 0) return undefined;
+  return { id, ...(samples > 1 ? { index: delta.index } : {}), text: delta.text, ...tokens };
 }
 
 /** @returns the event's data; undefined when it says nothing a client can use */
-function dataOf(event: CaptionEvent, { id, model, tokenIds }: StreamShape): Record<string, Json> | undefined {
+function dataOf(event: CaptionEvent, shape: StreamShape): Record<string, Json> | undefined {
+  const { id, model, tokenIds } = shape;
   switch (event.type) {
     case 'stage':
       return { id, stage: event.stage, done: event.done, total: event.total };
@@ -26,8 +36,7 @@ function dataOf(event: CaptionEvent, { id, model, tokenIds }: StreamShape): Reco
         prompt_tokens_details: tokenDetails(event.promptTokens),
       };
     case 'text-delta':
-      if (tokenIds) return { id, text: event.text, token_ids: event.tokenIds, logprobs: event.logprobs };
-      return event.text === '' ? undefined : { id, text: event.text };
+      return deltaOf(event, shape);
     case 'caption-end':
       return { id, ...captionAnswer(event, model, { tokenIds }) };
     case 'caption-error':

@@ -1,6 +1,6 @@
 // The wire face of a caption: snake_case, the same object from the command line and from the HTTP door.
 import type { AvocadoError } from '../errors.ts';
-import type { CaptionEnd, MediaReport, Usage } from './events.ts';
+import type { CaptionEnd, MediaReport, Sample, TokenDetail, TokenWithAlternatives, Usage } from './events.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
 
@@ -18,7 +18,7 @@ export function snakeCase(value: unknown): Json {
 }
 
 /** Token counts under OpenAI's `usage` names; each kind of prompt token has its own. */
-export function tokenDetails(counts: Usage['promptTokensByModality']): Json {
+export function tokenDetails(counts: Usage['promptTokensByModality']): { readonly [key: string]: Json } {
   return { text_tokens: counts.text, video_tokens: counts.video, audio_tokens: counts.audio, image_tokens: counts.image };
 }
 
@@ -27,7 +27,7 @@ export function usageAnswer(usage: Usage): Json {
     prompt_tokens: usage.promptTokens,
     completion_tokens: usage.completionTokens,
     total_tokens: usage.totalTokens,
-    prompt_tokens_details: tokenDetails(usage.promptTokensByModality),
+    prompt_tokens_details: { ...tokenDetails(usage.promptTokensByModality), cached_tokens: usage.cachedTokens },
   };
 }
 
@@ -35,17 +35,40 @@ export function mediaAnswer(media: MediaReport): Json {
   return snakeCase(media);
 }
 
-/** `caption-end` as the answer a client reads; token ids and log-probabilities only when asked for. */
-export function captionAnswer(end: CaptionEnd, model: string, options: { readonly tokenIds: boolean }): Record<string, Json> {
+/** One token in the shape of an entry of OpenAI's `logprobs.content`. Half a character shows as U+FFFD; its bytes are exact. */
+export function tokenAnswer({ top, ...token }: TokenWithAlternatives): { readonly [key: string]: Json } {
+  const plain = ({ logprob, bytes }: TokenDetail): { readonly [key: string]: Json } =>
+    ({ token: new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes)), logprob, bytes });
+  return { ...plain(token), top_logprobs: top.map(plain) };
+}
+
+/**
+ * Tokens of a caption or of a piece of it: `token_ids` and `token_logprobs`, plain arrays, for who asked for `token_ids`; `logprobs`,
+ * OpenAI's list of tokens with alternatives, for who asked for `logprobs`.
+ */
+export function tokensAnswer(sample: Pick<Sample, 'tokenIds' | 'logprobs' | 'tokens'>, options: { readonly tokenIds: boolean }): Record<string, Json> {
   return {
-    caption: end.caption,
-    finish_reason: end.finishReason,
+    ...(options.tokenIds ? { token_ids: sample.tokenIds, token_logprobs: sample.logprobs } : {}),
+    ...(sample.tokens === undefined ? {} : { logprobs: sample.tokens.map(tokenAnswer) }),
+  };
+}
+
+/**
+ * `caption-end` as the answer a client reads. Of several captions, `captions` lists all; what stands beside it is the first.
+ * Tokens as in tokensAnswer, only when asked for.
+ */
+export function captionAnswer(end: CaptionEnd, model: string, options: { readonly tokenIds: boolean }): Record<string, Json> {
+  const all: readonly Sample[] = [end, ...end.others];
+  const told = (sample: Sample): Record<string, Json> => ({ caption: sample.caption, finish_reason: sample.finishReason });
+  return {
+    ...told(end),
+    ...(all.length > 1 ? { captions: all.map((sample, index) => ({ index, ...told(sample), ...tokensAnswer(sample, options) })) } : {}),
     usage: usageAnswer(end.usage),
     media: mediaAnswer(end.media),
     profile: end.profile,
     timings: snakeCase(end.timings),
     model,
-    ...(options.tokenIds ? { token_ids: end.tokenIds, logprobs: end.logprobs } : {}),
+    ...tokensAnswer(end, options),
   };
 }
 

@@ -7,10 +7,17 @@ export function isEnding(event: CaptionEvent): event is CaptionEnding {
   return event.type === 'caption-end' || event.type === 'caption-error' || event.type === 'caption-aborted';
 }
 
-function endingOf(thrown: unknown, signal: AbortSignal): CaptionEnding {
+/** The ending of a request that threw; the signal that asked for it makes it `caption-aborted`. */
+export function endingOf(thrown: unknown, signal: AbortSignal): CaptionEnding {
   const error = asAvocadoError(thrown);
   if (signal.aborted || error.code === 'aborted') return { type: 'caption-aborted' };
-  return { type: 'caption-error', code: error.code, message: error.message, ...(error.param === undefined ? {} : { param: error.param }) };
+  return {
+    type: 'caption-error',
+    code: error.code,
+    message: error.message,
+    ...(error.param === undefined ? {} : { param: error.param }),
+    ...(error.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: error.retryAfterSeconds }),
+  };
 }
 
 /**

@@ -59,9 +59,10 @@ async function ours(): Promise<Speed> {
   const one = async (): Promise<void> => {
     const ids = Int32Array.from({ length: promptTokens }, (_, index) => (index * 7919 + 13) % 1000);
     const positions = Int32Array.from({ length: 3 * promptTokens }, (_, index) => index % promptTokens);
-    const sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: undefined };
+    const sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, seed: undefined };
     const noMedia = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
-    const request = { ids, positions, ropeDelta: 0, ...noMedia, sampling, stopIds: [], maxTokens: newTokens + 1 };
+    const limits = { stopIds: [], maxTokens: newTokens + 1, priority: 'interactive', topLogprobs: 0, prefix: undefined } as const;
+    const request = { ids, positions, ropeDelta: 0, ...noMedia, sampling, ...limits };
     let first = true;
     for await (const event of engine.submit(request)) {
       if (event.type === 'error') throw event.error;

@@ -60,6 +60,22 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     await Promise.all([session.release(), identity.release()]);
   });
 
+  it('copies pieces of a bf16 slab on the device, and nothing beside them', async () => {
+    const identity = await runtime.createSession(identityGraph(['bfloat16']), OPTIONS);
+    const slab = await runtime.allocate('bfloat16', 5 * HEAD, CUDA);
+    const whole = hostTensor('bfloat16', [5 * HEAD], Uint16Array.from({ length: 5 * HEAD }, (_, index) => 0x3f80 + index));
+    const expected = Uint16Array.from(whole.data as Uint16Array);
+    const view = { kind: 'slab', slab, offset: 0, dims: whole.dims } as const;
+    await identity.run({ x_bfloat16: whole }, { y_bfloat16: view });
+    await runtime.copyWithin(slab, [{ from: 0, to: 3 * HEAD, elements: HEAD - 1 }, { from: HEAD, to: 5 * HEAD - 2, elements: 2 }]);
+    await identity.run({ x_bfloat16: view }, { y_bfloat16: whole });
+    expected.copyWithin(3 * HEAD, 0, HEAD - 1);
+    expected.copyWithin(5 * HEAD - 2, HEAD, HEAD + 2);
+    expect(whole.data).toEqual(expected);
+    slab.release();
+    await identity.release();
+  });
+
   it('ends a run when its signal aborts, and the session works afterwards', async () => {
     const session = await runtime.createSession(productChainGraph(20_000), OPTIONS);
     const [x, w, y] = [floats([2048, 2048]), floats([2048, 2048]), floats([2048, 2048])];

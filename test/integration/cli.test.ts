@@ -27,7 +27,7 @@ interface Answer {
   readonly finish_reason: string;
   readonly usage: { readonly completion_tokens: number };
   readonly token_ids: readonly number[];
-  readonly logprobs: readonly number[];
+  readonly token_logprobs: readonly number[];
 }
 
 interface Started {
@@ -78,8 +78,8 @@ describe('avocado caption, with the bundled model', () => {
     const body = JSON.parse(json.stdout) as Answer;
     expect(text.stdout).toBe(`${body.caption}\n`);
     expect(body.caption.length).toBeGreaterThan(10);
-    expect([body.token_ids.length, body.logprobs.length, body.usage.completion_tokens, body.finish_reason]).toEqual([12, 12, 12, 'length']);
-    expect(body.logprobs.every((logprob) => logprob <= 0)).toBe(true);
+    expect([body.token_ids.length, body.token_logprobs.length, body.usage.completion_tokens, body.finish_reason]).toEqual([12, 12, 12, 'length']);
+    expect(body.token_logprobs.every((logprob) => logprob <= 0)).toBe(true);
   });
 
   it('tells every bad file its own error, exits 3, and leaves nothing behind', async () => {
@@ -151,7 +151,7 @@ describe('avocado serve', () => {
     const { events } = parseEvents(await response.text());
     expect(events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['text']).join('')).toBe(body.caption);
     expect(events.at(-1)).toMatchObject({ event: 'caption-end', data: { caption: body.caption } });
-    expect((await (await fetch(`${url}/metrics`)).text())).toContain('avocado_requests_total{outcome="ok",finish_reason="length"} 2');
+    expect((await (await fetch(`${url}/metrics`)).text())).toContain('avocado_requests_total{outcome="ok",finish_reason="length",class="interactive"} 2');
     expect(await leftovers()).toHaveLength(1);
 
     child.kill('SIGTERM');

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
@@ -42,7 +41,10 @@ describe('POST /v1/captions with an upload', () => {
       },
       media: { kind: 'video', duration_seconds: 4, video: { frames: 8, sample_fps: 2, source_width: 160 }, audio: { present: true, used: true }, warnings: [] },
       profile: 'nano@1',
-      timings: { total_seconds: 0.5, stages: { audio_tower: 0.02 } },
+      timings: {
+        total_seconds: expect.any(Number) as number,
+        stages: { fetch: expect.any(Number) as number, queue: expect.any(Number) as number, audio_tower: 0.02 },
+      },
       model: 'fake-nano',
     });
     expect(body).not.toHaveProperty('token_ids');
@@ -58,7 +60,7 @@ describe('POST /v1/captions with an upload', () => {
     data.append('stop', 'END');
     data.append('stop', 'FIN');
     data.append('token_ids', 'true');
-    const body = (await (await post(url, data)).json()) as { token_ids: number[]; logprobs: number[] };
+    const body = (await (await post(url, data)).json()) as { token_ids: number[]; token_logprobs: number[] };
     expect(captioner.seen[0]!.request).toMatchObject({
       prompt: 'What is heard?',
       useAudio: false,
@@ -68,7 +70,7 @@ describe('POST /v1/captions with an upload', () => {
       profile: { processorFps: 1.5 },
     });
     expect(body.token_ids).toHaveLength(6);
-    expect(body.logprobs).toHaveLength(6);
+    expect(body.token_logprobs).toHaveLength(6);
   });
 
   it.each([
@@ -234,22 +236,5 @@ describe('every other path', () => {
       expect(response.headers.get('x-request-id')).toMatch(/^cap-/);
     }
     expect((await fetch(`${url}/v1/captions`)).headers.get('allow')).toBe('POST');
-  });
-
-  it('GET / is the page, which may use its own script and style only', async () => {
-    const { url } = await serve(fakeCaptioner());
-    const response = await fetch(url);
-    expect(response.headers.get('content-type')).toContain('text/html');
-    const policy = response.headers.get('content-security-policy');
-    const html = await response.text();
-    expect(html).toContain('/v1/captions');
-    expect(html).not.toMatch(/\b(?:src|href)="(?!data:)|\bon[a-z]+="|\bstyle="/);
-    for (const element of ['script', 'style']) {
-      const [, text, ...others] = html.split(new RegExp(`</?${element}>`));
-      expect(others).toHaveLength(1);
-      expect(policy).toContain(`${element}-src 'sha256-${createHash('sha256').update(text ?? '').digest('base64')}'`);
-    }
-    expect(policy).toContain("default-src 'none'");
-    expect(policy).not.toContain('unsafe');
   });
 });

@@ -34,7 +34,7 @@ describe('a client that leaves', () => {
       expect(captioner.endings).toEqual(['caption-aborted']);
       expect(await uploads()).toEqual([]);
     });
-    expect(await (await fetch(`${url}/metrics`)).text()).toContain('avocado_requests_total{outcome="aborted",finish_reason="aborted"} 1');
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain('avocado_requests_total{outcome="aborted",finish_reason="aborted",class="interactive"} 1');
   });
 
   it('in the middle of its upload leaves no file and never reaches the captioner', async () => {

@@ -71,7 +71,7 @@ describe('media:// references', () => {
     expect(await ask({ media })).toMatchObject({ status: 404, code: 'media_not_found' });
   });
 
-  it.each(['/etc/hostname', 'file:///etc/hostname', 'http://127.0.0.1/a.mp4', 'media://films', 'media:///a.mp4', 'media://films/%zz', ''])('%j is no reference', async (media) => {
+  it.each(['/etc/hostname', 'file:///etc/hostname', 'ftp://127.0.0.1/a.mp4', 'media://films', 'media:///a.mp4', 'media://films/%zz', ''])('%j is no reference', async (media) => {
     expect(await ask({ media })).toMatchObject({ status: 400, code: 'bad_request', param: 'media' });
   });
 
@@ -79,7 +79,7 @@ describe('media:// references', () => {
     expect(await ask({ media: 'media://films/a.mp4', max_tokens: 5, stop: ['x'], audio: false, nframes: 4 })).toEqual({ status: 200 });
     expect(captioner.seen.at(-1)!.request).toMatchObject({ maxTokens: 5, stop: ['x'], useAudio: false, profile: { nframes: 4 } });
     expect(await ask({ media: 'media://films/a.mp4', max_tokens: '5' })).toMatchObject({ status: 400, code: 'bad_request', param: 'max_tokens' });
-    expect(await ask({ media: 'media://films/a.mp4', n: 2 })).toMatchObject({ status: 400, code: 'unknown_field', param: 'n' });
+    expect(await ask({ media: 'media://films/a.mp4', m: 2 })).toMatchObject({ status: 400, code: 'unknown_field', param: 'm' });
     expect(await ask({ max_tokens: 5 })).toMatchObject({ status: 400, code: 'bad_request', param: 'media' });
     expect(await ask({ media: 7 })).toMatchObject({ status: 400, code: 'bad_request', param: 'media' });
   });

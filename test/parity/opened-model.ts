@@ -17,7 +17,7 @@ export interface OpenedModel {
   close(): Promise<void>;
 }
 
-export async function openModelUnderTest(directory: string, runtimeName: 'native' | 'node' | undefined, slots: number, capacity: number): Promise<OpenedModel> {
+export async function openModelUnderTest(directory: string, runtimeName: 'native' | 'node' | undefined, slots: number, capacity: number, prefixSlots = 0): Promise<OpenedModel> {
   const device = { type: 'cpu' } as const;
   const runtime = await openRuntime({ runtime: runtimeName, device });
   const config = await readModelConfig(directory);
@@ -25,7 +25,7 @@ export async function openModelUnderTest(directory: string, runtimeName: 'native
   const load = (build: typeof buildVisionGraph) =>
     runtime.createSession(build(config, weights, 'fp32').bytes, { device, threads: 1, spinning: false, disablePrepacking: false });
   const [vision, audio, session] = [await load(buildVisionGraph), await load(buildAudioGraph), await load(buildDecoderGraph)];
-  const decoder = await SlotDecoder.create(config, { runtime, session, device, dtype: 'float32', slots, capacity });
+  const decoder = await SlotDecoder.create(config, { runtime, session, device, dtype: 'float32', slots, prefixSlots, capacity });
   const close = async (): Promise<void> => {
     for (const part of [vision, audio, session]) await part.release();
     decoder.release();

@@ -13,6 +13,14 @@ const FILES = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).map((name)
 const STAGES = ['media', 'features', 'prompt', 'engine', 'stream'];
 /** What every folder may import. */
 const COMMON: ReadonlySet<string> = new Set(['errors.ts', 'native.ts', 'worker-entry.ts']);
+/** Boxes around the story, and the other boxes whose values each may import ('' = the files of src/ itself). Types may come from anywhere but the doors. */
+const AROUND: Readonly<Record<string, readonly string[]>> = {
+  'engine-process': ['', 'stream'],
+  intake: [],
+  serving: ['stream'],
+  openai: ['stream'],
+  load: [],
+};
 /** `serve` starts the HTTP door; otherwise the doors know each other as little as anyone knows them. */
 const SERVER_STARTER = 'cli/serve-command.ts';
 
@@ -95,6 +103,20 @@ describe('imports', () => {
     expect(broken.map(told)).toEqual([]);
   });
 
+  it('of the boxes around the story reach what each may, and nothing of the doors', () => {
+    const broken = inside.filter(({ from, to, typeOnly }) => {
+      const allowed = AROUND[folder(from)];
+      if (allowed === undefined || folder(to) === folder(from) || COMMON.has(to)) return false;
+      return ['server', 'cli'].includes(folder(to)) || !(typeOnly || allowed.includes(folder(to)));
+    });
+    expect(Object.keys(AROUND).filter((name) => !FILES.includes(name))).toEqual([]);
+    expect(broken.map(told)).toEqual([]);
+  });
+
+  it('of the story never reach a box around it', () => {
+    expect(inside.filter(({ from, to }) => folder(from) === '' && folder(to) in AROUND).map(told)).toEqual([]);
+  });
+
   it('of what is common reach only what is common', () => {
     expect(inside.filter(({ from, to }) => COMMON.has(from) && !COMMON.has(to)).map(told)).toEqual([]);
   });
@@ -119,9 +141,10 @@ describe('imports', () => {
     expect(circles).toEqual([]);
   });
 
-  it('by name, as worker threads start, stay in their folder, but for the task that joins media to features', () => {
+  it('by name, as worker threads and processes start, stay in their folder, but for the task that joins media to features', () => {
     const started = MODULES.flatMap(({ file, text }) => [...text.matchAll(/'(\.\.?\/[\w/-]+)'/g)].map(([, name = '']) => `${file} → ${target(file, name)}`));
     expect(started.sort()).toEqual([
+      'engine-process/fork-engine.ts → engine-process/engine-entry',
       'features/pool.ts → features/patch-task',
       'features/pool.ts → prepare-task',
       'model/node-runtime-thread.ts → model/node-runtime-worker',
@@ -138,8 +161,8 @@ describe('each thing outside is reached through one file', () => {
     ['@huggingface/tokenizers', ['prompt/tokenizer.ts']],
     ['@huggingface/jinja', ['prompt/chat-template.ts']],
     ['fastify', ['server/app.ts']],
-    // Decoding, its version, ldconfig, nvidia-smi.
-    ['node:child_process', ['media/ffmpeg-version.ts', 'media/ffmpeg.ts', 'model/cuda-libraries.ts', 'model/describe-runtime.ts']],
+    // The engine process, decoding, its version, ldconfig, nvidia-smi.
+    ['node:child_process', ['engine-process/fork-engine.ts', 'media/ffmpeg-version.ts', 'media/ffmpeg.ts', 'model/cuda-libraries.ts', 'model/describe-runtime.ts']],
   ])('%s', (name, files) => {
     const values = IMPORTS.filter(({ to, typeOnly }) => !typeOnly && (to === name || to.startsWith(`${name}/`))).map(({ from }) => from);
     expect([...new Set(values)].sort()).toEqual(files);

@@ -26,10 +26,10 @@ describe('README', () => {
   });
 
   it('uses only commands and flags that the program knows', async () => {
-    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|doctor)\b([^\n`|#]*)/g)];
+    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|doctor|bench serve)\b([^\n`|#]*)/g)];
     expect(uses.length).toBeGreaterThan(5);
     for (const [, name, rest] of uses) {
-      const { stdout } = await runCli([name ?? '', '--help']);
+      const { stdout } = await runCli([...(name ?? '').split(' '), '--help']);
       for (const [flag] of (rest ?? '').matchAll(/--[a-z-]+/g)) expect(stdout, `${name ?? ''} ${flag}`).toContain(`${flag} `);
     }
   });

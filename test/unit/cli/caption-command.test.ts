@@ -39,7 +39,28 @@ describe('avocado caption', () => {
     expect(body).toMatchObject({ file: HERE, caption: CAPTION, finish_reason: 'stop', model: 'fake-nano', profile: 'nano@1', media: { duration_seconds: 4 } });
     expect(Object.keys(body)).toEqual(['file', 'caption', 'finish_reason', 'usage', 'media', 'profile', 'timings', 'model']);
     const full = await runCli(['caption', '--json', '--token-ids', HERE], { captioner: fakeCaptioner() });
-    expect(JSON.parse(full.stdout)).toMatchObject({ token_ids: [0, 1, 2, 3, 4, 151645], logprobs: [-0.5, -0.5, -0.5, -0.5, -0.5, -0.125] });
+    expect(JSON.parse(full.stdout)).toMatchObject({ token_ids: [0, 1, 2, 3, 4, 151645], token_logprobs: [-0.5, -0.5, -0.5, -0.5, -0.5, -0.125] });
+  });
+
+  it('prints several captions each under its number, once they are done', async () => {
+    const text = await runCli(['caption', '--n', '2', HERE], { captioner: fakeCaptioner(), terminal: true });
+    expect(text.stdout).toBe(`-- 1 of 2 --\n${CAPTION}\n-- 2 of 2 --\n${CAPTION}\n`);
+    expect(text.stderr).toContain('150 tokens in, 12 out (stop, stop)');
+    const json = await runCli(['caption', '--n', '2', '--json', HERE], { captioner: fakeCaptioner() });
+    const told = { caption: CAPTION, finish_reason: 'stop' };
+    expect(JSON.parse(json.stdout)).toMatchObject({ ...told, captions: [{ index: 0, ...told }, { index: 1, ...told }] });
+  });
+
+  it('tells tokens with alternatives in JSON with --logprobs', async () => {
+    const { stdout } = await runCli(['caption', '--logprobs', '2', '--json', HERE], { captioner: fakeCaptioner() });
+    const { logprobs } = JSON.parse(stdout) as { logprobs: unknown[] };
+    expect(logprobs).toHaveLength(6);
+    expect(logprobs[1]).toEqual({
+      token: 'red ',
+      logprob: -0.5,
+      bytes: [114, 101, 100, 32],
+      top_logprobs: [{ token: 'red ', logprob: -0.5, bytes: [114, 101, 100, 32] }, { token: 'red ', logprob: -1.5, bytes: [114, 101, 100, 32] }],
+    });
   });
 
   it('tries all files; the first failure gives the exit code', async () => {
@@ -93,7 +114,7 @@ describe('avocado caption', () => {
 describe('flags of caption', () => {
   it('all reach the request and the model', async () => {
     const captioner = fakeCaptioner();
-    const flags = '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --stop x --stop y --profile paper'
+    const flags = '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --presence-penalty -1 --frequency-penalty 0.5 --repetition-guard --n 2 --logprobs 3 --stop x --stop y --profile paper'
       + ' --fps 1 --nframes 2 --min-frames 3 --max-frames 4 --min-pixels 5 --max-pixels 6 --total-pixels 7 --processor-min-pixels 8 --processor-max-pixels 9 --processor-fps 1.5'
       + ' --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
     const { opened, exitCode } = await runCli(['caption', HERE, ...flags.split(' ')], { captioner });
@@ -119,7 +140,11 @@ describe('flags of caption', () => {
       },
       maxTokens: 9,
       stop: ['x', 'y'],
-      sampling: { temperature: 0.5, topP: 0.9, topK: 40, repetitionPenalty: 1.1, seed: 1 },
+      sampling: { temperature: 0.5, topP: 0.9, topK: 40, repetitionPenalty: 1.1, presencePenalty: -1, frequencyPenalty: 0.5, seed: 1 },
+      priority: 'interactive',
+      samples: 2,
+      topLogprobs: 3,
+      repetitionGuard: true,
     });
     expect(opened[0]).toMatchObject({ modelDir: 'M', precision: 'int4', device: { type: 'cuda', index: 2 }, runtime: 'node', threads: 3, context: 100, cacheDir: 'C', slots: 1 });
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../../../src/engine/engine.ts';
-import type { SequenceEvent } from '../../../src/engine/types.ts';
+import { priorityScheduler, type Scheduler } from '../../../src/engine/scheduler.ts';
+import type { Priority, SequenceEvent } from '../../../src/engine/types.ts';
 import { FakeDecoder } from './fake-decoder.ts';
 import { collect, endingOf, isTerminal, requestOf, settle, tokensOf } from './requests.ts';
 
@@ -133,6 +134,38 @@ describe('Engine', () => {
     expect(stats.lastStepAtMs).toBeGreaterThanOrEqual(before);
   });
 
+  it('tells the most likely tokens beside each one when asked', async () => {
+    const tell = async (topLogprobs: number) => (await collect(new Engine(new FakeDecoder()).submit(requestOf({ topLogprobs, maxTokens: 4 })))).filter(({ type }) => type === 'token');
+    const [without, withTop] = [await tell(0), await tell(3)];
+    for (const event of withTop) {
+      if (event.type !== 'token') throw new Error('not a token');
+      expect(event.top).toHaveLength(3);
+      expect(event.top[0]).toEqual({ id: event.id, logprob: event.logprob });
+    }
+    expect(withTop.map((event) => ({ ...event, top: [] }))).toEqual(without);
+  });
+
+  it('counts how full the slots are and every run that came back', async () => {
+    const engine = new Engine(new FakeDecoder({ slots: 2, capacity: 100 }), { prefillChunk: 8 });
+    const seen: number[] = [];
+    for await (const event of engine.submit(requestOf({ length: 20, maxTokens: 30 }))) if (event.type === 'token') seen.push(engine.stats().kvUsage);
+    expect(Math.max(...seen)).toBeGreaterThan(0.1); // 20 prompt tokens of 200, and what was generated
+    expect(Math.max(...seen)).toBeLessThanOrEqual(0.25);
+    await settle(1);
+    expect(engine.stats()).toMatchObject({ kvUsage: 0, progress: 3 + 29 });
+  });
+
+  it('lets batch sequences go behind interactive ones, for slots and for prompts, without forgetting them', async () => {
+    const engine = new Engine(new FakeDecoder({ slots: 1 }));
+    const ended: string[] = [];
+    const run = async (priority: Priority, salt: number): Promise<void> => {
+      await collect(engine.submit(requestOf({ salt, priority, maxTokens: 2 })));
+      ended.push(priority);
+    };
+    await Promise.all([...[0, 1].map((salt) => run('batch', salt)), ...[2, 3, 4, 5, 6].map((salt) => run('interactive', salt))]);
+    expect(ended).toEqual([...new Array<Priority>(3).fill('interactive'), 'batch', 'interactive', 'interactive', 'batch']);
+  });
+
   it('lets timers run while a decoder answers at once', async () => {
     const engine = new Engine(new FakeDecoder({ capacity: 1_000_000 }));
     const events = engine.submit(requestOf({ maxTokens: 900_000 }));
@@ -259,9 +292,9 @@ describe('Engine when the decoder fails', () => {
   it('ends all and goes on when a policy plans nothing or a reset throws', async () => {
     let idle = true;
     const decoder = new FakeDecoder();
-    const { fifoScheduler } = await import('../../../src/engine/scheduler.ts');
-    const fifo = fifoScheduler(64);
-    const engine = new Engine(decoder, { scheduler: { plan: (queues) => (idle ? { admit: [], prefill: [], decode: [] } : fifo.plan(queues)) } });
+    const policy = priorityScheduler(64);
+    const scheduler: Scheduler = { ...policy, admit: (waiting) => (idle ? undefined : policy.admit(waiting)) };
+    const engine = new Engine(decoder, { scheduler });
     expect(endingOf(await collect(engine.submit(requestOf())))).toBe('error engine_error');
     idle = false;
     const reset = decoder.reset.bind(decoder);

@@ -1,12 +1,15 @@
 // A decoder without a model: logits are a hash of everything a slot has seen, and every misuse of the contract is an error.
 import type { DecodeRow, Decoder, PrefillChunk, RunSignal } from '../../../src/model/thinker.ts';
 
+export type Run = 'prefill' | 'decode' | 'copy';
+
 export interface FakeDecoderOptions {
   readonly slots?: number;
+  readonly prefixSlots?: number;
   readonly capacity?: number;
   readonly vocabSize?: number;
   /** asked before every run; true makes it fail */
-  readonly fails?: (run: 'prefill' | 'decode', slots: readonly number[]) => boolean;
+  readonly fails?: (run: Run, slots: readonly number[]) => boolean;
   /** awaited in every run; a microtask when absent */
   readonly pause?: () => Promise<void>;
 }
@@ -14,6 +17,8 @@ export interface FakeDecoderOptions {
 interface SlotState {
   hash: number;
   length: number;
+  /** hash before each token of the prompt, and after the last */
+  prefixHashes: number[];
   nextPosition: number | undefined;
 }
 
@@ -25,6 +30,7 @@ function mix(hash: number, value: number): number {
 
 export class FakeDecoder implements Decoder {
   readonly slots: number;
+  readonly prefixSlots: number;
   readonly capacity: number;
   readonly vocabSize: number;
   readonly hiddenSize = 2;
@@ -32,7 +38,8 @@ export class FakeDecoder implements Decoder {
   readonly violations: string[] = [];
   readonly chunks: PrefillChunk[] = [];
   readonly decoded: DecodeRow[][] = [];
-  readonly order: ('prefill' | 'decode')[] = [];
+  readonly copies: { readonly from: number; readonly to: number; readonly tokens: number }[] = [];
+  readonly order: Run[] = [];
   readonly #options: FakeDecoderOptions;
   readonly #states: (SlotState | undefined)[];
   readonly #logits: Float32Array;
@@ -41,23 +48,25 @@ export class FakeDecoder implements Decoder {
   constructor(options: FakeDecoderOptions = {}) {
     this.#options = options;
     this.slots = options.slots ?? 4;
+    this.prefixSlots = options.prefixSlots ?? 0;
     this.capacity = options.capacity ?? 256;
     this.vocabSize = options.vocabSize ?? 37;
-    this.#states = new Array<SlotState | undefined>(this.slots).fill(undefined);
+    this.#states = new Array<SlotState | undefined>(this.slots + this.prefixSlots).fill(undefined);
     this.#logits = new Float32Array(this.slots * this.vocabSize);
   }
 
-  /** tokens in each slot */
+  /** tokens in each slot that runs */
   get lengths(): number[] {
-    return this.#states.map((state) => state?.length ?? 0);
+    return this.#states.slice(0, this.slots).map((state) => state?.length ?? 0);
   }
 
   async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Float32Array | undefined> {
     return this.#alone('prefill', [chunk.slot], options, () => {
       this.chunks.push(chunk);
-      const state = this.#states[chunk.slot] ?? { hash: 1, length: 0, nextPosition: undefined };
+      const state = this.#states[chunk.slot] ?? { hash: 1, length: 0, prefixHashes: [1], nextPosition: undefined };
       this.#states[chunk.slot] = state;
       const count = chunk.ids.length;
+      this.#check(chunk.slot < this.slots, `prefill of the prefix slot ${chunk.slot}`);
       this.#check(chunk.start === state.length, `chunk starts at ${chunk.start}, the slot holds ${state.length}`);
       this.#check(count > 0 && state.length + count <= this.capacity, `chunk of ${count} does not fit after ${state.length}`);
       this.#check(chunk.positions.length === 3 * count, `${chunk.positions.length} positions for ${count} ids`);
@@ -67,9 +76,11 @@ export class FakeDecoder implements Decoder {
       chunk.ids.forEach((id, row) => {
         const axes = [0, 1, 2].map((axis) => chunk.positions[axis * count + row] ?? -1);
         for (const value of [id, ...axes]) state.hash = mix(state.hash, value);
-        if (chunk.mediaRows[media] !== row) return;
-        for (const value of chunk.mediaEmbeds.subarray(media * 2, media * 2 + 2)) state.hash = mix(state.hash, Math.round(value * 1000));
-        media++;
+        if (chunk.mediaRows[media] === row) {
+          for (const value of chunk.mediaEmbeds.subarray(media * 2, media * 2 + 2)) state.hash = mix(state.hash, Math.round(value * 1000));
+          media++;
+        }
+        state.prefixHashes.push(state.hash);
       });
       this.#check(media === chunk.mediaRows.length, 'media rows outside the chunk or not ascending');
       state.length += count;
@@ -85,7 +96,7 @@ export class FakeDecoder implements Decoder {
       this.decoded.push([...rows]);
       this.#check(rows.length > 0 && new Set(slots).size === rows.length, `slots ${slots.join()} in one decode`);
       rows.forEach((row, index) => {
-        const state = this.#states[row.slot];
+        const state = row.slot < this.slots ? this.#states[row.slot] : undefined;
         if (state === undefined) throw this.#violation(`decode of the empty slot ${row.slot}`);
         this.#check(state.length < this.capacity, `decode of the full slot ${row.slot}`);
         this.#check(state.nextPosition === undefined || state.nextPosition === row.position, `position ${row.position}, expected ${state.nextPosition ?? -1}`);
@@ -98,12 +109,24 @@ export class FakeDecoder implements Decoder {
     });
   }
 
+  async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
+    await this.#alone('copy', [from, to], {}, () => {
+      const hash = this.#states[from]?.prefixHashes[tokens];
+      if (hash === undefined || tokens < 1) throw this.#violation(`copy of ${tokens} tokens from slot ${from}, which holds fewer`);
+      this.#check(from !== to && to < this.slots + this.prefixSlots, `copy from slot ${from} to slot ${to}`);
+      this.#check(to >= this.slots || this.#states[to] === undefined, `copy to slot ${to}, which is in use`);
+      this.copies.push({ from, to, tokens });
+      const prefixHashes = this.#states[from]?.prefixHashes.slice(0, tokens + 1) ?? [];
+      this.#states[to] = { hash, length: tokens, prefixHashes, nextPosition: undefined };
+    });
+  }
+
   reset(slot: number): void {
     this.#check(!this.#running, `reset of slot ${slot} during a run`);
     this.#states[slot] = undefined;
   }
 
-  async #alone<Result>(run: 'prefill' | 'decode', slots: readonly number[], options: RunSignal, work: () => Result): Promise<Result> {
+  async #alone<Result>(run: Run, slots: readonly number[], options: RunSignal, work: () => Result): Promise<Result> {
     this.#check(!this.#running, `${run} while another run is in flight`);
     this.#running = true;
     this.order.push(run);

@@ -1,7 +1,14 @@
-import type { SamplingParams } from '../../../src/stream/events.ts';
-import type { SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
+import type { Priority, SamplingParams, SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
 
-export const GREEDY: SamplingParams = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, seed: undefined };
+export const GREEDY: SamplingParams = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  seed: undefined,
+};
 
 export interface RequestOptions {
   readonly length?: number;
@@ -13,21 +20,29 @@ export interface RequestOptions {
   readonly sampling?: Partial<SamplingParams>;
   readonly stopIds?: readonly number[];
   readonly ropeDelta?: number;
+  readonly priority?: Priority;
+  readonly topLogprobs?: number;
+  /** rows from here on get another salt: prompts with the same start and different ends */
+  readonly prefix?: { readonly key: string; readonly tokens: number; readonly salt: number };
 }
 
 /** A prompt for the fake decoder (hidden size 2), whose ids, positions and embeddings all differ from row to row. */
 export function requestOf(options: RequestOptions = {}): SequenceRequest {
-  const { length = 10, salt = 0, mediaEvery = 0, maxTokens = 8, stopIds = [], ropeDelta = -3 } = options;
+  const { length = 10, salt = 0, mediaEvery = 0, maxTokens = 8, stopIds = [], ropeDelta = -3, priority = 'interactive', topLogprobs = 0, prefix } = options;
+  const saltOf = (row: number): number => (prefix !== undefined && row < prefix.tokens ? prefix.salt : salt);
   const mediaRows = Int32Array.from({ length: mediaEvery === 0 ? 0 : Math.floor(length / mediaEvery) }, (_, index) => index * mediaEvery + mediaEvery - 1);
   return {
-    ids: Int32Array.from({ length }, (_, index) => (index * 7 + salt * 13) % 37),
-    positions: Int32Array.from({ length: 3 * length }, (_, index) => index * 3 + salt),
+    ids: Int32Array.from({ length }, (_, index) => (index * 7 + saltOf(index) * 13) % 37),
+    positions: Int32Array.from({ length: 3 * length }, (_, index) => index * 3 + saltOf(index % length)),
     ropeDelta,
     mediaRows,
-    mediaEmbeds: Float32Array.from({ length: mediaRows.length * 2 }, (_, index) => index / 8 + salt),
+    mediaEmbeds: Float32Array.from({ length: mediaRows.length * 2 }, (_, index) => index / 8 + saltOf(mediaRows[index >> 1] ?? 0)),
     sampling: { ...GREEDY, ...options.sampling },
     stopIds,
     maxTokens,
+    priority,
+    topLogprobs,
+    prefix: prefix && { key: prefix.key, tokens: prefix.tokens },
   };
 }
 

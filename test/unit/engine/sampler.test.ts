@@ -5,6 +5,7 @@ import { selectCandidates } from '../../../src/engine/candidates.ts';
 import { Random } from '../../../src/engine/random.ts';
 import { RepetitionPenalty } from '../../../src/engine/repetition-penalty.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
+import type { SamplingParams } from '../../../src/engine/types.ts';
 import { GREEDY } from './requests.ts';
 
 interface Case {
@@ -55,7 +56,7 @@ describe('Sampler beside transformers', () => {
   it.each(cases)('draws each token as often as its probability says: temperature $temperature, top_k $topK, top_p $topP', (sample) => {
     const logits = Float32Array.from(sample.logits);
     const draws = 3000;
-    const params = { ...sample, seed: undefined };
+    const params = { ...GREEDY, ...sample };
     const prompt = Int32Array.from(sample.promptIds);
     const counts = new Map<number, number>();
     for (let seed = 0; seed < draws; seed++) {
@@ -117,6 +118,33 @@ describe('Sampler', () => {
     expect([sampler.sample(logits).id, sampler.sample(logits).id, sampler.sample(logits).id]).toEqual([1, 0, 0]);
     const negative = new Sampler({ ...GREEDY, repetitionPenalty: 2 }, Int32Array.of(0), 0);
     expect(negative.sample(Float32Array.of(-1, -1.5)).id).toBe(1); // -1 counts -2
+  });
+
+  it('takes presence and frequency of what it generated off the scores, and not of the prompt', () => {
+    const picks = (change: Partial<SamplingParams>, count: number): number[] => {
+      const sampler = new Sampler({ ...GREEDY, ...change }, Int32Array.of(0, 0, 0), 0);
+      return Array.from({ length: count }, () => sampler.sample(Float32Array.of(9, 8.5, 7.8)).id);
+    };
+    expect(picks({ presencePenalty: 1 }, 5)).toEqual([0, 1, 0, 0, 0]); // 9, then 8.5, then 8 before 7.8 and 7.5
+    expect(picks({ frequencyPenalty: 1 }, 5)).toEqual([0, 1, 0, 2, 1]); // 8.5; 8 of 8, 7.5, 7.8; 7, 7.5, 7.8; 7, 7.5, 6.8
+    expect(picks({ presencePenalty: 0.4, frequencyPenalty: 0.9 }, 4)).toEqual([0, 1, 2, 0]);
+    expect(picks({ presencePenalty: -1 }, 3)).toEqual([0, 0, 0]);
+  });
+
+  it('applies the repetition penalty before them', () => {
+    const sampler = new Sampler({ ...GREEDY, repetitionPenalty: 1.5, presencePenalty: 2 }, Int32Array.of(1), 0);
+    const picks = Array.from({ length: 2 }, () => sampler.sample(Float32Array.of(9, 6.6)).id);
+    expect(picks).toEqual([0, 1]); // 9 / 1.5 - 2 = 4 is below 6.6 / 1.5 = 4.4; (9 - 2) / 1.5 = 4.67 would not be
+  });
+
+  it('puts the logits back after every penalty, and tells unpenalised log-probabilities', () => {
+    const sampler = new Sampler({ ...GREEDY, repetitionPenalty: 1.3, presencePenalty: 1.5, frequencyPenalty: 0.7 }, Int32Array.of(1), 0);
+    for (let step = 0; step < 5; step++) {
+      const logits = Float32Array.of(0.3, 0.9, -0.4, 0.8);
+      const { id, logprob } = sampler.sample(logits);
+      expect(logits).toEqual(Float32Array.of(0.3, 0.9, -0.4, 0.8));
+      expect(logprob).toBeCloseTo((logits[id] ?? NaN) - Math.log(logits.reduce((sum, score) => sum + Math.exp(score), 0)), 9);
+    }
   });
 
   it('gives the same tokens for the same seed, others for another, and prefers the request\'s own', () => {

@@ -87,6 +87,27 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await session.release();
   });
 
+  it.each(['bfloat16', 'float16'] as const)('copies %s inside a slab by elements of two bytes', async (dtype) => {
+    const session = await runtime.createSession(identityGraph([dtype]), OPTIONS);
+    const slab = await runtime.allocate(dtype, 8, CPU);
+    const view = { kind: 'slab', slab, offset: 0, dims: [8] } as const;
+    const whole = hostTensor(dtype, [8], Uint16Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    await session.run({ [`x_${dtype}`]: whole }, { [`y_${dtype}`]: view });
+    await runtime.copyWithin(slab, [{ from: 1, to: 5, elements: 3 }]);
+    await session.run({ [`x_${dtype}`]: view }, { [`y_${dtype}`]: whole });
+    expect([...whole.data]).toEqual([1, 2, 3, 4, 5, 2, 3, 4]);
+    slab.release();
+    await session.release();
+  });
+
+  it('refuses a copy that overlaps itself, and frees a slab that is being copied only afterwards', async () => {
+    const slab = await runtime.allocate('float32', 2 ** 24, CPU);
+    await expect(runtime.copyWithin(slab, [{ from: 0, to: 9, elements: 10 }])).rejects.toThrow('overlaps itself');
+    const copy = runtime.copyWithin(slab, [{ from: 0, to: 2 ** 23, elements: 2 ** 23 }]);
+    slab.release();
+    await copy;
+  });
+
   it('takes memory for a slab only where it is touched', async () => {
     const before = process.memoryUsage().rss;
     const slab = await runtime.allocate('float32', 2 ** 31, CPU);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CaptionEvent } from '../../../src/stream/events.ts';
 import { isEnding, oneEnding } from '../../../src/stream/one-ending.ts';
 
-const DELTA: CaptionEvent = { type: 'text-delta', text: 'a', tokenIds: [1], logprobs: [-1] };
+const DELTA: CaptionEvent = { type: 'text-delta', index: 0, text: 'a', tokenIds: [1], logprobs: [-1] };
 
 async function endings(source: () => AsyncGenerator<CaptionEvent>, signal = new AbortController().signal): Promise<string[]> {
   const types: string[] = [];

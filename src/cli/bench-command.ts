@@ -1,0 +1,91 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import { AvocadoError } from '../errors.ts';
+import type { Clip } from '../load/types.ts';
+import { snakeCase } from '../stream/caption-answer.ts';
+import { defaultModelDirectory } from './default-model.ts';
+import { numberValue, wholeNumber } from './flag-values.ts';
+import type { Outcome, Wiring } from './wiring.ts';
+import { write, writeJson } from './write.ts';
+
+interface BenchFlags {
+  readonly url: string;
+  readonly apiKey?: string;
+  readonly concurrency: readonly number[];
+  readonly requests: number;
+  readonly leaving: number;
+  readonly maxTokens?: number;
+  readonly seed: number;
+}
+
+function levelList(text: string): readonly number[] {
+  return text.split(',').map(wholeNumber(1, 10_000));
+}
+
+function share(text: string): number {
+  const value = numberValue(text);
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError('It must be from 0 to 1.');
+}
+
+export function addBenchCommand(program: Command, wiring: Wiring, outcome: Outcome): void {
+  const bench = program.command('bench').description('load and speed tests');
+  bench
+    .command('serve [clips...]')
+    .description('loads a running server: each client sends its next clip when its last caption has ended')
+    .option('--url <url>', 'the server', 'http://127.0.0.1:8080')
+    .option('--api-key <key>', 'bearer key of the server')
+    .option('--concurrency <list>', 'numbers of clients, one level after the other', levelList, [1, 2, 4, 8])
+    .option('--requests <n>', 'requests of each client at each level', wholeNumber(1), 8)
+    .option('--leaving <share>', 'share of the requests whose client leaves at a random moment, 0 to 1', share, 0)
+    .option('--max-tokens <n>', 'most tokens of a caption', wholeNumber(1))
+    .option('--seed <n>', 'of the order of clips and of the leavers', wholeNumber(0), 1)
+    .action(async (clips: readonly string[], flags: BenchFlags) => {
+      await benchServe(clips, flags, wiring, outcome);
+    });
+}
+
+/** Files as they are, directories by the clips in them; without any, those that come with the package. */
+async function readClips(paths: readonly string[]): Promise<Clip[]> {
+  const files: string[] = [];
+  for (const path of paths.length === 0 ? [join(defaultModelDirectory(), 'examples')] : paths) {
+    const found = await stat(path).catch((cause: unknown) => {
+      throw new AvocadoError('media_not_found', `There is no file or directory ${path}.`, { cause });
+    });
+    if (found.isDirectory()) files.push(...(await readdir(path)).filter((name) => /\.(mp4|mkv|webm|mov)$/i.test(name)).sort().map((name) => join(path, name)));
+    else files.push(path);
+  }
+  if (files.length === 0) throw new AvocadoError('bad_request', 'There are no clips in these directories: name video files.');
+  return Promise.all(files.map(async (file) => ({ name: basename(file), bytes: Uint8Array.from(await readFile(file)) })));
+}
+
+async function checkServer(url: string): Promise<void> {
+  const ready = await fetch(`${url}/readyz`).catch((cause: unknown) => {
+    throw new AvocadoError('engine_unavailable', `Nothing answers at ${url}. Start a server with \`avocado serve\`, or name one with --url.`, { cause, param: 'url' });
+  });
+  if (!ready.ok) throw new AvocadoError('engine_unavailable', `The server at ${url} is not ready: ${await ready.text()}`, { param: 'url' });
+}
+
+async function benchServe(paths: readonly string[], flags: BenchFlags, wiring: Wiring, outcome: Outcome): Promise<void> {
+  const [{ runLevel }, { clipSender }, { levelTable, summarise }] = await Promise.all([
+    import('../load/closed-loop.ts'),
+    import('../load/send-clip.ts'),
+    import('../load/summary.ts'),
+  ]);
+  const url = flags.url.replace(/\/+$/, '');
+  const clips = await readClips(paths);
+  await checkServer(url);
+  const signal = wiring.interruption();
+  const send = clipSender({ url, apiKey: flags.apiKey, fields: flags.maxTokens === undefined ? {} : { max_tokens: String(flags.maxTokens) } });
+  const levels = [];
+  for (const concurrency of flags.concurrency) {
+    if (signal.aborted) break;
+    const options = { concurrency, requests: flags.requests * concurrency, leaving: flags.leaving, seed: flags.seed };
+    levels.push(summarise(await runLevel(clips, send, options, signal)));
+  }
+  await write(wiring.stdout, `${levelTable(levels)}\n`);
+  await writeJson(wiring.stdout, snakeCase({ url, clips: clips.length, levels }));
+  if (signal.aborted) outcome.fail(130);
+  else if (levels.some(({ failed }) => Object.keys(failed).length > 0)) outcome.fail(1);
+}

@@ -1,0 +1,33 @@
+// The file that an engine process runs.
+import process from 'node:process';
+import { describeModel } from '../describe-model.ts';
+import { openCaptioner } from '../open-captioner.ts';
+import { EngineHost } from './engine-host.ts';
+import type { ToEngine } from './messages.ts';
+
+/** After its server has gone, for the runs that are under way. */
+const LAST_RUN_MS = 10_000;
+
+function die(): void {
+  process.kill(process.pid, 'SIGKILL');
+}
+
+const host = new EngineHost({
+  describe: describeModel,
+  openCaptioner,
+  // A server that has gone reads nothing; 'disconnect' follows.
+  send: (message) => new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve();
+    else process.send(message, undefined, undefined, () => { resolve(); });
+  }),
+  exit: (code) => process.exit(code),
+  die,
+});
+
+process.on('message', (message) => { host.take(message as ToEngine); });
+process.on('disconnect', () => {
+  setTimeout(die, LAST_RUN_MS);
+  void host.close();
+});
+// Who stops a whole group of processes means the server, which lets requests end before it asks this process to.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);

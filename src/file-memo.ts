@@ -1,0 +1,53 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+
+interface Kept<T> {
+  readonly identity: string;
+  readonly value: T;
+}
+
+/**
+ * What a path names at this moment; another one as soon as the file is written to or replaced.
+ * @returns undefined where there is nothing, or where it may not be looked at
+ */
+export async function fileIdentity(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  // The time of change beside that of modification: programs can set the latter back.
+  return found && [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join('/');
+}
+
+/** Something learned by reading a file, kept for as long as the file stays as it was; the least recently asked for goes first. */
+export class FileMemo<T> {
+  readonly #read: (path: string, signal: AbortSignal | undefined) => Promise<T>;
+  readonly #capacity: number;
+  readonly #kept = new Map<string, Kept<T>>();
+
+  /** @param capacity most files remembered */
+  constructor(read: (path: string, signal: AbortSignal | undefined) => Promise<T>, capacity: number) {
+    this.#read = read;
+    this.#capacity = capacity;
+  }
+
+  /** @throws what reading throws; failures are not remembered */
+  async get(path: string, signal?: AbortSignal): Promise<T> {
+    const key = resolve(path);
+    const before = await fileIdentity(key);
+    const kept = this.#kept.get(key);
+    this.#kept.delete(key);
+    if (kept !== undefined && kept.identity === before) {
+      this.#kept.set(key, kept);
+      return kept.value;
+    }
+    const value = await this.#read(path, signal);
+    // A file that changed while it was read has given a value of neither state.
+    if (before !== undefined && (await fileIdentity(key)) === before) this.#keep(key, { identity: before, value });
+    return value;
+  }
+
+  #keep(key: string, kept: Kept<T>): void {
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    const oldest = this.#kept.keys().next();
+    if (this.#kept.size > this.#capacity && oldest.done !== true) this.#kept.delete(oldest.value);
+  }
+}

@@ -1,0 +1,37 @@
+import { contentHash } from './content-hash.ts';
+import { FileMemo } from './file-memo.ts';
+import { MediaCache } from './media-cache.ts';
+import { probeMedia } from './media/probe.ts';
+import type { MediaProbe } from './media/types.ts';
+import type { OpenModel } from './open-model.ts';
+import { WatchedTowers } from './watched-towers.ts';
+
+/** An open model, and what the requests of one captioner share beside it. */
+export interface StoryModel extends OpenModel {
+  readonly towers: WatchedTowers;
+  /** a server asks what a file would cost, and then for its caption */
+  readonly probes: FileMemo<MediaProbe>;
+  /** undefined: nothing is kept of a clip, so nobody needs to know which one it is */
+  readonly hashes: FileMemo<string> | undefined;
+  readonly media: MediaCache;
+}
+
+export interface StoryOptions {
+  /** of encoded clips kept for the next request about them; 0 = none */
+  readonly mediaCacheBytes: number;
+  /** prompts whose beginnings the engine keeps; 0 = none */
+  readonly prefixSlots: number;
+}
+
+/** A probe is some hundred bytes, a hash fewer. */
+const FILES_REMEMBERED = 512;
+
+export function storyModel(model: OpenModel, { mediaCacheBytes, prefixSlots }: StoryOptions): StoryModel {
+  return {
+    ...model,
+    towers: new WatchedTowers(model.thinker.towers),
+    probes: new FileMemo((path, signal) => probeMedia(path, { signal }), FILES_REMEMBERED),
+    hashes: mediaCacheBytes > 0 || prefixSlots > 0 ? new FileMemo(contentHash, FILES_REMEMBERED) : undefined,
+    media: new MediaCache(mediaCacheBytes),
+  };
+}

@@ -1,0 +1,70 @@
+// A server of this checkout for the benchmarks: built code, a free port, its processes' memory.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export interface BenchServer {
+  readonly url: string;
+  /** resident set of the server and of its engine process, in MiB */
+  memory(): { readonly server: number; readonly engine: number };
+  /** value of a metric without labels */
+  metric(name: string): Promise<number>;
+  close(): Promise<void>;
+}
+
+const START_MS = 120_000;
+const PROGRAM = fileURLToPath(new URL('../../src/setup/avocado.mjs', import.meta.url));
+
+function residentMiB(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
+}
+
+/** Children of a process that are node themselves, not decoders. */
+function nodeChildren(pid: number): number[] {
+  const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number);
+  return children.filter((child) => {
+    try {
+      const stat = readFileSync(`/proc/${child}/stat`, 'utf8');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid && stat.includes('(node)');
+    } catch {
+      return false; // it has ended meanwhile
+    }
+  });
+}
+
+function untilPrinted(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(() => { reject(new Error(`The server did not start: ${text}`)); }, START_MS);
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      const url = /page\s+(http:\/\/\S+)\//.exec(text)?.[1];
+      if (url === undefined) return;
+      clearTimeout(timer);
+      resolve(url);
+    });
+    child.once('exit', (code) => { reject(new Error(`The server ended with ${code ?? 'a signal'}: ${text}`)); });
+  });
+}
+
+/** Starts `avocado serve` on a free port and waits until it is ready. */
+export async function startServer(flags: readonly string[]): Promise<BenchServer> {
+  const child = spawn(process.execPath, [PROGRAM, 'serve', '--port', '0', ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+  process.once('exit', () => { child.kill('SIGKILL'); });
+  const url = await untilPrinted(child);
+  const pid = child.pid ?? 0;
+  return {
+    url,
+    memory: () => ({ server: residentMiB(pid), engine: nodeChildren(pid).reduce((sum, engine) => sum + residentMiB(engine), 0) }),
+    metric: async (name) => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? NaN);
+    },
+    close: async () => {
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      await gone;
+    },
+  };
+}

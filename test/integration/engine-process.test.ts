@@ -1,0 +1,169 @@
+// The bundled model in a process of its own: the same captions, and whatever happens to that process, everybody gets an ending.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { captionRequest } from '../../src/caption-options.ts';
+import type { Captioner } from '../../src/captioner.ts';
+import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
+import { openCaptioner } from '../../src/open-captioner.ts';
+import type { CaptionEnd, CaptionEvent, TextDelta } from '../../src/stream/events.ts';
+import { captionAll, CLIPS, endingsOf, NANO, nanoOptions, processesOfGroup } from '../fixtures/engine-processes.ts';
+import { scratchDirectory } from '../fixtures/scratch.ts';
+
+const scratch = scratchDirectory();
+const CLIP = CLIPS[0]!;
+const STARTED = { timeout: 45_000, interval: 20 };
+
+/** Numbers that measure time differ from run to run. */
+function told({ timings, ...end }: CaptionEnd): object {
+  return { ...end, stages: Object.keys(timings.stages).sort() };
+}
+
+function endOf(events: readonly CaptionEvent[]): CaptionEnd {
+  const end = events.at(-1);
+  if (end?.type !== 'caption-end') throw new Error(`It ended in ${JSON.stringify(end)}.`);
+  return end;
+}
+
+describe('an engine process', () => {
+  let engine: EngineProcess;
+  let inside: Captioner;
+
+  beforeAll(async () => {
+    inside = await openCaptioner(nanoOptions(scratch('cache')));
+    engine = await openEngineProcess(nanoOptions(scratch('cache')));
+  });
+  afterAll(async () => {
+    await Promise.all([engine.close(), inside.close()]);
+  });
+
+  it('tells its model before it is ready, and all of it after', async () => {
+    expect(engine.model).toEqual({ ...inside.model, runtime: engine.model.runtime });
+    await engine.ready();
+    expect(engine.model).toEqual(inside.model);
+    expect(engine.status()).toMatchObject({ state: 'ready', text: '', restarts: 0 });
+    expect(engine.status().pid).not.toBe(process.pid);
+    expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4, slots: 4 });
+  });
+
+  it.each(CLIPS)('captions %s as the model in this process does', async (clip) => {
+    const [here, there] = [await captionAll(inside, clip), await captionAll(engine, clip)];
+    expect(told(endOf(there))).toEqual(told(endOf(here)));
+    const deltas = there.filter((event): event is TextDelta => event.type === 'text-delta');
+    expect(deltas.map(({ text }) => text).join('')).toBe(endOf(there).caption);
+    expect(deltas.flatMap(({ tokenIds }) => tokenIds)).toEqual(endOf(there).tokenIds);
+    expect(deltas.flatMap(({ logprobs }) => logprobs)).toEqual(endOf(there).logprobs);
+    const kinds = (events: readonly CaptionEvent[]): string[] => [...new Set(events.map((event) => (event.type === 'stage' ? event.stage : event.type)))];
+    expect(kinds(there)).toEqual(kinds(here));
+  });
+
+  it('estimates, and refuses media, as the model in this process does', async () => {
+    const request = captionRequest(CLIP, {});
+    expect(await engine.estimate(request)).toEqual(await inside.estimate(request));
+    const missing = captionRequest(scratch('missing.mp4'), {});
+    await expect(engine.estimate(missing)).rejects.toMatchObject({ code: 'media_not_found' });
+    expect(endingsOf(await captionAll(engine, missing.path))).toEqual(['caption-error media_not_found']);
+  });
+
+  it('ends an aborted caption as such, and its slot is free again', async () => {
+    const controller = new AbortController();
+    const events: CaptionEvent[] = [];
+    for await (const event of engine.caption(captionRequest(CLIP, {}), controller.signal)) {
+      events.push(event);
+      if (event.type === 'text-delta') controller.abort();
+    }
+    expect(endingsOf(events)).toEqual(['caption-aborted']);
+    await vi.waitFor(() => { expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 4 }); }, STARTED);
+  });
+
+  it('killed amid captions ends each of them once; those who come meanwhile are captioned by the next one', async () => {
+    const before = engine.status();
+    const running = [0, 1, 2].map(async (n) => {
+      const events: CaptionEvent[] = [];
+      for await (const event of engine.caption(captionRequest(CLIPS[n]!, {}))) {
+        events.push(event);
+        if (event.type === 'media') process.kill(-before.pid!, 'SIGKILL');
+      }
+      return events;
+    });
+    for (const events of await Promise.all(running)) expect(endingsOf(events)).toEqual(['caption-error engine_unavailable']);
+    expect(engine.status()).toMatchObject({ state: 'restarting', restarts: before.restarts + 1 });
+    expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 0, busy: false });
+    const queued = await Promise.all([captionAll(engine, CLIP), engine.estimate(captionRequest(CLIP, {}))]);
+    expect(told(endOf(queued[0]))).toEqual(told(endOf(await captionAll(inside, CLIP))));
+    expect(queued[1].fits).toBe(true);
+    expect(engine.status()).toMatchObject({ state: 'ready', restarts: before.restarts + 1 });
+    expect(processesOfGroup(before.pid!)).toEqual([]);
+  });
+
+  it('ignores the signals that a terminal or a service manager sends to everybody: the server decides', async () => {
+    const { pid, restarts } = engine.status();
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(pid!, signal);
+    expect(endingsOf(await captionAll(engine, CLIP))).toEqual(['caption-end']);
+    expect(engine.status()).toMatchObject({ pid, restarts });
+  });
+});
+
+describe('an engine process that', () => {
+  it('hangs is found out, killed and replaced', async () => {
+    const engine = await openEngineProcess(nanoOptions(scratch('cache'), { heartbeatTimeoutMs: 4000 }));
+    try {
+      await engine.ready();
+      const { pid } = engine.status();
+      process.kill(pid!, 'SIGSTOP');
+      const caught = await captionAll(engine, CLIP);
+      expect(endingsOf(caught)).toEqual(['caption-error engine_unavailable']);
+      expect(caught.at(-1)).toMatchObject({ message: expect.stringMatching(/gave no sign of life for \d\.\d s, and was killed/) as string });
+      expect(endingsOf(await captionAll(engine, CLIP))).toEqual(['caption-end']);
+      expect(engine.status()).toMatchObject({ state: 'ready', restarts: 1 });
+      expect(processesOfGroup(pid!)).toEqual([]);
+    } finally {
+      await engine.close();
+    }
+  });
+
+  it('is closed amid a caption ends it, and leaves no process and no file', async () => {
+    const engine = await openEngineProcess(nanoOptions(scratch('cache')));
+    await engine.ready();
+    const { pid } = engine.status();
+    let closing: Promise<void> | undefined;
+    const events: CaptionEvent[] = [];
+    for await (const event of engine.caption(captionRequest(CLIP, {}))) {
+      events.push(event);
+      if (event.type === 'media') closing = engine.close();
+    }
+    await closing;
+    expect(endingsOf(events)).toHaveLength(1);
+    expect(processesOfGroup(pid!)).toEqual([]);
+  });
+
+  it('is closed while it loads is gone at once', async () => {
+    const engine = await openEngineProcess(nanoOptions(scratch('cache')));
+    const { pid } = engine.status();
+    const ready = expect(engine.ready()).rejects.toMatchObject({ code: 'engine_unavailable' });
+    await engine.close();
+    await ready;
+    expect(processesOfGroup(pid!)).toEqual([]);
+  });
+
+  it('cannot start says why, and is not started again', async () => {
+    await expect(openEngineProcess(nanoOptions(scratch('cache'), { modelDir: scratch('nothing') }))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
+    const engine = await openEngineProcess(nanoOptions(scratch('cache'), { precision: 'bf16' }));
+    await expect(engine.ready()).rejects.toMatchObject({ code: 'precision_unsupported', param: 'precision' });
+    expect(engine.status()).toMatchObject({ state: 'stopped', restarts: 0, pid: undefined });
+    expect(endingsOf(await captionAll(engine, CLIP))).toEqual(['caption-error engine_unavailable']);
+  });
+
+  it('lost its server ends too, amid a caption', async () => {
+    const script = fileURLToPath(new URL('../fixtures/own-engine-process.ts', import.meta.url));
+    const env = { ...process.env, AVOCADO_CACHE: scratch('cache') };
+    const server = spawn(process.execPath, ['--import', 'tsx', script, NANO, CLIP], { stdio: ['ignore', 'pipe', 'inherit'], env });
+    const [line] = (await once(server.stdout.setEncoding('utf8'), 'data')) as [string];
+    const pid = Number(line);
+    expect(processesOfGroup(pid)).toContain(pid);
+    server.kill('SIGKILL');
+    await vi.waitFor(() => { expect(processesOfGroup(pid)).toEqual([]); }, STARTED);
+  });
+});

@@ -1,0 +1,105 @@
+// Forms on a real socket, up to the source that comes of them: what they take up on disk, and that they give it back.
+import { createHash, randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { connect, type AddressInfo } from 'node:net';
+import multipart from '@fastify/multipart';
+import Fastify, { type FastifyInstance } from 'fastify';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { AvocadoError, ERRORS } from '../../src/errors.ts';
+import type { IntakeConfig } from '../../src/intake/intake-config.ts';
+import type { Upload } from '../../src/intake/receive-upload.ts';
+import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
+import { form } from '../fixtures/served-app.ts';
+
+let app: FastifyInstance;
+let intake: OpenedIntake;
+let port: number;
+const uploads: Upload[] = [];
+
+async function start(settings: Partial<IntakeConfig> = {}): Promise<void> {
+  intake = await openedIntake(settings);
+  app = Fastify({ forceCloseConnections: true });
+  await app.register(multipart, { throwFileSizeLimit: false });
+  app.setErrorHandler((error, _request, reply) => {
+    if (!(error instanceof AvocadoError)) throw error;
+    return reply.code(ERRORS[error.code].status).send({ code: error.code, param: error.param });
+  });
+  app.post('/', async (request) => {
+    uploads.push(await intake.receiveUpload(request));
+    return {};
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  port = (app.server.address() as AddressInfo).port;
+}
+
+afterEach(async () => {
+  for (const { source } of uploads.splice(0)) await source.release();
+  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({ files: [], space: { usedBytes: 0, files: 0 } });
+  await app.close();
+  await intake.close();
+});
+
+async function post(body: FormData): Promise<{ status: number; code?: string; param?: string }> {
+  const response = await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body });
+  return { status: response.status, ...((await response.json()) as object) };
+}
+
+describe('an upload', () => {
+  it('is hashed on its way to disk and keeps the name its client gave it', async () => {
+    await start();
+    const bytes = Uint8Array.from(randomBytes(500_000));
+    expect(await post(form(bytes, { prompt: 'What?', stop: 'x' }, 'Ferien am Meer.mp4'))).toEqual({ status: 200 });
+    const { source, fields } = uploads[0]!;
+    expect([source.kind, source.shownAs, fields]).toEqual(['upload', 'Ferien am Meer.mp4', [['prompt', 'What?'], ['stop', 'x']]]);
+    const { path, contentHash } = await openSource(source);
+    expect((await readFile(path)).equals(bytes)).toBe(true);
+    expect(contentHash).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect(intake.space()).toMatchObject({ usedBytes: 500_000, files: 1 });
+  });
+
+  it('that would fill the disk is refused while others lie there, and taken afterwards', async () => {
+    await start({ maxTemporaryBytes: 1_000_000 });
+    expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
+    expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 503, code: 'storage_full' });
+    expect(await intake.files()).toHaveLength(1);
+    expect(intake.space()).toEqual({ usedBytes: 600_000, limitBytes: 1_000_000, files: 1 });
+    await uploads[0]!.source.release();
+    expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
+  });
+
+  it('of more bytes than are taken leaves nothing, whether it says so first or not', async () => {
+    await start({ maxUploadBytes: 1000 });
+    expect(await post(form('x'.repeat(1001)))).toEqual({ status: 413, code: 'media_too_large', param: 'file' });
+    expect(await post(form('x'.repeat(3_000_000)))).toEqual({ status: 413, code: 'media_too_large', param: 'file' });
+    expect(await post(form('x'.repeat(1000)))).toEqual({ status: 200 });
+  });
+
+  it('with a second file or a wrong field after it leaves nothing', async () => {
+    await start();
+    const twice = form('first');
+    twice.append('file', new Blob(['second']), 'b.mp4');
+    expect(await post(twice)).toEqual({ status: 400, code: 'bad_request', param: 'file' });
+    const wrong = form('first');
+    wrong.append('video', new Blob(['second']), 'b.mp4');
+    expect(await post(wrong)).toEqual({ status: 400, code: 'unknown_field', param: 'video' });
+    expect(uploads).toEqual([]);
+  });
+
+  it('is given up by clients that leave at random moments, and every byte comes back', async () => {
+    await start();
+    const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n';
+    const file = `--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${'x'.repeat(300_000)}`;
+    await Promise.all(Array.from({ length: 60 }, async (_, index) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.resume();
+      await new Promise((resolve) => socket.once('connect', resolve));
+      socket.write(head + file.slice(0, index * 4000), () => { setTimeout(() => { socket.destroy(); }, index % 7); });
+      await new Promise((resolve) => socket.once('close', resolve));
+    }));
+    await vi.waitFor(async () => {
+      expect({ files: await intake.files(), used: intake.space().usedBytes }).toEqual({ files: [], used: 0 });
+    }, 20_000);
+    expect(await post(form('still here'))).toEqual({ status: 200 });
+  });
+});

@@ -1,0 +1,169 @@
+// The page in a real browser: what a person sees, and that nothing is refused by its own policy.
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Captioner } from '../../src/captioner.ts';
+import type { ServerSettings } from '../../src/server/config.ts';
+import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
+
+const BROWSER = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path));
+if (BROWSER === undefined) console.log('page.test.ts is skipped: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.');
+
+const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
+const WORDS = Array.from({ length: 20 }, (_, index) => `word${index} `);
+
+describe.skipIf(BROWSER === undefined)('the page', () => {
+  let browser: Browser;
+  let app: ServedApp | undefined;
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    browser = await chromium.launch({ ...(BROWSER === undefined ? {} : { executablePath: BROWSER }), args: ['--no-sandbox'] });
+  });
+  afterAll(async () => {
+    await browser.close();
+  });
+  afterEach(async () => {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+    await app?.close();
+    app = undefined;
+    expect(complaints.splice(0)).toEqual([]);
+  });
+
+  function captioner(options?: Parameters<typeof fakeCaptioner>[0]): FakeCaptioner {
+    const fake = fakeCaptioner(options);
+    return Object.assign(fake, { model: { ...fake.model, directory: NANO } });
+  }
+
+  async function open(served: Captioner, settings?: ServerSettings, viewport = { width: 1200, height: 800 }): Promise<Page> {
+    app = await serveApp(served, settings);
+    const context = await browser.newContext({ viewport, acceptDownloads: true, permissions: ['clipboard-read', 'clipboard-write'] });
+    const page = await context.newPage();
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => {
+      // Chromium reports every answer of 4xx as an error of its own.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
+    });
+    await page.goto(app.url);
+    return page;
+  }
+
+  async function takeSample(page: Page): Promise<void> {
+    await page.getByRole('button', { name: 'clip113.mp4' }).click();
+    await page.locator('#video').waitFor({ state: 'visible' });
+  }
+
+  it('captions a sample: stages, words as they come, the caption beside the playing video', async () => {
+    const fake = captioner({ words: WORDS, wordDelayMs: 40 });
+    const page = await open(fake);
+    await takeSample(page);
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word3');
+    expect(await page.locator('#caption').textContent()).not.toContain('word19');
+    expect(await page.getByRole('button', { name: 'Cancel' }).isVisible()).toBe(true);
+    await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toBe(WORDS.join(''));
+    const stages = await page.locator('#stages li').allTextContents();
+    expect(stages.join()).toMatch(/Sending.*Looking at the file.*Writing/);
+    expect(await page.locator('#facts').textContent()).toMatch(/8 frames of 84×56, 4\.0 s of sound, 150 prompt tokens[\s\S]*21 tokens written/);
+    expect(fake.seen[0]?.request).toMatchObject({ useAudio: true, prompt: undefined });
+    expect(fake.seen[0]?.bytes.equals(await readFile(join(NANO, 'examples/clip113.mp4')))).toBe(true);
+  });
+
+  it('sends the prompt and switches the sound off', async () => {
+    const fake = captioner();
+    const page = await open(fake);
+    await takeSample(page);
+    await page.getByLabel('Prompt').fill('Only the colours.');
+    await page.getByLabel('Listen to the sound').uncheck();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await page.locator('#keep').waitFor({ state: 'visible' });
+    expect(fake.seen[0]?.request).toMatchObject({ useAudio: false, prompt: 'Only the colours.' });
+  });
+
+  it('lets the caption be copied and downloaded as text and JSON', async () => {
+    const page = await open(captioner());
+    await takeSample(page);
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await page.locator('#keep').waitFor({ state: 'visible' });
+    await page.getByRole('button', { name: 'Copy' }).click();
+    await expect.poll(() => page.locator('#status').textContent()).toBe('Copied.');
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe('A red ball rolls.\nMüße 🎈');
+    const directory = await mkdtemp(join(tmpdir(), 'avocado-page-'));
+    for (const [button, name] of [['Download text', 'clip113.txt'], ['Download JSON', 'clip113.json']] as const) {
+      const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button }).click()]);
+      expect(download.suggestedFilename()).toBe(name);
+      await download.saveAs(join(directory, name));
+    }
+    expect(await readFile(join(directory, 'clip113.txt'), 'utf8')).toBe('A red ball rolls.\nMüße 🎈\n');
+    expect(JSON.parse(await readFile(join(directory, 'clip113.json'), 'utf8'))).toMatchObject({ caption: 'A red ball rolls.\nMüße 🎈', finish_reason: 'stop', media: { kind: 'video' } });
+    await rm(directory, { recursive: true });
+  });
+
+  it('says errors as sentences, before, during and after the upload', async () => {
+    const page = await open(captioner({ error: { code: 'media_undecodable', message: () => 'The clip is damaged. Re-encode it.' } }), { maxUploadBytes: 60_000 });
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => page.locator('#error').textContent()).toContain('Choose a file first');
+    await takeSample(page);
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => page.locator('#error').textContent()).toBe('The clip is damaged. Re-encode it.');
+    await page.getByRole('button', { name: 'clip313.mp4' }).click();
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => page.locator('#error').textContent()).toContain('larger than the 60000 bytes');
+  });
+
+  it('cancels: the server’s caption is aborted', async () => {
+    const fake = captioner({ words: WORDS, wordDelayMs: 100 });
+    const page = await open(fake);
+    await takeSample(page);
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word1');
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await vi.waitFor(() => { expect(fake.endings).toEqual(['caption-aborted']); }, { timeout: 10_000 });
+    expect(await page.locator('#status').textContent()).toBe('Cancelled.');
+    expect(await page.evaluate('document.activeElement.id')).toBe('go');
+  });
+
+  it('takes a dropped file', async () => {
+    const fake = captioner();
+    const page = await open(fake);
+    const transfer = await page.evaluateHandle("(() => { const data = new DataTransfer(); data.items.add(new File(['abc'], 'drop.mp4', { type: 'video/mp4' })); return data; })()");
+    await page.dispatchEvent('#drop', 'dragover', { dataTransfer: transfer });
+    await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer });
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await page.locator('#keep').waitFor({ state: 'visible' });
+    expect(fake.seen[0]?.bytes.toString()).toBe('abc');
+  });
+
+  it('asks for a key where the server wants one', async () => {
+    const page = await open(captioner(), { apiKeys: [{ name: 'team', sha256: createHash('sha256').update('secret-key-0123456789').digest('hex') }] });
+    await takeSample(page);
+    expect(await page.getByLabel('Key of this server').isVisible()).toBe(false);
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => page.locator('#error').textContent()).toContain('key');
+    await page.getByLabel('Key of this server').fill('secret-key-0123456789');
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await page.locator('#keep').waitFor({ state: 'visible' });
+  });
+
+  it('fits a phone, and everything on it has a name', async () => {
+    const page = await open(captioner(), {}, { width: 360, height: 640 });
+    await takeSample(page);
+    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
+    const nameless = await page.evaluate(`[...document.querySelectorAll('button, input, textarea, video')]
+      .filter((node) => !(node.labels?.length || node.textContent.trim() || node.ariaLabel)).map((node) => node.outerHTML)`);
+    expect(nameless).toEqual([]);
+  });
+
+  it('gives no file that is not a sample', async () => {
+    const page = await open(captioner());
+    for (const name of ['captions.json', '..%2fconfig.json', 'nothing.mp4']) {
+      expect((await page.request.get(`${app?.url ?? ''}/page/samples/${name}`)).status()).toBe(404);
+    }
+  });
+});
