@@ -32,8 +32,7 @@ async function* story(request: CaptionRequest, model: StoryModel, signal: AbortS
   const watch = new Stopwatch();
   yield { type: 'stage', stage: 'probe', done: 0, total: 1 };
   const identity = await fileIdentity(request.path);
-  const probe = model.probes.get.bind(model.probes);
-  const planned = await watch.time('probe', planRequest(request, model, signal, { enforceBudget: true, probe }));
+  const planned = await watch.time('probe', planRequest(request, model, signal, { enforceBudget: true, probe: () => model.probes.get(request, signal) }));
   const clip = await watch.time('probe', clipOf(request, planned, identity, model, signal));
 
   let understood: { readonly prompt: Prompt; readonly media: MediaReport } | undefined;

@@ -11,8 +11,7 @@ import type { CaptionRequest } from './stream/events.ts';
  * @throws AvocadoError for bad media or fields, as planRequest
  */
 export async function estimate(request: CaptionRequest, model: PlanningModel & Pick<StoryModel, 'probes'>, signal?: AbortSignal): Promise<Estimate> {
-  const probe = model.probes.get.bind(model.probes);
-  const planned = await planRequest(request, model, signal, { enforceBudget: false, probe });
+  const planned = await planRequest(request, model, signal, { enforceBudget: false, probe: () => model.probes.get(request, signal) });
   const { counts } = planned.draft;
   return {
     kind: planned.plan.video?.kind ?? 'audio',

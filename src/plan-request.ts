@@ -79,7 +79,7 @@ export interface PlanOptions {
   /** false for a dry run, which reports the budget instead of refusing */
   readonly enforceBudget: boolean;
   /** what a file holds; default: ffprobe, every time */
-  readonly probe?: ((path: string, signal: AbortSignal | undefined) => Promise<MediaProbe>) | undefined;
+  readonly probe?: (() => Promise<MediaProbe>) | undefined;
 }
 
 /**
@@ -94,7 +94,7 @@ export async function planRequest(
 ): Promise<PlannedRequest> {
   const text = userText(request, model);
   const profile = resolveProfile(request.profileName, request.profile, model.package.profile);
-  const probe = await (options.probe?.(request.path, signal) ?? probeMedia(request.path, { signal }));
+  const probe = await (options.probe?.() ?? probeMedia(request.path, { signal }));
   const plan = planMedia(probe, profile, {
     useAudio: request.useAudio,
     patchSize: model.config.vision.patchSize,

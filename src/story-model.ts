@@ -1,16 +1,14 @@
 import { contentHash } from './content-hash.ts';
 import { FileMemo } from './file-memo.ts';
 import { MediaCache } from './media-cache.ts';
-import { probeMedia } from './media/probe.ts';
-import type { MediaProbe } from './media/types.ts';
 import type { OpenModel } from './open-model.ts';
+import { Probes } from './probes.ts';
 import { WatchedTowers } from './watched-towers.ts';
 
 /** An open model, and what the requests of one captioner share beside it. */
 export interface StoryModel extends OpenModel {
   readonly towers: WatchedTowers;
-  /** a server asks what a file would cost, and then for its caption */
-  readonly probes: FileMemo<MediaProbe>;
+  readonly probes: Probes;
   /** undefined: nothing is kept of a clip, so nobody needs to know which one it is */
   readonly hashes: FileMemo<string> | undefined;
   readonly media: MediaCache;
@@ -23,14 +21,14 @@ export interface StoryOptions {
   readonly prefixSlots: number;
 }
 
-/** A probe is some hundred bytes, a hash fewer. */
+/** A hash is a hundred bytes. */
 const FILES_REMEMBERED = 512;
 
 export function storyModel(model: OpenModel, { mediaCacheBytes, prefixSlots }: StoryOptions): StoryModel {
   return {
     ...model,
     towers: new WatchedTowers(model.thinker.towers),
-    probes: new FileMemo((path, signal) => probeMedia(path, { signal }), FILES_REMEMBERED),
+    probes: new Probes(),
     hashes: mediaCacheBytes > 0 || prefixSlots > 0 ? new FileMemo(contentHash, FILES_REMEMBERED) : undefined,
     media: new MediaCache(mediaCacheBytes),
   };

@@ -1,4 +1,5 @@
 // The file that an engine process runs.
+import { setPriority } from 'node:os';
 import process from 'node:process';
 import { describeModel } from '../describe-model.ts';
 import { openCaptioner } from '../open-captioner.ts';
@@ -8,9 +9,15 @@ import type { ToEngine } from './messages.ts';
 /** After its server has gone, for the runs that are under way. */
 const LAST_RUN_MS = 10_000;
 
+/** a third of the weight of a process that asks for nothing */
+const ENGINE_NICENESS = 5;
+
 function die(): void {
   process.kill(process.pid, 'SIGKILL');
 }
+
+// Before any thread or decoder starts, which inherit it: the model takes all cores it can get, and the server must answer beside it.
+setPriority(ENGINE_NICENESS);
 
 const host = new EngineHost({
   describe: describeModel,

@@ -1,29 +1,32 @@
 // What the server costs: tokens/s through HTTP, event stream and engine process beside the same captioner in this process, and
-// eight clients beside one. Usage: npx tsx test/bench/serve.ts [rounds]
+// eight clients beside one. Usage: npx tsx test/bench/serve.ts [--rounds N] [--requests N] [--max-tokens N] [--cached]
+// [--temperature T] [--model DIR --precision NAME]. With --cached both keep clips and prompts, so that what is measured is
+// generation; a temperature of 2 makes captions as long as --max-tokens allows.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/caption-options.ts';
 import { runLevel } from '../../src/load/closed-loop.ts';
 import { clipSender } from '../../src/load/send-clip.ts';
 import { levelTable, summarise, type LevelSummary } from '../../src/load/summary.ts';
 import type { Clip, Send } from '../../src/load/types.ts';
+import { PRECISIONS } from '../../src/model/config-types.ts';
 import { openCaptioner } from '../../src/open-captioner.ts';
 import type { Captioner } from '../../src/captioner.ts';
 import { startServer } from './served.ts';
 
-const MODEL = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
-const EXAMPLES = join(MODEL, 'examples');
+const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
+const EXAMPLES = join(NANO, 'examples');
 const SLOTS = 8;
-const REQUESTS = 8;
 const CLIENTS = [1, 8];
 
 /** The same captioner without a server: no process line, no HTTP. */
-function bareSender(captioner: Captioner): Send {
+function bareSender(captioner: Captioner, options: Record<string, number>): Send {
   return async ({ name }, _leaveAfterMs, signal) => {
     const startedMs = performance.now();
     let firstMs = 0;
-    for await (const event of captioner.caption(captionRequest(join(EXAMPLES, name), {}), signal)) {
+    for await (const event of captioner.caption(captionRequest(join(EXAMPLES, name), options), signal)) {
       if (event.type === 'text-delta' && firstMs === 0) firstMs = performance.now();
       if (event.type !== 'caption-end') continue;
       const seconds = (performance.now() - startedMs) / 1000;
@@ -42,17 +45,31 @@ async function readClips(): Promise<Clip[]> {
   return Promise.all(names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })));
 }
 
-const rounds = Number(process.argv[2] ?? 5);
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '5' }, requests: { type: 'string', default: '8' }, 'max-tokens': { type: 'string' }, temperature: { type: 'string' }, cached: { type: 'boolean', default: false }, model: { type: 'string', default: NANO }, precision: { type: 'string' } },
+});
+const rounds = Number(values.rounds);
+const requests = Number(values.requests);
+const caches = values.cached ? { mediaCacheBytes: 2 ** 28, prefixSlots: 4 } : { mediaCacheBytes: 0, prefixSlots: 0 };
+const options: Record<string, number> = {
+  ...(values['max-tokens'] === undefined ? {} : { max_tokens: Number(values['max-tokens']) }),
+  ...(values.temperature === undefined ? {} : { temperature: Number(values.temperature), seed: 1 }),
+};
+const precision = PRECISIONS.find((name) => name === values.precision);
 const clips = await readClips();
-const server = await startServer(['--slots', String(SLOTS), '--media-cache-bytes', '0', '--prefix-slots', '0']);
-const captioner = await openCaptioner({ modelDir: MODEL, precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 0, spinning: false, slots: SLOTS, context: undefined, cacheDir: undefined });
-const senders: Record<string, Send> = { bare: bareSender(captioner), served: clipSender({ url: server.url, apiKey: undefined, fields: {} }) };
+const server = await startServer([
+  '--slots', String(SLOTS), '--media-cache-bytes', String(caches.mediaCacheBytes), '--prefix-slots', String(caches.prefixSlots), '--max-queue-seconds', '100000',
+  '--model', values.model, ...(precision === undefined ? [] : ['--precision', precision]),
+]);
+const captioner = await openCaptioner({ modelDir: values.model, precision, device: { type: 'cpu' }, runtime: undefined, threads: 0, spinning: false, slots: SLOTS, context: undefined, cacheDir: undefined, ...caches });
+const fields = Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
+const senders: Record<string, Send> = { bare: bareSender(captioner, options), served: clipSender({ url: server.url, apiKey: undefined, fields }) };
 const results: Record<string, LevelSummary[]> = {};
 const never = new AbortController().signal;
 for (let round = 0; round <= rounds; round++) {
   for (const concurrency of CLIENTS) {
     for (const [name, send] of Object.entries(senders)) {
-      const level = summarise(await runLevel(clips, send, { concurrency, requests: REQUESTS * concurrency, leaving: 0, seed: round }, never));
+      const level = summarise(await runLevel(clips, send, { concurrency, requests: requests * concurrency, leaving: 0, seed: round }, never));
       if (round > 0) (results[`${name} ${concurrency}`] ??= []).push(level); // the first round warms both up
     }
   }

@@ -53,6 +53,7 @@ export async function startServer(flags: readonly string[]): Promise<BenchServer
   const child = spawn(process.execPath, [PROGRAM, 'serve', '--port', '0', ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
   process.once('exit', () => { child.kill('SIGKILL'); });
   const url = await untilPrinted(child);
+  await fetch(`${url}/metrics`); // what was longest since the last reading then begins after the start
   const pid = child.pid ?? 0;
   return {
     url,

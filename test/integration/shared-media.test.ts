@@ -168,6 +168,18 @@ describe('a captioner', () => {
     expect(Math.abs(estimate.promptTokens.total - end.usage.promptTokens)).toBeLessThan(4);
   });
 
+  it('knows a clip again that comes under another name with its hash, and no other by it', async () => {
+    const [first, second] = [scratch('once.mp4'), scratch('again.mp4')];
+    for (const path of [first, second]) copyFileSync(CLIP, path);
+    const asked = (path: string, contentHash: string) => captioner.estimate({ ...captionRequest(path, {}), contentHash });
+    expect(await asked(second, 'b'.repeat(64))).toEqual(await asked(first, 'a'.repeat(64)));
+    expect([looksAt(first), looksAt(second)]).toEqual([1, 1]);
+    const third = scratch('third.mp4');
+    copyFileSync(CLIP, third);
+    expect(await asked(third, 'a'.repeat(64))).toEqual(await asked(first, 'a'.repeat(64)));
+    expect([looksAt(first), looksAt(third)]).toEqual([1, 0]);
+  });
+
   it('estimates in words of numbers what would be refused for its length', async () => {
     const small = await open({ context: 150 });
     try {
