@@ -1,0 +1,73 @@
+"""From a clip to what the two towers get, number for number as the server does it: sampled frames, sizes, patches, log-mel."""
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+
+FACTOR = 28                              # a merged token is 2 x 2 patches of 14 pixels
+MIN_PIXELS, MAX_PIXELS = 3136, 14112     # of a frame; avocado.json and preprocessor_config.json carry them
+HOP, WINDOW = 160, 400
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
+
+
+def frame_indices(total, fps):
+    """Which of a clip's `total` frames are looked at: two a second, an even number, from the first to the last."""
+    count = int(min(max(total / fps * 2, 4), total) // 2) * 2
+    return torch.linspace(0, total - 1, count).round().int().tolist()
+
+
+def model_size(size):
+    """Width and height after smart_resize under this package's limits."""
+    width, height = (max(FACTOR, round(side / FACTOR) * FACTOR) for side in size)
+    if width * height > MAX_PIXELS:
+        shrink = math.sqrt(size[0] * size[1] / MAX_PIXELS)
+        width, height = (max(FACTOR, math.floor(side / shrink / FACTOR) * FACTOR) for side in size)
+    return width, height
+
+
+@functools.cache
+def _resize_matrix(source, target):
+    """Rows of torch's antialiased bicubic resize of one axis."""
+    return F.interpolate(torch.eye(source)[None, None], size=(target, source), mode='bicubic', antialias=True)[0, 0]
+
+
+def resize(frames):
+    """float [n, height, width, 3], whole levels → uint8 [n, h, w, 3] of the model's size."""
+    width, height = model_size((frames.shape[2], frames.shape[1]))
+    rows, columns = _resize_matrix(frames.shape[1], height), _resize_matrix(frames.shape[2], width)
+    narrow = torch.einsum('nhwc,vw->nhvc', frames, columns)
+    return torch.einsum('nhvc,uh->nuvc', narrow, rows).round().clamp(0, 255).byte()
+
+
+def patches_of(frames):
+    """uint8 [steps * 2, h, w, 3] → float [steps, patches, 1176], merge groups of 2 x 2 patches in a row."""
+    steps, rows, columns = frames.shape[0] // 2, frames.shape[1] // FACTOR, frames.shape[2] // FACTOR
+    pixels = ((frames.float() / 255 - MEAN) / STD).view(steps, 2, rows, 2, 14, columns, 2, 14, 3)
+    return pixels.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(steps, rows * columns * 4, 1176)
+
+
+@functools.cache
+def _mel_filters():
+    """[201, 128] Slaney triangles, as Whisper's feature extractor has them."""
+    to_mel = 15 + 27 * math.log(8) / math.log(6.4)
+    mels = torch.linspace(0, to_mel, 130, dtype=torch.float64)
+    corners = torch.where(mels < 15, 200 * mels / 3, 1000 * torch.exp(math.log(6.4) / 27 * (mels - 15)))
+    bins = torch.linspace(0, 8000, 201, dtype=torch.float64)[:, None]
+    rise, fall = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2]), (corners[2:] - bins) / (corners[2:] - corners[1:-1])
+    return (torch.minimum(rise, fall).clamp(min=0) * 2 / (corners[2:] - corners[:-2])).float()
+
+
+def log_mel(wave):
+    """float [samples] at 16 kHz → float [128, frames]. Behind the sound the extractor sees silence up to 300 s."""
+    count = math.ceil(len(wave) / HOP)
+    padded = F.pad(wave, (0, (count + 4) * HOP - len(wave)))
+    spectrum = torch.stft(padded[None], WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True)[0]
+    levels = torch.log10((_mel_filters().T @ spectrum[:, :count + 2].abs() ** 2).clamp(min=1e-10))
+    return ((torch.maximum(levels, levels.max() - 8) + 4) / 4)[:, :count]
+
+
+def audio_tokens(mel_frames):
+    """Tokens of a sound: the tower halves its frames twice."""
+    return (mel_frames + 1) // 4
