@@ -1,5 +1,6 @@
 // What a chat completion may ask for here, under OpenAI's and vLLM's names.
 import Type from 'typebox';
+import { PROFILE_PROPERTIES } from '../caption-options.ts';
 
 const rate = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
 const count = Type.Optional(Type.Integer({ minimum: 1 }));
@@ -7,19 +8,7 @@ const penalty = Type.Optional(Type.Number({ minimum: -2, maximum: 2 }));
 const stopText = Type.String({ minLength: 1, maxLength: 1000 });
 
 /** vLLM's name for what its processor is told; here the fields of a profile. */
-const PROCESSOR_FIELDS = {
-  use_audio_in_video: Type.Optional(Type.Boolean()),
-  fps: rate,
-  nframes: count,
-  min_frames: count,
-  max_frames: count,
-  min_pixels: count,
-  max_pixels: count,
-  total_pixels: count,
-  processor_min_pixels: count,
-  processor_max_pixels: count,
-  processor_fps: rate,
-} as const;
+const PROCESSOR_FIELDS = { use_audio_in_video: Type.Optional(Type.Boolean()), ...PROFILE_PROPERTIES } as const;
 
 const VIDEO_FIELDS = {
   /** frames a second to look at; vLLM's -1 leaves it to the profile */

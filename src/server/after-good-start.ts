@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AvocadoError } from '../errors.ts';
 import type { CaptionEvent } from '../stream/events.ts';
+import { givenUp } from './run-caption.ts';
 
 /**
  * The same events, but none of them before it is known that the file can be captioned, or `mostMs` have passed: until then an error
@@ -33,9 +34,4 @@ export async function* afterGoodStart(events: AsyncGenerator<CaptionEvent>, most
     timer.abort();
     await events.return(undefined);
   }
-}
-
-/** Why a request was given up, for its client. */
-export function givenUp(signal: AbortSignal): AvocadoError {
-  return signal.reason instanceof AvocadoError ? signal.reason : new AvocadoError('aborted', 'The request was cancelled.');
 }

@@ -4,8 +4,8 @@ import type { FastifyReply } from 'fastify';
 import { Chunks, type ChunkOptions } from '../openai/chunks.ts';
 import { snakeCase } from '../stream/caption-answer.ts';
 import type { CaptionEnd, CaptionEvent } from '../stream/events.ts';
-import { givenUp } from './after-good-start.ts';
 import { errorBody } from './error-reply.ts';
+import { givenUp } from './run-caption.ts';
 
 export interface ChatStreamOptions extends Omit<ChunkOptions, 'fingerprint'> {
   /** stages as named events; otherwise they are comments, since OpenAI's clients read every event as a chunk */

@@ -1,31 +1,14 @@
 import { tmpdir } from 'node:os';
 import { AvocadoError } from '../errors.ts';
+import type { IntakeConfig } from '../intake/intake-config.ts';
+import type { ServingLimits } from '../serving/serve-captions.ts';
 import { allowCidrsOf, apiKeysOf, mediaRootsOf, urlHostsOf, type KeySettings, type Mistakes } from './config-values.ts';
 
 /** What the HTTP door needs to know, frozen at start. */
-export interface ServerConfig {
+export interface ServerConfig extends IntakeConfig, ServingLimits {
   readonly host: string;
   readonly port: number;
   readonly version: string;
-  /** name → real path of a directory whose files may be asked for as media://NAME/path */
-  readonly mediaRoots: ReadonlyMap<string, string>;
-  readonly maxUploadBytes: number;
-  /** most requests alive at a time; default: eight for every slot of the KV cache */
-  readonly maxRequests?: number;
-  /** most estimated seconds of work that may be waiting or running; a request alone is never too much */
-  readonly maxQueueSeconds: number;
-  /** requests handed to the engine beyond its slots, so that their media are ready when a slot is free */
-  readonly prepareAhead: number;
-  /** longest deadline of a request, and the one it has when it names none */
-  readonly maxTimeoutSeconds: number;
-  /** bytes of uploads and downloads on disk, all together */
-  readonly maxTemporaryBytes: number;
-  /** off: no URL is fetched; public: any public address; otherwise only these hosts (`host`, `*.host`, `host:port`) */
-  readonly urlHosts: 'off' | 'public' | readonly string[];
-  /** private ranges that may be fetched from all the same, such as 10.1.0.0/16 */
-  readonly allowCidrs: readonly string[];
-  /** one download, from its first byte to its last */
-  readonly fetchTimeoutMs: number;
   /** who may ask; none = everybody */
   readonly apiKeys: readonly ApiKey[];
   /** requests a minute for each key, or each address where there are no keys; 0 = no limit */
@@ -35,10 +18,6 @@ export interface ServerConfig {
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug';
   /** put file names and captions into the log */
   readonly logContent: boolean;
-  /** an upload that sends nothing for so long is given up */
-  readonly uploadIdleMs: number;
-  /** where the directory of uploads is made */
-  readonly temporaryDirectory: string;
   /** between two comments on a silent event stream; proxies close what is silent for a minute */
   readonly heartbeatMs: number;
   /** work is running but the engine took no step for so long: not alive */

@@ -1,6 +1,5 @@
 import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
 import type { Captioner } from '../captioner.ts';
-import { REQUESTS_PER_SLOT } from '../serving/serve-captions.ts';
 import type { CaptionService } from '../serving/types.ts';
 import type { ServerConfig } from './config.ts';
 import { Liveness } from './liveness.ts';
@@ -23,13 +22,12 @@ interface Readiness {
 }
 
 /** What a load balancer should know; the engine's own words where it is not ready. */
-function readinessOf({ captioner, service, config }: HealthParts): Readiness {
+function readinessOf({ captioner, service }: HealthParts): Readiness {
   const { state, text } = captioner.status();
-  const { stopping, alive, queueWorkSeconds } = service.stats();
+  const { stopping, full } = service.stats();
   if (stopping) return { status: 'stopping', text: 'The server is stopping.' };
   if (state !== 'ready') return { status: state, text };
-  const most = config.maxRequests ?? captioner.model.slots * REQUESTS_PER_SLOT;
-  if (alive >= most || (alive > 0 && queueWorkSeconds >= config.maxQueueSeconds)) return { status: 'full', text: 'The queue is full.' };
+  if (full) return { status: 'full', text: 'The queue is full.' };
   return { status: 'ready', text: '' };
 }
 

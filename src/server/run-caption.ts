@@ -105,6 +105,11 @@ export async function withAdmission<T>(
   }
 }
 
+/** Why a request was given up, for its client. */
+export function givenUp(signal: AbortSignal): AvocadoError {
+  return signal.reason instanceof AvocadoError ? signal.reason : new AvocadoError('aborted', 'The request was cancelled.');
+}
+
 /**
  * The caption at the end of its events, for an answer in one piece.
  * @throws AvocadoError of a caption that failed or was given up
@@ -113,7 +118,7 @@ export async function finishedCaption(events: AsyncIterable<CaptionEvent>, signa
   for await (const event of events) {
     if (event.type === 'caption-end') return event;
     if (event.type === 'caption-error') throw new AvocadoError(event.code, event.message, event);
-    if (event.type === 'caption-aborted') throw signal.reason instanceof AvocadoError ? signal.reason : new AvocadoError('aborted', 'The request was cancelled.');
+    if (event.type === 'caption-aborted') throw givenUp(signal);
   }
   throw new Error('A caption had no ending. This is a bug.');
 }

@@ -79,6 +79,11 @@ export class AdmissionQueue {
     return this.#alive.size;
   }
 
+  /** whether the next request would be refused, whatever it asks for */
+  get full(): boolean {
+    return this.alive >= this.#limits.maxRequests || (this.alive > 0 && this.workSeconds >= this.#limits.maxWorkSeconds);
+  }
+
   get running(): number {
     return this.#running;
   }

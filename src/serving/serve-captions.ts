@@ -7,11 +7,14 @@ import { Lifetime } from './lifetime.ts';
 import type { Admitted, CaptionService, JobStage, Refusal, ServiceStats, ServingObserver } from './types.ts';
 import { WorkModel } from './work-model.ts';
 
-/** See ServerConfig, whose fields these are. */
 export interface ServingLimits {
+  /** most requests alive at a time; default: eight for every slot of the KV cache */
   readonly maxRequests?: number;
+  /** most estimated seconds of work that may be waiting or running; a request alone is never too much */
   readonly maxQueueSeconds: number;
+  /** requests handed to the engine beyond its slots, so that their media are ready when a slot is free */
   readonly prepareAhead: number;
+  /** longest deadline of a request, and the one it has when it names none */
   readonly maxTimeoutSeconds: number;
 }
 
@@ -22,7 +25,7 @@ export interface ServiceParts {
 }
 
 /** Requests alive for each that can run: the others wait, with their files fetched. */
-export const REQUESTS_PER_SLOT = 8;
+const REQUESTS_PER_SLOT = 8;
 
 /** One captioner's requests: who is let in, who goes next, who is given up. */
 export function serveCaptions({ captioner, limits, observer }: ServiceParts): CaptionService {
@@ -76,10 +79,10 @@ class Service implements CaptionService {
   }
 
   stats(): ServiceStats {
-    const { waiting, workSeconds, tokens } = this.#parts.queue;
+    const { waiting, workSeconds, tokens, full } = this.#parts.queue;
     const byStage: Partial<Record<JobStage, number>> = {};
     for (const { stage } of this.#alive) byStage[stage] = (byStage[stage] ?? 0) + 1;
-    return { alive: this.#alive.size, stopping: this.#stopping, waiting, queueWorkSeconds: workSeconds, queueTokens: tokens, byStage };
+    return { alive: this.#alive.size, stopping: this.#stopping, full, waiting, queueWorkSeconds: workSeconds, queueTokens: tokens, byStage };
   }
 
   #forget(life: Lifetime): void {

@@ -66,6 +66,8 @@ export interface CaptionService {
 export interface ServiceStats {
   readonly alive: number;
   readonly stopping: boolean;
+  /** the next request would be refused */
+  readonly full: boolean;
   readonly waiting: Readonly<Record<Priority, number>>;
   /** estimated seconds of work not done yet, and its tokens */
   readonly queueWorkSeconds: number;

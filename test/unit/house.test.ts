@@ -18,7 +18,7 @@ const AROUND: Readonly<Record<string, readonly string[]>> = {
   'engine-process': ['', 'stream'],
   intake: [],
   serving: ['stream'],
-  openai: ['stream'],
+  openai: ['', 'stream'],
   load: [],
 };
 /** `serve` starts the HTTP door; otherwise the doors know each other as little as anyone knows them. */
