@@ -1,34 +1,33 @@
-"""The vocabulary of the generated world: what can be seen, heard and said, and the words for it. No randomness, no pixels."""
+"""The vocabulary of the generated world: what can be seen, heard and said, and the words for it. No randomness, no pixels.
 
-SIZES = {'16:9': (320, 180), '1:1': (240, 240), '9:16': (180, 320)}   # width, height of a clip, pixels
-FRAME_RATES = (24, 25, 30)
-SAMPLE_RATE = 16_000
+The tables are in ../world.json, where the product's own reader of captions and maker of samples finds the same ones.
+"""
+import json
+import pathlib
 
-BACKGROUNDS = {'black': (30, 30, 34), 'gray': (120, 120, 124), 'navy': (24, 34, 96), 'brown': (96, 58, 32),
-               'teal': (18, 104, 104), 'beige': (208, 194, 160)}
-TEXTURES = ('plain', 'striped', 'checkered')
-COLORS = {'red': (222, 32, 36), 'green': (44, 190, 60), 'blue': (52, 104, 250), 'yellow': (250, 226, 40),
-          'orange': (250, 136, 16), 'purple': (160, 48, 204), 'white': (246, 246, 246), 'pink': (252, 142, 196)}
-HARD_TO_SEE = {'beige': ('white', 'yellow'), 'brown': ('orange', 'red'), 'teal': ('green',), 'navy': ('blue', 'purple')}
-SHAPES = ('circle', 'square', 'triangle', 'star')
-RADII = {'small': 28, 'large': 42}                                     # pixels of the clip
-SLOTS = (0.2, 0.5, 0.8)                                                # along the longer side
-PLACES = {'wide': ('on the left', 'in the center', 'on the right'), 'tall': ('at the top', 'in the middle', 'at the bottom')}
-SCREEN_WORDS = ('HELLO', 'STOP', 'NEWS', 'SALE', 'OPEN', 'PLAY', 'EXIT', 'MENU')
+_TABLES = json.loads((pathlib.Path(__file__).parents[1] / 'world.json').read_text())
+
+SIZES = {name: tuple(size) for name, size in _TABLES['sizes'].items()}      # width, height of a clip, pixels
+FRAME_RATES = tuple(_TABLES['frameRates'])
+SAMPLE_RATE = _TABLES['sampleRate']
+
+BACKGROUNDS, COLORS = ({name: tuple(rgb) for name, rgb in _TABLES[table].items()} for table in ('backgrounds', 'colors'))
+TEXTURES = tuple(_TABLES['textures'])
+HARD_TO_SEE = _TABLES['hardToSee']             # colours left out on a background
+SHAPES = tuple(_TABLES['shapes'])
+RADII = _TABLES['radii']                       # pixels of the clip
+SLOTS = tuple(_TABLES['slots'])                # along the longer side
+PLACES = _TABLES['places']                     # their names in clips that line objects up from left to right, or from top to bottom
+SCREEN_WORDS = tuple(_TABLES['screenWords'])
 
 # One wording each: a small model should spend its capacity on what happens, not on how to say it.
-VERBS = {'left': 'moves left', 'right': 'moves right', 'up': 'moves up', 'down': 'moves down', 'grow': 'grows',
-         'shrink': 'shrinks', 'spin': 'spins', 'vanish': 'vanishes', 'appear': 'appears', 'recolor': 'turns'}
-SOUNDS = {'beep_high': 'a high beep', 'beep_low': 'a low beep', 'sweep_up': 'a rising tone', 'sweep_down': 'a falling tone',
-          'noise': 'a burst of noise', 'drums': 'a drum rhythm', 'melody': 'a short melody'}
-SPEAKERS = {'man': 'a man', 'woman': 'a woman'}
-VOICES = {'man': ('en-us+m1', 'en-us+m3', 'en-gb+m7'), 'woman': ('en-us+f2', 'en-us+f4', 'en-gb+f3')}
-SPOKEN_WORDS = ('hello goodbye good morning thank you sam anna go look jump turn run come left right up down here back now please stop '
-                'wait one two three four the red blue green star square circle yes no are ready').split()
+VERBS, SOUNDS, SPEAKERS = (_TABLES[table] for table in ('verbs', 'sounds', 'speakers'))
+VOICES = _TABLES['voices']                     # espeak-ng's
+SPOKEN_WORDS = tuple(_TABLES['spokenWords'])
 
 # Beat k of a clip always gets the k-th opening, so that the word tells the time and the time tells the word.
-OPENINGS = ('At first', 'Then', 'Next', 'After that', 'Later', 'Further on', 'Near the end', 'At last')
-SILENCE = 'There is no sound.'
+OPENINGS = tuple(_TABLES['openings'])
+SILENCE = _TABLES['silence']
 
 
 def is_tall(size):
