@@ -1,50 +1,55 @@
-"""From a batch to one training example: the prompt, the captions as tokens, and where each caption token should look."""
+"""The reference caption as training targets: its tokens, and where in the clip the decoder should look when it writes each of them."""
 import bisect
-import functools
 import itertools
 
-import torch
+import numpy as np
 
-import auxiliary
 import caption
-import layout
 import tokenizer as tk
 
-IGNORED = -100
-KINDS = ('see', 'hear')
+NOWHERE = -1
+TOKENS_PER_SECOND = 25               # of sound
+WORD_MARGIN = 0.12                   # seconds
+ACTING_FROM = 0.05                   # seconds of an event between a step's two frames
 
 
-@functools.lru_cache(512)
-def prompt_of(tokenizer_path, grid, audio, prompt):
-    """layout.layout, remembered: most batches repeat a geometry and a prompt."""
-    return layout.layout(_tokenizer(tokenizer_path), grid, audio, prompt)
+def answer_of(script, tokenizer, clip, sound):
+    """ids [n] ending in the end token; see [n, steps], the cell to look at in each step; hear [n, 2], the sound tokens from and to.
+
+    `clip` has the homes [steps, objects] of labels.cells_of, the frames' times, and the spans of the sounds in seconds.
+    """
+    pieces = caption.segments_of(script, sound)
+    starts = list(itertools.accumulate((len(text) for text, _ in pieces), initial=0))
+    encoded = tokenizer.encode(''.join(text for text, _ in pieces))
+    subjects = [pieces[bisect.bisect_right(starts, offset[0]) - 1][1] for offset in encoded.offsets] + [None]
+    steps = len(clip['homes'])
+    see, hear = np.full((len(subjects), steps), NOWHERE, np.int8), np.full((len(subjects), 2), NOWHERE, np.int16)
+    for row, subject in enumerate(subjects):
+        if subject is None:
+            continue
+        if subject[0] == 'object' or script['events'][subject[1]]['kind'] == 'visual':
+            see[row] = _cells_to_see(script, clip, subject)
+        else:
+            hear[row] = _tokens_to_hear(script, clip, subject)
+    return np.array([*encoded.ids, tk.END], np.int16), see, hear
 
 
-@functools.cache
-def _tokenizer(path):
-    return tk.load(path)
+def _cells_to_see(script, clip, subject):
+    """An object's cells at the beginning; an acting one's while it acts."""
+    kind, number = subject[:2]
+    steps = np.arange(len(clip['homes']))
+    if kind == 'object':
+        return np.where(steps < 2, clip['homes'][:, number], NOWHERE)
+    event = script['events'][number]
+    acting = np.minimum(clip['times'][1::2], event['end']) - np.maximum(clip['times'][::2], event['start']) > ACTING_FROM
+    return np.where(acting, clip['homes'][:, event['object']], NOWHERE)
 
 
-def answers_of(tokenizer, batch, sound, video_at, audio_at, prompt_length):
-    """inputs [batch, n], targets [batch, n] and look masks {kind: [batch, n, prompt]}; row i answers what follows token i - 1."""
-    rows = []
-    for clip, script in enumerate(batch['script']):
-        pieces = caption.segments_of(script, sound)
-        starts = list(itertools.accumulate((len(text) for text, _ in pieces), initial=0))
-        encoded = tokenizer.encode(''.join(text for text, _ in pieces))
-        subjects = [pieces[bisect.bisect_right(starts, offset[0]) - 1][1] for offset in encoded.offsets]
-        rows.append((encoded.ids + [tk.END], subjects))
-    longest = max(len(ids) for ids, _ in rows)
-    inputs = torch.full((len(rows), longest), tk.PAD)
-    targets = torch.full((len(rows), longest), IGNORED)
-    looks = {kind: torch.zeros(len(rows), longest, prompt_length, dtype=torch.bool) for kind in KINDS}
-    for clip, (ids, subjects) in enumerate(rows):
-        inputs[clip, :len(ids)] = targets[clip, :len(ids)] = torch.tensor(ids)
-        for subject in set(subjects) - {None}:
-            told = torch.tensor([k for k, s in enumerate(subjects) if s == subject])
-            keys = auxiliary.where_to_look(batch['script'][clip], batch['homes'][clip], batch['spans'][clip], batch['times'][clip],
-                                           batch['grid'], video_at, audio_at, subject)
-            silent = subject[0] == 'object' or batch['script'][clip]['events'][subject[1]]['kind'] == 'visual'
-            if keys:
-                looks['see' if silent else 'hear'][clip, told[:, None], torch.tensor(keys)[None]] = True
-    return inputs, targets, looks
+def _tokens_to_hear(script, clip, subject):
+    """A sound's stretch; a spoken word's share of its line, as if said at an even pace."""
+    kind, number, *characters = subject
+    start, end = clip['spans'][number]
+    if kind == 'words':
+        pace = (end - start) / len(script['events'][number]['text'])
+        start, end = start + pace * characters[0] - WORD_MARGIN, start + pace * characters[1] + WORD_MARGIN
+    return max(0, int(start * TOKENS_PER_SECOND)), int(end * TOKENS_PER_SECOND) + 1

@@ -1,9 +1,8 @@
 """Scores a trained state on shards it has never seen: keypoint recall by category, false claims, dialogue, repetition, sound turned off.
 
-usage: python evaluate.py STATE.pt 'SHARDS/*.pkl ...' TOKENIZER.json [--silent] [--show N] [--threads N]
+usage: python evaluate.py STATE.pt 'SHARDS/*.safetensors ...' [--silent] [--show N] [--threads N] [--device cuda]
 """
 import argparse
-import glob
 import json
 
 import torch
@@ -18,18 +17,16 @@ import tokenizer as tk
 from generate import generate
 from model import Thinker
 
-BATCH = 32
 
-
-def caption_shard(thinker, tokenizer_path, shard, sound=True, prompt=prompts.AVOCADO[0]):
+@torch.no_grad()
+def caption_shard(thinker, shard, sound=True, prompt=prompts.AVOCADO[0], device='cpu'):
     """(captions, their lengths in tokens) of a shard's clips, greedy."""
-    tokenizer = tk.load(tokenizer_path)
-    batch = pool.take(shard, list(range(len(shard['script']))))
-    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
-        seen = thinker.look(torch.stack([features.patches_of(clip) for clip in batch['frames']]), batch['grid'])
-        heard = thinker.audio_tower(batch['mel']) if sound else None
-        written = generate(thinker, tokenizer_path, seen, heard, batch['grid'], prompt)
-    return [tokenizer.decode(ids) for ids in written], [len(ids) for ids in written]
+    with torch.autocast(device, torch.bfloat16):
+        grid = pool.grid_of(shard)
+        seen = thinker.look(features.patches_of(shard['frames']), grid)
+        heard = thinker.audio_tower(shard['mel'].float()) if sound else None
+        written = generate(thinker, seen, heard, grid, prompt)
+    return [tk.load().decode(ids) for ids in written], [len(ids) for ids in written]
 
 
 def summarise(scores, texts, lengths):
@@ -44,30 +41,29 @@ def summarise(scores, texts, lengths):
                 says_sound=round(100 * sum(map(scorer.says_sound, texts)) / len(texts), 1))
 
 
-def evaluate(thinker, tokenizer_path, paths, sound=True, show=0):
+def evaluate(thinker, paths, sound=True, show=0, device='cpu'):
     """summarise of greedy captions of all shards at `paths`."""
     scores, texts, lengths = [], [], []
     for path in paths:
-        shard = pool.read_shard(path)
-        written, counts = caption_shard(thinker.eval(), tokenizer_path, shard, sound)
-        scores += [scorer.score(text, script, sound) for text, script in zip(written, shard['script'])]
+        shard, made_of = pool.read_shard(path, device)
+        written, counts = caption_shard(thinker, shard, sound, device=device)
+        scores += [scorer.score(text, script, sound) for text, script in zip(written, made_of)]
         texts, lengths = texts + written, lengths + counts
-        for text, script in list(zip(written, shard['script']))[:show]:
+        for text, script in list(zip(written, made_of))[:show]:
             print(f'  model: {text}\n  truth: {caption.caption_of(script, sound)}\n')
     return summarise(scores, texts, lengths)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument('state'), parser.add_argument('shards'), parser.add_argument('tokenizer')
+    parser.add_argument('state'), parser.add_argument('shards')
     parser.add_argument('--silent', action='store_true'), parser.add_argument('--show', type=int, default=0)
-    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads()), parser.add_argument('--device', default='cpu')
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    thinker = Thinker()
-    thinker.load_state_dict(torch.load(options.state, weights_only=False)['model'])
-    paths = sorted(path for pattern in options.shards.split() for path in glob.glob(pattern))
-    print(json.dumps(evaluate(thinker, options.tokenizer, paths, not options.silent, options.show)))
+    thinker = Thinker().to(options.device)
+    thinker.load_state_dict(torch.load(options.state, map_location=options.device)['model'])
+    print(json.dumps(evaluate(thinker.eval(), pool.paths_of(options.shards), not options.silent, options.show, options.device)))
 
 
 if __name__ == '__main__':

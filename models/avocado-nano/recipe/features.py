@@ -34,18 +34,19 @@ def _resize_matrix(source, target):
 
 
 def resize(frames):
-    """float [n, height, width, 3], whole levels → uint8 [n, h, w, 3] of the model's size."""
-    width, height = model_size((frames.shape[2], frames.shape[1]))
-    rows, columns = _resize_matrix(frames.shape[1], height), _resize_matrix(frames.shape[2], width)
-    narrow = torch.einsum('nhwc,vw->nhvc', frames, columns)
-    return torch.einsum('nhvc,uh->nuvc', narrow, rows).round().clamp(0, 255).byte()
+    """float [..., height, width, 3], whole levels → uint8 [..., h, w, 3] of the model's size."""
+    width, height = model_size((frames.shape[-2], frames.shape[-3]))
+    rows, columns = (_resize_matrix(*sides).to(frames.device) for sides in ((frames.shape[-3], height), (frames.shape[-2], width)))
+    narrow = torch.einsum('...hwc,vw->...hvc', frames, columns)
+    return torch.einsum('...hvc,uh->...uvc', narrow, rows).round().clamp(0, 255).byte()
 
 
 def patches_of(frames):
-    """uint8 [steps * 2, h, w, 3] → float [steps, patches, 1176], merge groups of 2 x 2 patches in a row."""
-    steps, rows, columns = frames.shape[0] // 2, frames.shape[1] // FACTOR, frames.shape[2] // FACTOR
-    pixels = ((frames.float() / 255 - MEAN) / STD).view(steps, 2, rows, 2, 14, columns, 2, 14, 3)
-    return pixels.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(steps, rows * columns * 4, 1176)
+    """uint8 or float [n, steps * 2, h, w, 3] → float [n, steps, patches, 1176], merge groups of 2 x 2 patches in a row."""
+    clips, steps, rows, columns = len(frames), frames.shape[1] // 2, frames.shape[2] // FACTOR, frames.shape[3] // FACTOR
+    mean, std = MEAN.to(frames.device), STD.to(frames.device)
+    pixels = ((frames.float() / 255 - mean) / std).view(clips, steps, 2, rows, 2, 14, columns, 2, 14, 3)
+    return pixels.permute(0, 1, 3, 6, 4, 7, 9, 2, 5, 8).reshape(clips, steps, rows * columns * 4, 1176)
 
 
 @functools.cache
@@ -59,13 +60,14 @@ def _mel_filters():
     return (torch.minimum(rise, fall).clamp(min=0) * 2 / (corners[2:] - corners[:-2])).float()
 
 
-def log_mel(wave):
-    """float [samples] at 16 kHz → float [128, frames]. Behind the sound the extractor sees silence up to 300 s."""
-    count = math.ceil(len(wave) / HOP)
-    padded = F.pad(wave, (0, (count + 4) * HOP - len(wave)))
-    spectrum = torch.stft(padded[None], WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True)[0]
-    levels = torch.log10((_mel_filters().T @ spectrum[:, :count + 2].abs() ** 2).clamp(min=1e-10))
-    return ((torch.maximum(levels, levels.max() - 8) + 4) / 4)[:, :count]
+def log_mel(waves):
+    """float [n, samples] at 16 kHz → float [n, 128, frames]. Behind the sound the extractor sees silence up to 300 s."""
+    samples, window = waves.shape[1], torch.hann_window(WINDOW, device=waves.device)
+    count = math.ceil(samples / HOP)
+    padded = F.pad(waves, (0, (count + 4) * HOP - samples))
+    spectrum = torch.stft(padded, WINDOW, HOP, window=window, return_complex=True)[..., :count + 2]
+    levels = torch.log10((_mel_filters().to(waves.device).T @ spectrum.abs() ** 2).clamp(min=1e-10))
+    return ((torch.maximum(levels, levels.amax((1, 2), keepdim=True) - 8) + 4) / 4)[..., :count]
 
 
 def audio_tokens(mel_frames):

@@ -1,7 +1,8 @@
-"""Stage 2: GRPO (paper Eq. 1-2). Groups of sampled captions, rewards R_C + R_D + R_L, towers frozen, KL to the supervised model.
+"""Stage 2: GRPO (paper Eq. 1-2). Groups of sampled captions, rewards of the project's service, towers frozen, KL to the supervised model.
 
-usage: python grpo.py RUN STEPS 'SHARDS/*.pkl ...' TOKENIZER.json --state STATE.pt [--threads N]
-Shards are those of encode_shards.py: the towers do not change, so they need not run.
+usage: python grpo.py RUN STEPS 'SHARDS/*.safetensors ...' --state STATE.pt --rewards URL [--clips N] [--rate R] [--device cuda] [--minutes M]
+R = R_C + R_D + R_L, and R_P, one minus the share of false claims, which is ours: without it a caption loses nothing by claiming too much.
+Stops after STEPS, or MINUTES if they are over sooner.
 """
 import argparse
 import copy
@@ -12,17 +13,17 @@ import time
 
 import torch
 
-import answers
+import caption
+import pool
 import prompts
-import rewards
 import tokenizer as tk
-from generate import generate
+from generate import generate, read_prompt
 from model import Thinker
-from pool import Pool
+from rewards import Rewards
 
-CLIPS, GROUP = 8, 8
-RATE, BETA, TEMPERATURE, MOST_TOKENS = 5e-5, 0.04, 1.0, 256
-WARM_UP = 10      # steps
+GROUP, BETA, TEMPERATURE, MOST_TOKENS = 8, 0.04, 1.0, 256
+WARM_UP = 10                       # steps
+FALL = 0.7                         # share of the steps after which the rate falls to 0
 
 
 def advantages(totals):
@@ -30,34 +31,27 @@ def advantages(totals):
     return (totals - totals.mean(-1, keepdim=True)) / (totals.std(-1, keepdim=True) + 1e-4)
 
 
-def log_probabilities(thinker, tokenizer_path, batch, prompt, written):
+def log_probabilities(thinker, seen, heard, grid, prompt, written):
     """log p [clips * GROUP, n] of every written token; each clip's prompt is run once."""
-    audio = batch['heard'].shape[1]
-    ids, positions, after = answers.prompt_of(tokenizer_path, batch['grid'], audio, prompt)
-    caches, shared = thinker.begin(ids, positions, CLIPS)
-    first = thinker.model(thinker.embed(ids[shared:], batch['seen'], batch['heard']), positions[:, shared:], caches, rows=1)
-    for cache in caches:
-        cache.spread(GROUP)
-    rows = written.shape[1]
-    at = (after + torch.arange(rows - 1)).expand(3, -1)
+    first, caches, after = read_prompt(thinker, seen, heard, grid, prompt, GROUP)
+    at = (after + torch.arange(written.shape[1] - 1, device=written.device)).expand(3, -1)
     rest = thinker.model(thinker.model.embed_tokens(written[:, :-1]).to(first.dtype), at, caches)
-    logits = thinker.lm_head(torch.cat([first.repeat_interleave(GROUP, 0), rest], 1)).float()
+    logits = thinker.lm_head(torch.cat([first[:, None], rest], 1)).float()
     return logits.log_softmax(-1).gather(-1, written[..., None])[..., 0]
 
 
-def roll_out(thinker, tokenizer_path, batch, prompt):
-    """Sampled captions: padded ids [n, longest], mask of the real ones, rewards [n, 3]."""
-    tokenizer = tk.load(tokenizer_path)
-    with torch.autocast('cpu', torch.bfloat16):
-        ids = generate(thinker, tokenizer_path, batch['seen'], batch['heard'], batch['grid'], prompt, MOST_TOKENS, TEMPERATURE, GROUP)
-    earned = torch.tensor([rewards.reward(tokenizer.decode(row), len(row), batch['script'][k // GROUP]) for k, row in enumerate(ids)],
-                          dtype=torch.float64)      # equal rewards must have equal means
+def roll_out(thinker, seen, heard, grid, prompt, references, service):
+    """Sampled captions: padded ids [n, longest], mask of the real ones, rewards [n, 4] and their totals [n]."""
+    ids = generate(thinker, seen, heard, grid, prompt, MOST_TOKENS, TEMPERATURE, GROUP)
+    earned = service.of([tk.load().decode(row) for row in ids], [len(row) for row in ids], [r for r in references for _ in range(GROUP)])
     ended = [row + [tk.END] if len(row) < MOST_TOKENS else row for row in ids]
     written = torch.full((len(ended), max(map(len, ended))), tk.PAD)
     for k, row in enumerate(ended):
         written[k, :len(row)] = torch.tensor(row)
     lengths = torch.tensor([len(row) for row in ended])
-    return written, torch.arange(written.shape[1]) < lengths[:, None], earned
+    mask = torch.arange(written.shape[1]) < lengths[:, None]
+    totals = torch.tensor([item['total'] for item in earned], dtype=torch.float64)      # equal rewards must have equal means
+    return written.to(seen.device), mask.to(seen.device), earned, totals
 
 
 def objective(log_p, log_p_reference, advantage, mask):
@@ -66,42 +60,61 @@ def objective(log_p, log_p_reference, advantage, mask):
     gap = log_p_reference - log_p
     divergence = gap.exp() - gap - 1
     per_token = (ratio * advantage[:, None] - BETA * divergence) * mask
-    return (per_token.sum(1) / mask.sum(1)).mean(), ((divergence * mask).sum() / mask.sum()).item()
+    return (per_token.sum(1) / mask.sum(1)).mean(), (divergence * mask).sum() / mask.sum()
+
+
+def sample_batch(shards, count, rng, device):
+    """(shard of `count` clips, their reference captions, whether sound is on)."""
+    shard, made_of = pool.read_shard(rng.choice(shards), device)
+    chosen = rng.sample(range(len(made_of)), min(count, len(made_of)))
+    sound = rng.random() >= 0.1
+    return {key: value[chosen] for key, value in shard.items()}, [caption.caption_of(made_of[k], sound) for k in chosen], sound
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument('run'), parser.add_argument('steps', type=int), parser.add_argument('shards'), parser.add_argument('tokenizer')
-    parser.add_argument('--state', required=True), parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('run'), parser.add_argument('steps', type=int), parser.add_argument('shards')
+    parser.add_argument('--state', required=True), parser.add_argument('--rewards', default='http://127.0.0.1:8100')
+    parser.add_argument('--clips', type=int, default=8), parser.add_argument('--rate', type=float, default=5e-5)
+    parser.add_argument('--device', default='cpu'), parser.add_argument('--minutes', type=float, default=1e9)
     options = parser.parse_args()
     os.makedirs(options.run, exist_ok=True)
-    torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    thinker, rng, started = Thinker(), random.Random(1), time.time()
-    thinker.load_state_dict(torch.load(options.state, weights_only=False)['model'])
-    reference = copy.deepcopy(thinker).eval()
+    thinker, rng, started = Thinker().to(options.device), random.Random(1), time.time()
+    thinker.load_state_dict(torch.load(options.state, map_location=options.device)['model'])
+    reference, service = copy.deepcopy(thinker).eval(), Rewards(options.rewards)
     trained = [p for name, p in thinker.named_parameters() if name.startswith(('model.', 'lm_head'))]
-    optimizer, pool = torch.optim.AdamW(trained, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0), Pool(options.shards.split(), rng)
+    optimizer, shards = torch.optim.AdamW(trained, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0), pool.paths_of(options.shards)
     for step in range(1, options.steps + 1):
-        optimizer.param_groups[0]['lr'] = RATE * min(1, step / WARM_UP)
-        batch, prompt = pool.batch(CLIPS), prompts.sample_prompt(rng)
-        written, mask, earned = roll_out(thinker, options.tokenizer, batch, prompt)
-        advantage = advantages(earned.sum(1).view(CLIPS, GROUP)).flatten().float()
-        with torch.autocast('cpu', torch.bfloat16):
-            with torch.no_grad():
-                log_p_reference = log_probabilities(reference, options.tokenizer, batch, prompt, written)
-            log_p = log_probabilities(thinker, options.tokenizer, batch, prompt, written)
-        gain, divergence = objective(log_p, log_p_reference, advantage, mask)
-        (-gain).backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        row = dict(step=step, minutes=round((time.time() - started) / 60, 2), kl=round(divergence, 5), tokens=mask.sum(1).float().mean().item(),
-                   **{name: round(value, 4) for name, value in zip(('R_C', 'R_D', 'R_L'), earned.mean(0).tolist())})
+        share = max(step / options.steps, (time.time() - started) / 60 / options.minutes)
+        optimizer.param_groups[0]['lr'] = options.rate * min(1, step / WARM_UP, max(0.0, (1 - share) / (1 - FALL)) + 1e-3)
+        row = train_step(thinker, reference, optimizer, trained, sample_batch(shards, options.clips, rng, options.device), prompts.sample_prompt(rng), service)
         with open(f'{options.run}/log.jsonl', 'a') as file:
-            file.write(json.dumps(row) + '\n')
-        if step % 25 == 0 or step == options.steps:
-            torch.save(dict(model=thinker.state_dict()), f'{options.run}/state.pt')
+            file.write(json.dumps(dict(step=step, minutes=round((time.time() - started) / 60, 2), **row)) + '\n')
+        if share >= 1:
+            break
+    torch.save(dict(model={key: value.bfloat16().cpu() for key, value in thinker.state_dict().items()}), f'{options.run}/weights.pt')
+
+
+def train_step(thinker, reference, optimizer, trained, sampled, prompt, service):
+    """One group of rollouts for every clip of the batch, and one update; a row to log."""
+    batch, references, sound = sampled
+    grid, device = pool.grid_of(batch), batch['frames'].device.type
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+        seen = thinker.look(pool.features.patches_of(batch['frames']), grid)
+        heard = thinker.audio_tower(batch['mel'].float()) if sound else None
+        written, mask, earned, totals = roll_out(thinker, seen, heard, grid, prompt, references, service)
+        log_p_reference = log_probabilities(reference, seen, heard, grid, prompt, written)
+    advantage = advantages(totals.view(-1, GROUP)).flatten().float().to(device)
+    with torch.autocast(device, torch.bfloat16):
+        log_p = log_probabilities(thinker, seen, heard, grid, prompt, written)
+    gain, divergence = objective(log_p, log_p_reference, advantage, mask)
+    (-gain).backward()
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return dict(kl=round(divergence.item(), 5), tokens=round(mask.sum(1).float().mean().item(), 1), total=round(totals.mean().item(), 4),
+                **{name: round(sum(item[name] for item in earned) / len(earned), 4) for name in service.names})
 
 
 if __name__ == '__main__':

@@ -1,4 +1,7 @@
 """The prompt around a clip: token ids, and a position on three axes for each (TMRoPE), as the server's prompt stage builds them."""
+import dataclasses
+import functools
+
 import torch
 
 import prompts
@@ -7,10 +10,21 @@ import tokenizer as tk
 POSITIONS_PER_SECOND, CHUNK = 25, 50      # a step of two frames spans 25 positions; sound and picture alternate every 50
 
 
-def layout(tokenizer, grid, audio, prompt, system=prompts.SYSTEM):
-    """ids [n], positions [3, n], the first position after the prompt. `grid` is (steps, rows, columns) of merged tokens, `audio` 0 if none."""
-    before = [tk.START, *_encode(tokenizer, f'system\n{system}'), tk.END, *_encode(tokenizer, '\n'), tk.START, *_encode(tokenizer, 'user\n')]
-    after = [*_encode(tokenizer, prompt), tk.END, *_encode(tokenizer, '\n'), tk.START, *_encode(tokenizer, 'assistant\n')]
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """Token ids [n], positions [3, n], the first position after them, and where the clip's placeholders are."""
+    ids: torch.Tensor
+    positions: torch.Tensor
+    after: int
+    video_at: torch.Tensor
+    audio_at: torch.Tensor
+
+
+@functools.lru_cache(512)
+def layout(grid, audio, prompt, device='cpu'):
+    """The Prompt around a clip. `grid` is (steps, rows, columns) of merged tokens, `audio` the number of sound tokens, 0 if there are none."""
+    before = [tk.START, *_encode(f'system\n{prompts.SYSTEM}'), tk.END, *_encode('\n'), tk.START, *_encode('user\n')]
+    after = [*_encode(prompt), tk.END, *_encode('\n'), tk.START, *_encode('assistant\n')]
     writer = _Writer()
     writer.text(before)
     writer.text([tk.VISION_START])
@@ -20,11 +34,14 @@ def layout(tokenizer, grid, audio, prompt, system=prompts.SYSTEM):
         writer.video(grid, writer.next, 0, grid[0])
         writer.text([tk.VISION_END])
     writer.text(after)
-    return torch.tensor(writer.ids), torch.tensor(writer.positions).T.contiguous(), writer.next
+    ids = torch.tensor(writer.ids)
+    parts = (ids, torch.tensor(writer.positions).T.contiguous(), *((ids == token).nonzero()[:, 0] for token in (tk.VIDEO, tk.AUDIO)))
+    ids, positions, video_at, audio_at = (part.to(device) for part in parts)
+    return Prompt(ids, positions, writer.next, video_at, audio_at)
 
 
-def _encode(tokenizer, text):
-    return tokenizer.encode(text).ids
+def _encode(text):
+    return tk.load().encode(text).ids
 
 
 def _interleave(writer, grid, audio):

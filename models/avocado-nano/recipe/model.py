@@ -7,14 +7,14 @@ from torch import nn
 
 import tokenizer as tk
 from audio import AudioTower
-from text import Cache, TextModel
+from text import TextModel
 from vision import VisionTower
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     width: int = 256
-    layers: int = 5
+    layers: int = 4
     heads: int = 4
     kv_heads: int = 2
     inner: int = 640
@@ -56,19 +56,10 @@ class Thinker(nn.Module):
         batch = patches.shape[0]
         return self.visual(patches.flatten(0, 1), grid[1], grid[2]).view(batch, grid[0] * grid[1] * grid[2], -1)
 
-    def embed(self, ids, seen, heard):
-        """Prompt `ids` [n], shared by the batch, with the towers' rows in the placeholders' places → [batch, n, width]."""
-        x = self.model.embed_tokens(ids).to(seen.dtype).expand(seen.shape[0], -1, -1).clone()
-        x[:, ids == tk.VIDEO] = seen
+    def embed(self, prompt, seen, heard):
+        """A layout.Prompt, shared by the batch, with the towers' rows in the placeholders' places → [batch, n, width]."""
+        x = self.model.embed_tokens(prompt.ids).to(seen.dtype).expand(seen.shape[0], -1, -1).clone()
+        x[:, prompt.video_at] = seen
         if heard is not None:
-            x[:, ids == tk.AUDIO] = heard.to(seen.dtype)
+            x[:, prompt.audio_at] = heard.to(seen.dtype)
         return x
-
-    def begin(self, ids, positions, clips):
-        """Caches of the tokens before the first media token, which all clips share, and how many those are."""
-        shared = int((ids == tk.VISION_START).nonzero()[0])
-        caches = [Cache() for _ in self.model.layers]
-        self.model(self.model.embed_tokens(ids[:shared])[None], positions[:, :shared], caches)
-        for cache in caches:
-            cache.spread(clips)
-        return caches, shared

@@ -1,6 +1,7 @@
-"""Writes a clip of the world as an mp4 file (H.264, AAC) with its truth beside it.
+"""Writes clips of the world as mp4 files (H.264, AAC), each with its truth beside it: what the finished model is scored on.
 
-usage: python mp4.py BANK.npz SEED OUT.mp4 [--steps N] [--no-track]
+usage: python mp4.py BANK DIRECTORY FIRST_SEED CLIPS [--steps N ...]
+Spoken lines are those held out from training; every tenth clip has no sound track.
 """
 import argparse
 import json
@@ -18,6 +19,8 @@ import script as scripts
 import sound
 import speech
 import world
+
+LONG_SHARE, TRACKLESS = 0.3, 10      # of the clips are 9 to 16 s long; every so many have no track
 
 
 def write(script, bank, path, track=True):
@@ -37,19 +40,31 @@ def write(script, bank, path, track=True):
         subprocess.run(command, input=frames, check=True)
 
 
+def truth_of(script, track):
+    """What is in the clip, for scorers: its caption, dialogue, keypoints and script."""
+    return dict(caption=caption.caption_of(script, track), dialogue=caption.dialogue_of(script, track),
+                keypoints=caption.keypoints_of(script, track), track=track, script=script)
+
+
+def sample(seed, lines, steps=None):
+    """A script of the evaluation's mixture: 3 to 16 s, up to three objects."""
+    rng = random.Random(seed)
+    steps = rng.choice(steps or (range(9, 17) if rng.random() < LONG_SHARE else range(3, 9)))
+    return scripts.sample_script(seed, **scripts.sample_geometry(rng, steps), most_objects=3, lines=lines)
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument('bank'), parser.add_argument('seed', type=int), parser.add_argument('out')
-    parser.add_argument('--steps', type=int), parser.add_argument('--no-track', action='store_true')
+    parser.add_argument('bank'), parser.add_argument('directory'), parser.add_argument('seed', type=int), parser.add_argument('clips', type=int)
+    parser.add_argument('--steps', type=int, nargs='*')
     options = parser.parse_args()
+    os.makedirs(options.directory, exist_ok=True)
     bank = speech.Bank(options.bank)
-    geometry = scripts.sample_geometry(random.Random(options.seed), options.steps)
-    script, track = scripts.sample_script(options.seed, lines=bank.held_out, **geometry), not options.no_track
-    write(script, bank, options.out, track)
-    truth = dict(caption=caption.caption_of(script, track), dialogue=caption.dialogue_of(script, track),
-                 keypoints=caption.keypoints_of(script, track), track=track, script=script)
-    with open(os.path.splitext(options.out)[0] + '.json', 'w') as file:
-        json.dump(truth, file, indent=1)
+    for seed in range(options.seed, options.seed + options.clips):
+        script, track = sample(seed, bank.held_out, options.steps), seed % TRACKLESS > 0
+        write(script, bank, f'{options.directory}/clip{seed}.mp4', track)
+        with open(f'{options.directory}/clip{seed}.json', 'w') as file:
+            json.dump(truth_of(script, track), file, indent=1)
 
 
 if __name__ == '__main__':

@@ -1,45 +1,79 @@
-"""Draws training batches from shards while more are being made."""
+"""Training batches from shards: read once, kept in the device's memory, drawn at random while more arrive."""
 import glob
-import pickle
+import json
+import os
+import threading
+import time
 
 import torch
+from safetensors import safe_open
 
 import features
+import paint
 
-LISTED = ('script', 'spans', 'homes', 'sounds', 'times')
+
+def read_shard(path, device='cpu'):
+    """(what the model is given and what it should say, as tensors on `device`; the scripts)."""
+    with safe_open(path, 'pt', device=str(device)) as file:
+        shard = {key: file.get_tensor(key) for key in file.keys()}
+        made_of = json.loads(file.metadata()['scripts'])
+    if 'states' in shard:
+        painted = paint.paint(shard.pop('states'), shard.pop('shapes').long(), shard['scene'].long(), tuple(made_of[0]['size']))
+        shard['frames'] = features.resize(painted)
+    shard['mel'] = features.log_mel(shard.pop('wave').float() / 32767).half()
+    return shard, made_of
+
+
+def paths_of(patterns):
+    """The files of space-separated glob patterns."""
+    return sorted(path for pattern in patterns.split() for path in glob.glob(pattern))
+
+
+def grid_of(shard):
+    """Steps, rows and columns of merged visual tokens."""
+    return shard['frames'].shape[1] // 2, shard['frames'].shape[2] // features.FACTOR, shard['frames'].shape[3] // features.FACTOR
 
 
 class Pool:
-    """Batches of clips that share one geometry, from the shards of glob patterns such as `shards/0[345]-*.pkl`."""
+    """The newest `capacity` shards of a directory, read again and again. With `consume`, files are removed once read, which lets their
+    producers go on."""
 
-    def __init__(self, patterns, rng):
-        self.patterns, self.rng, self.waiting = patterns, rng, []
+    def __init__(self, patterns, rng, device, capacity=200, consume=False):
+        self.patterns, self.rng, self.device, self.capacity, self.consume = patterns, rng, device, capacity, consume
+        self.shards, self.known, self.failure = [], set(), None
+        self.read = self.drawn = 0      # clips
+        threading.Thread(target=self._read_for_ever, daemon=True).start()
 
-    def batch(self, clips):
-        """A random batch; every shard is used up before the next is opened."""
-        if not self.waiting:
-            shard = read_shard(self._choose())
-            order = list(range(len(shard['script'])))
-            self.rng.shuffle(order)
-            self.waiting = [take(shard, order[k:k + clips]) for k in range(0, len(order) - clips + 1, clips)]
-        return self.waiting.pop()
+    def batch(self, clips, fewest=1):
+        """A random part of a random shard; waits until there are at least `fewest` shards."""
+        while len(self.shards) < fewest:
+            if self.failure:
+                raise self.failure
+            time.sleep(0.05)
+        shard = self.rng.choice(self.shards)
+        chosen = torch.randperm(len(shard['frames']), device=self.device)[:clips]
+        self.drawn += len(chosen)
+        return {key: value[chosen] for key, value in shard.items()}
 
-    def _choose(self):
-        return self.rng.choice(sorted(path for pattern in self.patterns for path in glob.glob(pattern)))
+    def _read_for_ever(self):
+        try:
+            while True:
+                full = len(self.shards) >= self.capacity
+                if (full and not self.consume and self.drawn < self.read) or not self._read_next():
+                    time.sleep(0.05)
+        except Exception as failure:      # a thread's errors are seen by nobody else
+            self.failure = failure
 
-
-def read_shard(path):
-    """A shard as shards.make_shard made it."""
-    with open(path, 'rb') as file:
-        return pickle.load(file)
-
-
-def take(shard, order):
-    """The clips of these numbers, ready for the model: a raw shard's, or one that encode_shards.py has run the towers on."""
-    batch = {key: [shard[key][k] for k in order] for key in LISTED}
-    batch |= dict(cells=torch.from_numpy(shard['cells'][order]).long(), scene=torch.from_numpy(shard['scene'][order]).long())
-    if 'seen' in shard:
-        return dict(batch, seen=shard['seen'][order], heard=shard['heard'][order], grid=shard['grid'])
-    frames = torch.from_numpy(shard['frames'][order])
-    grid = (frames.shape[1] // 2, frames.shape[2] // features.FACTOR, frames.shape[3] // features.FACTOR)
-    return dict(batch, frames=frames, mel=torch.from_numpy(shard['mel'][order]).float(), grid=grid)
+    def _read_next(self):
+        fresh = sorted(path for pattern in self.patterns for path in glob.glob(pattern) if path not in self.known)
+        if not fresh:
+            if len(self.known) > self.capacity:      # all seen: from the beginning
+                self.known.clear()
+            return False
+        path = self.rng.choice(fresh)
+        self.shards.append(read_shard(path, self.device)[0])
+        self.read += len(self.shards[-1]['frames'])
+        os.remove(path) if self.consume else self.known.add(path)
+        if len(self.shards) > self.capacity:
+            self.shards.pop(0)
+        return True

@@ -24,7 +24,7 @@ AVOCADO = (
 SHORT = ('Describe the video.', 'Describe the video and its sound.', 'What happens in this clip?', 'Describe everything you see and hear.',
          'Write a caption for this video.', 'Caption this.')
 
-SHORT_SHARE = 0.7      # of the training prompts: shorter ones cost less to train on
+SHORT_SHARE = 0.2      # of the training prompts
 
 
 def sample_prompt(rng):

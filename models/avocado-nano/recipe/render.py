@@ -47,20 +47,20 @@ def state_at(script, index, time):
 def frame_at(script, time):
     """float32 [height, width, 3], 0 to 255."""
     size = tuple(script['size'])
-    picture = _background(script['background'], script['texture'], size).copy()
+    picture = background(script['background'], script['texture'], size).copy()
     if script['text']:
         ink = 20.0 if script['background'] == 'beige' else 240.0
-        picture += (ink - picture) * _screen_word(script['text'], size)
+        picture += (ink - picture) * screen_word(script['text'], size)
     for index, thing in enumerate(script['objects']):
         x, y, radius, turn, color, opacity = state_at(script, index, time)
         if opacity > 0:
             area, cover = _cover(thing['shape'], x, y, radius, turn, size)
             picture[area] += (color - picture[area]) * cover * opacity
-    return np.clip(picture + _light(size), 0, 255)
+    return np.clip(picture + light(size), 0, 255)
 
 
 @functools.cache
-def _background(name, texture, size):
+def background(name, texture, size):
     y, x = np.mgrid[0:size[1], 0:size[0]]
     pattern = {'plain': 0 * x, 'striped': ((x + y) // 20) % 2, 'checkered': (x // 24 + y // 24) % 2}[texture]
     contrast = -28 if name == 'beige' else 24
@@ -68,14 +68,14 @@ def _background(name, texture, size):
 
 
 @functools.cache
-def _light(size):
+def light(size):
     y, x = np.mgrid[0:size[1], 0:size[0]].astype(np.float32)
     across, down = LIGHT * (1 - 2 * x / size[0]), LIGHT * (1 - 2 * y / size[1])
     return np.stack([across, across, across * 0.3 + down], -1)
 
 
 @functools.cache
-def _screen_word(word, size):
+def screen_word(word, size):
     picture = Image.new('L', size, 0)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=34)
     draw.text(((size[0] - draw.textlength(word, font=font)) / 2, 1), word, fill=255, font=font, stroke_width=1)

@@ -5,11 +5,14 @@ import numpy as np
 
 from world import SAMPLE_RATE
 
+HISS_SHARE = 0.7      # of the clips; audio codecs remove what is so faint, so the rest stands for that
+
 
 def soundtrack(script, bank):
     """float32 waveform of the clip's length, and [start, end] in seconds of each sounding event by its number in the script."""
     rng, noise = random.Random(script['seed'] + 1), np.random.default_rng(script['seed'])
-    wave = noise.normal(0, 10 ** rng.uniform(-4.2, -2.7), round(script['duration'] * SAMPLE_RATE)).astype(np.float32)
+    hiss = 10 ** rng.uniform(-4.2, -2.7) if rng.random() < HISS_SHARE else 0.0
+    wave = hiss * noise.standard_normal(round(script['duration'] * SAMPLE_RATE), np.float32)
     spans = {}
     for number, event in enumerate(script['events']):
         if event['kind'] == 'visual':

@@ -1,7 +1,10 @@
-"""The spoken lines of the world, said once by every voice (espeak-ng) and kept in one file.
+"""The spoken lines of the world, said once by every voice (espeak-ng) and kept in one long recording with an index.
 
-usage: python speech.py BANK.npz
+usage: python speech.py BANK [PROCESSES]
+Writes BANK.npy (16 kHz mono int16) and BANK.json.
 """
+import json
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -10,24 +13,25 @@ import numpy as np
 
 import world
 
-TRAINED, HELD_OUT = 640, 80      # lines; those held out are heard in evaluation only
+LINES, HELD_OUT = 4320, slice(640, 960)      # those held out are heard in evaluation only
 
 
 def make_lines(seed=20):
     """Distinct random lines of one to four words: (trained, held out). Only the trained ones have single words."""
     rng = random.Random(seed)
-    lines = list(world.SPOKEN_WORDS)
-    while len(lines) < TRAINED + HELD_OUT:
+    lines, known = list(world.SPOKEN_WORDS), set(world.SPOKEN_WORDS)
+    while len(lines) < LINES:
         line = ' '.join(rng.choices(world.SPOKEN_WORDS, k=rng.choices((2, 3, 4), (40, 40, 20))[0]))
-        if line not in lines:
+        if line not in known:
             lines.append(line)
-    return lines[:TRAINED], lines[TRAINED:]
+            known.add(line)
+    return lines[:HELD_OUT.start] + lines[HELD_OUT.stop:], lines[HELD_OUT]
 
 
-def say(line, voice, words_per_minute):
-    """16 kHz mono int16, trimmed and at full scale."""
-    command = ['espeak-ng', '-v', voice, '-s', str(words_per_minute), '--stdout', line]
-    wav = subprocess.run(command, capture_output=True, check=True).stdout
+def say(line, voice):
+    """16 kHz mono int16, trimmed and at full scale. A line's speed depends on line and voice, and is the same every time."""
+    speed = random.Random(line + voice).randint(160, 195)
+    wav = subprocess.run(['espeak-ng', '-v', voice, '-s', str(speed), '--stdout', line], capture_output=True, check=True).stdout
     rate = int.from_bytes(wav[24:28], 'little')
     wave = np.frombuffer(wav[44:len(wav) - len(wav) % 2], np.int16).astype(np.float32) / 32768
     smoothing = np.hanning(5) / np.hanning(5).sum()
@@ -38,35 +42,39 @@ def say(line, voice, words_per_minute):
     return (wave / np.abs(wave).max() * 32000).astype(np.int16)
 
 
-def build_bank(path):
-    """Writes every line in every voice; a line's speed depends on line and voice, and is the same every time."""
+def _say(task):
+    return say(task[2], task[1])
+
+
+def build_bank(path, processes=1):
+    """Writes every line in every voice."""
     trained, held_out = make_lines()
-    bank = {}
-    for speaker, voices in world.VOICES.items():
-        for voice in voices:
-            for line in trained + held_out:
-                speed = random.Random(line + voice).randint(160, 195)
-                bank[f'{speaker}|{voice}|{line}'] = say(line, voice, speed)
-    np.savez(path, **bank)
+    tasks = [(speaker, voice, line) for speaker, voices in world.VOICES.items() for voice in voices for line in trained + held_out]
+    with multiprocessing.Pool(processes) as pool:
+        waves = pool.map(_say, tasks, 64)
+    ends = np.cumsum([len(wave) for wave in waves]).tolist()
+    np.save(path + '.npy', np.concatenate(waves))
+    with open(path + '.json', 'w') as file:
+        json.dump([[speaker, line, end - len(wave), end] for (speaker, _, line), wave, end in zip(tasks, waves, ends)], file)
 
 
 class Bank:
-    """Recordings by speaker and line."""
+    """Recordings by speaker and line; the long recording is mapped, so that many processes share it."""
 
     def __init__(self, path):
         self.trained, self.held_out = make_lines()
-        self.recordings = {}
-        with np.load(path) as stored:
-            for key in stored.files:
-                speaker, _, line = key.split('|')
-                self.recordings.setdefault((speaker, line), []).append(stored[key])
+        self.wave, self.spans = np.load(path + '.npy', mmap_mode='r'), {}
+        with open(path + '.json') as file:
+            for speaker, line, start, end in json.load(file):
+                self.spans.setdefault((speaker, line), []).append((start, end))
 
     def recording(self, rng, speaker, line):
         """One voice's recording, float32, slightly faster or slower."""
-        wave = rng.choice(self.recordings[speaker, line]).astype(np.float32) / 32768
+        start, end = rng.choice(self.spans[speaker, line])
+        wave = self.wave[start:end].astype(np.float32) / 32768
         pace = rng.uniform(0.95, 1.06)
         return np.interp(np.arange(int(len(wave) / pace)) * pace, np.arange(len(wave)), wave).astype(np.float32)
 
 
 if __name__ == '__main__':
-    build_bank(sys.argv[1])
+    build_bank(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1)

@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from attention import RmsNorm, attend, rotate
+from attention import RmsNorm, attend, look_back, probabilities, rotate
 from vision import GatedMlp
 
 
@@ -14,16 +14,30 @@ class TextAttention(nn.Module):
         self.k_proj, self.v_proj = (nn.Linear(config.width, self.kv_heads * self.channels) for _ in range(2))
         self.o_proj = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x, cosine, sine, cache, weights, rows):
+    def forward(self, x, cosine, sine, cache=None, watch=None):
         split = lambda y, heads: y.view(*y.shape[:2], heads, self.channels).transpose(1, 2)
-        query = rotate(split(self.q_proj(x[:, -rows:]), self.heads), cosine[-rows:], sine[-rows:])
+        query = rotate(split(self.q_proj(x), self.heads), cosine, sine)
         key, value = rotate(split(self.k_proj(x), self.kv_heads), cosine, sine), split(self.v_proj(x), self.kv_heads)
         if cache is not None:
             key, value = cache.append(key, value)
         group = self.heads // self.kv_heads
+        if watch is not None:
+            watch.see(query, key, group)
         key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
-        mixed = attend(query, key, value, causal=rows > 1, weights=weights)
+        mixed = attend(query, key, value, causal=x.shape[1] > 1)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Watch:
+    """Remembers where some heads of the layers look from the last `rows` tokens on."""
+
+    def __init__(self, heads, rows):
+        self.heads, self.rows, self.seen = heads, rows, []
+
+    def see(self, query, key, group):
+        """Keeps probabilities [batch, heads, rows, keys] of one layer."""
+        mask = look_back(self.rows, key.shape[2], key.device)
+        self.seen.append(probabilities(query[:, self.heads, -self.rows:], key[:, [head // group for head in self.heads]], mask))
 
 
 class TextLayer(nn.Module):
@@ -33,9 +47,8 @@ class TextLayer(nn.Module):
         self.self_attn = TextAttention(config)
         self.mlp = GatedMlp(config.width, config.inner, bias=False)
 
-    def forward(self, x, cosine, sine, cache=None, weights=None, rows=None):
-        rows = rows or x.shape[1]
-        x = x[:, -rows:] + self.self_attn(self.input_layernorm(x), cosine, sine, cache, weights, rows)
+    def forward(self, x, cosine, sine, cache=None, watch=None):
+        x = x + self.self_attn(self.input_layernorm(x), cosine, sine, cache, watch)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -47,15 +60,11 @@ class TextModel(nn.Module):
         self.layers = nn.ModuleList(TextLayer(config) for _ in range(config.layers))
         self.norm = RmsNorm(config.width, eps=1e-6)
 
-    def forward(self, x, positions, caches=None, watch=None, rows=None):
-        """[batch, n, width] at `positions` [3, n] → hidden states, of the last `rows` tokens if given: nobody reads the others.
-
-        `watch` = {layer: list}: those layers leave their attention there.
-        """
+    def forward(self, x, positions, caches=None, watch=None, watched=()):
+        """[batch, n, width] at `positions` [3, n] → hidden states. `watch` is shown the attention of the layers `watched`."""
         cosine, sine = (table.to(x.dtype) for table in self._rotation(positions))
         for number, layer in enumerate(self.layers):
-            last = number == len(self.layers) - 1
-            x = layer(x, cosine, sine, caches and caches[number], watch.get(number) if watch else None, rows if last else None)
+            x = layer(x, cosine, sine, caches and caches[number], watch if number in watched else None)
         return self.norm(x)
 
     def _rotation(self, positions):

@@ -1,5 +1,9 @@
-"""Byte-level BPE with Qwen's special tokens and pre-tokenisation, trained on the world's own captions."""
-import os
+"""Byte-level BPE with Qwen's special tokens and pre-tokenisation, trained on the world's own captions.
+
+usage: python tokenizer.py      writes PATH anew
+"""
+import functools
+import pathlib
 import random
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -10,6 +14,7 @@ import prompts
 import script as scripts
 import speech
 
+PATH = str(pathlib.Path(__file__).parent / 'tokenizer.json')
 VOCABULARY = 1024
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|AUDIO|>', '<|audio_bos|>', '<|audio_eos|>', '<|vision_bos|>', '<|vision_eos|>',
            '<|vision_pad|>', '<|IMAGE|>', '<|VIDEO|>')
@@ -17,10 +22,9 @@ PAD, START, END, AUDIO, AUDIO_START, AUDIO_END, VISION_START, VISION_END, _, IMA
 QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
-def load(path):
-    """The tokenizer at `path`; it is trained and written there first when absent."""
-    if not os.path.exists(path):
-        _train().save(path)
+@functools.cache
+def load(path=PATH):
+    """The tokenizer at `path`."""
     return Tokenizer.from_file(path)
 
 
@@ -43,3 +47,7 @@ def _corpus():
     spoken = [f'"{word} {word}"' for word in labels.AUDIO_CLASSES[10:]]
     fixed = [f'system\n{prompts.SYSTEM}', 'user\n', 'assistant\n', *prompts.AVOCADO, *prompts.SHORT]
     yield from (spoken + fixed) * 300
+
+
+if __name__ == '__main__':
+    _train().save(PATH)

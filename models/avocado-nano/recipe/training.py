@@ -1,4 +1,4 @@
-"""What both supervised stages share: optimizers, noise, learning rate, saved state, log."""
+"""A run: model, probes, optimizers, learning rate by the clock, saved state, log."""
 import json
 import os
 import random
@@ -11,93 +11,112 @@ import auxiliary
 import features
 from model import Thinker
 
-WARM_UP = 500          # clips
+WARM_UP = 60                  # steps
 PIXEL_NOISE = MEL_NOISE = 0.04
+BLURRED = 0.5                 # of the batches: colours at half resolution, as video codecs keep them
 
 
-class Trainer:
-    """Model, probes and optimizers with their clip counter; everything a run needs to go on where another stopped."""
+class Run:
+    """Everything a run needs to go on where another stopped. Its length is a time, its learning rate falls to 0 at the end of it."""
 
-    def __init__(self, directory, rate, tower_rate, state=None, fresh_optimizer=False):
+    def __init__(self, directory, minutes, rate, hold, device, state=None):
         os.makedirs(directory, exist_ok=True)
-        self.directory, self.rate, self.seen, self.started = directory, rate, 0, time.time()
-        self.model, self.probes = Thinker(), auxiliary.Probes(Thinker().config.width)
-        self.muon, self.adam = make_optimizers(self.model, self.probes, tower_rate / rate)
+        self.directory, self.minutes, self.rate, self.hold, self.device = directory, minutes, rate, hold, device
+        self.clips = self.steps = 0
+        self.spent = 0.0          # minutes, of earlier parts of the run
+        torch.manual_seed(1)
+        self.model, self.probes = Thinker().to(device), auxiliary.Probes(Thinker().config.width).to(device)
+        self.muon, self.adam = make_optimizers(self.model, self.probes)
+        self.averages, self.started = {}, time.time()
         if state:
-            self._restore(torch.load(state, weights_only=False), fresh_optimizer)
-        self.rng = random.Random(self.seen + 1)
-        torch.manual_seed(self.seen + 1)
+            self._restore(torch.load(state, map_location=device))
+        self.rng = random.Random(self.steps + 1)
+        torch.manual_seed(self.steps + 1)
 
-    def _restore(self, state, fresh_optimizer):
-        self.model.load_state_dict(state['model'])
-        self.probes.load_state_dict(state['probes'])
-        if not fresh_optimizer:
-            self.seen = state['seen']
-            for optimizer, saved in ((self.muon, state['muon']), (self.adam, state['adam'])):
-                shares = [group['share'] for group in optimizer.param_groups]      # this run's, not the saved one's
-                optimizer.load_state_dict(saved)
-                for group, share in zip(optimizer.param_groups, shares):
-                    group['share'] = share
+    def _restore(self, state):
+        for part in ('model', 'probes', 'muon', 'adam'):
+            if part in state:
+                getattr(self, part).load_state_dict(state[part])
+        self.clips, self.steps, self.spent = (state.get(name, 0) for name in ('clips', 'steps', 'spent'))
 
-    def step(self, loss, clips, scale=1.0):
-        """One update; `scale` is the schedule's share of the learning rate."""
+    @property
+    def elapsed(self):
+        """Minutes of training behind the run."""
+        return self.spent + (time.time() - self.started) / 60
+
+    @property
+    def share(self):
+        """Of the run's time, how much has passed."""
+        return self.elapsed / self.minutes
+
+    def step(self, loss, clips):
+        """One update."""
+        falling = min(1.0, max(0.0, (1 - self.share) / (1 - self.hold)))
         for optimizer in (self.muon, self.adam):
             for group in optimizer.param_groups:
-                group['lr'] = self.rate * group['share'] * scale * min(1.0, (self.seen + clips) / WARM_UP)
+                group['lr'] = self.rate * falling * min(1.0, (self.steps + 1) / WARM_UP)
         loss.backward()
         nn.utils.clip_grad_norm_([*self.model.parameters(), *self.probes.parameters()], 1.0)
         for optimizer in (self.muon, self.adam):
             optimizer.step()
             optimizer.zero_grad()
-        self.seen += clips
+        self.steps += 1
+        self.clips += clips
 
-    def save(self, name='state.pt'):
-        """Weights, probes, optimizers and counter, replaced in one go."""
+    def save(self, name='state.pt', whole=True):
+        """Weights, probes, optimizers and counters, replaced in one go; not `whole`: the weights alone, in bf16."""
         path = f'{self.directory}/{name}'
-        state = {part: getattr(self, part).state_dict() for part in ('model', 'probes', 'muon', 'adam')}
-        torch.save(dict(state, seen=self.seen), path + '.part')
+        if whole:
+            parts = {part: getattr(self, part).state_dict() for part in ('model', 'probes', 'muon', 'adam')}
+            torch.save(dict(parts, clips=self.clips, steps=self.steps, spent=self.elapsed), path + '.part')
+        else:
+            torch.save(dict(model={key: value.bfloat16().cpu() for key, value in self.model.state_dict().items()}), path + '.part')
         os.rename(path + '.part', path)
 
+    def note(self, numbers):
+        """Adds to the running means; the numbers stay on the device until they are logged."""
+        for name, value in numbers.items():
+            value = torch.as_tensor(value).detach().float()
+            self.averages[name] = 0.95 * self.averages.get(name, value) + 0.05 * value
+
     def log(self, **row):
-        """One line of JSON in log.jsonl."""
-        row = dict(seen=self.seen, minutes=round((time.time() - self.started) / 60, 2), **row)
+        """One line of JSON in log.jsonl and on the terminal."""
+        means = {name: round(float(value), 4) for name, value in self.averages.items()}
+        row = dict(clips=self.clips, steps=self.steps, minutes=round(self.elapsed, 2), **row, **means)
+        print(json.dumps(row), flush=True)
         with open(f'{self.directory}/log.jsonl', 'a') as file:
             file.write(json.dumps(row) + '\n')
 
 
-class Averages:
-    """Running means of named numbers."""
-
-    def __init__(self):
-        self.values = {}
-
-    def add(self, numbers):
-        for name, value in numbers.items():
-            self.values[name] = 0.95 * self.values.get(name, value) + 0.05 * value
-
-    def rounded(self):
-        return {name: round(value, 4) for name, value in self.values.items()}
-
-
-def make_optimizers(model, probes, tower_share):
-    """Muon for the matrices inside blocks, AdamW for the rest; `share` is a group's part of the learning rate."""
-    groups = {}
-    for name, parameter in [*model.named_parameters(), *probes.named_parameters()]:
-        matrix = parameter.dim() == 2 and any(part in name for part in ('layers.', 'blocks.', 'merger.mlp'))
-        tower = name.startswith(('visual', 'audio_tower'))
-        groups.setdefault((matrix, tower), []).append(parameter)
-    of = lambda matrix: [dict(params=groups[matrix, tower], share=tower_share if tower else 1.0) for tower in (False, True)]
-    muon = torch.optim.Muon(of(True), lr=1e-3, weight_decay=0.02, momentum=0.95, adjust_lr_fn='match_rms_adamw')
-    return muon, torch.optim.AdamW(of(False), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+def make_optimizers(model, probes):
+    """Muon for the matrices inside blocks, AdamW for the rest."""
+    named = [*model.named_parameters(), *probes.named_parameters()]
+    inside = [p for name, p in named if p.dim() == 2 and any(part in name for part in ('layers.', 'blocks.', 'merger.mlp'))]
+    known = set(map(id, inside))
+    muon = torch.optim.Muon(inside, lr=1e-3, weight_decay=0.02, momentum=0.95, adjust_lr_fn='match_rms_adamw')
+    return muon, torch.optim.AdamW([p for _, p in named if id(p) not in known], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def noisy_patches(frames):
-    """uint8 [n, 2 * steps, h, w, 3] → [n, steps, patches, 1176], with the noise that stands for codecs and cameras."""
-    patches = torch.stack([features.patches_of(clip) for clip in frames])
+    """uint8 [n, 2 * steps, h, w, 3] → [n, steps, patches, 1176], with what codecs and cameras do to pictures."""
+    frames = frames.float()
+    if torch.rand(()) < BLURRED:
+        frames = blur_colours(frames)
+    patches = features.patches_of(frames)
     shape = (len(frames), 1, 1, 1)
-    return patches * (1 + 0.05 * torch.randn(shape)) + 0.04 * torch.randn(shape) + PIXEL_NOISE * torch.randn_like(patches)
+    contrast, light = (torch.randn(shape, device=patches.device) for _ in range(2))
+    return patches * (1 + 0.05 * contrast) + 0.04 * light + PIXEL_NOISE * torch.randn_like(patches)
+
+
+def blur_colours(frames):
+    """Colour differences averaged over 2 x 2 pixels, brightness kept."""
+    brightness = frames @ torch.tensor([0.299, 0.587, 0.114], device=frames.device)
+    colour = (frames - brightness[..., None]).flatten(0, 1).permute(0, 3, 1, 2)
+    blurred = nn.functional.interpolate(nn.functional.avg_pool2d(colour, 2), scale_factor=2, mode='nearest')
+    return (blurred.permute(0, 2, 3, 1).view(frames.shape) + brightness[..., None]).clamp(0, 255)
 
 
 def noisy_mel(mel):
     """Log-mel with a little noise and a different loudness for each clip."""
-    return mel + 0.05 * torch.randn(len(mel), 1, 1) + MEL_NOISE * torch.randn_like(mel)
+    loudness = 0.05 * torch.randn(len(mel), 1, 1, device=mel.device)
+    return mel.float() + loudness + MEL_NOISE * torch.randn_like(mel, dtype=torch.float32)

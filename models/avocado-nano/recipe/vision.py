@@ -73,14 +73,14 @@ class VisionTower(nn.Module):
     def forward(self, patches, rows, columns):
         """[steps, rows * columns * 4, 1176] → [steps, rows * columns, width]."""
         x = self.patch_embed(patches)
-        cosine, sine, window = lattice(rows, columns, self.config.vision_width // self.config.vision_heads)
+        cosine, sine, window = lattice(rows, columns, self.config.vision_width // self.config.vision_heads, x.device)
         for number, block in enumerate(self.blocks):
             x = block(x, cosine.to(x.dtype), sine.to(x.dtype), None if number in self.config.vision_full else window)
         return self.merger(x)
 
 
 @functools.cache
-def lattice(rows, columns, channels):
+def lattice(rows, columns, channels, device):
     """Rotation of each patch by its row and column, and who shares a window of 4 x 4 merge groups with whom."""
     patch = torch.arange(rows * columns * 4)
     group, inside = patch // 4, patch % 4
@@ -89,4 +89,4 @@ def lattice(rows, columns, channels):
     speeds = 10_000 ** (-torch.arange(0, channels // 2, 2).float() / (channels // 2))
     angles = torch.cat([row[:, None] * speeds, column[:, None] * speeds], 1).repeat(1, 2)
     window = (group_row // 4) * 100 + group_column // 4
-    return angles.cos(), angles.sin(), window[:, None] == window[None]
+    return tuple(table.to(device) for table in (angles.cos(), angles.sin(), window[:, None] == window[None]))
