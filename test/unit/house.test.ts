@@ -20,6 +20,7 @@ const AROUND: Readonly<Record<string, readonly string[]>> = {
   serving: ['stream'],
   openai: ['', 'stream'],
   load: [],
+  world: ['media'],
 };
 /** `serve` starts the HTTP door; otherwise the doors know each other as little as anyone knows them. */
 const SERVER_STARTER = 'cli/serve-command.ts';
