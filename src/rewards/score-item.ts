@@ -39,17 +39,10 @@ function errorOf(reward: RewardName, thrown: unknown): ItemError {
 
 /** All rewards of one caption. One that cannot be given is null and says why; never throws, since a batch must not fail for one item. */
 export async function scoreItem(item: RewardItem, scorer: Scorer, options: RewardOptions, signal: AbortSignal): Promise<ItemScore> {
-  const errors: ItemError[] = [];
-  const scores = await Promise.all(
-    options.rewards.map(async (reward) => {
-      try {
-        return await scoreOne(reward, item, scorer, options, signal);
-      } catch (thrown) {
-        errors.push(errorOf(reward, thrown));
-        return null;
-      }
-    }),
+  const tried = await Promise.all(
+    options.rewards.map((reward) => scoreOne(reward, item, scorer, options, signal).then((score) => ({ score }), (thrown: unknown) => ({ score: null, error: errorOf(reward, thrown) }))),
   );
-  const parts = scores.map((score, index) => ({ value: score?.value ?? null, weight: options.weights[index] ?? 1, skipped: score !== null }));
-  return { total: weightedSum(parts, options.partial), ...Object.fromEntries(options.rewards.map((reward, index) => [reward, scores[index]])), errors };
+  const parts = tried.map(({ score }, index) => ({ value: score?.value ?? null, weight: options.weights[index] ?? 1, skipped: score !== null }));
+  const scores = Object.fromEntries(options.rewards.map((reward, index) => [reward, tried[index]?.score]));
+  return { total: weightedSum(parts, options.partial), ...scores, errors: tried.flatMap((one) => ('error' in one ? [one.error] : [])) };
 }
