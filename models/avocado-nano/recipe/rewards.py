@@ -1,18 +1,46 @@
-"""The paper's rewards in this world: R_C by exact match, R_D by the dynamic programme, R_L by length (Eq. 8).
+"""Rewards of captions, asked of the project's reward service: avocado reward --port N --length-from 192 --length-to 256.
 
-`reward` is the one door. A later stage may put the project's reward service behind it (POST /v1/rewards) without touching GRPO.
+What they are is said and tested there (src/rewards); this is a client that needs nothing but Python.
 """
-import scorer
+import json
+import time
+import urllib.error
+import urllib.request
 
-SHORTEST, LONGEST = 192, 256      # tokens: where R_L starts to fall, and where it is 0 (2,048 and 4,096 at full size)
+NAMES = {'R_C': 'checklist', 'R_D': 'dialogue', 'R_L': 'length', 'R_P': 'precision'}
+WAIT = 330         # seconds: longer than the service's own deadline, so that it and not this client gives up
+TRIES, PAUSE = 5, 2.0
+MOST_ITEMS = 1000  # the service takes no more at a time
 
 
-def reward(text, tokens, script, sound=True):
-    """(R_C, R_D, R_L) of a caption of so many tokens."""
-    scored = scorer.score(text, script, sound)
-    return scored['recall'], 1.0 if scored['dialogue'] is None else scored['dialogue'], length_reward(tokens)
+class Rewards:
+    """The service at `url`."""
 
+    def __init__(self, url, names=tuple(NAMES)):
+        self.url, self.names = url.rstrip('/'), names
 
-def length_reward(tokens, shortest=SHORTEST, longest=LONGEST):
-    """Eq. 8."""
-    return min(1.0, max(0.0, 1 - (tokens - shortest) / (longest - shortest)))
+    def of(self, completions, token_counts, references, weights=None):
+        """One dict a caption: its rewards by name and their weighted 'total'; None where the service could not give one.
+
+        `weights` maps names to numbers; a name that is left out weighs 1. Raises ConnectionError when the service cannot be reached, RuntimeError with
+        its own words when it refuses.
+        """
+        items = [dict(completion=text, completion_tokens=tokens, reference=dict(caption=reference))
+                 for text, tokens, reference in zip(completions, token_counts, references, strict=True)]
+        asked = dict(rewards=[NAMES[name] for name in self.names], weights=[(weights or {}).get(name, 1) for name in self.names])
+        answers = [answer for k in range(0, len(items), MOST_ITEMS) for answer in self._post(dict(asked, items=items[k:k + MOST_ITEMS]))['items']]
+        return [dict({name: answer[NAMES[name]]['value'] for name in self.names}, total=answer['total']) for answer in answers]
+
+    def _post(self, body):
+        """The answer; a service that is not there yet is asked again, anything it says is final."""
+        request = urllib.request.Request(self.url + '/v1/rewards', json.dumps(body).encode(), {'content-type': 'application/json'})
+        for left in reversed(range(TRIES)):
+            try:
+                with urllib.request.urlopen(request, timeout=WAIT) as reply:
+                    return json.load(reply)
+            except urllib.error.HTTPError as error:
+                raise RuntimeError(f'{self.url} answers {error.code}: {error.read().decode(errors="replace")}') from error
+            except OSError as error:
+                if not left:
+                    raise ConnectionError(f'No reward service answers at {self.url}: start it with `avocado reward --port N`.') from error
+                time.sleep(PAUSE)
