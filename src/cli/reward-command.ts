@@ -1,7 +1,7 @@
 import process from 'node:process';
 import type { Command } from 'commander';
 import { AvocadoError } from '../errors.ts';
-import type { RewardDefaults } from '../rewards/reward-plan.ts';
+import { rewardPlan, type RewardDefaults } from '../rewards/reward-plan.ts';
 import type { Scorer } from '../rewards/score-item.ts';
 import { addRewardFlags, type RewardFlags } from './reward-flags.ts';
 import { write } from './write.ts';
@@ -45,8 +45,10 @@ async function reward(file: string | undefined, flags: RewardFlags, wiring: Wiri
     throw new AvocadoError('bad_request', 'Name a file of captions to score, or give --port to serve trainers; not both.', { param: 'port' });
   }
   const defaults = defaultsOf(flags);
+  const plan = rewardPlan(flags, defaults);
   const scorer = await openScorer(flags);
   if (file === undefined) await serveRewards(scorer, defaults, flags, wiring);
+  else await (await import('./reward-file.ts')).rewardFile(file, scorer, plan, wiring);
 }
 
 async function serveRewards(scorer: Scorer, defaults: RewardDefaults, { host, port = 0, deadlineSeconds }: RewardFlags, wiring: Wiring): Promise<void> {
@@ -54,6 +56,6 @@ async function serveRewards(scorer: Scorer, defaults: RewardDefaults, { host, po
   const app = buildRewardApp({ scorer, defaults, deadlineSeconds }, wiring.stderr);
   const { url } = await listen(app, { close: () => Promise.resolve() }, { host, port, drainMs: DRAIN_MS });
   if (!isLoopback(host)) await write(wiring.stderr, `warning: ${host} can be reached from other machines, and anybody who reaches it may ask.\n`);
-  const { kind, model } = scorer.judge.name;
+  const { kind, model } = scorer.judge.about();
   await write(wiring.stdout, `Rewards at ${url}/v1/rewards, judge ${kind === 'world' ? 'world (exact match, for captions of avocado-nano)' : (model ?? kind)}, R_L from ${defaults.length.from} to ${defaults.length.to} tokens.\n`);
 }

@@ -34,7 +34,8 @@ export async function dialogueReward({ completion, reference = {}, video }: Rewa
   const [generated, expected] = [linesOf(told, options), linesOf(truth, options)];
   const { content, pairs } = align(generated.words.map((line) => expected.words.map((other) => pairableSimilarity(line, other, options.strictGamma))));
   const described = pairs.map(([row, column]) => ({ generated: generated.said[row]?.speaker ?? '', reference: expected.said[column]?.speaker ?? '' }));
-  const verdict = described.length === 0 ? undefined : await judge.sameSpeakers(described, { caption: completion, reference: reference.caption, video }, signal);
+  const setting = { caption: completion, reference: reference.caption, video };
+  const verdict = described.length === 0 ? undefined : await judge.sameSpeakers(described, setting, signal);
   const speakers = verdict?.same.filter(Boolean).length ?? 0;
   const counts = { generated: generated.said.length, reference: expected.said.length, content, speakers };
   return { value: dialogueF1(counts, options.emptyBoth), ...counts, pairs, ...(verdict === undefined ? {} : { speakerMode: verdict.mode }) };

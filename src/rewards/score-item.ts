@@ -40,7 +40,10 @@ function errorOf(reward: RewardName, thrown: unknown): ItemError {
 /** All rewards of one caption. One that cannot be given is null and says why; never throws, since a batch must not fail for one item. */
 export async function scoreItem(item: RewardItem, scorer: Scorer, options: RewardOptions, signal: AbortSignal): Promise<ItemScore> {
   const tried = await Promise.all(
-    options.rewards.map((reward) => scoreOne(reward, item, scorer, options, signal).then((score) => ({ score }), (thrown: unknown) => ({ score: null, error: errorOf(reward, thrown) }))),
+    options.rewards.map((reward) => {
+      const failed = (thrown: unknown): { score: null; error: ItemError } => ({ score: null, error: errorOf(reward, thrown) });
+      return scoreOne(reward, item, scorer, options, signal).then((score) => ({ score }), failed);
+    }),
   );
   const parts = tried.map(({ score }, index) => ({ value: score?.value ?? null, weight: options.weights[index] ?? 1, skipped: score !== null }));
   const scores = Object.fromEntries(options.rewards.map((reward, index) => [reward, tried[index]?.score]));

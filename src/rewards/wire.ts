@@ -1,5 +1,6 @@
 // Items, options and answers as they travel: over HTTP, and as lines of a file. The schema is the type.
 import Type from 'typebox';
+import type { JudgeRecord } from './judges/judge.ts';
 import { NORMALISATIONS } from './normalise.ts';
 import { REWARDS, type DialogueScore, type ItemScore, type RewardItem, type RewardName } from './types.ts';
 
@@ -9,7 +10,11 @@ const LABEL = Type.Optional(Type.String({ maxLength: 1000 }));
 const LINE = Type.Object({ speaker: TEXT, content: TEXT }, { additionalProperties: false });
 
 const REFERENCE = Type.Object(
-  { caption: Type.Optional(TEXT), keypoints: Type.Optional(Type.Array(TEXT, { maxItems: 1000 })), dialogues: Type.Optional(Type.Array(LINE, { maxItems: 1000 })) },
+  {
+    caption: Type.Optional(TEXT),
+    keypoints: Type.Optional(Type.Array(TEXT, { maxItems: 1000 })),
+    dialogues: Type.Optional(Type.Array(LINE, { maxItems: 1000 })),
+  },
   { additionalProperties: false },
 );
 
@@ -54,7 +59,8 @@ export function itemOf({ completion, completion_tokens: tokens, reference, video
 
 function dialogueAnswer({ value, generated, reference, content, speakers, pairs, speakerMode }: DialogueScore): Record<string, unknown> {
   const counted = pairs.map(([row, column]) => [row + 1, column + 1]);
-  return { value, N: generated, M: reference, s_content: content, s_speaker: speakers, pairs: counted, ...(speakerMode === undefined ? {} : { speaker_mode: speakerMode }) };
+  const mode = speakerMode === undefined ? {} : { speaker_mode: speakerMode };
+  return { value, N: generated, M: reference, s_content: content, s_speaker: speakers, pairs: counted, ...mode };
 }
 
 function rewardAnswer(score: ItemScore, reward: RewardName): unknown {
@@ -73,4 +79,9 @@ export function answerOf({ id, sample_id, finish_reason }: WireItem, score: Item
   const rewards = REWARDS.flatMap((reward) => (score[reward] === undefined ? [] : [[reward, rewardAnswer(score, reward)]]));
   const labels = Object.fromEntries(Object.entries({ id, sample_id, finish_reason }).filter(([, label]) => label !== undefined));
   return { ...labels, total: score.total, ...(Object.fromEntries(rewards) as Record<string, unknown>), errors: score.errors };
+}
+
+/** Which judge scored, and with which prompts. */
+export function judgeAnswer({ kind, model, promptHash, droppedFields }: JudgeRecord): Record<string, unknown> {
+  return { kind, model, prompt_hash: promptHash, ...(droppedFields.length === 0 ? {} : { dropped_fields: droppedFields }) };
 }

@@ -20,16 +20,18 @@ export interface SpeakerVerdict {
 }
 
 /** Which judge scored, for whoever compares scores. */
-export interface JudgeName {
+export interface JudgeRecord {
   readonly kind: 'world' | 'openai';
   readonly model: string | null;
   /** SHA-256 of the prompts in hex; null = none are used */
   readonly promptHash: string | null;
+  /** request fields that its server would not take */
+  readonly droppedFields: readonly string[];
 }
 
 /** Whoever reads captions. All methods throw Unscored where there is no verdict. */
 export interface Judge {
-  readonly name: JudgeName;
+  about(): JudgeRecord;
   /** How many of the reference's keypoints a caption tells. */
   checklist(caption: string, reference: Reference, mode: RewardOptions['checklistMode'], signal: AbortSignal): Promise<ChecklistScore>;
   /** Spoken lines of a caption, in order. */

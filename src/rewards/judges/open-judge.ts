@@ -16,7 +16,9 @@ export interface JudgeOptions {
 }
 
 /** @throws AvocadoError `bad_request` */
-export async function openJudge(options: JudgeOptions): Promise<Judge> {
-  if (options.judge === 'world') return (await import('./world-judge.ts')).worldJudge();
-  throw new AvocadoError('bad_request', `--judge ${options.judge} needs --judge-model: name the model to ask there.`, { param: 'judge_model' });
+export async function openJudge({ judge, model, apiKey, concurrency, timeoutMs, seesVideo, prompts }: JudgeOptions): Promise<Judge> {
+  if (judge === 'world') return (await import('./world-judge.ts')).worldJudge();
+  if (model === undefined) throw new AvocadoError('bad_request', `--judge ${judge} needs --judge-model: name the model to ask there.`, { param: 'judge_model' });
+  const [{ ChatEndpoint }, { endpointJudge }, { readPrompts }] = await Promise.all([import('./chat-endpoint.ts'), import('./endpoint-judge.ts'), import('./prompts.ts')]);
+  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, apiKey, concurrency, timeoutMs }), { prompts: await readPrompts(prompts), seesVideo });
 }

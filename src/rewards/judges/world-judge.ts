@@ -20,7 +20,7 @@ function checklistOf(caption: string, reference: Reference): ChecklistScore {
 /** Exact match for captions of avocado-nano's generated world: no model, no waiting. Two speakers are the same when their words are. */
 export function worldJudge(): Judge {
   return {
-    name: { kind: 'world', model: null, promptHash: null },
+    about: () => ({ kind: 'world', model: null, promptHash: null, droppedFields: [] }),
     checklist: (caption, reference) => Promise.resolve().then(() => checklistOf(caption, reference)),
     dialogues: (text) => Promise.resolve(dialogueOf(text)),
     sameSpeakers: (pairs) => Promise.resolve({ same: pairs.map(({ generated, reference }) => generated === reference), mode: 'exact' as const }),

@@ -31,7 +31,7 @@ export function buildRewardApp(parts: Omit<RewardParts, 'metrics'>, log?: Writab
   app.setErrorHandler((thrown, request, reply) => sendError(bodyError(thrown), request, reply));
   addNotFound(app, 'Captions are scored at POST /v1/rewards.');
   addRewardRoutes(app, { ...parts, metrics });
-  app.get('/healthz', () => ({ status: 'ok', judge: parts.scorer.judge.name.kind }));
+  app.get('/healthz', () => ({ status: 'ok', judge: parts.scorer.judge.about().kind }));
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   return app;
 }

@@ -4,7 +4,10 @@ import { checkValue } from '../../openai/check-value.ts';
 import { ITEM, OPTIONS, REWARD_NAMES, WEIGHTS } from '../../rewards/wire.ts';
 
 const ITEMS = Type.Array(ITEM, { minItems: 1 });
-const BATCH = Type.Object({ items: ITEMS, rewards: Type.Optional(REWARD_NAMES), weights: Type.Optional(WEIGHTS), options: Type.Optional(OPTIONS) }, { additionalProperties: false });
+const BATCH = Type.Object(
+  { items: ITEMS, rewards: Type.Optional(REWARD_NAMES), weights: Type.Optional(WEIGHTS), options: Type.Optional(OPTIONS) },
+  { additionalProperties: false },
+);
 const SINGLE = Type.Object({ items: ITEMS, options: Type.Optional(OPTIONS) }, { additionalProperties: false });
 
 /** @throws AvocadoError `bad_request`, `unknown_field` */

@@ -4,7 +4,7 @@ import { deadlineReason, scoreBatch } from '../../rewards/score-batch.ts';
 import type { Scorer } from '../../rewards/score-item.ts';
 import { REWARDS, type ItemScore, type RewardOptions } from '../../rewards/types.ts';
 import { Unscored } from '../../rewards/unscored.ts';
-import { answerOf, itemOf, type WireItem } from '../../rewards/wire.ts';
+import { answerOf, itemOf, judgeAnswer, type WireItem } from '../../rewards/wire.ts';
 import type { RewardMetrics } from './metrics.ts';
 import { batchBody, singleBody } from './reward-body.ts';
 
@@ -30,7 +30,8 @@ function batchSignal({ raw }: FastifyReply, seconds: number): { readonly signal:
   };
 }
 
-async function scored(items: readonly WireItem[], plan: RewardOptions, { scorer, deadlineSeconds, metrics }: RewardParts, reply: FastifyReply): Promise<ItemScore[]> {
+async function scored(items: readonly WireItem[], plan: RewardOptions, parts: RewardParts, reply: FastifyReply): Promise<ItemScore[]> {
+  const { scorer, deadlineSeconds, metrics } = parts;
   const began = performance.now();
   const { signal, done } = batchSignal(reply, deadlineSeconds);
   const scores = await scoreBatch(items.map(itemOf), scorer, plan, signal).finally(done);
@@ -40,8 +41,7 @@ async function scored(items: readonly WireItem[], plan: RewardOptions, { scorer,
 
 /** POST /v1/rewards: all rewards of a batch in its order. POST /v1/rewards/NAME: the values of one, for trainers that log each function. */
 export function addRewardRoutes(app: FastifyInstance, parts: RewardParts): void {
-  const { name } = parts.scorer.judge;
-  const about = (plan: RewardOptions): Record<string, unknown> => ({ judge: { kind: name.kind, model: name.model, prompt_hash: name.promptHash }, normalisation: plan.normalisation });
+  const about = (plan: RewardOptions): Record<string, unknown> => ({ judge: judgeAnswer(parts.scorer.judge.about()), normalisation: plan.normalisation });
 
   app.post('/v1/rewards', async (request, reply) => {
     const { items, ...asked } = batchBody(request.body);
