@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** So many at a time; the others wait in their order. */
 export class Permits {
   #free: number;
@@ -25,6 +27,7 @@ export class Permits {
       this.#free -= 1;
       return;
     }
+    setMaxListeners(0, signal); // all questions of a batch wait on its one signal
     await new Promise<void>((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting.delete(onPermit);
