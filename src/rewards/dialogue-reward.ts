@@ -21,7 +21,7 @@ function linesOf(lines: readonly DialogueLine[], { normalisation }: DialogueOpti
 
 function referenceLines({ caption, dialogues }: Reference, judge: Judge, signal: AbortSignal): Promise<readonly DialogueLine[]> {
   if (dialogues !== undefined) return Promise.resolve(dialogues);
-  if (caption !== undefined) return judge.dialogues(caption, signal);
+  if (caption !== undefined) return judge.dialogues(caption, 'reference', signal);
   throw new Unscored('no_reference', 'R_D compares with reference.dialogues or with the lines in reference.caption: give one of them.');
 }
 
@@ -30,7 +30,7 @@ function referenceLines({ caption, dialogues }: Reference, judge: Judge, signal:
  * @throws Unscored
  */
 export async function dialogueReward({ completion, reference = {}, video }: RewardItem, judge: Judge, options: DialogueOptions, signal: AbortSignal): Promise<DialogueScore> {
-  const [told, truth] = await Promise.all([completion.trim() === '' ? [] : judge.dialogues(completion, signal), referenceLines(reference, judge, signal)]);
+  const [told, truth] = await Promise.all([completion.trim() === '' ? [] : judge.dialogues(completion, 'caption', signal), referenceLines(reference, judge, signal)]);
   const [generated, expected] = [linesOf(told, options), linesOf(truth, options)];
   const { content, pairs } = align(generated.words.map((line) => expected.words.map((other) => pairableSimilarity(line, other, options.strictGamma))));
   const described = pairs.map(([row, column]) => ({ generated: generated.said[row]?.speaker ?? '', reference: expected.said[column]?.speaker ?? '' }));

@@ -68,7 +68,7 @@ export function endpointJudge(endpoint: ChatEndpoint, { prompts, seesVideo }: En
       const fields = { count: String(keypoints.length), keypoints: JSON.stringify(keypoints), caption };
       return askUntilRead(endpoint, promptOf('checklist', fields), (reply) => checklistScore(reply, keypoints, mode), signal);
     },
-    dialogues: (text, signal) => askUntilRead(endpoint, promptOf('dialogues', { caption: text }), parseDialogueLines, signal),
+    dialogues: (text, _side, signal) => askUntilRead(endpoint, promptOf('dialogues', { caption: text }), parseDialogueLines, signal),
     sameSpeakers: async (pairs, setting, signal) => {
       const video = seesVideo && watchable(setting.video) ? setting.video : undefined;
       return { same: await askSpeakers(pairs, { ...setting, video }, signal), mode: video === undefined ? 'text' : 'video' };

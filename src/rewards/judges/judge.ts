@@ -34,8 +34,8 @@ export interface Judge {
   about(): JudgeRecord;
   /** How many of the reference's keypoints a caption tells. */
   checklist(caption: string, reference: Reference, mode: RewardOptions['checklistMode'], signal: AbortSignal): Promise<ChecklistScore>;
-  /** Spoken lines of a caption, in order. */
-  dialogues(text: string, signal: AbortSignal): Promise<readonly DialogueLine[]>;
+  /** Spoken lines of a caption or of its reference, in order. */
+  dialogues(text: string, side: 'caption' | 'reference', signal: AbortSignal): Promise<readonly DialogueLine[]>;
   /** Whether both speakers of each pair are the same. Not asked without pairs. */
   sameSpeakers(pairs: readonly SpeakerPair[], setting: SpeakerSetting, signal: AbortSignal): Promise<SpeakerVerdict>;
   /** What a caption claims and how much of it is false; undefined = this judge cannot tell. */
