@@ -32,10 +32,13 @@ async function score(body: unknown): Promise<readonly Item[]> {
 
 async function judgedBy(answer: (asked: Asked) => Answer, deadlineSeconds = 300): Promise<void> {
   fake = await fakeJudge(answer);
-  service = await serveRewards({ judge: endpointJudge(fake.endpoint({ timeoutMs: 50 }), { prompts: await readPrompts(undefined), seesVideo: false }), deadlineSeconds });
+  const judge = endpointJudge(fake.endpoint({ timeoutMs: 50 }), { prompts: await readPrompts(undefined), seesVideo: false });
+  service = await serveRewards({ judge, deadlineSeconds });
 }
 
-const item = (completion: string, more: Record<string, unknown> = {}): Record<string, unknown> => ({ completion, completion_tokens: 50, reference: { caption: REFERENCE }, ...more });
+function item(completion: string, more: Record<string, unknown> = {}): Record<string, unknown> {
+  return { completion, completion_tokens: 50, reference: { caption: REFERENCE }, ...more };
+}
 
 describe('POST /v1/rewards', () => {
   it('gives the paper’s rewards and their sum, in order', async () => {

@@ -9,6 +9,7 @@ import { Unscored } from '../../../src/rewards/unscored.ts';
 import { DIALOGUE_ROWS, REWARD_FIXTURES } from './fixtures.ts';
 
 type Options = Pick<RewardOptions, 'normalisation' | 'emptyBoth' | 'strictGamma'>;
+type Texts = readonly string[];
 const RAW: Options = { normalisation: 'raw', emptyBoth: 1, strictGamma: false };
 
 /** A judge that is told the lines of the caption and says of so many pairs that their speakers are the same. */
@@ -29,9 +30,10 @@ function judgeOf(lines: readonly string[], same: readonly boolean[]): Judge & { 
   return judge;
 }
 
-async function score(generated: readonly string[], reference: readonly string[], same: readonly boolean[], options: Partial<Options> = {}): Promise<DialogueScore> {
+async function score(generated: Texts, reference: Texts, same: readonly boolean[], options: Partial<Options> = {}): Promise<DialogueScore> {
   const dialogues = reference.map((content) => ({ speaker: 'the man', content }));
-  return dialogueReward({ completion: 'words', reference: { dialogues } }, judgeOf(generated, same), { ...RAW, ...options }, new AbortController().signal);
+  const item = { completion: 'words', reference: { dialogues } };
+  return dialogueReward(item, judgeOf(generated, same), { ...RAW, ...options }, new AbortController().signal);
 }
 
 const yes = (count: number): boolean[] => new Array<boolean>(count).fill(true);

@@ -37,7 +37,7 @@ interface JudgedWith {
   readonly prompts?: string;
 }
 
-async function scoreWith(answer: (asked: Asked, index: number) => Answer, item: Partial<RewardItem> = {}, { seesVideo = false, prompts }: JudgedWith = {}): Promise<ItemScore> {
+async function scoreWith(answer: (asked: Asked) => Answer, item: Partial<RewardItem> = {}, { seesVideo = false, prompts }: JudgedWith = {}): Promise<ItemScore> {
   fake = await fakeJudge(answer);
   const judge = endpointJudge(fake.endpoint(), { prompts: await readPrompts(prompts), seesVideo });
   return scoreItem({ completion: 'A man talks.', reference: { caption: 'A man in a red shirt talks.' }, ...item }, { judge }, PLAN, new AbortController().signal);
