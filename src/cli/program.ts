@@ -5,6 +5,7 @@ import { addDoctorCommand } from './doctor-command.ts';
 import { addExportCommand } from './export-command.ts';
 import { addInspectCommand } from './inspect-command.ts';
 import { packageVersion } from './package-version.ts';
+import { addSampleCommand } from './sample-command.ts';
 import { addServeCommand } from './serve-command.ts';
 import type { Outcome, Wiring } from './wiring.ts';
 
@@ -22,6 +23,7 @@ export function buildProgram(wiring: Wiring, outcome: Outcome): Command {
   addInspectCommand(program, wiring);
   addExportCommand(program, wiring);
   addServeCommand(program, wiring);
+  addSampleCommand(program, wiring);
   addBenchCommand(program, wiring, outcome);
   addDoctorCommand(program, wiring, outcome);
   return program;
