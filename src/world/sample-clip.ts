@@ -1,4 +1,4 @@
-import { open, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { AvocadoError } from '../errors.ts';
 import { encodeMp4 } from '../media/encode-mp4.ts';
 import { captionScript } from './caption-script.ts';
@@ -15,7 +15,7 @@ import { openVoices, recordedLines, type Recording } from './voices.ts';
 export interface SampleOptions {
   /** whole number of at least 0 */
   readonly seed: number;
-  /** SHORTEST_SECONDS to LONGEST_SECONDS; left out, as the seed says, like size and objects */
+  /** 3 to 16, which is what the model has seen; left out, as the seed says, like size and objects */
   readonly seconds?: number | undefined;
   /** a key of WORLD.sizes */
   readonly size?: string | undefined;
@@ -58,12 +58,13 @@ export async function sampleClip(options: SampleOptions, out: string, signal: Ab
   const truth = sampleTruth(options);
   const { script } = truth;
   const unfinished = `${out}.part`;
-  await checkWritable(unfinished);
+  await written(unfinished, writeFile(unfinished, ''));
   try {
+    await refuseDirectory(out);
     const sound = truth.sound ? { wave: soundTrack(script, await voicesFor(truth, signal)), sampleRate: WORLD.sampleRate } : undefined;
     await encodeMp4({ size: script.size, fps: script.fps, frames: framesOf(script), sound }, unfinished, signal);
-    await writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`);
-    await rename(unfinished, out);
+    await written(truthPath(out), writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`));
+    await written(out, rename(unfinished, out));
   } finally {
     await rm(unfinished, { force: true });
   }
@@ -87,9 +88,14 @@ function* framesOf(script: Script): Generator<Uint8Array> {
   for (let index = 0; index < count; index++) yield painter.frameAt(index / script.fps);
 }
 
-async function checkWritable(path: string): Promise<void> {
-  const file = await open(path, 'w').catch((cause: unknown) => {
-    throw new AvocadoError('bad_request', `Nothing can be written to ${path}: ${cause instanceof Error ? cause.message : String(cause)}. Name a file in a directory that exists and is yours.`, { cause, param: 'file' });
+async function refuseDirectory(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() === true) throw new AvocadoError('bad_request', `${path} is a directory. Name a file.`, { param: 'file' });
+}
+
+async function written(path: string, writing: Promise<void>): Promise<void> {
+  await writing.catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new AvocadoError('bad_request', `${path} cannot be written: ${why}. Name a file in a directory that exists and is yours.`, { cause, param: 'file' });
   });
-  await file.close();
 }

@@ -39,9 +39,6 @@ export interface Script extends Geometry {
   readonly events: readonly ScriptEvent[];
 }
 
-export const SHORTEST_SECONDS = 3;
-export const LONGEST_SECONDS = 16;
-
 /** Long enough that one pair of sampled frames lies wholly inside the motion. */
 const EVENT_SHARE = [0.72, 0.8] as const;
 const SILENT_CLIPS = 0.06;
