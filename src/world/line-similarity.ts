@@ -16,12 +16,6 @@ export function editsBetween(one: string, other: string): { readonly edits: numb
   return { edits: row.at(-1) ?? 0, longer: Math.max(left.length, right.length) };
 }
 
-/** 1 - edits / longer length, 0 to 1; two empty lines are the same line. */
-export function lineSimilarity(one: string, other: string): number {
-  const { edits, longer } = editsBetween(one, other);
-  return longer === 0 ? 1 : (longer - edits) / longer;
-}
-
 /** Whether a pair of lines counts: a similarity of at least 3/5. */
 export function areSimilar(one: string, other: string): boolean {
   const { edits, longer } = editsBetween(one, other);

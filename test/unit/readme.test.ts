@@ -42,7 +42,7 @@ describe('README', () => {
   });
 
   it('uses only commands and flags that the program knows', async () => {
-    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|doctor|reward|bench serve)\b([^\n`|#]*)/g)];
+    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g)];
     expect(uses.length).toBeGreaterThan(5);
     for (const [, name, rest] of uses) {
       const { stdout } = await runCli([...(name ?? '').split(' '), '--help']);

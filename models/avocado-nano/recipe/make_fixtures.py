@@ -1,18 +1,27 @@
-"""Makes test/fixtures/world/captions.json: reference captions, their keypoints, and damaged captions with the scores given here.
+"""Makes test/fixtures/world: what is read, scored and drawn here, for the TypeScript that does the same.
 
-usage: python make_fixtures.py captions OUT.json
+captions: reference captions, their keypoints, and damaged captions with their scores.
+frames: scripts with their captions, and some pixels of one moment of each.
+
+usage: python make_fixtures.py captions|frames OUT.json
 """
+import base64
 import json
 import random
 import sys
+import zlib
+
+import numpy as np
 
 import caption
+import render
 import scorer
 import script as scripts
 import speech
 import world
 
 CLIPS, DAMAGED = 40, 3
+FRAMES, ROWS, COLUMNS = 24, 4, 3          # every fourth row, every third column
 SWAPS = [list(world.COLORS), list(world.SHAPES), list(world.VERBS.values()), list(world.SOUNDS.values()), list(world.RADII), list(world.TEXTURES),
          list(world.SPEAKERS.values()), [place for places in world.PLACES.values() for place in places], world.SPOKEN_WORDS, world.SCREEN_WORDS]
 
@@ -53,7 +62,25 @@ def captions():
     return made
 
 
+def frames():
+    """One entry a script; the moment lies in the middle of one of its changes."""
+    made = []
+    for seed in range(FRAMES):
+        rng = random.Random(1000 + seed)
+        geometry = dict(scripts.sample_geometry(rng, 4 + seed % 5), size=list(world.SIZES.values())[seed % 3])
+        script = scripts.sample_script(seed, lines=['go left'], most_objects=3, **geometry)
+        script['text'] = world.SCREEN_WORDS[seed % 8] if seed < 8 else script['text']
+        changes = [event for event in script['events'] if event['kind'] == 'visual']
+        time = rng.uniform(changes[-1]['start'], changes[-1]['end']) if changes else 1.0
+        pixels = render.frame_at(script, time).round().astype(np.uint8)[::ROWS, ::COLUMNS]
+        made.append(dict(script=script, caption=caption.caption_of(script), soundless=caption.caption_of(script, False), time=time, rows=ROWS,
+                         columns=COLUMNS, pixels=base64.b64encode(zlib.compress(pixels.tobytes(), 9)).decode()))
+    shown = {event['verb'] for entry in made for event in entry['script']['events'] if event['kind'] == 'visual'}
+    assert shown == set(world.VERBS), set(world.VERBS) - shown
+    return made
+
+
 if __name__ == '__main__':
-    makers = dict(captions=captions)
+    makers = dict(captions=captions, frames=frames)
     with open(sys.argv[2], 'w') as file:
         file.write('[\n' + ',\n'.join(json.dumps(entry) for entry in makers[sys.argv[1]]()) + '\n]\n')

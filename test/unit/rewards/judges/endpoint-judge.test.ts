@@ -37,7 +37,8 @@ interface JudgedWith {
   readonly prompts?: string;
 }
 
-async function scoreWith(answer: (asked: Asked) => Answer, item: Partial<RewardItem> = {}, { seesVideo = false, prompts }: JudgedWith = {}): Promise<ItemScore> {
+async function scoreWith(answer: (asked: Asked) => Answer, item: Partial<RewardItem> = {}, settings: JudgedWith = {}): Promise<ItemScore> {
+  const { seesVideo = false, prompts } = settings;
   fake = await fakeJudge(answer);
   const judge = endpointJudge(fake.endpoint(), { prompts: await readPrompts(prompts), seesVideo });
   return scoreItem({ completion: 'A man talks.', reference: { caption: 'A man in a red shirt talks.' }, ...item }, { judge }, PLAN, new AbortController().signal);
