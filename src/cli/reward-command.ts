@@ -23,7 +23,7 @@ function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): Rewar
 }
 
 /** Loaded here, not at the top: the other commands start without it, and this one without tokenizer or web server where it needs none. */
-async function openScorer(flags: RewardFlags): Promise<Scorer> {
+async function openScorer(flags: RewardFlags, wiring: Wiring): Promise<Scorer> {
   const { openJudge } = await import('../rewards/judges/open-judge.ts');
   const judge = await openJudge({
     judge: flags.judge,
@@ -33,6 +33,8 @@ async function openScorer(flags: RewardFlags): Promise<Scorer> {
     timeoutMs: flags.judgeTimeout * 1000,
     seesVideo: flags.judgeVideo,
     prompts: flags.prompts,
+    log: flags.judgeLog,
+    onFault: (sentence) => { wiring.stderr.write(`${sentence}\n`); },
   });
   if (flags.tokenizer === undefined) return { judge };
   const { loadTokenizer } = await import('../prompt/tokenizer.ts');
@@ -46,7 +48,7 @@ async function reward(file: string | undefined, flags: RewardFlags, wiring: Wiri
   }
   const defaults = defaultsOf(flags);
   const plan = rewardPlan(flags, defaults);
-  const scorer = await openScorer(flags);
+  const scorer = await openScorer(flags, wiring);
   if (file === undefined) await serveRewards(scorer, defaults, flags, wiring);
   else await (await import('./reward-file.ts')).rewardFile(file, scorer, plan, wiring);
 }

@@ -14,6 +14,7 @@ export interface RewardFlags {
   readonly judgeTimeout: number;
   readonly judgeVideo: boolean;
   readonly prompts?: string;
+  readonly judgeLog?: string;
   readonly tokenizer?: string;
   readonly lengthFrom: number;
   readonly lengthTo: number;
@@ -42,7 +43,8 @@ function addJudgeFlags(command: Command): Command {
     .option('--judge-concurrency <n>', 'most questions to the judge at a time', wholeNumber(1), 64)
     .option('--judge-timeout <s>', 'longest answer of the judge, each try', positiveNumber, 120)
     .option('--judge-video', 'the judge of speakers sees the item’s video (http, https or data URL)', false)
-    .option('--prompts <dir>', 'your own prompts: keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; a missing one is ours');
+    .option('--prompts <dir>', 'your own prompts: keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; a missing one is ours')
+    .option('--judge-log <file>', 'append every answer of the judge to this file, as JSON lines');
 }
 
 /** Flags of `avocado reward`: the door, the judge, and what is scored how. */

@@ -2,7 +2,7 @@
 import { Unscored } from '../unscored.ts';
 
 export type Attempt =
-  | { readonly kind: 'reply'; readonly text: string; readonly model: string | undefined }
+  | { readonly kind: 'reply'; readonly text: string; readonly model: string | undefined; readonly raw: string }
   | { readonly kind: 'again'; readonly afterMs: number | undefined; readonly failure: Unscored }
   /** the server does not know this field: ask without it */
   | { readonly kind: 'without'; readonly field: string }
@@ -47,7 +47,8 @@ function readReply(text: string): Attempt {
     return { kind: 'again', afterMs: undefined, failure: new Unscored('judge_unreachable', 'What answers at the judge’s URL is no OpenAI-compatible server: check --judge.', cause) };
   }
   const content = completion.choices?.[0]?.message?.content;
-  return { kind: 'reply', text: typeof content === 'string' ? withoutThoughts(content) : '', model: typeof completion.model === 'string' ? completion.model : undefined };
+  const model = typeof completion.model === 'string' ? completion.model : undefined;
+  return { kind: 'reply', text: typeof content === 'string' ? withoutThoughts(content) : '', model, raw: text };
 }
 
 async function readAnswer(response: Response, { optional, body }: ChatCall): Promise<Attempt> {

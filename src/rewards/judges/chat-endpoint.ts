@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attemptChat, type Attempt } from './chat-attempt.ts';
+import type { JudgeRecordLine } from './judge-log.ts';
 import { Permits } from './permits.ts';
 import { ReplyCache } from './reply-cache.ts';
 
@@ -14,6 +15,8 @@ export interface EndpointOptions {
   readonly timeoutMs: number;
   /** before the second try; doubles with each */
   readonly backoffMs?: number | undefined;
+  /** is given every answer that came from the server */
+  readonly onAnswer?: ((line: JudgeRecordLine) => void) | undefined;
 }
 
 /** Text, or OpenAI's content parts. */
@@ -69,6 +72,7 @@ export class ChatEndpoint {
       const attempt = await this.#attempt(question, optional, signal);
       if (attempt.kind === 'reply') {
         this.#servedModel = attempt.model ?? this.#servedModel;
+        this.#options.onAnswer?.({ question, answer: attempt.raw });
         return attempt.text;
       }
       if (attempt.kind === 'refused' || tries === TRIES) throw attempt.failure;

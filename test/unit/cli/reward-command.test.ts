@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { fakeJudge } from '../../fixtures/fake-judge.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
@@ -36,6 +37,19 @@ describe('avocado reward FILE', () => {
     expect(stderr).toContain('null: length no_token_count, 1 times');
   });
 
+  it('asks a judge and keeps all its answers', async () => {
+    const judge = await fakeJudge(() => '<think>hm</think>{"Count of correctly mentioned keypoints": 1, "Correctly mentioned keypoints": ["It rains"]}');
+    const file = fileOf('judged', [{ completion: 'It rains.', reference: { keypoints: ['It rains', 'A dog barks'] } }]);
+    const log = scratch('answers');
+    const { exitCode, stdout } = await runCli(['reward', file, '--rewards', 'checklist', '--judge', `${judge.url}/`, '--judge-model', 'm', '--judge-log', log]);
+    await judge.close();
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ total: 0.5, checklist: { matched: 1, total: 2 } });
+    await vi.waitFor(() => {
+      expect(JSON.parse(readFileSync(log, 'utf8'))).toMatchObject({ question: { model: 'm' }, answer: expect.stringContaining('<think>hm') as unknown });
+    });
+  });
+
   it('stops when it is interrupted', async () => {
     const { exitCode, stdout } = await runCli(['reward', fileOf('one', [{ completion: caption, reference: { caption } }])], { signal: AbortSignal.abort() });
     expect([exitCode, stdout]).toEqual([130, '']);
@@ -57,6 +71,7 @@ describe('avocado reward FILE', () => {
     [['/nowhere.jsonl'], 'ENOENT'],
     [['x', '--judge', 'gpt'], 'base URL'],
     [['x', '--judge', 'http://127.0.0.1:9/v1'], '--judge-model'],
+    [['x', '--judge', 'http://127.0.0.1:9/v1', '--judge-model', 'm', '--judge-log', '/nowhere/log'], '--judge-log'],
     [['x', '--rewards', 'beauty'], 'some of checklist'],
     [['x', '--weights', '1,2'], '2 weights for 3 rewards'],
     [['x', '--length-from', '300', '--length-to', '200'], 'must be less than'],
