@@ -5,6 +5,8 @@ import { addDoctorCommand } from './doctor-command.ts';
 import { addExportCommand } from './export-command.ts';
 import { addInspectCommand } from './inspect-command.ts';
 import { packageVersion } from './package-version.ts';
+import { addRewardCommand } from './reward-command.ts';
+import { addSampleCommand } from './sample-command.ts';
 import { addServeCommand } from './serve-command.ts';
 import type { Outcome, Wiring } from './wiring.ts';
 
@@ -22,7 +24,9 @@ export function buildProgram(wiring: Wiring, outcome: Outcome): Command {
   addInspectCommand(program, wiring);
   addExportCommand(program, wiring);
   addServeCommand(program, wiring);
+  addSampleCommand(program, wiring);
   addBenchCommand(program, wiring, outcome);
+  addRewardCommand(program, wiring);
   addDoctorCommand(program, wiring, outcome);
   return program;
 }

@@ -1,7 +1,8 @@
-// The one place that starts ffmpeg and ffprobe on a file. Owns allow-lists, deadline, cancellation, stderr and the death of the
+// The one place that starts ffmpeg and ffprobe. Owns allow-lists, deadline, cancellation, stderr and the death of the
 // process; knows nothing of what is decoded.
-import { execFile, type ChildProcess } from 'node:child_process';
-import { Writable } from 'node:stream';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import fluent, { type FfmpegCommand, type FormatsCallback, type EncodersCallback } from 'fluent-ffmpeg';
 import { AvocadoError } from '../errors.ts';
 import { inputGuards, inputUrl } from './allow-list.ts';
@@ -227,6 +228,70 @@ export async function runFfprobe(run: FfprobeRun): Promise<FfprobeOutcome> {
     });
     reapOnExit(child);
     signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+export interface EncoderRun {
+  /** raw media through a pipe each: what `-i` needs before it, and the bytes */
+  readonly inputs: readonly { readonly options: readonly string[]; readonly pieces: Iterable<Uint8Array> }[];
+  /** codecs and `-f` */
+  readonly outputOptions: readonly string[];
+  /** is written over */
+  readonly out: string;
+  readonly timeoutSeconds: number;
+  readonly signal: AbortSignal;
+}
+
+export interface EncoderOutcome {
+  readonly exitCode: number | null;
+  readonly log: readonly string[];
+}
+
+/**
+ * Runs ffmpeg on media that we make, into a file. That it cannot write it is no error here: its exit code is in the outcome.
+ * When the promise settles, the process is gone.
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or whatever making the bytes threw
+ */
+export async function runEncoder(run: EncoderRun): Promise<EncoderOutcome> {
+  const { ffmpeg } = await ffmpegVersion();
+  const { signal } = run;
+  const refuseAborted = (): void => { if (signal.aborted) throw abortedError(signal); };
+  refuseAborted();
+  const pipes = run.inputs.map((_, index) => (index === 0 ? 0 : index + 2)); // 1 and 2 are taken
+  const inputs = run.inputs.flatMap(({ options }, index) => ['-protocol_whitelist', 'pipe', ...options, '-i', `pipe:${pipes[index] ?? 0}`]);
+  const child = spawn(ffmpeg, ['-nostdin', '-hide_banner', '-nostats', '-loglevel', 'level+error', ...inputs, ...run.outputOptions, '-y', inputUrl(run.out)], {
+    stdio: ['pipe', 'ignore', 'pipe', ...run.inputs.slice(1).map(() => 'pipe' as const)],
+    timeout: run.timeoutSeconds * 1000,
+    killSignal: 'SIGKILL',
+  });
+  reapOnExit(child);
+  const onAbort = (): void => { child.kill('SIGKILL'); };
+  signal.addEventListener('abort', onAbort, { once: true });
+  const log = new DecoderLog();
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => { for (const line of text.split('\n')) log.add(line); });
+  const gone = new Promise<number | null>((resolve, reject) => {
+    child.once('close', resolve);
+    child.once('error', (error) => { reject(new AvocadoError('ffmpeg_missing', `ffmpeg could not be started: ${error.message}. Run: avocado doctor`, { cause: error })); });
+  });
+  const fed = run.inputs.map(({ pieces }, index) => feed(child, child.stdio[pipes[index] ?? 0] as Writable, pieces));
+  try {
+    const [exitCode] = await Promise.all([gone, ...fed]);
+    refuseAborted();
+    if (child.killed) throw new AvocadoError('media_timeout', `Encoding took longer than ${run.timeoutSeconds} s and was stopped. Make a shorter clip.`);
+    return { exitCode, log: log.lines() };
+  } finally {
+    alive.delete(child);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** A process that stops reading says why by its exit code; what fails in making the bytes ends it. */
+async function feed(child: ChildProcess, pipe: Writable, pieces: Iterable<Uint8Array>): Promise<void> {
+  await pipeline(Readable.from(pieces), pipe).catch(async (error: unknown) => {
+    if (['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes((error as NodeJS.ErrnoException).code ?? '')) return;
+    const gone = new Promise((resolve) => child.once('close', resolve));
+    if (child.kill('SIGKILL')) await gone;
+    throw error;
   });
 }
 

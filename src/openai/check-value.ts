@@ -19,6 +19,16 @@ function longList(value: unknown): string | undefined {
   return name === undefined ? undefined : `/${name}`;
 }
 
+/** A field that does not exist matters more than a wrong one, since it is often the reason of it. */
+function unknownField(schema: Type.TSchema, value: unknown, at: string): AvocadoError | undefined {
+  for (const error of Errors(schema, value)) {
+    if (error.keyword !== 'additionalProperties') continue;
+    const param = join(at, `${error.instancePath}/${error.params.additionalProperties[0] ?? ''}`);
+    return new AvocadoError('unknown_field', `${param} is not a field this request has. Correct its name or leave it out.`, { param });
+  }
+  return undefined;
+}
+
 /** Where a value fails, and in what. Of alternatives, the one whose type is right tells more than the others. */
 function problemOf(schema: Type.TSchema, value: unknown): { readonly pointer: string; readonly text: string } {
   const errors = Errors(schema, value).filter(({ keyword }) => keyword !== 'anyOf');
@@ -35,11 +45,13 @@ function problemOf(schema: Type.TSchema, value: unknown): { readonly pointer: st
 /**
  * A value with its schema's type.
  * @param at where in the body it lies, such as `messages[0]`; '' = the body itself
- * @throws AvocadoError `bad_request` whose `param` is the path of what is wrong
+ * @throws AvocadoError `bad_request`, or `unknown_field` of a closed object, whose `param` is the path of what is wrong
  */
 export function checkValue<S extends Type.TSchema>(schema: S, value: unknown, at: string): Type.Static<S> {
   const long = longList(value);
   if (long === undefined && Check(schema, value)) return value;
+  const unknown = long === undefined ? unknownField(schema, value, at) : undefined;
+  if (unknown !== undefined) throw unknown;
   const { pointer, text } = long === undefined ? problemOf(schema, value) : { pointer: long, text: `must have at most ${MOST_ITEMS} items` };
   const param = join(at, pointer);
   throw new AvocadoError('bad_request', `${param === '' ? 'The body' : param} ${text}.`, param === '' ? {} : { param });

@@ -94,7 +94,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     await intake.close();
   });
   app.setErrorHandler(sendError);
-  addNotFound(app);
+  addNotFound(app, 'Captions are made at POST /v1/captions.');
   await addGuards(app, config, metrics, responses);
   await addDocs(app, version);
   addJsonBodies(app, intake);

@@ -1,13 +1,14 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
-import type { Captioner } from '../captioner.ts';
 import { AvocadoError } from '../errors.ts';
 import type { ServerConfig } from './config.ts';
+
+type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'>;
 
 /** What is left of a stop after the requests have drained: sockets, model, directory. */
 const CLOSE_MARGIN_MS = 10_000;
 
-function addressError(error: unknown, { host, port }: ServerConfig): unknown {
+function addressError(error: unknown, { host, port }: ListenConfig): unknown {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return new AvocadoError('bad_request', `Port ${port} of ${host} is in use. Choose another with --port.`, { param: 'port', cause: error });
   if (code === 'EACCES') return new AvocadoError('bad_request', `Port ${port} may not be used by this user. Choose one above 1023 with --port.`, { param: 'port', cause: error });
@@ -16,7 +17,7 @@ function addressError(error: unknown, { host, port }: ServerConfig): unknown {
 }
 
 /** The address as a browser on this machine writes it. */
-function urlOf({ host }: ServerConfig, port: number): string {
+function urlOf({ host }: ListenConfig, port: number): string {
   const anywhere = host === '0.0.0.0' || host === '::';
   const name = anywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   return `http://${name}:${port}`;
@@ -34,9 +35,10 @@ export interface Listening {
 /**
  * Opens the port, and closes everything in reverse order on SIGTERM, Ctrl-C or a crash: nothing new is let in from then on, what
  * runs may end for `config.drainMs`. The process then exits, with 0 unless it crashed; a second signal does not wait.
+ * @param behind closed after the app: what it was answering with
  * @throws AvocadoError `bad_request` when the port or host cannot be had
  */
-export async function listen(app: FastifyInstance, captioner: Pick<Captioner, 'close'>, config: ServerConfig): Promise<Listening> {
+export async function listen(app: FastifyInstance, behind: { close(): Promise<void> }, config: ListenConfig): Promise<Listening> {
   try {
     await app.listen({ host: config.host, port: config.port });
   } catch (error) {
@@ -47,7 +49,7 @@ export async function listen(app: FastifyInstance, captioner: Pick<Captioner, 'c
   const close = async (): Promise<void> => {
     stopping.abort();
     await app.close();
-    await captioner.close();
+    await behind.close();
   };
   const grace = closeWithGrace({ delay: config.drainMs + CLOSE_MARGIN_MS, logger: console }, async ({ err }) => {
     if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);

@@ -3,6 +3,9 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { OPTION_PROPERTIES } from '../../src/caption-options.ts';
 import { ERRORS } from '../../src/errors.ts';
+import { REWARDS } from '../../src/rewards/types.ts';
+import { UNSCORED } from '../../src/rewards/unscored.ts';
+import { ITEM, OPTIONS } from '../../src/rewards/wire.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -12,6 +15,19 @@ describe('README', () => {
   it('tells every error as the table in the code does, and no other', () => {
     const told = [...readme.matchAll(/^\| `(\w+)` \| (\d+) \| (\d+) \| .+ \|$/gm)].map(([, code, status, exit]) => [code, Number(status), Number(exit)]);
     expect(told).toEqual(Object.entries(ERRORS).map(([code, { status, exit }]) => [code, status, exit]));
+  });
+
+  it('tells every reason of a reward that is null, as the code does', () => {
+    const told = [...readme.matchAll(/^\| `(\w+)` \| ([^|]+) \|$/gm)].map(([, code, meaning]) => [code, meaning]);
+    expect(told).toEqual(expect.arrayContaining(Object.entries(UNSCORED)));
+    expect(told.filter(([code]) => !['AVOCADO_', 'ORT_', 'src', 'native'].some((start) => code?.startsWith(start)))).toEqual(Object.entries(UNSCORED));
+  });
+
+  it('names every reward and every option of rewards', () => {
+    const section = /^## Rewards for training[\s\S]*?^## /m.exec(readme)?.[0] ?? '';
+    for (const name of [...REWARDS, ...Object.keys(OPTIONS.properties), ...Object.keys(ITEM.properties)]) {
+      if (!['sample_id', 'finish_reason'].includes(name)) expect(section).toContain(`\`${name}`);
+    }
   });
 
   it('names every option of a caption', () => {
@@ -26,7 +42,7 @@ describe('README', () => {
   });
 
   it('uses only commands and flags that the program knows', async () => {
-    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|doctor|bench serve)\b([^\n`|#]*)/g)];
+    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g)];
     expect(uses.length).toBeGreaterThan(5);
     for (const [, name, rest] of uses) {
       const { stdout } = await runCli([...(name ?? '').split(' '), '--help']);

@@ -1,0 +1,63 @@
+import process from 'node:process';
+import type { Command } from 'commander';
+import { AvocadoError } from '../errors.ts';
+import { rewardPlan, type RewardDefaults } from '../rewards/reward-plan.ts';
+import type { Scorer } from '../rewards/score-item.ts';
+import { addRewardFlags, type RewardFlags } from './reward-flags.ts';
+import { write } from './write.ts';
+import type { Wiring } from './wiring.ts';
+
+/** Batches under way end by their own deadline; a stop waits no longer than this for them. */
+const DRAIN_MS = 5000;
+
+export function addRewardCommand(program: Command, wiring: Wiring): void {
+  const command = program.command('reward').description('the paper’s rewards of captions: of a JSONL file, or for trainers over HTTP').argument('[file]', 'lines {completion, completion_tokens, reference: {caption}}; - = stdin');
+  addRewardFlags(command).action(async (file: string | undefined, flags: RewardFlags) => {
+    await reward(file, flags, wiring);
+  });
+}
+
+function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): RewardDefaults {
+  if (lengthFrom < lengthTo) return { length: { from: lengthFrom, to: lengthTo, least: 0 }, normalisation };
+  throw new AvocadoError('bad_request', `--length-from ${lengthFrom} must be less than --length-to ${lengthTo}.`, { param: 'length_from' });
+}
+
+/** Loaded here, not at the top: the other commands start without it, and this one without tokenizer or web server where it needs none. */
+async function openScorer(flags: RewardFlags, wiring: Wiring): Promise<Scorer> {
+  const { openJudge } = await import('../rewards/judges/open-judge.ts');
+  const judge = await openJudge({
+    judge: flags.judge,
+    model: flags.judgeModel,
+    apiKey: process.env['AVOCADO_JUDGE_API_KEY'],
+    concurrency: flags.judgeConcurrency,
+    timeoutMs: flags.judgeTimeout * 1000,
+    seesVideo: flags.judgeVideo,
+    prompts: flags.prompts,
+    log: flags.judgeLog,
+    onFault: (sentence) => { wiring.stderr.write(`${sentence}\n`); },
+  });
+  if (flags.tokenizer === undefined) return { judge };
+  const { loadTokenizer } = await import('../prompt/tokenizer.ts');
+  const tokenizer = await loadTokenizer(flags.tokenizer);
+  return { judge, countTokens: (text) => tokenizer.encodePlain(text).length };
+}
+
+async function reward(file: string | undefined, flags: RewardFlags, wiring: Wiring): Promise<void> {
+  if ((file === undefined) === (flags.port === undefined)) {
+    throw new AvocadoError('bad_request', 'Name a file of captions to score, or give --port to serve trainers; not both.', { param: 'port' });
+  }
+  const defaults = defaultsOf(flags);
+  const plan = rewardPlan(flags, defaults);
+  const scorer = await openScorer(flags, wiring);
+  if (file === undefined) await serveRewards(scorer, defaults, flags, wiring);
+  else await (await import('./reward-file.ts')).rewardFile(file, scorer, plan, wiring);
+}
+
+async function serveRewards(scorer: Scorer, defaults: RewardDefaults, { host, port = 0, deadlineSeconds }: RewardFlags, wiring: Wiring): Promise<void> {
+  const [{ buildRewardApp }, { listen }, { isLoopback }] = await Promise.all([import('../server/rewards/app.ts'), import('../server/listen.ts'), import('../server/config.ts')]);
+  const app = buildRewardApp({ scorer, defaults, deadlineSeconds }, wiring.stderr);
+  const { url } = await listen(app, { close: () => Promise.resolve() }, { host, port, drainMs: DRAIN_MS });
+  if (!isLoopback(host)) await write(wiring.stderr, `warning: ${host} can be reached from other machines, and anybody who reaches it may ask.\n`);
+  const { kind, model } = scorer.judge.about();
+  await write(wiring.stdout, `Rewards at ${url}/v1/rewards, judge ${kind === 'world' ? 'world (exact match, for captions of avocado-nano)' : (model ?? kind)}, R_L from ${defaults.length.from} to ${defaults.length.to} tokens.\n`);
+}

@@ -1,0 +1,51 @@
+import { randomInt } from 'node:crypto';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { AvocadoError } from '../errors.ts';
+import { numberValue, wholeNumber } from './flag-values.ts';
+import type { Wiring } from './wiring.ts';
+import { write } from './write.ts';
+
+interface SampleFlags {
+  readonly seed?: number;
+  readonly seconds?: number;
+  readonly size?: string;
+  readonly objects?: number;
+  readonly sound: boolean;
+}
+
+/** As long as avocado-nano has seen any. */
+const SECONDS = { least: 3, most: 16 };
+
+function clipSeconds(text: string): number {
+  const value = numberValue(text);
+  if (value >= SECONDS.least && value <= SECONDS.most) return value;
+  throw new InvalidArgumentError(`It must be from ${SECONDS.least} to ${SECONDS.most}.`);
+}
+
+export function addSampleCommand(program: Command, wiring: Wiring): void {
+  program
+    .command('sample <out>')
+    .description('make a clip of avocado-nano’s world that nobody has seen, OUT.mp4, and what is true of it, OUT.json')
+    .option('--seed <n>', 'the same seed and options give the same clip (default: a new one)', wholeNumber(0))
+    .option('--seconds <s>', `how long, ${SECONDS.least} to ${SECONDS.most}, also fractions (default: as the seed says)`, clipSeconds)
+    .addOption(new Option('--size <ratio>', 'shape of the picture (default: as the seed says)').choices(['16:9', '1:1', '9:16']))
+    .option('--objects <n>', 'how many, 1 to 3 (default: 1 or 2, as the seed says)', wholeNumber(1, 3))
+    .option('--no-sound', 'without a sound track')
+    .action(async (out: string, flags: SampleFlags) => {
+      await sample(out, flags, wiring);
+    });
+}
+
+async function sample(out: string, flags: SampleFlags, wiring: Wiring): Promise<void> {
+  if (!/[^/\\]\.mp4$/i.test(out)) throw new AvocadoError('bad_request', `The clip is an mp4 file: name it so, such as ${out}.mp4.`, { param: 'file' });
+  const { sampleClip, truthPath } = await import('../world/sample-clip.ts');
+  const seed = flags.seed ?? randomInt(1_000_000);
+  const { caption, script } = await sampleClip({ ...flags, seed }, out, wiring.interruption());
+  const [width, height] = script.size;
+  await write(wiring.stdout, [
+    `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; what is true of it is also in ${truthPath(out)}`,
+    caption,
+    `What the model makes of it: npx avocado caption ${out}`,
+    '',
+  ].join('\n'));
+}

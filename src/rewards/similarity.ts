@@ -1,0 +1,46 @@
+// How alike two texts are (Eq. 4). Lengths are code points after NFC: UTF-16 units would make an emoji's skin colour decide a match.
+
+/** Code points of a text after NFC. */
+export function codePoints(text: string): readonly number[] {
+  return Array.from(text.normalize('NFC'), (character) => character.codePointAt(0) ?? 0);
+}
+
+/** Insertions, deletions and substitutions between two texts [code points], or undefined when they are more than `most`. */
+export function editsWithin(one: readonly number[], other: readonly number[], most: number): number | undefined {
+  if (Math.abs(one.length - other.length) > most) return undefined; // each surplus code point is an edit
+  const row = Array.from({ length: other.length + 1 }, (_, column) => column);
+  for (const [index, point] of one.entries()) {
+    let corner = index;
+    let fewest = (row[0] = index + 1);
+    for (let column = 1; column <= other.length; column += 1) {
+      const above = row[column] ?? 0;
+      const edits = Math.min(above + 1, (row[column - 1] ?? 0) + 1, corner + (point === other[column - 1] ? 0 : 1));
+      corner = above;
+      row[column] = edits;
+      if (edits < fewest) fewest = edits;
+    }
+    if (fewest > most) return undefined; // no row below has fewer
+  }
+  const edits = row[other.length] ?? 0;
+  return edits > most ? undefined : edits;
+}
+
+/** Sim(a, b) = 1 - Lev(a, b) / max(|a|, |b|), 0 to 1 (Eq. 4); two empty texts are the same text. */
+export function similarity(one: string, other: string): number {
+  const [left, right] = [codePoints(one), codePoints(other)];
+  const longer = Math.max(left.length, right.length);
+  return longer === 0 ? 1 : (longer - (editsWithin(left, right, longer) ?? longer)) / longer;
+}
+
+/**
+ * The similarity where it reaches γ = 0.6, otherwise 0: what Eq. 5 may pair. Compared in whole numbers, since 1 - 4/10 is not 0.6 in
+ * floating point. The paper's recurrence says ≥ and its prose "exceeds".
+ * @param strict the prose: above 0.6
+ */
+export function pairableSimilarity(one: readonly number[], other: readonly number[], strict: boolean): number {
+  const longer = Math.max(one.length, other.length);
+  if (longer === 0) return 1;
+  const edits = editsWithin(one, other, Math.floor((2 * longer) / 5));
+  if (edits === undefined || (strict && 5 * (longer - edits) === 3 * longer)) return 0;
+  return (longer - edits) / longer;
+}

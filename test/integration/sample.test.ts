@@ -1,0 +1,100 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { probeMedia } from '../../src/media/probe.ts';
+import { captionScript } from '../../src/world/caption-script.ts';
+import type { Truth } from '../../src/world/sample-clip.ts';
+import { WORLD } from '../../src/world/vocabulary.ts';
+import { openVoices, recordedLines } from '../../src/world/voices.ts';
+import { runCli } from '../fixtures/cli-run.ts';
+import { scratchDirectory } from '../fixtures/scratch.ts';
+
+const scratch = scratchDirectory();
+const truthOf = (name: string): Truth => JSON.parse(readFileSync(scratch(`${name}.json`), 'utf8')) as Truth;
+const sample = (name: string, ...flags: string[]) => runCli(['sample', scratch(`${name}.mp4`), ...flags]);
+
+describe('avocado sample', () => {
+  it('writes a clip as asked, and its truth beside it', async () => {
+    const { exitCode, stdout, stderr } = await sample('clip', '--seed', '11', '--seconds', '5.5', '--size', '9:16', '--objects', '3');
+    expect([exitCode, stderr]).toEqual([0, '']);
+    const truth = truthOf('clip');
+    expect(stdout.split('\n')[1]).toBe(truth.caption);
+    expect(stdout).toContain(`npx avocado caption ${scratch('clip.mp4')}`);
+    expect(truth.caption).toBe(captionScript(truth.script, true));
+    expect(truth.script).toMatchObject({ seed: 11, duration: 5.5, size: [180, 320] });
+    expect(truth.script.objects.length).toBe(3);
+    const { video, audio, durationSeconds } = await probeMedia(scratch('clip.mp4'));
+    expect(video).toMatchObject({ codec: 'h264', width: 180, height: 320 });
+    expect(audio).toMatchObject({ codec: 'aac', sampleRate: 16_000, channels: 1 });
+    expect(durationSeconds).toBeCloseTo(5.5, 1);
+    expect(readdirSync(scratch('')).filter((file) => file.endsWith('.part'))).toEqual([]);
+  });
+
+  it('offers every size there is', async () => {
+    expect((await runCli(['sample', '--help'])).stdout.replaceAll(/\s+/g, ' ')).toContain(`choices: ${Object.keys(WORLD.sizes).map((size) => `"${size}"`).join(', ')}`);
+  });
+
+  it('gives the same truth to the same seed and options, and a seed of its own when none is named', async () => {
+    await sample('one', '--seed', '5', '--seconds', '3');
+    await sample('two', '--seed', '5', '--seconds', '3');
+    expect(truthOf('two')).toEqual(truthOf('one'));
+    const { stdout } = await sample('free', '--seconds', '3');
+    await sample('again', '--seconds', '3', '--seed', /^seed (\d+):/.exec(stdout)?.[1] ?? '');
+    expect(truthOf('again')).toEqual(truthOf('free'));
+  });
+
+  it('has no sound track and says nothing of sound with --no-sound', async () => {
+    await sample('heard', '--seed', '11', '--seconds', '4');
+    await sample('mute', '--seed', '11', '--seconds', '4', '--no-sound');
+    expect((await probeMedia(scratch('heard.mp4'))).audio).toBeDefined();
+    expect((await probeMedia(scratch('mute.mp4'))).audio).toBeUndefined();
+    const truth = truthOf('mute');
+    expect(truth.script).toEqual(truthOf('heard').script);
+    expect(truth.dialogue).toEqual([]);
+    expect(truth.caption).not.toMatch(/heard|says| while |sound/);
+    expect(truth.keypoints.map(({ category }) => category)).not.toContain('auditory');
+  });
+
+  it.each([
+    [['--seconds', '2.9'], 'from 3 to 16'],
+    [['--seconds', '17'], 'from 3 to 16'],
+    [['--size', '4:3'], '16:9, 1:1, 9:16'],
+    [['--objects', '4'], 'from 1 to 3'],
+    [['--seed', '-1'], 'at least 0'],
+    [['--seed', '1.5'], 'whole number'],
+  ])('refuses %j', async (flags, words) => {
+    const { exitCode, stdout, stderr } = await sample('bad', ...flags);
+    expect([exitCode, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^error \[bad_request\]: [^\n]+\n$/);
+    expect(stderr).toContain(words);
+  });
+
+  it('wants a name that ends in .mp4, in a directory that is there', async () => {
+    expect(await runCli(['sample', scratch('clip.avi')])).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(await runCli(['sample', scratch('no/clip.mp4')])).toMatchObject({ exitCode: 2, stdout: '' });
+    await mkdir(scratch('folder.mp4'));
+    expect(await runCli(['sample', scratch('folder.mp4'), '--seed', '1'])).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is a directory') as string });
+  });
+
+  it('leaves what was there alone when it is interrupted', async () => {
+    writeFileSync(scratch('old.mp4'), 'old');
+    expect((await runCli(['sample', scratch('old.mp4'), '--seed', '1'], { signal: AbortSignal.abort() })).exitCode).toBe(130);
+    expect(readFileSync(scratch('old.mp4'), 'utf8')).toBe('old');
+    expect(existsSync(scratch('old.mp4.part'))).toBe(false);
+  });
+});
+
+describe('the voices that come with the model', () => {
+  it('say every line, both of them, in words of the world', async () => {
+    const recording = await openVoices(new AbortController().signal);
+    const lines = recordedLines();
+    expect(lines.length).toBe(60);
+    for (const line of lines) {
+      for (const speaker of ['man', 'woman']) {
+        const wave = recording(speaker, line);
+        const loud = wave.reduce((most, level) => Math.max(most, Math.abs(level)), 0);
+        expect(wave.length > 2000 && wave.length < 40_000 && loud > 0.5, `${speaker}: ${line}`).toBe(true);
+      }
+    }
+  });
+});
