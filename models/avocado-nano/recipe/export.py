@@ -1,9 +1,8 @@
 """Writes a trained state as a model package: the Hugging Face files (bf16 weights) and avocado.json.
 
-usage: python export.py STATE.pt TOKENIZER.json DIRECTORY
+usage: python export.py WEIGHTS.pt [DIRECTORY]      the package this recipe belongs to, unless another directory is named
 """
 import json
-import os
 import pathlib
 import shutil
 import sys
@@ -15,7 +14,7 @@ import features
 import tokenizer as tk
 from model import Config, Thinker
 
-PACKAGE = pathlib.Path(__file__).parents[1]      # its chat template and preprocessor settings hold for every checkpoint of this recipe
+PACKAGE = pathlib.Path(__file__).resolve().parents[1]      # its tokenizer, chat template and preprocessor settings hold for every checkpoint
 MOST_TOKENS = 256
 
 
@@ -50,19 +49,19 @@ def package_json():
 
 
 def main():
-    state, tokenizer, directory = sys.argv[1:4]
-    os.makedirs(directory, exist_ok=True)
-    thinker = Thinker()
-    thinker.load_state_dict(torch.load(state, weights_only=False)['model'])
-    weights = {f'thinker.{name}': value.to(torch.bfloat16).contiguous() for name, value in thinker.state_dict().items()}
-    save_file(weights, f'{directory}/model.safetensors', {'format': 'pt'})
+    directory = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else PACKAGE
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = torch.load(sys.argv[1], map_location='cpu')['model']
+    Thinker().load_state_dict(weights)
+    save_file({f'thinker.{name}': value.to(torch.bfloat16).contiguous() for name, value in weights.items()}, directory / 'model.safetensors',
+              {'format': 'pt'})
     written = {'config': config_json(Config()), 'avocado': package_json(),
                'generation_config': dict(_from_model_config=True, eos_token_id=tk.END, pad_token_id=tk.PAD)}
     for name, content in written.items():
-        pathlib.Path(f'{directory}/{name}.json').write_text(json.dumps(content, indent=2) + '\n')
-    shutil.copyfile(tokenizer, f'{directory}/tokenizer.json')
-    for name in ('chat_template.json', 'preprocessor_config.json'):
-        shutil.copyfile(PACKAGE / name, f'{directory}/{name}')
+        (directory / f'{name}.json').write_text(json.dumps(content, indent=2) + '\n')
+    if directory.resolve() != PACKAGE:
+        for name in ('tokenizer.json', 'chat_template.json', 'preprocessor_config.json'):
+            shutil.copyfile(PACKAGE / name, directory / name)
 
 
 if __name__ == '__main__':

@@ -37,7 +37,7 @@ def screen_words():
     for word in world.SCREEN_WORDS:
         cut = None
         for size in world.SIZES.values():
-            mask = np.round(render._screen_word(word, size)[..., 0] * 255).astype(np.uint8)
+            mask = np.round(render.screen_word(word, size)[..., 0] * 255).astype(np.uint8)
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             top, left, letters = int(rows[0]), int(columns[0]), mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
             found = dict(left=left - size[0] // 2, top=top, width=letters.shape[1], height=letters.shape[0],
@@ -58,7 +58,7 @@ def voices(seed=7):
     for speaker, speaker_voices in world.VOICES.items():
         for line in lines:
             voice = rng.choice(speaker_voices)
-            piece = speech.say(line, voice, random.Random(line + voice).randint(160, 195))
+            piece = speech.say(line, voice)
             places.append([line, speaker, length, length + len(piece)])
             pieces += [piece, np.zeros(GAP, np.int16)]
             length += len(piece) + GAP

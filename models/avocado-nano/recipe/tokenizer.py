@@ -14,7 +14,7 @@ import prompts
 import script as scripts
 import speech
 
-PATH = str(pathlib.Path(__file__).parent / 'tokenizer.json')
+PATH = str(pathlib.Path(__file__).parents[1] / 'tokenizer.json')
 VOCABULARY = 1024
 SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|AUDIO|>', '<|audio_bos|>', '<|audio_eos|>', '<|vision_bos|>', '<|vision_eos|>',
            '<|vision_pad|>', '<|IMAGE|>', '<|VIDEO|>')
