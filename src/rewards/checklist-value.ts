@@ -1,5 +1,5 @@
 import { recoverJson } from './json-recovery.ts';
-import { codePoints, editsWithin } from './similarity.ts';
+import { codePoints, editsWithin } from '../similarity.ts';
 import type { ChecklistScore, RewardOptions } from './types.ts';
 
 function folded(text: string): string {

@@ -2,7 +2,7 @@ import { align } from './alignment.ts';
 import { dialogueF1 } from './dialogue-f1.ts';
 import type { Judge } from './judges/judge.ts';
 import { isWordless, normalise } from './normalise.ts';
-import { codePoints, pairableSimilarity } from './similarity.ts';
+import { codePoints, pairableSimilarity } from '../similarity.ts';
 import type { DialogueLine, DialogueScore, Reference, RewardItem, RewardOptions } from './types.ts';
 import { Unscored } from './unscored.ts';
 

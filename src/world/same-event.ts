@@ -1,4 +1,4 @@
-import { areSimilar } from './line-similarity.ts';
+import { codePoints, pairableSimilarity } from '../similarity.ts';
 import type { Event, Fact } from './read-caption.ts';
 
 /** The same in every word. */
@@ -8,6 +8,11 @@ export function isEqual(told: Fact | Event, truth: Fact | Event): boolean {
 
 /** Equal; of spoken lines, the same speaker and words as similar as the dialogue reward asks. */
 export function isSame(told: Fact | Event, truth: Fact | Event): boolean {
-  if (told.type === 'speech' && truth.type === 'speech') return told.speaker === truth.speaker && areSimilar(told.content, truth.content);
+  if (told.type === 'speech' && truth.type === 'speech') return told.speaker === truth.speaker && areAlike(told.content, truth.content);
   return isEqual(told, truth);
+}
+
+/** Whether two spoken lines count as a pair, as for the dialogue reward. */
+function areAlike(one: string, other: string): boolean {
+  return pairableSimilarity(codePoints(one), codePoints(other), false) > 0;
 }

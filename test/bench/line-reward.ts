@@ -1,6 +1,6 @@
 import { align } from '../../src/rewards/alignment.ts';
 import { dialogueF1 } from '../../src/rewards/dialogue-f1.ts';
-import { codePoints, pairableSimilarity } from '../../src/rewards/similarity.ts';
+import { codePoints, pairableSimilarity } from '../../src/similarity.ts';
 import type { LineReward } from './world-scores.ts';
 
 /** R_D of the world's lines, whose speakers are the same when their names are; 1 when nobody speaks in either. */

@@ -1,4 +1,6 @@
-"""Stage 2: GRPO (paper Eq. 1-2). Groups of sampled captions, rewards of the project's service, towers frozen, KL to the supervised model.
+"""Stage 2: GRPO (paper Eq. 1-2). Groups of sampled captions, rewards of the project's service, KL to the supervised model.
+
+Decoder and adapters (the towers' last projections) are trained, the encoders are not (paper, App. C).
 
 usage: python grpo.py RUN STEPS 'SHARDS/*.safetensors ...' --state STATE.pt --rewards URL [--clips N] [--rate R] [--device cuda] [--minutes M]
 R = R_C + R_D + R_L, and R_P, one minus the share of false claims, which is ours: without it a caption loses nothing by claiming too much.
@@ -14,6 +16,7 @@ import time
 import torch
 
 import caption
+import features
 import pool
 import prompts
 import tokenizer as tk
@@ -22,6 +25,7 @@ from model import Thinker
 from rewards import Rewards
 
 GROUP, BETA, TEMPERATURE, MOST_TOKENS = 8, 0.04, 1.0, 256
+TRAINED = ('model.', 'lm_head', 'visual.merger', 'audio_tower.proj', 'audio_tower.ln_post')
 WARM_UP = 10                       # steps
 FALL = 0.7                         # share of the steps after which the rate falls to 0
 
@@ -63,6 +67,11 @@ def objective(log_p, log_p_reference, advantage, mask):
     return (per_token.sum(1) / mask.sum(1)).mean(), (divergence * mask).sum() / mask.sum()
 
 
+def encode(thinker, batch, grid, sound):
+    """What the towers say: (seen, heard), heard None with sound off."""
+    return thinker.look(features.patches_of(batch['frames']), grid), thinker.audio_tower(batch['mel'].float()) if sound else None
+
+
 def sample_batch(shards, count, rng, device):
     """(shard of `count` clips, their reference captions, whether sound is on)."""
     shard, made_of = pool.read_shard(rng.choice(shards), device)
@@ -83,7 +92,9 @@ def main():
     thinker, rng, started = Thinker().to(options.device), random.Random(1), time.time()
     thinker.load_state_dict(torch.load(options.state, map_location=options.device)['model'])
     reference, service = copy.deepcopy(thinker).eval(), Rewards(options.rewards)
-    trained = [p for name, p in thinker.named_parameters() if name.startswith(('model.', 'lm_head'))]
+    for name, parameter in thinker.named_parameters():
+        parameter.requires_grad_(name.startswith(TRAINED))
+    trained = [parameter for parameter in thinker.parameters() if parameter.requires_grad]
     optimizer, shards = torch.optim.AdamW(trained, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0), pool.paths_of(options.shards)
     for step in range(1, options.steps + 1):
         share = max(step / options.steps, (time.time() - started) / 60 / options.minutes)
@@ -100,14 +111,13 @@ def train_step(thinker, reference, optimizer, trained, sampled, prompt, service)
     """One group of rollouts for every clip of the batch, and one update; a row to log."""
     batch, references, sound = sampled
     grid, device = pool.grid_of(batch), batch['frames'].device.type
-    with torch.no_grad(), torch.autocast(device, torch.bfloat16):
-        seen = thinker.look(pool.features.patches_of(batch['frames']), grid)
-        heard = thinker.audio_tower(batch['mel'].float()) if sound else None
-        written, mask, earned, totals = roll_out(thinker, seen, heard, grid, prompt, references, service)
-        log_p_reference = log_probabilities(reference, seen, heard, grid, prompt, written)
-    advantage = advantages(totals.view(-1, GROUP)).flatten().float().to(device)
     with torch.autocast(device, torch.bfloat16):
-        log_p = log_probabilities(thinker, seen, heard, grid, prompt, written)
+        with torch.no_grad():
+            clip = encode(thinker, batch, grid, sound)
+            written, mask, earned, totals = roll_out(thinker, *clip, grid, prompt, references, service)
+            log_p_reference = log_probabilities(reference, *encode(reference, batch, grid, sound), grid, prompt, written)
+        log_p = log_probabilities(thinker, *encode(thinker, batch, grid, sound), grid, prompt, written)
+    advantage = advantages(totals.view(-1, GROUP)).flatten().float().to(device)
     gain, divergence = objective(log_p, log_p_reference, advantage, mask)
     (-gain).backward()
     torch.nn.utils.clip_grad_norm_(trained, 1.0)

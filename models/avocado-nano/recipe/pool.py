@@ -42,7 +42,14 @@ class Pool:
         self.patterns, self.rng, self.device, self.capacity, self.consume = patterns, rng, device, capacity, consume
         self.shards, self.known, self.failure = [], set(), None
         self.read = self.drawn = 0      # clips
-        threading.Thread(target=self._read_for_ever, daemon=True).start()
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._read_until_closed, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        """Stops reading; a thread that still reads while the interpreter leaves would bring it down."""
+        self.closing.set()
+        self.thread.join()
 
     def batch(self, clips, fewest=1):
         """A random part of a random shard; waits until there are at least `fewest` shards."""
@@ -55,9 +62,9 @@ class Pool:
         self.drawn += len(chosen)
         return {key: value[chosen] for key, value in shard.items()}
 
-    def _read_for_ever(self):
+    def _read_until_closed(self):
         try:
-            while True:
+            while not self.closing.is_set():
                 full = len(self.shards) >= self.capacity
                 if (full and not self.consume and self.drawn < self.read) or not self._read_next():
                     time.sleep(0.05)

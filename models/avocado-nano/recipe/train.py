@@ -1,8 +1,9 @@
 """Stages 0 and 1: first both towers alone on dense targets, then all of it on captions, with a hint where to look.
 
-usage: python train.py RUN MINUTES 'SHARDS/*.safetensors ...' [--state STATE.pt] [--device cuda] [--clips N] [--consume] [--eval 'EVAL/*.safetensors']
+usage: python train.py RUN MINUTES 'SHARDS/*.safetensors ...' [--state STATE.pt] [--device cuda] [--clips N] [--consume] [--decoder-alone]
+                       [--eval 'EVAL/*.safetensors']
 The learning rate follows the clock and is 0 after MINUTES; --state RUN/state.pt goes on where a run was stopped. --consume removes shards once
-they are in memory, for producers that run beside it (shards.py --waiting).
+they are in memory, for producers that run beside it (shards.py --waiting). --decoder-alone leaves the towers as they are.
 """
 import argparse
 
@@ -45,12 +46,16 @@ def caption_losses(thinker, batch, seen, heard, prompt):
     return loss, look, dict(words=loss, look=look, told=right)
 
 
-def losses(run, batch, captions):
+def losses(run, batch, captions, decoder_alone=False):
     """(loss, numbers to log) of one batch."""
     thinker, grid = run.model, pool.grid_of(batch)
     sound = not captions or run.rng.random() >= SOUNDLESS
-    seen = thinker.look(training.noisy_patches(batch['frames']), grid)
-    heard = thinker.audio_tower(training.noisy_mel(batch['mel'])) if sound else None
+    with torch.set_grad_enabled(not decoder_alone):
+        seen = thinker.look(training.noisy_patches(batch['frames']), grid)
+        heard = thinker.audio_tower(training.noisy_mel(batch['mel'])) if sound else None
+    if decoder_alone:
+        words, look, scores = caption_losses(thinker, batch, seen, heard, prompts.sample_prompt(run.rng))
+        return words + LOOK_WEIGHT * look, scores
     steps = len(seen) * grid[0]
     vision, numbers = run.probes.vision_loss(seen.view(steps, -1, seen.shape[-1]), grid, batch['cells'].long().flatten(0, 1),
                                              batch['scene'].long().repeat_interleave(grid[0], 0))
@@ -69,7 +74,8 @@ def main():
     parser.add_argument('run'), parser.add_argument('minutes', type=float), parser.add_argument('shards')
     parser.add_argument('--state'), parser.add_argument('--device', default='cpu'), parser.add_argument('--threads', type=int)
     parser.add_argument('--clips', type=int, default=16), parser.add_argument('--rate', type=float, default=RATE)
-    parser.add_argument('--consume', action='store_true'), parser.add_argument('--eval', default='')
+    parser.add_argument('--consume', action='store_true'), parser.add_argument('--decoder-alone', action='store_true')
+    parser.add_argument('--eval', default='')
     parser.add_argument('--capacity', type=int, default=200), parser.add_argument('--towers-alone', type=float, default=TOWERS_ALONE)
     options = parser.parse_args()
     if options.threads:
@@ -80,7 +86,7 @@ def main():
     while run.share < 1:
         batch = shards.batch(options.clips)
         with torch.autocast(options.device, torch.bfloat16):
-            loss, numbers = losses(run, batch, captions=run.share >= options.towers_alone)
+            loss, numbers = losses(run, batch, run.share >= options.towers_alone, options.decoder_alone)
         run.step(loss, len(batch['frames']))
         run.note(numbers)
         if run.steps % EVERY == 0:
@@ -89,6 +95,7 @@ def main():
             run.save()
         if options.eval and run.steps % SCORED_EVERY == 0:
             run.log(scores=evaluate.evaluate(run.model, pool.paths_of(options.eval)[:4], device=options.device))
+    shards.close()
     run.save()
     run.save('weights.pt', whole=False)
     if options.eval:

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { align } from '../../../src/rewards/alignment.ts';
 import { dialogueF1 } from '../../../src/rewards/dialogue-f1.ts';
-import { codePoints, pairableSimilarity } from '../../../src/rewards/similarity.ts';
+import { codePoints, pairableSimilarity } from '../../../src/similarity.ts';
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
 import { DIALOGUE_ROWS, REWARD_FIXTURES } from './fixtures.ts';
 

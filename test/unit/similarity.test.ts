@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { codePoints, editsWithin, pairableSimilarity, similarity } from '../../../src/rewards/similarity.ts';
-import { SeededRandom } from '../../fixtures/seeded-random.ts';
-import { DIALOGUE_ROWS, REWARD_FIXTURES } from './fixtures.ts';
+import { codePoints, editsWithin, pairableSimilarity, similarity } from '../../src/similarity.ts';
+import { SeededRandom } from '../fixtures/seeded-random.ts';
+import { DIALOGUE_ROWS, REWARD_FIXTURES } from './rewards/fixtures.ts';
 
 /** Pairs of short words of few letters, so that every degree of likeness occurs. */
 function randomWords(seed: number, count: number): [string, string][] {
