@@ -50,11 +50,14 @@ def main():
     thinker, service = Thinker().to(options.device), Rewards(options.rewards)
     thinker.load_state_dict(torch.load(options.weights, map_location=options.device)['model'])
     for path in pool.paths_of(options.shards):
+        target = f'{options.directory}/{os.path.basename(path)}'
+        if os.path.exists(target):
+            continue
         shard, made_of = pool.read_shard(path, options.device)
         chosen = hard_ones(thinker, shard, made_of, service, options.device)
         print(f'{os.path.basename(path)}: {len(chosen)} of {len(made_of)}', flush=True)
         if len(chosen) >= FEWEST:
-            keep(path, f'{options.directory}/{os.path.basename(path)}', chosen)
+            keep(path, target, chosen)
 
 
 if __name__ == '__main__':

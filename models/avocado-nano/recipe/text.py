@@ -23,8 +23,11 @@ class TextAttention(nn.Module):
         group = self.heads // self.kv_heads
         if watch is not None:
             watch.see(query, key, group)
+        if x.shape[1] == 1:      # the heads of a group as rows: nothing of the cache is copied
+            mixed = attend(query.view(len(x), self.kv_heads, group, self.channels), key, value)
+            return self.o_proj(mixed.reshape(len(x), 1, -1))
         key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
-        mixed = attend(query, key, value, causal=x.shape[1] > 1)
+        mixed = attend(query, key, value, causal=True)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
 
