@@ -83,7 +83,7 @@ async function nothingRuns(): Promise<void> {
   }, PATIENCE);
 }
 
-const CLIP = 'media://clips/clip113.mp4';
+const CLIP = 'media://clips/wide-6s.mp4';
 const LONG_CLIP = 'media://long/long.mp4';
 
 describe.skipIf(loadNative() === undefined)(`a client that leaves${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`, () => {

@@ -17,7 +17,7 @@ type Client = typeof OpenAIModule;
 type Body = OpenAI.ChatCompletionCreateParamsNonStreaming;
 
 const EXAMPLES = join(defaultModelDirectory(), 'examples');
-const CLIP = 'clip113.mp4';
+const CLIP = 'wide-6s.mp4';
 const NODE = Number(process.versions.node.split('.')[0]);
 /** The newest client that runs on Node 20, and the newest of all. */
 const CLIENTS = [{ name: 'openai', needs: 20 }, { name: 'openai-latest', needs: 22 }] as const;
@@ -213,11 +213,11 @@ describe.each(CLIENTS)('$name', ({ name, needs }) => {
     });
 
     it('frees its slot by leaving the loop', async () => {
-      const stream = await openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/clip313.mp4'), stream: true });
+      const stream = await openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/long-16s.mp4'), stream: true });
       for await (const { choices } of stream) if ((choices[0]?.delta.content ?? '') !== '') break;
       await whenIdle();
       const controller = new AbortController();
-      const given = openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/clip313.mp4') }, { signal: controller.signal });
+      const given = openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/long-16s.mp4') }, { signal: controller.signal });
       const gone = expect(given).rejects.toBeInstanceOf(client.APIUserAbortError);
       await vi.waitFor(() => { expect(captioner.stats().running).toBe(1); }, 10_000);
       controller.abort();
