@@ -110,7 +110,7 @@ describe.each(CLIENTS)('$name', ({ name, needs }) => {
     });
 
     it('has several choices of one prompt, streamed or not, and the same for the same seed', async () => {
-      const sampled = { n: 2, temperature: 1, seed: 7, max_completion_tokens: 12 };
+      const sampled = { n: 2, temperature: 2, seed: 7, max_completion_tokens: 12 };
       const plain = await create(sampled);
       expect(plain.choices.map(({ index }) => index)).toEqual([0, 1]);
       expect(plain.choices[0]!.message.content).not.toBe(plain.choices[1]!.message.content);

@@ -223,8 +223,8 @@ describe('a captioner', () => {
   });
 
   it('ends a caption that repeats itself, if the guard is on', async () => {
-    // A penalty below one rewards what has been said: the model falls into a loop.
-    const looping = { repetition_penalty: 0.5, max_tokens: 400 };
+    // Such penalties reward what has been said: the model falls into a loop.
+    const looping = { repetition_penalty: 0.3, frequency_penalty: -2, max_tokens: 400 };
     const free = await endOf(captioner, captionRequest(CLIP, looping));
     const guarded = await endOf(captioner, captionRequest(CLIP, { ...looping, repetition_guard: true }));
     expect([free.finishReason, guarded.finishReason]).toEqual(['length', 'repetition']);
