@@ -1,9 +1,8 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import process from 'node:process';
 import type { Command } from 'commander';
 import type { Captioner } from '../captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
+import { samplesOf } from '../samples.ts';
 import { isLoopback, serverConfig, type ServerConfig } from '../server/config.ts';
 import type { Listening } from '../server/listen.ts';
 import { defaultModelDirectory } from './default-model.ts';
@@ -89,10 +88,8 @@ function shellQuote(text: string): string {
 
 /** A clip that comes with the package, so that the first command works as printed. */
 async function sampleClip(): Promise<string> {
-  const directory = join(defaultModelDirectory(), 'examples');
-  const names = await readdir(directory).catch(() => []);
-  const clip = names.filter((name) => name.endsWith('.mp4')).sort()[0];
-  return clip === undefined ? 'YOUR-VIDEO.mp4' : join(directory, clip);
+  const [first] = await samplesOf(defaultModelDirectory());
+  return first?.path ?? 'YOUR-VIDEO.mp4';
 }
 
 async function welcome({ model }: Captioner, url: string, keys: boolean): Promise<string> {

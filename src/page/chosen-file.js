@@ -3,12 +3,16 @@
 const PREVIEWS = { video: 'video', sound: 'audio', picture: 'image' };
 const at = (id) => document.getElementById(id);
 let chosen;
+let known = '';
 let shownUrl = '';
 
 export const chosenFile = () => chosen;
+/** What is in the chosen file, where somebody knows. */
+export const reference = () => known;
 
-export function choose(file) {
+export function choose(file, truth = '') {
   chosen = file;
+  known = truth;
   const type = file ? file.type.split('/')[0] : '';
   URL.revokeObjectURL(shownUrl);
   shownUrl = file ? URL.createObjectURL(file) : '';
@@ -28,23 +32,25 @@ export function play() {
   }
 }
 
-async function chooseSample({ name, url }) {
+async function chooseSample({ name, url, caption }) {
   const response = await fetch(url);
   if (!response.ok) throw new Error('The sample cannot be had (status ' + response.status + ').');
   const bytes = await response.arrayBuffer();
   at('file').value = '';
-  choose(new File([bytes], name, { type: 'video/mp4' }));
+  choose(new File([bytes], name, { type: 'video/mp4' }), caption);
 }
 
-/** Buttons for the samples that came with the model. */
-export async function offerSamples(fail) {
+/** Buttons for the samples that came with the model: one click, and `start()` is called with it chosen. */
+export async function offerSamples(start, fail) {
   const { samples } = await (await fetch('/page/samples')).json();
   for (const sample of samples) {
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'plain';
-    button.textContent = sample.name;
-    button.addEventListener('click', () => chooseSample(sample).catch((error) => fail(error.message)));
+    const kind = document.createElement('small');
+    kind.textContent = sample.kind;
+    button.append(sample.name, ' ', kind);
+    button.addEventListener('click', () => chooseSample(sample).then(start, (error) => fail(error.message)));
     at('samples').append(button);
   }
   at('samples').hidden = samples.length === 0;

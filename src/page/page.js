@@ -1,5 +1,5 @@
 import { requestCaption } from './caption-request.js';
-import { chosenFile, listenForFiles, offerSamples, play } from './chosen-file.js';
+import { chosenFile, listenForFiles, offerSamples, play, reference } from './chosen-file.js';
 import { offerToKeep } from './keep-caption.js';
 import { StageList } from './stage-list.js';
 
@@ -7,6 +7,7 @@ const at = (id) => document.getElementById(id);
 let cancel; // of the caption being made, if any
 let answer; // of the last caption that was made
 let captioned = '';
+let truth = ''; // what is in that file, where somebody knows
 
 /** Said aloud by screen readers: changed only when there is something new. */
 function say(text) { if (at('status').textContent !== text) at('status').textContent = text; }
@@ -33,6 +34,8 @@ function end(data) {
   const written = usage.completion_tokens + ' tokens written' + cut;
   at('facts').append('\n' + [written, timings.total_seconds.toFixed(2) + ' s in all', model, 'profile ' + profile].join(', '));
   at('keep').hidden = false;
+  at('reference').textContent = truth;
+  at('truth').hidden = truth === '';
   say('');
 }
 
@@ -61,8 +64,9 @@ function busy(now) {
 
 function start(file) {
   for (const id of ['caption', 'error', 'facts']) at(id).textContent = '';
-  at('keep').hidden = true;
+  at('keep').hidden = at('truth').hidden = true;
   captioned = file.name;
+  truth = reference();
   stages.clear();
   busy(true);
   stages.show('upload', 0, 0);
@@ -87,6 +91,11 @@ function give() {
   }
 }
 
+function startSample() {
+  give();
+  start(chosenFile());
+}
+
 at('form').addEventListener('submit', (event) => {
   event.preventDefault();
   if (cancel !== undefined) return;
@@ -97,4 +106,4 @@ at('cancel').addEventListener('click', give);
 addEventListener('pagehide', give); // a page kept for the back button would go on reading
 listenForFiles();
 offerToKeep({ copy: at('copy'), saveText: at('save-text'), saveJson: at('save-json') }, () => answer, () => captioned, say);
-offerSamples(fail).catch(() => undefined); // a page without samples is whole
+offerSamples(startSample, fail).catch(() => undefined); // a page without samples is whole

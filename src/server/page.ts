@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Captioner } from '../captioner.ts';
 import { AvocadoError } from '../errors.ts';
+import { samplesOf } from '../samples.ts';
 
 /** The same files from src/server and from dist/server: pages are not compiled. */
 const PAGE = new URL('../../src/page/', import.meta.url);
@@ -27,12 +28,6 @@ function sendAsset(reply: FastifyReply, name: string, text: string): FastifyRepl
   return reply.type(`${TYPES[extname(name)] ?? 'text/plain'}; charset=utf-8`).header('content-security-policy', POLICY).header('referrer-policy', 'no-referrer').send(text);
 }
 
-/** Clips that came with the model, in the directory `examples` beside its weights. */
-async function sampleNames(directory: string): Promise<string[]> {
-  const names = await readdir(join(directory, 'examples')).catch(() => []);
-  return names.filter((name) => /^[\w.-]+\.mp4$/.test(name)).sort();
-}
-
 /** GET /: choose a video, watch its caption arrive. Its files and samples lie under /page. */
 export function addPage(app: FastifyInstance, { model }: Pick<Captioner, 'model'>): void {
   for (const name of ['page.html', ...ASSETS]) {
@@ -40,12 +35,12 @@ export function addPage(app: FastifyInstance, { model }: Pick<Captioner, 'model'
     app.get(name === 'page.html' ? '/' : `/page/${name}`, async (_request, reply) => sendAsset(reply, name, text));
   }
   app.get('/page/samples', async () => {
-    const names = await sampleNames(model.directory);
-    return { samples: names.map((name) => ({ name, url: `/page/samples/${name}` })) };
+    const samples = await samplesOf(model.directory);
+    return { samples: samples.map(({ name, kind, caption }) => ({ name, kind, caption, url: `/page/samples/${name}` })) };
   });
   app.get<{ Params: { name: string } }>('/page/samples/:name', async ({ params: { name } }, reply) => {
-    // Only a name from the list becomes a path.
-    if (!(await sampleNames(model.directory)).includes(name)) throw new AvocadoError('not_found', `There is no sample ${name}. GET /page/samples lists them.`);
-    return reply.type('video/mp4').send(await readFile(join(model.directory, 'examples', name)));
+    const sample = (await samplesOf(model.directory)).find((one) => one.name === name); // only a name from the list becomes a path
+    if (sample === undefined) throw new AvocadoError('not_found', `There is no sample ${name}. GET /page/samples lists them.`);
+    return reply.type('video/mp4').send(await readFile(sample.path));
   });
 }

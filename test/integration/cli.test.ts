@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseEvents } from '../fixtures/served-app.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const CLIP = join(ROOT, 'models/avocado-nano/examples/clip113.mp4');
+const CLIP = join(ROOT, 'models/avocado-nano/examples/wide-6s.mp4');
 let directory: string;
 
 beforeAll(async () => {
@@ -119,7 +119,7 @@ describe('avocado inspect and doctor', () => {
     const plan = await avocado('inspect', CLIP, '--json');
     const full = await avocado('inspect', CLIP, '--json', '--dump', dump, '--stage', 'features');
     expect([plan.code, full.code]).toEqual([0, 0]);
-    expect(JSON.parse(plan.stdout)).toMatchObject({ stage: 'plan', model: 'avocado-nano', frames: { count: 8 }, budget: { fits: true } });
+    expect(JSON.parse(plan.stdout)).toMatchObject({ stage: 'plan', model: 'avocado-nano', frames: { count: 12 }, budget: { fits: true } });
     const { dump: written } = JSON.parse(full.stdout) as { dump: { tensors: string[] } };
     expect(written.tensors).toEqual(expect.arrayContaining(['frame_indices', 'pixel_values_videos', 'video_grid_thw', 'waveform', 'input_features', 'input_ids', 'position_ids']));
     expect(existsSync(dump)).toBe(true);
@@ -146,7 +146,7 @@ describe('avocado serve', () => {
     expect(body.finish_reason).toBe('length');
 
     const url = /http:\/\/[\d.:]+/.exec(line)![0];
-    const request = { media: 'media://clips/clip113.mp4', stream: true, max_tokens: 6 };
+    const request = { media: 'media://clips/wide-6s.mp4', stream: true, max_tokens: 6 };
     const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: JSON.stringify(request), headers: { 'content-type': 'application/json' } });
     const { events } = parseEvents(await response.text());
     expect(events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['text']).join('')).toBe(body.caption);

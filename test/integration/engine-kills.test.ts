@@ -36,7 +36,7 @@ async function killAtRandom(choices: SeededRandom): Promise<number[]> {
   const killed: number[] = [];
   while (killed.length < KILLS) {
     if (killed.length % 3 !== 2) await engine.ready();
-    await sleep(choices.below(400));
+    await sleep(choices.below(1200)); // long enough for some captions to end on a busy machine
     const { pid } = engine.status();
     if (pid === undefined || killed.includes(pid)) continue;
     process.kill(pid, 'SIGKILL');

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
 import { nanoOptions } from '../fixtures/engine-processes.ts';
+import { THREE_CLIPS } from '../fixtures/examples.ts';
 import { NANO_EXAMPLES } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
@@ -11,7 +12,6 @@ import { parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts
 
 const KILLS = 20;
 const CLIENTS = 6;
-const CLIPS = ['clip113.mp4', 'clip217.mp4', 'clip313.mp4'];
 
 const scratch = scratchDirectory();
 let engine: EngineProcess;
@@ -31,7 +31,7 @@ afterAll(async () => {
 
 /** How one streamed caption ended; more than one ending is a fault, and so is none. */
 async function captionOnce(choices: SeededRandom): Promise<string> {
-  const body = JSON.stringify({ media: `media://clips/${choices.pick(CLIPS)}`, stream: true, temperature: 1, seed: choices.below(1000) });
+  const body = JSON.stringify({ media: `media://clips/${choices.pick(THREE_CLIPS)}`, stream: true, temperature: 1, seed: choices.below(1000) });
   const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
   const text = await response.text();
   if (response.status !== 200) return `${response.status} ${(JSON.parse(text) as { error: { code: string } }).error.code}`;

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
 import { loadNative } from '../../src/native.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
+import { THREE_CLIPS } from '../fixtures/examples.ts';
 import { NANO_EXAMPLES, nanoOptions } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
@@ -15,7 +16,6 @@ import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-
 const CLIENTS = 200;
 const AT_ONCE = 25;
 const MOST_PATIENCE_MS = 1200;
-const CLIPS = ['clip113.mp4', 'clip217.mp4', 'clip313.mp4'];
 
 const scratch = scratchDirectory();
 const random = new SeededRandom(200);
@@ -68,7 +68,7 @@ async function leaveFetch(clip: string, patienceMs: number): Promise<number | un
 }
 
 async function client(): Promise<number | undefined> {
-  const clip = random.pick(CLIPS);
+  const clip = random.pick(THREE_CLIPS);
   const patienceMs = random.below(MOST_PATIENCE_MS);
   if (random.below(5) > 0) return leaveFetch(clip, patienceMs);
   await leaveUpload(readFileSync(join(NANO_EXAMPLES, clip)), patienceMs / 4);
@@ -117,10 +117,10 @@ describe.skipIf(loadNative() === undefined)(`two hundred leavers${loadNative() =
     expect(engine.status()).toMatchObject({ state: 'ready', restarts: 0 });
     expect(Number(/^avocado_requests_cancelled_total\{stage="receive"\} (\d+)$/m.exec(await metrics())?.[1])).toBeGreaterThan(0);
 
-    const answers = await Promise.all(CLIPS.map(async (clip) => {
+    const answers = await Promise.all(THREE_CLIPS.map(async (clip) => {
       const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(readFileSync(join(NANO_EXAMPLES, clip)), { stream: 'true' }) });
       return parseEvents(await response.text()).events.at(-1);
     }));
-    expect(answers.map((end) => [end?.event, end?.data['finish_reason']])).toEqual(CLIPS.map(() => ['caption-end', 'stop']));
+    expect(answers.map((end) => [end?.event, end?.data['finish_reason']])).toEqual(THREE_CLIPS.map(() => ['caption-end', 'stop']));
   }, 120_000);
 });

@@ -8,6 +8,7 @@ import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Captioner } from '../../src/captioner.ts';
 import type { ServerSettings } from '../../src/server/config.ts';
+import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -53,31 +54,57 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     return page;
   }
 
-  async function takeSample(page: Page): Promise<void> {
-    await page.getByRole('button', { name: 'clip113.mp4' }).click();
+  /** Which captions it at once. */
+  async function takeSample(page: Page, name: string = WIDE): Promise<void> {
+    await page.getByRole('button', { name }).click();
     await page.locator('#video').waitFor({ state: 'visible' });
   }
 
-  it('captions a sample: stages, words as they come, the caption beside the playing video', async () => {
+  it('captions a sample at one click: stages, words as they come, the caption beside the playing video, and then the truth', async () => {
     const fake = captioner({ words: WORDS, wordDelayMs: 40 });
     const page = await open(fake);
     await takeSample(page);
-    await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word3');
     expect(await page.locator('#caption').textContent()).not.toContain('word19');
     expect(await page.getByRole('button', { name: 'Cancel' }).isVisible()).toBe(true);
+    expect(await page.locator('#truth').isVisible()).toBe(false);
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toBe(WORDS.join(''));
     const stages = await page.locator('#stages li').allTextContents();
     expect(stages.join()).toMatch(/Sending.*Looking at the file.*Writing/);
     expect(await page.locator('#facts').textContent()).toMatch(/8 frames of 84×56, 4\.0 s of sound, 150 prompt tokens[\s\S]*21 tokens written/);
     expect(fake.seen[0]?.request).toMatchObject({ useAudio: true, prompt: undefined });
-    expect(fake.seen[0]?.bytes.equals(await readFile(join(NANO, 'examples/clip113.mp4')))).toBe(true);
+    expect(fake.seen[0]?.bytes.equals(await readFile(examplePath(WIDE)))).toBe(true);
+    await page.locator('#keep').waitFor({ state: 'visible' });
+    expect(await page.getByRole('region', { name: 'What is in the clip' }).textContent()).toBe(`What is in the clip${exampleOf(WIDE).caption}`);
+  });
+
+  it('offers every sample with what is special about it, the one to begin with first', async () => {
+    const page = await open(captioner());
+    await page.locator('#samples').waitFor({ state: 'visible' });
+    const offered = await page.locator('#samples button').allTextContents();
+    expect(offered).toEqual(Object.entries(EXAMPLES).map(([name, { kind }]) => `${name} ${kind}`));
+    expect(offered[0]).toContain(WIDE);
+  });
+
+  it('goes over to another sample while one is captioned, and tells no truth of a file that it does not know', async () => {
+    const fake = captioner({ words: WORDS, wordDelayMs: 40 });
+    const page = await open(fake);
+    await takeSample(page);
+    await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word1');
+    await takeSample(page, 'long-16s.mp4');
+    await expect.poll(() => page.locator('#reference').textContent(), { timeout: 20_000 }).toBe(exampleOf('long-16s.mp4').caption);
+    await vi.waitFor(() => { expect(fake.endings).toEqual(['caption-aborted', 'caption-end']); }, { timeout: 10_000 });
+    await page.locator('#file').setInputFiles(examplePath(WIDE));
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await expect.poll(() => fake.endings.length, { timeout: 20_000 }).toBe(3);
+    await page.locator('#keep').waitFor({ state: 'visible' });
+    expect(await page.locator('#truth').isVisible()).toBe(false);
   });
 
   it('sends the prompt and switches the sound off', async () => {
     const fake = captioner();
     const page = await open(fake);
-    await takeSample(page);
+    await page.locator('#file').setInputFiles(examplePath(WIDE));
     await page.getByLabel('Prompt').fill('Only the colours.');
     await page.getByLabel('Listen to the sound').uncheck();
     await page.keyboard.press('Tab');
@@ -89,19 +116,18 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
   it('lets the caption be copied and downloaded as text and JSON', async () => {
     const page = await open(captioner());
     await takeSample(page);
-    await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await page.locator('#keep').waitFor({ state: 'visible' });
     await page.getByRole('button', { name: 'Copy' }).click();
     await expect.poll(() => page.locator('#status').textContent()).toBe('Copied.');
     expect(await page.evaluate('navigator.clipboard.readText()')).toBe('A red ball rolls.\nMüße 🎈');
     const directory = await mkdtemp(join(tmpdir(), 'avocado-page-'));
-    for (const [button, name] of [['Download text', 'clip113.txt'], ['Download JSON', 'clip113.json']] as const) {
+    for (const [button, name] of [['Download text', 'wide-6s.txt'], ['Download JSON', 'wide-6s.json']] as const) {
       const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button }).click()]);
       expect(download.suggestedFilename()).toBe(name);
       await download.saveAs(join(directory, name));
     }
-    expect(await readFile(join(directory, 'clip113.txt'), 'utf8')).toBe('A red ball rolls.\nMüße 🎈\n');
-    expect(JSON.parse(await readFile(join(directory, 'clip113.json'), 'utf8'))).toMatchObject({ caption: 'A red ball rolls.\nMüße 🎈', finish_reason: 'stop', media: { kind: 'video' } });
+    expect(await readFile(join(directory, 'wide-6s.txt'), 'utf8')).toBe('A red ball rolls.\nMüße 🎈\n');
+    expect(JSON.parse(await readFile(join(directory, 'wide-6s.json'), 'utf8'))).toMatchObject({ caption: 'A red ball rolls.\nMüße 🎈', finish_reason: 'stop', media: { kind: 'video' } });
     await rm(directory, { recursive: true });
   });
 
@@ -110,10 +136,8 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => page.locator('#error').textContent()).toContain('Choose a file first');
     await takeSample(page);
-    await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => page.locator('#error').textContent()).toBe('The clip is damaged. Re-encode it.');
-    await page.getByRole('button', { name: 'clip313.mp4' }).click();
-    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await takeSample(page, 'long-16s.mp4');
     await expect.poll(() => page.locator('#error').textContent()).toContain('larger than the 60000 bytes');
   });
 
@@ -121,7 +145,6 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     const fake = captioner({ words: WORDS, wordDelayMs: 100 });
     const page = await open(fake);
     await takeSample(page);
-    await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word1');
     await page.getByRole('button', { name: 'Cancel' }).click();
     await vi.waitFor(() => { expect(fake.endings).toEqual(['caption-aborted']); }, { timeout: 10_000 });
@@ -142,9 +165,8 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
 
   it('asks for a key where the server wants one', async () => {
     const page = await open(captioner(), { apiKeys: [{ name: 'team', sha256: createHash('sha256').update('secret-key-0123456789').digest('hex') }] });
-    await takeSample(page);
     expect(await page.getByLabel('Key of this server').isVisible()).toBe(false);
-    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await takeSample(page);
     await expect.poll(() => page.locator('#error').textContent()).toContain('key');
     await page.getByLabel('Key of this server').fill('secret-key-0123456789');
     await page.getByRole('button', { name: 'Caption', exact: true }).click();

@@ -10,7 +10,7 @@ import { form, parseEvents } from '../fixtures/served-app.ts';
 import { processesWith, spawnCli } from '../fixtures/spawned-cli.ts';
 import { spawnServer, type SpawnedServer } from '../fixtures/spawned-server.ts';
 
-const CLIP = fileURLToPath(new URL('../../models/avocado-nano/examples/clip113.mp4', import.meta.url));
+const CLIP = fileURLToPath(new URL('../../models/avocado-nano/examples/wide-6s.mp4', import.meta.url));
 const KEY = 'the-secret-key-of-anna';
 const scratch = scratchDirectory();
 const START_MS = 120_000;

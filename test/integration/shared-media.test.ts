@@ -12,7 +12,7 @@ import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../src/stream/
 import { makeClip } from '../fixtures/make-clip.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
-const CLIP = join(defaultModelDirectory(), 'examples/clip113.mp4');
+const CLIP = join(defaultModelDirectory(), 'examples/wide-6s.mp4');
 const scratch = scratchDirectory();
 
 function open(options: Partial<CaptionerOptions> = {}): Promise<Captioner> {
@@ -93,7 +93,7 @@ describe('a captioner that keeps clips', () => {
     const path = scratch('changing.mp4');
     copyFileSync(CLIP, path);
     const before = await endOf(keeping, captionRequest(path, { max_tokens: 8 }));
-    copyFileSync(join(defaultModelDirectory(), 'examples/clip217.mp4'), path);
+    copyFileSync(join(defaultModelDirectory(), 'examples/square-4s.mp4'), path);
     const after = await endOf(keeping, captionRequest(path, { max_tokens: 8 }));
     expect(after.tokenIds).toEqual((await endOf(plain, captionRequest(path, { max_tokens: 8 }))).tokenIds);
     expect(after.tokenIds).not.toEqual(before.tokenIds);
@@ -223,8 +223,8 @@ describe('a captioner', () => {
   });
 
   it('ends a caption that repeats itself, if the guard is on', async () => {
-    // A penalty below one rewards what has been said: the model falls into a loop.
-    const looping = { repetition_penalty: 0.5, max_tokens: 400 };
+    // Such penalties reward what has been said: the model falls into a loop.
+    const looping = { repetition_penalty: 0.3, frequency_penalty: -2, max_tokens: 400 };
     const free = await endOf(captioner, captionRequest(CLIP, looping));
     const guarded = await endOf(captioner, captionRequest(CLIP, { ...looping, repetition_guard: true }));
     expect([free.finishReason, guarded.finishReason]).toEqual(['length', 'repetition']);

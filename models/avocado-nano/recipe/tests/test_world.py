@@ -1,29 +1,13 @@
 """The generator gives the same clip for the same seed, and its captions say what its scripts hold."""
-import random
-
 import numpy as np
 import pytest
 
 import caption
 import features
 import render
-import script as scripts
 import sound
 import world
-
-
-class OneVoice:
-    """A bank whose every line is the same half second of noise."""
-
-    trained = ['go left', 'stop now please']
-
-    def recording(self, rng, speaker, line):
-        return np.full(8000, rng.uniform(0.1, 0.2), np.float32)
-
-
-def sample(seed, **changes):
-    geometry = scripts.sample_geometry(random.Random(seed))
-    return scripts.sample_script(seed, lines=OneVoice.trained, **(geometry | changes))
+from one_voice import OneVoice, sample
 
 
 @pytest.mark.parametrize('seed', range(5))
