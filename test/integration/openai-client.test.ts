@@ -213,11 +213,11 @@ describe.each(CLIENTS)('$name', ({ name, needs }) => {
     });
 
     it('frees its slot by leaving the loop', async () => {
-      const stream = await openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/long-16s.mp4'), stream: true });
+      const stream = await openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/long-10s.mp4'), stream: true });
       for await (const { choices } of stream) if ((choices[0]?.delta.content ?? '') !== '') break;
       await whenIdle();
       const controller = new AbortController();
-      const given = openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/long-16s.mp4') }, { signal: controller.signal });
+      const given = openai.chat.completions.create({ model: 'avocado-nano', messages: messages('media://clips/long-10s.mp4') }, { signal: controller.signal });
       const gone = expect(given).rejects.toBeInstanceOf(client.APIUserAbortError);
       await vi.waitFor(() => { expect(captioner.stats().running).toBe(1); }, 10_000);
       controller.abort();

@@ -91,8 +91,8 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     const page = await open(fake);
     await takeSample(page);
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word1');
-    await takeSample(page, 'long-16s.mp4');
-    await expect.poll(() => page.locator('#reference').textContent(), { timeout: 20_000 }).toBe(exampleOf('long-16s.mp4').caption);
+    await takeSample(page, 'long-10s.mp4');
+    await expect.poll(() => page.locator('#reference').textContent(), { timeout: 20_000 }).toBe(exampleOf('long-10s.mp4').caption);
     await vi.waitFor(() => { expect(fake.endings).toEqual(['caption-aborted', 'caption-end']); }, { timeout: 10_000 });
     await page.locator('#file').setInputFiles(examplePath(WIDE));
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
@@ -137,7 +137,7 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await expect.poll(() => page.locator('#error').textContent()).toContain('Choose a file first');
     await takeSample(page);
     await expect.poll(() => page.locator('#error').textContent()).toBe('The clip is damaged. Re-encode it.');
-    await takeSample(page, 'long-16s.mp4');
+    await takeSample(page, 'long-10s.mp4');
     await expect.poll(() => page.locator('#error').textContent()).toContain('larger than the 60000 bytes');
   });
 

@@ -63,7 +63,7 @@ async function tell(model: OpenModel, heard: ReturnType<typeof listen>, clip: st
 }
 
 it('the clips that are compared are of several kinds', () => {
-  expect(CLIPS).toEqual(expect.arrayContaining(['portrait-5s', 'no-sound-6s', 'long-16s']));
+  expect(CLIPS).toEqual(expect.arrayContaining(['portrait-5s', 'no-sound-6s', 'long-10s']));
 });
 
 describe.each(['native', 'node'] as const)('On the %s runtime', (runtime) => {

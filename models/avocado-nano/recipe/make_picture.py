@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / 'examples'
-CLIPS = ('wide-6s.mp4', 'portrait-5s.mp4', 'long-16s.mp4')
+CLIPS = ('wide-6s.mp4', 'portrait-5s.mp4', 'long-10s.mp4')
 FRAMES, HIGH, GAP, WIDTH = 4, 135, 8, 1000      # frames of a clip; pixels
 FONT, LINE, LETTERS = ImageFont.load_default(size=15), 20, 150
 
