@@ -27,6 +27,7 @@ from rewards import Rewards
 GROUP, BETA, TEMPERATURE, MOST_TOKENS = 8, 0.04, 1.0, 256
 TRAINED = ('model.', 'lm_head', 'visual.merger', 'audio_tower.proj', 'audio_tower.ln_post')
 WARM_UP = 10                       # steps
+SOUNDLESS = 0.1                    # of the batches: sound off
 FALL = 0.7                         # share of the steps after which the rate falls to 0
 
 
@@ -74,10 +75,9 @@ def encode(thinker, batch, grid, sound):
 
 def sample_batch(shards, count, rng, device):
     """(shard of `count` clips, their reference captions, whether sound is on)."""
-    shard, made_of = pool.read_shard(rng.choice(shards), device)
-    chosen = rng.sample(range(len(made_of)), min(count, len(made_of)))
-    sound = rng.random() >= 0.1
-    return {key: value[chosen] for key, value in shard.items()}, [caption.caption_of(made_of[k], sound) for k in chosen], sound
+    batch, made_of = pool.read_shard(rng.choice(shards), device, lambda clips: rng.sample(range(clips), min(count, clips)))
+    sound = rng.random() >= SOUNDLESS
+    return batch, [caption.caption_of(script, sound) for script in made_of], sound
 
 
 def main():

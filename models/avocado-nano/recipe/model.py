@@ -2,7 +2,6 @@
 import dataclasses
 import math
 
-import torch
 from torch import nn
 
 import tokenizer as tk

@@ -12,11 +12,17 @@ import features
 import paint
 
 
-def read_shard(path, device='cpu'):
-    """(what the model is given and what it should say, as tensors on `device`; the scripts)."""
+def read_shard(path, device='cpu', choose=None):
+    """(what the model is given and what it should say, as tensors on `device`; the scripts).
+
+    `choose` is given the number of clips and says which are wanted; the others are not drawn.
+    """
     with safe_open(path, 'pt', device=str(device)) as file:
-        shard = {key: file.get_tensor(key) for key in file.keys()}
         made_of = json.loads(file.metadata()['scripts'])
+        shard = {key: file.get_tensor(key) for key in file.keys()}
+    if choose:
+        chosen = choose(len(made_of))
+        shard, made_of = {key: value[chosen] for key, value in shard.items()}, [made_of[k] for k in chosen]
     if 'states' in shard:
         painted = paint.paint(shard.pop('states'), shard.pop('shapes').long(), shard['scene'].long(), tuple(made_of[0]['size']))
         shard['frames'] = features.resize(painted)

@@ -12,6 +12,7 @@ import random
 import time
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 
 import answers
@@ -45,7 +46,7 @@ def make_clip(script, bank, tokenizer, states=True):
         made |= {f'{name}_{part}': part_of for part, part_of in zip(('ids', 'see', 'hear'), answers.answer_of(script, tokenizer, clip, on))}
     if not states:
         frames = np.stack([render.frame_at(script, time) for time in times]).round()
-        return dict(made, frames=features.resize(features.torch.from_numpy(frames)).numpy())
+        return dict(made, frames=features.resize(torch.from_numpy(frames)).numpy())
     return dict(made, states=paint.states_of(script, times), shapes=np.array([world.SHAPES.index(o['shape']) for o in script['objects']], np.int16))
 
 
@@ -87,7 +88,7 @@ def main():
     parser.add_argument('--states', action='store_true'), parser.add_argument('--held-out', action='store_true')
     parser.add_argument('--steps', type=int, nargs='*'), parser.add_argument('--objects', type=int), parser.add_argument('--waiting', type=int)
     options = parser.parse_args()
-    features.torch.set_num_threads(1)
+    torch.set_num_threads(1)
     os.makedirs(options.directory, exist_ok=True)
     bank, tokenizer = speech.Bank(options.bank), tk.load()
     for seed in range(options.seed, options.seed + options.shards * SEED_STEP, SEED_STEP):

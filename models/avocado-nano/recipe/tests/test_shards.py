@@ -23,7 +23,7 @@ def made_of(request):
 def shard(made_of, tmp_path_factory):
     path = str(tmp_path_factory.mktemp('shard') / 'shard.safetensors')
     shards.write_shard(path, made_of, OneVoice(), tk.load(), states=True)
-    return pool.read_shard(path)
+    return *pool.read_shard(path), path
 
 
 def answers(shard, name):
@@ -42,6 +42,13 @@ def test_the_tokens_say_the_reference_caption_and_end(shard, made_of, name, soun
 
 def test_the_scripts_come_back(shard, made_of):
     assert shard[1] == made_of
+
+
+def test_clips_that_are_chosen_come_alone_and_alike(shard):
+    whole, made_of, path = shard
+    some, scripts = pool.read_shard(path, choose=lambda clips: [clips - 1, 3])
+    assert scripts == [made_of[-1], made_of[3]]
+    assert all(torch.equal(some[key], whole[key][[len(made_of) - 1, 3]]) for key in whole)
 
 
 def test_words_for_an_object_look_where_it_is(shard):
