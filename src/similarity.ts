@@ -25,16 +25,9 @@ export function editsWithin(one: readonly number[], other: readonly number[], mo
   return edits > most ? undefined : edits;
 }
 
-/** Sim(a, b) = 1 - Lev(a, b) / max(|a|, |b|), 0 to 1 (Eq. 4); two empty texts are the same text. */
-export function similarity(one: string, other: string): number {
-  const [left, right] = [codePoints(one), codePoints(other)];
-  const longer = Math.max(left.length, right.length);
-  return longer === 0 ? 1 : (longer - (editsWithin(left, right, longer) ?? longer)) / longer;
-}
-
 /**
- * The similarity where it reaches γ = 0.6, otherwise 0: what Eq. 5 may pair. Compared in whole numbers, since 1 - 4/10 is not 0.6 in
- * floating point. The paper's recurrence says ≥ and its prose "exceeds".
+ * Sim(a, b) = 1 - Lev(a, b) / max(|a|, |b|) (Eq. 4; two empty texts are the same text) where it reaches γ = 0.6, otherwise 0: what Eq. 5
+ * may pair. Compared in whole numbers, since 1 - 4/10 is not 0.6 in floating point. The paper's recurrence says ≥ and its prose "exceeds".
  * @param strict the prose: above 0.6
  */
 export function pairableSimilarity(one: readonly number[], other: readonly number[], strict: boolean): number {

@@ -7,7 +7,6 @@ import { basename, extname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { captionScript } from '../../src/world/caption-script.ts';
 import type { Script } from '../../src/world/script.ts';
-import { lineReward } from './line-reward.ts';
 import { scoreTable, worldScores, type Captioned } from './world-scores.ts';
 
 /** One line of `avocado caption --json`. */
@@ -55,7 +54,7 @@ async function main(): Promise<void> {
   }
   for (const line of failed) console.error(`no caption: ${line}`);
   for (const file of unknown) console.error(`no truth in ${truths}: ${file}`);
-  const scores = { clips: answers.length, without_caption: failed.length, without_truth: unknown.length, ...worldScores(captioned, lineReward) };
+  const scores = { clips: answers.length, without_caption: failed.length, without_truth: unknown.length, ...await worldScores(captioned) };
   console.log(scoreTable(scores));
   console.log(JSON.stringify(scores));
   if (failed.length + unknown.length > 0) process.exitCode = 1;

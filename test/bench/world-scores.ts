@@ -1,8 +1,10 @@
 // Scores of many captions of the generated world, as one row of percentages (the recipe's evaluate.py gives the same).
+import { dialogueReward } from '../../src/rewards/dialogue-reward.ts';
+import { worldJudge } from '../../src/rewards/judges/world-judge.ts';
 import { repetitionOf } from '../../src/stream/repetition.ts';
 import { CATEGORIES } from '../../src/world/keypoints.ts';
 import { saysSound } from '../../src/world/read-caption.ts';
-import { scoreCaption, type Line } from '../../src/world/score-caption.ts';
+import { dialogueOf, scoreCaption } from '../../src/world/score-caption.ts';
 import { SKILLS, type Share } from '../../src/world/skills.ts';
 
 export interface Captioned {
@@ -34,14 +36,16 @@ function collapsed({ caption }: Captioned): boolean {
   return found?.tail !== undefined || found?.inner !== undefined;
 }
 
-/** 0 to 1 for the spoken lines of a caption against those of its reference: R_D. */
-export type LineReward = (told: readonly Line[], truth: readonly Line[]) => number;
+/** R_D of a caption, as the reward service gives it with its world judge; null where nobody speaks. */
+async function lineReward({ caption, reference }: Captioned): Promise<number | null> {
+  const options = { normalisation: 'raw', emptyBoth: 'skip', strictGamma: false } as const;
+  const truth = { dialogues: dialogueOf(reference) };
+  return (await dialogueReward({ completion: caption, reference: truth }, worldJudge(), options, new AbortController().signal)).value;
+}
 
-/** @param lineReward undefined leaves it out */
-export function worldScores(captioned: readonly Captioned[], lineReward: LineReward | undefined): WorldScores {
+export async function worldScores(captioned: readonly Captioned[]): Promise<WorldScores> {
   const scores = captioned.map(({ caption, reference }) => scoreCaption(caption, reference));
-  const spoken = scores.flatMap(({ dialogue }) => (dialogue.told.length + dialogue.truth.length > 0 ? [dialogue] : []));
-  const rewards = lineReward === undefined ? [] : spoken.map(({ told, truth }) => 100 * lineReward(told, truth));
+  const rewards = (await Promise.all(captioned.map(lineReward))).flatMap((value) => (value === null ? [] : [100 * value]));
   const silent = captioned.filter(({ sound }) => !sound);
   const named = <T extends string>(names: readonly T[], shares: (name: T) => Share[]): WorldScores =>
     Object.fromEntries(names.map((name) => [name.replaceAll('-', '_'), pooled(shares(name))]));
