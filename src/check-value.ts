@@ -1,6 +1,6 @@
 import type Type from 'typebox';
 import { Check, Errors } from 'typebox/value';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from './errors.ts';
 
 /** `messages`, `/0/content` → `messages[0].content` */
 function join(at: string, pointer: string): string {

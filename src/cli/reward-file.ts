@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { AvocadoError } from '../errors.ts';
-import { checkValue } from '../openai/check-value.ts';
+import { checkValue } from '../check-value.ts';
 import { scoreBatch } from '../rewards/score-batch.ts';
 import type { Scorer } from '../rewards/score-item.ts';
 import { Summary } from '../rewards/summary.ts';

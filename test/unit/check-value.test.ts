@@ -1,7 +1,7 @@
 import Type from 'typebox';
 import { describe, expect, it } from 'vitest';
-import { checkValue } from '../../../src/openai/check-value.ts';
-import { thrownBy } from './thrown-by.ts';
+import { checkValue } from '../../src/check-value.ts';
+import { thrownBy } from './openai/thrown-by.ts';
 
 const SCHEMA = Type.Object({
   stop: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String({ minLength: 1 }), { maxItems: 2 })])),

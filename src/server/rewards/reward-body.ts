@@ -1,6 +1,6 @@
 // Bodies of POST /v1/rewards and of /v1/rewards/NAME, which is the same for one reward.
 import Type from 'typebox';
-import { checkValue } from '../../openai/check-value.ts';
+import { checkValue } from '../../check-value.ts';
 import { ITEM, OPTIONS, REWARD_NAMES, WEIGHTS } from '../../rewards/wire.ts';
 
 const ITEMS = Type.Array(ITEM, { minItems: 1 });
