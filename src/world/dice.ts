@@ -1,26 +1,22 @@
+import { Random } from '../random.ts';
+
 /** The choices of one sample: the same seed and purpose, the same choices, whatever else is chosen elsewhere. */
 export class Dice {
-  #state: number;
+  readonly #random: Random;
 
   /**
    * @param seed whole number, 0 to 2^53 - 1
    * @param purpose what is chosen: purposes do not disturb each other
    */
   constructor(seed: number, purpose: string) {
-    this.#state = 0;
-    // A word at a time into the state, each well stirred: seeds that differ in any bit start elsewhere.
-    for (const word of [seed, Math.floor(seed / 2 ** 32), ...Array.from(purpose, (letter) => letter.charCodeAt(0))]) {
-      this.#state = (this.#state ^ word) | 0;
-      this.#state = Math.floor(this.unit() * 2 ** 32) | 0;
-    }
+    // Each letter starts a sequence from where the one before led to.
+    const begun = (random: Random, letter: string): Random => Random.fromSeed(random.nextWord() * 2 ** 16 + letter.charCodeAt(0));
+    this.#random = Array.from(purpose).reduce(begun, Random.fromSeed(seed));
   }
 
-  /** 0 ≤ x < 1; mulberry32 (Tommy Ettinger, public domain). */
+  /** 0 ≤ x < 1 */
   unit(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let word = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    word = (word + Math.imul(word ^ (word >>> 7), 61 | word)) ^ word;
-    return ((word ^ (word >>> 14)) >>> 0) / 2 ** 32;
+    return this.#random.nextUnit();
   }
 
   /** Evenly from `from` to `to`. */

@@ -101,7 +101,7 @@ describe('sound', () => {
   it('is what the track has, not what the pictures suggest', async () => {
     const swapped = await makeClip(scratch('swapped.mp4'), ['-i', examplePath('no-sound-6s.mp4'), '-i', examplePath(DIALOGUE), '-map', '0:v', '-map', '1:a', '-c', 'copy', '-t', '6']);
     const { caption } = await upload(swapped);
-    expect(dialogueOf(caption).slice(0, 3)).toEqual(dialogueOf(exampleOf(DIALOGUE).caption).slice(0, 3));
+    expect(dialogueOf(caption)).toEqual(dialogueOf(exampleOf(DIALOGUE).caption).slice(0, 2)); // the third line comes after 6 s
     expect(scoreCaption(caption, exampleOf('no-sound-6s.mp4').caption).skills.background).toEqual({ hits: 1, total: 1 });
   });
 });

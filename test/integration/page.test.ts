@@ -132,13 +132,13 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
   });
 
   it('says errors as sentences, before, during and after the upload', async () => {
-    const page = await open(captioner({ error: { code: 'media_undecodable', message: () => 'The clip is damaged. Re-encode it.' } }), { maxUploadBytes: 60_000 });
+    const page = await open(captioner({ error: { code: 'media_undecodable', message: () => 'The clip is damaged. Re-encode it.' } }), { maxUploadBytes: 80_000 });
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => page.locator('#error').textContent()).toContain('Choose a file first');
     await takeSample(page);
     await expect.poll(() => page.locator('#error').textContent()).toBe('The clip is damaged. Re-encode it.');
     await takeSample(page, 'long-10s.mp4');
-    await expect.poll(() => page.locator('#error').textContent()).toContain('larger than the 60000 bytes');
+    await expect.poll(() => page.locator('#error').textContent()).toContain('larger than the 80000 bytes');
   });
 
   it('cancels: the server’s caption is aborted', async () => {

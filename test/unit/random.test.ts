@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Random } from '../../../src/engine/random.ts';
+import { Random } from '../../src/random.ts';
 
 describe('Random', () => {
   it('is xoshiro128** 1.1', () => {
