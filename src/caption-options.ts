@@ -65,19 +65,28 @@ function fieldOf(instancePath: string): string {
  * Checks a value against a closed object schema and returns it with its type.
  * @throws AvocadoError `unknown_field` or `bad_request`, whose `param` is the field at fault
  */
-export function checkFields<S extends Type.TSchema>(schema: S, value: unknown, nameField: NameField = (field) => field): Type.Static<S> {
+export function checkFields<S extends Type.TSchema>(
+  schema: S,
+  value: unknown,
+  nameField: NameField = (field) => field,
+): Type.Static<S> {
   if (Check(schema, value)) return value;
   // The deepest errors come first; an unknown field matters more than a wrong one, since it is often the reason of it.
   const errors = Errors(schema, value);
   for (const error of errors) {
     if (error.keyword !== 'additionalProperties') continue;
     const field = error.params.additionalProperties[0] ?? '';
-    throw new AvocadoError('unknown_field', `${nameField(field)} is not a field this request has. Correct its name or leave it out.`, { param: field });
+    throw new AvocadoError(
+      'unknown_field',
+      `${nameField(field)} is not a field this request has. Correct its name or leave it out.`,
+      { param: field },
+    );
   }
   const error = errors[0];
   if (error === undefined) throw new Error('A value failed its schema without an error. This is a bug.');
   const missing = error.keyword === 'required' ? error.params.requiredProperties[0] : undefined;
-  if (missing !== undefined) throw new AvocadoError('bad_request', `${nameField(missing)} is missing.`, { param: missing });
+  if (missing !== undefined)
+    throw new AvocadoError('bad_request', `${nameField(missing)} is missing.`, { param: missing });
   const field = fieldOf(error.instancePath);
   const subject = field === '' ? 'The request' : nameField(field);
   throw new AvocadoError('bad_request', `${subject} ${error.message}.`, field === '' ? {} : { param: field });
@@ -112,7 +121,11 @@ function profileOf(options: CaptionOptions): CaptionRequest['profile'] {
 export function captionRequest(path: string, value: unknown, nameField: NameField = (field) => field): CaptionRequest {
   const options = checkFields(CAPTION_OPTIONS, value, nameField);
   if (options.prompt !== undefined && options.prompt_id !== undefined) {
-    throw new AvocadoError('bad_request', `${nameField('prompt')} and ${nameField('prompt_id')} exclude each other: give one of them.`, { param: 'prompt_id' });
+    throw new AvocadoError(
+      'bad_request',
+      `${nameField('prompt')} and ${nameField('prompt_id')} exclude each other: give one of them.`,
+      { param: 'prompt_id' },
+    );
   }
   return {
     path,

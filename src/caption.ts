@@ -16,7 +16,11 @@ import { Stopwatch } from './stream/stopwatch.ts';
  * Captions one file. Never throws: every request ends in exactly one of caption-end, caption-error, caption-aborted.
  * Aborting the signal, or leaving the iteration, stops whatever stage is running.
  */
-export async function* caption(request: CaptionRequest, model: StoryModel, signal?: AbortSignal): AsyncGenerator<CaptionEvent> {
+export async function* caption(
+  request: CaptionRequest,
+  model: StoryModel,
+  signal?: AbortSignal,
+): AsyncGenerator<CaptionEvent> {
   const left = new AbortController();
   const stop = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
   try {
@@ -32,7 +36,10 @@ async function* story(request: CaptionRequest, model: StoryModel, signal: AbortS
   const watch = new Stopwatch();
   yield { type: 'stage', stage: 'probe', done: 0, total: 1 };
   const identity = await fileIdentity(request.path);
-  const planned = await watch.time('probe', planRequest(request, model, signal, { enforceBudget: true, probe: () => model.probes.get(request, signal) }));
+  const planned = await watch.time(
+    'probe',
+    planRequest(request, model, signal, { enforceBudget: true, probe: () => model.probes.get(request, signal) }),
+  );
   const clip = await watch.time('probe', clipOf(request, planned, identity, model, signal));
 
   let understood: { readonly prompt: Prompt; readonly media: MediaReport } | undefined;
@@ -53,6 +60,12 @@ async function* story(request: CaptionRequest, model: StoryModel, signal: AbortS
       yield { type: 'media', media, profile: planned.profileLabel, promptTokens: prompt.counts };
     }
   }
-  if (understood === undefined || encoded === undefined) throw new Error('Media came without their end. This is a bug.');
-  yield* generate({ request, planned, ...understood, embeds: encoded.embeds, mediaKey: clip.key }, model, watch, signal);
+  if (understood === undefined || encoded === undefined)
+    throw new Error('Media came without their end. This is a bug.');
+  yield* generate(
+    { request, planned, ...understood, embeds: encoded.embeds, mediaKey: clip.key },
+    model,
+    watch,
+    signal,
+  );
 }

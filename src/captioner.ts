@@ -45,8 +45,19 @@ export interface CaptionerStatus {
 export interface Estimate {
   readonly kind: MediaReport['kind'];
   readonly durationSeconds: number;
-  readonly video?: { readonly frames: number; readonly sampleFps: number; readonly width: number; readonly height: number; readonly tokens: number };
-  readonly audio: { readonly present: boolean; readonly used: boolean; readonly seconds: number; readonly tokens: number };
+  readonly video?: {
+    readonly frames: number;
+    readonly sampleFps: number;
+    readonly width: number;
+    readonly height: number;
+    readonly tokens: number;
+  };
+  readonly audio: {
+    readonly present: boolean;
+    readonly used: boolean;
+    readonly seconds: number;
+    readonly tokens: number;
+  };
   readonly promptTokens: TokenCounts;
   /** most tokens the caption may have; 0 when the prompt alone fills the context */
   readonly maxTokens: number;

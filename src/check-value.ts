@@ -4,7 +4,10 @@ import { AvocadoError } from './errors.ts';
 
 /** `messages`, `/0/content` → `messages[0].content` */
 function join(at: string, pointer: string): string {
-  const steps = pointer.split('/').slice(1).map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`));
+  const steps = pointer
+    .split('/')
+    .slice(1)
+    .map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`));
   return `${at}${steps.join('')}`.replace(/^\./, '');
 }
 
@@ -24,7 +27,11 @@ function unknownField(schema: Type.TSchema, value: unknown, at: string): Avocado
   for (const error of Errors(schema, value)) {
     if (error.keyword !== 'additionalProperties') continue;
     const param = join(at, `${error.instancePath}/${error.params.additionalProperties[0] ?? ''}`);
-    return new AvocadoError('unknown_field', `${param} is not a field this request has. Correct its name or leave it out.`, { param });
+    return new AvocadoError(
+      'unknown_field',
+      `${param} is not a field this request has. Correct its name or leave it out.`,
+      { param },
+    );
   }
   return undefined;
 }
@@ -34,11 +41,19 @@ function problemOf(schema: Type.TSchema, value: unknown): { readonly pointer: st
   const errors = Errors(schema, value).filter(({ keyword }) => keyword !== 'anyOf');
   const first = errors[0];
   if (first === undefined) throw new Error('A value failed its schema without an error. This is a bug.');
-  const sameType = errors.filter(({ keyword, instancePath }) => keyword === 'type' && instancePath === first.instancePath);
+  const sameType = errors.filter(
+    ({ keyword, instancePath }) => keyword === 'type' && instancePath === first.instancePath,
+  );
   const error = errors.find((one) => !sameType.includes(one)) ?? first;
-  if (error.keyword === 'type') return { pointer: error.instancePath, text: `must be ${sameType.map(({ message }) => message.replace(/^must be /, '')).join(' or ')}` };
-  if (error.keyword === 'enum') return { pointer: error.instancePath, text: `must be one of ${error.params.allowedValues.join(', ')}` };
-  if (error.keyword === 'required') return { pointer: `${error.instancePath}/${error.params.requiredProperties[0] ?? ''}`, text: 'is missing' };
+  if (error.keyword === 'type')
+    return {
+      pointer: error.instancePath,
+      text: `must be ${sameType.map(({ message }) => message.replace(/^must be /, '')).join(' or ')}`,
+    };
+  if (error.keyword === 'enum')
+    return { pointer: error.instancePath, text: `must be one of ${error.params.allowedValues.join(', ')}` };
+  if (error.keyword === 'required')
+    return { pointer: `${error.instancePath}/${error.params.requiredProperties[0] ?? ''}`, text: 'is missing' };
   return { pointer: error.instancePath, text: error.message };
 }
 
@@ -52,7 +67,8 @@ export function checkValue<S extends Type.TSchema>(schema: S, value: unknown, at
   if (long === undefined && Check(schema, value)) return value;
   const unknown = long === undefined ? unknownField(schema, value, at) : undefined;
   if (unknown !== undefined) throw unknown;
-  const { pointer, text } = long === undefined ? problemOf(schema, value) : { pointer: long, text: `must have at most ${MOST_ITEMS} items` };
+  const { pointer, text } =
+    long === undefined ? problemOf(schema, value) : { pointer: long, text: `must have at most ${MOST_ITEMS} items` };
   const param = join(at, pointer);
   throw new AvocadoError('bad_request', `${param === '' ? 'The body' : param} ${text}.`, param === '' ? {} : { param });
 }

@@ -8,7 +8,11 @@ import type { StoryModel } from './story-model.ts';
 import type { CaptionRequest } from './stream/events.ts';
 
 /** The file's hash as the request brings it, or by reading it; undefined where nothing is kept or it cannot be read. */
-async function hashOf({ path, contentHash }: CaptionRequest, { hashes }: StoryModel, signal: AbortSignal): Promise<string | undefined> {
+async function hashOf(
+  { path, contentHash }: CaptionRequest,
+  { hashes }: StoryModel,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   if (hashes === undefined) return undefined;
   if (contentHash !== undefined) return contentHash;
   try {
@@ -22,7 +26,9 @@ async function hashOf({ path, contentHash }: CaptionRequest, { hashes }: StoryMo
 /** Everything that decides the embeddings: bytes, every number of the profile, and whether the sound is listened to. */
 function keyOf(hash: string, { profile, video, audio }: MediaPlan): string {
   const numbers = Object.entries(profile).sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash('sha256').update(JSON.stringify([hash, numbers, video?.kind ?? 'none', audio !== undefined])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([hash, numbers, video?.kind ?? 'none', audio !== undefined]))
+    .digest('hex');
 }
 
 /**
@@ -30,7 +36,13 @@ function keyOf(hash: string, { profile, video, audio }: MediaPlan): string {
  * @param identity of the file before it was planned: what is kept must be of one state of it, from the first look to the last
  * @throws AbortError
  */
-export async function clipOf(request: CaptionRequest, { plan }: PlannedRequest, identity: string | undefined, model: StoryModel, signal: AbortSignal): Promise<Clip> {
+export async function clipOf(
+  request: CaptionRequest,
+  { plan }: PlannedRequest,
+  identity: string | undefined,
+  model: StoryModel,
+  signal: AbortSignal,
+): Promise<Clip> {
   const hash = await hashOf(request, model, signal);
   const isIntact = async (): Promise<boolean> => hash === undefined || (await fileIdentity(request.path)) === identity;
   return {

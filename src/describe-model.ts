@@ -13,7 +13,11 @@ import { profileLabel } from './plan-request.ts';
  */
 export async function describeModel(options: OpenOptions): Promise<CaptionerModel> {
   const directory = await checkpointDirectoryOf(options.modelDir);
-  const [config, modelPackage, manifest] = await Promise.all([readModelConfig(directory), readModelPackage(directory), readManifest(options.modelDir)]);
+  const [config, modelPackage, manifest] = await Promise.all([
+    readModelConfig(directory),
+    readModelPackage(directory),
+    readManifest(options.modelDir),
+  ]);
   return {
     name: modelPackage.name,
     directory: config.directory,

@@ -66,7 +66,13 @@ export interface EncodeOptions {
  * Runs both towers over prepared media. Patches of the next run are cut while the present one computes, so at most two
  * runs' worth of patches exist at a time.
  */
-export async function encodeMedia(media: PreparedMedia, order: MediaOrder, towers: Towers, cutPatches: CutPatches, options: EncodeOptions): Promise<MediaEmbeddings> {
+export async function encodeMedia(
+  media: PreparedMedia,
+  order: MediaOrder,
+  towers: Towers,
+  cutPatches: CutPatches,
+  options: EncodeOptions,
+): Promise<MediaEmbeddings> {
   const { vision, audio } = order;
   const total = vision.length + audio.length;
   const embeds = new Float32Array(total * options.hiddenSize);
@@ -77,11 +83,17 @@ export async function encodeMedia(media: PreparedMedia, order: MediaOrder, tower
   });
   const visionDone = performance.now();
   if (media.audio !== undefined && audio.length > 0) {
-    const onProgress = (tokens: number): void => { options.onProgress?.(vision.length + tokens, total); };
+    const onProgress = (tokens: number): void => {
+      options.onProgress?.(vision.length + tokens, total);
+    };
     const part = await towers.encodeAudio(media.audio.mel, media.audio.frames, { signal: options.signal, onProgress });
     place(embeds, part, audio, 0, options.hiddenSize);
   }
-  return { embeds, visionSeconds: (visionDone - started) / 1000, audioSeconds: (performance.now() - visionDone) / 1000 };
+  return {
+    embeds,
+    visionSeconds: (visionDone - started) / 1000,
+    audioSeconds: (performance.now() - visionDone) / 1000,
+  };
 }
 
 async function encodeVision(

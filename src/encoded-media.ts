@@ -48,7 +48,12 @@ export interface PrepareHooks {
  * decode → encode. Cancelling stops whichever is running.
  * @throws AvocadoError `media_*`, `engine_error`, `aborted`
  */
-export async function prepareMedia(plan: MediaPlan, model: MediaModel, { onStep, isIntact }: PrepareHooks, signal: AbortSignal): Promise<void> {
+export async function prepareMedia(
+  plan: MediaPlan,
+  model: MediaModel,
+  { onStep, isIntact }: PrepareHooks,
+  signal: AbortSignal,
+): Promise<void> {
   const frames = plan.video?.frameIndices.length ?? 1;
   onStep({ type: 'decoding', done: 0, total: frames });
   const prepared = await model.pool.prepare(plan, { preprocessor: model.preprocessor, keepWaveform: false }, signal);
@@ -63,7 +68,13 @@ export async function prepareMedia(plan: MediaPlan, model: MediaModel, { onStep,
   const { embeds, visionSeconds, audioSeconds } = await encodeMedia(prepared, order, model.towers, cut, {
     hiddenSize: model.config.text.hiddenSize,
     signal,
-    onProgress: (done, total) => { onStep({ type: 'encoding', done, total }); },
+    onProgress: (done, total) => {
+      onStep({ type: 'encoding', done, total });
+    },
   });
-  onStep({ type: 'encoded', media: { facts, embeds }, seconds: { ...prepared.seconds, vision: visionSeconds, audio_tower: audioSeconds } });
+  onStep({
+    type: 'encoded',
+    media: { facts, embeds },
+    seconds: { ...prepared.seconds, vision: visionSeconds, audio_tower: audioSeconds },
+  });
 }

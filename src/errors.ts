@@ -79,7 +79,10 @@ export class AvocadoError extends Error {
 /** Any thrown thing as an AvocadoError: aborts keep their meaning, the unknown becomes `internal` with its cause. */
 export function asAvocadoError(thrown: unknown): AvocadoError {
   if (thrown instanceof AvocadoError) return thrown;
-  if (thrown instanceof Error && thrown.name === 'AbortError') return new AvocadoError('aborted', 'The request was cancelled.', { cause: thrown });
+  if (thrown instanceof Error && thrown.name === 'AbortError')
+    return new AvocadoError('aborted', 'The request was cancelled.', { cause: thrown });
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new AvocadoError('internal', `${message} This is a bug: please report it with the command that caused it.`, { cause: thrown });
+  return new AvocadoError('internal', `${message} This is a bug: please report it with the command that caused it.`, {
+    cause: thrown,
+  });
 }

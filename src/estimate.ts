@@ -10,8 +10,15 @@ import type { CaptionRequest } from './stream/events.ts';
  * context is told by `fits`, not thrown.
  * @throws AvocadoError for bad media or fields, as planRequest
  */
-export async function estimate(request: CaptionRequest, model: PlanningModel & Pick<StoryModel, 'probes'>, signal?: AbortSignal): Promise<Estimate> {
-  const planned = await planRequest(request, model, signal, { enforceBudget: false, probe: () => model.probes.get(request, signal) });
+export async function estimate(
+  request: CaptionRequest,
+  model: PlanningModel & Pick<StoryModel, 'probes'>,
+  signal?: AbortSignal,
+): Promise<Estimate> {
+  const planned = await planRequest(request, model, signal, {
+    enforceBudget: false,
+    probe: () => model.probes.get(request, signal),
+  });
   const { counts } = planned.draft;
   return {
     kind: planned.plan.video?.kind ?? 'audio',
@@ -29,12 +36,25 @@ export async function estimate(request: CaptionRequest, model: PlanningModel & P
 function videoOf({ plan: { video }, draft: { counts } }: PlannedRequest): Pick<Estimate, 'video'> {
   if (video === undefined) return {};
   const { frameIndices, sampleFps, final } = video;
-  return { video: { frames: frameIndices.length, sampleFps, width: final.width, height: final.height, tokens: counts.video + counts.image } };
+  return {
+    video: {
+      frames: frameIndices.length,
+      sampleFps,
+      width: final.width,
+      height: final.height,
+      tokens: counts.video + counts.image,
+    },
+  };
 }
 
 function audioOf({ plan, draft: { counts } }: PlannedRequest): Estimate['audio'] {
   const used = counts.audio > 0;
-  return { present: plan.probe.audio !== undefined, used, seconds: used ? (plan.audio?.durationSeconds ?? 0) : 0, tokens: counts.audio };
+  return {
+    present: plan.probe.audio !== undefined,
+    used,
+    seconds: used ? (plan.audio?.durationSeconds ?? 0) : 0,
+    tokens: counts.audio,
+  };
 }
 
 /** By the checks that a caption makes. */

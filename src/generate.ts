@@ -55,10 +55,16 @@ function samplingOf(sampling: SamplingParams, index: number): SamplingParams {
   return { ...sampling, seed: index <= room ? seed + index : index - room - 1 };
 }
 
-type SampleEvent = Extract<CaptionEvent, { type: 'text-delta' | 'stage' }> | { readonly type: 'done'; readonly index: number; readonly sample: Sample };
+type SampleEvent =
+  | Extract<CaptionEvent, { type: 'text-delta' | 'stage' }>
+  | { readonly type: 'done'; readonly index: number; readonly sample: Sample };
 
 /** One sequence's events as text; ends with `done`, or throws. The first sample's prefill stands for all. */
-async function* sampleEvents(events: AsyncIterable<SequenceEvent>, draft: Draft, index: number): AsyncGenerator<SampleEvent> {
+async function* sampleEvents(
+  events: AsyncIterable<SequenceEvent>,
+  draft: Draft,
+  index: number,
+): AsyncGenerator<SampleEvent> {
   let reason: Sample['finishReason'] = 'stop';
   for await (const event of events) {
     if (event.type === 'prefill') {
@@ -84,11 +90,18 @@ function beginSamples(input: GenerateInput, model: GenerateModel, signal: AbortS
   const sequence = sequenceOf(input, model);
   const options = { stop, details: topLogprobs !== undefined, repetitionGuard };
   const drafts = Array.from({ length: samples }, (_, index) => new Draft(model.tokenizer, { ...options, index }));
-  return drafts.map((draft, index) => sampleEvents(model.engine.submit({ ...sequence, sampling: samplingOf(sampling, index) }, signal), draft, index));
+  return drafts.map((draft, index) =>
+    sampleEvents(model.engine.submit({ ...sequence, sampling: samplingOf(sampling, index) }, signal), draft, index),
+  );
 }
 
 /** Prefill and decoding of one prepared request; ends with `caption-end`, or throws. When a sample fails, all end. */
-export async function* generate(input: GenerateInput, model: GenerateModel, watch: Stopwatch, signal: AbortSignal): AsyncGenerator<CaptionEvent> {
+export async function* generate(
+  input: GenerateInput,
+  model: GenerateModel,
+  watch: Stopwatch,
+  signal: AbortSignal,
+): AsyncGenerator<CaptionEvent> {
   const left = new AbortController();
   const pace = new Pace(watch);
   const samples: Sample[] = [];
@@ -116,12 +129,25 @@ export async function* generate(input: GenerateInput, model: GenerateModel, watc
 function usageOf(prompt: Prompt, samples: readonly Sample[]): Omit<Usage, 'cachedTokens'> {
   const { total, ...byModality } = prompt.counts;
   const completionTokens = samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
-  return { promptTokens: total, completionTokens, totalTokens: total + completionTokens, promptTokensByModality: byModality };
+  return {
+    promptTokens: total,
+    completionTokens,
+    totalTokens: total + completionTokens,
+    promptTokensByModality: byModality,
+  };
 }
 
 function endOf(input: GenerateInput, samples: readonly Sample[], pace: Pace, usage: Usage): CaptionEnd {
   const [first, ...others] = samples;
   if (first === undefined) throw new Error('A request of no samples was generated. This is a bug.');
   const { media, planned } = input;
-  return { type: 'caption-end', ...first, others, usage, media, profile: planned.profileLabel, timings: pace.timings(usage.completionTokens) };
+  return {
+    type: 'caption-end',
+    ...first,
+    others,
+    usage,
+    media,
+    profile: planned.profileLabel,
+    timings: pace.timings(usage.completionTokens),
+  };
 }

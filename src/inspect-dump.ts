@@ -18,7 +18,8 @@ export interface DumpInput {
 const STEPS_PER_PIECE = 4;
 
 async function* patchPieces(frames: FrameStack, steps: number, cut: CutPatches): AsyncGenerator<Float32Array> {
-  for (let from = 0; from < steps; from += STEPS_PER_PIECE) yield await cut(frames, from, Math.min(steps, from + STEPS_PER_PIECE));
+  for (let from = 0; from < steps; from += STEPS_PER_PIECE)
+    yield await cut(frames, from, Math.min(steps, from + STEPS_PER_PIECE));
 }
 
 function visionTensors({ media, patches, model }: DumpInput): DumpTensor[] {
@@ -46,7 +47,12 @@ function visionTensors({ media, patches, model }: DumpInput): DumpTensor[] {
 
 function audioTensors({ audio }: PreparedMedia): DumpTensor[] {
   if (audio === undefined) return [];
-  const mel: DumpTensor = { name: 'input_features', dtype: 'F32', shape: [audio.mel.length / audio.frames, audio.frames], data: audio.mel };
+  const mel: DumpTensor = {
+    name: 'input_features',
+    dtype: 'F32',
+    shape: [audio.mel.length / audio.frames, audio.frames],
+    data: audio.mel,
+  };
   if (audio.waveform === undefined) return [mel];
   return [{ name: 'waveform', dtype: 'F32', shape: [audio.waveform.length], data: audio.waveform }, mel];
 }
@@ -79,6 +85,8 @@ export function dumpTensors(input: DumpInput): DumpTensor[] {
     ...promptTensors(input.prompt),
     ...(embeddings === undefined ? [] : embedTensor('vision_embeds', embeddings, order.vision, hidden)),
     ...(embeddings === undefined ? [] : embedTensor('audio_embeds', embeddings, order.audio, hidden)),
-    ...(logits === undefined ? [] : [{ name: 'logits_last', dtype: 'F32' as const, shape: [logits.length], data: logits }]),
+    ...(logits === undefined
+      ? []
+      : [{ name: 'logits_last', dtype: 'F32' as const, shape: [logits.length], data: logits }]),
   ];
 }

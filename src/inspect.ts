@@ -26,14 +26,25 @@ export interface InspectReport {
   readonly model: string;
   readonly profile: MediaPlan['profile'];
   readonly probe: MediaPlan['probe'];
-  readonly frames: { readonly count: number; readonly indices: readonly number[]; readonly sampleFps: number } | undefined;
-  readonly sizes: { readonly stageA: { readonly height: number; readonly width: number }; readonly final: { readonly height: number; readonly width: number } } | undefined;
+  readonly frames:
+    { readonly count: number; readonly indices: readonly number[]; readonly sampleFps: number } | undefined;
+  readonly sizes:
+    | {
+        readonly stageA: { readonly height: number; readonly width: number };
+        readonly final: { readonly height: number; readonly width: number };
+      }
+    | undefined;
   readonly grid: readonly number[] | undefined;
   readonly secondPerGrid: number | undefined;
   readonly tokens: TokenCounts;
   /** false while the sound's tokens are the container's word (stage plan) */
   readonly tokensExact: boolean;
-  readonly budget: { readonly context: number; readonly prompt: number; readonly maxTokens: number; readonly fits: boolean };
+  readonly budget: {
+    readonly context: number;
+    readonly prompt: number;
+    readonly maxTokens: number;
+    readonly fits: boolean;
+  };
   readonly runLengths: string;
   readonly ropeDelta: number;
   readonly warnings: readonly string[];
@@ -55,12 +66,22 @@ interface Inspected {
  * reported, not refused.
  * @throws AvocadoError as planRequest, and those of loading a model from stage `towers` on
  */
-export async function inspect(request: CaptionRequest, options: InspectOptions, signal?: AbortSignal): Promise<InspectReport> {
+export async function inspect(
+  request: CaptionRequest,
+  options: InspectOptions,
+  signal?: AbortSignal,
+): Promise<InspectReport> {
   const watch = new Stopwatch();
   const model = await openPlanningModel(options);
   const planned = await watch.time('probe', planRequest(request, model, signal, { enforceBudget: false }));
   if (options.stage === 'plan') {
-    return report({ planned, prompt: planned.draft, media: undefined, embeddings: undefined, logits: undefined }, model, options, watch, undefined);
+    return report(
+      { planned, prompt: planned.draft, media: undefined, embeddings: undefined, logits: undefined },
+      model,
+      options,
+      watch,
+      undefined,
+    );
   }
   const pool = createPreparePool({ threads: 2 });
   try {
@@ -78,7 +99,11 @@ async function inspectDecoded(
   watch: Stopwatch,
   signal: AbortSignal | undefined,
 ): Promise<InspectReport> {
-  const media = await pool.prepare(planned.plan, { preprocessor: model.preprocessor, keepWaveform: options.dump !== undefined }, signal);
+  const media = await pool.prepare(
+    planned.plan,
+    { preprocessor: model.preprocessor, keepWaveform: options.dump !== undefined },
+    signal,
+  );
   watch.add(media.seconds);
   const prompt = promptOf(planned, mediaTokens(media.plan, media.audio?.tokens), model);
   let thinker: Thinker | undefined;
@@ -86,13 +111,22 @@ async function inspectDecoded(
     let embeddings: MediaEmbeddings | undefined;
     let logits: Float32Array | undefined;
     if (options.stage !== 'features') {
-      ({ thinker } = await watch.time('load', loadModelThinker({ ...options, context: Math.max(model.context, prompt.ids.length + 1), slots: 1 })));
+      ({ thinker } = await watch.time(
+        'load',
+        loadModelThinker({ ...options, context: Math.max(model.context, prompt.ids.length + 1), slots: 1 }),
+      ));
       const order = orderOf(media, model);
-      embeddings = await encodeMedia(media, order, thinker.towers, pool.patches.bind(pool), { hiddenSize: model.config.text.hiddenSize, signal });
+      embeddings = await encodeMedia(media, order, thinker.towers, pool.patches.bind(pool), {
+        hiddenSize: model.config.text.hiddenSize,
+        signal,
+      });
       watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
     }
     if (options.stage === 'logits' && thinker !== undefined && embeddings !== undefined) {
-      logits = await watch.time('prefill', prefillAll(thinker, prompt, mediaRows(prompt.ids, model.config.tokens), embeddings, signal));
+      logits = await watch.time(
+        'prefill',
+        prefillAll(thinker, prompt, mediaRows(prompt.ids, model.config.tokens), embeddings, signal),
+      );
     }
     const inspected = { planned, prompt, media, embeddings, logits };
     const dump = options.dump === undefined ? undefined : await writeDump(options.dump, inspected, model, pool);
@@ -126,7 +160,8 @@ async function prefillAll(
     const after = rows.findIndex((row) => row >= end);
     const to = after === -1 ? rows.length : after;
     const positions = new Int32Array(3 * (end - start));
-    for (let axis = 0; axis < 3; axis++) positions.set(prompt.positions.subarray(axis * length + start, axis * length + end), axis * (end - start));
+    for (let axis = 0; axis < 3; axis++)
+      positions.set(prompt.positions.subarray(axis * length + start, axis * length + end), axis * (end - start));
     const chunk = {
       slot: 0,
       start,
@@ -142,9 +177,20 @@ async function prefillAll(
   return logits.slice();
 }
 
-async function writeDump(path: string, inspected: Inspected, model: PlanningModel, pool: PreparePool): Promise<InspectReport['dump']> {
+async function writeDump(
+  path: string,
+  inspected: Inspected,
+  model: PlanningModel,
+  pool: PreparePool,
+): Promise<InspectReport['dump']> {
   if (inspected.media === undefined) throw new Error('A dump needs decoded media. This is a bug.');
-  const tensors = dumpTensors({ ...inspected, media: inspected.media, order: orderOf(inspected.media, model), patches: pool.patches.bind(pool), model });
+  const tensors = dumpTensors({
+    ...inspected,
+    media: inspected.media,
+    order: orderOf(inspected.media, model),
+    patches: pool.patches.bind(pool),
+    model,
+  });
   await writeSafetensors(path, tensors);
   return { path, tensors: tensors.map(({ name }) => name) };
 }
@@ -152,14 +198,26 @@ async function writeDump(path: string, inspected: Inspected, model: PlanningMode
 function topTokens(logits: Float32Array | undefined, model: PlanningModel): InspectReport['topTokens'] {
   if (logits === undefined) return undefined;
   const ids = Array.from(logits.keys()).sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0));
-  return ids.slice(0, 5).map((id) => ({ id, text: model.tokenizer.decode([id], { skipSpecial: false }), logit: logits[id] ?? 0 }));
+  return ids
+    .slice(0, 5)
+    .map((id) => ({ id, text: model.tokenizer.decode([id], { skipSpecial: false }), logit: logits[id] ?? 0 }));
 }
 
-function budgetOf({ counts }: Prompt, { maxTokens }: PlannedRequest, { context }: PlanningModel): InspectReport['budget'] {
+function budgetOf(
+  { counts }: Prompt,
+  { maxTokens }: PlannedRequest,
+  { context }: PlanningModel,
+): InspectReport['budget'] {
   return { context, prompt: counts.total, maxTokens, fits: counts.total + maxTokens <= context };
 }
 
-function report(inspected: Inspected, model: PlanningModel, options: InspectOptions, watch: Stopwatch, dump: InspectReport['dump']): InspectReport {
+function report(
+  inspected: Inspected,
+  model: PlanningModel,
+  options: InspectOptions,
+  watch: Stopwatch,
+  dump: InspectReport['dump'],
+): InspectReport {
   const { planned, prompt, media, logits } = inspected;
   const plan = media?.plan ?? planned.plan;
   const video = plan.video;

@@ -102,13 +102,17 @@ export class MediaCache {
   }
 
   async *#begin(key: string, clip: Clip, signal: AbortSignal): AsyncGenerator<MediaStep> {
-    const flight = new MediaFlight((onStep, stop) => clip.prepare((step) => {
-      if (step.type === 'decoded') shared.changed = !step.intact;
-      if (step.type === 'encoded' && !shared.changed) this.#keep(key, step.media);
-      onStep(step);
-    }, stop).finally(() => {
-      if (this.#shared.get(key) === shared) this.#shared.delete(key);
-    }));
+    const flight = new MediaFlight((onStep, stop) =>
+      clip
+        .prepare((step) => {
+          if (step.type === 'decoded') shared.changed = !step.intact;
+          if (step.type === 'encoded' && !shared.changed) this.#keep(key, step.media);
+          onStep(step);
+        }, stop)
+        .finally(() => {
+          if (this.#shared.get(key) === shared) this.#shared.delete(key);
+        }),
+    );
     const shared: Shared = { flight, path: clip.path, left: false, changed: false };
     this.#shared.set(key, shared);
     try {
@@ -134,5 +138,9 @@ export class MediaCache {
 function namedAs(path: string, other: string, thrown: unknown): unknown {
   if (!(thrown instanceof AvocadoError) || path === other) return thrown;
   const { code, message, param } = thrown;
-  return new AvocadoError(code, message.replaceAll(other, () => path), { cause: thrown, ...(param === undefined ? {} : { param }) });
+  return new AvocadoError(
+    code,
+    message.replaceAll(other, () => path),
+    { cause: thrown, ...(param === undefined ? {} : { param }) },
+  );
 }

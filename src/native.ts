@@ -8,8 +8,12 @@ declare const sessionBrand: unique symbol;
 declare const slabBrand: unique symbol;
 
 /** Opaque handles; memory is freed by their release call, or when they are collected. */
-export interface NativeSessionHandle { readonly [sessionBrand]: true }
-export interface NativeSlabHandle { readonly [slabBrand]: true }
+export interface NativeSessionHandle {
+  readonly [sessionBrand]: true;
+}
+export interface NativeSlabHandle {
+  readonly [slabBrand]: true;
+}
 
 /** Called once, on the JS thread; `message` is what went wrong. */
 export type NativeDone = (message?: string) => void;
@@ -37,7 +41,12 @@ export interface NativeAddon {
   readonly createSession: (model: Uint8Array, config: NativeSessionConfig, done: NativeDone) => NativeSessionHandle;
   readonly sessionNames: (session: NativeSessionHandle) => { inputs: string[]; outputs: string[] };
   /** `layout` and `lent` as in native/tensor-layout.h, inputs first, then outputs; returns the run's ticket. */
-  readonly runSession: (session: NativeSessionHandle, layout: Float64Array, lent: readonly unknown[], done: NativeDone) => number;
+  readonly runSession: (
+    session: NativeSessionHandle,
+    layout: Float64Array,
+    lent: readonly unknown[],
+    done: NativeDone,
+  ) => number;
   readonly terminateRun: (session: NativeSessionHandle, ticket: number) => void;
   readonly releaseSession: (session: NativeSessionHandle, done: NativeDone) => void;
   readonly allocateSlab: (device: NativeDevice, bytes: number) => NativeSlabHandle;
@@ -77,8 +86,7 @@ interface NativeAxisTaps {
 }
 
 export type NativeStatus =
-  | { readonly loaded: true; readonly path: string }
-  | { readonly loaded: false; readonly reason: string };
+  { readonly loaded: true; readonly path: string } | { readonly loaded: false; readonly reason: string };
 
 let addon: NativeAddon | undefined;
 let status: NativeStatus | undefined;

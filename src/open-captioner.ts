@@ -22,7 +22,14 @@ export async function openCaptioner(options: CaptionerOptions): Promise<Captione
     caption: (request, signal) => caption(request, model, signal),
     estimate: (request, signal) => estimate(request, model, signal),
     model: describe(model),
-    status: () => ({ state: closed ? 'stopped' : 'ready', text: closed ? 'The captioner was closed.' : '', done: 1, total: 1, restarts: 0, pid: undefined }),
+    status: () => ({
+      state: closed ? 'stopped' : 'ready',
+      text: closed ? 'The captioner was closed.' : '',
+      done: 1,
+      total: 1,
+      restarts: 0,
+      pid: undefined,
+    }),
     stats: () => statsOf(model),
     close: async () => {
       closed = true;

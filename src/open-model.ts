@@ -74,7 +74,9 @@ export function deviceName(device: Device): string {
 function contextOf(options: Pick<OpenOptions, 'context'>): number {
   const context = options.context ?? DEFAULT_CONTEXT;
   if (Number.isInteger(context) && context >= 64) return context;
-  throw new AvocadoError('bad_request', `context must be a whole number of at least 64, not ${context}.`, { param: 'context' });
+  throw new AvocadoError('bad_request', `context must be a whole number of at least 64, not ${context}.`, {
+    param: 'context',
+  });
 }
 
 /** Config, tokenizer and template of a checkpoint directory or of an export. @throws AvocadoError `checkpoint_*`, `export_*` */

@@ -25,7 +25,10 @@ export interface PlannedRequest {
 }
 
 /** What of the model a plan needs; a dry run has it without loading a single weight. */
-export type PlanningModel = Pick<OpenModel, 'package' | 'config' | 'context' | 'tokenizer' | 'template' | 'preprocessor'>;
+export type PlanningModel = Pick<
+  OpenModel,
+  'package' | 'config' | 'context' | 'tokenizer' | 'template' | 'preprocessor'
+>;
 
 export function profileLabel(profile: PreprocessProfile): string {
   return `${profile.name}@${profile.version}`;
@@ -34,39 +37,69 @@ export function profileLabel(profile: PreprocessProfile): string {
 /** The user's own words, or one of the model's numbered prompts (AVoCaDO's seven unless the model brings its own). */
 function userText(request: CaptionRequest, model: PlanningModel): string {
   if (request.prompt !== undefined) {
-    if (request.prompt.trim() === '') throw new AvocadoError('bad_request', 'prompt is empty: write what to describe, or leave it out.', { param: 'prompt' });
+    if (request.prompt.trim() === '')
+      throw new AvocadoError('bad_request', 'prompt is empty: write what to describe, or leave it out.', {
+        param: 'prompt',
+      });
     return request.prompt;
   }
   const prompts = model.package.prompts ?? AVOCADO_PROMPTS;
   const text = prompts[(request.promptId ?? 1) - 1];
   if (text !== undefined) return text;
-  throw new AvocadoError('bad_request', `prompt_id must be 1 to ${prompts.length} for this model, not ${request.promptId ?? 1}.`, { param: 'prompt_id' });
+  throw new AvocadoError(
+    'bad_request',
+    `prompt_id must be 1 to ${prompts.length} for this model, not ${request.promptId ?? 1}.`,
+    { param: 'prompt_id' },
+  );
 }
 
 /** Media of a plan or of prepared media in the numbers the prompt needs. */
 export function mediaTokens(plan: MediaPlan, audioTokens: number | undefined): MediaTokens {
   const audio = audioTokens === undefined || audioTokens === 0 ? undefined : audioTokens;
   if (plan.video?.kind === 'image') return { kind: 'image', gridThw: plan.video.gridThw };
-  if (plan.video !== undefined) return { kind: 'video', gridThw: plan.video.gridThw, secondPerGrid: plan.video.secondPerGrid, audioTokens: audio };
+  if (plan.video !== undefined)
+    return { kind: 'video', gridThw: plan.video.gridThw, secondPerGrid: plan.video.secondPerGrid, audioTokens: audio };
   if (audio !== undefined) return { kind: 'audio', audioTokens: audio };
-  throw new AvocadoError('media_too_short', 'There is nothing to caption: no picture, and less than 30 ms of sound. Give a longer file.');
+  throw new AvocadoError(
+    'media_too_short',
+    'There is nothing to caption: no picture, and less than 30 ms of sound. Give a longer file.',
+  );
 }
 
-export function promptOf(planned: Pick<PlannedRequest, 'systemPrompt' | 'userText'>, media: MediaTokens, model: PlanningModel): Prompt {
+export function promptOf(
+  planned: Pick<PlannedRequest, 'systemPrompt' | 'userText'>,
+  media: MediaTokens,
+  model: PlanningModel,
+): Prompt {
   const { tokenizer, template, config } = model;
-  return buildPrompt({ tokenizer, template, config, systemPrompt: planned.systemPrompt, userText: planned.userText, media });
+  return buildPrompt({
+    tokenizer,
+    template,
+    config,
+    systemPrompt: planned.systemPrompt,
+    userText: planned.userText,
+    media,
+  });
 }
 
 /**
  * Refuses positions beyond the rotary tables: one row out of range would fail a decode step, which is everybody's. Only a low
  * processor_fps, which spreads the steps in time, or a context longer than the model's gets there.
  */
-export function checkPositions(prompt: Prompt, maxTokens: number, { config, context }: Pick<PlanningModel, 'config' | 'context'>): void {
+export function checkPositions(
+  prompt: Prompt,
+  maxTokens: number,
+  { config, context }: Pick<PlanningModel, 'config' | 'context'>,
+): void {
   const rows = Math.max(MOST_TOKENS_PER_RUN, config.text.maxPositions);
   const answer = Math.min(maxTokens, context - prompt.ids.length);
   const inside = prompt.positions.every((position) => position >= 0 && position < rows);
   if (inside && prompt.ids.length + prompt.ropeDelta + answer <= rows) return;
-  throw new AvocadoError('context_length_exceeded', `The prompt spans more time than the model's ${rows} positions. Raise processor_fps, or take a shorter clip.`, { param: 'processor_fps' });
+  throw new AvocadoError(
+    'context_length_exceeded',
+    `The prompt spans more time than the model's ${rows} positions. Raise processor_fps, or take a shorter clip.`,
+    { param: 'processor_fps' },
+  );
 }
 
 /** Tokens the caption may have: what was asked for must fit, the default shrinks to what is left. */

@@ -13,7 +13,10 @@ export class Probes {
   readonly #byContent = new Map<string, MediaProbe>();
 
   /** @throws AvocadoError as probeMedia; failures are not remembered */
-  async get({ path, contentHash }: Pick<CaptionRequest, 'path' | 'contentHash'>, signal?: AbortSignal): Promise<MediaProbe> {
+  async get(
+    { path, contentHash }: Pick<CaptionRequest, 'path' | 'contentHash'>,
+    signal?: AbortSignal,
+  ): Promise<MediaProbe> {
     // ffprobe's guess of a format listens to the name's extension too.
     const key = contentHash === undefined ? undefined : contentHash + extname(path);
     const known = key === undefined ? undefined : this.#byContent.get(key);

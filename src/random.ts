@@ -28,7 +28,9 @@ export class Random {
   static fromSeed(seed: number): Random {
     const low = seed | 0;
     const high = Math.floor(seed / TWO_32) | 0;
-    const state = Int32Array.from({ length: 4 }, (_, index) => mix(mix(low + Math.imul(index + 1, 0x9e3779b9)) ^ Math.imul(high, 0x85ebca77)));
+    const state = Int32Array.from({ length: 4 }, (_, index) =>
+      mix(mix(low + Math.imul(index + 1, 0x9e3779b9)) ^ Math.imul(high, 0x85ebca77)),
+    );
     if (state.every((word) => word === 0)) state[0] = 1;
     return new Random(state);
   }

@@ -16,5 +16,10 @@ export async function samplesOf(modelDirectory: string): Promise<Sample[]> {
   const directory = join(modelDirectory, 'examples');
   const text = await readFile(join(directory, 'captions.json'), 'utf8').catch(() => '{}');
   const told = JSON.parse(text) as Record<string, Pick<Sample, 'kind' | 'caption'>>;
-  return Object.entries(told).map(([name, { kind, caption }]) => ({ name, path: join(directory, name), kind, caption }));
+  return Object.entries(told).map(([name, { kind, caption }]) => ({
+    name,
+    path: join(directory, name),
+    kind,
+    caption,
+  }));
 }

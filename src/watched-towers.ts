@@ -20,7 +20,13 @@ export class WatchedTowers implements Towers {
     return this.#finished;
   }
 
-  async encodeVision(patches: Float32Array<ArrayBuffer>, steps: number, gridH: number, gridW: number, options?: RunSignal): Promise<Float32Array<ArrayBuffer>> {
+  async encodeVision(
+    patches: Float32Array<ArrayBuffer>,
+    steps: number,
+    gridH: number,
+    gridW: number,
+    options?: RunSignal,
+  ): Promise<Float32Array<ArrayBuffer>> {
     return this.#watch(async () => {
       const embeds = await this.#towers.encodeVision(patches, steps, gridH, gridW, options);
       this.#finished++;
@@ -28,7 +34,11 @@ export class WatchedTowers implements Towers {
     });
   }
 
-  async encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options: AudioOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+  async encodeAudio(
+    mel: Float32Array<ArrayBuffer>,
+    frames: number,
+    options: AudioOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
     const onProgress = (tokens: number): void => {
       this.#finished++;
       options.onProgress?.(tokens);

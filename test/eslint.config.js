@@ -5,12 +5,27 @@ export default tseslint.config(
   { ignores: ['dist/**', 'native/**', 'node_modules/**'] },
   ...tseslint.configs.strictTypeChecked,
   {
-    languageOptions: { parserOptions: { projectService: { allowDefaultProject: ['src/setup/*.mjs', 'test/*.js'] }, tsconfigRootDir: fileURLToPath(new URL('..', import.meta.url)) } },
+    languageOptions: {
+      parserOptions: {
+        projectService: { allowDefaultProject: ['src/setup/*.mjs', 'test/*.js'] },
+        tsconfigRootDir: fileURLToPath(new URL('..', import.meta.url)),
+      },
+    },
     rules: {
       // The house: a file over 400 lines or a function over 60 is a missing noun.
       'max-lines': ['error', 400],
       'max-lines-per-function': ['error', { max: 60, skipComments: true, skipBlankLines: true, IIFEs: true }],
-      'max-len': ['error', { code: 160, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true, ignorePattern: '^import |^\\s*(readonly|export) ' }],
+      'max-len': [
+        'error',
+        {
+          code: 160,
+          ignoreUrls: true,
+          ignoreStrings: true,
+          ignoreTemplateLiterals: true,
+          ignoreRegExpLiterals: true,
+          ignorePattern: '^import |^\\s*(readonly|export) ',
+        },
+      ],
       'no-restricted-globals': 'off',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
@@ -18,6 +33,15 @@ export default tseslint.config(
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
     },
   },
-  { files: ['test/**'], rules: { 'max-lines-per-function': 'off', '@typescript-eslint/no-non-null-assertion': 'off', '@typescript-eslint/require-await': 'off', '@typescript-eslint/no-unnecessary-type-parameters': 'off', '@typescript-eslint/no-floating-promises': 'error' } },
+  {
+    files: ['test/**'],
+    rules: {
+      'max-lines-per-function': 'off',
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/no-unnecessary-type-parameters': 'off',
+      '@typescript-eslint/no-floating-promises': 'error',
+    },
+  },
   { files: ['**/*.mjs', '**/*.js'], ...tseslint.configs.disableTypeChecked },
 );

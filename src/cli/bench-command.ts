@@ -53,21 +53,42 @@ async function readClips(paths: readonly string[]): Promise<Clip[]> {
     const found = await stat(path).catch((cause: unknown) => {
       throw new AvocadoError('media_not_found', `There is no file or directory ${path}.`, { cause });
     });
-    if (found.isDirectory()) files.push(...(await readdir(path)).filter((name) => /\.(mp4|mkv|webm|mov)$/i.test(name)).sort().map((name) => join(path, name)));
+    if (found.isDirectory())
+      files.push(
+        ...(await readdir(path))
+          .filter((name) => /\.(mp4|mkv|webm|mov)$/i.test(name))
+          .sort()
+          .map((name) => join(path, name)),
+      );
     else files.push(path);
   }
-  if (files.length === 0) throw new AvocadoError('bad_request', 'There are no clips in these directories: name video files.');
-  return Promise.all(files.map(async (file) => ({ name: basename(file), bytes: Uint8Array.from(await readFile(file)) })));
+  if (files.length === 0)
+    throw new AvocadoError('bad_request', 'There are no clips in these directories: name video files.');
+  return Promise.all(
+    files.map(async (file) => ({ name: basename(file), bytes: Uint8Array.from(await readFile(file)) })),
+  );
 }
 
 async function checkServer(url: string): Promise<void> {
   const ready = await fetch(`${url}/readyz`).catch((cause: unknown) => {
-    throw new AvocadoError('engine_unavailable', `Nothing answers at ${url}. Start a server with \`avocado serve\`, or name one with --url.`, { cause, param: 'url' });
+    throw new AvocadoError(
+      'engine_unavailable',
+      `Nothing answers at ${url}. Start a server with \`avocado serve\`, or name one with --url.`,
+      { cause, param: 'url' },
+    );
   });
-  if (!ready.ok) throw new AvocadoError('engine_unavailable', `The server at ${url} is not ready: ${await ready.text()}`, { param: 'url' });
+  if (!ready.ok)
+    throw new AvocadoError('engine_unavailable', `The server at ${url} is not ready: ${await ready.text()}`, {
+      param: 'url',
+    });
 }
 
-async function benchServe(paths: readonly string[], flags: BenchFlags, wiring: Wiring, outcome: Outcome): Promise<void> {
+async function benchServe(
+  paths: readonly string[],
+  flags: BenchFlags,
+  wiring: Wiring,
+  outcome: Outcome,
+): Promise<void> {
   const [{ runLevel }, { clipSender }, { levelTable, summarise }] = await Promise.all([
     import('../load/closed-loop.ts'),
     import('../load/send-clip.ts'),
@@ -77,7 +98,11 @@ async function benchServe(paths: readonly string[], flags: BenchFlags, wiring: W
   const clips = await readClips(paths);
   await checkServer(url);
   const signal = wiring.interruption();
-  const send = clipSender({ url, apiKey: flags.apiKey, fields: flags.maxTokens === undefined ? {} : { max_tokens: String(flags.maxTokens) } });
+  const send = clipSender({
+    url,
+    apiKey: flags.apiKey,
+    fields: flags.maxTokens === undefined ? {} : { max_tokens: String(flags.maxTokens) },
+  });
   const levels = [];
   for (const concurrency of flags.concurrency) {
     if (signal.aborted) break;

@@ -17,7 +17,10 @@ interface CaptionFlags extends ModelFlags {
 }
 
 export function addCaptionCommand(program: Command, wiring: Wiring, outcome: Outcome): void {
-  const command = program.command('caption').description('tell what is seen and heard in videos, pictures or sound files').argument('<file...>');
+  const command = program
+    .command('caption')
+    .description('tell what is seen and heard in videos, pictures or sound files')
+    .argument('<file...>');
   addModelFlags(addRequestFlags(command))
     .option('--json', 'one JSON object a file on stdout, nothing else', false)
     .option('--token-ids', 'with --json: also token ids and log-probabilities', false)
@@ -41,7 +44,12 @@ async function noneExists(requests: readonly CaptionRequest[]): Promise<boolean>
   return found.every((there) => !there);
 }
 
-async function captionAll(requests: readonly CaptionRequest[], flags: CaptionFlags, wiring: Wiring, outcome: Outcome): Promise<void> {
+async function captionAll(
+  requests: readonly CaptionRequest[],
+  flags: CaptionFlags,
+  wiring: Wiring,
+  outcome: Outcome,
+): Promise<void> {
   if (await noneExists(requests)) {
     for (const { path } of requests) {
       const error = new AvocadoError('media_not_found', `There is no file ${path}. Check the path.`, { param: 'file' });
@@ -59,7 +67,13 @@ async function captionAll(requests: readonly CaptionRequest[], flags: CaptionFla
     for (const request of requests) {
       if (signal.aborted) throw interrupted();
       const { json, tokenIds } = flags;
-      const shape = { json, tokenIds, heading: requests.length > 1, samples: request.samples, model: captioner.model.name };
+      const shape = {
+        json,
+        tokenIds,
+        heading: requests.length > 1,
+        samples: request.samples,
+        model: captioner.model.name,
+      };
       const printer = new CaptionPrinter(wiring, progress, shape);
       const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
       if (exitCode !== 0) outcome.fail(exitCode);

@@ -20,8 +20,15 @@ export interface PrinterOptions {
 
 function summary(end: CaptionEnd): string {
   const { media, usage, timings } = end;
-  const seen = media.video === undefined ? 'nothing seen' : `${media.video.frames} frames of ${media.video.width}x${media.video.height} seen`;
-  const heard = media.audio.used ? `${media.audio.seconds.toFixed(1)} s heard` : media.audio.present ? 'sound not listened to' : 'no sound';
+  const seen =
+    media.video === undefined
+      ? 'nothing seen'
+      : `${media.video.frames} frames of ${media.video.width}x${media.video.height} seen`;
+  const heard = media.audio.used
+    ? `${media.audio.seconds.toFixed(1)} s heard`
+    : media.audio.present
+      ? 'sound not listened to'
+      : 'no sound';
   const speed = timings.tokensPerSecond === undefined ? '' : `, ${timings.tokensPerSecond.toFixed(1)} tokens/s`;
   return `${seen}, ${heard}; ${usage.promptTokens} tokens in, ${usage.completionTokens} out (${[end, ...end.others].map(({ finishReason }) => finishReason).join(', ')}); ${timings.totalSeconds.toFixed(2)} s${speed}; profile ${end.profile}`;
 }
@@ -67,7 +74,10 @@ export class CaptionPrinter {
         await this.#end(file, event);
         return 0;
       case 'caption-error':
-        return this.#fail(file, new AvocadoError(event.code, event.message, event.param === undefined ? {} : { param: event.param }));
+        return this.#fail(
+          file,
+          new AvocadoError(event.code, event.message, event.param === undefined ? {} : { param: event.param }),
+        );
       case 'caption-aborted':
         return this.#fail(file, interrupted());
       default:
@@ -89,7 +99,8 @@ export class CaptionPrinter {
 
   async #end(file: string, end: CaptionEnd): Promise<void> {
     this.#progress.clear();
-    if (this.#options.json) await writeJson(this.#wiring.stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
+    if (this.#options.json)
+      await writeJson(this.#wiring.stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
     else await write(this.#wiring.stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
     this.#progress.note(summary(end));
   }

@@ -10,7 +10,13 @@ const OLDEST_NODE = [20, 19] as const;
 function checkNode(): Check {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const ok = major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1]);
-  return { name: 'node', ok, needed: true, value: process.versions.node, advice: `Install Node ${OLDEST_NODE.join('.')} or newer.` };
+  return {
+    name: 'node',
+    ok,
+    needed: true,
+    value: process.versions.node,
+    advice: `Install Node ${OLDEST_NODE.join('.')} or newer.`,
+  };
 }
 
 /** A part whose absence throws: its sentence is the advice. */
@@ -26,12 +32,29 @@ function runtimeChecks(facts: RuntimeFacts): Check[] {
   const { runtime, addon, onnxruntime, gpus } = facts;
   const library = onnxruntime.version ?? onnxruntime.path;
   return [
-    { name: 'addon', ok: addon.loaded, needed: false, value: addon.loaded ? addon.path : 'not loaded: slower, through onnxruntime-node', advice: addon.loaded ? undefined : addon.reason },
+    {
+      name: 'addon',
+      ok: addon.loaded,
+      needed: false,
+      value: addon.loaded ? addon.path : 'not loaded: slower, through onnxruntime-node',
+      advice: addon.loaded ? undefined : addon.reason,
+    },
     // Elsewhere than on Linux onnxruntime-node brings a library of another name, and the addon is not built.
-    { name: 'onnxruntime', ok: onnxruntime.problem === undefined, needed: process.platform === 'linux', value: library ?? 'missing', advice: onnxruntime.problem },
+    {
+      name: 'onnxruntime',
+      ok: onnxruntime.problem === undefined,
+      needed: process.platform === 'linux',
+      value: library ?? 'missing',
+      advice: onnxruntime.problem,
+    },
     { name: 'runtime', ok: true, needed: true, value: runtime },
     cudaCheck(facts),
-    { name: 'gpu', ok: gpus.length > 0, needed: false, value: gpus.length > 0 ? gpus.join(', ') : 'no NVIDIA GPU: captions are made on the CPU' },
+    {
+      name: 'gpu',
+      ok: gpus.length > 0,
+      needed: false,
+      value: gpus.length > 0 ? gpus.join(', ') : 'no NVIDIA GPU: captions are made on the CPU',
+    },
   ];
 }
 
@@ -51,7 +74,10 @@ export async function diagnose(modelDir: string): Promise<Diagnosis> {
       return soxr ? version : `${version} (without libsoxr: sound is resampled by swr)`;
     }),
     describeRuntime(),
-    checkPart('model', async () => `${(await openPlanningModel({ modelDir, context: undefined })).package.name} in ${modelDir}`),
+    checkPart(
+      'model',
+      async () => `${(await openPlanningModel({ modelDir, context: undefined })).package.name} in ${modelDir}`,
+    ),
   ]);
   return { checks: [checkNode(), ffmpeg, ...runtimeChecks(runtime), model] };
 }

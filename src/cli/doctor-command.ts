@@ -15,7 +15,11 @@ export function addDoctorCommand(program: Command, wiring: Wiring, outcome: Outc
       const diagnosis = await wiring.diagnose(flags.model);
       const ok = canCaption(diagnosis);
       if (flags.json) await writeJson(wiring.stdout, { ok, checks: diagnosis.checks });
-      else await write(wiring.stdout, `${diagnosisTable(diagnosis)}${ok ? 'Captions can be made.' : `No captions yet. ${firstAdvice(diagnosis)}`}\n`);
+      else
+        await write(
+          wiring.stdout,
+          `${diagnosisTable(diagnosis)}${ok ? 'Captions can be made.' : `No captions yet. ${firstAdvice(diagnosis)}`}\n`,
+        );
       // What the machine lacks has one exit code, whichever part it is.
       if (!ok) outcome.fail(ERRORS.ffmpeg_missing.exit);
     });

@@ -20,10 +20,16 @@ export function addExportCommand(program: Command, wiring: Wiring): void {
     .option('--out <dir>', 'where to write (default: the cache directory)')
     .action(async (checkpoint: string, flags: ExportFlags) => {
       const { precision } = flags;
-      if (precision === undefined) throw new AvocadoError('bad_request', '--precision is missing: give fp32, int4, bf16 or fp16.', { param: 'precision' });
+      if (precision === undefined)
+        throw new AvocadoError('bad_request', '--precision is missing: give fp32, int4, bf16 or fp16.', {
+          param: 'precision',
+        });
       const bar = new ExportBar(wiring);
       try {
-        const directory = await wiring.exportModel(checkpoint, precision, flags.out, { onProgress: bar.update, signal: wiring.interruption() });
+        const directory = await wiring.exportModel(checkpoint, precision, flags.out, {
+          onProgress: bar.update,
+          signal: wiring.interruption(),
+        });
         bar.stop();
         await write(wiring.stdout, `${directory}\n`);
       } finally {

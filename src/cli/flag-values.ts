@@ -37,7 +37,9 @@ export function deviceValue(text: string): Device {
 export function precisionValue(text: string): Precision {
   const precision = PRECISIONS.find((name) => name === text);
   if (precision !== undefined) return precision;
-  throw new AvocadoError('precision_unsupported', `--precision must be one of ${PRECISIONS.join(', ')}, not ${text}.`, { param: 'precision' });
+  throw new AvocadoError('precision_unsupported', `--precision must be one of ${PRECISIONS.join(', ')}, not ${text}.`, {
+    param: 'precision',
+  });
 }
 
 export function collect(text: string, before: readonly string[]): readonly string[] {

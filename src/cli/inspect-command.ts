@@ -18,7 +18,10 @@ interface InspectFlags extends ModelFlags {
 const STAGES: readonly InspectStage[] = ['plan', 'features', 'towers', 'logits'];
 
 export function addInspectCommand(program: Command, wiring: Wiring): void {
-  const command = program.command('inspect').description('show what would be fed to the model, without a caption').argument('<file>');
+  const command = program
+    .command('inspect')
+    .description('show what would be fed to the model, without a caption')
+    .argument('<file>');
   addModelFlags(addRequestFlags(command))
     .option('--json', 'one JSON object on stdout, nothing else', false)
     .option('--dump <file>', 'write the tensors to a safetensors file')

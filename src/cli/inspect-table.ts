@@ -10,24 +10,42 @@ function mediaRows({ probe }: InspectReport): Row[] {
   const { video, audio } = probe;
   return [
     ['file', `${probe.path} (${probe.container}, ${probe.sizeBytes} bytes, ${probe.durationSeconds.toFixed(3)} s)`],
-    ['video', video === undefined ? 'none' : `${video.codec} ${video.width}x${video.height}, ${video.totalFrames} frames at ${video.averageFps.toFixed(3)} fps${video.rotation === 0 ? '' : `, rotated ${video.rotation}°`}`],
-    ['sound', audio === undefined ? 'none' : `${audio.codec} ${audio.sampleRate} Hz, ${audio.channels} channels, ${audio.durationSeconds.toFixed(3)} s`],
+    [
+      'video',
+      video === undefined
+        ? 'none'
+        : `${video.codec} ${video.width}x${video.height}, ${video.totalFrames} frames at ${video.averageFps.toFixed(3)} fps${video.rotation === 0 ? '' : `, rotated ${video.rotation}°`}`,
+    ],
+    [
+      'sound',
+      audio === undefined
+        ? 'none'
+        : `${audio.codec} ${audio.sampleRate} Hz, ${audio.channels} channels, ${audio.durationSeconds.toFixed(3)} s`,
+    ],
   ];
 }
 
 function visionRows({ frames, sizes, grid, secondPerGrid }: InspectReport): Row[] {
   const rows: Row[] = [];
-  if (frames !== undefined) rows.push(['frames', `${frames.count} at ${frames.sampleFps.toFixed(3)} fps: ${indices(frames.indices)}`]);
-  if (sizes !== undefined) rows.push(['size', `${sizes.stageA.width}x${sizes.stageA.height} → ${sizes.final.width}x${sizes.final.height}`]);
-  if (grid !== undefined) rows.push(['grid (t h w)', `${grid.join(' ')}${secondPerGrid === undefined ? '' : `, ${secondPerGrid} s a step`}`]);
+  if (frames !== undefined)
+    rows.push(['frames', `${frames.count} at ${frames.sampleFps.toFixed(3)} fps: ${indices(frames.indices)}`]);
+  if (sizes !== undefined)
+    rows.push(['size', `${sizes.stageA.width}x${sizes.stageA.height} → ${sizes.final.width}x${sizes.final.height}`]);
+  if (grid !== undefined)
+    rows.push(['grid (t h w)', `${grid.join(' ')}${secondPerGrid === undefined ? '' : `, ${secondPerGrid} s a step`}`]);
   return rows;
 }
 
 function tokenRows({ tokens, tokensExact, budget, runLengths, ropeDelta }: InspectReport): Row[] {
-  const kinds = (['text', 'video', 'image', 'audio'] as const).filter((kind) => tokens[kind] > 0).map((kind) => `${tokens[kind]} ${kind}`);
+  const kinds = (['text', 'video', 'image', 'audio'] as const)
+    .filter((kind) => tokens[kind] > 0)
+    .map((kind) => `${tokens[kind]} ${kind}`);
   return [
     ['tokens', `${tokens.total} = ${kinds.join(' + ')}${tokensExact ? '' : ' (sound: as its container says)'}`],
-    ['budget', `${budget.prompt} + up to ${budget.maxTokens} of ${budget.context}: ${budget.fits ? 'fits' : 'DOES NOT FIT'}`],
+    [
+      'budget',
+      `${budget.prompt} + up to ${budget.maxTokens} of ${budget.context}: ${budget.fits ? 'fits' : 'DOES NOT FIT'}`,
+    ],
     ['rope delta', String(ropeDelta)],
     ['run lengths', runLengths],
   ];
@@ -35,9 +53,18 @@ function tokenRows({ tokens, tokensExact, budget, runLengths, ropeDelta }: Inspe
 
 function workRows({ topTokens, dump, timings, warnings }: InspectReport): Row[] {
   const rows: Row[] = [];
-  if (topTokens !== undefined) rows.push(['next token', topTokens.map(({ text, logit }) => `${JSON.stringify(text)} ${logit.toFixed(3)}`).join(', ')]);
+  if (topTokens !== undefined)
+    rows.push([
+      'next token',
+      topTokens.map(({ text, logit }) => `${JSON.stringify(text)} ${logit.toFixed(3)}`).join(', '),
+    ]);
   if (dump !== undefined) rows.push(['dump', `${dump.path}: ${dump.tensors.join(', ')}`]);
-  rows.push(['seconds', Object.entries(timings).map(([stage, seconds]) => `${stage} ${seconds.toFixed(3)}`).join(', ')]);
+  rows.push([
+    'seconds',
+    Object.entries(timings)
+      .map(([stage, seconds]) => `${stage} ${seconds.toFixed(3)}`)
+      .join(', '),
+  ]);
   for (const warning of warnings) rows.push(['warning', warning]);
   return rows;
 }

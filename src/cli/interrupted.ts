@@ -9,7 +9,11 @@ export function interrupted(): AvocadoError {
  * Waits for something that cannot be cancelled, but not longer than the person does. What arrives late goes to `discard`.
  * @throws AvocadoError `aborted`
  */
-export function orInterrupted<T>(work: Promise<T>, signal: AbortSignal, discard: (late: T) => Promise<void>): Promise<T> {
+export function orInterrupted<T>(
+  work: Promise<T>,
+  signal: AbortSignal,
+  discard: (late: T) => Promise<void>,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = (): void => {
       reject(interrupted());

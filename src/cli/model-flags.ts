@@ -23,7 +23,12 @@ export function addModelFlags(command: Command): Command {
     .option('--model <dir>', 'checkpoint or export directory', defaultModelDirectory())
     .option('--precision <name>', 'fp32, int4, bf16 or fp16 (default: fp32 on a CPU, bf16 on CUDA)', precisionValue)
     .addOption(new Option('--device <name>', 'cpu or cuda[:N]').argParser(deviceValue).default({ type: 'cpu' }, 'cpu'))
-    .addOption(new Option('--runtime <name>', 'native or node (default: native where its addon is built)').choices(['native', 'node']))
+    .addOption(
+      new Option('--runtime <name>', 'native or node (default: native where its addon is built)').choices([
+        'native',
+        'node',
+      ]),
+    )
     .option('--threads <n>', 'threads of the model, 0 = all cores', wholeNumber(0, 1024), 0)
     .option('--spinning', 'keep waiting threads busy: faster on an idle machine, slower beside other work', false)
     .option('--context <tokens>', 'most tokens of prompt and caption together', wholeNumber(64))

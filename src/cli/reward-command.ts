@@ -11,7 +11,10 @@ import type { Wiring } from './wiring.ts';
 const DRAIN_MS = 5000;
 
 export function addRewardCommand(program: Command, wiring: Wiring): void {
-  const command = program.command('reward').description('the paper’s rewards of captions: of a JSONL file, or for trainers over HTTP').argument('[file]', 'lines {completion, completion_tokens, reference: {caption}}; - = stdin');
+  const command = program
+    .command('reward')
+    .description('the paper’s rewards of captions: of a JSONL file, or for trainers over HTTP')
+    .argument('[file]', 'lines {completion, completion_tokens, reference: {caption}}; - = stdin');
   addRewardFlags(command).action(async (file: string | undefined, flags: RewardFlags) => {
     await reward(file, flags, wiring);
   });
@@ -19,7 +22,9 @@ export function addRewardCommand(program: Command, wiring: Wiring): void {
 
 function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): RewardDefaults {
   if (lengthFrom < lengthTo) return { length: { from: lengthFrom, to: lengthTo, least: 0 }, normalisation };
-  throw new AvocadoError('bad_request', `--length-from ${lengthFrom} must be less than --length-to ${lengthTo}.`, { param: 'length_from' });
+  throw new AvocadoError('bad_request', `--length-from ${lengthFrom} must be less than --length-to ${lengthTo}.`, {
+    param: 'length_from',
+  });
 }
 
 /** Loaded here, not at the top: the other commands start without it, and this one without tokenizer or web server where it needs none. */
@@ -34,7 +39,9 @@ async function openScorer(flags: RewardFlags, wiring: Wiring): Promise<Scorer> {
     seesVideo: flags.judgeVideo,
     prompts: flags.prompts,
     log: flags.judgeLog,
-    onFault: (sentence) => { wiring.stderr.write(`${sentence}\n`); },
+    onFault: (sentence) => {
+      wiring.stderr.write(`${sentence}\n`);
+    },
   });
   if (flags.tokenizer === undefined) return { judge };
   const { loadTokenizer } = await import('../prompt/tokenizer.ts');
@@ -44,7 +51,11 @@ async function openScorer(flags: RewardFlags, wiring: Wiring): Promise<Scorer> {
 
 async function reward(file: string | undefined, flags: RewardFlags, wiring: Wiring): Promise<void> {
   if ((file === undefined) === (flags.port === undefined)) {
-    throw new AvocadoError('bad_request', 'Name a file of captions to score, or give --port to serve trainers; not both.', { param: 'port' });
+    throw new AvocadoError(
+      'bad_request',
+      'Name a file of captions to score, or give --port to serve trainers; not both.',
+      { param: 'port' },
+    );
   }
   const defaults = defaultsOf(flags);
   const plan = rewardPlan(flags, defaults);
@@ -53,11 +64,27 @@ async function reward(file: string | undefined, flags: RewardFlags, wiring: Wiri
   else await (await import('./reward-file.ts')).rewardFile(file, scorer, plan, wiring);
 }
 
-async function serveRewards(scorer: Scorer, defaults: RewardDefaults, { host, port = 0, deadlineSeconds }: RewardFlags, wiring: Wiring): Promise<void> {
-  const [{ buildRewardApp }, { listen }, { isLoopback }] = await Promise.all([import('../server/rewards/app.ts'), import('../server/listen.ts'), import('../server/config.ts')]);
+async function serveRewards(
+  scorer: Scorer,
+  defaults: RewardDefaults,
+  { host, port = 0, deadlineSeconds }: RewardFlags,
+  wiring: Wiring,
+): Promise<void> {
+  const [{ buildRewardApp }, { listen }, { isLoopback }] = await Promise.all([
+    import('../server/rewards/app.ts'),
+    import('../server/listen.ts'),
+    import('../server/config.ts'),
+  ]);
   const app = buildRewardApp({ scorer, defaults, deadlineSeconds }, wiring.stderr);
   const { url } = await listen(app, { close: () => Promise.resolve() }, { host, port, drainMs: DRAIN_MS });
-  if (!isLoopback(host)) await write(wiring.stderr, `warning: ${host} can be reached from other machines, and anybody who reaches it may ask.\n`);
+  if (!isLoopback(host))
+    await write(
+      wiring.stderr,
+      `warning: ${host} can be reached from other machines, and anybody who reaches it may ask.\n`,
+    );
   const { kind, model } = scorer.judge.about();
-  await write(wiring.stdout, `Rewards at ${url}/v1/rewards, judge ${kind === 'world' ? 'world (exact match, for captions of avocado-nano)' : (model ?? kind)}, R_L from ${defaults.length.from} to ${defaults.length.to} tokens.\n`);
+  await write(
+    wiring.stdout,
+    `Rewards at ${url}/v1/rewards, judge ${kind === 'world' ? 'world (exact match, for captions of avocado-nano)' : (model ?? kind)}, R_L from ${defaults.length.from} to ${defaults.length.to} tokens.\n`,
+  );
 }

@@ -40,7 +40,11 @@ async function* itemsOf(file: string): AsyncGenerator<readonly WireItem[]> {
     }
   } catch (error) {
     if (error instanceof AvocadoError) throw error;
-    throw new AvocadoError('bad_request', `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}): name a file of JSON lines, or - for stdin.`, { cause: error });
+    throw new AvocadoError(
+      'bad_request',
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}): name a file of JSON lines, or - for stdin.`,
+      { cause: error },
+    );
   }
   if (items.length > 0) yield items;
 }
@@ -52,7 +56,9 @@ async function* itemsOf(file: string): AsyncGenerator<readonly WireItem[]> {
 export async function rewardFile(file: string, scorer: Scorer, plan: RewardOptions, wiring: Wiring): Promise<void> {
   const interruption = wiring.interruption();
   const stopping = new AbortController();
-  const stop = (): void => { stopping.abort(new Unscored('aborted', 'Cancelled.')); };
+  const stop = (): void => {
+    stopping.abort(new Unscored('aborted', 'Cancelled.'));
+  };
   if (interruption.aborted) stop();
   interruption.addEventListener('abort', stop, { once: true });
   const summary = new Summary(plan.rewards);

@@ -27,8 +27,14 @@ export function addSampleCommand(program: Command, wiring: Wiring): void {
     .command('sample <out>')
     .description('make a clip of avocado-nano’s world that nobody has seen, OUT.mp4, and what is true of it, OUT.json')
     .option('--seed <n>', 'the same seed and options give the same clip (default: a new one)', wholeNumber(0))
-    .option('--seconds <s>', `how long, ${SECONDS.least} to ${SECONDS.most}, also fractions (default: as the seed says)`, clipSeconds)
-    .addOption(new Option('--size <ratio>', 'shape of the picture (default: as the seed says)').choices(['16:9', '1:1', '9:16']))
+    .option(
+      '--seconds <s>',
+      `how long, ${SECONDS.least} to ${SECONDS.most}, also fractions (default: as the seed says)`,
+      clipSeconds,
+    )
+    .addOption(
+      new Option('--size <ratio>', 'shape of the picture (default: as the seed says)').choices(['16:9', '1:1', '9:16']),
+    )
     .option('--objects <n>', 'how many, 1 to 3 (default: 1 or 2, as the seed says)', wholeNumber(1, 3))
     .option('--no-sound', 'without a sound track')
     .action(async (out: string, flags: SampleFlags) => {
@@ -37,15 +43,21 @@ export function addSampleCommand(program: Command, wiring: Wiring): void {
 }
 
 async function sample(out: string, flags: SampleFlags, wiring: Wiring): Promise<void> {
-  if (!/[^/\\]\.mp4$/i.test(out)) throw new AvocadoError('bad_request', `The clip is an mp4 file: name it so, such as ${out}.mp4.`, { param: 'file' });
+  if (!/[^/\\]\.mp4$/i.test(out))
+    throw new AvocadoError('bad_request', `The clip is an mp4 file: name it so, such as ${out}.mp4.`, {
+      param: 'file',
+    });
   const { sampleClip, truthPath } = await import('../world/sample-clip.ts');
   const seed = flags.seed ?? randomInt(1_000_000);
   const { caption, script } = await sampleClip({ ...flags, seed }, out, wiring.interruption());
   const [width, height] = script.size;
-  await write(wiring.stdout, [
-    `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; what is true of it is also in ${truthPath(out)}`,
-    caption,
-    `What the model makes of it: npx avocado caption ${out}`,
-    '',
-  ].join('\n'));
+  await write(
+    wiring.stdout,
+    [
+      `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; what is true of it is also in ${truthPath(out)}`,
+      caption,
+      `What the model makes of it: npx avocado caption ${out}`,
+      '',
+    ].join('\n'),
+  );
 }

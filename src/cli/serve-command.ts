@@ -17,9 +17,11 @@ import type { OnProgress, Wiring } from './wiring.ts';
 const PREFIX_SLOTS = { cpu: 2, cuda: 0 };
 
 export function addServeCommand(program: Command, wiring: Wiring): void {
-  addServeFlags(program.command('serve').description('captions over HTTP, and a page to drop a video on')).action(async (flags: ServeFlags) => {
-    await serve(flags, wiring);
-  });
+  addServeFlags(program.command('serve').description('captions over HTTP, and a page to drop a video on')).action(
+    async (flags: ServeFlags) => {
+      await serve(flags, wiring);
+    },
+  );
 }
 
 /** @throws AvocadoError `bad_request` that tells all mistakes at once */
@@ -57,7 +59,9 @@ async function serve(flags: ServeFlags, wiring: Wiring): Promise<void> {
   });
   const server = await startServer(engine, config, wiring);
   if (config.apiKeys.length === 0 && !isLoopback(config.host)) {
-    progress.note(`warning: ${config.host} can be reached from other machines, and anybody who reaches it may ask. Give it keys with --api-keys FILE.`);
+    progress.note(
+      `warning: ${config.host} can be reached from other machines, and anybody who reaches it may ask. Give it keys with --api-keys FILE.`,
+    );
   }
   try {
     await engine.ready(server.stopping);

@@ -29,7 +29,12 @@ export interface Wiring {
   readonly openEngineProcess: (options: EngineProcessOptions) => Promise<EngineProcess>;
   readonly inspect: (request: CaptionRequest, options: InspectOptions, signal: AbortSignal) => Promise<InspectReport>;
   /** `out` undefined = the cache. @returns the directory that holds the export */
-  readonly exportModel: (checkpoint: string, precision: Precision, out: string | undefined, options: ExportOptions) => Promise<string>;
+  readonly exportModel: (
+    checkpoint: string,
+    precision: Precision,
+    out: string | undefined,
+    options: ExportOptions,
+  ) => Promise<string>;
   readonly diagnose: (modelDir: string) => Promise<Diagnosis>;
 }
 

@@ -23,15 +23,21 @@ const host = new EngineHost({
   describe: describeModel,
   openCaptioner,
   // A server that has gone reads nothing; 'disconnect' follows.
-  send: (message) => new Promise((resolve) => {
-    if (process.send === undefined || !process.connected) resolve();
-    else process.send(message, undefined, undefined, () => { resolve(); });
-  }),
+  send: (message) =>
+    new Promise((resolve) => {
+      if (process.send === undefined || !process.connected) resolve();
+      else
+        process.send(message, undefined, undefined, () => {
+          resolve();
+        });
+    }),
   exit: (code) => process.exit(code),
   die,
 });
 
-process.on('message', (message) => { host.take(message as ToEngine); });
+process.on('message', (message) => {
+  host.take(message as ToEngine);
+});
 process.on('disconnect', () => {
   setTimeout(die, LAST_RUN_MS);
   void host.close();

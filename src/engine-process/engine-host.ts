@@ -29,7 +29,9 @@ export class EngineHost {
 
   constructor(parts: EngineHostParts) {
     this.#parts = parts;
-    this.#pulse = setInterval(() => { void this.#beat(); }, HEARTBEAT_MS);
+    this.#pulse = setInterval(() => {
+      void this.#beat();
+    }, HEARTBEAT_MS);
   }
 
   take(message: ToEngine): void {
@@ -79,7 +81,9 @@ export class EngineHost {
       this.#captioner = await openCaptioner({ ...settings, onProgress: progress });
       progress('Warming up', 0, 1);
       await warmUp(this.#captioner, warmUpFiles);
-      this.#requests = new EngineRequests(this.#captioner, (message) => { void send(message); });
+      this.#requests = new EngineRequests(this.#captioner, (message) => {
+        void send(message);
+      });
       await this.#beat(); // whoever hears that it is ready may ask for its free slots
       await send({ type: 'ready', model: this.#captioner.model });
     } catch (thrown) {

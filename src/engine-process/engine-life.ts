@@ -32,12 +32,20 @@ export class EngineLife {
   #refusal: AvocadoError | undefined;
   #why = '';
 
-  constructor(child: EngineChild, settings: EngineSettings, limits: HangLimits, ledger: StatsLedger, observer: LifeObserver) {
+  constructor(
+    child: EngineChild,
+    settings: EngineSettings,
+    limits: HangLimits,
+    ledger: StatsLedger,
+    observer: LifeObserver,
+  ) {
     this.#child = child;
     this.#observer = observer;
     this.#ledger = ledger;
     this.#watch = new HangWatch(limits);
-    this.requests = new RemoteRequests((message) => { child.send(message); });
+    this.requests = new RemoteRequests((message) => {
+      child.send(message);
+    });
     this.#tick = this.#startWatch(Math.min(limits.heartbeatTimeoutMs / 4, limits.stallMs / 4, MOST_TICK_MS));
     child.onMessage((message) => {
       if (!this.#over) this.#take(message);
@@ -55,7 +63,9 @@ export class EngineLife {
 
   /** Asks it to end what runs and to exit; kills it when that takes longer than `limitMs`. Resolves when it has gone. */
   async close(limitMs: number): Promise<void> {
-    const tooLong = setTimeout(() => { this.#child.kill(); }, limitMs);
+    const tooLong = setTimeout(() => {
+      this.#child.kill();
+    }, limitMs);
     this.#child.send({ type: 'close' });
     await this.#child.ended;
     clearTimeout(tooLong);

@@ -15,12 +15,15 @@ export class EngineRequests {
   constructor(captioner: Captioner, send: (message: FromEngine) => void) {
     this.#captioner = captioner;
     this.#send = send;
-    this.#batches = new EventBatches((batches) => { send({ type: 'events', batches }); });
+    this.#batches = new EventBatches((batches) => {
+      send({ type: 'events', batches });
+    });
   }
 
   caption(id: number, request: CaptionRequest): void {
     this.#start(id, async (signal) => {
-      for await (const event of oneEnding(this.#captioner.caption(request, signal), signal)) this.#batches.push(id, event);
+      for await (const event of oneEnding(this.#captioner.caption(request, signal), signal))
+        this.#batches.push(id, event);
     });
   }
 

@@ -55,7 +55,10 @@ export class EventBatches {
     } else {
       this.#hold(id, event);
       if (performance.now() - this.#sentAtMs >= WINDOW_MS) this.#flush();
-      else this.#timer ??= setTimeout(() => { this.#flush(); }, WINDOW_MS);
+      else
+        this.#timer ??= setTimeout(() => {
+          this.#flush();
+        }, WINDOW_MS);
     }
   }
 
@@ -71,7 +74,10 @@ export class EventBatches {
   #flush(last?: { readonly id: number; readonly event: CaptionEvent }): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const batches: { id: number; events: CaptionEvent[] }[] = [...this.#held].map(([id, samples]) => ({ id, events: [...samples.values()] }));
+    const batches: { id: number; events: CaptionEvent[] }[] = [...this.#held].map(([id, samples]) => ({
+      id,
+      events: [...samples.values()],
+    }));
     this.#held.clear();
     if (last !== undefined) {
       const batch = batches.find(({ id }) => id === last.id);

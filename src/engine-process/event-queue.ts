@@ -25,7 +25,9 @@ export class EventQueue {
         return event;
       }
       this.clear();
-      await new Promise<void>((resolve) => { this.#wake = resolve; });
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
       this.#wake = undefined;
     }
   }

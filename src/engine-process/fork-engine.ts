@@ -26,7 +26,12 @@ const STDERR = 2;
  */
 export function forkEngine(): EngineChild {
   const { filename, execArgv } = workerEntry(import.meta.url, './engine-entry');
-  const child = fork(filename, [], { execArgv, serialization: 'advanced', detached: true, stdio: ['ignore', STDERR, STDERR, 'ipc'] });
+  const child = fork(filename, [], {
+    execArgv,
+    serialization: 'advanced',
+    detached: true,
+    stdio: ['ignore', STDERR, STDERR, 'ipc'],
+  });
 
   const killGroup = (): void => {
     try {
@@ -44,7 +49,9 @@ export function forkEngine(): EngineChild {
     child.once('exit', (code, signal) => {
       killGroup();
       const reason = signal === null ? `ended with exit code ${code ?? 0}` : `was ended by ${signal}`;
-      void disconnected.then(() => { resolve(reason); });
+      void disconnected.then(() => {
+        resolve(reason);
+      });
     });
   });
 
@@ -54,7 +61,10 @@ export function forkEngine(): EngineChild {
       if (child.connected) child.send(message, () => undefined);
     },
     kill: killGroup,
-    onMessage: (listener) => child.on('message', (message) => { listener(message as FromEngine); }),
+    onMessage: (listener) =>
+      child.on('message', (message) => {
+        listener(message as FromEngine);
+      }),
     ended,
   };
 }

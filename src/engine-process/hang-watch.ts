@@ -45,7 +45,8 @@ export class HangWatch {
     const { heartbeatTimeoutMs, startTimeoutMs, stallMs } = this.#limits;
     this.#silentMs += countedMs;
     if (this.#busy) this.#stalledMs += countedMs;
-    if (this.#silentMs >= (this.#beating ? heartbeatTimeoutMs : startTimeoutMs)) return `gave no sign of life for ${seconds(this.#silentMs)}`;
+    if (this.#silentMs >= (this.#beating ? heartbeatTimeoutMs : startTimeoutMs))
+      return `gave no sign of life for ${seconds(this.#silentMs)}`;
     if (this.#stalledMs >= stallMs) return `made no progress for ${seconds(this.#stalledMs)}`;
     return undefined;
   }

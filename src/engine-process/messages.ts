@@ -52,7 +52,12 @@ export interface PlainError {
 }
 
 export function plainError({ code, message, param, retryAfterSeconds }: AvocadoError): PlainError {
-  return { code, message, ...(param === undefined ? {} : { param }), ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+  return {
+    code,
+    message,
+    ...(param === undefined ? {} : { param }),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  };
 }
 
 export function thrownError({ code, message, ...options }: PlainError): AvocadoError {

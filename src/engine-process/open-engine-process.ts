@@ -42,7 +42,11 @@ async function living(supervisor: Supervisor, signal: AbortSignal | undefined): 
   }
 }
 
-async function* caption(supervisor: Supervisor, request: CaptionRequest, signal: AbortSignal | undefined): AsyncGenerator<CaptionEvent> {
+async function* caption(
+  supervisor: Supervisor,
+  request: CaptionRequest,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<CaptionEvent> {
   let life: EngineLife;
   try {
     life = await living(supervisor, signal);
@@ -60,8 +64,18 @@ async function* caption(supervisor: Supervisor, request: CaptionRequest, signal:
  * @param fork starts a process; a test hands in its own
  * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`, `export_*`, `engine_unavailable` (it cannot be started at all)
  */
-export async function openEngineProcess(options: EngineProcessOptions, fork: ForkEngine = forkEngine): Promise<EngineProcess> {
-  const { heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS, stallMs = STALL_MS, restart = RESTART_TIMES, onFault, onProgress, ...settings } = options;
+export async function openEngineProcess(
+  options: EngineProcessOptions,
+  fork: ForkEngine = forkEngine,
+): Promise<EngineProcess> {
+  const {
+    heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS,
+    stallMs = STALL_MS,
+    restart = RESTART_TIMES,
+    onFault,
+    onProgress,
+    ...settings
+  } = options;
   const supervisor = new Supervisor({
     settings: { ...settings, warmUpFiles: WARM_UP_FILES },
     limits: { heartbeatTimeoutMs, stallMs, startTimeoutMs: Math.max(START_TIMEOUT_MS, heartbeatTimeoutMs) },
@@ -79,7 +93,9 @@ export async function openEngineProcess(options: EngineProcessOptions, fork: For
     estimate: async (request, signal) => (await living(supervisor, signal)).requests.estimate(request, signal),
     status: () => supervisor.status(),
     stats: () => supervisor.stats(),
-    ready: async (signal) => { await supervisor.ready(signal); },
+    ready: async (signal) => {
+      await supervisor.ready(signal);
+    },
     close: () => supervisor.close(),
   };
 }

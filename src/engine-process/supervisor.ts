@@ -32,7 +32,14 @@ export class Supervisor {
   readonly #ledger = new StatsLedger();
   readonly #ready = new Waiters<EngineLife>();
   readonly #described = new Waiters<CaptionerModel>();
-  #status: CaptionerStatus = { state: 'loading', text: 'Starting the engine process', done: 0, total: 1, restarts: 0, pid: undefined };
+  #status: CaptionerStatus = {
+    state: 'loading',
+    text: 'Starting the engine process',
+    done: 0,
+    total: 1,
+    restarts: 0,
+    pid: undefined,
+  };
   #life: EngineLife | undefined;
   #pause: NodeJS.Timeout | undefined;
   #model: CaptionerModel | undefined;
@@ -86,22 +93,32 @@ export class Supervisor {
 
   #start(): void {
     if (!this.#wasReady) this.#firstStarts++;
-    const life: EngineLife = new EngineLife(this.#options.fork(), this.#options.settings, this.#options.limits, this.#ledger, {
-      progress: (text, done, total) => {
-        this.#tell(this.#status.state, text, done, total);
-        this.#options.onProgress?.(text, done, total);
+    const life: EngineLife = new EngineLife(
+      this.#options.fork(),
+      this.#options.settings,
+      this.#options.limits,
+      this.#ledger,
+      {
+        progress: (text, done, total) => {
+          this.#tell(this.#status.state, text, done, total);
+          this.#options.onProgress?.(text, done, total);
+        },
+        described: (model) => {
+          this.#model ??= model;
+          this.#described.resolve(model);
+        },
+        ready: (model) => {
+          this.#becomeReady(life, model);
+        },
+        lost: (why) => {
+          this.#ready.reset();
+          if (this.#status.state !== 'stopped') this.#tell('restarting', why, 0, 1);
+        },
+        ended: (why, refusal) => {
+          this.#replace(why, refusal);
+        },
       },
-      described: (model) => {
-        this.#model ??= model;
-        this.#described.resolve(model);
-      },
-      ready: (model) => { this.#becomeReady(life, model); },
-      lost: (why) => {
-        this.#ready.reset();
-        if (this.#status.state !== 'stopped') this.#tell('restarting', why, 0, 1);
-      },
-      ended: (why, refusal) => { this.#replace(why, refusal); },
-    });
+    );
     this.#life = life;
   }
 
@@ -126,8 +143,11 @@ export class Supervisor {
     }
     const reason = refusal === undefined ? why : `The engine process cannot start: ${refusal.message}`;
     if (!this.#wasReady && this.#firstStarts >= MOST_FIRST_STARTS) {
-      const advice = 'If this machine is short of memory, take a smaller precision or model; else run `avocado doctor`.';
-      this.#stop(new AvocadoError('engine_unavailable', `${reason} It has been tried ${this.#firstStarts} times. ${advice}`));
+      const advice =
+        'If this machine is short of memory, take a smaller precision or model; else run `avocado doctor`.';
+      this.#stop(
+        new AvocadoError('engine_unavailable', `${reason} It has been tried ${this.#firstStarts} times. ${advice}`),
+      );
       return;
     }
     this.#restartLater(reason, this.#backOff.next(healthyForMs));
@@ -138,7 +158,9 @@ export class Supervisor {
     this.#status = { ...this.#status, restarts: this.#status.restarts + 1 };
     this.#tell('restarting', text, 0, 1);
     this.#options.onFault?.(text);
-    this.#pause = setTimeout(() => { this.#start(); }, delayMs);
+    this.#pause = setTimeout(() => {
+      this.#start();
+    }, delayMs);
   }
 
   #stop(why: AvocadoError): void {

@@ -35,7 +35,9 @@ export class Waiters<T> {
     if (signal?.aborted === true) throw cancelled(signal);
     if (this.#value !== undefined) return this.#value;
     let waiter: Waiter<T> | undefined;
-    const leave = (): void => { waiter?.reject(cancelled(signal)); };
+    const leave = (): void => {
+      waiter?.reject(cancelled(signal));
+    };
     signal?.addEventListener('abort', leave, { once: true });
     try {
       return await new Promise<T>((resolve, reject) => {

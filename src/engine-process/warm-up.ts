@@ -11,7 +11,10 @@ export async function warmUp(captioner: Captioner, paths: readonly string[]): Pr
   for (const path of paths) {
     for await (const event of captioner.caption(captionRequest(path, { prompt: 'Describe.', max_tokens: 2 }))) {
       if (event.type !== 'caption-error') continue;
-      throw new AvocadoError(event.code, `The model was loaded, but its first caption failed: ${event.message} Run \`avocado doctor\`.`);
+      throw new AvocadoError(
+        event.code,
+        `The model was loaded, but its first caption failed: ${event.message} Run \`avocado doctor\`.`,
+      );
     }
   }
 }

@@ -34,7 +34,8 @@ interface Histogram {
  * @param scores [vocab] finite logits, already penalised
  */
 export function selectCandidates(scores: Float32Array, limits: DrawLimits): Candidates {
-  if (scores.length > ID_SPACE) throw new Error(`A vocabulary of ${scores.length} does not fit the sampler's sort keys. This is a bug.`);
+  if (scores.length > ID_SPACE)
+    throw new Error(`A vocabulary of ${scores.length} does not fit the sampler's sort keys. This is a bug.`);
   const { temperature, topK, topP } = limits;
   const best = scores[argmax(scores)] ?? 0;
   const histogram = histogramOf(scores, best, temperature);
@@ -73,7 +74,13 @@ function lastBucket(amounts: Uint32Array | Float64Array, wanted: number): number
 }
 
 /** Ids of the buckets 0 … `last`, best first. Typed arrays sort natively; a comparator over a flat distribution would take 50 ms. */
-function sortedIds(scores: Float32Array, best: number, temperature: number, last: number, histogram: Histogram): Uint32Array {
+function sortedIds(
+  scores: Float32Array,
+  best: number,
+  temperature: number,
+  last: number,
+  histogram: Histogram,
+): Uint32Array {
   const keys = new Float64Array(histogram.counts.subarray(0, last + 1).reduce((sum, count) => sum + count, 0));
   const bits = new Int32Array(scores.buffer, scores.byteOffset, scores.length);
   let filled = 0;
@@ -90,7 +97,8 @@ function sortedIds(scores: Float32Array, best: number, temperature: number, last
 
 function weightsOf(ids: Uint32Array, scores: Float32Array, best: number, temperature: number): Float64Array {
   const weights = new Float64Array(ids.length);
-  for (let index = 0; index < ids.length; index++) weights[index] = expMinus((best - (scores[ids[index] ?? 0] ?? 0)) / temperature);
+  for (let index = 0; index < ids.length; index++)
+    weights[index] = expMinus((best - (scores[ids[index] ?? 0] ?? 0)) / temperature);
   return weights;
 }
 

@@ -8,5 +8,9 @@ export function shuttingDown(): AvocadoError {
 export function engineError(what: string, thrown: unknown): AvocadoError {
   if (thrown instanceof AvocadoError && thrown.code === 'engine_error') return thrown;
   const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
-  return new AvocadoError('engine_error', `${what}: ${reason} Send the request again; if it fails again, run \`avocado doctor\`.`, { cause: thrown });
+  return new AvocadoError(
+    'engine_error',
+    `${what}: ${reason} Send the request again; if it fails again, run \`avocado doctor\`.`,
+    { cause: thrown },
+  );
 }

@@ -43,7 +43,10 @@ export class PrefillCursor {
       ids: ids.subarray(start, end),
       positions: slicePositions(positions, ids.length, start, end),
       mediaRows: rows.map((row) => row - start),
-      mediaEmbeds: mediaEmbeds.subarray(this.#mediaDone * this.#hiddenSize, (this.#mediaDone + rows.length) * this.#hiddenSize),
+      mediaEmbeds: mediaEmbeds.subarray(
+        this.#mediaDone * this.#hiddenSize,
+        (this.#mediaDone + rows.length) * this.#hiddenSize,
+      ),
       wantLogits: end === ids.length,
     };
   }
@@ -73,6 +76,7 @@ export class PrefillCursor {
 function slicePositions(positions: Int32Array, total: number, start: number, end: number): Int32Array {
   const length = end - start;
   const slice = new Int32Array(3 * length);
-  for (let axis = 0; axis < 3; axis++) slice.set(positions.subarray(axis * total + start, axis * total + end), axis * length);
+  for (let axis = 0; axis < 3; axis++)
+    slice.set(positions.subarray(axis * total + start, axis * total + end), axis * length);
   return slice;
 }

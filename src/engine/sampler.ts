@@ -31,7 +31,8 @@ export class Sampler {
     this.#limits = params;
     const { repetitionPenalty, presencePenalty, frequencyPenalty } = params;
     this.#repetition = repetitionPenalty === 1 ? undefined : new RepetitionPenalty(repetitionPenalty, promptIds);
-    this.#counts = presencePenalty === 0 && frequencyPenalty === 0 ? undefined : new CountPenalty(presencePenalty, frequencyPenalty);
+    this.#counts =
+      presencePenalty === 0 && frequencyPenalty === 0 ? undefined : new CountPenalty(presencePenalty, frequencyPenalty);
     this.#random = Random.fromSeed(params.seed ?? seed);
   }
 
@@ -43,7 +44,10 @@ export class Sampler {
     const first = argmax(logits);
     const normaliser = logSumExp(logits, logits[first] ?? 0);
     if (!Number.isFinite(normaliser)) {
-      throw new AvocadoError('engine_error', 'The model returned logits that are not numbers. Check the checkpoint with `avocado doctor`, or use a wider precision.');
+      throw new AvocadoError(
+        'engine_error',
+        'The model returned logits that are not numbers. Check the checkpoint with `avocado doctor`, or use a wider precision.',
+      );
     }
     const id = this.#penalised(logits, first);
     this.#repetition?.add(id);

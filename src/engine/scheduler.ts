@@ -56,7 +56,9 @@ export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
 /** Who runs in the same step as `first` while they fit the budget together: interactive ones first, then by age. */
 function joiners<Member extends Schedulable>(first: Member, prefilling: readonly Member[], budget: number): Member[] {
   const rank = ({ priority }: Member): number => (priority === 'interactive' ? 0 : 1);
-  const others = prefilling.filter((member) => member !== first).sort((left, right) => rank(left) - rank(right) || left.id - right.id);
+  const others = prefilling
+    .filter((member) => member !== first)
+    .sort((left, right) => rank(left) - rank(right) || left.id - right.id);
   let tokens = first.nextChunkTokens;
   const end = others.findIndex(({ nextChunkTokens }) => (tokens += nextChunkTokens) > budget);
   return end < 0 ? others : others.slice(0, end);
@@ -64,6 +66,7 @@ function joiners<Member extends Schedulable>(first: Member, prefilling: readonly
 
 function oldest<Member extends Schedulable>(members: readonly Member[], priority: Priority): Member | undefined {
   let found: Member | undefined;
-  for (const member of members) if (member.priority === priority && (found === undefined || member.id < found.id)) found = member;
+  for (const member of members)
+    if (member.priority === priority && (found === undefined || member.id < found.id)) found = member;
   return found;
 }

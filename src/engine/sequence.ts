@@ -175,6 +175,7 @@ export class Sequence implements Schedulable, PrefixHolder {
   }
 
   #expect(state: SequenceState): void {
-    if (this.#state !== state) throw new Error(`Sequence ${this.id} is ${this.#state}, expected ${state}. This is a bug.`);
+    if (this.#state !== state)
+      throw new Error(`Sequence ${this.id} is ${this.#state}, expected ${state}. This is a bug.`);
   }
 }

@@ -4,7 +4,8 @@ export class Slots<Owner> {
   #used = 0;
 
   constructor(count: number) {
-    if (!Number.isInteger(count) || count < 1) throw new Error(`A decoder with ${count} slots cannot run anything. This is a bug.`);
+    if (!Number.isInteger(count) || count < 1)
+      throw new Error(`A decoder with ${count} slots cannot run anything. This is a bug.`);
     this.#owners = new Array<Owner | undefined>(count).fill(undefined);
   }
 
@@ -31,7 +32,8 @@ export class Slots<Owner> {
 
   /** Takes the slot back from `owner`, who must hold it. */
   release(slot: number, owner: Owner): void {
-    if (this.#owners[slot] !== owner) throw new Error(`Slot ${slot} was released by a sequence that does not hold it. This is a bug.`);
+    if (this.#owners[slot] !== owner)
+      throw new Error(`Slot ${slot} was released by a sequence that does not hold it. This is a bug.`);
     this.#owners[slot] = undefined;
     this.#used--;
   }

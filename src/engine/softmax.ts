@@ -6,7 +6,9 @@
 const STEPS_PER_UNIT = 64;
 /** A score this far below the best weighs e^-40 = 4e-18: a whole vocabulary of them is below 1e-12 and counts as nothing. */
 const FARTHEST = 40;
-const TABLE = Float64Array.from({ length: FARTHEST * STEPS_PER_UNIT + 1 }, (_, index) => Math.exp(-index / STEPS_PER_UNIT));
+const TABLE = Float64Array.from({ length: FARTHEST * STEPS_PER_UNIT + 1 }, (_, index) =>
+  Math.exp(-index / STEPS_PER_UNIT),
+);
 
 /** Number of buckets that bucketOf knows. */
 export const BUCKETS = TABLE.length;

@@ -29,5 +29,10 @@ export function watch(flag: CancelFlag): { signal: AbortSignal; stop: () => void
   Atomics.compareExchange(flag, 0, WAITING, RUNNING);
   look();
   const timer = setInterval(look, POLL_MS);
-  return { signal: controller.signal, stop: () => { clearInterval(timer); } };
+  return {
+    signal: controller.signal,
+    stop: () => {
+      clearInterval(timer);
+    },
+  };
 }

@@ -11,7 +11,10 @@ const FLOOR = 1e-10;
 const DYNAMIC_RANGE = 8;
 
 /** Periodic Hann window. */
-const WINDOW = Float64Array.from({ length: FFT_SIZE }, (_, index) => 0.5 - 0.5 * Math.cos((2 * Math.PI * index) / FFT_SIZE));
+const WINDOW = Float64Array.from(
+  { length: FFT_SIZE },
+  (_, index) => 0.5 - 0.5 * Math.cos((2 * Math.PI * index) / FFT_SIZE),
+);
 
 /** Frames that the audio tower gets for so many samples, and the tokens it makes of them (reference-model 4.2, 4.3). */
 export function melLengths(samples: number): { frames: number; tokens: number } {
@@ -62,6 +65,7 @@ export function logMel(waveform: Float32Array): { mel: Float32Array<ArrayBuffer>
 function bandPower(power: Float64Array, filter: { first: number; weights: Float64Array } | undefined): number {
   if (filter === undefined) throw new Error('A mel band has no filter. This is a bug.');
   let sum = 0;
-  for (let index = 0; index < filter.weights.length; index++) sum += (power[filter.first + index] ?? 0) * (filter.weights[index] ?? 0);
+  for (let index = 0; index < filter.weights.length; index++)
+    sum += (power[filter.first + index] ?? 0) * (filter.weights[index] ?? 0);
   return sum;
 }

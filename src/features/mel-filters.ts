@@ -36,7 +36,10 @@ export function melFilters(): MelFilter[] {
       const height = Math.max(0, Math.min((hertz - low) / (peak - low), (high - hertz) / (high - peak)));
       return Math.fround((height * 2) / (high - low));
     });
-    const first = Math.max(0, values.findIndex((value) => value > 0));
+    const first = Math.max(
+      0,
+      values.findIndex((value) => value > 0),
+    );
     const end = values.findLastIndex((value) => value > 0) + 1;
     return { first, weights: Float64Array.from(values.slice(first, end)) };
   });

@@ -59,7 +59,9 @@ export function cutPatches(
   const again = final.height !== stack.height || final.width !== stack.width;
   const pixels: Pixels = again ? resizeAgain(stack, fromStep, toStep, kernels) : stack;
   const first = again ? 0 : fromStep;
-  const target = new Float32Array((toStep - fromStep) * (final.height / PATCH_SIZE) * (final.width / PATCH_SIZE) * PATCH_COLUMNS);
+  const target = new Float32Array(
+    (toStep - fromStep) * (final.height / PATCH_SIZE) * (final.width / PATCH_SIZE) * PATCH_COLUMNS,
+  );
   const mean = rescaled(normalisation.imageMean);
   const deviation = rescaled(normalisation.imageStd);
   const cut = kernels.cutPatches ?? cutPatchesPortable;

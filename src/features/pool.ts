@@ -58,7 +58,11 @@ export function createPreparePool(options: { threads: number }): PreparePool {
   const cutting = createThreads('./patch-task', 1);
   const running = new Set<CancelFlag>();
 
-  async function prepare(plan: MediaPlan, prepareOptions: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia> {
+  async function prepare(
+    plan: MediaPlan,
+    prepareOptions: PrepareOptions,
+    signal?: AbortSignal,
+  ): Promise<PreparedMedia> {
     if (signal?.aborted === true) throw cancelled(signal);
     const flag = createCancelFlag();
     // Only the plain fields: a caller's richer object may not survive the way to another thread.
@@ -95,6 +99,8 @@ export function createPreparePool(options: { threads: number }): PreparePool {
 /** A promise that only ever rejects. */
 function untilRejected(): { promise: Promise<never>; reject: (error: Error) => void } {
   let reject: (error: Error) => void = () => undefined;
-  const promise = new Promise<never>((_, rejectPromise) => { reject = rejectPromise; });
+  const promise = new Promise<never>((_, rejectPromise) => {
+    reject = rejectPromise;
+  });
   return { promise, reject };
 }

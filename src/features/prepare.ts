@@ -65,11 +65,22 @@ async function see(
     resizing += secondsSince(before);
   };
   const decoded = await decode(plan, onFrame, { signal, limits: options.limits });
-  const stack = { data, frames: decoded.plan.frameIndices.length, ...size, final: video.final, normalisation: options.preprocessor };
+  const stack = {
+    data,
+    frames: decoded.plan.frameIndices.length,
+    ...size,
+    final: video.final,
+    normalisation: options.preprocessor,
+  };
   return { ...decoded, stack, seconds: { decode: secondsSince(started) - resizing, resize: resizing } };
 }
 
-async function hear(plan: MediaPlan, options: PrepareOptions, decode: Decoders['audio'], signal: AbortSignal): Promise<Heard> {
+async function hear(
+  plan: MediaPlan,
+  options: PrepareOptions,
+  decode: Decoders['audio'],
+  signal: AbortSignal,
+): Promise<Heard> {
   const started = performance.now();
   const { waveform, warnings, decoderLog } = await decode(plan, { signal, limits: options.limits });
   const audio = secondsSince(started);
@@ -81,7 +92,12 @@ async function hear(plan: MediaPlan, options: PrepareOptions, decode: Decoders['
     samples,
     waveform: options.keepWaveform ? waveform : undefined,
   };
-  return { audio: samples === 0 ? undefined : features, warnings, decoderLog, seconds: { audio, mel: secondsSince(before) } };
+  return {
+    audio: samples === 0 ? undefined : features,
+    warnings,
+    decoderLog,
+    seconds: { audio, mel: secondsSince(before) },
+  };
 }
 
 type Work<T> = (signal: AbortSignal) => Promise<T>;

@@ -41,7 +41,14 @@ export function resizeFramePortable(
       const from = (y * sourceWidth + (columns.start[x] ?? 0)) * 3;
       const count = columns.count[x] ?? 0;
       for (let channel = 0; channel < 3; channel++) {
-        narrow[y * line + x * 3 + channel] = weigh(source, from + channel, 3, columns.weights, x * columns.stride, count);
+        narrow[y * line + x * 3 + channel] = weigh(
+          source,
+          from + channel,
+          3,
+          columns.weights,
+          x * columns.stride,
+          count,
+        );
       }
     }
   }

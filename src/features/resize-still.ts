@@ -33,7 +33,9 @@ function fixedTaps(sourceSize: number, targetSize: number): FixedTaps {
     const centre = (index + 0.5) * scale;
     const first = Math.max(Math.trunc(centre - support + 0.5), 0);
     const end = Math.min(Math.trunc(centre + support + 0.5), sourceSize);
-    const weights = Array.from({ length: end - first }, (_, tap) => cubic((tap + first - centre + 0.5) * (1 / filterScale)));
+    const weights = Array.from({ length: end - first }, (_, tap) =>
+      cubic((tap + first - centre + 0.5) * (1 / filterScale)),
+    );
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     weights.forEach((weight, tap) => {
       const fixed = (weight / total) * (1 << PRECISION_BITS);
@@ -61,7 +63,8 @@ function pass(source: Uint8Array, target: Uint8Array, taps: FixedTaps, lines: nu
       const from = line * strides.line + (start[index] ?? 0) * strides.tap;
       let sum = HALF;
       const taken = count[index] ?? 0;
-      for (let tap = 0; tap < taken; tap++) sum += (source[from + tap * strides.tap] ?? 0) * (weights[index * stride + tap] ?? 0);
+      for (let tap = 0; tap < taken; tap++)
+        sum += (source[from + tap * strides.tap] ?? 0) * (weights[index * stride + tap] ?? 0);
       target[line * strides.outLine + index * strides.out] = Math.min(Math.max(sum >> PRECISION_BITS, 0), 255);
     }
   }
@@ -79,7 +82,8 @@ export function resizeStill(source: Uint8Array, from: FrameSize, to: FrameSize):
     const target = new Uint8Array(from.height * to.width * 3);
     const taps = fixedTaps(from.width, to.width);
     const strides = { tap: 3, line: from.width * 3, out: 3, outLine: to.width * 3 };
-    for (let channel = 0; channel < 3; channel++) pass(source.subarray(channel), target.subarray(channel), taps, from.height, strides);
+    for (let channel = 0; channel < 3; channel++)
+      pass(source.subarray(channel), target.subarray(channel), taps, from.height, strides);
     pixels = target;
     width = to.width;
   }

@@ -1,9 +1,7 @@
 // Errors lose their class and code on the way between threads, so a task answers with plain data instead of throwing.
 import { asAvocadoError, AvocadoError, type ErrorCode } from '../errors.ts';
 
-export type TaskReply<T> =
-  | { readonly kind: 'done'; readonly value: T }
-  | TaskFailure;
+export type TaskReply<T> = { readonly kind: 'done'; readonly value: T } | TaskFailure;
 
 interface TaskFailure {
   readonly kind: 'failed';
@@ -33,7 +31,10 @@ export function valueOf<T>(reply: TaskReply<T>): T {
     case 'failed': {
       const cause = new Error(reply.message);
       cause.stack = reply.stack;
-      throw new AvocadoError(reply.code, reply.message, { cause, ...(reply.param === undefined ? {} : { param: reply.param }) });
+      throw new AvocadoError(reply.code, reply.message, {
+        cause,
+        ...(reply.param === undefined ? {} : { param: reply.param }),
+      });
     }
     default:
       return reply satisfies never;

@@ -28,7 +28,10 @@ const MAX_HEAD_CHARACTERS = 1000;
 
 function parseDataUrl(reference: LongText, param: string): Data {
   const comma = sliceOf(reference, 0, MAX_HEAD_CHARACTERS).indexOf(',');
-  if (comma === -1) throw new AvocadoError('bad_request', 'The data URL has no comma. Write it like data:video/mp4;base64,AAAA….', { param });
+  if (comma === -1)
+    throw new AvocadoError('bad_request', 'The data URL has no comma. Write it like data:video/mp4;base64,AAAA….', {
+      param,
+    });
   const head = sliceOf(reference, 'data:'.length, comma);
   const extension = /^\s*[a-z]+\/([a-z0-9]{1,8})\s*(;|$)/i.exec(head)?.[1] ?? '';
   return { text: reference, start: comma + 1, isBase64: /; *base64\s*$/i.test(head), extension };
@@ -41,14 +44,26 @@ function leastBytes({ text, start, isBase64 }: Data): number {
 }
 
 function dataSource(data: Data, { shownAs, param, space, maxBytes }: DataOptions): MediaSource {
-  const tooLarge = (): AvocadoError => new AvocadoError('media_too_large', `The file in ${shownAs} is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`, { param });
-  const malformed: Malformed = (reason) => new AvocadoError('bad_request', `The file in ${shownAs} ${reason}.`, { param });
+  const tooLarge = (): AvocadoError =>
+    new AvocadoError(
+      'media_too_large',
+      `The file in ${shownAs} is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`,
+      { param },
+    );
+  const malformed: Malformed = (reason) =>
+    new AvocadoError('bad_request', `The file in ${shownAs} ${reason}.`, { param });
   if (leastBytes(data) > maxBytes) throw tooLarge();
   return storedSource('data', shownAs, async ({ signal, onProgress }) => {
     const decode = data.isBase64 ? base64Bytes : percentBytes;
     const chunks: AsyncIterable<Buffer> = decode(data.text, data.start, malformed);
     try {
-      return await saveStream(space, chunks, { name: `data.${data.extension}`, maxBytes, tooLarge, signal, onBytes: (done) => onProgress?.(done, undefined) });
+      return await saveStream(space, chunks, {
+        name: `data.${data.extension}`,
+        maxBytes,
+        tooLarge,
+        signal,
+        onBytes: (done) => onProgress?.(done, undefined),
+      });
     } catch (thrown) {
       throw signal.aborted ? abortedError(signal) : thrown;
     }

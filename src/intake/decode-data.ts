@@ -25,7 +25,10 @@ function* pieces(text: LongText, start: number): Generator<string> {
 function percentDecode(piece: string, malformed: Malformed): Buffer {
   if (/%(?![0-9A-Fa-f]{2})/.test(piece)) throw malformed('holds a broken percent escape: write % as %25');
   if (/[^\0-\x7f]/.test(piece)) throw malformed('holds characters beyond ASCII that are not escaped');
-  return Buffer.from(piece.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))), 'latin1');
+  return Buffer.from(
+    piece.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  );
 }
 
 /** The bytes of percent-encoded text from `start` on. @throws what `malformed` makes */

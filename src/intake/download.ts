@@ -22,9 +22,17 @@ const MAX_REDIRECTS = 5;
  * Fetches a URL that has passed the policy to a file; every redirect has to pass it too. On any failure nothing is left.
  * @throws AvocadoError `media_forbidden_host`, `media_unreachable`, `media_too_large`, `storage_full`, `aborted`
  */
-export async function download(url: URL, param: string, space: TemporarySpace, rules: DownloadRules, { signal, onProgress }: OpenSourceOptions): Promise<SavedFile> {
+export async function download(
+  url: URL,
+  param: string,
+  space: TemporarySpace,
+  rules: DownloadRules,
+  { signal, onProgress }: OpenSourceOptions,
+): Promise<SavedFile> {
   const late = new AbortController();
-  const timer = setTimeout(() => { late.abort(); }, rules.timeoutMs);
+  const timer = setTimeout(() => {
+    late.abort();
+  }, rules.timeoutMs);
   const either = AbortSignal.any([signal, late.signal]);
   const agent = guardedAgent(rules);
   try {
@@ -50,7 +58,11 @@ export async function download(url: URL, param: string, space: TemporarySpace, r
 /** Our own errors keep their words and learn the field; all others get words that tell nothing about what lies behind the name. */
 function named(reason: string, thrown: unknown, url: URL, param: string): AvocadoError {
   if (thrown instanceof AvocadoError) return new AvocadoError(thrown.code, thrown.message, { param, cause: thrown });
-  return new AvocadoError('media_unreachable', `${shownUrl(url)} ${reason}. Check the URL, or upload the file instead.`, { param, cause: thrown });
+  return new AvocadoError(
+    'media_unreachable',
+    `${shownUrl(url)} ${reason}. Check the URL, or upload the file instead.`,
+    { param, cause: thrown },
+  );
 }
 
 function unreachable(text: string): AvocadoError {
@@ -58,17 +70,27 @@ function unreachable(text: string): AvocadoError {
 }
 
 function tooLarge(maxBytes: number): AvocadoError {
-  return new AvocadoError('media_too_large', `The file behind the URL is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`);
+  return new AvocadoError(
+    'media_too_large',
+    `The file behind the URL is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`,
+  );
 }
 
-async function followRedirects(start: URL, agent: GuardedAgent, urls: UrlPolicy, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+async function followRedirects(
+  start: URL,
+  agent: GuardedAgent,
+  urls: UrlPolicy,
+  signal: AbortSignal,
+): Promise<Dispatcher.ResponseData> {
   let url = start;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
     const response = await agent.get(url, signal);
     if (response.statusCode === 200) return response;
     response.body.destroy(); // what a server says beside its file interests nobody
     if (!REDIRECTS.includes(response.statusCode)) {
-      throw unreachable(`The URL was answered with status ${response.statusCode} instead of 200 and the file. Check that it can be fetched without signing in.`);
+      throw unreachable(
+        `The URL was answered with status ${response.statusCode} instead of 200 and the file. Check that it can be fetched without signing in.`,
+      );
     }
     url = urls.follow(url, only(response.headers['location']));
   }
@@ -84,7 +106,10 @@ function only(value: string | string[] | undefined): string | undefined {
 function checkedLength(headers: Dispatcher.ResponseData['headers'], maxBytes: number): number | undefined {
   const encoding = headers['content-encoding'] ?? 'identity';
   // Compressed bytes unpack to any number of them.
-  if (encoding !== '' && encoding !== 'identity') throw unreachable('The URL is answered with a compressed file although none was asked for. Give the URL of a plain file.');
+  if (encoding !== '' && encoding !== 'identity')
+    throw unreachable(
+      'The URL is answered with a compressed file although none was asked for. Give the URL of a plain file.',
+    );
   const length = only(headers['content-length']);
   if (length === undefined) return undefined;
   if (Number(length) > maxBytes) throw tooLarge(maxBytes);

@@ -15,7 +15,9 @@ const REASONS: readonly (readonly [code: RegExp, reason: string])[] = [
 export function explainFetchError(thrown: unknown): string {
   // Several addresses tried: each has its own error.
   const errors: unknown[] = thrown instanceof AggregateError ? thrown.errors : [thrown];
-  const codes = errors.flatMap((error) => (error instanceof Error ? [String((error as NodeJS.ErrnoException).code), error.name] : []));
+  const codes = errors.flatMap((error) =>
+    error instanceof Error ? [String((error as NodeJS.ErrnoException).code), error.name] : [],
+  );
   const found = REASONS.find(([pattern]) => codes.some((code) => pattern.test(code)));
   return found?.[1] ?? 'could not be fetched';
 }

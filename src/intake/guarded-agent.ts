@@ -32,15 +32,19 @@ const MAX_HEADER_BYTES = 16 * 1024;
 const HEADERS = { accept: '*/*', 'accept-encoding': 'identity', 'user-agent': 'avocado-captioner' };
 
 function forbidden(): AvocadoError {
-  return new AvocadoError('media_forbidden_host', 'The URL leads to an address this server does not fetch from. Upload the file instead.');
+  return new AvocadoError(
+    'media_forbidden_host',
+    'The URL leads to an address this server does not fetch from. Upload the file instead.',
+  );
 }
 
-const resolveHere: Resolve = (hostname) => new Promise((resolve, reject) => {
-  lookup(hostname, { all: true }, (error, addresses) => {
-    if (error === null) resolve(addresses);
-    else reject(error);
+const resolveHere: Resolve = (hostname) =>
+  new Promise((resolve, reject) => {
+    lookup(hostname, { all: true }, (error, addresses) => {
+      if (error === null) resolve(addresses);
+      else reject(error);
+    });
   });
-});
 
 /** A look-up whose answer is what gets connected to: one forbidden address among them spoils them all. */
 function guardedLookup({ allowsAddress, resolve = resolveHere }: AgentOptions): LookupFunction {
@@ -56,14 +60,21 @@ function guardedLookup({ allowsAddress, resolve = resolveHere }: AgentOptions): 
         if (all === true) callback(null, addresses);
         else callback(null, addresses[0].address, addresses[0].family);
       },
-      (error: unknown) => { callback(error as NodeJS.ErrnoException, ''); },
+      (error: unknown) => {
+        callback(error as NodeJS.ErrnoException, '');
+      },
     );
   };
 }
 
 function guardedConnector(options: AgentOptions): buildConnector.connector {
   const { allowsAddress, certificateAuthorities: ca } = options;
-  const connect = buildConnector({ lookup: guardedLookup(options), timeout: CONNECT_TIMEOUT_MS, ca, maxCachedSessions: 0 });
+  const connect = buildConnector({
+    lookup: guardedLookup(options),
+    timeout: CONNECT_TIMEOUT_MS,
+    ca,
+    maxCachedSessions: 0,
+  });
   return (target, callback) => {
     const host = bareHost(target.hostname);
     // What is an address already is never looked up.

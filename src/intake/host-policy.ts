@@ -17,7 +17,11 @@ function parseEntry(text: string): HostPolicy {
   const port = /:(\d{1,5})$/.exec(rest)?.[1];
   // Through the URL parser, so that both sides are written alike: case, IDN, IPv6.
   const url = parseUrl(`http://${rest}/`);
-  if (url === undefined || /[/?#@\\*\s]/.test(rest)) throw new AvocadoError('bad_request', `${text} is no host: write it like media.example.org, *.example.org or example.org:8080.`);
+  if (url === undefined || /[/?#@\\*\s]/.test(rest))
+    throw new AvocadoError(
+      'bad_request',
+      `${text} is no host: write it like media.example.org, *.example.org or example.org:8080.`,
+    );
   const host = hostOf(url);
   return (asked) => {
     const named = hostOf(asked);

@@ -87,16 +87,27 @@ export class LongTexts {
 }
 
 function parseRest(json: Buffer): unknown {
-  if (json.length > MOST_REST_BYTES) throw new AvocadoError('bad_request', `The body has more than ${MOST_REST_BYTES} bytes beside its files. Leave out what the request does not need.`);
+  if (json.length > MOST_REST_BYTES)
+    throw new AvocadoError(
+      'bad_request',
+      `The body has more than ${MOST_REST_BYTES} bytes beside its files. Leave out what the request does not need.`,
+    );
   try {
     return JSON.parse(json.toString(), (field, value: unknown) => {
-      if (field === '__proto__') throw new AvocadoError('bad_request', '__proto__ is no field of anything. Leave it out.', { param: field });
+      if (field === '__proto__')
+        throw new AvocadoError('bad_request', '__proto__ is no field of anything. Leave it out.', { param: field });
       if (typeof value !== 'string' || FILE_FIELDS.has(field) || !MARK.test(value.slice(-100))) return value;
-      throw new AvocadoError('bad_request', `${field} is longer than ${LONG_BYTES} bytes, which only a file may be.`, { param: field });
+      throw new AvocadoError('bad_request', `${field} is longer than ${LONG_BYTES} bytes, which only a file may be.`, {
+        param: field,
+      });
     });
   } catch (thrown) {
     if (thrown instanceof AvocadoError) throw thrown;
-    throw new AvocadoError('bad_request', `The body is not JSON: ${(thrown as Error).message.slice(0, 200)}.`.replace(/\.\.$/, '.'), { cause: thrown });
+    throw new AvocadoError(
+      'bad_request',
+      `The body is not JSON: ${(thrown as Error).message.slice(0, 200)}.`.replace(/\.\.$/, '.'),
+      { cause: thrown },
+    );
   }
 }
 

@@ -8,12 +8,19 @@ function parseReference(reference: string, param: string): { readonly name: stri
   const match = /^media:\/\/([^/]+)\/(.+)$/s.exec(reference);
   const [, name, escaped] = match ?? [];
   if (name === undefined || escaped === undefined) {
-    throw new AvocadoError('bad_request', 'A file of this server is named media://NAME/path, NAME being a --media-root of it.', { param });
+    throw new AvocadoError(
+      'bad_request',
+      'A file of this server is named media://NAME/path, NAME being a --media-root of it.',
+      { param },
+    );
   }
   try {
     return { name, path: decodeURIComponent(escaped) };
   } catch (cause) {
-    throw new AvocadoError('bad_request', 'The media:// reference holds a broken percent escape: write % as %25.', { param, cause });
+    throw new AvocadoError('bad_request', 'The media:// reference holds a broken percent escape: write % as %25.', {
+      param,
+      cause,
+    });
   }
 }
 
@@ -28,7 +35,9 @@ async function realPath(root: string, path: string, reference: string, param: st
   }
   const inside = relative(root, real);
   if (inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)) {
-    throw new AvocadoError('media_forbidden_path', 'The media:// reference leads out of its root through a symlink.', { param });
+    throw new AvocadoError('media_forbidden_path', 'The media:// reference leads out of its root through a symlink.', {
+      param,
+    });
   }
   return real;
 }
@@ -40,9 +49,18 @@ async function realPath(root: string, path: string, reference: string, param: st
 export function rootSource(reference: string, param: string, roots: ReadonlyMap<string, string>): MediaSource {
   const { name, path } = parseReference(reference, param);
   const root = roots.get(name);
-  if (root === undefined) throw new AvocadoError('media_forbidden_path', `This server has no media root named ${name}. It is started with --media-root ${name}=DIR.`, { param });
+  if (root === undefined)
+    throw new AvocadoError(
+      'media_forbidden_path',
+      `This server has no media root named ${name}. It is started with --media-root ${name}=DIR.`,
+      { param },
+    );
   if (path.includes('\0') || isAbsolute(path) || path.split(/[/\\]/).includes('..')) {
-    throw new AvocadoError('media_forbidden_path', 'A media:// reference must stay inside its root: no .. and no absolute path.', { param });
+    throw new AvocadoError(
+      'media_forbidden_path',
+      'A media:// reference must stay inside its root: no .. and no absolute path.',
+      { param },
+    );
   }
   return {
     kind: 'root',

@@ -54,7 +54,11 @@ export interface IntakeSurroundings {
 const FETCH_IDLE_MS = 30_000;
 
 function unknownScheme(param: string): AvocadoError {
-  return new AvocadoError('bad_request', `${param} must be an https:, http: or data: URL, or media://NAME/path with NAME being a --media-root of this server.`, { param });
+  return new AvocadoError(
+    'bad_request',
+    `${param} must be an https:, http: or data: URL, or media://NAME/path with NAME being a --media-root of this server.`,
+    { param },
+  );
 }
 
 /**
@@ -68,7 +72,15 @@ export async function openIntake(config: IntakeConfig, surroundings: IntakeSurro
   const urls = urlPolicy(hostPolicy(config.urlHosts), allowsAddress);
   const directory = await openTemporaryDirectory(config.temporaryDirectory);
   const space: TemporarySpace = { directory, account: new SpaceAccount(config.maxTemporaryBytes) };
-  const rules: DownloadRules = { urls, allowsAddress, maxBytes, timeoutMs: fetchTimeoutMs, idleMs: fetchIdleMs, resolve, certificateAuthorities };
+  const rules: DownloadRules = {
+    urls,
+    allowsAddress,
+    maxBytes,
+    timeoutMs: fetchTimeoutMs,
+    idleMs: fetchIdleMs,
+    resolve,
+    certificateAuthorities,
+  };
   const dataOptions = (shownAs: string, param: string): DataOptions => ({ shownAs, param, space, maxBytes });
 
   const longTexts = new LongTexts();
@@ -90,7 +102,8 @@ export async function openIntake(config: IntakeConfig, surroundings: IntakeSurro
           throw unknownScheme(param);
       }
     },
-    fromBase64: (data, format, shownAs, param) => base64Source(longTexts.read(data), format, dataOptions(shownAs, param)),
+    fromBase64: (data, format, shownAs, param) =>
+      base64Source(longTexts.read(data), format, dataOptions(shownAs, param)),
     receiveUpload: (request) => receiveUpload(request, space, config),
     parseJson: (body) => longTexts.parse(body),
     space: () => space.account.use(),

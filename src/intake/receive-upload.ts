@@ -26,7 +26,11 @@ const REFUSED_LINGER_MS = 30_000;
 const BROKEN_OFF = ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'FST_PREMATURE_CLOSE', 'ABORT_ERR'];
 
 function tooLarge(maxUploadBytes: number): AvocadoError {
-  return new AvocadoError('media_too_large', `The upload is larger than the ${maxUploadBytes} bytes this server takes (--max-upload-bytes).`, { param: 'file' });
+  return new AvocadoError(
+    'media_too_large',
+    `The upload is larger than the ${maxUploadBytes} bytes this server takes (--max-upload-bytes).`,
+    { param: 'file' },
+  );
 }
 
 /** Fastify's own errors pass: the error reply knows them. */
@@ -35,7 +39,10 @@ function uploadError(thrown: unknown): Error {
   if (BROKEN_OFF.includes(code)) return new AvocadoError('aborted', 'The upload was broken off.', { cause: thrown });
   const error = thrown instanceof Error ? thrown : asAvocadoError(thrown);
   // The form parser's own errors are plain ones, told apart by their words only.
-  if (code === '' && /multipart|boundary/i.test(error.message)) return new AvocadoError('bad_request', `The form is malformed: ${error.message.replace(/\.?$/, '.')}`, { cause: error });
+  if (code === '' && /multipart|boundary/i.test(error.message))
+    return new AvocadoError('bad_request', `The form is malformed: ${error.message.replace(/\.?$/, '.')}`, {
+      cause: error,
+    });
   return error;
 }
 
@@ -48,29 +55,58 @@ function discardRest(request: FastifyRequest): void {
   }, REFUSED_LINGER_MS).unref();
 }
 
-async function saveFile(part: MultipartFile, space: TemporarySpace, received: Received, maxUploadBytes: number): Promise<void> {
-  if (part.fieldname !== 'file') throw new AvocadoError('unknown_field', `${part.fieldname} is not a field this request has: the video belongs into file.`, { param: part.fieldname });
-  if (received.file !== undefined) throw new AvocadoError('bad_request', 'file is given twice: one request captions one file.', { param: 'file' });
+async function saveFile(
+  part: MultipartFile,
+  space: TemporarySpace,
+  received: Received,
+  maxUploadBytes: number,
+): Promise<void> {
+  if (part.fieldname !== 'file')
+    throw new AvocadoError(
+      'unknown_field',
+      `${part.fieldname} is not a field this request has: the video belongs into file.`,
+      { param: part.fieldname },
+    );
+  if (received.file !== undefined)
+    throw new AvocadoError('bad_request', 'file is given twice: one request captions one file.', { param: 'file' });
   // An octet-stream is a file even without a name, whatever its typings say.
   const named: { readonly filename?: string } = part;
   received.fileName = named.filename ?? '';
   const refuse = (): AvocadoError => tooLarge(maxUploadBytes);
-  received.file = await saveStream(space, part.file, { name: received.fileName, maxBytes: maxUploadBytes, tooLarge: refuse });
+  received.file = await saveStream(space, part.file, {
+    name: received.fileName,
+    maxBytes: maxUploadBytes,
+    tooLarge: refuse,
+  });
   // The form parser may have its own, lower limit.
   if (part.file.truncated) throw refuse();
 }
 
-async function receiveParts(request: FastifyRequest, space: TemporarySpace, received: Received, maxUploadBytes: number): Promise<SavedFile> {
+async function receiveParts(
+  request: FastifyRequest,
+  space: TemporarySpace,
+  received: Received,
+  maxUploadBytes: number,
+): Promise<SavedFile> {
   for await (const part of request.parts()) {
     if (part.type !== 'field') {
       await saveFile(part, space, received, maxUploadBytes);
       continue;
     }
-    if (part.fieldname === 'file') throw new AvocadoError('bad_request', 'file must be a file, not text: with curl write -F file=@clip.mp4.', { param: 'file' });
-    if (part.valueTruncated) throw new AvocadoError('bad_request', `${part.fieldname} is too long.`, { param: part.fieldname });
+    if (part.fieldname === 'file')
+      throw new AvocadoError('bad_request', 'file must be a file, not text: with curl write -F file=@clip.mp4.', {
+        param: 'file',
+      });
+    if (part.valueTruncated)
+      throw new AvocadoError('bad_request', `${part.fieldname} is too long.`, { param: part.fieldname });
     received.fields.push([part.fieldname, String(part.value)]);
   }
-  if (received.file === undefined) throw new AvocadoError('bad_request', 'The form has no file: put the video into the field file (curl -F file=@clip.mp4).', { param: 'file' });
+  if (received.file === undefined)
+    throw new AvocadoError(
+      'bad_request',
+      'The form has no file: put the video into the field file (curl -F file=@clip.mp4).',
+      { param: 'file' },
+    );
   return received.file;
 }
 
@@ -78,12 +114,17 @@ async function receiveParts(request: FastifyRequest, space: TemporarySpace, rece
  * Streams the form's file onto disk; releasing the source removes it. On any failure nothing is left.
  * @throws AvocadoError `media_too_large`, `storage_full`, `bad_request`, `unknown_field`, `aborted` when the client went away
  */
-export async function receiveUpload(request: FastifyRequest, space: TemporarySpace, config: UploadConfig): Promise<Upload> {
+export async function receiveUpload(
+  request: FastifyRequest,
+  space: TemporarySpace,
+  config: UploadConfig,
+): Promise<Upload> {
   const received: Received = { fileName: '', fields: [] };
   const { socket } = request.raw;
   socket.setTimeout(config.uploadIdleMs); // without a listener for it, node closes the connection
   try {
-    if (Number(request.headers['content-length'] ?? 0) > config.maxUploadBytes + FORM_OVERHEAD_BYTES) throw tooLarge(config.maxUploadBytes);
+    if (Number(request.headers['content-length'] ?? 0) > config.maxUploadBytes + FORM_OVERHEAD_BYTES)
+      throw tooLarge(config.maxUploadBytes);
     const file = await receiveParts(request, space, received, config.maxUploadBytes);
     return { source: uploadSource(file, received.fileName), fields: received.fields };
   } catch (thrown) {

@@ -30,7 +30,11 @@ export interface SaveOptions {
  * Writes a stream to a new file, counting and hashing it on the way. On any failure nothing is left.
  * @throws AvocadoError `storage_full`, that of `tooLarge`; the stream's own errors pass
  */
-export async function saveStream({ directory, account }: TemporarySpace, chunks: AsyncIterable<Uint8Array>, options: SaveOptions): Promise<SavedFile> {
+export async function saveStream(
+  { directory, account }: TemporarySpace,
+  chunks: AsyncIterable<Uint8Array>,
+  options: SaveOptions,
+): Promise<SavedFile> {
   const path = directory.newPath(options.name);
   const reservation = account.open();
   const remove = async (): Promise<void> => {
@@ -48,7 +52,12 @@ export async function saveStream({ directory, account }: TemporarySpace, chunks:
   }
 }
 
-async function write(path: string, chunks: AsyncIterable<Uint8Array>, reservation: Reservation, options: SaveOptions): Promise<string> {
+async function write(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  reservation: Reservation,
+  options: SaveOptions,
+): Promise<string> {
   const { maxBytes, tooLarge, signal, onBytes } = options;
   const hash = createHash('sha256');
   let done = 0;

@@ -4,11 +4,17 @@ import type { MediaSource, OpenSourceOptions } from './types.ts';
 
 /** What an aborted request is told: why it was aborted, where somebody said so. */
 export function abortedError(signal: AbortSignal): AvocadoError {
-  return signal.reason instanceof AvocadoError ? signal.reason : new AvocadoError('aborted', 'The request was cancelled.', { cause: signal.reason });
+  return signal.reason instanceof AvocadoError
+    ? signal.reason
+    : new AvocadoError('aborted', 'The request was cancelled.', { cause: signal.reason });
 }
 
 /** A source whose file comes onto disk when it is first opened. Releasing it stops that, and waits for the file to be gone. */
-export function storedSource(kind: MediaSource['kind'], shownAs: string, store: (options: OpenSourceOptions) => Promise<SavedFile>): MediaSource {
+export function storedSource(
+  kind: MediaSource['kind'],
+  shownAs: string,
+  store: (options: OpenSourceOptions) => Promise<SavedFile>,
+): MediaSource {
   const released = new AbortController();
   let stored: Promise<SavedFile> | undefined;
   return {

@@ -41,7 +41,9 @@ function isLeftover(name: string): boolean {
 async function removeLeftovers(parent: string): Promise<void> {
   const names = await readdir(parent);
   // Another user's leftovers are not ours to remove, and no reason not to start.
-  await Promise.allSettled(names.filter(isLeftover).map((name) => rm(join(parent, name), { recursive: true, force: true })));
+  await Promise.allSettled(
+    names.filter(isLeftover).map((name) => rm(join(parent, name), { recursive: true, force: true })),
+  );
 }
 
 /** Makes the directory, readable by this user only, after removing those of dead processes. */

@@ -19,7 +19,12 @@ function randomFrom(seed: number): () => number {
  * A closed loop: `concurrency` clients send `requests` clips between them, each its next one when the last has ended. A refused
  * client waits as it was told and asks again; every refusal counts.
  */
-export async function runLevel(clips: readonly Clip[], send: Send, options: LevelOptions, signal: AbortSignal): Promise<Level> {
+export async function runLevel(
+  clips: readonly Clip[],
+  send: Send,
+  options: LevelOptions,
+  signal: AbortSignal,
+): Promise<Level> {
   const random = randomFrom(options.seed);
   const answers: Answer[] = [];
   let usualMs = FIRST_LEAVE_MS / 2;

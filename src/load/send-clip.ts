@@ -36,7 +36,8 @@ class Arrivals {
 
 function formOf({ name, bytes }: Clip, fields: Target['fields']): FormData {
   const form = new FormData();
-  for (const [field, text] of Object.entries({ ...fields, stream: 'true', token_ids: 'true' })) form.append(field, text);
+  for (const [field, text] of Object.entries({ ...fields, stream: 'true', token_ids: 'true' }))
+    form.append(field, text);
   form.append('file', new Blob([bytes]), name);
   return form;
 }
@@ -48,14 +49,18 @@ function codeOf(body: unknown): string {
 
 async function refusal(response: Response): Promise<Answer> {
   const body: unknown = await response.json().catch(() => null);
-  if (response.status === 401) throw new AvocadoError('unauthorized', 'The server wants an API key: give it with --api-key.', { param: 'api-key' });
+  if (response.status === 401)
+    throw new AvocadoError('unauthorized', 'The server wants an API key: give it with --api-key.', {
+      param: 'api-key',
+    });
   if (response.status !== 429 && response.status !== 503) return { kind: 'failed', code: codeOf(body) };
   return { kind: 'refused', retryAfterSeconds: Number(response.headers.get('retry-after') ?? 1) };
 }
 
 async function captionOf(body: AsyncIterable<Uint8Array>, arrivals: Arrivals): Promise<Answer> {
   for await (const { event, data } of serverEvents(body)) {
-    if (event === 'text-delta') arrivals.words((JSON.parse(data) as { readonly token_ids: readonly number[] }).token_ids.length);
+    if (event === 'text-delta')
+      arrivals.words((JSON.parse(data) as { readonly token_ids: readonly number[] }).token_ids.length);
     else if (event === 'caption-end') return arrivals.end(JSON.parse(data) as Ending);
     else if (event === 'caption-error') {
       const code = codeOf(JSON.parse(data));

@@ -32,7 +32,8 @@ export function summarise({ concurrency, wallSeconds, answers }: Level): LevelSu
   const captions = answers.filter((answer): answer is CaptionAnswer => answer.kind === 'caption');
   const failed: Record<string, number> = {};
   for (const answer of answers) if (answer.kind === 'failed') failed[answer.code] = (failed[answer.code] ?? 0) + 1;
-  const sum = (value: (answer: CaptionAnswer) => number): number => captions.reduce((total, answer) => total + value(answer), 0);
+  const sum = (value: (answer: CaptionAnswer) => number): number =>
+    captions.reduce((total, answer) => total + value(answer), 0);
   return {
     concurrency,
     captions: captions.length,
@@ -48,16 +49,34 @@ export function summarise({ concurrency, wallSeconds, answers }: Level): LevelSu
   };
 }
 
-const HEAD = ['clients', 'captions', 'refused', 'left', 'failed', 'TTFT p50/p95 s', 'ITL p50/p95 ms', 'total p50/p95 s', 'tokens/s', 'video s/s'];
+const HEAD = [
+  'clients',
+  'captions',
+  'refused',
+  'left',
+  'failed',
+  'TTFT p50/p95 s',
+  'ITL p50/p95 ms',
+  'total p50/p95 s',
+  'tokens/s',
+  'video s/s',
+];
 
 function cells(level: LevelSummary): string[] {
   const seconds = ({ p50, p95 }: Quantiles): string => `${p50.toFixed(2)} / ${p95.toFixed(2)}`;
   const failed = Object.values(level.failed).reduce((sum, count) => sum + count, 0);
   const { interToken } = level;
   return [
-    String(level.concurrency), String(level.captions), String(level.refused), String(level.left), String(failed),
-    seconds(level.firstToken), `${(interToken.p50 * 1000).toFixed(2)} / ${(interToken.p95 * 1000).toFixed(2)}`, seconds(level.total),
-    level.tokensPerSecond.toFixed(0), level.mediaSecondsPerSecond.toFixed(1),
+    String(level.concurrency),
+    String(level.captions),
+    String(level.refused),
+    String(level.left),
+    String(failed),
+    seconds(level.firstToken),
+    `${(interToken.p50 * 1000).toFixed(2)} / ${(interToken.p95 * 1000).toFixed(2)}`,
+    seconds(level.total),
+    level.tokensPerSecond.toFixed(0),
+    level.mediaSecondsPerSecond.toFixed(1),
   ];
 }
 

@@ -14,7 +14,11 @@ export interface Target {
 }
 
 /** What one request of a level came to. `refused` is 429 or 503, `left` a client that went away on purpose. */
-export type Answer = CaptionAnswer | { readonly kind: 'refused'; readonly retryAfterSeconds: number } | { readonly kind: 'left' } | { readonly kind: 'failed'; readonly code: string };
+export type Answer =
+  | CaptionAnswer
+  | { readonly kind: 'refused'; readonly retryAfterSeconds: number }
+  | { readonly kind: 'left' }
+  | { readonly kind: 'failed'; readonly code: string };
 
 export interface CaptionAnswer {
   readonly kind: 'caption';

@@ -4,7 +4,23 @@ import { resolve } from 'node:path';
  * Containers that hold their media themselves. Playlists (hls, dash, concat, image2) are absent on purpose: they name other
  * files, and ffmpeg would open those, another tenant's or the network's.
  */
-const DEMUXERS = ['mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'flv', 'asf', 'ogg', 'wav', 'w64', 'aiff', 'mp3', 'aac', 'flac', 'gif'];
+const DEMUXERS = [
+  'mov',
+  'matroska',
+  'avi',
+  'mpegts',
+  'mpeg',
+  'flv',
+  'asf',
+  'ogg',
+  'wav',
+  'w64',
+  'aiff',
+  'mp3',
+  'aac',
+  'flac',
+  'gif',
+];
 
 /** Options in front of `-i` that keep ffmpeg and ffprobe to one local file of a known kind and a bounded picture. */
 export function inputGuards(maxPixels: number): string[] {

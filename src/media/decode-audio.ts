@@ -29,7 +29,8 @@ const SNDFILE_CONTAINERS = new Set(['wav', 'w64', 'aiff', 'flac', 'ogg', 'mp3'])
  */
 export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions = {}): Promise<DecodedAudio> {
   const stream = plan.probe.audio;
-  if (stream === undefined || plan.audio === undefined) throw new Error('There is no sound to decode in this plan. This is a bug.');
+  if (stream === undefined || plan.audio === undefined)
+    throw new Error('There is no sound to decode in this plan. This is a bug.');
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const waveform = new WaveformBuilder(MAX_SAMPLES);
   let nativeSamples: number | undefined;
@@ -37,17 +38,33 @@ export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions =
     path: plan.probe.path,
     // astats reports at this level
     logLevel: 'info',
-    outputOptions: ['-map', `0:${stream.index}`, '-filter:a', await filterChain(stream, plan.probe.container), '-c:a', 'pcm_f32le', '-f', 'f32le'],
+    outputOptions: [
+      '-map',
+      `0:${stream.index}`,
+      '-filter:a',
+      await filterChain(stream, plan.probe.container),
+      '-c:a',
+      'pcm_f32le',
+      '-f',
+      'f32le',
+    ],
     maxPixels: limits.maxPixels,
     timeoutSeconds: limits.decodeTimeoutSeconds,
     signal: options.signal,
     onChunk: (chunk) => waveform.push(chunk),
-    onLine: (line) => { nativeSamples = samplesOf(line) ?? nativeSamples; },
+    onLine: (line) => {
+      nativeSamples = samplesOf(line) ?? nativeSamples;
+    },
   });
   // The resampler rounds the length, the reference rounds it up and fills with silence.
-  if (nativeSamples !== undefined && outcome.exitCode === 0) waveform.setLength(Math.ceil((nativeSamples * SAMPLE_RATE) / stream.sampleRate));
+  if (nativeSamples !== undefined && outcome.exitCode === 0)
+    waveform.setLength(Math.ceil((nativeSamples * SAMPLE_RATE) / stream.sampleRate));
   const samples = waveform.take();
-  return { waveform: samples, warnings: warningsOf(samples.length, waveform.overflowed, outcome, plan), decoderLog: outcome.log };
+  return {
+    waveform: samples,
+    warnings: warningsOf(samples.length, waveform.overflowed, outcome, plan),
+    decoderLog: outcome.log,
+  };
 }
 
 /**
@@ -57,7 +74,12 @@ export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions =
 async function filterChain(stream: AudioStream, container: string): Promise<string> {
   const { soxr } = await ffmpegVersion();
   const sum = Array.from({ length: stream.channels }, (_, channel) => `c${channel}`).join('+');
-  const mean = [`pan=mono|c0=${sum}`, 'aformat=sample_fmts=dbl', `volume=${1 / stream.channels}:precision=double`, 'aformat=sample_fmts=flt'];
+  const mean = [
+    `pan=mono|c0=${sum}`,
+    'aformat=sample_fmts=dbl',
+    `volume=${1 / stream.channels}:precision=double`,
+    'aformat=sample_fmts=flt',
+  ];
   return [
     ...(SNDFILE_CONTAINERS.has(container) ? [] : ['aformat=sample_fmts=s16']),
     'aformat=sample_fmts=flt',
@@ -75,9 +97,20 @@ function samplesOf(line: string): number | undefined {
 function warningsOf(samples: number, overflowed: boolean, outcome: FfmpegOutcome, plan: MediaPlan): string[] {
   const last = outcome.log.at(-1);
   if (samples === 0) {
-    if (plan.video === undefined) throw new AvocadoError('media_undecodable', `The sound cannot be decoded${last === undefined ? '' : ` (${last})`}. Re-encode it.`);
+    if (plan.video === undefined)
+      throw new AvocadoError(
+        'media_undecodable',
+        `The sound cannot be decoded${last === undefined ? '' : ` (${last})`}. Re-encode it.`,
+      );
     return ['The sound could not be decoded; nothing was heard.'];
   }
-  if (overflowed) return [`The sound is longer than ${MAX_AUDIO_SECONDS} s; only the first ${MAX_AUDIO_SECONDS} s were heard, as in the reference.`];
-  return outcome.errors > 0 ? [`The sound is damaged: the decoder met ${outcome.errors} errors; ${(samples / SAMPLE_RATE).toFixed(1)} s were heard.`] : [];
+  if (overflowed)
+    return [
+      `The sound is longer than ${MAX_AUDIO_SECONDS} s; only the first ${MAX_AUDIO_SECONDS} s were heard, as in the reference.`,
+    ];
+  return outcome.errors > 0
+    ? [
+        `The sound is damaged: the decoder met ${outcome.errors} errors; ${(samples / SAMPLE_RATE).toFixed(1)} s were heard.`,
+      ]
+    : [];
 }

@@ -26,10 +26,15 @@ export interface DecodedFrames {
  * returned plan counts. Memory: `buffers` frames.
  * @throws AvocadoError `media_undecodable` below two frames, `media_timeout`, `aborted`; or whatever `onFrame` threw
  */
-export async function decodeFrames(plan: MediaPlan, onFrame: FrameReader, options: DecodeFramesOptions = {}): Promise<DecodedFrames> {
+export async function decodeFrames(
+  plan: MediaPlan,
+  onFrame: FrameReader,
+  options: DecodeFramesOptions = {},
+): Promise<DecodedFrames> {
   const { video } = plan;
   const stream = plan.probe.video;
-  if (video === undefined || stream === undefined) throw new Error('There are no frames to decode in this plan. This is a bug.');
+  if (video === undefined || stream === undefined)
+    throw new Error('There are no frames to decode in this plan. This is a bug.');
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   if (stream.still) {
     const picture = await decodeStill(plan.probe.path, limits.maxStillPixels);
@@ -57,7 +62,20 @@ export async function decodeFrames(plan: MediaPlan, onFrame: FrameReader, option
 function outputOptions(stream: VideoStream, indices: readonly number[]): string[] {
   // The size is fixed so that a stream that changes it on the way cannot shift the frames' borders.
   const filter = `select='${selectExpression(indices)}',scale=${stream.width}:${stream.height}`;
-  return ['-map', `0:${stream.index}`, '-filter:v', filter, '-fps_mode', 'passthrough', '-frames:v', String(indices.length), '-pix_fmt', 'rgb24', '-f', 'rawvideo'];
+  return [
+    '-map',
+    `0:${stream.index}`,
+    '-filter:v',
+    filter,
+    '-fps_mode',
+    'passthrough',
+    '-frames:v',
+    String(indices.length),
+    '-pix_fmt',
+    'rgb24',
+    '-f',
+    'rawvideo',
+  ];
 }
 
 /** Distinct indices, and the positions of the plan that each serves. */
@@ -71,10 +89,16 @@ function judge(video: VideoPlan, delivered: number, outcome: FfmpegOutcome): Dec
   const planned = video.frameIndices.length;
   const kept = delivered - (delivered % 2);
   const last = outcome.log.at(-1);
-  if (kept < 2) throw new AvocadoError('media_undecodable', `The video cannot be decoded: ${delivered} of ${planned} frames came${last === undefined ? '' : ` (${last})`}. Re-encode it.`);
+  if (kept < 2)
+    throw new AvocadoError(
+      'media_undecodable',
+      `The video cannot be decoded: ${delivered} of ${planned} frames came${last === undefined ? '' : ` (${last})`}. Re-encode it.`,
+    );
   const warnings: string[] = [];
-  if (kept < planned) warnings.push(`Only ${kept} of ${planned} frames could be decoded; the rest of the video was not seen.`);
-  else if (outcome.errors > 0) warnings.push(`The video is damaged: the decoder met ${outcome.errors} errors, and some frames may show it.`);
+  if (kept < planned)
+    warnings.push(`Only ${kept} of ${planned} frames could be decoded; the rest of the video was not seen.`);
+  else if (outcome.errors > 0)
+    warnings.push(`The video is damaged: the decoder met ${outcome.errors} errors, and some frames may show it.`);
   return { plan: kept < planned ? shorten(video, kept) : video, warnings, decoderLog: outcome.log };
 }
 
@@ -82,5 +106,10 @@ function shorten(video: VideoPlan, frames: number): VideoPlan {
   const [steps, rows, columns] = video.gridThw;
   const perStep = video.frameIndices.length / steps;
   const left = frames / perStep;
-  return { ...video, frameIndices: video.frameIndices.slice(0, frames), gridThw: [left, rows, columns], tokens: (video.tokens / steps) * left };
+  return {
+    ...video,
+    frameIndices: video.frameIndices.slice(0, frames),
+    gridThw: [left, rows, columns],
+    tokens: (video.tokens / steps) * left,
+  };
 }

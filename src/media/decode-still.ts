@@ -18,15 +18,24 @@ export async function decodeStill(path: string, maxPixels: number): Promise<Stil
   try {
     const source = sharp(path, { limitInputPixels: maxPixels, failOn: 'error', ignoreIcc: true, pages: 1 });
     const { isPalette, channels } = await source.metadata();
-    const { data, info } = await source.autoOrient().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+    const { data, info } = await source
+      .autoOrient()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
     const pixels = info.width * info.height;
     const rgb = new Uint8Array(new SharedArrayBuffer(pixels * 3));
     fillRgb(rgb, data, info.channels, channels === 4 && !isPalette);
     return { data: rgb, height: info.height, width: info.width };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    if (reason.includes('pixel limit')) throw new AvocadoError('media_too_large', `The picture has more than ${maxPixels} pixels. Scale it down.`, { cause });
-    throw new AvocadoError('media_undecodable', `The picture cannot be decoded: ${reason}. Is the file complete?`, { cause });
+    if (reason.includes('pixel limit'))
+      throw new AvocadoError('media_too_large', `The picture has more than ${maxPixels} pixels. Scale it down.`, {
+        cause,
+      });
+    throw new AvocadoError('media_undecodable', `The picture cannot be decoded: ${reason}. Is the file complete?`, {
+      cause,
+    });
   }
 }
 

@@ -49,9 +49,14 @@ async function banner(program: string): Promise<string> {
   try {
     text = (await run(program, ['-version'], { timeout: 10_000, killSignal: 'SIGKILL' })).stdout;
   } catch (cause) {
-    throw new AvocadoError('ffmpeg_missing', `${program} cannot be run; ffmpeg 5.1 or newer is needed. ${HOW_TO_GET}`, { cause });
+    throw new AvocadoError('ffmpeg_missing', `${program} cannot be run; ffmpeg 5.1 or newer is needed. ${HOW_TO_GET}`, {
+      cause,
+    });
   }
   const [, major = 0, minor = 0] = (/^libavutil\s+(\d+)\.\s*(\d+)\./m.exec(text) ?? []).map(Number);
   if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) return text;
-  throw new AvocadoError('ffmpeg_missing', `${program} is too old (${text.split('\n')[0] ?? ''}); ffmpeg 5.1 or newer is needed. ${HOW_TO_GET}`);
+  throw new AvocadoError(
+    'ffmpeg_missing',
+    `${program} is too old (${text.split('\n')[0] ?? ''}); ffmpeg 5.1 or newer is needed. ${HOW_TO_GET}`,
+  );
 }

@@ -71,13 +71,17 @@ class DecoderProcess {
 
   constructor(run: FfmpegRun, program: string) {
     this.#run = run;
-    this.#untilDrained = new Promise((resolve) => { this.#drained = resolve; });
+    this.#untilDrained = new Promise((resolve) => {
+      this.#drained = resolve;
+    });
     // Kept open: fluent takes a closed stream for a reason to stop ffmpeg and to report an error, even after a good end.
     this.#sink = new Writable({
       highWaterMark: 1 << 20,
       autoDestroy: false,
       emitClose: false,
-      write: (chunk: Uint8Array, _encoding, next) => { this.#take(chunk, next); },
+      write: (chunk: Uint8Array, _encoding, next) => {
+        this.#take(chunk, next);
+      },
       final: (next) => {
         next();
         this.#drained();
@@ -88,17 +92,31 @@ class DecoderProcess {
     knowFormats(this.#command);
     this.#command
       .input(inputUrl(run.path))
-      .inputOptions('-nostdin', '-hide_banner', '-nostats', '-loglevel', `level+${run.logLevel}`, ...inputGuards(run.maxPixels))
+      .inputOptions(
+        '-nostdin',
+        '-hide_banner',
+        '-nostats',
+        '-loglevel',
+        `level+${run.logLevel}`,
+        ...inputGuards(run.maxPixels),
+      )
       .outputOptions(...run.outputOptions)
       .output(this.#sink, { end: true });
   }
 
   async outcome(): Promise<FfmpegOutcome> {
     const { signal, timeoutSeconds } = this.#run;
-    const onAbort = (): void => { this.#fail(abortedError(signal)); };
+    const onAbort = (): void => {
+      this.#fail(abortedError(signal));
+    };
     signal?.addEventListener('abort', onAbort, { once: true });
     const timer = setTimeout(() => {
-      this.#fail(new AvocadoError('media_timeout', `Decoding took longer than ${timeoutSeconds} s and was stopped. Give a shorter clip or one of smaller pictures.`));
+      this.#fail(
+        new AvocadoError(
+          'media_timeout',
+          `Decoding took longer than ${timeoutSeconds} s and was stopped. Give a shorter clip or one of smaller pictures.`,
+        ),
+      );
     }, timeoutSeconds * 1000);
     try {
       const exitCode = await this.#untilGone();
@@ -115,7 +133,9 @@ class DecoderProcess {
   #untilGone(): Promise<number | null> {
     return new Promise((resolve) => {
       this.#gone = resolve;
-      this.#command.on('start', () => { this.#adopt(); });
+      this.#command.on('start', () => {
+        this.#adopt();
+      });
       this.#command.on('stderr', (line: string) => {
         this.#log.add(line);
         this.#run.onLine?.(line);
@@ -123,7 +143,11 @@ class DecoderProcess {
       this.#command.on('error', (error: Error) => {
         // Of a process that ran, its own end is the news.
         if (this.#child?.pid !== undefined) return;
-        this.#failure ??= new AvocadoError('ffmpeg_missing', `ffmpeg could not be started: ${error.message}. Run: avocado doctor`, { cause: error });
+        this.#failure ??= new AvocadoError(
+          'ffmpeg_missing',
+          `ffmpeg could not be started: ${error.message}. Run: avocado doctor`,
+          { cause: error },
+        );
         resolve(null);
       });
       this.#command.run();
@@ -157,7 +181,10 @@ class DecoderProcess {
     try {
       const answer = this.#run.onChunk(chunk);
       if (typeof answer === 'string') answered(answer);
-      else answer.then(answered, (error: unknown) => { this.#fail(error); });
+      else
+        answer.then(answered, (error: unknown) => {
+          this.#fail(error);
+        });
     } catch (error) {
       this.#fail(error);
     }
@@ -180,8 +207,12 @@ class DecoderProcess {
 function knowFormats(command: FfmpegCommand): void {
   const muxer = { description: '', canDemux: true, canMux: true };
   const none = null as unknown as Error;
-  command.availableFormats = (callback: FormatsCallback) => { callback(none, { rawvideo: muxer, f32le: muxer }); };
-  command.availableEncoders = (callback: EncodersCallback) => { callback(none, {}); };
+  command.availableFormats = (callback: FormatsCallback) => {
+    callback(none, { rawvideo: muxer, f32le: muxer });
+  };
+  command.availableEncoders = (callback: EncodersCallback) => {
+    callback(none, {});
+  };
 }
 
 export interface FfprobeRun {
@@ -210,22 +241,59 @@ export async function runFfprobe(run: FfprobeRun): Promise<FfprobeOutcome> {
   const { ffprobe } = await ffmpegVersion();
   const { signal } = run;
   if (signal?.aborted === true) throw abortedError(signal);
-  const args = ['-hide_banner', '-loglevel', 'level+error', ...inputGuards(run.maxPixels), '-show_entries', run.entries, '-of', 'json=compact=1', '-i', inputUrl(run.path)];
+  const args = [
+    '-hide_banner',
+    '-loglevel',
+    'level+error',
+    ...inputGuards(run.maxPixels),
+    '-show_entries',
+    run.entries,
+    '-of',
+    'json=compact=1',
+    '-i',
+    inputUrl(run.path),
+  ];
   return await new Promise((resolve, reject) => {
     // execFile's own signal option would settle before the process is gone.
-    const onAbort = (): void => { child.kill('SIGKILL'); };
-    const child = execFile(ffprobe, args, { timeout: run.timeoutSeconds * 1000, killSignal: 'SIGKILL', maxBuffer: PROBE_MAX_BYTES }, (error, stdout, stderr) => {
-      alive.delete(child);
-      signal?.removeEventListener('abort', onAbort);
-      const log = new DecoderLog();
-      for (const line of stderr.split('\n')) log.add(line);
-      const code = error?.code;
-      if (signal?.aborted === true) reject(abortedError(signal));
-      else if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') reject(new AvocadoError('media_too_large', 'The file holds too many packets to be a clip. Cut it or re-encode it.'));
-      else if (error !== null && error.killed === true) reject(new AvocadoError('media_timeout', `Reading the file took longer than ${run.timeoutSeconds} s. Give a smaller file.`));
-      else if (typeof code === 'string') reject(new AvocadoError('ffmpeg_missing', `ffprobe could not be started: ${error?.message ?? code}. Run: avocado doctor`, { cause: error }));
-      else resolve({ ok: error === null, stdout, log: log.lines() });
-    });
+    const onAbort = (): void => {
+      child.kill('SIGKILL');
+    };
+    const child = execFile(
+      ffprobe,
+      args,
+      { timeout: run.timeoutSeconds * 1000, killSignal: 'SIGKILL', maxBuffer: PROBE_MAX_BYTES },
+      (error, stdout, stderr) => {
+        alive.delete(child);
+        signal?.removeEventListener('abort', onAbort);
+        const log = new DecoderLog();
+        for (const line of stderr.split('\n')) log.add(line);
+        const code = error?.code;
+        if (signal?.aborted === true) reject(abortedError(signal));
+        else if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
+          reject(
+            new AvocadoError(
+              'media_too_large',
+              'The file holds too many packets to be a clip. Cut it or re-encode it.',
+            ),
+          );
+        else if (error !== null && error.killed === true)
+          reject(
+            new AvocadoError(
+              'media_timeout',
+              `Reading the file took longer than ${run.timeoutSeconds} s. Give a smaller file.`,
+            ),
+          );
+        else if (typeof code === 'string')
+          reject(
+            new AvocadoError(
+              'ffmpeg_missing',
+              `ffprobe could not be started: ${error?.message ?? code}. Run: avocado doctor`,
+              { cause: error },
+            ),
+          );
+        else resolve({ ok: error === null, stdout, log: log.lines() });
+      },
+    );
     reapOnExit(child);
     signal?.addEventListener('abort', onAbort, { once: true });
   });
@@ -255,29 +323,65 @@ export interface EncoderOutcome {
 export async function runEncoder(run: EncoderRun): Promise<EncoderOutcome> {
   const { ffmpeg } = await ffmpegVersion();
   const { signal } = run;
-  const refuseAborted = (): void => { if (signal.aborted) throw abortedError(signal); };
+  const refuseAborted = (): void => {
+    if (signal.aborted) throw abortedError(signal);
+  };
   refuseAborted();
   const pipes = run.inputs.map((_, index) => (index === 0 ? 0 : index + 2)); // 1 and 2 are taken
-  const inputs = run.inputs.flatMap(({ options }, index) => ['-protocol_whitelist', 'pipe', ...options, '-i', `pipe:${pipes[index] ?? 0}`]);
-  const child = spawn(ffmpeg, ['-nostdin', '-hide_banner', '-nostats', '-loglevel', 'level+error', ...inputs, ...run.outputOptions, '-y', inputUrl(run.out)], {
-    stdio: ['pipe', 'ignore', 'pipe', ...run.inputs.slice(1).map(() => 'pipe' as const)],
-    timeout: run.timeoutSeconds * 1000,
-    killSignal: 'SIGKILL',
-  });
+  const inputs = run.inputs.flatMap(({ options }, index) => [
+    '-protocol_whitelist',
+    'pipe',
+    ...options,
+    '-i',
+    `pipe:${pipes[index] ?? 0}`,
+  ]);
+  const child = spawn(
+    ffmpeg,
+    [
+      '-nostdin',
+      '-hide_banner',
+      '-nostats',
+      '-loglevel',
+      'level+error',
+      ...inputs,
+      ...run.outputOptions,
+      '-y',
+      inputUrl(run.out),
+    ],
+    {
+      stdio: ['pipe', 'ignore', 'pipe', ...run.inputs.slice(1).map(() => 'pipe' as const)],
+      timeout: run.timeoutSeconds * 1000,
+      killSignal: 'SIGKILL',
+    },
+  );
   reapOnExit(child);
-  const onAbort = (): void => { child.kill('SIGKILL'); };
+  const onAbort = (): void => {
+    child.kill('SIGKILL');
+  };
   signal.addEventListener('abort', onAbort, { once: true });
   const log = new DecoderLog();
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => { for (const line of text.split('\n')) log.add(line); });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    for (const line of text.split('\n')) log.add(line);
+  });
   const gone = new Promise<number | null>((resolve, reject) => {
     child.once('close', resolve);
-    child.once('error', (error) => { reject(new AvocadoError('ffmpeg_missing', `ffmpeg could not be started: ${error.message}. Run: avocado doctor`, { cause: error })); });
+    child.once('error', (error) => {
+      reject(
+        new AvocadoError('ffmpeg_missing', `ffmpeg could not be started: ${error.message}. Run: avocado doctor`, {
+          cause: error,
+        }),
+      );
+    });
   });
   const fed = run.inputs.map(({ pieces }, index) => feed(child, child.stdio[pipes[index] ?? 0] as Writable, pieces));
   try {
     const [exitCode] = await Promise.all([gone, ...fed]);
     refuseAborted();
-    if (child.killed) throw new AvocadoError('media_timeout', `Encoding took longer than ${run.timeoutSeconds} s and was stopped. Make a shorter clip.`);
+    if (child.killed)
+      throw new AvocadoError(
+        'media_timeout',
+        `Encoding took longer than ${run.timeoutSeconds} s and was stopped. Make a shorter clip.`,
+      );
     return { exitCode, log: log.lines() };
   } finally {
     alive.delete(child);
@@ -288,7 +392,8 @@ export async function runEncoder(run: EncoderRun): Promise<EncoderOutcome> {
 /** A process that stops reading says why by its exit code; what fails in making the bytes ends it. */
 async function feed(child: ChildProcess, pipe: Writable, pieces: Iterable<Uint8Array>): Promise<void> {
   await pipeline(Readable.from(pieces), pipe).catch(async (error: unknown) => {
-    if (['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes((error as NodeJS.ErrnoException).code ?? '')) return;
+    if (['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return;
     const gone = new Promise((resolve) => child.once('close', resolve));
     if (child.kill('SIGKILL')) await gone;
     throw error;

@@ -20,7 +20,10 @@ export class FrameAssembler {
 
   constructor(frameBytes: number, buffers: number, positions: readonly (readonly number[])[], onFrame: FrameReader) {
     // Shared, so that pool threads resize a frame without a copy while the next one arrives.
-    this.#slots = Array.from({ length: buffers }, () => ({ bytes: new Uint8Array(new SharedArrayBuffer(frameBytes)), busy: undefined }));
+    this.#slots = Array.from({ length: buffers }, () => ({
+      bytes: new Uint8Array(new SharedArrayBuffer(frameBytes)),
+      busy: undefined,
+    }));
     this.#positions = positions;
     this.#onFrame = onFrame;
   }
@@ -37,7 +40,10 @@ export class FrameAssembler {
       const slot = this.#slot();
       if (slot.busy !== undefined) return slot.busy.then(() => this.push(chunk.subarray(offset)));
       const take = Math.min(slot.bytes.length - this.#filled, chunk.length - offset);
-      slot.bytes.set(offset === 0 && take === chunk.length ? chunk : chunk.subarray(offset, offset + take), this.#filled);
+      slot.bytes.set(
+        offset === 0 && take === chunk.length ? chunk : chunk.subarray(offset, offset + take),
+        this.#filled,
+      );
       this.#filled += take;
       offset += take;
       if (this.#filled === slot.bytes.length) this.#deliver(slot);
@@ -57,14 +63,19 @@ export class FrameAssembler {
 
   #deliver(slot: Slot): void {
     const positions = this.#positions[this.#frames];
-    if (positions === undefined) throw new Error(`ffmpeg gave frame ${this.#frames + 1} of ${this.#positions.length}. This is a bug.`);
+    if (positions === undefined)
+      throw new Error(`ffmpeg gave frame ${this.#frames + 1} of ${this.#positions.length}. This is a bug.`);
     this.#frames++;
     this.#filled = 0;
     this.#current = (this.#current + 1) % this.#slots.length;
-    const pending = positions.map((position) => this.#onFrame(slot.bytes, position)).filter((answer) => answer instanceof Promise);
+    const pending = positions
+      .map((position) => this.#onFrame(slot.bytes, position))
+      .filter((answer) => answer instanceof Promise);
     this.#delivered += positions.length;
     if (pending.length === 0) return;
-    slot.busy = Promise.all(pending).then(() => { slot.busy = undefined; });
+    slot.busy = Promise.all(pending).then(() => {
+      slot.busy = undefined;
+    });
     // push() or finish() reports it; until then it is not unhandled.
     slot.busy.catch(() => undefined);
   }

@@ -18,21 +18,33 @@ export async function openMediaFile(path: string, maxSizeBytes: number): Promise
   const absolute = resolve(path);
   const sizeBytes = await checkedSize(absolute, path);
   if (sizeBytes > maxSizeBytes) {
-    throw new AvocadoError('media_too_large', `${path} is ${megabytes(sizeBytes)} MB; at most ${megabytes(maxSizeBytes)} MB are taken. Cut it or re-encode it.`);
+    throw new AvocadoError(
+      'media_too_large',
+      `${path} is ${megabytes(sizeBytes)} MB; at most ${megabytes(maxSizeBytes)} MB are taken. Cut it or re-encode it.`,
+    );
   }
   return { path: absolute, sizeBytes, kind: sniff(await readHead(absolute, path)) };
 }
 
 async function checkedSize(absolute: string, path: string): Promise<number> {
-  const found = await stat(absolute).catch((cause: unknown) => { throw unreadable(path, cause); });
+  const found = await stat(absolute).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
   // A pipe or a device would make the decoder wait for ever.
-  if (!found.isFile()) throw new AvocadoError('media_not_a_file', `${path} is ${found.isDirectory() ? 'a directory' : 'not a regular file'}. Give a media file.`);
-  if (found.size === 0) throw new AvocadoError('media_empty', `${path} is empty (0 bytes). Was it fully written or uploaded?`);
+  if (!found.isFile())
+    throw new AvocadoError(
+      'media_not_a_file',
+      `${path} is ${found.isDirectory() ? 'a directory' : 'not a regular file'}. Give a media file.`,
+    );
+  if (found.size === 0)
+    throw new AvocadoError('media_empty', `${path} is empty (0 bytes). Was it fully written or uploaded?`);
   return found.size;
 }
 
 async function readHead(absolute: string, path: string): Promise<Uint8Array> {
-  const file = await open(absolute).catch((cause: unknown) => { throw unreadable(path, cause); });
+  const file = await open(absolute).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
   try {
     const { buffer, bytesRead } = await file.read(new Uint8Array(SNIFF_BYTES), 0, SNIFF_BYTES, 0);
     return buffer.subarray(0, bytesRead);
@@ -43,7 +55,10 @@ async function readHead(absolute: string, path: string): Promise<Uint8Array> {
 
 function unreadable(path: string, cause: unknown): AvocadoError {
   const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
-  if (reason === 'EACCES' || reason === 'EPERM') return new AvocadoError('media_not_found', `${path} may not be read by this user. Change its permissions.`, { cause });
+  if (reason === 'EACCES' || reason === 'EPERM')
+    return new AvocadoError('media_not_found', `${path} may not be read by this user. Change its permissions.`, {
+      cause,
+    });
   return new AvocadoError('media_not_found', `There is no file ${path} (${reason}). Check the path.`, { cause });
 }
 

@@ -4,7 +4,10 @@ import type { PreprocessProfile } from './types.ts';
 /** qwen-omni-utils VIDEO_MAX_PIXELS: no frame is ever larger, whatever the caller allows (reference-model 3.1). */
 const FRAME_MAX_PIXELS = 768 * 28 * 28;
 
-export type PixelRules = Pick<PreprocessProfile, 'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels'>;
+export type PixelRules = Pick<
+  PreprocessProfile,
+  'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels'
+>;
 
 export interface FrameSizes {
   /** after the first resize (qwen-omni-utils) */
@@ -26,5 +29,8 @@ export function pixelCap(count: number, rules: PixelRules): number {
  */
 export function frameSizes(source: Size, count: number, factor: number, rules: PixelRules): FrameSizes {
   const stageA = smartResize(source, factor, { minPixels: rules.minPixels, maxPixels: pixelCap(count, rules) });
-  return { stageA, final: smartResize(stageA, factor, { minPixels: rules.processorMinPixels, maxPixels: rules.processorMaxPixels }) };
+  return {
+    stageA,
+    final: smartResize(stageA, factor, { minPixels: rules.processorMinPixels, maxPixels: rules.processorMaxPixels }),
+  };
 }

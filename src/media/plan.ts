@@ -29,7 +29,11 @@ export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options
   const video = probe.video === undefined ? undefined : planPictures(probe.video, profile, options);
   const audio = probe.audio === undefined || !options.useAudio ? undefined : planAudio(probe.audio.durationSeconds);
   if (video === undefined && audio === undefined) {
-    throw new AvocadoError('bad_request', 'The file has only sound, and the request turns sound off. Turn it on, or give a video.', { param: 'audio' });
+    throw new AvocadoError(
+      'bad_request',
+      'The file has only sound, and the request turns sound off. Turn it on, or give a video.',
+      { param: 'audio' },
+    );
   }
   return { probe, profile, video, audio };
 }
@@ -39,7 +43,14 @@ function planPictures(stream: VideoStream, profile: PreprocessProfile, options: 
   if (stream.still) return finish('image', [0], 0, stillSizes(stream, profile, options, factor), profile, options);
   const count = frameCount(stream.totalFrames, stream.averageFps, profile);
   const sampleFps = (count / stream.totalFrames) * stream.averageFps;
-  return finish('video', frameIndices(stream.totalFrames, count), sampleFps, frameSizes(stream, count, factor, profile), profile, options);
+  return finish(
+    'video',
+    frameIndices(stream.totalFrames, count),
+    sampleFps,
+    frameSizes(stream, count, factor, profile),
+    profile,
+    options,
+  );
 }
 
 function stillSizes(stream: VideoStream, profile: PreprocessProfile, options: PlanOptions, factor: number): FrameSizes {
@@ -51,13 +62,23 @@ function stillSizes(stream: VideoStream, profile: PreprocessProfile, options: Pl
   return { stageA, final: smartResize(stageA, factor, limits(options.imageLimits)) };
 }
 
-function finish(kind: VideoPlan['kind'], indices: readonly number[], sampleFps: number, sizes: FrameSizes, profile: PreprocessProfile, options: PlanOptions): VideoPlan {
+function finish(
+  kind: VideoPlan['kind'],
+  indices: readonly number[],
+  sampleFps: number,
+  sizes: FrameSizes,
+  profile: PreprocessProfile,
+  options: PlanOptions,
+): VideoPlan {
   // A still picture is one step: its only frame is used twice.
   const steps = Math.ceil(indices.length / options.temporalPatchSize);
   const bytes = indices.length * sizes.stageA.height * sizes.stageA.width * 3;
   if (bytes > MOST_FRAME_BYTES) {
     const asked = `${indices.length} frames of ${sizes.stageA.width}x${sizes.stageA.height}`;
-    throw new AvocadoError('bad_request', `The request asks for ${asked}, more than memory should hold. Lower the frames, or the pixels of each.`);
+    throw new AvocadoError(
+      'bad_request',
+      `The request asks for ${asked}, more than memory should hold. Lower the frames, or the pixels of each.`,
+    );
   }
   const rows = sizes.final.height / options.patchSize;
   const columns = sizes.final.width / options.patchSize;

@@ -39,11 +39,24 @@ const ENTRIES = [
  * Facts of a video or sound file, from ffprobe.
  * @throws AvocadoError `media_unsupported`, `media_undecodable`, `media_no_streams`, `media_too_large`, and those of runFfprobe
  */
-export async function probeContainer(file: MediaFile, limits: MediaLimits, signal: AbortSignal | undefined): Promise<MediaProbe> {
+export async function probeContainer(
+  file: MediaFile,
+  limits: MediaLimits,
+  signal: AbortSignal | undefined,
+): Promise<MediaProbe> {
   const { maxPixels, probeTimeoutSeconds: timeoutSeconds } = limits;
-  const { ok, stdout, log } = await runFfprobe({ path: file.path, entries: ENTRIES, maxPixels, timeoutSeconds, signal });
+  const { ok, stdout, log } = await runFfprobe({
+    path: file.path,
+    entries: ENTRIES,
+    maxPixels,
+    timeoutSeconds,
+    signal,
+  });
   if (log.some((line) => line.includes('exceeds specified max pixel count'))) {
-    throw new AvocadoError('media_too_large', `The pictures have more than ${limits.maxPixels} pixels each. Scale the video down.`);
+    throw new AvocadoError(
+      'media_too_large',
+      `The pictures have more than ${limits.maxPixels} pixels each. Scale the video down.`,
+    );
   }
   if (!ok) throw refusal(file, log);
   return readReport(JSON.parse(stdout) as Report, file, log);
@@ -51,21 +64,38 @@ export async function probeContainer(file: MediaFile, limits: MediaLimits, signa
 
 function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
   if (log.some((line) => line.includes('not on whitelist'))) {
-    return new AvocadoError('media_unsupported', 'The file is a playlist or of a kind that is not accepted. Give an mp4, mov, mkv, webm, avi, ts, wav, mp3 or a picture.');
+    return new AvocadoError(
+      'media_unsupported',
+      'The file is a playlist or of a kind that is not accepted. Give an mp4, mov, mkv, webm, avi, ts, wav, mp3 or a picture.',
+    );
   }
   if (log.some((line) => line.includes('moov atom not found')) && file.kind === 'container') {
-    return new AvocadoError('media_undecodable', 'The file is cut short: its index (moov) is missing. Download or record it again.');
+    return new AvocadoError(
+      'media_undecodable',
+      'The file is cut short: its index (moov) is missing. Download or record it again.',
+    );
   }
   if (file.kind === 'container') return damaged(log, file);
-  return new AvocadoError('media_unsupported', `The file is no video, sound or picture that ffmpeg knows (${lastWords(log, file)}).`);
+  return new AvocadoError(
+    'media_unsupported',
+    `The file is no video, sound or picture that ffmpeg knows (${lastWords(log, file)}).`,
+  );
 }
 
 function damaged(log: readonly string[], file: MediaFile): AvocadoError {
-  return new AvocadoError('media_undecodable', `The file is damaged: ${lastWords(log, file)}. Try to play it, or re-encode it.`);
+  return new AvocadoError(
+    'media_undecodable',
+    `The file is damaged: ${lastWords(log, file)}. Try to play it, or re-encode it.`,
+  );
 }
 
 function lastWords(log: readonly string[], file: MediaFile): string {
-  return log.at(-1)?.replace(/^.*\[error\] /, '').replace(`file:${file.path}: `, '') ?? 'its index leads nowhere';
+  return (
+    log
+      .at(-1)
+      ?.replace(/^.*\[error\] /, '')
+      .replace(`file:${file.path}: `, '') ?? 'its index leads nowhere'
+  );
 }
 
 function readReport(report: Report, file: MediaFile, log: readonly string[]): MediaProbe {
@@ -75,8 +105,12 @@ function readReport(report: Report, file: MediaFile, log: readonly string[]): Me
   const pictures = streams.find((stream) => stream.codec_type === 'video' && stream.disposition?.attached_pic !== 1);
   const sound = chooseSound(streams.filter((stream) => stream.codec_type === 'audio'));
   const fileSeconds = seconds(report.format?.duration);
-  let video = pictures === undefined ? undefined : videoStream(pictures, shown.get(pictures.index) ?? 0, fileSeconds, report.format?.format_name === 'gif');
-  const audio = sound === undefined ? undefined : audioStream(sound, shown.get(sound.index) ?? 0, fileSeconds, warnings);
+  let video =
+    pictures === undefined
+      ? undefined
+      : videoStream(pictures, shown.get(pictures.index) ?? 0, fileSeconds, report.format?.format_name === 'gif');
+  const audio =
+    sound === undefined ? undefined : audioStream(sound, shown.get(sound.index) ?? 0, fileSeconds, warnings);
   if (video?.totalFrames === 0 && audio !== undefined) {
     warnings.push('The video track is empty; only the sound is captioned.');
     video = undefined;
@@ -105,14 +139,23 @@ function countPackets(report: Report): Map<number, number> {
 
 /** As ffmpeg chooses when nobody says: the default track, then the one with most channels, then the first. */
 function chooseSound(streams: readonly StreamReport[]): StreamReport | undefined {
-  const rank = (stream: StreamReport): number => (stream.disposition?.default === 1 ? 1000 : 0) + (stream.channels ?? 0);
+  const rank = (stream: StreamReport): number =>
+    (stream.disposition?.default === 1 ? 1000 : 0) + (stream.channels ?? 0);
   return [...streams].sort((a, b) => rank(b) - rank(a))[0];
 }
 
-function videoStream(stream: StreamReport, totalFrames: number, fileSeconds: number | undefined, isGif: boolean): VideoStream {
+function videoStream(
+  stream: StreamReport,
+  totalFrames: number,
+  fileSeconds: number | undefined,
+  isGif: boolean,
+): VideoStream {
   const { codec_name: codec, pix_fmt: pixelFormat, width = 0, height = 0 } = stream;
   if (codec === undefined || pixelFormat === undefined || width === 0 || height === 0) {
-    throw new AvocadoError('media_undecodable', `The video track (${codec ?? 'unknown codec'}) cannot be decoded. Re-encode it, for instance as H.264 in mp4.`);
+    throw new AvocadoError(
+      'media_undecodable',
+      `The video track (${codec ?? 'unknown codec'}) cannot be decoded. Re-encode it, for instance as H.264 in mp4.`,
+    );
   }
   const rotation = stream.side_data_list?.find((data) => data.rotation !== undefined)?.rotation ?? 0;
   const sideways = rotation % 180 !== 0;
@@ -126,37 +169,58 @@ function videoStream(stream: StreamReport, totalFrames: number, fileSeconds: num
     rotation,
     width: sideways ? height : width,
     height: sideways ? width : height,
-    averageFps: rate(stream.avg_frame_rate) ?? rate(stream.r_frame_rate) ?? (durationSeconds > 0 ? totalFrames / durationSeconds : 1),
+    averageFps:
+      rate(stream.avg_frame_rate) ??
+      rate(stream.r_frame_rate) ??
+      (durationSeconds > 0 ? totalFrames / durationSeconds : 1),
     totalFrames,
     durationSeconds,
     still: isGif && totalFrames === 1,
   };
 }
 
-function audioStream(stream: StreamReport, packets: number, fileSeconds: number | undefined, warnings: string[]): AudioStream | undefined {
+function audioStream(
+  stream: StreamReport,
+  packets: number,
+  fileSeconds: number | undefined,
+  warnings: string[],
+): AudioStream | undefined {
   const sampleRate = Number(stream.sample_rate ?? 0);
   const { codec_name: codec, channels = 0 } = stream;
   if (codec === undefined || sampleRate === 0 || channels === 0 || packets === 0) {
-    warnings.push(`The sound track (${codec ?? 'unknown codec'}) ${packets === 0 ? 'is empty' : 'cannot be decoded'}; nothing was heard.`);
+    warnings.push(
+      `The sound track (${codec ?? 'unknown codec'}) ${packets === 0 ? 'is empty' : 'cannot be decoded'}; nothing was heard.`,
+    );
     return undefined;
   }
-  return { index: stream.index, codec, sampleRate, channels, durationSeconds: seconds(stream.duration) ?? fileSeconds ?? 0 };
+  return {
+    index: stream.index,
+    codec,
+    sampleRate,
+    channels,
+    durationSeconds: seconds(stream.duration) ?? fileSeconds ?? 0,
+  };
 }
 
 /** No container needs more to say that it holds nothing: beyond this its index was lost. */
 const EMPTY_CONTAINER_BYTES = 4096;
 
 function nothingInside(streams: readonly StreamReport[], file: MediaFile, log: readonly string[]): AvocadoError {
-  if (streams.some((stream) => stream.codec_type === 'audio')) return new AvocadoError('media_too_short', 'The file has a sound track without any sound. Give a longer one.');
+  if (streams.some((stream) => stream.codec_type === 'audio'))
+    return new AvocadoError('media_too_short', 'The file has a sound track without any sound. Give a longer one.');
   if (log.length > 0 || (streams.length === 0 && file.sizeBytes > EMPTY_CONTAINER_BYTES)) return damaged(log, file);
-  return new AvocadoError('media_no_streams', `The file (${file.sizeBytes} bytes) has no video and no sound track. Give one that has.`);
+  return new AvocadoError(
+    'media_no_streams',
+    `The file (${file.sizeBytes} bytes) has no video and no sound track. Give one that has.`,
+  );
 }
 
 /** What the container promised and does not hold. */
 function missing(video: VideoStream, stream: StreamReport | undefined, log: readonly string[]): string[] {
   const cutShort = log.some((line) => /partial file|ended prematurely|truncat/i.test(line));
   const promised = Number(stream?.nb_frames ?? 0);
-  if (cutShort && promised > video.totalFrames) return [`The file is cut short: ${video.totalFrames} of ${promised} frames are there.`];
+  if (cutShort && promised > video.totalFrames)
+    return [`The file is cut short: ${video.totalFrames} of ${promised} frames are there.`];
   return cutShort ? ['The file is cut short: its end is missing.'] : [];
 }
 

@@ -16,7 +16,11 @@ export async function probeStill(file: MediaFile): Promise<MediaProbe> {
     // The limit is checked by the caller, who knows how to say it.
     header = await sharp(file.path, { limitInputPixels: false }).metadata();
   } catch (cause) {
-    throw new AvocadoError('media_undecodable', `The picture cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Is the file complete?`, { cause });
+    throw new AvocadoError(
+      'media_undecodable',
+      `The picture cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Is the file complete?`,
+      { cause },
+    );
   }
   const rotation = ROTATIONS[header.orientation ?? 1] ?? 0;
   const sideways = rotation % 180 !== 0;

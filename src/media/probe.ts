@@ -24,7 +24,10 @@ export async function probeMedia(path: string, options: ProbeOptions = {}): Prom
   const probe = await probeKind(file, limits, options.signal);
   checkVideo(probe, limits);
   if (probe.durationSeconds > limits.maxDurationSeconds) {
-    throw new AvocadoError('media_too_long', `The file lasts ${Math.round(probe.durationSeconds)} s; at most ${limits.maxDurationSeconds} s are captioned. Cut it into parts.`);
+    throw new AvocadoError(
+      'media_too_long',
+      `The file lasts ${Math.round(probe.durationSeconds)} s; at most ${limits.maxDurationSeconds} s are captioned. Cut it into parts.`,
+    );
   }
   return probe;
 }
@@ -38,7 +41,10 @@ async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSign
     case 'unknown':
       return await probeContainer(file, limits, signal);
     case 'playlist':
-      throw new AvocadoError('media_unsupported', 'The file is a playlist: it only names other files, and those are never opened. Give the video itself.');
+      throw new AvocadoError(
+        'media_unsupported',
+        'The file is a playlist: it only names other files, and those are never opened. Give the video itself.',
+      );
     case 'heic':
       throw new AvocadoError('media_unsupported', 'HEIC pictures are not supported. Convert it to JPEG or PNG.');
     case 'text':
@@ -52,10 +58,16 @@ function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
   if (video === undefined) return;
   const most = video.still ? limits.maxStillPixels : limits.maxPixels;
   if (video.width * video.height > most) {
-    throw new AvocadoError('media_too_large', `The picture is ${video.width}x${video.height}; at most ${most} pixels are decoded. Scale it down.`);
+    throw new AvocadoError(
+      'media_too_large',
+      `The picture is ${video.width}x${video.height}; at most ${most} pixels are decoded. Scale it down.`,
+    );
   }
   checkAspectRatio(video);
   if (!video.still && video.totalFrames < 2) {
-    throw new AvocadoError('media_too_short', `The video has ${video.totalFrames === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`);
+    throw new AvocadoError(
+      'media_too_short',
+      `The video has ${video.totalFrames === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`,
+    );
   }
 }

@@ -32,12 +32,20 @@ export interface ModelProfile extends ProfileOverrides {
  * The profile of a request: the named one (the model's own, else `paper`), with single fields replaced.
  * @throws AvocadoError `bad_request` for an unknown name, a field that is not positive, or limits that exclude each other
  */
-export function resolveProfile(name: string | undefined, overrides: ProfileOverrides = {}, modelProfile?: ModelProfile): PreprocessProfile {
+export function resolveProfile(
+  name: string | undefined,
+  overrides: ProfileOverrides = {},
+  modelProfile?: ModelProfile,
+): PreprocessProfile {
   const known = modelProfile === undefined ? PROFILES : [ownProfile(modelProfile), ...PROFILES];
   const wanted = name ?? modelProfile?.name ?? PAPER.name;
   const base = known.find((profile) => profile.name === wanted);
   if (base === undefined) {
-    throw new AvocadoError('bad_request', `There is no profile "${wanted}". Known: ${known.map((profile) => profile.name).join(', ')}.`, { param: 'profile' });
+    throw new AvocadoError(
+      'bad_request',
+      `There is no profile "${wanted}". Known: ${known.map((profile) => profile.name).join(', ')}.`,
+      { param: 'profile' },
+    );
   }
   const profile = withOverrides(base, overrides);
   checkFields(profile);
@@ -67,17 +75,32 @@ function withOverrides(base: PreprocessProfile, fields: ProfileOverrides): Prepr
   };
 }
 
-const COUNTS = ['nframes', 'minFrames', 'maxFrames', 'minPixels', 'maxPixels', 'totalPixels', 'processorMinPixels', 'processorMaxPixels'] as const;
+const COUNTS = [
+  'nframes',
+  'minFrames',
+  'maxFrames',
+  'minPixels',
+  'maxPixels',
+  'totalPixels',
+  'processorMinPixels',
+  'processorMaxPixels',
+] as const;
 const RATES = ['fps', 'processorFps'] as const;
-const ORDERED = [['minFrames', 'maxFrames'], ['minPixels', 'maxPixels'], ['processorMinPixels', 'processorMaxPixels']] as const;
+const ORDERED = [
+  ['minFrames', 'maxFrames'],
+  ['minPixels', 'maxPixels'],
+  ['processorMinPixels', 'processorMaxPixels'],
+] as const;
 
 function checkFields(profile: PreprocessProfile): void {
   for (const field of RATES) {
-    if (!(Number.isFinite(profile[field]) && profile[field] > 0)) throw badField(field, `must be a positive number, not ${profile[field]}`);
+    if (!(Number.isFinite(profile[field]) && profile[field] > 0))
+      throw badField(field, `must be a positive number, not ${profile[field]}`);
   }
   for (const field of COUNTS) {
     const value = profile[field];
-    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) throw badField(field, `must be a positive whole number, not ${value}`);
+    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
+      throw badField(field, `must be a positive whole number, not ${value}`);
   }
 }
 
@@ -86,7 +109,8 @@ function checkOrder(overrides: ProfileOverrides): void {
   for (const [low, high] of ORDERED) {
     const least = overrides[low];
     const most = overrides[high];
-    if (least !== undefined && most !== undefined && least > most) throw badField(low, `is ${least}, which is more than ${requestName(high)} (${most})`);
+    if (least !== undefined && most !== undefined && least > most)
+      throw badField(low, `is ${least}, which is more than ${requestName(high)} (${most})`);
   }
 }
 

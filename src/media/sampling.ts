@@ -17,12 +17,20 @@ export type SamplingRules = Pick<PreprocessProfile, 'fps' | 'nframes' | 'minFram
  */
 export function frameCount(total: number, averageFps: number, rules: SamplingRules): number {
   if (total < FRAME_FACTOR) {
-    throw new AvocadoError('media_too_short', `The video has ${total === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`);
+    throw new AvocadoError(
+      'media_too_short',
+      `The video has ${total === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`,
+    );
   }
-  const count = rules.nframes === undefined ? countByRate(total, averageFps, rules) : roundHalfEven(rules.nframes / FRAME_FACTOR) * FRAME_FACTOR;
+  const count =
+    rules.nframes === undefined
+      ? countByRate(total, averageFps, rules)
+      : roundHalfEven(rules.nframes / FRAME_FACTOR) * FRAME_FACTOR;
   if (count >= FRAME_FACTOR && count <= total) return count;
   const param = rules.nframes === undefined ? 'max_frames' : 'nframes';
-  throw new AvocadoError('bad_request', `${param} asks for ${count} frames; this video allows 2 to ${total}.`, { param });
+  throw new AvocadoError('bad_request', `${param} asks for ${count} frames; this video allows 2 to ${total}.`, {
+    param,
+  });
 }
 
 function countByRate(total: number, averageFps: number, rules: SamplingRules): number {
@@ -40,5 +48,7 @@ export function frameIndices(total: number, count: number): number[] {
   const last = total - 1;
   const step = Math.fround(last / (count - 1));
   const half = Math.floor(count / 2);
-  return Array.from({ length: count }, (_, i) => roundHalfEven(Math.fround(i < half ? step * i : last - step * (count - 1 - i))));
+  return Array.from({ length: count }, (_, i) =>
+    roundHalfEven(Math.fround(i < half ? step * i : last - step * (count - 1 - i))),
+  );
 }

@@ -12,7 +12,10 @@ export interface Size {
 /** @throws AvocadoError `media_aspect_ratio` when one side is more than 200 times the other */
 export function checkAspectRatio({ height, width }: Size): void {
   if (Math.max(height, width) / Math.min(height, width) <= MAX_ASPECT_RATIO) return;
-  throw new AvocadoError('media_aspect_ratio', `The picture is ${width}x${height}: one side may be at most ${MAX_ASPECT_RATIO} times the other. Crop it or pad it.`);
+  throw new AvocadoError(
+    'media_aspect_ratio',
+    `The picture is ${width}x${height}: one side may be at most ${MAX_ASPECT_RATIO} times the other. Crop it or pad it.`,
+  );
 }
 
 /**
@@ -21,7 +24,11 @@ export function checkAspectRatio({ height, width }: Size): void {
  * @param limits pixels; may be fractional
  * @throws AvocadoError `media_aspect_ratio`
  */
-export function smartResize(size: Size, factor: number, limits: { readonly minPixels: number; readonly maxPixels: number }): Size {
+export function smartResize(
+  size: Size,
+  factor: number,
+  limits: { readonly minPixels: number; readonly maxPixels: number },
+): Size {
   checkAspectRatio(size);
   const { minPixels, maxPixels } = limits;
   const nearest = (side: number): number => Math.max(factor, roundHalfEven(side / factor) * factor);

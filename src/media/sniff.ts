@@ -37,7 +37,8 @@ export function sniff(head: Uint8Array): FileKind {
   const has = ([offset, magic]: readonly [number, string]): boolean => text.startsWith(magic, offset);
   if (STILLS.some(has)) return 'still';
   if (/^.{4}ftyp(heic|heix|hevc|mif1|msf1)/s.test(text)) return 'heic';
-  if (/^(\ufeff|\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<\?xml[^]*<(MPD|playlist|smil)|<MPD|<smil)/i.test(text)) return 'playlist';
+  if (/^(\ufeff|\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<\?xml[^]*<(MPD|playlist|smil)|<MPD|<smil)/i.test(text))
+    return 'playlist';
   if (isText(text)) return 'text';
   if (CONTAINERS.some(has) || /^\xff[\xe0-\xff]/.test(text)) return 'container';
   return 'unknown';
@@ -45,5 +46,7 @@ export function sniff(head: Uint8Array): FileKind {
 
 /** No control characters but white space, as no container's first kilobyte has. */
 function isText(text: string): boolean {
-  return !/[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]/.test(text) && /^[\t\n\r\x20-\x7e]{4}/.test(text.replace(/^\xef\xbb\xbf/, ''));
+  return (
+    !/[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]/.test(text) && /^[\t\n\r\x20-\x7e]{4}/.test(text.replace(/^\xef\xbb\xbf/, ''))
+  );
 }

@@ -54,10 +54,23 @@ export interface MediaLimits {
 }
 
 /** Fields of a profile that a request or a model directory may set. */
-export type ProfileOverrides = Readonly<Partial<Record<
-  'fps' | 'nframes' | 'minFrames' | 'maxFrames' | 'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels' | 'processorFps',
-  number
->>>;
+export type ProfileOverrides = Readonly<
+  Partial<
+    Record<
+      | 'fps'
+      | 'nframes'
+      | 'minFrames'
+      | 'maxFrames'
+      | 'minPixels'
+      | 'maxPixels'
+      | 'totalPixels'
+      | 'processorMinPixels'
+      | 'processorMaxPixels'
+      | 'processorFps',
+      number
+    >
+  >
+>;
 
 /** Every number that decides what the model sees; see profile.ts for the named ones. Pixels are per frame unless said. */
 export interface PreprocessProfile {

@@ -8,13 +8,21 @@ function readRope(text: JsonFields, headDim: number): Pick<TextConfig, 'ropeThet
   const field = text.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling';
   const rope = text.object(field);
   for (const type of ['rope_type', 'type']) rope.only(type, ['default', 'mrope']);
-  if (rope.raw('mrope_interleaved') === true) throw rope.invalid('mrope_interleaved', 'is true; only contiguous sections are supported');
+  if (rope.raw('mrope_interleaved') === true)
+    throw rope.invalid('mrope_interleaved', 'is true; only contiguous sections are supported');
   const [t, h, w, ...rest] = rope.numbers('mrope_section');
   const counts = [t ?? -1, h ?? -1, w ?? -1, ...rest];
-  if (t === undefined || h === undefined || w === undefined || counts.length > 3 || !counts.every((size) => Number.isInteger(size) && size >= 0)) {
+  if (
+    t === undefined ||
+    h === undefined ||
+    w === undefined ||
+    counts.length > 3 ||
+    !counts.every((size) => Number.isInteger(size) && size >= 0)
+  ) {
     throw rope.invalid('mrope_section', 'must be three counts of channel pairs');
   }
-  if (t + h + w !== headDim / 2) throw rope.invalid('mrope_section', `must sum to half the head's ${headDim} channels, found ${t + h + w}`);
+  if (t + h + w !== headDim / 2)
+    throw rope.invalid('mrope_section', `must sum to half the head's ${headDim} channels, found ${t + h + w}`);
   const ropeTheta = rope.has('rope_theta') ? rope.positive('rope_theta') : text.positive('rope_theta', 1_000_000);
   return { ropeTheta, mropeSection: [t, h, w] };
 }
@@ -26,7 +34,10 @@ function refuseSlidingWindow(text: JsonFields, layers: number): void {
     ? layerTypes.some((type) => type !== 'full_attention')
     : text.integer('max_window_layers', 28, 0) < layers;
   if (text.raw('use_sliding_window') === true && text.has('sliding_window') && windowed) {
-    throw text.invalid('use_sliding_window', 'is true, so some layers would attend to a window only; supported: full attention in every layer');
+    throw text.invalid(
+      'use_sliding_window',
+      'is true, so some layers would attend to a window only; supported: full attention in every layer',
+    );
   }
 }
 
@@ -38,11 +49,15 @@ export function readText(text: JsonFields): TextConfig {
   const hiddenSize = text.integer('hidden_size');
   const heads = text.integer('num_attention_heads');
   const kvHeads = text.integer('num_key_value_heads', heads);
-  if (heads % kvHeads !== 0) throw text.invalid('num_key_value_heads', `must divide num_attention_heads ${heads}, found ${kvHeads}`);
+  if (heads % kvHeads !== 0)
+    throw text.invalid('num_key_value_heads', `must divide num_attention_heads ${heads}, found ${kvHeads}`);
   const headDim = text.integer('head_dim', Math.floor(hiddenSize / heads));
   // The attention kernels read heads in vectors of 8 (docs/onnxruntime.md 1.1).
   if (headDim % 8 !== 0 || (!text.has('head_dim') && headDim * heads !== hiddenSize)) {
-    throw text.invalid('hidden_size', `${hiddenSize} over ${heads} heads gives ${hiddenSize / heads} channels a head; a multiple of 8 is supported`);
+    throw text.invalid(
+      'hidden_size',
+      `${hiddenSize} over ${heads} heads gives ${hiddenSize / heads} channels a head; a multiple of 8 is supported`,
+    );
   }
   return {
     hiddenSize,
@@ -68,7 +83,10 @@ export function readVision(vision: JsonFields, outputSize: number): VisionConfig
   const heads = vision.integer('num_heads');
   const headDim = hiddenSize / heads;
   if (headDim % 4 !== 0) {
-    throw vision.invalid('num_heads', `must split hidden_size ${hiddenSize} into heads of a multiple of 4 channels, found ${heads}`);
+    throw vision.invalid(
+      'num_heads',
+      `must split hidden_size ${hiddenSize} into heads of a multiple of 4 channels, found ${heads}`,
+    );
   }
   const patchSize = vision.integer('patch_size', 14);
   const mergeSize = vision.integer('spatial_merge_size', 2);
@@ -106,7 +124,8 @@ export function readAudio(audio: JsonFields, outputSize: number): AudioConfig {
     throw audio.invalid('encoder_attention_heads', `must divide an even d_model, found ${heads} and ${hiddenSize}`);
   }
   const window = audio.integer('n_window', 100);
-  if (window > audio.integer('max_source_positions', 1500)) throw audio.invalid('n_window', 'must not exceed max_source_positions');
+  if (window > audio.integer('max_source_positions', 1500))
+    throw audio.invalid('n_window', 'must not exceed max_source_positions');
   return {
     melBins: audio.integer('num_mel_bins', 128),
     hiddenSize,

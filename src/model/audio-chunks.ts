@@ -32,7 +32,14 @@ export function audioTokens(frames: number, chunkFrames: number): number {
  * Chunks of frames `from … to` of a spectrogram.
  * @param mel [bins, total] bins outermost
  */
-export function audioChunks(mel: Float32Array, total: number, bins: number, chunkFrames: number, from: number, to: number): AudioChunks {
+export function audioChunks(
+  mel: Float32Array,
+  total: number,
+  bins: number,
+  chunkFrames: number,
+  from: number,
+  to: number,
+): AudioChunks {
   const chunks = Math.ceil((to - from) / chunkFrames);
   const frames = Math.min(chunkFrames, to - from);
   const packed = new Float32Array(chunks * bins * frames);

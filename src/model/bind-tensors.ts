@@ -12,7 +12,11 @@ interface Graph {
  * Feeds and fetches in the order of the graph's inputs and outputs; an output nobody fetches is undefined.
  * Callers build their tensors from the same graph, so a mismatch is a bug of ours, not the user's.
  */
-export function bindTensors(graph: Graph, feeds: Tensors, fetches: Tensors): { inputs: Tensor[]; outputs: (Tensor | undefined)[] } {
+export function bindTensors(
+  graph: Graph,
+  feeds: Tensors,
+  fetches: Tensors,
+): { inputs: Tensor[]; outputs: (Tensor | undefined)[] } {
   const inputs = graph.inputs.map((name) => {
     const tensor = feeds[name];
     if (tensor === undefined) throw new Error(`Input "${name}" is not fed. This is a bug.`);
@@ -45,8 +49,9 @@ function refuseUnknown(what: string, tensors: Tensors, known: readonly string[],
 
 function checkSize(name: string, tensor: Tensor): void {
   const elements = elementsOf(tensor);
-  const fits = tensor.kind === 'host'
-    ? tensor.data.byteLength === elements * DTYPE_BYTES[tensor.dtype]
-    : Number.isInteger(tensor.offset) && tensor.offset >= 0 && tensor.offset + elements <= tensor.slab.elements;
+  const fits =
+    tensor.kind === 'host'
+      ? tensor.data.byteLength === elements * DTYPE_BYTES[tensor.dtype]
+      : Number.isInteger(tensor.offset) && tensor.offset >= 0 && tensor.offset + elements <= tensor.slab.elements;
   if (!fits) throw new Error(`Tensor "${name}" of [${tensor.dims.join(', ')}] does not fit its memory. This is a bug.`);
 }

@@ -64,7 +64,9 @@ class SafetensorsCheckpoint implements Checkpoint {
     const { dtype } = entry;
     if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
       const found = `is stored as ${dtype} in ${entry.file}; expected F32, F16 or BF16`;
-      throw new AvocadoError('tensor_invalid', `Tensor ${name} ${found}. Use the unquantised checkpoint.`, { param: name });
+      throw new AvocadoError('tensor_invalid', `Tensor ${name} ${found}. Use the unquantised checkpoint.`, {
+        param: name,
+      });
     }
     if (entry.shape.length !== shape.length || entry.shape.some((size, axis) => size !== shape[axis])) {
       const found = `expected shape [${shape.join(', ')}] from config.json, found [${entry.shape.join(', ')}]`;
@@ -94,10 +96,12 @@ async function listShards(directory: string): Promise<readonly string[]> {
   for (const [name, file] of stored) {
     if (thinkerName(name, prefixed) === undefined) continue;
     // An index comes from strangers: it may name files of its own folder only.
-    if (typeof file !== 'string' || /[/\\]|^\.*$/.test(file)) throw map.invalid(name, 'must be the name of a file in the same directory');
+    if (typeof file !== 'string' || /[/\\]|^\.*$/.test(file))
+      throw map.invalid(name, 'must be the name of a file in the same directory');
     shards.add(file);
   }
-  if (shards.size === 0) throw new AvocadoError('checkpoint_invalid', `${index.file} lists no tensor of a Qwen2.5-Omni thinker.`);
+  if (shards.size === 0)
+    throw new AvocadoError('checkpoint_invalid', `${index.file} lists no tensor of a Qwen2.5-Omni thinker.`);
   return [...shards];
 }
 
@@ -109,12 +113,19 @@ async function listShards(directory: string): Promise<readonly string[]> {
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const directory = await realpath(path).catch((error: unknown) => {
-    throw new AvocadoError('checkpoint_not_found', `No checkpoint at ${path}: give the directory that holds config.json and the safetensors files.`, { cause: error });
+    throw new AvocadoError(
+      'checkpoint_not_found',
+      `No checkpoint at ${path}: give the directory that holds config.json and the safetensors files.`,
+      { cause: error },
+    );
   });
   const single = await realpath(join(directory, SINGLE)).catch(() => undefined);
   const shards = single === undefined ? await listShards(directory) : [SINGLE];
   if (single === undefined && shards[0] === SINGLE) {
-    throw new AvocadoError('checkpoint_not_found', `${directory} holds neither ${SINGLE} nor ${INDEX}: download the weights of the checkpoint into it.`);
+    throw new AvocadoError(
+      'checkpoint_not_found',
+      `${directory} holds neither ${SINGLE} nor ${INDEX}: download the weights of the checkpoint into it.`,
+    );
   }
   const headers = await Promise.all(shards.map((shard) => readSafetensorsHeader(join(directory, shard))));
   const prefixed = headers.some((header) => [...header.keys()].some((name) => name.startsWith(PREFIX)));
@@ -125,6 +136,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       if (name !== undefined) entries.set(name, entry);
     }
   }
-  if (entries.size === 0) throw new AvocadoError('checkpoint_invalid', `${directory} holds no tensor of a Qwen2.5-Omni thinker.`);
+  if (entries.size === 0)
+    throw new AvocadoError('checkpoint_invalid', `${directory} holds no tensor of a Qwen2.5-Omni thinker.`);
   return new SafetensorsCheckpoint(directory, entries);
 }

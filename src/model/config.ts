@@ -8,7 +8,8 @@ import { readAudio, readText, readVision } from './architecture.ts';
 import type { ModelConfig, TokenIds } from './config-types.ts';
 import { readJsonFields, type JsonFields } from './json-fields.ts';
 
-const SUPPORTED = 'supported: Qwen2.5-Omni (model_type qwen2_5_omni or qwen2_5_omni_thinker), such as Qwen2.5-Omni-7B, -3B and AVoCaDO';
+const SUPPORTED =
+  'supported: Qwen2.5-Omni (model_type qwen2_5_omni or qwen2_5_omni_thinker), such as Qwen2.5-Omni-7B, -3B and AVoCaDO';
 
 function readTokens(thinker: JsonFields, vocabSize: number): TokenIds {
   const id = (names: readonly string[], fallback: number): number =>
@@ -33,11 +34,18 @@ function readTokens(thinker: JsonFields, vocabSize: number): TokenIds {
  */
 export async function readModelConfig(path: string): Promise<ModelConfig> {
   const directory = await realpath(path).catch((error: unknown) => {
-    throw new AvocadoError('checkpoint_not_found', `No checkpoint at ${path}: give the directory that holds config.json.`, { cause: error });
+    throw new AvocadoError(
+      'checkpoint_not_found',
+      `No checkpoint at ${path}: give the directory that holds config.json.`,
+      { cause: error },
+    );
   });
   const whole = await readJsonFields(join(directory, 'config.json'));
   if (whole === undefined) {
-    throw new AvocadoError('checkpoint_not_found', `${directory} holds no config.json: give the directory of a Hugging Face checkpoint.`);
+    throw new AvocadoError(
+      'checkpoint_not_found',
+      `${directory} holds no config.json: give the directory of a Hugging Face checkpoint.`,
+    );
   }
   const type = whole.raw('model_type');
   if (type !== 'qwen2_5_omni' && type !== 'qwen2_5_omni_thinker') {
@@ -79,7 +87,8 @@ export async function readPreprocessorConfig(directory: string): Promise<Preproc
   if (fields === undefined) return PUBLISHED;
   const triple = (name: string, fallback: readonly number[]): readonly [number, number, number] => {
     const [red, green, blue, ...rest] = fields.numbers(name, fallback);
-    if (red === undefined || green === undefined || blue === undefined || rest.length > 0) throw fields.invalid(name, 'must hold three numbers');
+    if (red === undefined || green === undefined || blue === undefined || rest.length > 0)
+      throw fields.invalid(name, 'must hold three numbers');
     return [red, green, blue];
   };
   const imageStd = triple('image_std', PUBLISHED.imageStd);

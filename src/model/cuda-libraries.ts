@@ -6,7 +6,14 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 /** What onnxruntime 1.2x's CUDA 12 provider links to; named when the provider itself is not there to ask. */
-const CUDA_12 = ['libcudart.so.12', 'libcublas.so.12', 'libcublasLt.so.12', 'libcufft.so.11', 'libcurand.so.10', 'libcudnn.so.9'];
+const CUDA_12 = [
+  'libcudart.so.12',
+  'libcublas.so.12',
+  'libcublasLt.so.12',
+  'libcufft.so.11',
+  'libcurand.so.10',
+  'libcudnn.so.9',
+];
 
 /** The second is loaded through the first. */
 const PROVIDERS = ['libonnxruntime_providers_shared.so', 'libonnxruntime_providers_cuda.so'];
@@ -32,11 +39,13 @@ export async function findCudaLibraries(library: string): Promise<CudaLibraries>
   return { complete: missing.length === 0, provider, missing, advice: missing.length === 0 ? '' : CUDA_ADVICE };
 }
 
-const PROVIDER_ADVICE = 'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node`, or set AVOCADO_ONNXRUNTIME to the '
-  + 'libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside it. It also needs CUDA 12 and cuDNN 9 '
-  + `(${CUDA_12.join(', ')}).`;
-const CUDA_ADVICE = 'Install CUDA 12 and cuDNN 9 (the base images nvidia/cuda:12…-cudnn-runtime have both), or add their folder to '
-  + 'LD_LIBRARY_PATH.';
+const PROVIDER_ADVICE =
+  'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node`, or set AVOCADO_ONNXRUNTIME to the ' +
+  'libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside it. It also needs CUDA 12 and cuDNN 9 ' +
+  `(${CUDA_12.join(', ')}).`;
+const CUDA_ADVICE =
+  'Install CUDA 12 and cuDNN 9 (the base images nvidia/cuda:12…-cudnn-runtime have both), or add their folder to ' +
+  'LD_LIBRARY_PATH.';
 
 async function unresolvedBy(provider: string, folder: string): Promise<string[]> {
   try {

@@ -69,7 +69,11 @@ function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: Ru
 export function prefixPieces(text: TextConfig, rows: number, from: number, to: number, tokens: number): SlabPiece[] {
   const { kvHeads, headDim } = text;
   const start = (slot: number, head: number): number => (slot * kvHeads + head) * rows * headDim;
-  return Array.from({ length: kvHeads }, (_, head) => ({ from: start(from, head), to: start(to, head), elements: tokens * headDim }));
+  return Array.from({ length: kvHeads }, (_, head) => ({
+    from: start(from, head),
+    to: start(to, head),
+    elements: tokens * headDim,
+  }));
 }
 
 /**

@@ -63,7 +63,8 @@ export class SlotDecoder implements Decoder {
     const elements = (options.slots + (options.prefixSlots ?? 0)) * kvHeads * slotRows(options.capacity) * headDim;
     const slabs: Slab[] = [];
     try {
-      while (slabs.length < 2 * layers) slabs.push(await options.runtime.allocate(options.dtype, elements, options.device));
+      while (slabs.length < 2 * layers)
+        slabs.push(await options.runtime.allocate(options.dtype, elements, options.device));
     } catch (error) {
       for (const slab of slabs) slab.release();
       throw error;
@@ -81,14 +82,21 @@ export class SlotDecoder implements Decoder {
     const tokens = ids.length;
     const held = slot < this.slots ? this.#lengths[slot] : undefined;
     if (tokens === 0 || tokens > MOST_TOKENS_PER_RUN || start !== held || start + tokens > this.capacity) {
-      throw new Error(`Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${tokens} cannot go to ${start}. This is a bug.`);
+      throw new Error(
+        `Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${tokens} cannot go to ${start}. This is a bug.`,
+      );
     }
     if (positions.length !== 3 * tokens || mediaEmbeds.length !== mediaRows.length * this.hiddenSize) {
-      throw new Error(`Chunk of ${tokens} tokens has ${positions.length} positions and ${mediaEmbeds.length} media values. This is a bug.`);
+      throw new Error(
+        `Chunk of ${tokens} tokens has ${positions.length} positions and ${mediaEmbeds.length} media values. This is a bug.`,
+      );
     }
     const index = new BigInt64Array(2 * mediaRows.length);
     mediaRows.forEach((row, media) => (index[2 * media + 1] = BigInt(row)));
-    const plan = this.#plan({ first: slot, slots: 1, tokens, wanted: wantLogits ? 1 : 0 }, { index, embeds: mediaEmbeds });
+    const plan = this.#plan(
+      { first: slot, slots: 1, tokens, wanted: wantLogits ? 1 : 0 },
+      { index, embeds: mediaEmbeds },
+    );
     ids.forEach((id, token) => (plan.ids[2 * token] = id));
     positions.forEach((position, at) => (plan.positions[2 * at] = position));
     if (wantLogits) plan.logitIndex[0] = tokens - 1;
@@ -104,7 +112,8 @@ export class SlotDecoder implements Decoder {
     let last = -1;
     for (const { slot } of rows) {
       const length = slot < this.slots ? this.#lengths[slot] : undefined;
-      if (length === undefined || length >= this.capacity) throw new Error(`Slot ${slot} has no room for a token. This is a bug.`);
+      if (length === undefined || length >= this.capacity)
+        throw new Error(`Slot ${slot} has no room for a token. This is a bug.`);
       first = Math.min(first, slot);
       last = Math.max(last, slot);
     }

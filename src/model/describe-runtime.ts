@@ -13,7 +13,11 @@ export interface RuntimeFacts {
   readonly runtime: 'native' | 'node';
   readonly addon: NativeStatus;
   /** the library the native runtime loads; `version` needs the addon, `problem` says why there is none */
-  readonly onnxruntime: { readonly path: string | undefined; readonly version: string | undefined; readonly problem: string | undefined };
+  readonly onnxruntime: {
+    readonly path: string | undefined;
+    readonly version: string | undefined;
+    readonly problem: string | undefined;
+  };
   readonly cuda: CudaLibraries | undefined;
   /** names of the NVIDIA GPUs that the driver shows */
   readonly gpus: readonly string[];
@@ -52,8 +56,13 @@ export async function findGpus(driver = '/proc/driver/nvidia/gpus'): Promise<str
 
 async function askNvidiaSmi(): Promise<string[]> {
   try {
-    const { stdout } = await promisify(execFile)('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'], { timeout: 10_000 });
-    return stdout.split('\n').map((line) => line.trim()).filter((line) => line !== '');
+    const { stdout } = await promisify(execFile)('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'], {
+      timeout: 10_000,
+    });
+    return stdout
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '');
   } catch {
     return [];
   }

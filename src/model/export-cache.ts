@@ -8,7 +8,14 @@ import { AvocadoError } from '../errors.ts';
 import { openCheckpoint, type Checkpoint } from './checkpoint.ts';
 import type { Precision } from './config-types.ts';
 import { exportModel, parsePrecision } from './export.ts';
-import { EXPORTER_VERSION, GRAPH_FILES, MANIFEST_FILE, openManifest, sourceFilesOf, type Manifest } from './manifest.ts';
+import {
+  EXPORTER_VERSION,
+  GRAPH_FILES,
+  MANIFEST_FILE,
+  openManifest,
+  sourceFilesOf,
+  type Manifest,
+} from './manifest.ts';
 import type { ExportOptions } from './quantise-checkpoint.ts';
 
 export interface CacheOptions extends ExportOptions {
@@ -27,7 +34,10 @@ function digest(...parts: readonly unknown[]): string {
 }
 
 /** `<checkpoint>-<precision>-` names all entries of one checkpoint and precision, the rest its state and our version. */
-async function entryName(checkpoint: Checkpoint, precision: Precision): Promise<{ readonly family: string; readonly name: string }> {
+async function entryName(
+  checkpoint: Checkpoint,
+  precision: Precision,
+): Promise<{ readonly family: string; readonly name: string }> {
   const family = `${digest(checkpoint.directory)}-${precision}-`;
   return { family, name: family + digest(await sourceFilesOf(checkpoint), EXPORTER_VERSION, await codeStamp()) };
 }
@@ -44,7 +54,10 @@ async function codeStamp(): Promise<string> {
 }
 
 async function hasFile(directory: string, name: string): Promise<boolean> {
-  return stat(join(directory, name)).then(() => true, () => false);
+  return stat(join(directory, name)).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** True for a directory that an export was written to, finished or not. */
@@ -56,7 +69,11 @@ async function openExport(directory: string, precision: Precision | undefined): 
   const manifest = await openManifest(await realpath(directory));
   if (precision !== undefined && manifest.precision !== precision) {
     const advice = `leave the precision out, or give the checkpoint ${manifest.checkpoint.directory}`;
-    throw new AvocadoError('precision_unsupported', `${directory} is an export in ${manifest.precision}, not ${precision}: ${advice}.`, { param: 'precision' });
+    throw new AvocadoError(
+      'precision_unsupported',
+      `${directory} is an export in ${manifest.precision}, not ${precision}: ${advice}.`,
+      { param: 'precision' },
+    );
   }
   return manifest;
 }
@@ -65,7 +82,8 @@ async function openCached(directory: string): Promise<Manifest | undefined> {
   try {
     return await openManifest(directory);
   } catch (error) {
-    const repairable = error instanceof AvocadoError && (error.code === 'export_incomplete' || error.code === 'export_stale');
+    const repairable =
+      error instanceof AvocadoError && (error.code === 'export_incomplete' || error.code === 'export_stale');
     if (repairable || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
@@ -77,7 +95,11 @@ async function openCached(directory: string): Promise<Manifest | undefined> {
  * @param precision undefined = what the export has; a checkpoint needs it
  * @throws AvocadoError as exportModel and openManifest; `precision_unsupported` when the export has another one
  */
-export async function ensureExport(modelDir: string, precision: Precision | undefined, options: CacheOptions = {}): Promise<Manifest> {
+export async function ensureExport(
+  modelDir: string,
+  precision: Precision | undefined,
+  options: CacheOptions = {},
+): Promise<Manifest> {
   if (await isExport(modelDir)) return openExport(modelDir, precision);
   if (precision === undefined) throw new Error('A checkpoint needs a precision. This is a bug.');
   parsePrecision(precision);
@@ -88,7 +110,8 @@ export async function ensureExport(modelDir: string, precision: Precision | unde
   const cached = await openCached(entry);
   if (cached !== undefined) return cached;
   // Another process may finish first, and already be loading: then its entry stays.
-  const existing = async (target: string): Promise<'replace' | 'keep'> => ((await openCached(target)) === undefined ? 'replace' : 'keep');
+  const existing = async (target: string): Promise<'replace' | 'keep'> =>
+    (await openCached(target)) === undefined ? 'replace' : 'keep';
   const manifest = await exportModel(modelDir, precision, entry, { ...options, existing });
   for (const other of await readdir(cache)) {
     if (other.startsWith(family) && other !== name) await rm(join(cache, other), { recursive: true, force: true });

@@ -9,7 +9,15 @@ import { readModelConfig } from './config.ts';
 import { buildAudioGraph } from './graphs/audio.ts';
 import { buildDecoderGraph } from './graphs/decoder.ts';
 import { buildVisionGraph } from './graphs/vision.ts';
-import { EXPORTER_VERSION, GRAPH_FILES, MANIFEST_FILE, readManifest, sha256, sourceFilesOf, type Manifest } from './manifest.ts';
+import {
+  EXPORTER_VERSION,
+  GRAPH_FILES,
+  MANIFEST_FILE,
+  readManifest,
+  sha256,
+  sourceFilesOf,
+  type Manifest,
+} from './manifest.ts';
 import { quantiseCheckpoint, type ExportOptions } from './quantise-checkpoint.ts';
 import { planQuantisedWeights, WEIGHTS_FILE, type QuantisedWeights } from './quantised-weights.ts';
 import { realPathOfPlanned, stageDirectory } from './staged-directory.ts';
@@ -36,7 +44,11 @@ interface Plan {
 export function parsePrecision(text: string): Precision {
   const precision = PRECISIONS.find((known) => known === text);
   if (precision === undefined) {
-    throw new AvocadoError('precision_unsupported', `There is no precision ${JSON.stringify(text)}: choose one of ${PRECISIONS.join(', ')}.`, { param: 'precision' });
+    throw new AvocadoError(
+      'precision_unsupported',
+      `There is no precision ${JSON.stringify(text)}: choose one of ${PRECISIONS.join(', ')}.`,
+      { param: 'precision' },
+    );
   }
   return precision;
 }
@@ -60,7 +72,10 @@ async function checkSpace(parent: string, bytes: number): Promise<void> {
   if (bavail * bsize >= bytes) return;
   const megabytes = (count: number): string => `${Math.ceil(count / 1e6)} MB`;
   const have = `the disk of ${parent} has ${megabytes(bavail * bsize)} left`;
-  throw new AvocadoError('export_incomplete', `The export needs ${megabytes(bytes)}, but ${have}. Free space there, or give another directory.`);
+  throw new AvocadoError(
+    'export_incomplete',
+    `The export needs ${megabytes(bytes)}, but ${have}. Free space there, or give another directory.`,
+  );
 }
 
 async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
@@ -110,7 +125,10 @@ async function fill(plan: Plan, staged: string, options: ExportOptions): Promise
 /** Only our own exports and empty directories may be replaced. */
 async function replaceOurs(target: string): Promise<'replace'> {
   const refuse = (what: string, cause?: unknown): AvocadoError =>
-    new AvocadoError('bad_request', `${target} ${what}: give a new or empty directory, or an earlier export.`, { param: 'out', cause });
+    new AvocadoError('bad_request', `${target} ${what}: give a new or empty directory, or an earlier export.`, {
+      param: 'out',
+      cause,
+    });
   let names: string[];
   try {
     names = await readdir(target);
@@ -129,7 +147,11 @@ function explain(error: unknown, target: string): unknown {
   switch (code) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new AvocadoError('export_incomplete', `The disk of ${target} is full: free space there, or give another directory.`, { cause: error });
+      return new AvocadoError(
+        'export_incomplete',
+        `The disk of ${target} is full: free space there, or give another directory.`,
+        { cause: error },
+      );
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
@@ -137,7 +159,10 @@ function explain(error: unknown, target: string): unknown {
     case 'EBUSY':
     case 'EXDEV':
     case 'EEXIST':
-      return new AvocadoError('bad_request', `${target} cannot be written to (${code}): give another directory.`, { param: 'out', cause: error });
+      return new AvocadoError('bad_request', `${target} cannot be written to (${code}): give another directory.`, {
+        param: 'out',
+        cause: error,
+      });
     default:
       return error;
   }
@@ -149,14 +174,24 @@ function explain(error: unknown, target: string): unknown {
  * @throws AvocadoError `precision_unsupported`, `checkpoint_*`, `tensor_*`, `bad_request` (outDir holds other files),
  * `export_incomplete` (disk full), `aborted`; nothing is left behind
  */
-export async function exportModel(checkpointDir: string, precision: string, outDir: string, options: OutputOptions = {}): Promise<Manifest> {
+export async function exportModel(
+  checkpointDir: string,
+  precision: string,
+  outDir: string,
+  options: OutputOptions = {},
+): Promise<Manifest> {
   const plan = await makePlan(checkpointDir, parsePrecision(precision), outDir);
   const existing = options.existing ?? replaceOurs;
   try {
     options.signal?.throwIfAborted();
-    return await stageDirectory(plan.target, (staged) => fill(plan, staged, options), () => existing(plan.target));
+    return await stageDirectory(
+      plan.target,
+      (staged) => fill(plan, staged, options),
+      () => existing(plan.target),
+    );
   } catch (error) {
-    if (options.signal?.aborted === true) throw new AvocadoError('aborted', 'The export was cancelled; nothing was written.', { cause: error });
+    if (options.signal?.aborted === true)
+      throw new AvocadoError('aborted', 'The export was cancelled; nothing was written.', { cause: error });
     throw error instanceof AvocadoError ? error : explain(error, plan.target);
   }
 }

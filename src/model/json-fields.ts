@@ -16,7 +16,11 @@ export class JsonFields {
   readonly #object: JsonObject;
 
   constructor(file: string, path: string, object: unknown) {
-    if (!isObject(object)) throw new AvocadoError('checkpoint_invalid', `${file}: ${path === '' ? 'the file' : path} must be a JSON object.`);
+    if (!isObject(object))
+      throw new AvocadoError(
+        'checkpoint_invalid',
+        `${file}: ${path === '' ? 'the file' : path} must be a JSON object.`,
+      );
     this.file = file;
     this.path = path;
     this.#object = object;
@@ -58,7 +62,10 @@ export class JsonFields {
   numbers(name: string, fallback?: readonly number[]): readonly number[] {
     const value = this.raw(name) ?? fallback;
     if (value === undefined) throw this.invalid(name, 'is missing');
-    if (!Array.isArray(value) || !value.every((entry): entry is number => typeof entry === 'number' && Number.isFinite(entry))) {
+    if (
+      !Array.isArray(value) ||
+      !value.every((entry): entry is number => typeof entry === 'number' && Number.isFinite(entry))
+    ) {
       throw this.invalid(name, `must be a list of numbers, found ${JSON.stringify(value)}`);
     }
     return value;
@@ -68,7 +75,10 @@ export class JsonFields {
   only(name: string, supported: readonly unknown[]): void {
     const value = this.raw(name) ?? supported[0];
     if (!supported.includes(value)) {
-      throw this.invalid(name, `is ${JSON.stringify(value)}; supported: ${supported.map((entry) => JSON.stringify(entry)).join(', ')}`);
+      throw this.invalid(
+        name,
+        `is ${JSON.stringify(value)}; supported: ${supported.map((entry) => JSON.stringify(entry)).join(', ')}`,
+      );
     }
   }
 
@@ -89,7 +99,11 @@ export async function readJsonFields(file: string): Promise<JsonFields | undefin
     text = await readFile(file, 'utf8');
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw new AvocadoError('checkpoint_invalid', `${file} cannot be read: check that it is a file and that its permissions allow it.`, { cause: error });
+    throw new AvocadoError(
+      'checkpoint_invalid',
+      `${file} cannot be read: check that it is a file and that its permissions allow it.`,
+      { cause: error },
+    );
   }
   try {
     return new JsonFields(file, '', JSON.parse(text));

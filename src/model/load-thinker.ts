@@ -47,12 +47,17 @@ export interface LoadedThinker {
 }
 
 /** The kernels decide: GroupQueryAttention takes fp32 on a CPU, fp16 and bf16 on CUDA (docs/onnxruntime.md 1.1). */
-const RUNS_ON: Readonly<Record<Device['type'], readonly Precision[]>> = { cpu: ['fp32', 'int4'], cuda: ['bf16', 'fp16'] };
+const RUNS_ON: Readonly<Record<Device['type'], readonly Precision[]>> = {
+  cpu: ['fp32', 'int4'],
+  cuda: ['bf16', 'fp16'],
+};
 
 function checkDevice(precision: Precision, { type }: Device): void {
   if (RUNS_ON[type].includes(precision)) return;
   const advice = `use one of ${RUNS_ON[type].join(', ')}, or another device`;
-  throw new AvocadoError('precision_unsupported', `Precision ${precision} does not run on ${type}: ${advice}.`, { param: 'precision' });
+  throw new AvocadoError('precision_unsupported', `Precision ${precision} does not run on ${type}: ${advice}.`, {
+    param: 'precision',
+  });
 }
 
 async function findExport(options: LoadOptions): Promise<Manifest> {
@@ -61,7 +66,11 @@ async function findExport(options: LoadOptions): Promise<Manifest> {
   const precision = given ?? ((await isExport(options.modelDir)) ? undefined : fallback);
   if (precision !== undefined) checkDevice(precision, options.device);
   const { cacheDir, signal, onProgress } = options;
-  const manifest = await ensureExport(options.modelDir, precision, { cacheDir, signal, onProgress: (done, total) => onProgress?.('Quantising weights', done, total) });
+  const manifest = await ensureExport(options.modelDir, precision, {
+    cacheDir,
+    signal,
+    onProgress: (done, total) => onProgress?.('Quantising weights', done, total),
+  });
   checkDevice(manifest.precision, options.device);
   return manifest;
 }
@@ -73,15 +82,22 @@ async function mapsWeights({ precision }: Manifest, config: ModelConfig): Promis
   return checkpoint.plain('model.embed_tokens.weight', [config.text.vocabSize, config.text.hiddenSize]).dtype === 'F32';
 }
 
-async function loadSessions(runtime: Runtime, manifest: Manifest, session: SessionOptions, options: LoadOptions): Promise<ThinkerSessions> {
+async function loadSessions(
+  runtime: Runtime,
+  manifest: Manifest,
+  session: SessionOptions,
+  options: LoadOptions,
+): Promise<ThinkerSessions> {
   let done = 0;
-  const load = (part: keyof typeof GRAPH_FILES): LoadSession => async () => {
-    options.onProgress?.(`Loading ${part}`, done, 3);
-    const loaded = await runtime.createSession(await readFile(join(manifest.directory, GRAPH_FILES[part])), session);
-    done = Math.min(done + 1, 3);
-    options.onProgress?.(`Loading ${part}`, done, 3);
-    return loaded;
-  };
+  const load =
+    (part: keyof typeof GRAPH_FILES): LoadSession =>
+    async () => {
+      options.onProgress?.(`Loading ${part}`, done, 3);
+      const loaded = await runtime.createSession(await readFile(join(manifest.directory, GRAPH_FILES[part])), session);
+      done = Math.min(done + 1, 3);
+      options.onProgress?.(`Loading ${part}`, done, 3);
+      return loaded;
+    };
   const loads = { vision: load('vision'), audio: load('audio'), decoder: load('decoder') };
   const towers = options.towers ?? (manifest.precision === 'int4' ? 'on-demand' : 'resident');
   return towers === 'on-demand' ? onDemandSessions(loads) : residentSessions(loads);
@@ -110,7 +126,15 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
       decoder.release();
       await runtime.close();
     };
-    const description = { runtime: runtime.name, version: runtime.version, device: device.type, precision, slots, prefixSlots, capacity };
+    const description = {
+      runtime: runtime.name,
+      version: runtime.version,
+      device: device.type,
+      precision,
+      slots,
+      prefixSlots,
+      capacity,
+    };
     const thinker = { towers: new ThinkerTowers(config, vision, audio), decoder, description, close };
     return { thinker, config, precision, checkpointDirectory: checkpoint.directory };
   } catch (error) {

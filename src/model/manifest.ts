@@ -24,7 +24,9 @@ const SCHEMA = Type.Object({
     /** real path */
     directory: Type.String(),
     /** config.json and the shards: real paths, sizes, times of last change in ms */
-    files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer(), modified: Type.Number() }), { minItems: 1 }),
+    files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer(), modified: Type.Number() }), {
+      minItems: 1,
+    }),
   }),
   files: Type.Array(Type.Object({ name: Type.String(), bytes: Type.Integer(), sha256: Type.Optional(Type.String()) })),
 });
@@ -65,7 +67,11 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new AvocadoError('export_incomplete', `${path} cannot be read: ${(cause as Error).message}. Remove ${directory} and export again.`, { cause });
+    throw new AvocadoError(
+      'export_incomplete',
+      `${path} cannot be read: ${(cause as Error).message}. Remove ${directory} and export again.`,
+      { cause },
+    );
   }
   if (Check(SCHEMA, value)) return value;
   const first = Errors(SCHEMA, value)[0];
@@ -76,22 +82,35 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
 async function checkFiles(manifest: Manifest, directory: string): Promise<void> {
   for (const { name, bytes, sha256: expected } of manifest.files) {
     const path = join(directory, name);
-    const size = await stat(path).then((found) => found.size, () => undefined);
+    const size = await stat(path).then(
+      (found) => found.size,
+      () => undefined,
+    );
     if (size !== bytes) {
       const found = size === undefined ? 'is missing' : `has ${size} bytes instead of ${bytes}`;
       throw new AvocadoError('export_incomplete', `${path} ${found}. Export again: ${command(manifest, directory)}`);
     }
     if (expected !== undefined && sha256(await readFile(path)) !== expected) {
-      throw new AvocadoError('export_incomplete', `${path} is not what was exported. Export again: ${command(manifest, directory)}`);
+      throw new AvocadoError(
+        'export_incomplete',
+        `${path} is not what was exported. Export again: ${command(manifest, directory)}`,
+      );
     }
   }
 }
 
-async function checkSource({ path, bytes, modified }: SourceFile, manifest: Manifest, directory: string): Promise<void> {
+async function checkSource(
+  { path, bytes, modified }: SourceFile,
+  manifest: Manifest,
+  directory: string,
+): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found !== undefined && found.size === bytes && found.mtimeMs === modified) return;
   const happened = found === undefined ? 'is no longer there' : 'has changed since';
-  throw new AvocadoError('export_stale', `${directory} was exported from ${path}, which ${happened}. Export again: ${command(manifest, directory)}`);
+  throw new AvocadoError(
+    'export_stale',
+    `${directory} was exported from ${path}, which ${happened}. Export again: ${command(manifest, directory)}`,
+  );
 }
 
 /**
@@ -103,14 +122,23 @@ export async function openManifest(directory: string): Promise<Manifest> {
   const manifest = await readManifest(real);
   if (manifest === undefined) {
     const advice = `Export again: avocado export CHECKPOINT --precision P --out ${directory}`;
-    throw new AvocadoError('export_incomplete', `${directory} holds an export that was never finished (no ${MANIFEST_FILE}). ${advice}`);
+    throw new AvocadoError(
+      'export_incomplete',
+      `${directory} holds an export that was never finished (no ${MANIFEST_FILE}). ${advice}`,
+    );
   }
   if (manifest.exporter !== EXPORTER_VERSION) {
     const versions = `version ${manifest.exporter} of the exporter, this program reads version ${EXPORTER_VERSION}`;
-    throw new AvocadoError('export_stale', `${directory} was made by ${versions}. Export again: ${command(manifest, real)}`);
+    throw new AvocadoError(
+      'export_stale',
+      `${directory} was made by ${versions}. Export again: ${command(manifest, real)}`,
+    );
   }
   if (manifest.directory !== real) {
-    throw new AvocadoError('export_stale', `This export was made at ${manifest.directory} and is now at ${real}. Move it back, or run: ${command(manifest, real)}`);
+    throw new AvocadoError(
+      'export_stale',
+      `This export was made at ${manifest.directory} and is now at ${real}. Move it back, or run: ${command(manifest, real)}`,
+    );
   }
   await checkFiles(manifest, real);
   for (const source of manifest.checkpoint.files) await checkSource(source, manifest, real);

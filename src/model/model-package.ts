@@ -64,9 +64,16 @@ export async function readModelPackage(directory: string): Promise<ModelPackage>
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new AvocadoError('checkpoint_invalid', `${path} is not JSON: ${(cause as Error).message}. Correct it or remove it.`, { cause });
+    throw new AvocadoError(
+      'checkpoint_invalid',
+      `${path} is not JSON: ${(cause as Error).message}. Correct it or remove it.`,
+      { cause },
+    );
   }
   if (Check(SCHEMA, value)) return { ...value, name: value.name ?? nameOf(directory) };
   const first = Errors(SCHEMA, value)[0];
-  throw new AvocadoError('checkpoint_invalid', `${path}: ${first?.instancePath ?? '/'} ${first?.message ?? 'is not valid'}. Correct it or remove it.`);
+  throw new AvocadoError(
+    'checkpoint_invalid',
+    `${path}: ${first?.instancePath ?? '/'} ${first?.message ?? 'is not valid'}. Correct it or remove it.`,
+  );
 }

@@ -4,7 +4,17 @@ import type { NativeAddon, NativeDevice, NativeDone, NativeSessionHandle, Native
 import { bindTensors } from './bind-tensors.ts';
 import { refuseAborted } from './refuse-aborted.ts';
 import { DTYPE_BYTES } from './runtime.ts';
-import type { Device, DType, RunOptions, Runtime, Session, SessionOptions, Slab, SlabPiece, Tensor } from './runtime.ts';
+import type {
+  Device,
+  DType,
+  RunOptions,
+  Runtime,
+  Session,
+  SessionOptions,
+  Slab,
+  SlabPiece,
+  Tensor,
+} from './runtime.ts';
 import { tensorLayout } from './tensor-layout.ts';
 
 // What goes wrong comes home as an exception; onnxruntime's log would only say it twice.
@@ -46,14 +56,20 @@ class NativeSession implements Session {
     ({ inputs: this.inputs, outputs: this.outputs } = addon.sessionNames(handle));
   }
 
-  async run(feeds: Readonly<Record<string, Tensor>>, fetches: Readonly<Record<string, Tensor>>, options: RunOptions = {}): Promise<void> {
+  async run(
+    feeds: Readonly<Record<string, Tensor>>,
+    fetches: Readonly<Record<string, Tensor>>,
+    options: RunOptions = {},
+  ): Promise<void> {
     const { signal } = options;
     if (this.#released !== undefined) throw new Error('The session was released already. This is a bug.');
     refuseAborted(signal);
     const { inputs, outputs } = bindTensors(this, feeds, fetches);
     const { numbers, lent } = tensorLayout([...inputs, ...outputs], handleOf);
     let ticket = 0;
-    const stop = (): void => { this.#addon.terminateRun(this.#handle, ticket); };
+    const stop = (): void => {
+      this.#addon.terminateRun(this.#handle, ticket);
+    };
     const message = await answer((done) => {
       ticket = this.#addon.runSession(this.#handle, numbers, lent, done);
       signal?.addEventListener('abort', stop, { once: true });
@@ -64,7 +80,11 @@ class NativeSession implements Session {
   }
 
   async release(): Promise<void> {
-    this.#released ??= answer((done) => { this.#addon.releaseSession(this.#handle, done); }).then(() => { this.#forget(this); });
+    this.#released ??= answer((done) => {
+      this.#addon.releaseSession(this.#handle, done);
+    }).then(() => {
+      this.#forget(this);
+    });
     await this.#released;
   }
 }
@@ -88,9 +108,18 @@ export class NativeRuntime implements Runtime {
 
   async createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
     const { threads, spinning, disablePrepacking, device } = options;
-    const config = { device: nativeDevice(device), threads, spinning, disablePrepacking, logSeverity: LOG_FATAL, deviceMemoryLimit: 0 };
+    const config = {
+      device: nativeDevice(device),
+      threads,
+      spinning,
+      disablePrepacking,
+      logSeverity: LOG_FATAL,
+      deviceMemoryLimit: 0,
+    };
     let handle: NativeSessionHandle | undefined;
-    const message = await answer((done) => { handle = this.#addon.createSession(model, config, done); });
+    const message = await answer((done) => {
+      handle = this.#addon.createSession(model, config, done);
+    });
     if (handle === undefined) throw new Error('A session without a handle. This is a bug.');
     if (message !== undefined) {
       this.#addon.releaseSession(handle, () => undefined);
@@ -113,8 +142,12 @@ export class NativeRuntime implements Runtime {
 
   async copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void> {
     const size = DTYPE_BYTES[slab.dtype];
-    const numbers = Float64Array.from(pieces.flatMap(({ from, to, elements }) => [from * size, to * size, elements * size]));
-    const message = await answer((done) => { this.#addon.copyWithinSlab(handleOf(slab), numbers, done); });
+    const numbers = Float64Array.from(
+      pieces.flatMap(({ from, to, elements }) => [from * size, to * size, elements * size]),
+    );
+    const message = await answer((done) => {
+      this.#addon.copyWithinSlab(handleOf(slab), numbers, done);
+    });
     if (message !== undefined) throw new AvocadoError('engine_error', `Copying in the KV cache failed: ${message}`);
   }
 
@@ -124,7 +157,9 @@ export class NativeRuntime implements Runtime {
 }
 
 function answer(ask: (done: NativeDone) => void): Promise<string | undefined> {
-  return new Promise((resolve) => { ask(resolve); });
+  return new Promise((resolve) => {
+    ask(resolve);
+  });
 }
 
 function handleOf(slab: Slab): NativeSlabHandle {
@@ -137,7 +172,8 @@ function nativeDevice(device: Device): NativeDevice {
 }
 
 // onnxruntime has no code of its own for "no such device"; these are the words of its CUDA provider.
-const DEVICE_WORDS = /CUDA (failure|error)|Failed to load (shared )?library|no CUDA-capable device|invalid device ordinal|driver version/i;
+const DEVICE_WORDS =
+  /CUDA (failure|error)|Failed to load (shared )?library|no CUDA-capable device|invalid device ordinal|driver version/i;
 
 function loadError(device: Device, message: string): AvocadoError {
   if (device.type === 'cuda' && DEVICE_WORDS.test(message)) {

@@ -23,8 +23,12 @@ export class RuntimeThread {
   constructor(started: (reply: Promise<NodeRuntimeReply>) => void) {
     const { filename, execArgv } = workerEntry(import.meta.url, './node-runtime-worker');
     this.#worker = new Worker(filename, { execArgv });
-    this.#worker.on('message', (reply: NodeRuntimeReply) => { this.#settle?.resolve(reply); });
-    this.#worker.on('error', (cause) => { this.#end(cause); });
+    this.#worker.on('message', (reply: NodeRuntimeReply) => {
+      this.#settle?.resolve(reply);
+    });
+    this.#worker.on('error', (cause) => {
+      this.#end(cause);
+    });
     this.#exited = new Promise((resolve) => {
       this.#worker.on('exit', () => {
         this.#end(undefined);
@@ -47,7 +51,8 @@ export class RuntimeThread {
     this.#turn = mine.catch(() => undefined);
     const reply = await mine;
     if (reply.type === 'failed') throw new AvocadoError('engine_error', reply.message);
-    if (reply.type !== type) throw new Error(`The runtime's thread answered ${reply.type} instead of ${type}. This is a bug.`);
+    if (reply.type !== type)
+      throw new Error(`The runtime's thread answered ${reply.type} instead of ${type}. This is a bug.`);
     return reply as ReplyOf<T>;
   }
 
@@ -64,7 +69,9 @@ export class RuntimeThread {
     if (this.#ended !== undefined) throw this.#ended;
     if (this.#busy++ === 0) this.#worker.ref();
     try {
-      return await new Promise((resolve, reject) => { this.#settle = { resolve, reject }; });
+      return await new Promise((resolve, reject) => {
+        this.#settle = { resolve, reject };
+      });
     } finally {
       if (--this.#busy === 0) this.#worker.unref();
     }
@@ -72,7 +79,9 @@ export class RuntimeThread {
 
   #end(cause: unknown): void {
     const said = cause instanceof Error ? `: ${cause.message}` : '';
-    this.#ended ??= new AvocadoError('runtime_unavailable', `The portable runtime's thread has ended${said}.`, { cause });
+    this.#ended ??= new AvocadoError('runtime_unavailable', `The portable runtime's thread has ended${said}.`, {
+      cause,
+    });
     this.#settle?.reject(this.#ended);
   }
 }

@@ -16,7 +16,8 @@ const sessions = new Map<number, InferenceSession>();
 const slabs = new Map<number, { dtype: PortableType; array: PortableArray }>();
 
 function portable(dtype: DType): PortableType {
-  if (dtype === 'float16' || dtype === 'bfloat16') throw new Error(`The portable runtime has no ${dtype}. This is a bug.`);
+  if (dtype === 'float16' || dtype === 'bfloat16')
+    throw new Error(`The portable runtime has no ${dtype}. This is a bug.`);
   return dtype;
 }
 
@@ -60,7 +61,11 @@ async function load(id: number, model: Uint8Array, options: SessionOptions): Pro
   return { type: 'loaded', inputs: session.inputNames, outputs: session.outputNames };
 }
 
-async function run(id: number, feeds: readonly WireTensor[], fetches: readonly WireTensor[]): Promise<NodeRuntimeReply> {
+async function run(
+  id: number,
+  feeds: readonly WireTensor[],
+  fetches: readonly WireTensor[],
+): Promise<NodeRuntimeReply> {
   await found(sessions, id).run(byName(feeds), byName(fetches));
   return { type: 'ran', bytes: fetches.flatMap((wire) => (wire.kind === 'host' ? [wire.bytes] : [])) };
 }
@@ -95,7 +100,9 @@ async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
       return { type: 'done' };
     case 'close':
       // With its port closed the thread ends by itself.
-      setImmediate(() => { port.close(); });
+      setImmediate(() => {
+        port.close();
+      });
       return { type: 'done' };
     default:
       return request satisfies never;
@@ -112,6 +119,8 @@ async function reply(request: NodeRuntimeRequest): Promise<void> {
   port.postMessage(result, result.type === 'ran' ? [...result.bytes] : []);
 }
 
-port.on('message', (request: NodeRuntimeRequest) => { void reply(request); });
+port.on('message', (request: NodeRuntimeRequest) => {
+  void reply(request);
+});
 const ready: NodeRuntimeReply = { type: 'ready', version: env.versions.node ?? 'unknown' };
 port.postMessage(ready);

@@ -7,7 +7,18 @@ import type { NodeRuntimeReply, WireTensor } from './node-runtime-messages.ts';
 import { RuntimeThread } from './node-runtime-thread.ts';
 import type { ReplyOf } from './node-runtime-thread.ts';
 import { refuseAborted } from './refuse-aborted.ts';
-import type { Device, DType, HostTensor, RunOptions, Runtime, Session, SessionOptions, Slab, SlabPiece, Tensor } from './runtime.ts';
+import type {
+  Device,
+  DType,
+  HostTensor,
+  RunOptions,
+  Runtime,
+  Session,
+  SessionOptions,
+  Slab,
+  SlabPiece,
+  Tensor,
+} from './runtime.ts';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -55,7 +66,9 @@ class NodeSession implements Session {
     refuseAborted(options.signal);
     const hosts = Object.values(fetches).filter((tensor) => tensor.kind === 'host');
     for (const [index, { data }] of hosts.entries()) {
-      new Uint8Array(data.buffer, data.byteOffset, data.byteLength).set(new Uint8Array(bytes[index] ?? new ArrayBuffer(0)));
+      new Uint8Array(data.buffer, data.byteOffset, data.byteLength).set(
+        new Uint8Array(bytes[index] ?? new ArrayBuffer(0)),
+      );
     }
   }
 
@@ -69,7 +82,9 @@ class NodeSession implements Session {
       return await this.#thread.ask('ran', () => {
         refuseAborted(signal);
         const wireFeeds = Object.entries(feeds).map(([name, tensor]) => wireOf(this.#thread, name, tensor, bytesOf));
-        const wireFetches = Object.entries(fetches).map(([name, tensor]) => wireOf(this.#thread, name, tensor, roomFor));
+        const wireFetches = Object.entries(fetches).map(([name, tensor]) =>
+          wireOf(this.#thread, name, tensor, roomFor),
+        );
         const transfer = [...wireFeeds, ...wireFetches].flatMap((wire) => (wire.kind === 'host' ? [wire.bytes] : []));
         return { request: { type: 'run', session: this.#id, feeds: wireFeeds, fetches: wireFetches }, transfer };
       });
@@ -127,14 +142,22 @@ export class NodeRuntime implements Runtime {
 /** Starts the thread and waits until onnxruntime-node is loaded. @throws AvocadoError `runtime_unavailable` */
 export async function openNodeRuntime(): Promise<NodeRuntime> {
   let started: Promise<NodeRuntimeReply> | undefined;
-  const thread = new RuntimeThread((reply) => { started = reply; });
+  const thread = new RuntimeThread((reply) => {
+    started = reply;
+  });
   const reply = await started;
   if (reply?.type !== 'ready') throw new Error('The runtime thread did not say that it is ready. This is a bug.');
   return new NodeRuntime(thread, reply.version);
 }
 
-function wireOf(thread: RuntimeThread, name: string, tensor: Tensor, bytes: (tensor: HostTensor) => ArrayBuffer): WireTensor {
-  if (tensor.kind === 'host') return { kind: 'host', name, dtype: tensor.dtype, dims: tensor.dims, bytes: bytes(tensor) };
+function wireOf(
+  thread: RuntimeThread,
+  name: string,
+  tensor: Tensor,
+  bytes: (tensor: HostTensor) => ArrayBuffer,
+): WireTensor {
+  if (tensor.kind === 'host')
+    return { kind: 'host', name, dtype: tensor.dtype, dims: tensor.dims, bytes: bytes(tensor) };
   const { slab, offset, dims } = tensor;
   return { kind: 'slab', name, slab: idOf(thread, slab), offset, dims };
 }
@@ -161,5 +184,8 @@ function explained(deed: string, cause: unknown): unknown {
 
 function refuseCuda(device: Device): void {
   if (device.type === 'cpu') return;
-  throw new AvocadoError('device_unavailable', `CUDA needs the native runtime. Build it with \`${BUILD_COMMAND}\`, or use the CPU.`);
+  throw new AvocadoError(
+    'device_unavailable',
+    `CUDA needs the native runtime. Build it with \`${BUILD_COMMAND}\`, or use the CPU.`,
+  );
 }

@@ -19,7 +19,8 @@ export interface RuntimeChoice {
  */
 export async function openRuntime({ runtime, device }: RuntimeChoice): Promise<Runtime> {
   declineTelemetry();
-  const wantsNative = runtime === 'native' || (runtime === undefined && (device.type === 'cuda' || loadNative() !== undefined));
+  const wantsNative =
+    runtime === 'native' || (runtime === undefined && (device.type === 'cuda' || loadNative() !== undefined));
   if (wantsNative) return openNative(device);
   if (device.type === 'cuda') {
     const advice = 'Leave out `--runtime node`, or use `--device cpu`.';

@@ -61,7 +61,12 @@ function throwFailure(failure: SlabFailure): never {
 type RunSlab = (slab: Slab) => Promise<SlabFailure | undefined>;
 
 /** Keeps `THREADS` slabs in flight; the first failure or an abort stops the rest. */
-async function runAll(weights: QuantisedWeights, target: string, runSlab: RunSlab, { onProgress, signal }: ExportOptions): Promise<void> {
+async function runAll(
+  weights: QuantisedWeights,
+  target: string,
+  runSlab: RunSlab,
+  { onProgress, signal }: ExportOptions,
+): Promise<void> {
   const total = weights.steps.reduce((sum, { source }) => sum + source.bytes, 0);
   const slabs = weights.steps.flatMap((step) => slabsOf(step, target)).values();
   let done = 0;
@@ -90,14 +95,32 @@ async function runAll(weights: QuantisedWeights, target: string, runSlab: RunSla
  * does not depend on the size of the model.
  * @throws AvocadoError `checkpoint_invalid`, `tensor_invalid`, `export_incomplete` (the disk is full or broken); the signal's reason
  */
-export async function quantiseCheckpoint(weights: QuantisedWeights, target: string, options: ExportOptions = {}): Promise<void> {
+export async function quantiseCheckpoint(
+  weights: QuantisedWeights,
+  target: string,
+  options: ExportOptions = {},
+): Promise<void> {
   await createSparse(target, weights.bytes);
   const total = weights.steps.reduce((sum, { source }) => sum + source.bytes, 0);
   if (total < INLINE_BYTES) {
-    await runAll(weights, target, (slab) => new Promise((resolve) => setImmediate(() => { resolve(quantiseSlab(slab)); })), options);
+    await runAll(
+      weights,
+      target,
+      (slab) =>
+        new Promise((resolve) =>
+          setImmediate(() => {
+            resolve(quantiseSlab(slab));
+          }),
+        ),
+      options,
+    );
     return;
   }
-  const pool = new Piscina<Slab, SlabFailure | undefined>({ ...workerEntry(import.meta.url, './quantise-slab'), minThreads: THREADS, maxThreads: THREADS });
+  const pool = new Piscina<Slab, SlabFailure | undefined>({
+    ...workerEntry(import.meta.url, './quantise-slab'),
+    minThreads: THREADS,
+    maxThreads: THREADS,
+  });
   try {
     await runAll(weights, target, (slab) => pool.run(slab), options);
   } finally {

@@ -30,7 +30,7 @@ function readAll(path: string, bytes: number, offset: number): Uint8Array<ArrayB
   const buffer = new Uint8Array(bytes);
   const file = openSync(path, 'r');
   try {
-    for (let at = 0; at < bytes; ) {
+    for (let at = 0; at < bytes;) {
       const read = readSync(file, buffer, at, bytes - at, offset + at);
       if (read === 0) return undefined;
       at += read;
@@ -42,19 +42,26 @@ function readAll(path: string, bytes: number, offset: number): Uint8Array<ArrayB
 }
 
 function writeAll(file: number, bytes: Uint8Array, offset: number): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, offset + at);
+  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at, bytes.length - at, offset + at);
 }
 
 function quantise(slab: Slab): SlabFailure | undefined {
   const stored = readAll(slab.source, slab.rows * slab.k * STORED_BYTES[slab.dtype], slab.sourceOffset);
-  if (stored === undefined) return { code: 'checkpoint_invalid', message: `${slab.source} ended before tensor ${slab.name}: download this file again.` };
+  if (stored === undefined)
+    return {
+      code: 'checkpoint_invalid',
+      message: `${slab.source} ended before tensor ${slab.name}: download this file again.`,
+    };
   const values = new Float32Array(slab.rows * slab.k);
   decodeValues(stored, slab.dtype, values);
   const size = quantisedBytes(slab.rows, slab.k, slab.bits);
   const packed = new Uint8Array(size.packed);
   const scales = new Float32Array(size.scales / 4);
   if (!quantiseRows(values, slab.k, slab.bits, packed, scales)) {
-    return { code: 'tensor_invalid', message: `Tensor ${slab.name} in ${slab.source} holds infinite weights: the checkpoint is damaged.` };
+    return {
+      code: 'tensor_invalid',
+      message: `Tensor ${slab.name} in ${slab.source} holds infinite weights: the checkpoint is damaged.`,
+    };
   }
   const file = openSync(slab.target, 'r+');
   try {
@@ -72,6 +79,10 @@ export default function quantiseSlab(slab: Slab): SlabFailure | undefined {
     return quantise(slab);
   } catch (thrown) {
     const error = thrown as NodeJS.ErrnoException;
-    return { code: 'export_incomplete', message: `Quantising ${slab.name} failed: ${error.message}.`, errno: error.code };
+    return {
+      code: 'export_incomplete',
+      message: `Quantising ${slab.name} failed: ${error.message}.`,
+      errno: error.code,
+    };
   }
 }

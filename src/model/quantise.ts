@@ -12,7 +12,11 @@ export function blocksOf(k: number): number {
 }
 
 /** Bytes of the packed weights and of the scales of an [n, k] matrix. */
-export function quantisedBytes(n: number, k: number, bits: QuantisedBits): { readonly packed: number; readonly scales: number } {
+export function quantisedBytes(
+  n: number,
+  k: number,
+  bits: QuantisedBits,
+): { readonly packed: number; readonly scales: number } {
   const blocks = n * blocksOf(k);
   return { packed: (blocks * BLOCK_SIZE * bits) / 8, scales: blocks * 4 };
 }
@@ -85,7 +89,13 @@ const SMALLEST_PEAK = 1e-36;
  * @param scales [rows, blocks] f32, overwritten
  * @returns false when a weight is infinite, so that no scale can hold it
  */
-export function quantiseRows(values: Float32Array, k: number, bits: QuantisedBits, packed: Uint8Array, scales: Float32Array): boolean {
+export function quantiseRows(
+  values: Float32Array,
+  k: number,
+  bits: QuantisedBits,
+  packed: Uint8Array,
+  scales: Float32Array,
+): boolean {
   const zero = bits === 4 ? 0x88 : 0x80;
   const blockBytes = (BLOCK_SIZE * bits) / 8;
   packed.fill(zero);

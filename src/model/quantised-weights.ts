@@ -34,7 +34,12 @@ function decoderLinears({ text }: ModelConfig): Linear[] {
   const query = text.heads * text.headDim;
   const kv = text.kvHeads * text.headDim;
   const layers = Array.from({ length: text.layers }, (_, layer) => {
-    const linear = (part: string, n: number, k: number): Linear => ({ name: `model.layers.${layer}.${part}.weight`, n, k, bits: 4 });
+    const linear = (part: string, n: number, k: number): Linear => ({
+      name: `model.layers.${layer}.${part}.weight`,
+      n,
+      k,
+      bits: 4,
+    });
     return [
       linear('self_attn.q_proj', query, text.hiddenSize),
       linear('self_attn.k_proj', kv, text.hiddenSize),
@@ -63,10 +68,17 @@ function visionLinears({ vision, text }: ModelConfig): Linear[] {
 }
 
 function audioLinears({ audio, text }: ModelConfig): Linear[] {
-  const linear = (part: string, n: number, k: number): Linear => ({ name: `audio_tower.${part}.weight`, n, k, bits: 8 });
+  const linear = (part: string, n: number, k: number): Linear => ({
+    name: `audio_tower.${part}.weight`,
+    n,
+    k,
+    bits: 8,
+  });
   const width = audio.hiddenSize;
   const layers = Array.from({ length: audio.layers }, (_, layer) => [
-    ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((part) => linear(`layers.${layer}.self_attn.${part}`, width, width)),
+    ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((part) =>
+      linear(`layers.${layer}.self_attn.${part}`, width, width),
+    ),
     linear(`layers.${layer}.fc1`, audio.ffnSize, width),
     linear(`layers.${layer}.fc2`, width, audio.ffnSize),
   ]);

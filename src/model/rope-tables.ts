@@ -4,7 +4,10 @@
 /** theta^(-2m/channels) for m < channels / 2, float32. */
 function inverseFrequencies(theta: number, channels: number): Float32Array {
   const base = Math.fround(theta);
-  return Float32Array.from({ length: channels / 2 }, (_, m) => 1 / Math.fround(base ** Math.fround((2 * m) / channels)));
+  return Float32Array.from(
+    { length: channels / 2 },
+    (_, m) => 1 / Math.fround(base ** Math.fround((2 * m) / channels)),
+  );
 }
 
 export interface RopeTables {

@@ -5,9 +5,22 @@
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'uint8' | 'int8';
 
 /** Bytes of one element. */
-export const DTYPE_BYTES: Record<DType, number> = { float32: 4, float16: 2, bfloat16: 2, int64: 8, int32: 4, uint8: 1, int8: 1 };
+export const DTYPE_BYTES: Record<DType, number> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  uint8: 1,
+  int8: 1,
+};
 
-export type HostArray = Float32Array<ArrayBuffer> | BigInt64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+export type HostArray =
+  | Float32Array<ArrayBuffer>
+  | BigInt64Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>;
 
 /** A tensor in this process's memory; element count of `data` = product of `dims`. Lent to the runtime until run() settles. */
 export interface HostTensor {
@@ -57,7 +70,11 @@ export interface Session {
    * Runs the graph off the JS thread. `feeds` holds every input, `fetches` a preallocated tensor for every wanted output
    * (its dims are exact). @throws AvocadoError `engine_error` with the runtime's own message, `aborted`.
    */
-  run(feeds: Readonly<Record<string, Tensor>>, fetches: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<void>;
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    fetches: Readonly<Record<string, Tensor>>,
+    options?: RunOptions,
+  ): Promise<void>;
   /** Frees the session's memory; waits for a run in flight. */
   release(): Promise<void>;
 }

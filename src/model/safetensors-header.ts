@@ -7,7 +7,21 @@ import { AvocadoError } from '../errors.ts';
 /** Longest header the safetensors library itself accepts. */
 const MAX_HEADER_BYTES = 100_000_000;
 const DTYPE_BYTES: Readonly<Record<string, number>> = {
-  BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, I16: 2, U16: 2, F16: 2, BF16: 2, I32: 4, U32: 4, F32: 4, F64: 8, I64: 8, U64: 8,
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  F64: 8,
+  I64: 8,
+  U64: 8,
 };
 
 /** A tensor as the header describes it; `dtype` is safetensors' own name, supported by us or not. */
@@ -22,7 +36,9 @@ export interface SafetensorsEntry {
 }
 
 function invalid(file: string, problem: string, cause?: unknown): AvocadoError {
-  return new AvocadoError('checkpoint_invalid', `${basename(file)} ${problem} Download this file again: ${file}`, { cause });
+  return new AvocadoError('checkpoint_invalid', `${basename(file)} ${problem} Download this file again: ${file}`, {
+    cause,
+  });
 }
 
 function isSizes(value: unknown): value is number[] {
@@ -40,16 +56,22 @@ async function readExactly(handle: FileHandle, bytes: number, position: number):
   return buffer.subarray(0, read);
 }
 
-async function readHeader(handle: FileHandle, file: string, fileBytes: number): Promise<{ header: Record<string, unknown>; dataStart: number }> {
+async function readHeader(
+  handle: FileHandle,
+  file: string,
+  fileBytes: number,
+): Promise<{ header: Record<string, unknown>; dataStart: number }> {
   const prefix = await readExactly(handle, 8, 0);
   if (prefix.length < 8) throw invalid(file, `holds ${fileBytes} bytes, which is no safetensors file.`);
   const headerBytes = Number(prefix.readBigUInt64LE(0));
-  if (headerBytes > MAX_HEADER_BYTES) throw invalid(file, `is no safetensors file: its header would be ${headerBytes} bytes long.`);
+  if (headerBytes > MAX_HEADER_BYTES)
+    throw invalid(file, `is no safetensors file: its header would be ${headerBytes} bytes long.`);
   const dataStart = 8 + headerBytes;
   if (dataStart > fileBytes) throw invalid(file, `is truncated: at least ${dataStart - fileBytes} bytes are missing.`);
   try {
     const header: unknown = JSON.parse((await readExactly(handle, headerBytes, 8)).toString('utf8'));
-    if (typeof header !== 'object' || header === null || Array.isArray(header)) throw new TypeError('The header is not an object.');
+    if (typeof header !== 'object' || header === null || Array.isArray(header))
+      throw new TypeError('The header is not an object.');
     return { header: header as Record<string, unknown>, dataStart };
   } catch (error) {
     throw invalid(file, 'has a damaged header.', error);
@@ -57,7 +79,11 @@ async function readHeader(handle: FileHandle, file: string, fileBytes: number): 
 }
 
 function readEntry(file: string, name: string, value: unknown, dataStart: number): SafetensorsEntry {
-  const { dtype, shape, data_offsets: offsets } = (value ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
+  const {
+    dtype,
+    shape,
+    data_offsets: offsets,
+  } = (value ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
   const [from, to] = isSizes(offsets) ? offsets : [];
   if (typeof dtype !== 'string' || !isSizes(shape) || from === undefined || to === undefined || to < from) {
     throw invalid(file, `has a damaged header: the entry of ${name} is not a tensor.`);
@@ -65,7 +91,10 @@ function readEntry(file: string, name: string, value: unknown, dataStart: number
   const itemBytes = DTYPE_BYTES[dtype];
   const expected = itemBytes === undefined ? undefined : shape.reduce((product, size) => product * size, itemBytes);
   if (expected !== undefined && expected !== to - from) {
-    throw invalid(file, `has a damaged header: ${name} is ${dtype} [${shape.join(', ')}], ${expected} bytes, but ${to - from} bytes are stored.`);
+    throw invalid(
+      file,
+      `has a damaged header: ${name} is ${dtype} [${shape.join(', ')}], ${expected} bytes, but ${to - from} bytes are stored.`,
+    );
   }
   return { dtype, shape, file, offset: dataStart + from, bytes: to - from };
 }
@@ -77,7 +106,9 @@ function readEntry(file: string, name: string, value: unknown, dataStart: number
 export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<string, SafetensorsEntry>> {
   // onnxruntime refuses symlinks that leave a model's folder, as in the hub's cache: hand out real paths only.
   const file = await realpath(path).catch((error: unknown) => {
-    throw new AvocadoError('checkpoint_invalid', `${basename(path)} is missing: download it again to ${path}`, { cause: error });
+    throw new AvocadoError('checkpoint_invalid', `${basename(path)} is missing: download it again to ${path}`, {
+      cause: error,
+    });
   });
   const handle = await open(file, 'r').catch((error: unknown) => {
     throw new AvocadoError('checkpoint_invalid', `${file} cannot be opened: check its permissions.`, { cause: error });
@@ -95,7 +126,8 @@ export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<s
       end = Math.max(end, entry.offset + entry.bytes);
     }
     if (end > stat.size) throw invalid(file, `is truncated: ${end - stat.size} bytes are missing.`);
-    if (end < stat.size) throw invalid(file, `is damaged: it has ${stat.size - end} bytes more than its header describes.`);
+    if (end < stat.size)
+      throw invalid(file, `is damaged: it has ${stat.size - end} bytes more than its header describes.`);
     return entries;
   } finally {
     await handle.close();

@@ -34,7 +34,8 @@ async function writeTensor(file: FileHandle, tensor: DumpTensor): Promise<void> 
     await file.writeFile(new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength));
     written += piece.byteLength;
   }
-  if (written !== expected) throw new Error(`${tensor.name} has ${written} bytes where its shape says ${expected}. This is a bug.`);
+  if (written !== expected)
+    throw new Error(`${tensor.name} has ${written} bytes where its shape says ${expected}. This is a bug.`);
 }
 
 /** Writes a safetensors file (u64 header length, JSON header, raw data), tensors in the given order. On failure nothing is left. */

@@ -94,7 +94,11 @@ async function moveIntoPlace(staged: string, target: string, existing: Existing)
  * Fills a new directory and puts it at `target` (a real path) in one step. When `fill` fails or is aborted, nothing is left.
  * Several at once: each is whole, and `existing` says whether the first or the last one stays.
  */
-export async function stageDirectory<T>(target: string, fill: (staged: string) => Promise<T>, existing: Existing): Promise<T> {
+export async function stageDirectory<T>(
+  target: string,
+  fill: (staged: string) => Promise<T>,
+  existing: Existing,
+): Promise<T> {
   await mkdir(dirname(target), { recursive: true });
   await existing();
   await removeAbandoned(target);

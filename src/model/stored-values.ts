@@ -25,7 +25,11 @@ function halfTable(): Float32Array {
  * @param bytes little-endian elements of `dtype`, starting at a multiple of their size in its buffer
  * @param values as many f32, overwritten
  */
-export function decodeValues(bytes: Uint8Array<ArrayBuffer>, dtype: StoredDType, values: Float32Array<ArrayBuffer>): void {
+export function decodeValues(
+  bytes: Uint8Array<ArrayBuffer>,
+  dtype: StoredDType,
+  values: Float32Array<ArrayBuffer>,
+): void {
   switch (dtype) {
     case 'F32':
       values.set(new Float32Array(bytes.buffer, bytes.byteOffset, values.length));

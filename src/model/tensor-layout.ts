@@ -12,7 +12,10 @@ export interface TensorLayout {
 }
 
 /** Describes `tensors` (undefined = not wanted) for NativeAddon.runSession. */
-export function tensorLayout(tensors: readonly (Tensor | undefined)[], slabHandle: (slab: Slab) => NativeSlabHandle): TensorLayout {
+export function tensorLayout(
+  tensors: readonly (Tensor | undefined)[],
+  slabHandle: (slab: Slab) => NativeSlabHandle,
+): TensorLayout {
   const numbers: number[] = [];
   const lent: TensorLayout['lent'] = [];
   for (const tensor of tensors) {

@@ -16,12 +16,22 @@ export interface Towers {
    * @param patches [steps * gridH * gridW, channels * temporalPatch * patch * patch] f32, rows in the processor's order
    * @returns [steps * gridH * gridW / merge², hidden] f32
    */
-  encodeVision(patches: Float32Array<ArrayBuffer>, steps: number, gridH: number, gridW: number, options?: RunSignal): Promise<Float32Array<ArrayBuffer>>;
+  encodeVision(
+    patches: Float32Array<ArrayBuffer>,
+    steps: number,
+    gridH: number,
+    gridW: number,
+    options?: RunSignal,
+  ): Promise<Float32Array<ArrayBuffer>>;
   /**
    * @param mel [melBins, frames] f32 log-mel, bins outermost
    * @returns [floor((frames + 1) / 4), hidden] f32
    */
-  encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options?: AudioOptions): Promise<Float32Array<ArrayBuffer>>;
+  encodeAudio(
+    mel: Float32Array<ArrayBuffer>,
+    frames: number,
+    options?: AudioOptions,
+  ): Promise<Float32Array<ArrayBuffer>>;
 }
 
 /** Tokens `start … start + ids.length` of one sequence, to be run in one pass and added to its slot. */

@@ -27,7 +27,11 @@ class OnDemandSession implements Session {
     return this.#session?.outputs ?? [];
   }
 
-  async run(feeds: Readonly<Record<string, Tensor>>, fetches: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<void> {
+  async run(
+    feeds: Readonly<Record<string, Tensor>>,
+    fetches: Readonly<Record<string, Tensor>>,
+    options?: RunOptions,
+  ): Promise<void> {
     refuseAborted(options?.signal); // who left while waiting for its turn needs nothing loaded
     this.#running += 1;
     try {
@@ -106,7 +110,9 @@ export function onDemandSessions(load: Readonly<Record<keyof ThinkerSessions, Lo
 }
 
 /** All three loaded now, one after another, to stay. */
-export async function residentSessions(load: Readonly<Record<keyof ThinkerSessions, LoadSession>>): Promise<ThinkerSessions> {
+export async function residentSessions(
+  load: Readonly<Record<keyof ThinkerSessions, LoadSession>>,
+): Promise<ThinkerSessions> {
   const loaded: Session[] = [];
   try {
     for (const part of ['vision', 'audio', 'decoder'] as const) loaded.push(await load[part]());
@@ -115,6 +121,7 @@ export async function residentSessions(load: Readonly<Record<keyof ThinkerSessio
     throw error;
   }
   const [vision, audio, decoder] = loaded;
-  if (vision === undefined || audio === undefined || decoder === undefined) throw new Error('Three sessions were loaded. This is a bug.');
+  if (vision === undefined || audio === undefined || decoder === undefined)
+    throw new Error('Three sessions were loaded. This is a bug.');
   return { vision, audio, decoder };
 }

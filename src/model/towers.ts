@@ -37,8 +37,15 @@ export class ThinkerTowers implements Towers {
     const { vision, text } = this.#config;
     const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
     const rows = gridH * gridW;
-    if (patches.length !== steps * rows * columns || steps < 1 || gridH % vision.mergeSize !== 0 || gridW % vision.mergeSize !== 0) {
-      throw new Error(`${patches.length} values are no ${steps} steps of ${gridH} x ${gridW} patches of ${columns}. This is a bug.`);
+    if (
+      patches.length !== steps * rows * columns ||
+      steps < 1 ||
+      gridH % vision.mergeSize !== 0 ||
+      gridW % vision.mergeSize !== 0
+    ) {
+      throw new Error(
+        `${patches.length} values are no ${steps} steps of ${gridH} x ${gridW} patches of ${columns}. This is a bug.`,
+      );
     }
     const layout = this.#layout(gridH, gridW);
     const groups = layout.groupOrder.length;
@@ -63,7 +70,11 @@ export class ThinkerTowers implements Towers {
     return embeds;
   }
 
-  async encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, { signal, onProgress }: AudioOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+  async encodeAudio(
+    mel: Float32Array<ArrayBuffer>,
+    frames: number,
+    { signal, onProgress }: AudioOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
     const { audio, text } = this.#config;
     if (mel.length !== audio.melBins * frames) {
       throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
@@ -71,7 +82,13 @@ export class ThinkerTowers implements Towers {
     const embeds = new Float32Array(audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
     let done = 0;
     for (let from = 0; from < frames && done < embeds.length; from += CHUNKS_PER_RUN * audio.chunkFrames) {
-      const part = await this.#encodeChunks(mel, frames, from, Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames), { signal });
+      const part = await this.#encodeChunks(
+        mel,
+        frames,
+        from,
+        Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames),
+        { signal },
+      );
       embeds.set(part, done);
       done += part.length;
       onProgress?.(done / text.hiddenSize);
@@ -79,7 +96,13 @@ export class ThinkerTowers implements Towers {
     return embeds;
   }
 
-  async #encodeChunks(mel: Float32Array, total: number, from: number, to: number, options: RunSignal): Promise<Float32Array> {
+  async #encodeChunks(
+    mel: Float32Array,
+    total: number,
+    from: number,
+    to: number,
+    options: RunSignal,
+  ): Promise<Float32Array> {
     const { audio, text } = this.#config;
     const batch = audioChunks(mel, total, audio.melBins, audio.chunkFrames, from, to);
     const tokens = batch.pairFirst.length;

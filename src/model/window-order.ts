@@ -56,14 +56,19 @@ export function stepLayout(vision: VisionConfig, gridH: number, gridW: number): 
   let start = 0;
   windows.forEach((groups, window) => {
     const length = groups.length * unit;
-    for (let place = 0; place < longest; place += 1) windowRows[window * longest + place] = BigInt(place < length ? start + place : start);
+    for (let place = 0; place < longest; place += 1)
+      windowRows[window * longest + place] = BigInt(place < length ? start + place : start);
     for (let place = 0; place < length; place += 1) windowBack[start + place] = BigInt(window * longest + place);
     start += length;
   });
   // Row r of a group is the patch (r div merge, r mod merge) in it.
   const inGroup = Array.from({ length: unit }, (_, row) => ({ y: Math.floor(row / mergeSize), x: row % mergeSize }));
-  const y = Int32Array.from(order.flatMap((group) => inGroup.map((patch) => Math.floor(group / groupsWide) * mergeSize + patch.y)));
-  const x = Int32Array.from(order.flatMap((group) => inGroup.map((patch) => (group % groupsWide) * mergeSize + patch.x)));
+  const y = Int32Array.from(
+    order.flatMap((group) => inGroup.map((patch) => Math.floor(group / groupsWide) * mergeSize + patch.y)),
+  );
+  const x = Int32Array.from(
+    order.flatMap((group) => inGroup.map((patch) => (group % groupsWide) * mergeSize + patch.x)),
+  );
   const windowLengths = Int32Array.from(windows, (groups) => groups.length * unit);
   const { cos, sin } = visionRopeTables(headDim, y, x);
   const groupOrder = BigInt64Array.from(order, BigInt);

@@ -17,7 +17,10 @@ const VIDEO_FIELDS = {
   num_frames: Type.Optional(Type.Union([Type.Integer({ minimum: 1 }), Type.Literal(-1)])),
 } as const;
 
-const STREAM_FIELDS = { include_usage: Type.Optional(Type.Boolean()), continuous_usage_stats: Type.Optional(Type.Boolean()) } as const;
+const STREAM_FIELDS = {
+  include_usage: Type.Optional(Type.Boolean()),
+  continuous_usage_stats: Type.Optional(Type.Boolean()),
+} as const;
 
 /** Everything a chat may ask for but its messages. */
 export const CHAT_PROPERTIES = {

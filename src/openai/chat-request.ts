@@ -40,7 +40,11 @@ function conflict(one: string, other: string): AvocadoError {
   return new AvocadoError('bad_request', `${one} and ${other} say different things: give one of them.`, { param: one });
 }
 
-function mediaSettings({ mm_processor_kwargs: processor = {}, media_io_kwargs: io = {}, audio }: ChatFields): Setting[] {
+function mediaSettings({
+  mm_processor_kwargs: processor = {},
+  media_io_kwargs: io = {},
+  audio,
+}: ChatFields): Setting[] {
   const { use_audio_in_video: inVideo, ...profile } = processor;
   const { fps, num_frames: frames } = io.video ?? {};
   const rate = fps === -1 ? undefined : (fps ?? profile.fps);
@@ -49,14 +53,31 @@ function mediaSettings({ mm_processor_kwargs: processor = {}, media_io_kwargs: i
     ['audio', 'mm_processor_kwargs.use_audio_in_video', inVideo],
     ...Object.entries(profile).map(([name, value]): Setting => [name, `mm_processor_kwargs.${name}`, value]),
     ['fps', 'media_io_kwargs.video.fps', fps === -1 ? undefined : fps],
-    [rate === undefined ? 'nframes' : 'max_frames', 'media_io_kwargs.video.num_frames', frames === -1 ? undefined : frames],
+    [
+      rate === undefined ? 'nframes' : 'max_frames',
+      'media_io_kwargs.video.num_frames',
+      frames === -1 ? undefined : frames,
+    ],
   ];
 }
 
 function settings(fields: ChatFields, { prompt, systemPrompt }: Conversation): Setting[] {
   const { stop, top_k: topK, logprobs, top_logprobs: topLogprobs } = fields;
-  const plain = (['max_tokens', 'temperature', 'top_p', 'seed', 'n', 'presence_penalty', 'frequency_penalty', 'repetition_penalty', 'profile', 'prompt_id', 'repetition_guard'] as const)
-    .map((name): Setting => [name, name, fields[name]]);
+  const plain = (
+    [
+      'max_tokens',
+      'temperature',
+      'top_p',
+      'seed',
+      'n',
+      'presence_penalty',
+      'frequency_penalty',
+      'repetition_penalty',
+      'profile',
+      'prompt_id',
+      'repetition_guard',
+    ] as const
+  ).map((name): Setting => [name, name, fields[name]]);
   return [
     ['prompt', 'messages', prompt],
     ['system_prompt', 'messages', systemPrompt],
@@ -72,9 +93,14 @@ function settings(fields: ChatFields, { prompt, systemPrompt }: Conversation): S
 function checkTogether({ stream_options: streamOptions, logprobs, top_logprobs: topLogprobs }: ChatFields): void {
   if (streamOptions?.continuous_usage_stats === true) {
     const param = 'stream_options.continuous_usage_stats';
-    throw new AvocadoError('unsupported_field', `${param} is not supported: take the usage of the last chunk (stream_options.include_usage).`, { param });
+    throw new AvocadoError(
+      'unsupported_field',
+      `${param} is not supported: take the usage of the last chunk (stream_options.include_usage).`,
+      { param },
+    );
   }
-  if (topLogprobs !== undefined && logprobs !== true) throw new AvocadoError('bad_request', 'top_logprobs needs logprobs: true.', { param: 'top_logprobs' });
+  if (topLogprobs !== undefined && logprobs !== true)
+    throw new AvocadoError('bad_request', 'top_logprobs needs logprobs: true.', { param: 'top_logprobs' });
 }
 
 /**
@@ -82,7 +108,8 @@ function checkTogether({ stream_options: streamOptions, logprobs, top_logprobs: 
  * @throws AvocadoError `bad_request`, `unsupported_field`, each naming its field
  */
 export function readChatRequest(body: unknown): ChatRequest {
-  if (!isFields(body)) throw new AvocadoError('bad_request', 'Send a JSON object with messages, as content type application/json.');
+  if (!isFields(body))
+    throw new AvocadoError('bad_request', 'Send a JSON object with messages, as content type application/json.');
   const { kept, ignored } = sortFields(body);
   const fields = checkValue(CHAT_FIELDS, kept, '');
   checkTogether(fields);

@@ -35,12 +35,24 @@ export class Chunks {
   constructor(options: ChunkOptions) {
     const { head, fingerprint, includeUsage } = options;
     this.#options = options;
-    this.#base = { ...head, object: 'chat.completion.chunk', system_fingerprint: fingerprint, ...(includeUsage ? { usage: null } : {}) };
+    this.#base = {
+      ...head,
+      object: 'chat.completion.chunk',
+      system_fingerprint: fingerprint,
+      ...(includeUsage ? { usage: null } : {}),
+    };
   }
 
   /** One for each choice, before any of its text. */
   first(): ChatChunk[] {
-    return Array.from({ length: this.#options.samples }, (_, index) => this.#choice({ index, delta: { role: 'assistant', content: '', refusal: null }, logprobs: null, finish_reason: null }));
+    return Array.from({ length: this.#options.samples }, (_, index) =>
+      this.#choice({
+        index,
+        delta: { role: 'assistant', content: '', refusal: null },
+        logprobs: null,
+        finish_reason: null,
+      }),
+    );
   }
 
   /** @returns undefined for a token that neither makes text nor is to be told by itself */
@@ -53,7 +65,9 @@ export class Chunks {
   /** How each choice ended, `extras` beside the last of them; then the usage, where it was asked for. */
   last(end: CaptionEnd, extras: unknown): ChatChunk[] {
     const samples = [end, ...end.others];
-    const chunks = samples.map(({ finishReason }, index) => this.#choice({ index, delta: {}, logprobs: null, finish_reason: finishReason }));
+    const chunks = samples.map(({ finishReason }, index) =>
+      this.#choice({ index, delta: {}, logprobs: null, finish_reason: finishReason }),
+    );
     const told = chunks.map((chunk, index) => (index === chunks.length - 1 ? { ...chunk, avocado: extras } : chunk));
     return this.#options.includeUsage ? [...told, { ...this.#base, choices: [], usage: wireUsage(end.usage) }] : told;
   }

@@ -20,11 +20,21 @@ export interface ChatCompletion extends CompletionHead {
 }
 
 function choiceOf({ caption, finishReason, tokens }: Sample, index: number): Choice {
-  return { index, message: { role: 'assistant', content: caption, refusal: null }, logprobs: wireLogprobs(tokens), finish_reason: finishReason };
+  return {
+    index,
+    message: { role: 'assistant', content: caption, refusal: null },
+    logprobs: wireLogprobs(tokens),
+    finish_reason: finishReason,
+  };
 }
 
 /** A finished caption as OpenAI's answer in one piece; every sample is a choice. */
-export function chatCompletion(end: CaptionEnd, head: CompletionHead, fingerprint: string, extras: unknown): ChatCompletion {
+export function chatCompletion(
+  end: CaptionEnd,
+  head: CompletionHead,
+  fingerprint: string,
+  extras: unknown,
+): ChatCompletion {
   return {
     ...head,
     object: 'chat.completion',

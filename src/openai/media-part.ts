@@ -6,11 +6,21 @@ import { checkValue } from '../check-value.ts';
 /** A file as a chat names it: by a URL of any kind, or as base64 with the format its sender claims. */
 export type MediaPart =
   | { readonly type: 'reference'; readonly url: string; readonly param: string }
-  | { readonly type: 'inline'; readonly data: string; readonly format: string | undefined; readonly shownAs: string | undefined; readonly param: string };
+  | {
+      readonly type: 'inline';
+      readonly data: string;
+      readonly format: string | undefined;
+      readonly shownAs: string | undefined;
+      readonly param: string;
+    };
 
 const text = Type.String({ minLength: 1 });
 const URL_PART = Type.Object({ url: text });
-const DATA_PART = Type.Object({ data: Type.Optional(text), url: Type.Optional(text), format: Type.Optional(Type.String({ maxLength: 32 })) });
+const DATA_PART = Type.Object({
+  data: Type.Optional(text),
+  url: Type.Optional(text),
+  format: Type.Optional(Type.String({ maxLength: 32 })),
+});
 const FILE_PART = Type.Object({
   file_data: Type.Optional(text),
   file_id: Type.Optional(Type.Unknown()),
@@ -34,13 +44,21 @@ export function isMediaPart(type: string): type is MediaPartType {
 }
 
 /** Clients put URLs where base64 belongs; a colon is in no base64. */
-function inlineOrReference(data: string, format: string | undefined, shownAs: string | undefined, param: string): MediaPart {
-  return data.slice(0, 16).includes(':') ? { type: 'reference', url: data, param } : { type: 'inline', data, format, shownAs, param };
+function inlineOrReference(
+  data: string,
+  format: string | undefined,
+  shownAs: string | undefined,
+  param: string,
+): MediaPart {
+  return data.slice(0, 16).includes(':')
+    ? { type: 'reference', url: data, param }
+    : { type: 'inline', data, format, shownAs, param };
 }
 
 function readData(value: unknown, at: string): MediaPart {
   const { data, url, format } = checkValue(DATA_PART, value, at);
-  if (data !== undefined && url !== undefined) throw new AvocadoError('bad_request', `${at} has data and url: give one of them.`, { param: at });
+  if (data !== undefined && url !== undefined)
+    throw new AvocadoError('bad_request', `${at} has data and url: give one of them.`, { param: at });
   if (data !== undefined) return inlineOrReference(data, format, undefined, `${at}.data`);
   if (url !== undefined) return { type: 'reference', url, param: `${at}.url` };
   throw new AvocadoError('bad_request', `${at} brings nothing: give data (base64) or url.`, { param: at });
@@ -48,9 +66,17 @@ function readData(value: unknown, at: string): MediaPart {
 
 function readFile(value: unknown, at: string): MediaPart {
   const { file_data: data, file_id: id, filename } = checkValue(FILE_PART, value, at);
-  if (data !== undefined) return inlineOrReference(data, /\.([A-Za-z0-9]+)$/.exec(filename ?? '')?.[1], filename, `${at}.file_data`);
-  if (id === undefined || id === null) throw new AvocadoError('bad_request', `${at} brings nothing: give file_data (base64 or a data URL).`, { param: at });
-  throw new AvocadoError('unsupported_field', `${at}.file_id names a stored file, and this server stores none. Send file_data, or a video_url.`, { param: `${at}.file_id` });
+  if (data !== undefined)
+    return inlineOrReference(data, /\.([A-Za-z0-9]+)$/.exec(filename ?? '')?.[1], filename, `${at}.file_data`);
+  if (id === undefined || id === null)
+    throw new AvocadoError('bad_request', `${at} brings nothing: give file_data (base64 or a data URL).`, {
+      param: at,
+    });
+  throw new AvocadoError(
+    'unsupported_field',
+    `${at}.file_id names a stored file, and this server stores none. Send file_data, or a video_url.`,
+    { param: `${at}.file_id` },
+  );
 }
 
 /**

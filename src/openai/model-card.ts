@@ -17,11 +17,21 @@ export interface ModelCard {
 
 /** @param createdSeconds since 1970; OpenAI's clients expect one */
 export function modelCard(model: ServedModel, createdSeconds: number): ModelCard {
-  return { id: model.name, object: 'model', created: createdSeconds, owned_by: 'avocado', max_model_len: model.context };
+  return {
+    id: model.name,
+    object: 'model',
+    created: createdSeconds,
+    owned_by: 'avocado',
+    max_model_len: model.context,
+  };
 }
 
 /** @throws AvocadoError `model_not_found` when another model is asked for; undefined asks for whichever is there */
 export function checkModel(asked: string | undefined, { name }: ServedModel): void {
   if (asked === undefined || asked === name) return;
-  throw new AvocadoError('model_not_found', `There is no model ${JSON.stringify(asked.slice(0, 200))}. This server serves ${name}: write that, or leave model out.`, { param: 'model' });
+  throw new AvocadoError(
+    'model_not_found',
+    `There is no model ${JSON.stringify(asked.slice(0, 200))}. This server serves ${name}: write that, or leave model out.`,
+    { param: 'model' },
+  );
 }

@@ -25,7 +25,11 @@ const MOST_FIELDS = 256;
 
 function checkCount(fields: Fields, path: string): void {
   if (!hasMoreThan(fields, MOST_FIELDS)) return;
-  throw new AvocadoError('bad_request', `${path === '' ? 'The body' : path} has more than ${MOST_FIELDS} fields.`, path === '' ? {} : { param: path });
+  throw new AvocadoError(
+    'bad_request',
+    `${path === '' ? 'The body' : path} has more than ${MOST_FIELDS} fields.`,
+    path === '' ? {} : { param: path },
+  );
 }
 
 /** What asks for something that a captioner cannot do, by field: true for the values that ask for nothing. */
@@ -49,7 +53,11 @@ const INSTEAD: Readonly<Record<string, string>> = {
 
 function unsupported(field: string): AvocadoError {
   const hint = INSTEAD[field] ?? 'This server captions media and does nothing else.';
-  return new AvocadoError('unsupported_field', `${field} asks for what this server cannot do. ${hint} Leave ${field} out.`, { param: field });
+  return new AvocadoError(
+    'unsupported_field',
+    `${field} asks for what this server cannot do. ${hint} Leave ${field} out.`,
+    { param: field },
+  );
 }
 
 function sortInto(ignored: string[], fields: Fields, known: Fields, at: string): Fields {
@@ -59,7 +67,8 @@ function sortInto(ignored: string[], fields: Fields, known: Fields, at: string):
     const path = at === '' ? name : `${at}.${name}`;
     if (path === 'messages') continue;
     if (!Object.hasOwn(known, name)) ignored.push(path);
-    else if (value === null) continue; // OpenAI's null is a field left out
+    else if (value === null)
+      continue; // OpenAI's null is a field left out
     else {
       const inner = NESTED_PROPERTIES[path];
       kept[name] = inner !== undefined && isFields(value) ? sortInto(ignored, value, inner, path) : value;

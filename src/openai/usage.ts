@@ -9,15 +9,32 @@ export interface WireUsage {
 }
 
 /** Nothing here reasons, speaks or predicts; clients read the zeros. */
-const COMPLETION_DETAILS = { reasoning_tokens: 0, audio_tokens: 0, accepted_prediction_tokens: 0, rejected_prediction_tokens: 0 } as const;
+const COMPLETION_DETAILS = {
+  reasoning_tokens: 0,
+  audio_tokens: 0,
+  accepted_prediction_tokens: 0,
+  rejected_prediction_tokens: 0,
+} as const;
 
 /** OpenAI's usage, with a count of the prompt for each kind of token. */
-export function wireUsage({ promptTokens, completionTokens, totalTokens, cachedTokens, promptTokensByModality: by }: Usage): WireUsage {
+export function wireUsage({
+  promptTokens,
+  completionTokens,
+  totalTokens,
+  cachedTokens,
+  promptTokensByModality: by,
+}: Usage): WireUsage {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: totalTokens,
-    prompt_tokens_details: { cached_tokens: cachedTokens, audio_tokens: by.audio, image_tokens: by.image, text_tokens: by.text, video_tokens: by.video },
+    prompt_tokens_details: {
+      cached_tokens: cachedTokens,
+      audio_tokens: by.audio,
+      image_tokens: by.image,
+      text_tokens: by.text,
+      video_tokens: by.video,
+    },
     completion_tokens_details: COMPLETION_DETAILS,
   };
 }

@@ -4,7 +4,8 @@ const ENDINGS = ['caption-end', 'caption-error', 'caption-aborted'];
 
 /** One server-sent event ends with an empty line; lines that begin with a colon are heartbeats. */
 function eventOf(block) {
-  let name = 'message', data = '';
+  let name = 'message',
+    data = '';
   for (const line of block.split('\n')) {
     if (line.startsWith('event: ')) name = line.slice(7);
     else if (line.startsWith('data: ')) data += line.slice(6);
@@ -31,7 +32,9 @@ export function requestCaption({ file, prompt, listen, key }, on) {
   if (prompt.trim()) body.append('prompt', prompt);
   body.append('file', file);
   const request = new XMLHttpRequest();
-  let read = 0, ended = false, over = false;
+  let read = 0,
+    ended = false,
+    over = false;
   const readOn = () => {
     if (request.status !== 200) return;
     for (let end; (end = request.responseText.indexOf('\n\n', read)) >= 0;) {
@@ -55,7 +58,9 @@ export function requestCaption({ file, prompt, listen, key }, on) {
     if (request.status !== 200) finish(sentenceOf(request), request.status);
     else finish(ended ? undefined : 'The connection broke before the caption was complete. Try again.', 200);
   });
-  request.addEventListener('error', () => finish('The connection broke. Check that the server runs and the file is still there, then try again.', 0));
+  request.addEventListener('error', () =>
+    finish('The connection broke. Check that the server runs and the file is still there, then try again.', 0),
+  );
   request.open('POST', '/v1/captions');
   if (key) request.setRequestHeader('authorization', 'Bearer ' + key);
   request.send(body);

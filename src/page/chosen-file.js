@@ -28,7 +28,9 @@ export function play() {
   for (const id of ['video', 'sound']) {
     if (at(id).hidden) continue;
     at(id).currentTime = 0;
-    at(id).play().catch(() => undefined);
+    at(id)
+      .play()
+      .catch(() => undefined);
   }
 }
 
@@ -62,7 +64,10 @@ const carriesFile = (event) => event.dataTransfer.types.includes('Files');
 export function listenForFiles() {
   at('file').addEventListener('change', () => choose(at('file').files[0]));
   /* The model reads more formats than browsers show. */
-  for (const id in PREVIEWS) at(id).addEventListener('error', () => { at(id).hidden = true; });
+  for (const id in PREVIEWS)
+    at(id).addEventListener('error', () => {
+      at(id).hidden = true;
+    });
   addEventListener('dragover', (event) => {
     if (!carriesFile(event)) return;
     event.preventDefault();

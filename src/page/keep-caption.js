@@ -20,5 +20,7 @@ export function offerToKeep({ copy, saveText, saveJson }, answer, fileName, say)
     }
   });
   saveText.addEventListener('click', () => download(answer().caption + '\n', 'text/plain', stem() + '.txt'));
-  saveJson.addEventListener('click', () => download(JSON.stringify(answer(), null, 2) + '\n', 'application/json', stem() + '.json'));
+  saveJson.addEventListener('click', () =>
+    download(JSON.stringify(answer(), null, 2) + '\n', 'application/json', stem() + '.json'),
+  );
 }

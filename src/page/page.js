@@ -10,7 +10,9 @@ let captioned = '';
 let truth = ''; // what is in that file, where somebody knows
 
 /** Said aloud by screen readers: changed only when there is something new. */
-function say(text) { if (at('status').textContent !== text) at('status').textContent = text; }
+function say(text) {
+  if (at('status').textContent !== text) at('status').textContent = text;
+}
 function fail(text) {
   at('error').textContent = text;
   say('');
@@ -19,7 +21,8 @@ const stages = new StageList(at('stages'), say);
 
 function factsOf({ kind, video, audio, warnings }, promptTokens) {
   const parts = [];
-  if (video) parts.push((kind === 'image' ? 'picture' : video.frames + ' frames') + ' of ' + video.width + '×' + video.height);
+  if (video)
+    parts.push((kind === 'image' ? 'picture' : video.frames + ' frames') + ' of ' + video.width + '×' + video.height);
   if (audio.used) parts.push(audio.seconds.toFixed(1) + ' s of sound');
   else if (kind !== 'image') parts.push(audio.present ? 'sound not listened to' : 'no sound');
   parts.push(promptTokens + ' prompt tokens');
@@ -30,9 +33,12 @@ function end(data) {
   const { caption, finish_reason, usage, timings, model, profile } = data;
   answer = data;
   at('caption').textContent = caption;
-  const cut = { length: ', cut at the token limit', repetition: ', ended because it repeated itself' }[finish_reason] ?? '';
+  const cut =
+    { length: ', cut at the token limit', repetition: ', ended because it repeated itself' }[finish_reason] ?? '';
   const written = usage.completion_tokens + ' tokens written' + cut;
-  at('facts').append('\n' + [written, timings.total_seconds.toFixed(2) + ' s in all', model, 'profile ' + profile].join(', '));
+  at('facts').append(
+    '\n' + [written, timings.total_seconds.toFixed(2) + ' s in all', model, 'profile ' + profile].join(', '),
+  );
   at('keep').hidden = false;
   at('reference').textContent = truth;
   at('truth').hidden = truth === '';
@@ -41,7 +47,9 @@ function end(data) {
 
 const handlers = {
   stage: ({ stage, done, total }) => stages.show(stage, done, total),
-  media: ({ media, prompt_tokens }) => { at('facts').textContent = factsOf(media, prompt_tokens); },
+  media: ({ media, prompt_tokens }) => {
+    at('facts').textContent = factsOf(media, prompt_tokens);
+  },
   'text-delta': ({ text }) => {
     stages.show('generate', 0, 0);
     at('caption').append(text);
@@ -71,16 +79,21 @@ function start(file) {
   busy(true);
   stages.show('upload', 0, 0);
   play();
-  cancel = requestCaption({ file, prompt: at('prompt').value, listen: at('listen').checked, key: at('key').value }, {
-    onUpload: (sent, total) => { if (stages.current?.stage === 'upload') stages.show('upload', sent, total); },
-    onEvent: (name, data) => handlers[name]?.(data),
-    onEnd: () => busy(false),
-    onError: (text, status) => {
-      if (status === 401) at('key-row').hidden = false;
-      fail(text);
-      busy(false);
+  cancel = requestCaption(
+    { file, prompt: at('prompt').value, listen: at('listen').checked, key: at('key').value },
+    {
+      onUpload: (sent, total) => {
+        if (stages.current?.stage === 'upload') stages.show('upload', sent, total);
+      },
+      onEvent: (name, data) => handlers[name]?.(data),
+      onEnd: () => busy(false),
+      onError: (text, status) => {
+        if (status === 401) at('key-row').hidden = false;
+        fail(text);
+        busy(false);
+      },
     },
-  });
+  );
 }
 
 function give() {
@@ -105,5 +118,10 @@ at('form').addEventListener('submit', (event) => {
 at('cancel').addEventListener('click', give);
 addEventListener('pagehide', give); // a page kept for the back button would go on reading
 listenForFiles();
-offerToKeep({ copy: at('copy'), saveText: at('save-text'), saveJson: at('save-json') }, () => answer, () => captioned, say);
+offerToKeep(
+  { copy: at('copy'), saveText: at('save-text'), saveJson: at('save-json') },
+  () => answer,
+  () => captioned,
+  say,
+);
 offerSamples(startSample, fail).catch(() => undefined); // a page without samples is whole

@@ -94,7 +94,8 @@ function kinds(counts: TokenCounts): string {
 
 function advice(counts: TokenCounts, contextLength: number): string {
   if (counts.text >= contextLength) return 'Shorten the prompt.';
-  if (counts.video > 0) return 'Lower fps, max pixels or total pixels, take a shorter clip, or ask for fewer new tokens.';
+  if (counts.video > 0)
+    return 'Lower fps, max pixels or total pixels, take a shorter clip, or ask for fewer new tokens.';
   if (counts.image > 0) return 'Lower max pixels, or ask for fewer new tokens.';
   return 'Take a shorter clip, or ask for fewer new tokens.';
 }

@@ -2,7 +2,8 @@
 // for itself, the other 68 bytes follow in order from U+0100 on.
 
 function byteAlphabet(): ReadonlyMap<string, number> {
-  const standsForItself = (byte: number): boolean => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+  const standsForItself = (byte: number): boolean =>
+    (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
   const alphabet = new Map<string, number>();
   let next = 0x100;
   for (let byte = 0; byte < 256; byte++) alphabet.set(String.fromCharCode(standsForItself(byte) ? byte : next++), byte);

@@ -56,7 +56,8 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
       const variables = { messages: messagesOf(turn), add_generation_prompt: true };
       const rendered = tryTemplate(origin, 'fails to render', () => template.render(variables));
       for (const mark of [MARKS.user, ...(turn.systemPrompt === undefined ? [] : [MARKS.system])]) {
-        if (!rendered.includes(mark)) throw templateError(origin, 'leaves out the text of the system prompt or of the user');
+        if (!rendered.includes(mark))
+          throw templateError(origin, 'leaves out the text of the system prompt or of the user');
       }
       return fillMarks(rendered, turn);
     },
@@ -66,7 +67,13 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
 /** The conversation of AVoCaDO's inference.py, with marks for what people write. */
 function messagesOf(turn: ChatTurn): JsonObject[] {
   const system = { role: 'system', content: [{ type: 'text', text: MARKS.system }] };
-  const user = { role: 'user', content: [{ type: turn.media, [turn.media]: '' }, { type: 'text', text: MARKS.user }] };
+  const user = {
+    role: 'user',
+    content: [
+      { type: turn.media, [turn.media]: '' },
+      { type: 'text', text: MARKS.user },
+    ],
+  };
   return turn.systemPrompt === undefined ? [user] : [system, user];
 }
 

@@ -13,8 +13,11 @@ export async function readCheckpointText(directory: string, name: string): Promi
   try {
     return await readFile(join(directory, name), 'utf8');
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR')) return undefined;
-    throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} cannot be read. Check its permissions.`, { cause });
+    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
+      return undefined;
+    throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} cannot be read. Check its permissions.`, {
+      cause,
+    });
   }
 }
 
@@ -29,5 +32,7 @@ export async function readCheckpointJson(directory: string, name: string): Promi
   } catch (error) {
     cause = error;
   }
-  throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} is not a JSON object: download it again.`, { cause });
+  throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} is not a JSON object: download it again.`, {
+    cause,
+  });
 }

@@ -17,7 +17,12 @@ export interface EncodedTurn {
  * token: theirs stays ordinary text.
  * Errors: checkpoint_invalid when the template does not place the media, or names tokens the model does not have.
  */
-export function encodeTurn(tokenizer: Tokenizer, template: ChatTemplate, tokens: TokenIds, turn: ChatTurn): EncodedTurn {
+export function encodeTurn(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  tokens: TokenIds,
+  turn: ChatTurn,
+): EncodedTurn {
   const segments = template.render(turn);
   const ids: number[] = [];
   // The reference tokenises text between added tokens in one go, whoever wrote it: "user\n" and "\nHello" share a token.
@@ -37,7 +42,11 @@ export function encodeTurn(tokenizer: Tokenizer, template: ChatTemplate, tokens:
   }
   endText();
   const start = findMedia(ids, mediaTriple(turn.media, tokens), template, turn.media);
-  return { before: ids.slice(0, start), after: ids.slice(start + 3), chatText: segments.map((segment) => segment.text).join('') };
+  return {
+    before: ids.slice(0, start),
+    after: ids.slice(start + 3),
+    chatText: segments.map((segment) => segment.text).join(''),
+  };
 }
 
 /** Start token, placeholder, end token: what the template writes for a media item. */
@@ -54,9 +63,15 @@ function mediaTriple(media: MediaKind, tokens: TokenIds): readonly [number, numb
   }
 }
 
-function findMedia(ids: readonly number[], triple: readonly [number, number, number], template: ChatTemplate, media: MediaKind): number {
+function findMedia(
+  ids: readonly number[],
+  triple: readonly [number, number, number],
+  template: ChatTemplate,
+  media: MediaKind,
+): number {
   const start = ids.indexOf(triple[1]) - 1;
-  const placed = start >= 0 && triple.every((id, offset) => ids[start + offset] === id) && !ids.includes(triple[1], start + 2);
+  const placed =
+    start >= 0 && triple.every((id, offset) => ids[start + offset] === id) && !ids.includes(triple[1], start + 2);
   if (placed) return start;
   throw new AvocadoError(
     'checkpoint_invalid',

@@ -39,10 +39,16 @@ export interface MediaTokenCounts {
 
 /** Tokens the two towers fill in, and the boundary tokens around them. */
 export function mediaTokenCounts(media: MediaTokens, config: LayoutConfig): MediaTokenCounts {
-  const grid = (gridThw: readonly [number, number, number]): number => gridThw[0] * tokensPerStep(gridThw, config.vision.mergeSize);
+  const grid = (gridThw: readonly [number, number, number]): number =>
+    gridThw[0] * tokensPerStep(gridThw, config.vision.mergeSize);
   switch (media.kind) {
     case 'video':
-      return { video: grid(media.gridThw), image: 0, audio: media.audioTokens ?? 0, boundaries: hasSound(media) ? 4 : 2 };
+      return {
+        video: grid(media.gridThw),
+        image: 0,
+        audio: media.audioTokens ?? 0,
+        boundaries: hasSound(media) ? 4 : 2,
+      };
     case 'image':
       return { video: 0, image: grid(media.gridThw), audio: 0, boundaries: 2 };
     case 'audio':
@@ -89,13 +95,23 @@ export function layoutMedia(media: MediaTokens, config: LayoutConfig): LayoutRun
   const counts = mediaTokenCounts(media, config);
   switch (media.kind) {
     case 'video': {
-      const inside = hasSound(media) ? interleave(media, counts.video, config) : [{ kind: 'video' as const, count: counts.video }];
+      const inside = hasSound(media)
+        ? interleave(media, counts.video, config)
+        : [{ kind: 'video' as const, count: counts.video }];
       return [{ kind: 'vision-start', count: 1 }, ...inside, { kind: 'vision-end', count: 1 }];
     }
     case 'image':
-      return [{ kind: 'vision-start', count: 1 }, { kind: 'image', count: counts.image }, { kind: 'vision-end', count: 1 }];
+      return [
+        { kind: 'vision-start', count: 1 },
+        { kind: 'image', count: counts.image },
+        { kind: 'vision-end', count: 1 },
+      ];
     case 'audio':
-      return [{ kind: 'audio-start', count: 1 }, { kind: 'audio', count: counts.audio }, { kind: 'audio-end', count: 1 }];
+      return [
+        { kind: 'audio-start', count: 1 },
+        { kind: 'audio', count: counts.audio },
+        { kind: 'audio-end', count: 1 },
+      ];
     default:
       return media satisfies never;
   }
@@ -105,11 +121,16 @@ export function layoutMedia(media: MediaTokens, config: LayoutConfig): LayoutRun
 function interleave(media: SoundVideoTokens, videoTokens: number, config: LayoutConfig): LayoutRun[] {
   const chunk = positionsPerChunk(config);
   const perStep = tokensPerStep(media.gridThw, config.vision.mergeSize);
-  const time = (token: number): number => Math.floor(token / perStep) * media.secondPerGrid * config.positionIdPerSeconds;
+  const time = (token: number): number =>
+    Math.floor(token / perStep) * media.secondPerGrid * config.positionIdPerSeconds;
   const runs: LayoutRun[] = [{ kind: 'audio-start', count: 1 }];
-  forEachChunk(chunkEnds(videoTokens, time, chunk), chunkEnds(media.audioTokens, (token) => token, chunk), (kind, from, to) => {
-    runs.push({ kind, count: to - from });
-  });
+  forEachChunk(
+    chunkEnds(videoTokens, time, chunk),
+    chunkEnds(media.audioTokens, (token) => token, chunk),
+    (kind, from, to) => {
+      runs.push({ kind, count: to - from });
+    },
+  );
   runs.push({ kind: 'audio-end', count: 1 });
   return runs;
 }

@@ -69,7 +69,8 @@ export class PositionWriter {
   }
 
   finish(): { positions: Int32Array; ropeDelta: number } {
-    if (this.#index !== this.#length) throw new Error(`Wrote ${this.#index} of ${this.#length} positions. This is a bug.`);
+    if (this.#index !== this.#length)
+      throw new Error(`Wrote ${this.#index} of ${this.#length} positions. This is a bug.`);
     return { positions: this.#positions, ropeDelta: 1 + this.#highest - this.#length };
   }
 

@@ -5,13 +5,17 @@ import { PositionWriter, VisualGrid } from './position-writer.ts';
 import type { MediaTokens } from './types.ts';
 
 /** A prompt as the positions see it: stretches of text, and media items with their boundary tokens. */
-export type PromptPart = { readonly kind: 'text'; readonly length: number } | { readonly kind: 'media'; readonly media: MediaTokens };
+export type PromptPart =
+  { readonly kind: 'text'; readonly length: number } | { readonly kind: 'media'; readonly media: MediaTokens };
 
 /**
  * Positions of a whole prompt.
  * @returns positions [3, length] t, h, w; ropeDelta = 1 + highest position - length
  */
-export function tmropePositions(parts: readonly PromptPart[], config: LayoutConfig): { positions: Int32Array; ropeDelta: number } {
+export function tmropePositions(
+  parts: readonly PromptPart[],
+  config: LayoutConfig,
+): { positions: Int32Array; ropeDelta: number } {
   const length = parts.reduce((sum, part) => sum + lengthOf(part, config), 0);
   const writer = new PositionWriter(length);
   for (const part of parts) {

@@ -35,7 +35,10 @@ export async function readTokenizerDefinition(directory: string): Promise<Tokeni
   const definition = whole === undefined ? await fromVocabulary(directory) : fromTokenizerJson(whole, directory);
   const missing = [...BYTE_ALPHABET.keys()].filter((character) => definition.vocabulary[character] === undefined);
   if (missing.length > 0) {
-    throw invalid(directory, `its vocabulary lacks ${missing.length} of the 256 bytes, so some text could not be encoded`);
+    throw invalid(
+      directory,
+      `its vocabulary lacks ${missing.length} of the 256 bytes, so some text could not be encoded`,
+    );
   }
   return definition;
 }
@@ -68,11 +71,19 @@ function isVocabulary(value: unknown): value is Readonly<Record<string, number>>
 
 function addedToken(value: unknown, id: number | undefined, directory: string): AddedToken {
   const tokenId = isJsonObject(value) ? (value['id'] ?? id) : undefined;
-  if (!isJsonObject(value) || typeof tokenId !== 'number' || typeof value['content'] !== 'string' || value['content'] === '') {
+  if (
+    !isJsonObject(value) ||
+    typeof tokenId !== 'number' ||
+    typeof value['content'] !== 'string' ||
+    value['content'] === ''
+  ) {
     throw invalid(directory, `its added token ${JSON.stringify(value)} has no id or content`);
   }
   if (value['lstrip'] === true || value['rstrip'] === true || value['single_word'] === true) {
-    throw invalid(directory, `its added token ${value['content']} strips or needs its surroundings, which no Qwen2 token does`);
+    throw invalid(
+      directory,
+      `its added token ${value['content']} strips or needs its surroundings, which no Qwen2 token does`,
+    );
   }
   return { id: tokenId, content: value['content'], special: value['special'] === true };
 }
@@ -81,7 +92,9 @@ async function fromVocabulary(directory: string): Promise<TokenizerDefinition> {
   const vocabulary = await readCheckpointJson(directory, 'vocab.json');
   const merges = await readCheckpointText(directory, 'merges.txt');
   if (vocabulary === undefined || merges === undefined) {
-    const lacking = [vocabulary === undefined ? 'vocab.json' : '', merges === undefined ? 'merges.txt' : ''].filter((name) => name !== '');
+    const lacking = [vocabulary === undefined ? 'vocab.json' : '', merges === undefined ? 'merges.txt' : ''].filter(
+      (name) => name !== '',
+    );
     throw invalid(directory, `tokenizer.json is missing, and of its older form ${lacking.join(' and ')} too`);
   }
   if (!isVocabulary(vocabulary)) throw invalid(directory, 'vocab.json does not map tokens to ids');
@@ -95,7 +108,10 @@ async function fromVocabulary(directory: string): Promise<TokenizerDefinition> {
     normalizer: { type: 'NFC' },
     preTokenizer: {
       type: 'Sequence',
-      pretokenizers: [{ type: 'Split', pattern: { Regex: QWEN2_SPLIT }, behavior: 'Isolated', invert: false }, BYTE_LEVEL],
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: QWEN2_SPLIT }, behavior: 'Isolated', invert: false },
+        BYTE_LEVEL,
+      ],
     },
   };
 }
@@ -103,11 +119,16 @@ async function fromVocabulary(directory: string): Promise<TokenizerDefinition> {
 async function readAddedTokens(directory: string): Promise<AddedToken[]> {
   const config = await readCheckpointJson(directory, 'tokenizer_config.json');
   const decoder = config?.['added_tokens_decoder'];
-  if (isJsonObject(decoder)) return Object.entries(decoder).map(([id, token]) => addedToken(token, Number(id), directory));
+  if (isJsonObject(decoder))
+    return Object.entries(decoder).map(([id, token]) => addedToken(token, Number(id), directory));
   const added = await readCheckpointJson(directory, 'added_tokens.json');
   if (added === undefined || !isVocabulary(added)) {
     throw invalid(directory, 'added_tokens_decoder of tokenizer_config.json and added_tokens.json are both missing');
   }
   const special = JSON.stringify((await readCheckpointJson(directory, 'special_tokens_map.json')) ?? {});
-  return Object.entries(added).map(([content, id]) => ({ id, content, special: special.includes(JSON.stringify(content)) }));
+  return Object.entries(added).map(([content, id]) => ({
+    id,
+    content,
+    special: special.includes(JSON.stringify(content)),
+  }));
 }

@@ -94,7 +94,10 @@ export class Tokenizer {
 function patternOf(contents: readonly string[]): RegExp {
   if (contents.length === 0) return /(?!)/u;
   const longestFirst = [...contents].sort((a, b) => b.length - a.length);
-  return new RegExp(`(${longestFirst.map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/gu, '\\$&')).join('|')})`, 'u');
+  return new RegExp(
+    `(${longestFirst.map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/gu, '\\$&')).join('|')})`,
+    'u',
+  );
 }
 
 /**

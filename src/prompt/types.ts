@@ -2,7 +2,12 @@
 
 /** What kind of media the user turn holds, in numbers only. */
 export type MediaTokens =
-  | { readonly kind: 'video'; readonly gridThw: readonly [number, number, number]; readonly secondPerGrid: number; readonly audioTokens: number | undefined }
+  | {
+      readonly kind: 'video';
+      readonly gridThw: readonly [number, number, number];
+      readonly secondPerGrid: number;
+      readonly audioTokens: number | undefined;
+    }
   | { readonly kind: 'image'; readonly gridThw: readonly [number, number, number] }
   | { readonly kind: 'audio'; readonly audioTokens: number };
 

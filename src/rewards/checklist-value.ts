@@ -15,20 +15,28 @@ export function uniqueKeypoints(keypoints: readonly string[]): string[] {
 
 function textOf(entry: unknown): string | undefined {
   if (typeof entry === 'string') return entry;
-  if (typeof entry === 'object' && entry !== null && 'text' in entry && typeof entry.text === 'string') return entry.text;
+  if (typeof entry === 'object' && entry !== null && 'text' in entry && typeof entry.text === 'string')
+    return entry.text;
   return undefined;
 }
 
 /** A judge's list of keypoints: strings, or objects with `text`. @returns undefined when there are none */
 export function parseKeypoints(reply: string): string[] | undefined {
   const value = recoverJson(reply)?.value;
-  const list = Array.isArray(value) ? value : typeof value === 'object' && value !== null ? Object.values(value).find(Array.isArray) : undefined;
+  const list = Array.isArray(value)
+    ? value
+    : typeof value === 'object' && value !== null
+      ? Object.values(value).find(Array.isArray)
+      : undefined;
   const keypoints = uniqueKeypoints((list ?? []).map(textOf).filter((text) => text !== undefined));
   return keypoints.length === 0 ? undefined : keypoints;
 }
 
 /** Pairs of what the judge listed and what it was given that differ by at most a tenth, most alike first. */
-function nearPairs(listed: readonly string[], keypoints: readonly string[]): { readonly row: number; readonly column: number; readonly apart: number }[] {
+function nearPairs(
+  listed: readonly string[],
+  keypoints: readonly string[],
+): { readonly row: number; readonly column: number; readonly apart: number }[] {
   const known = keypoints.map(codePoints);
   const pairs = listed.map(codePoints).flatMap((one, row) =>
     known.flatMap((other, column) => {
@@ -62,8 +70,12 @@ function answerIn(reply: string): Answer {
   if (Array.isArray(value)) return { listed: value.map(textOf).filter((text) => text !== undefined), count: undefined };
   if (typeof value !== 'object' || value === null) return { listed: undefined, count: undefined };
   const list = Object.values(value).find(Array.isArray) as readonly unknown[] | undefined;
-  const [, count] = Object.entries(value).find(([key, entry]) => /count/i.test(key) && Number.isFinite(Number(entry))) ?? [];
-  return { listed: list?.map(textOf).filter((text) => text !== undefined), count: count === undefined ? undefined : Number(count) };
+  const [, count] =
+    Object.entries(value).find(([key, entry]) => /count/i.test(key) && Number.isFinite(Number(entry))) ?? [];
+  return {
+    listed: list?.map(textOf).filter((text) => text !== undefined),
+    count: count === undefined ? undefined : Number(count),
+  };
 }
 
 /**
@@ -72,7 +84,11 @@ function answerIn(reply: string): Answer {
  * @param mode which of the two is trusted where both are there
  * @returns undefined when neither is: ask again, never 0
  */
-export function checklistScore(reply: string, keypoints: readonly string[], mode: RewardOptions['checklistMode']): ChecklistScore | undefined {
+export function checklistScore(
+  reply: string,
+  keypoints: readonly string[],
+  mode: RewardOptions['checklistMode'],
+): ChecklistScore | undefined {
   const { listed, count } = answerIn(reply);
   const total = keypoints.length;
   const byList = listed === undefined ? undefined : matchedKeypoints(listed, keypoints);

@@ -18,7 +18,10 @@ export interface DialogueCounts {
  * of rollouts shares M, and where nobody speaks only this tells those who keep quiet from those who invent.
  * @returns null = skipped
  */
-export function dialogueF1({ generated, reference, content, speakers }: DialogueCounts, emptyBoth: EmptyBoth): number | null {
+export function dialogueF1(
+  { generated, reference, content, speakers }: DialogueCounts,
+  emptyBoth: EmptyBoth,
+): number | null {
   if (generated === 0 && reference === 0) return emptyBoth === 'skip' ? null : emptyBoth;
   if (generated === 0 || reference === 0) return 0;
   return (speakers + content) / (generated + reference);

@@ -27,13 +27,20 @@ function isOpen({ content }: DialogueLine): boolean {
 export function parseDialogueLines(reply: string): DialogueLine[] | undefined {
   if (/^\W*none\b/i.test(reply)) return [];
   const found: DialogueLine[] = [];
-  for (const text of reply.split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== '')) {
+  for (const text of reply
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '')) {
     const line = partedLine(text);
     const last = found.at(-1);
     if (line !== undefined) found.push(line);
-    else if (last !== undefined && isOpen(last)) found[found.length - 1] = { ...last, content: `${last.content} ${text}` };
+    else if (last !== undefined && isOpen(last))
+      found[found.length - 1] = { ...last, content: `${last.content} ${text}` };
   }
-  const unquoted = found.map(({ speaker, content }) => ({ speaker, content: (QUOTED.exec(content)?.[1] ?? content).trim() }));
+  const unquoted = found.map(({ speaker, content }) => ({
+    speaker,
+    content: (QUOTED.exec(content)?.[1] ?? content).trim(),
+  }));
   const lines = unquoted.filter(({ content }) => !isWordless(content));
   return lines.length === 0 ? undefined : lines;
 }

@@ -37,7 +37,9 @@ const JSON_WORDS: Readonly<Record<string, string>> = { True: 'true', False: 'fal
 
 function mend(text: string): string {
   const straight = text.replace(/[“”]/g, '"').replace(/[‘’]/g, "'");
-  return straight.replace(/"(?:[^"\\]|\\[^])*"|\b(?:True|False|None)\b|,(?=\s*[}\]])/g, (found) => (found === ',' ? '' : (JSON_WORDS[found] ?? found)));
+  return straight.replace(/"(?:[^"\\]|\\[^])*"|\b(?:True|False|None)\b|,(?=\s*[}\]])/g, (found) =>
+    found === ',' ? '' : (JSON_WORDS[found] ?? found),
+  );
 }
 
 /**

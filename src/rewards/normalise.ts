@@ -3,11 +3,26 @@
 export const NORMALISATIONS = ['raw', 'basic'] as const;
 export type Normalisation = (typeof NORMALISATIONS)[number];
 
-const QUOTES: Readonly<Record<string, string>> = { '“': '"', '”': '"', '„': '"', '‘': "'", '’': "'", '「': '"', '」': '"', '『': '"', '』': '"' };
+const QUOTES: Readonly<Record<string, string>> = {
+  '“': '"',
+  '”': '"',
+  '„': '"',
+  '‘': "'",
+  '’': "'",
+  '「': '"',
+  '」': '"',
+  '『': '"',
+  '』': '"',
+};
 const ONE_MARK_AT_END = /[.,!?。！？]$/u;
 
 function basic(text: string): string {
-  const plain = text.normalize('NFKC').toLowerCase().replace(/[“”„‘’「」『』]/gu, (quote) => QUOTES[quote] ?? quote).replace(/\s+/gu, ' ').trim();
+  const plain = text
+    .normalize('NFKC')
+    .toLowerCase()
+    .replace(/[“”„‘’「」『』]/gu, (quote) => QUOTES[quote] ?? quote)
+    .replace(/\s+/gu, ' ')
+    .trim();
   const unquoted = /^(["'])(.*)\1$/su.exec(plain)?.[2] ?? plain;
   return unquoted.trim().replace(ONE_MARK_AT_END, '').trim();
 }

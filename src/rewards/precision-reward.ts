@@ -8,7 +8,11 @@ import { Unscored } from './unscored.ts';
  * @throws Unscored
  */
 export function precisionReward({ completion, reference = {} }: RewardItem, judge: Judge): PrecisionScore {
-  if (judge.claims === undefined) throw new Unscored('no_claims', 'Only the world judge can tell false claims: leave precision out, or start the service with --judge world.');
+  if (judge.claims === undefined)
+    throw new Unscored(
+      'no_claims',
+      'Only the world judge can tell false claims: leave precision out, or start the service with --judge world.',
+    );
   const { told, wrong } = judge.claims(completion, reference);
   return { value: told === 0 ? 0 : 1 - wrong / told, claims: told, falseClaims: wrong };
 }

@@ -3,7 +3,14 @@
 class Unreadable extends Error {}
 
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '\n': '' };
-const WORDS: Readonly<Record<string, unknown>> = { True: true, False: false, None: null, true: true, false: false, null: null };
+const WORDS: Readonly<Record<string, unknown>> = {
+  True: true,
+  False: false,
+  None: null,
+  true: true,
+  false: false,
+  null: null,
+};
 const CLOSING: Readonly<Record<string, string>> = { '[': ']', '(': ')', '{': '}' };
 
 class Reader {
@@ -74,11 +81,14 @@ class Reader {
   #string(): string {
     const [, body] = this.#match(/"((?:[^"\\]|\\[^])*)"/y) ?? this.#match(/'((?:[^'\\]|\\[^])*)'/y) ?? [];
     if (body === undefined) throw new Unreadable();
-    return body.replace(/\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([^]))/g, (_all, unicode?: string, byte?: string, plain?: string) => {
-      const code = unicode ?? byte;
-      if (code !== undefined) return String.fromCharCode(parseInt(code, 16));
-      return plain === undefined ? '' : (ESCAPES[plain] ?? plain);
-    });
+    return body.replace(
+      /\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([^]))/g,
+      (_all, unicode?: string, byte?: string, plain?: string) => {
+        const code = unicode ?? byte;
+        if (code !== undefined) return String.fromCharCode(parseInt(code, 16));
+        return plain === undefined ? '' : (ESCAPES[plain] ?? plain);
+      },
+    );
   }
 }
 

@@ -12,9 +12,16 @@ interface Asked {
 }
 
 /** Rewards, weights and options of one batch; without any, the paper's R_C + R_D + R_L. @throws AvocadoError `bad_request` */
-export function rewardPlan({ rewards = PAPER_REWARDS, weights = rewards.map(() => 1), options = {} }: Asked, defaults: RewardDefaults): RewardOptions {
+export function rewardPlan(
+  { rewards = PAPER_REWARDS, weights = rewards.map(() => 1), options = {} }: Asked,
+  defaults: RewardDefaults,
+): RewardOptions {
   if (weights.length !== rewards.length) {
-    throw new AvocadoError('bad_request', `There are ${weights.length} weights for ${rewards.length} rewards (${rewards.join(', ')}): give one for each, in their order.`, { param: 'weights' });
+    throw new AvocadoError(
+      'bad_request',
+      `There are ${weights.length} weights for ${rewards.length} rewards (${rewards.join(', ')}): give one for each, in their order.`,
+      { param: 'weights' },
+    );
   }
   return {
     rewards,

@@ -10,14 +10,22 @@ const LANES = 128;
 
 /** The reason of everything that a deadline of so many seconds cuts off. */
 export function deadlineReason(seconds: number): Unscored {
-  return new Unscored('deadline', `The batch took longer than the ${seconds} s it may: send smaller batches, or start the service with a larger --deadline-seconds.`);
+  return new Unscored(
+    'deadline',
+    `The batch took longer than the ${seconds} s it may: send smaller batches, or start the service with a larger --deadline-seconds.`,
+  );
 }
 
 /**
  * Scores of all captions in their order.
  * @param signal its reason, an Unscored, becomes the error of everything that has not ended by then
  */
-export async function scoreBatch(items: readonly RewardItem[], scorer: Scorer, options: RewardOptions, signal: AbortSignal): Promise<ItemScore[]> {
+export async function scoreBatch(
+  items: readonly RewardItem[],
+  scorer: Scorer,
+  options: RewardOptions,
+  signal: AbortSignal,
+): Promise<ItemScore[]> {
   const scores: ItemScore[] = [];
   let turnBegan = performance.now();
   const left = items.entries();

@@ -31,12 +31,15 @@ export class Summary {
     this.#items += 1;
     this.#total.add(score.total);
     for (const [reward, mean] of this.#means) mean.add(score[reward]?.value);
-    for (const { reward, code } of score.errors) this.#reasons.set(`${reward} ${code}`, (this.#reasons.get(`${reward} ${code}`) ?? 0) + 1);
+    for (const { reward, code } of score.errors)
+      this.#reasons.set(`${reward} ${code}`, (this.#reasons.get(`${reward} ${code}`) ?? 0) + 1);
   }
 
   /** Lines for people. */
   text(): string {
-    const rows = [...this.#means, ['total', this.#total] as const].map(([name, mean]) => `${name.padEnd(10)} ${String(mean).padStart(8)}   of ${mean.count} of ${this.#items}`);
+    const rows = [...this.#means, ['total', this.#total] as const].map(
+      ([name, mean]) => `${name.padEnd(10)} ${String(mean).padStart(8)}   of ${mean.count} of ${this.#items}`,
+    );
     const reasons = [...this.#reasons].map(([reason, count]) => `null: ${reason}, ${count} times`);
     return `${[...rows, ...reasons].join('\n')}\n`;
   }

@@ -57,7 +57,15 @@ export function itemOf({ completion, completion_tokens: tokens, reference, video
   return { completion, tokens, reference, video };
 }
 
-function dialogueAnswer({ value, generated, reference, content, speakers, pairs, speakerMode }: DialogueScore): Record<string, unknown> {
+function dialogueAnswer({
+  value,
+  generated,
+  reference,
+  content,
+  speakers,
+  pairs,
+  speakerMode,
+}: DialogueScore): Record<string, unknown> {
   const counted = pairs.map(([row, column]) => [row + 1, column + 1]);
   const mode = speakerMode === undefined ? {} : { speaker_mode: speakerMode };
   return { value, N: generated, M: reference, s_content: content, s_speaker: speakers, pairs: counted, ...mode };
@@ -66,22 +74,42 @@ function dialogueAnswer({ value, generated, reference, content, speakers, pairs,
 function rewardAnswer(score: ItemScore, reward: RewardName): unknown {
   if (score[reward] === null) return { value: null };
   switch (reward) {
-    case 'dialogue': return score.dialogue == null ? undefined : dialogueAnswer(score.dialogue);
-    case 'precision': return score.precision == null ? undefined : { value: score.precision.value, claims: score.precision.claims, false_claims: score.precision.falseClaims };
+    case 'dialogue':
+      return score.dialogue == null ? undefined : dialogueAnswer(score.dialogue);
+    case 'precision':
+      return score.precision == null
+        ? undefined
+        : { value: score.precision.value, claims: score.precision.claims, false_claims: score.precision.falseClaims };
     case 'checklist':
-    case 'length': return score[reward];
-    default: return reward satisfies never;
+    case 'length':
+      return score[reward];
+    default:
+      return reward satisfies never;
   }
 }
 
 /** One item's answer; pairs are counted from 1, as in the paper. */
 export function answerOf({ id, sample_id, finish_reason }: WireItem, score: ItemScore): Record<string, unknown> {
-  const rewards = REWARDS.flatMap((reward) => (score[reward] === undefined ? [] : [[reward, rewardAnswer(score, reward)]]));
-  const labels = Object.fromEntries(Object.entries({ id, sample_id, finish_reason }).filter(([, label]) => label !== undefined));
-  return { ...labels, total: score.total, ...(Object.fromEntries(rewards) as Record<string, unknown>), errors: score.errors };
+  const rewards = REWARDS.flatMap((reward) =>
+    score[reward] === undefined ? [] : [[reward, rewardAnswer(score, reward)]],
+  );
+  const labels = Object.fromEntries(
+    Object.entries({ id, sample_id, finish_reason }).filter(([, label]) => label !== undefined),
+  );
+  return {
+    ...labels,
+    total: score.total,
+    ...(Object.fromEntries(rewards) as Record<string, unknown>),
+    errors: score.errors,
+  };
 }
 
 /** Which judge scored, and with which prompts. */
 export function judgeAnswer({ kind, model, promptHash, droppedFields }: JudgeRecord): Record<string, unknown> {
-  return { kind, model, prompt_hash: promptHash, ...(droppedFields.length === 0 ? {} : { dropped_fields: droppedFields }) };
+  return {
+    kind,
+    model,
+    prompt_hash: promptHash,
+    ...(droppedFields.length === 0 ? {} : { dropped_fields: droppedFields }),
+  };
 }

@@ -8,7 +8,11 @@ import { givenUp } from './run-caption.ts';
  * can still be an HTTP status, which clients understand better than a line in a stream that began well.
  * @throws AvocadoError of a caption that failed, or was given up, by then
  */
-export async function* afterGoodStart(events: AsyncGenerator<CaptionEvent>, mostMs: number, signal: AbortSignal): AsyncGenerator<CaptionEvent> {
+export async function* afterGoodStart(
+  events: AsyncGenerator<CaptionEvent>,
+  mostMs: number,
+  signal: AbortSignal,
+): AsyncGenerator<CaptionEvent> {
   const timer = new AbortController();
   const patience = sleep(mostMs, undefined, { signal: timer.signal }).catch(() => undefined);
   const held: CaptionEvent[] = [];

@@ -27,7 +27,8 @@ function parseLine(line: string): string | ApiKey {
   const hash = SHA256.exec(key)?.[1];
   if (hash !== undefined) return { name, sha256: hash.toLowerCase() };
   if (key.startsWith('sha256:')) return `the hash of ${name} must have 64 hexadecimal digits.`;
-  if (!KEY.test(key)) return `the key of ${name} must have at least 16 characters and no spaces. This makes one: openssl rand -hex 32`;
+  if (!KEY.test(key))
+    return `the key of ${name} must have at least 16 characters and no spaces. This makes one: openssl rand -hex 32`;
   return { name, sha256: digest(key).toString('hex') };
 }
 
@@ -43,11 +44,13 @@ function parseKeys(text: string, separator: RegExp, place: string): ReadKeys {
     if (line === '' || line.startsWith('#')) continue;
     const parsed = parseLine(line);
     if (typeof parsed === 'string') mistakes.push(`${place}, line ${index + 1}: ${parsed}`);
-    else if (keys.some(({ name }) => name === parsed.name)) mistakes.push(`${place}, line ${index + 1}: the name ${parsed.name} is given twice.`);
+    else if (keys.some(({ name }) => name === parsed.name))
+      mistakes.push(`${place}, line ${index + 1}: the name ${parsed.name} is given twice.`);
     else keys.push(parsed);
   }
   // An empty file is more likely a mistake than a wish to let everybody in.
-  if (keys.length === 0 && mistakes.length === 0) mistakes.push(`${place} holds no key. Leave it out to let everybody ask.`);
+  if (keys.length === 0 && mistakes.length === 0)
+    mistakes.push(`${place} holds no key. Leave it out to let everybody ask.`);
   return { keys, mistakes };
 }
 
@@ -57,7 +60,10 @@ export function keysOfFile(path: string): ReadKeys {
   try {
     return parseKeys(readFileSync(path, 'utf8'), /\r?\n/, place);
   } catch (error) {
-    return { keys: [], mistakes: [`${place} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}).`] };
+    return {
+      keys: [],
+      mistakes: [`${place} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown reason'}).`],
+    };
   }
 }
 

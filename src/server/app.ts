@@ -61,12 +61,21 @@ function createServer(config: ServerConfig, responses: LiveResponses, log: Writa
 }
 
 /** What comes before every route, in this order: id and log, headers, keys, rates. */
-async function addGuards(app: FastifyInstance, config: ServerConfig, metrics: Metrics, responses: LiveResponses): Promise<void> {
+async function addGuards(
+  app: FastifyInstance,
+  config: ServerConfig,
+  metrics: Metrics,
+  responses: LiveResponses,
+): Promise<void> {
   responses.track(app);
   addRequestLog(app, config, metrics);
   await addSecurityHeaders(app);
-  addAuth(app, config.apiKeys, () => { metrics.rejected('unauthorized'); });
-  await addRateLimit(app, config, () => { metrics.rejected('rate_limited'); });
+  addAuth(app, config.apiKeys, () => {
+    metrics.rejected('unauthorized');
+  });
+  await addRateLimit(app, config, () => {
+    metrics.rejected('rate_limited');
+  });
 }
 
 /**
@@ -76,7 +85,13 @@ async function addGuards(app: FastifyInstance, config: ServerConfig, metrics: Me
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
   const intake = await openIntake(config);
   const { version, metricsCompat: compat } = config;
-  const metrics = createMetrics({ captioner, version, compat, service: () => service.stats(), space: () => intake.space() });
+  const metrics = createMetrics({
+    captioner,
+    version,
+    compat,
+    service: () => service.stats(),
+    space: () => intake.space(),
+  });
   const service: CaptionService = serveCaptions({ captioner, limits: config, observer: metrics });
   const responses = new LiveResponses();
   const app = createServer(config, responses, log);
@@ -98,7 +113,10 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   await addGuards(app, config, metrics, responses);
   await addDocs(app, version);
   addJsonBodies(app, intake);
-  await app.register(multipart, { throwFileSizeLimit: false, limits: { ...FORM_LIMITS, fileSize: config.maxUploadBytes } });
+  await app.register(multipart, {
+    throwFileSizeLimit: false,
+    limits: { ...FORM_LIMITS, fileSize: config.maxUploadBytes },
+  });
   await app.register(eventStreams, { heartbeatInterval: config.heartbeatMs });
 
   const parts = { captioner, config, metrics, intake, service };

@@ -4,7 +4,16 @@ import { findKey } from './api-keys.ts';
 import type { ApiKey } from './config.ts';
 
 /** Nothing here is secret, and probes and browsers that open a page cannot send a key. */
-const OPEN_ROUTES: ReadonlySet<string> = new Set(['/', '/openapi.json', '/healthz', '/readyz', '/health', '/ping', '/v1/health/live', '/v1/health/ready']);
+const OPEN_ROUTES: ReadonlySet<string> = new Set([
+  '/',
+  '/openapi.json',
+  '/healthz',
+  '/readyz',
+  '/health',
+  '/ping',
+  '/v1/health/live',
+  '/v1/health/ready',
+]);
 const OPEN_FOLDERS = ['/docs', '/page'];
 
 const NO_KEY = 'This server asks for a key. Send the header Authorization: Bearer KEY.';

@@ -15,13 +15,15 @@ const DOOR_PROPERTIES = {
   priority: Type.Optional(Type.Enum(['interactive', 'batch'])),
 } as const;
 
-
 const FORM_PROPERTIES = { ...OPTION_PROPERTIES, ...DOOR_PROPERTIES } as const;
 
 /** Options beside an uploaded file. */
 export const FORM_BODY = Type.Object(FORM_PROPERTIES, { additionalProperties: false });
 /** JSON: the same, and the file by name. */
-export const JSON_BODY = Type.Object({ media: Type.String({ minLength: 1 }), ...FORM_PROPERTIES }, { additionalProperties: false });
+export const JSON_BODY = Type.Object(
+  { media: Type.String({ minLength: 1 }), ...FORM_PROPERTIES },
+  { additionalProperties: false },
+);
 
 /** A body taken apart: what the caption is made with, and how the answer travels. */
 export interface CaptionBody {
@@ -32,7 +34,13 @@ export interface CaptionBody {
   readonly priority: Priority;
 }
 
-function takeApart({ stream, token_ids: tokenIds, timeout, priority, ...options }: Type.Static<typeof FORM_BODY>): CaptionBody {
+function takeApart({
+  stream,
+  token_ids: tokenIds,
+  timeout,
+  priority,
+  ...options
+}: Type.Static<typeof FORM_BODY>): CaptionBody {
   return { options, stream, tokenIds: tokenIds ?? false, timeoutSeconds: timeout, priority: priority ?? 'interactive' };
 }
 
@@ -63,7 +71,10 @@ function parseOptions(text: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new AvocadoError('bad_request', `options is not JSON: ${(cause as Error).message}.`, { param: 'options', cause });
+    throw new AvocadoError('bad_request', `options is not JSON: ${(cause as Error).message}.`, {
+      param: 'options',
+      cause,
+    });
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new AvocadoError('bad_request', 'options must be a JSON object.', { param: 'options' });

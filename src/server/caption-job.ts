@@ -39,7 +39,10 @@ async function readForm(request: FastifyRequest, parts: JobParts): Promise<ReadJ
 export async function readJob(request: FastifyRequest, parts: JobParts): Promise<ReadJob> {
   if (request.isMultipart()) return readForm(request, parts);
   if (request.body === undefined || request.body === null) {
-    throw new AvocadoError('bad_request', 'The request has no body: send a form with the field file, or JSON with media.');
+    throw new AvocadoError(
+      'bad_request',
+      'The request has no body: send a form with the field file, or JSON with media.',
+    );
   }
   const { media, ...body } = jsonBody(request.body);
   return jobOf(request, parts.intake.fromReference(media, 'media'), body, parts);

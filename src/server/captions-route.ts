@@ -12,20 +12,34 @@ import { sendEvents } from './sse.ts';
  */
 export function addCaptionsRoute(app: FastifyInstance, parts: CaptionParts): void {
   const { service, captioner } = parts;
-  app.post('/v1/captions', captionRoute(parts), (request, reply) => withAdmission(parts, request, reply, async (admitted, observation) => {
-    const read = await readJob(request, parts);
-    const events = observation.watch(admitted.run(read.job), read.job);
-    const shape = { id: request.id, model: captioner.model.name, tokenIds: read.tokenIds, samples: read.job.request.samples };
-    if (wantsStream(read, request.headers.accept)) {
-      await sendEvents(reply, events, shape);
-      return undefined;
-    }
-    return { id: request.id, ...captionAnswer(await finishedCaption(events, admitted.signal), shape.model, { tokenIds: shape.tokenIds }) };
-  }));
+  app.post('/v1/captions', captionRoute(parts), (request, reply) =>
+    withAdmission(parts, request, reply, async (admitted, observation) => {
+      const read = await readJob(request, parts);
+      const events = observation.watch(admitted.run(read.job), read.job);
+      const shape = {
+        id: request.id,
+        model: captioner.model.name,
+        tokenIds: read.tokenIds,
+        samples: read.job.request.samples,
+      };
+      if (wantsStream(read, request.headers.accept)) {
+        await sendEvents(reply, events, shape);
+        return undefined;
+      }
+      return {
+        id: request.id,
+        ...captionAnswer(await finishedCaption(events, admitted.signal), shape.model, { tokenIds: shape.tokenIds }),
+      };
+    }),
+  );
 
   app.delete<{ Params: { id: string } }>('/v1/captions/:id', async (request, reply) => {
     const { id } = request.params;
-    if (!service.cancel(id, keyNameOf(request))) throw new AvocadoError('not_found', `No request ${id} is being answered. It has ended, or never was; its id is the x-request-id of its answer.`);
+    if (!service.cancel(id, keyNameOf(request)))
+      throw new AvocadoError(
+        'not_found',
+        `No request ${id} is being answered. It has ended, or never was; its id is the x-request-id of its answer.`,
+      );
     return reply.code(204).send();
   });
 }

@@ -18,7 +18,9 @@ const MOST_NAME_CHARACTERS = 64;
 
 function tellIgnored(reply: FastifyReply, fields: readonly string[]): void {
   if (fields.length === 0) return;
-  const names = fields.slice(0, MOST_NAMES).map((field) => field.slice(0, MOST_NAME_CHARACTERS).replace(/[^\w.-]/g, '?'));
+  const names = fields
+    .slice(0, MOST_NAMES)
+    .map((field) => field.slice(0, MOST_NAME_CHARACTERS).replace(/[^\w.-]/g, '?'));
   void reply.header('x-avocado-ignored-fields', names.join(', '));
 }
 
@@ -37,20 +39,34 @@ function jobOf(chat: ChatRequest, request: FastifyRequest, { intake, config }: C
   const caption = { ...captionOf(chat), priority: chat.priority };
   const { media } = chat;
   // Last, since a source must be released, and from here on the admission does it.
-  const source = media.type === 'reference' ? intake.fromReference(media.url, media.param) : intake.fromBase64(media.data, media.format, media.shownAs ?? 'the message', media.param);
+  const source =
+    media.type === 'reference'
+      ? intake.fromReference(media.url, media.param)
+      : intake.fromBase64(media.data, media.format, media.shownAs ?? 'the message', media.param);
   return { source, request: caption, timeoutSeconds };
 }
 
 /** Fields under the client's names for them. */
 async function* underTheirNames(events: AsyncIterable<CaptionEvent>, chat: ChatRequest): AsyncGenerator<CaptionEvent> {
-  for await (const event of events) yield event.type === 'caption-error' && event.param !== undefined ? { ...event, param: chat.nameField(event.param) } : event;
+  for await (const event of events)
+    yield event.type === 'caption-error' && event.param !== undefined
+      ? { ...event, param: chat.nameField(event.param) }
+      : event;
 }
 
 function wantsStageEvents({ query, headers }: FastifyRequest): boolean {
-  return (query as Readonly<Record<string, unknown>>)['stage_events'] === 'true' || headers['x-avocado-stage-events'] === 'true';
+  return (
+    (query as Readonly<Record<string, unknown>>)['stage_events'] === 'true' ||
+    headers['x-avocado-stage-events'] === 'true'
+  );
 }
 
-function streamOptions(chat: ChatRequest, request: FastifyRequest, job: CaptionJob, model: CaptionerModel): ChatStreamOptions {
+function streamOptions(
+  chat: ChatRequest,
+  request: FastifyRequest,
+  job: CaptionJob,
+  model: CaptionerModel,
+): ChatStreamOptions {
   return {
     head: completionHead(request.id, model, Date.now()),
     samples: job.request.samples,
@@ -81,5 +97,6 @@ export function addChatRoute(app: FastifyInstance, parts: CaptionParts): void {
       const patienceMs = options.stageEvents ? 0 : config.heartbeatMs;
       await sendChatStream(reply, afterGoodStart(events, patienceMs, admitted.signal), options, admitted.signal);
       return undefined;
-    }));
+    }),
+  );
 }

@@ -48,7 +48,12 @@ async function sendStage({ stage, done, total }: Stage, writer: Writer, named: b
 }
 
 /** Sends the events up to their ending, which is told as chunks or as one error, and then `[DONE]`. */
-export async function sendChatStream(reply: FastifyReply, events: AsyncIterable<CaptionEvent>, options: ChatStreamOptions, signal: AbortSignal): Promise<void> {
+export async function sendChatStream(
+  reply: FastifyReply,
+  events: AsyncIterable<CaptionEvent>,
+  options: ChatStreamOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const writer = new Writer(reply);
   let chunks: Chunks | undefined;
   for await (const event of events) {
@@ -59,7 +64,8 @@ export async function sendChatStream(reply: FastifyReply, events: AsyncIterable<
     } else if (event.type === 'caption-error') await writer.send({ data: errorBody(event) });
     else if (event.type === 'caption-aborted') await writer.send({ data: errorBody(givenUp(signal)) });
     else if (chunks === undefined) throw new Error('A caption had text before its media. This is a bug.');
-    else if (event.type === 'caption-end') await writer.send(...chunks.last(event, options.extras(event)).map((data) => ({ data })));
+    else if (event.type === 'caption-end')
+      await writer.send(...chunks.last(event, options.extras(event)).map((data) => ({ data })));
     else {
       const data = chunks.delta(event);
       if (data !== undefined) await writer.send({ data });

@@ -12,10 +12,13 @@ export type Mistakes = string[];
 function parseMediaRoot(text: string): string | { readonly name: string; readonly directory: string } {
   const match = /^([A-Za-z0-9][A-Za-z0-9_-]{0,63})=(.+)$/.exec(text);
   const [, name, path] = match ?? [];
-  if (name === undefined || path === undefined) return `--media-root ${text}: write it as NAME=DIR, NAME of letters, digits, _ and -.`;
+  if (name === undefined || path === undefined)
+    return `--media-root ${text}: write it as NAME=DIR, NAME of letters, digits, _ and -.`;
   try {
     const directory = realpathSync(path);
-    return statSync(directory).isDirectory() ? { name, directory } : `--media-root ${text}: ${path} is not a directory.`;
+    return statSync(directory).isDirectory()
+      ? { name, directory }
+      : `--media-root ${text}: ${path} is not a directory.`;
   } catch (error) {
     return `--media-root ${text}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`;
   }
@@ -48,7 +51,8 @@ export function urlHostsOf(words: ServerConfig['urlHosts'], mistakes: Mistakes):
   const [word] = words;
   if (words.length === 1 && (word === 'off' || word === 'public')) return word;
   for (const host of words) {
-    if (host === 'off' || host === 'public') mistakes.push(`--url-host ${host}: it stands alone, or leave it out and name hosts.`);
+    if (host === 'off' || host === 'public')
+      mistakes.push(`--url-host ${host}: it stands alone, or leave it out and name hosts.`);
     else check(`--url-host ${host}`, () => hostPolicy([host]), mistakes);
   }
   return words;
@@ -67,13 +71,20 @@ export interface KeySettings {
   readonly apiKeysText?: string | undefined;
 }
 
-export function apiKeysOf({ apiKeys = [], apiKeysFile, apiKeysText }: KeySettings, mistakes: Mistakes): readonly ApiKey[] {
-  const sources = [apiKeysFile === undefined ? [] : [keysOfFile(apiKeysFile)], apiKeysText === undefined ? [] : [keysOfEnvironment(apiKeysText)]].flat();
+export function apiKeysOf(
+  { apiKeys = [], apiKeysFile, apiKeysText }: KeySettings,
+  mistakes: Mistakes,
+): readonly ApiKey[] {
+  const sources = [
+    apiKeysFile === undefined ? [] : [keysOfFile(apiKeysFile)],
+    apiKeysText === undefined ? [] : [keysOfEnvironment(apiKeysText)],
+  ].flat();
   for (const source of sources) mistakes.push(...source.mistakes);
   const keys = [...apiKeys, ...sources.flatMap((source) => source.keys)];
   const names = keys.map(({ name }) => name);
   for (const name of new Set(names.filter((other, index) => names.indexOf(other) < index))) {
-    if (!mistakes.some((mistake) => mistake.includes(`the name ${name} is given twice`))) mistakes.push(`The key name ${name} is in the file and in AVOCADO_API_KEYS: each name is given once.`);
+    if (!mistakes.some((mistake) => mistake.includes(`the name ${name} is given twice`)))
+      mistakes.push(`The key name ${name} is in the file and in AVOCADO_API_KEYS: each name is given once.`);
   }
   return keys;
 }

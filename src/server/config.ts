@@ -33,7 +33,8 @@ export interface ApiKey {
 }
 
 /** Settings as a person gives them: directories, hosts and keys still to be read. */
-export type ServerSettings = Partial<Omit<ServerConfig, 'mediaRoots' | 'apiKeys'>> & KeySettings & { readonly mediaRoots?: readonly string[] };
+export type ServerSettings = Partial<Omit<ServerConfig, 'mediaRoots' | 'apiKeys'>> &
+  KeySettings & { readonly mediaRoots?: readonly string[] };
 
 export const DEFAULT_MAX_UPLOAD_BYTES = 2 * 1024 ** 3;
 

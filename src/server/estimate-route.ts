@@ -6,10 +6,12 @@ import { captionRoute, withAdmission, type CaptionParts } from './run-caption.ts
 
 /** POST /v1/captions/estimate: what a caption with the same body would take. The file is brought here, its headers are read, nothing is decoded. */
 export function addEstimateRoute(app: FastifyInstance, parts: CaptionParts): void {
-  app.post('/v1/captions/estimate', captionRoute(parts), (request, reply) => withAdmission(parts, request, reply, async (admitted) => {
-    const { job } = await readJob(request, parts);
-    return { id: request.id, ...estimateAnswer(await admitted.estimate(job)), model: parts.captioner.model.name };
-  }));
+  app.post('/v1/captions/estimate', captionRoute(parts), (request, reply) =>
+    withAdmission(parts, request, reply, async (admitted) => {
+      const { job } = await readJob(request, parts);
+      return { id: request.id, ...estimateAnswer(await admitted.estimate(job)), model: parts.captioner.model.name };
+    }),
+  );
 }
 
 /** Milliseconds are as fine as such a guess can be. */

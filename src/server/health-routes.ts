@@ -34,7 +34,8 @@ function readinessOf({ captioner, service }: HealthParts): Readiness {
 /** Restart me? 200 also while the engine loads or comes back: somebody is on it already. */
 function livenessHandler({ captioner, config }: HealthParts, app: FastifyInstance): RouteHandlerMethod {
   const liveness = new Liveness(config.stallMs * BEYOND_SUPERVISOR);
-  const verdict = (): ReturnType<Liveness['verdict']> => liveness.verdict({ ...captioner.stats(), state: captioner.status().state }, performance.now());
+  const verdict = (): ReturnType<Liveness['verdict']> =>
+    liveness.verdict({ ...captioner.stats(), state: captioner.status().state }, performance.now());
   const timer = setInterval(verdict, Math.min(OFTEN_MS, Math.max(10, config.stallMs / 10))).unref();
   app.addHook('onClose', () => {
     clearInterval(timer);
@@ -43,7 +44,9 @@ function livenessHandler({ captioner, config }: HealthParts, app: FastifyInstanc
     const status = verdict();
     const { state, text, done, total, restarts } = captioner.status();
     const { running, waiting, steps } = captioner.stats();
-    return reply.code(status === 'ok' ? 200 : 503).send({ status, engine: state, text, done, total, restarts, running, waiting, steps });
+    return reply
+      .code(status === 'ok' ? 200 : 503)
+      .send({ status, engine: state, text, done, total, restarts, running, waiting, steps });
   };
 }
 
@@ -52,7 +55,15 @@ function readinessHandler(parts: HealthParts): RouteHandlerMethod {
   return async (_request, reply) => {
     const readiness = readinessOf(parts);
     const { done, total } = parts.captioner.status();
-    return reply.code(readiness.status === 'ready' ? 200 : 503).send({ ...readiness, done, total, model: parts.captioner.model.name, free_slots: parts.captioner.stats().freeSlots });
+    return reply
+      .code(readiness.status === 'ready' ? 200 : 503)
+      .send({
+        ...readiness,
+        done,
+        total,
+        model: parts.captioner.model.name,
+        free_slots: parts.captioner.stats().freeSlots,
+      });
   };
 }
 
@@ -72,5 +83,6 @@ export function addHealthRoutes(app: FastifyInstance, parts: HealthParts): void 
   for (const path of ['/readyz', '/health', '/v1/health/ready']) app.get(path, ready);
   app.get('/ping', pingHandler(parts));
   app.get('/version', () => ({ version: config.version }));
-  for (const path of ['/metrics', '/v1/metrics']) app.get(path, async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+  for (const path of ['/metrics', '/v1/metrics'])
+    app.get(path, async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
 }

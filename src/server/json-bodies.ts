@@ -16,7 +16,9 @@ export function addJsonBodies(app: FastifyInstance, intake: Pick<Intake, 'parseJ
     }
     try {
       const parsed = intake.parseJson(body);
-      releases.set(request, () => { parsed.release(); });
+      releases.set(request, () => {
+        parsed.release();
+      });
       done(null, parsed.value);
     } catch (error) {
       done(error as Error);

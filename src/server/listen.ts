@@ -10,9 +10,22 @@ const CLOSE_MARGIN_MS = 10_000;
 
 function addressError(error: unknown, { host, port }: ListenConfig): unknown {
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') return new AvocadoError('bad_request', `Port ${port} of ${host} is in use. Choose another with --port.`, { param: 'port', cause: error });
-  if (code === 'EACCES') return new AvocadoError('bad_request', `Port ${port} may not be used by this user. Choose one above 1023 with --port.`, { param: 'port', cause: error });
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return new AvocadoError('bad_request', `This machine has no address ${host}. Choose another with --host.`, { param: 'host', cause: error });
+  if (code === 'EADDRINUSE')
+    return new AvocadoError('bad_request', `Port ${port} of ${host} is in use. Choose another with --port.`, {
+      param: 'port',
+      cause: error,
+    });
+  if (code === 'EACCES')
+    return new AvocadoError(
+      'bad_request',
+      `Port ${port} may not be used by this user. Choose one above 1023 with --port.`,
+      { param: 'port', cause: error },
+    );
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+    return new AvocadoError('bad_request', `This machine has no address ${host}. Choose another with --host.`, {
+      param: 'host',
+      cause: error,
+    });
   return error;
 }
 
@@ -38,7 +51,11 @@ export interface Listening {
  * @param behind closed after the app: what it was answering with
  * @throws AvocadoError `bad_request` when the port or host cannot be had
  */
-export async function listen(app: FastifyInstance, behind: { close(): Promise<void> }, config: ListenConfig): Promise<Listening> {
+export async function listen(
+  app: FastifyInstance,
+  behind: { close(): Promise<void> },
+  config: ListenConfig,
+): Promise<Listening> {
   try {
     await app.listen({ host: config.host, port: config.port });
   } catch (error) {

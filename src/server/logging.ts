@@ -22,29 +22,59 @@ function mayNameContent({ code }: AvocadoError): boolean {
 
 /** Where it happened, without what it said. */
 function framesOf(error: Error): string {
-  return (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)).map((line) => line.trim()).join('\n');
+  return (error.stack ?? '')
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .map((line) => line.trim())
+    .join('\n');
 }
 
 /** An error as the log shows it. */
-function errorSerializer(logContent: boolean): (thrown: unknown) => { type: string; message: string; stack: string; [other: string]: unknown } {
+function errorSerializer(
+  logContent: boolean,
+): (thrown: unknown) => { type: string; message: string; stack: string; [other: string]: unknown } {
   return (thrown) => {
     const error = asAvocadoError(thrown);
     const cause = error.cause instanceof Error ? error.cause : undefined;
-    const message = logContent || !mayNameContent(error) ? error.message : 'Start the server with --log-content to see what it says.';
+    const message =
+      logContent || !mayNameContent(error) ? error.message : 'Start the server with --log-content to see what it says.';
     const errno = cause !== undefined && 'code' in cause ? cause.code : undefined;
-    return { type: (cause ?? error).name, code: error.code, message, errno, cause: logContent ? cause?.message : undefined, stack: framesOf(cause ?? error) };
+    return {
+      type: (cause ?? error).name,
+      code: error.code,
+      message,
+      errno,
+      cause: logContent ? cause?.message : undefined,
+      stack: framesOf(cause ?? error),
+    };
   };
 }
 
 /** The route, not the URL, which may say more. */
-function requestSerializer({ method, routeOptions }: Pick<FastifyRequest, 'method'> & { readonly routeOptions?: { readonly url?: string | undefined } }): { method: string; url: string } {
+function requestSerializer({
+  method,
+  routeOptions,
+}: Pick<FastifyRequest, 'method'> & { readonly routeOptions?: { readonly url?: string | undefined } }): {
+  method: string;
+  url: string;
+} {
   return { method, url: routeOptions?.url ?? '' };
 }
 
 /** Fastify's logger options. @param log where lines go; undefined = nowhere */
-export function loggerOptions({ logLevel, logContent }: LogConfig, log: Writable | undefined): Pick<FastifyServerOptions, 'logger'> {
+export function loggerOptions(
+  { logLevel, logContent }: LogConfig,
+  log: Writable | undefined,
+): Pick<FastifyServerOptions, 'logger'> {
   if (log === undefined || logLevel === 'silent') return { logger: false };
-  return { logger: { level: logLevel, stream: log, redact: REDACTED, serializers: { err: errorSerializer(logContent), req: requestSerializer } } };
+  return {
+    logger: {
+      level: logLevel,
+      stream: log,
+      redact: REDACTED,
+      serializers: { err: errorSerializer(logContent), req: requestSerializer },
+    },
+  };
 }
 
 /** Seconds to the tenth of a millisecond: more digits say nothing. */
@@ -69,16 +99,34 @@ function summaryOf(summary: RequestSummary | undefined, logContent: boolean): Re
     first_token_seconds: firstTokenSeconds === undefined ? undefined : rounded(firstTokenSeconds),
     prompt_tokens: end?.usage.promptTokens,
     generated_tokens: generatedTokens,
-    stages: end === undefined ? undefined : Object.fromEntries(Object.entries(end.timings.stages).map(([stage, seconds]) => [stage, rounded(seconds)])),
+    stages:
+      end === undefined
+        ? undefined
+        : Object.fromEntries(Object.entries(end.timings.stages).map(([stage, seconds]) => [stage, rounded(seconds)])),
     ...(logContent ? contentOf(summary) : {}),
   };
 }
 
-function writeLine(request: FastifyRequest, reply: FastifyReply, summary: RequestSummary | undefined, logContent: boolean): void {
-  const { method, routeOptions: { url: route } } = request;
+function writeLine(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  summary: RequestSummary | undefined,
+  logContent: boolean,
+): void {
+  const {
+    method,
+    routeOptions: { url: route },
+  } = request;
   const probe = route !== undefined && PROBES.test(route) && reply.statusCode < 500;
   const status = reply.raw.headersSent ? reply.raw.statusCode : undefined;
-  const line = { method, route, status, key: keyNameOf(request), seconds: rounded(reply.elapsedTime / 1000), ...summaryOf(summary, logContent) };
+  const line = {
+    method,
+    route,
+    status,
+    key: keyNameOf(request),
+    seconds: rounded(reply.elapsedTime / 1000),
+    ...summaryOf(summary, logContent),
+  };
   request.log[probe ? 'debug' : 'info'](line, 'request');
 }
 
@@ -89,7 +137,9 @@ export function addRequestLog(app: FastifyInstance, { logContent }: LogConfig, m
       // Whoever else waits for this event ends what was begun; then it can be told.
       setImmediate(() => {
         const observation = metrics.observationOf(request);
-        const write = (): void => { writeLine(request, reply, observation?.summary, logContent); };
+        const write = (): void => {
+          writeLine(request, reply, observation?.summary, logContent);
+        };
         if (observation?.running === true) observation.whenEnded(write);
         else write();
       });

@@ -13,7 +13,12 @@ type Rejection = Refusal | 'rate_limited' | 'unauthorized';
 
 /** What requests leave behind. */
 export interface Recorded extends CountersOf<typeof COUNTERS>, HistogramsOf<typeof HISTOGRAMS> {
-  readonly vllm: (CountersOf<typeof VLLM_COUNTERS> & { readonly histograms: HistogramsOf<typeof VLLM_HISTOGRAMS>; readonly modelName: () => string }) | undefined;
+  readonly vllm:
+    | (CountersOf<typeof VLLM_COUNTERS> & {
+        readonly histograms: HistogramsOf<typeof VLLM_HISTOGRAMS>;
+        readonly modelName: () => string;
+      })
+    | undefined;
 }
 
 export interface Metrics extends ServingObserver {
@@ -40,7 +45,14 @@ function recordedIn(registry: Registry, { compat, captioner }: MetricsParts): Re
   // A rate needs a first value: what has never happened is 0, not nothing.
   for (const reason of REJECTIONS) counters.rejected.inc({ reason }, 0);
   for (const stage of STAGES) counters.cancelled.inc({ stage }, 0);
-  const vllm = compat === 'none' ? undefined : { ...countersOf(VLLM_COUNTERS, registry), histograms: histogramsOf(VLLM_HISTOGRAMS, registry), modelName: () => captioner.model.name };
+  const vllm =
+    compat === 'none'
+      ? undefined
+      : {
+          ...countersOf(VLLM_COUNTERS, registry),
+          histograms: histogramsOf(VLLM_HISTOGRAMS, registry),
+          modelName: () => captioner.model.name,
+        };
   return { ...counters, ...histogramsOf(HISTOGRAMS, registry), vllm };
 }
 
@@ -62,14 +74,29 @@ export function createMetrics(parts: MetricsParts): Metrics {
       return observation;
     },
     observationOf: (request) => observations.get(request),
-    rejected: (reason) => { recorded.rejected.inc({ reason }); },
-    cancelled: (stage) => { recorded.cancelled.inc({ stage }); },
-    queued: (seconds) => { recorded.stages.observe({ stage: 'queue' }, seconds); },
+    rejected: (reason) => {
+      recorded.rejected.inc({ reason });
+    },
+    cancelled: (stage) => {
+      recorded.cancelled.inc({ stage });
+    },
+    queued: (seconds) => {
+      recorded.stages.observe({ stage: 'queue' }, seconds);
+    },
     fetched: (kind, seconds, path) => {
       recorded.stages.observe({ stage: 'fetch' }, seconds);
-      stat(path).then(({ size }) => { recorded.mediaBytes.observe({ kind }, size); }, () => undefined); // one that has gone already has no size
+      stat(path).then(
+        ({ size }) => {
+          recorded.mediaBytes.observe({ kind }, size);
+        },
+        () => undefined,
+      ); // one that has gone already has no size
     },
-    listening: () => { delay.maxSeconds(); },
-    close: () => { delay.close(); },
+    listening: () => {
+      delay.maxSeconds();
+    },
+    close: () => {
+      delay.close();
+    },
   };
 }

@@ -35,15 +35,36 @@ export async function addDocs(app: FastifyInstance, version: string): Promise<vo
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'AVoCaDO captioner', version, description: 'Video captions that tell what is seen and heard, in order of time.', license: { name: 'MIT', identifier: 'MIT' } },
+      info: {
+        title: 'AVoCaDO captioner',
+        version,
+        description: 'Video captions that tell what is seen and heard, in order of time.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
       tags: [{ name: 'captions' }, { name: 'OpenAI' }, { name: 'health' }],
-      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'Only where the server was started with keys. The headers api-key and x-api-key do as well.' } } },
+      components: {
+        securitySchemes: {
+          key: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'Only where the server was started with keys. The headers api-key and x-api-key do as well.',
+          },
+        },
+      },
       security: [{ key: [] }, {}],
     },
-    refResolver: { buildLocalReference: (schema, _base, _fragment, index) => (typeof schema.$id === 'string' ? schema.$id : `schema-${index}`) },
+    refResolver: {
+      buildLocalReference: (schema, _base, _fragment, index) =>
+        typeof schema.$id === 'string' ? schema.$id : `schema-${index}`,
+    },
     transform: ({ url, route }) => ({ schema: describe({ method: route.method, url }), url }),
   });
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { docExpansion: 'list', persistAuthorization: false }, theme: { title: 'AVoCaDO API' } });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: DOCS_POLICY,
+    uiConfig: { docExpansion: 'list', persistAuthorization: false },
+    theme: { title: 'AVoCaDO API' },
+  });
   let text = '';
   app.addHook('onReady', (done) => {
     text = JSON.stringify(app.swagger()); // putting it together takes longer than an event loop should be kept

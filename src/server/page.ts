@@ -25,7 +25,11 @@ const POLICY = [
 ].join('; ');
 
 function sendAsset(reply: FastifyReply, name: string, text: string): FastifyReply {
-  return reply.type(`${TYPES[extname(name)] ?? 'text/plain'}; charset=utf-8`).header('content-security-policy', POLICY).header('referrer-policy', 'no-referrer').send(text);
+  return reply
+    .type(`${TYPES[extname(name)] ?? 'text/plain'}; charset=utf-8`)
+    .header('content-security-policy', POLICY)
+    .header('referrer-policy', 'no-referrer')
+    .send(text);
 }
 
 /** GET /: choose a video, watch its caption arrive. Its files and samples lie under /page. */
@@ -36,11 +40,14 @@ export function addPage(app: FastifyInstance, { model }: Pick<Captioner, 'model'
   }
   app.get('/page/samples', async () => {
     const samples = await samplesOf(model.directory);
-    return { samples: samples.map(({ name, kind, caption }) => ({ name, kind, caption, url: `/page/samples/${name}` })) };
+    return {
+      samples: samples.map(({ name, kind, caption }) => ({ name, kind, caption, url: `/page/samples/${name}` })),
+    };
   });
   app.get<{ Params: { name: string } }>('/page/samples/:name', async ({ params: { name } }, reply) => {
     const sample = (await samplesOf(model.directory)).find((one) => one.name === name); // only a name from the list becomes a path
-    if (sample === undefined) throw new AvocadoError('not_found', `There is no sample ${name}. GET /page/samples lists them.`);
+    if (sample === undefined)
+      throw new AvocadoError('not_found', `There is no sample ${name}. GET /page/samples lists them.`);
     return reply.type('video/mp4').send(await readFile(sample.path));
   });
 }

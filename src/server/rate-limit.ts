@@ -10,7 +10,11 @@ function isLimited({ method, routeOptions: { url } }: FastifyRequest): boolean {
 }
 
 /** So many requests a minute for each key, or for each address (an IPv6 network of 64 bits counts as one) where there are no keys. */
-export async function addRateLimit(app: FastifyInstance, { rateLimitPerMinute, apiKeys }: ServerConfig, onRefused: () => void): Promise<void> {
+export async function addRateLimit(
+  app: FastifyInstance,
+  { rateLimitPerMinute, apiKeys }: ServerConfig,
+  onRefused: () => void,
+): Promise<void> {
   if (rateLimitPerMinute === 0) return;
   await app.register(rateLimit, {
     max: rateLimitPerMinute,
@@ -20,7 +24,11 @@ export async function addRateLimit(app: FastifyInstance, { rateLimitPerMinute, a
     errorResponseBuilder: (_request, { max, ttl }) => {
       onRefused();
       const retryAfterSeconds = Math.max(1, Math.ceil(ttl / 1000));
-      return new AvocadoError('rate_limited', `You may send ${max} requests a minute, and have. Send the request again in ${retryAfterSeconds} s.`, { retryAfterSeconds });
+      return new AvocadoError(
+        'rate_limited',
+        `You may send ${max} requests a minute, and have. Send the request again in ${retryAfterSeconds} s.`,
+        { retryAfterSeconds },
+      );
     },
   });
 }

@@ -22,7 +22,12 @@ const REJECTED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['queue_full', 'rate
 /** Counted by the server as they happen, whichever way the request ends. */
 const SERVER_STAGES: ReadonlySet<string> = new Set(['queue', 'fetch']);
 const MODALITIES = ['text', 'video', 'audio', 'image'] as const;
-const VLLM_REASONS: Readonly<Record<Outcome, string>> = { ok: 'stop', error: 'error', aborted: 'abort', rejected: 'error' };
+const VLLM_REASONS: Readonly<Record<Outcome, string>> = {
+  ok: 'stop',
+  error: 'error',
+  aborted: 'abort',
+  rejected: 'error',
+};
 
 /** One request as the metrics see it: counted once, whichever way it ends. */
 export class RequestObservation {
@@ -55,7 +60,10 @@ export class RequestObservation {
   }
 
   /** The same events, counted as they pass. */
-  async *watch(events: AsyncIterable<CaptionEvent>, job: Pick<CaptionJob, 'source' | 'request'>): AsyncGenerator<CaptionEvent> {
+  async *watch(
+    events: AsyncIterable<CaptionEvent>,
+    job: Pick<CaptionJob, 'source' | 'request'>,
+  ): AsyncGenerator<CaptionEvent> {
     this.#job = job;
     for await (const event of events) {
       this.#count(event);
@@ -66,7 +74,8 @@ export class RequestObservation {
   /** A request that failed before or after its events; without effect when its ending was already seen. */
   refuse(code: ErrorCode): void {
     if (code === 'aborted') this.#end('aborted', { code });
-    else if (REJECTED.has(code) || (code === 'engine_unavailable' && this.#job === undefined)) this.#end('rejected', { code });
+    else if (REJECTED.has(code) || (code === 'engine_unavailable' && this.#job === undefined))
+      this.#end('rejected', { code });
     else this.#fail(code);
   }
 
@@ -110,7 +119,10 @@ export class RequestObservation {
     if (this.#firstTokenSeconds === undefined) {
       this.#firstTokenSeconds = this.#seconds();
       this.#metrics.firstToken.observe(this.#firstTokenSeconds);
-      this.#metrics.vllm?.histograms.firstToken.observe({ model_name: this.#metrics.vllm.modelName() }, this.#firstTokenSeconds);
+      this.#metrics.vllm?.histograms.firstToken.observe(
+        { model_name: this.#metrics.vllm.modelName() },
+        this.#firstTokenSeconds,
+      );
     }
     if (lastMs === undefined) return;
     // Tokens that only together make a character come together.
@@ -125,20 +137,30 @@ export class RequestObservation {
   #succeed(end: CaptionEnd): void {
     if (this.#summary !== undefined) return;
     this.#tokens = end.usage.completionTokens;
-    for (const [stage, seconds] of Object.entries(end.timings.stages)) if (!SERVER_STAGES.has(stage)) this.#metrics.stages.observe({ stage }, seconds);
+    for (const [stage, seconds] of Object.entries(end.timings.stages))
+      if (!SERVER_STAGES.has(stage)) this.#metrics.stages.observe({ stage }, seconds);
     this.#metrics.videoSeconds.inc(end.media.durationSeconds);
     this.#end('ok', { end });
   }
 
   #fail(code: ErrorCode): void {
-    if (this.#summary === undefined && (code.startsWith('media_') || code === 'context_length_exceeded')) this.#metrics.mediaErrors.inc({ reason: code });
+    if (this.#summary === undefined && (code.startsWith('media_') || code === 'context_length_exceeded'))
+      this.#metrics.mediaErrors.inc({ reason: code });
     this.#end('error', { code });
   }
 
   #end(outcome: Outcome, { code, end }: { readonly code?: ErrorCode; readonly end?: CaptionEnd }): void {
     if (this.#summary !== undefined) return;
     const seconds = this.#seconds();
-    this.#summary = { outcome, code, seconds, firstTokenSeconds: this.#firstTokenSeconds, generatedTokens: this.#tokens, job: this.#job, end };
+    this.#summary = {
+      outcome,
+      code,
+      seconds,
+      firstTokenSeconds: this.#firstTokenSeconds,
+      generatedTokens: this.#tokens,
+      job: this.#job,
+      end,
+    };
     const priority: Priority | 'unread' = this.#job?.request.priority ?? 'unread';
     this.#metrics.requests.inc({ outcome, finish_reason: end?.finishReason ?? outcome, class: priority });
     this.#metrics.generationTokens.inc(this.#tokens);
@@ -150,7 +172,10 @@ export class RequestObservation {
   #countForVllm(outcome: Outcome, seconds: number, end: CaptionEnd | undefined): void {
     const { vllm } = this.#metrics;
     if (vllm === undefined || outcome === 'rejected') return;
-    vllm.success.inc({ model_name: vllm.modelName(), finished_reason: end?.finishReason === 'length' ? 'length' : VLLM_REASONS[outcome] });
+    vllm.success.inc({
+      model_name: vllm.modelName(),
+      finished_reason: end?.finishReason === 'length' ? 'length' : VLLM_REASONS[outcome],
+    });
     vllm.histograms.duration.observe({ model_name: vllm.modelName() }, seconds);
   }
 }

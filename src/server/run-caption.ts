@@ -36,9 +36,15 @@ const entries = new WeakMap<FastifyRequest, Entry>();
 /** A response closed before its end: nobody reads on, in either kind of answer. */
 function abortWhenClientLeaves(reply: FastifyReply, admitted: Admitted): void {
   // Without this, a client that stopped reading would hold up a server that stops.
-  admitted.signal.addEventListener('abort', () => {
-    setTimeout(() => { reply.raw.destroy(); }, LAST_EVENT_MS).unref();
-  }, { once: true });
+  admitted.signal.addEventListener(
+    'abort',
+    () => {
+      setTimeout(() => {
+        reply.raw.destroy();
+      }, LAST_EVENT_MS).unref();
+    },
+    { once: true },
+  );
   if (reply.raw.closed) admitted.abort();
   reply.raw.once('close', () => {
     if (!reply.raw.writableFinished) admitted.abort();
@@ -46,7 +52,11 @@ function abortWhenClientLeaves(reply: FastifyReply, admitted: Admitted): void {
 }
 
 /** @throws AvocadoError `queue_full`, `engine_unavailable`, counted */
-function enter({ service, metrics }: Pick<CaptionParts, 'service' | 'metrics'>, request: FastifyRequest, reply: FastifyReply): Entry {
+function enter(
+  { service, metrics }: Pick<CaptionParts, 'service' | 'metrics'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Entry {
   const observation = metrics.begin(request);
   let admitted: Admitted;
   try {
@@ -71,10 +81,14 @@ function enter({ service, metrics }: Pick<CaptionParts, 'service' | 'metrics'>, 
  * Options of a route that captions: `app.post(path, captionRoute(parts), handler)`. A full server answers before it reads the
  * body; who may ask (hooks `onRequest`) is asked before. The handler then calls withAdmission.
  */
-export function captionRoute(parts: Pick<CaptionParts, 'service' | 'metrics' | 'config'>): { readonly sse: 'manual'; readonly bodyLimit: number; readonly preParsing: preParsingAsyncHookHandler } {
+export function captionRoute(parts: Pick<CaptionParts, 'service' | 'metrics' | 'config'>): {
+  readonly sse: 'manual';
+  readonly bodyLimit: number;
+  readonly preParsing: preParsingAsyncHookHandler;
+} {
   return {
     sse: 'manual',
-    bodyLimit: Math.min(MOST_JSON_BYTES, Math.ceil(parts.config.maxUploadBytes * 4 / 3) + 1024 ** 2),
+    bodyLimit: Math.min(MOST_JSON_BYTES, Math.ceil((parts.config.maxUploadBytes * 4) / 3) + 1024 ** 2),
     preParsing: async (request, reply, payload) => {
       enter(parts, request, reply);
       return payload;
@@ -107,7 +121,9 @@ export async function withAdmission<T>(
 
 /** Why a request was given up, for its client. */
 export function givenUp(signal: AbortSignal): AvocadoError {
-  return signal.reason instanceof AvocadoError ? signal.reason : new AvocadoError('aborted', 'The request was cancelled.');
+  return signal.reason instanceof AvocadoError
+    ? signal.reason
+    : new AvocadoError('aborted', 'The request was cancelled.');
 }
 
 /**
@@ -127,11 +143,19 @@ export async function finishedCaption(events: AsyncIterable<CaptionEvent>, signa
  * Seconds a client gives its request, from its body or from the header X-Request-Timeout.
  * @throws AvocadoError `bad_request`
  */
-export function timeoutOf(request: FastifyRequest, field: number | undefined, { maxTimeoutSeconds }: Pick<ServerConfig, 'maxTimeoutSeconds'>): number | undefined {
+export function timeoutOf(
+  request: FastifyRequest,
+  field: number | undefined,
+  { maxTimeoutSeconds }: Pick<ServerConfig, 'maxTimeoutSeconds'>,
+): number | undefined {
   const header = request.headers['x-request-timeout'];
   const seconds = field ?? (header === undefined ? undefined : Number(header));
   if (seconds === undefined) return undefined;
   const param = field === undefined ? 'x-request-timeout' : 'timeout';
   if (Number.isFinite(seconds) && seconds > 0 && seconds <= maxTimeoutSeconds) return seconds;
-  throw new AvocadoError('bad_request', `${param} must be a number of seconds above 0 and at most ${maxTimeoutSeconds}.`, { param });
+  throw new AvocadoError(
+    'bad_request',
+    `${param} must be a number of seconds above 0 and at most ${maxTimeoutSeconds}.`,
+    { param },
+  );
 }

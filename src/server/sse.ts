@@ -49,7 +49,11 @@ function dataOf(event: CaptionEvent, shape: StreamShape): Record<string, Json> |
 }
 
 /** Sends every event as it comes, no faster than the client reads, and ends the stream after the last one. */
-export async function sendEvents(reply: FastifyReply, events: AsyncIterable<CaptionEvent>, shape: StreamShape): Promise<void> {
+export async function sendEvents(
+  reply: FastifyReply,
+  events: AsyncIterable<CaptionEvent>,
+  shape: StreamShape,
+): Promise<void> {
   const left = reply.raw.closed ? Promise.resolve() : new Promise((resolve) => reply.raw.once('close', resolve));
   let number = 0;
   // A client that left is not a reason to stop reading: the caption has been aborted and its ending is still to come.

@@ -81,7 +81,9 @@ export class AdmissionQueue {
 
   /** whether the next request would be refused, whatever it asks for */
   get full(): boolean {
-    return this.alive >= this.#limits.maxRequests || (this.alive > 0 && this.workSeconds >= this.#limits.maxWorkSeconds);
+    return (
+      this.alive >= this.#limits.maxRequests || (this.alive > 0 && this.workSeconds >= this.#limits.maxWorkSeconds)
+    );
   }
 
   get running(): number {
@@ -110,7 +112,12 @@ export class AdmissionQueue {
   /** @throws AvocadoError `queue_full` */
   enter(): Ticket {
     const { averageSeconds, parallelism } = this.#pace;
-    if (this.alive >= this.#limits.maxRequests) this.#refuse('queue_count', `The server is busy with ${this.alive} requests and takes no more.`, this.workSeconds / this.alive / parallelism);
+    if (this.alive >= this.#limits.maxRequests)
+      this.#refuse(
+        'queue_count',
+        `The server is busy with ${this.alive} requests and takes no more.`,
+        this.workSeconds / this.alive / parallelism,
+      );
     this.#checkWork(this.workSeconds, averageSeconds);
     const ticket = new Ticket(this, averageSeconds);
     this.#alive.add(ticket);
@@ -124,11 +131,14 @@ export class AdmissionQueue {
   }
 
   turn(ticket: Ticket, priority: Priority, onPosition: (ahead: number) => void): Promise<void> {
-    if (ticket.state !== 'entered') throw new Error(`A request that is ${ticket.state} asked for its turn. This is a bug.`);
+    if (ticket.state !== 'entered')
+      throw new Error(`A request that is ${ticket.state} asked for its turn. This is a bug.`);
     ticket.state = 'waiting';
     ticket.priority = priority;
     this.#waiting[priority].push(ticket);
-    const turn = new Promise<void>((resolve) => { ticket.onTurn = resolve; });
+    const turn = new Promise<void>((resolve) => {
+      ticket.onTurn = resolve;
+    });
     this.#go();
     ticket.onPosition = onPosition;
     this.#tellPositions();
@@ -150,7 +160,11 @@ export class AdmissionQueue {
   #checkWork(before: number, more: number): void {
     const tooMuch = before + more - this.#limits.maxWorkSeconds;
     if (this.alive === 0 || tooMuch <= 0) return;
-    this.#refuse('queue_work', `The server has about ${Math.ceil(before)} seconds of work before it, and this request would add ${Math.ceil(more)}.`, Math.min(before, tooMuch) / this.#pace.parallelism);
+    this.#refuse(
+      'queue_work',
+      `The server has about ${Math.ceil(before)} seconds of work before it, and this request would add ${Math.ceil(more)}.`,
+      Math.min(before, tooMuch) / this.#pace.parallelism,
+    );
   }
 
   #refuse(reason: Refusal, what: string, seconds: number): never {
@@ -161,7 +175,10 @@ export class AdmissionQueue {
 
   #go(): void {
     while (this.#running < this.#limits.turns) {
-      const priority = nextOf({ interactive: this.#waiting.interactive.length, batch: this.#waiting.batch.length }, this.#passed);
+      const priority = nextOf(
+        { interactive: this.#waiting.interactive.length, batch: this.#waiting.batch.length },
+        this.#passed,
+      );
       const ticket = priority === undefined ? undefined : this.#waiting[priority].shift();
       if (ticket === undefined) return;
       this.#passed = ticket.priority === 'batch' || this.#waiting.batch.length === 0 ? 0 : this.#passed + 1;

@@ -47,7 +47,9 @@ export class AdmittedRequest implements Admitted {
           continue;
         }
         const reason = life.signal.aborted ? asAvocadoError(life.signal.reason) : undefined;
-        yield reason?.code === 'deadline_exceeded' ? { type: 'caption-error', code: reason.code, message: reason.message } : event;
+        yield reason?.code === 'deadline_exceeded'
+          ? { type: 'caption-error', code: reason.code, message: reason.message }
+          : event;
       }
     } finally {
       life.abort(new AvocadoError('aborted', 'Nobody waits for the caption.')); // whoever left early leaves work behind
@@ -110,12 +112,18 @@ function rename(text: string, { path, job: { source } }: Told): string {
 }
 
 function renamed({ code, message, param, retryAfterSeconds }: AvocadoError, told: Told): AvocadoError {
-  const options = { ...(param === undefined ? {} : { param }), ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+  const options = {
+    ...(param === undefined ? {} : { param }),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  };
   return new AvocadoError(code, rename(message, told), options);
 }
 
 function underItsName(event: CaptionEvent, told: Told): CaptionEvent {
-  const renameMedia = (media: MediaReport): MediaReport => ({ ...media, warnings: media.warnings.map((warning) => rename(warning, told)) });
+  const renameMedia = (media: MediaReport): MediaReport => ({
+    ...media,
+    warnings: media.warnings.map((warning) => rename(warning, told)),
+  });
   if (event.type === 'caption-error') return { ...event, message: rename(event.message, told) };
   if (event.type === 'media' || event.type === 'caption-end') return { ...event, media: renameMedia(event.media) };
   return event;

@@ -32,8 +32,14 @@ const PROGRESS_EVERY_MS = 250;
 const ABORT_GRACE_MS = 5000;
 
 /** Brings the file onto this disk; seconds count from admission, since an upload was received before. */
-export async function* fetchFile(told: Told, { observer }: StoryParts): AsyncGenerator<CaptionEvent, LocalFile & { readonly seconds: number }> {
-  const { job: { source }, life } = told;
+export async function* fetchFile(
+  told: Told,
+  { observer }: StoryParts,
+): AsyncGenerator<CaptionEvent, LocalFile & { readonly seconds: number }> {
+  const {
+    job: { source },
+    life,
+  } = told;
   life.stage = 'fetch';
   if (source.kind === 'url') yield { type: 'stage', stage: 'fetch', done: 0, total: 0 };
   const open = async (report: (event: CaptionEvent) => void): Promise<LocalFile> => {
@@ -47,9 +53,14 @@ export async function* fetchFile(told: Told, { observer }: StoryParts): AsyncGen
 }
 
 /** What lies here already is not worth a progress bar. */
-function progressOf({ kind }: MediaSource, report: (event: CaptionEvent) => void): ((done: number, total: number | undefined) => void) | undefined {
+function progressOf(
+  { kind }: MediaSource,
+  report: (event: CaptionEvent) => void,
+): ((done: number, total: number | undefined) => void) | undefined {
   if (kind !== 'url') return undefined;
-  return (done, total) => { report({ type: 'stage', stage: 'fetch', done, total: total ?? 0 }); };
+  return (done, total) => {
+    report({ type: 'stage', stage: 'fetch', done, total: total ?? 0 });
+  };
 }
 
 export interface Weighed {
@@ -68,7 +79,10 @@ export async function weigh({ job, life }: Told, file: LocalFile, { captioner, m
 
 function refuseTooLong({ estimate, request: { maxTokens } }: Weighed): void {
   if (estimate.fits) return;
-  const { promptTokens: { total }, context } = estimate;
+  const {
+    promptTokens: { total },
+    context,
+  } = estimate;
   const left = context - total;
   throw new AvocadoError(
     'context_length_exceeded',
@@ -81,7 +95,8 @@ function refuseTooLong({ estimate, request: { maxTokens } }: Weighed): void {
 
 async function* awaitTurn({ job, life, ticket }: Told): AsyncGenerator<CaptionEvent> {
   life.stage = 'queued';
-  const turn = (report: (ahead: number) => void): Promise<void> => withSignal(ticket.turn(job.request.priority, report), life.signal);
+  const turn = (report: (ahead: number) => void): Promise<void> =>
+    withSignal(ticket.turn(job.request.priority, report), life.signal);
   for await (const ahead of whileWaiting(turn)) yield { type: 'stage', stage: 'queued', done: 0, total: ahead };
 }
 
@@ -99,7 +114,12 @@ interface Seconds {
   readonly queue: number;
 }
 
-async function* inEngine({ life, ticket }: Told, { request, estimate, work }: Weighed, seconds: Seconds, parts: StoryParts): AsyncGenerator<CaptionEvent> {
+async function* inEngine(
+  { life, ticket }: Told,
+  { request, estimate, work }: Weighed,
+  seconds: Seconds,
+  parts: StoryParts,
+): AsyncGenerator<CaptionEvent> {
   const { captioner, queue, model } = parts;
   const waits = queue.running > captioner.model.slots;
   const startedMs = performance.now();
@@ -127,7 +147,11 @@ async function* inEngine({ life, ticket }: Told, { request, estimate, work }: We
 }
 
 /** A client's clock starts when it asks. */
-function withSeconds(end: CaptionEnd, seconds: Seconds, since: Pick<CaptionEnd['timings'], 'totalSeconds' | 'firstTokenSeconds'>): CaptionEnd {
+function withSeconds(
+  end: CaptionEnd,
+  seconds: Seconds,
+  since: Pick<CaptionEnd['timings'], 'totalSeconds' | 'firstTokenSeconds'>,
+): CaptionEnd {
   return { ...end, timings: { ...end.timings, ...since, stages: { ...seconds, ...end.timings.stages } } };
 }
 

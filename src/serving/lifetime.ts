@@ -81,8 +81,16 @@ export class Lifetime {
   #startTimer(seconds: number): void {
     clearTimeout(this.#timer);
     const late = (): void => {
-      const advice = seconds < this.#mostSeconds ? `Give it more time (at most ${this.#mostSeconds} s), or ask for less` : 'Ask for less';
-      this.abort(new AvocadoError('deadline_exceeded', `The request was not done after ${seconds} s: it was ${DOING[this.stage]}. ${advice}: a shorter clip, fewer frames, a shorter caption.`));
+      const advice =
+        seconds < this.#mostSeconds
+          ? `Give it more time (at most ${this.#mostSeconds} s), or ask for less`
+          : 'Ask for less';
+      this.abort(
+        new AvocadoError(
+          'deadline_exceeded',
+          `The request was not done after ${seconds} s: it was ${DOING[this.stage]}. ${advice}: a shorter clip, fewer frames, a shorter caption.`,
+        ),
+      );
     };
     this.#timer = setTimeout(late, Math.min(MOST_TIMER_MS, Math.max(0, (seconds - this.elapsedSeconds) * 1000)));
   }

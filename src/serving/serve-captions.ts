@@ -43,8 +43,14 @@ class Service implements CaptionService {
     const { slots } = captioner.model;
     const model = new WorkModel();
     const maxRequests = limits.maxRequests ?? slots * REQUESTS_PER_SLOT;
-    const refused = (reason: Refusal): void => { observer.rejected(reason); };
-    const queue = new AdmissionQueue({ maxRequests, maxWorkSeconds: limits.maxQueueSeconds, turns: slots + limits.prepareAhead }, model, refused);
+    const refused = (reason: Refusal): void => {
+      observer.rejected(reason);
+    };
+    const queue = new AdmissionQueue(
+      { maxRequests, maxWorkSeconds: limits.maxQueueSeconds, turns: slots + limits.prepareAhead },
+      model,
+      refused,
+    );
     this.#limits = limits;
     this.#parts = { captioner, observer, queue, model };
   }
@@ -58,7 +64,9 @@ class Service implements CaptionService {
     const ticket = queue.enter();
     const life = new Lifetime(id, this.#limits.maxTimeoutSeconds, owner);
     this.#alive.add(life);
-    return new AdmittedRequest(life, ticket, this.#parts, () => { this.#forget(life); });
+    return new AdmittedRequest(life, ticket, this.#parts, () => {
+      this.#forget(life);
+    });
   }
 
   cancel(id: string, owner?: string): boolean {
@@ -70,9 +78,12 @@ class Service implements CaptionService {
   async stop(drainMs: number): Promise<void> {
     this.#stopping = true;
     if (this.#alive.size === 0) return;
-    const idle = new Promise<void>((resolve) => { this.#whenIdle = resolve; });
+    const idle = new Promise<void>((resolve) => {
+      this.#whenIdle = resolve;
+    });
     const deadline = setTimeout(() => {
-      for (const life of this.#alive) life.abort(new AvocadoError('engine_unavailable', 'The server is stopping. Send the request again.'));
+      for (const life of this.#alive)
+        life.abort(new AvocadoError('engine_unavailable', 'The server is stopping. Send the request again.'));
     }, drainMs);
     await idle;
     clearTimeout(deadline);
@@ -82,7 +93,15 @@ class Service implements CaptionService {
     const { waiting, workSeconds, tokens, full } = this.#parts.queue;
     const byStage: Partial<Record<JobStage, number>> = {};
     for (const { stage } of this.#alive) byStage[stage] = (byStage[stage] ?? 0) + 1;
-    return { alive: this.#alive.size, stopping: this.#stopping, full, waiting, queueWorkSeconds: workSeconds, queueTokens: tokens, byStage };
+    return {
+      alive: this.#alive.size,
+      stopping: this.#stopping,
+      full,
+      waiting,
+      queueWorkSeconds: workSeconds,
+      queueTokens: tokens,
+      byStage,
+    };
   }
 
   #forget(life: Lifetime): void {

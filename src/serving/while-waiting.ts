@@ -3,7 +3,10 @@
  * none twice. @returns what the work gives; throws what it throws
  * A reader that leaves early does not wait for the work; whoever started it ends it.
  */
-export async function* whileWaiting<Report, Result>(work: (report: (value: Report) => void) => Promise<Result>, everyMs = 0): AsyncGenerator<Report, Result> {
+export async function* whileWaiting<Report, Result>(
+  work: (report: (value: Report) => void) => Promise<Result>,
+  everyMs = 0,
+): AsyncGenerator<Report, Result> {
   let newest: { readonly value: Report } | undefined;
   let last: Report | undefined;
   let wake: () => void = () => undefined;
@@ -28,14 +31,18 @@ export async function* whileWaiting<Report, Result>(work: (report: (value: Repor
       if (everyMs > 0) await pause(everyMs, promise);
       continue;
     }
-    await new Promise<void>((resolve) => { wake = resolve; });
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+    });
   }
 }
 
 /** So long, or until the promise settles. */
 async function pause(ms: number, promise: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => { timer = setTimeout(resolve, ms); });
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
   await Promise.race([late, promise.then(ignore, ignore)]);
   clearTimeout(timer);
 }

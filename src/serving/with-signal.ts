@@ -9,7 +9,9 @@ export function reasonOf(signal: AbortSignal): Error {
 export async function withSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   let onAbort: () => void = () => undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => { reject(reasonOf(signal)); };
+    onAbort = () => {
+      reject(reasonOf(signal));
+    };
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
   });
@@ -25,12 +27,18 @@ export async function withSignal<T>(promise: Promise<T>, signal: AbortSignal): P
  * The same events; but a source that has not ended `graceMs` after the abort is left alone, and the signal's reason thrown: an
  * engine that hangs must not hold on to those who wait for it.
  */
-export async function* endingWithSignal(events: AsyncIterable<CaptionEvent>, signal: AbortSignal, graceMs: number): AsyncGenerator<CaptionEvent> {
+export async function* endingWithSignal(
+  events: AsyncIterable<CaptionEvent>,
+  signal: AbortSignal,
+  graceMs: number,
+): AsyncGenerator<CaptionEvent> {
   const iterator = events[Symbol.asyncIterator]();
   let timer: NodeJS.Timeout | undefined;
   let giveUp: (error: Error) => void = () => undefined;
   const onAbort = (): void => {
-    timer = setTimeout(() => { giveUp(reasonOf(signal)); }, graceMs);
+    timer = setTimeout(() => {
+      giveUp(reasonOf(signal));
+    }, graceMs);
   };
   if (signal.aborted) onAbort();
   else signal.addEventListener('abort', onAbort, { once: true });
@@ -50,7 +58,8 @@ export async function* endingWithSignal(events: AsyncIterable<CaptionEvent>, sig
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
     const left = iterator.return?.();
-    if (waiting) left?.catch(() => undefined); // given up: it may never answer
+    if (waiting)
+      left?.catch(() => undefined); // given up: it may never answer
     else await left;
   }
 }

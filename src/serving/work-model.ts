@@ -76,7 +76,11 @@ export class WorkModel {
    * A caption that has ended.
    * @param waited the time of its prefill has a wait for a slot in it, and says nothing about prefill
    */
-  learn(estimate: Estimate, { usage, others, timings: { stages } }: Pick<CaptionEnd, 'usage' | 'others' | 'timings'>, waited: boolean): void {
+  learn(
+    estimate: Estimate,
+    { usage, others, timings: { stages } }: Pick<CaptionEnd, 'usage' | 'others' | 'timings'>,
+    waited: boolean,
+  ): void {
     this.#prepare.learn(prepareSeconds(stages), prepareUnits(estimate));
     const prefill = stages['prefill'];
     if (!waited && prefill !== undefined) this.#prefill.learn(prefill, usage.promptTokens - usage.cachedTokens);

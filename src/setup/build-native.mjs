@@ -3,7 +3,16 @@
 // `--strict` turns every obstacle into exit code 1 (container images, CI).
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -14,8 +23,18 @@ const NATIVE = fileURLToPath(new URL('../../native/', import.meta.url));
 const BUILD = join(NATIVE, 'build');
 const OUTPUT = join(BUILD, 'avocado.node');
 const STAMP = join(BUILD, 'stamp');
-const FLAGS = ['-O3', '-std=c++17', '-fPIC', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra', '-DNAPI_VERSION=8',
-  '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL', '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'];
+const FLAGS = [
+  '-O3',
+  '-std=c++17',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-pthread',
+  '-Wall',
+  '-Wextra',
+  '-DNAPI_VERSION=8',
+  '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
+  '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+];
 
 const strict = process.argv.includes('--strict');
 
@@ -44,14 +63,19 @@ function includeFolders() {
 }
 
 function sourcesOf(folder) {
-  return readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name)).sort();
+  return readdirSync(folder)
+    .filter((name) => /\.(cc|h)$/.test(name))
+    .sort();
 }
 
 /** What the addon is made of, whoever compiles it. */
 function sourcesHash(includes) {
   const hash = createHash('sha256');
   for (const name of sourcesOf(NATIVE)) hash.update(`${name}\0`).update(readFileSync(join(NATIVE, name)));
-  return hash.update(JSON.stringify([FLAGS, process.arch])).update(readFileSync(join(includes[0], 'package.json'))).digest('hex');
+  return hash
+    .update(JSON.stringify([FLAGS, process.arch]))
+    .update(readFileSync(join(includes[0], 'package.json')))
+    .digest('hex');
 }
 
 function readStamp() {
@@ -62,7 +86,9 @@ function compile(compiler, args) {
   return new Promise((resolve, reject) => {
     const child = spawn(compiler.name, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
-    child.stderr.setEncoding('utf8').on('data', (text) => { said += text; });
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      said += text;
+    });
     child.on('error', reject);
     child.on('close', (code) => (code === 0 ? resolve(undefined) : reject(new Error(said))));
   });

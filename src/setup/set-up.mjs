@@ -31,7 +31,9 @@ function has(command, args) {
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1])) return;
-  fail(`Node ${process.versions.node} is too old. Install Node ${OLDEST_NODE.join('.')} or newer and run the command again.`);
+  fail(
+    `Node ${process.versions.node} is too old. Install Node ${OLDEST_NODE.join('.')} or newer and run the command again.`,
+  );
 }
 
 function newestMtime(directory) {
@@ -55,7 +57,8 @@ function installDependencies() {
   say('installing npm dependencies (the CUDA download of onnxruntime-node is skipped) …');
   // Scripts are skipped: what they would build is built below, with its own messages.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'];
-  if (!run('npm', args, { ONNXRUNTIME_NODE_INSTALL: 'skip' })) fail('npm ci failed (its reason is above). Check the network or the npm registry setting and try again.');
+  if (!run('npm', args, { ONNXRUNTIME_NODE_INSTALL: 'skip' }))
+    fail('npm ci failed (its reason is above). Check the network or the npm registry setting and try again.');
 }
 
 function installFfmpeg() {
@@ -63,10 +66,14 @@ function installFfmpeg() {
   const ffprobe = process.env['FFPROBE_PATH'] ?? 'ffprobe';
   if (has(ffmpeg, ['-version']) && has(ffprobe, ['-version'])) return;
   const prefix = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
-  const manual = 'ffmpeg >= 5.1 is missing. Install it (Debian or Ubuntu: sudo apt-get install ffmpeg) or set FFMPEG_PATH and FFPROBE_PATH, then run the command again.';
+  const manual =
+    'ffmpeg >= 5.1 is missing. Install it (Debian or Ubuntu: sudo apt-get install ffmpeg) or set FFMPEG_PATH and FFPROBE_PATH, then run the command again.';
   if (!has('apt-get', ['--version']) || (prefix.length > 0 && !has('sudo', ['-n', 'true']))) fail(manual);
   say('installing ffmpeg with apt-get …');
-  const apt = (...args) => run(prefix[0] ?? 'apt-get', [...prefix.slice(1), ...(prefix.length > 0 ? ['apt-get'] : []), ...args], { DEBIAN_FRONTEND: 'noninteractive' });
+  const apt = (...args) =>
+    run(prefix[0] ?? 'apt-get', [...prefix.slice(1), ...(prefix.length > 0 ? ['apt-get'] : []), ...args], {
+      DEBIAN_FRONTEND: 'noninteractive',
+    });
   const install = () => apt('install', '-y', '-qq', '--no-install-recommends', 'ffmpeg');
   if (!install() && !(apt('update', '-qq') && install())) fail(manual);
 }

@@ -12,14 +12,21 @@ function snakeKey(key: string): string {
 export function snakeCase(value: unknown): Json {
   if (Array.isArray(value)) return value.map(snakeCase);
   if (typeof value === 'object' && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [snakeKey(key), inner === undefined ? undefined : snakeCase(inner)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [snakeKey(key), inner === undefined ? undefined : snakeCase(inner)]),
+    );
   }
   return value as Json;
 }
 
 /** Token counts under OpenAI's `usage` names; each kind of prompt token has its own. */
 export function tokenDetails(counts: Usage['promptTokensByModality']): { readonly [key: string]: Json } {
-  return { text_tokens: counts.text, video_tokens: counts.video, audio_tokens: counts.audio, image_tokens: counts.image };
+  return {
+    text_tokens: counts.text,
+    video_tokens: counts.video,
+    audio_tokens: counts.audio,
+    image_tokens: counts.image,
+  };
 }
 
 export function usageAnswer(usage: Usage): Json {
@@ -37,8 +44,11 @@ export function mediaAnswer(media: MediaReport): Json {
 
 /** One token in the shape of an entry of OpenAI's `logprobs.content`. Half a character shows as U+FFFD; its bytes are exact. */
 export function tokenAnswer({ top, ...token }: TokenWithAlternatives): { readonly [key: string]: Json } {
-  const plain = ({ logprob, bytes }: TokenDetail): { readonly [key: string]: Json } =>
-    ({ token: new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes)), logprob, bytes });
+  const plain = ({ logprob, bytes }: TokenDetail): { readonly [key: string]: Json } => ({
+    token: new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes)),
+    logprob,
+    bytes,
+  });
   return { ...plain(token), top_logprobs: top.map(plain) };
 }
 
@@ -46,7 +56,10 @@ export function tokenAnswer({ top, ...token }: TokenWithAlternatives): { readonl
  * Tokens of a caption or of a piece of it: `token_ids` and `token_logprobs`, plain arrays, for who asked for `token_ids`; `logprobs`,
  * OpenAI's list of tokens with alternatives, for who asked for `logprobs`.
  */
-export function tokensAnswer(sample: Pick<Sample, 'tokenIds' | 'logprobs' | 'tokens'>, options: { readonly tokenIds: boolean }): Record<string, Json> {
+export function tokensAnswer(
+  sample: Pick<Sample, 'tokenIds' | 'logprobs' | 'tokens'>,
+  options: { readonly tokenIds: boolean },
+): Record<string, Json> {
   return {
     ...(options.tokenIds ? { token_ids: sample.tokenIds, token_logprobs: sample.logprobs } : {}),
     ...(sample.tokens === undefined ? {} : { logprobs: sample.tokens.map(tokenAnswer) }),
@@ -57,12 +70,21 @@ export function tokensAnswer(sample: Pick<Sample, 'tokenIds' | 'logprobs' | 'tok
  * `caption-end` as the answer a client reads. Of several captions, `captions` lists all; what stands beside it is the first.
  * Tokens as in tokensAnswer, only when asked for.
  */
-export function captionAnswer(end: CaptionEnd, model: string, options: { readonly tokenIds: boolean }): Record<string, Json> {
+export function captionAnswer(
+  end: CaptionEnd,
+  model: string,
+  options: { readonly tokenIds: boolean },
+): Record<string, Json> {
   const all: readonly Sample[] = [end, ...end.others];
-  const told = (sample: Sample): Record<string, Json> => ({ caption: sample.caption, finish_reason: sample.finishReason });
+  const told = (sample: Sample): Record<string, Json> => ({
+    caption: sample.caption,
+    finish_reason: sample.finishReason,
+  });
   return {
     ...told(end),
-    ...(all.length > 1 ? { captions: all.map((sample, index) => ({ index, ...told(sample), ...tokensAnswer(sample, options) })) } : {}),
+    ...(all.length > 1
+      ? { captions: all.map((sample, index) => ({ index, ...told(sample), ...tokensAnswer(sample, options) })) }
+      : {}),
     usage: usageAnswer(end.usage),
     media: mediaAnswer(end.media),
     profile: end.profile,

@@ -47,7 +47,13 @@ export class Draft {
     this.#tokenIds.push(id);
     this.#logprobs.push(logprob);
     const text = this.#grow(this.#stop.push(this.#detokenizer.push(id)));
-    const delta = { type: 'text-delta', index: this.#options.index, text, tokenIds: [id], logprobs: [logprob] } as const;
+    const delta = {
+      type: 'text-delta',
+      index: this.#options.index,
+      text,
+      tokenIds: [id],
+      logprobs: [logprob],
+    } as const;
     if (!this.#options.details) return delta;
     const token = tokenWithAlternatives(this.#bytes, { id, logprob }, top);
     this.#tokens.push(token);
@@ -64,7 +70,14 @@ export class Draft {
   flush(): TextDelta | undefined {
     const text = this.#grow(this.#stop.push(this.#detokenizer.flush()) + this.#stop.flush());
     if (text === '') return undefined;
-    return { type: 'text-delta', index: this.#options.index, text, tokenIds: [], logprobs: [], ...(this.#options.details ? { tokens: [] } : {}) };
+    return {
+      type: 'text-delta',
+      index: this.#options.index,
+      text,
+      tokenIds: [],
+      logprobs: [],
+      ...(this.#options.details ? { tokens: [] } : {}),
+    };
   }
 
   finish(finishReason: FinishReason): Sample {

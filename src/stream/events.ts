@@ -12,8 +12,24 @@ export type Stage = 'queued' | 'fetch' | 'probe' | 'decode' | 'encode' | 'prefil
 export interface MediaReport {
   readonly kind: 'video' | 'audio' | 'image';
   readonly durationSeconds: number;
-  readonly video?: { readonly frames: number; readonly sampleFps: number; readonly sourceFps: number; readonly width: number; readonly height: number; readonly sourceWidth: number; readonly sourceHeight: number; readonly codec: string; readonly tokens: number };
-  readonly audio: { readonly present: boolean; readonly used: boolean; readonly seconds: number; readonly tokens: number; readonly codec?: string };
+  readonly video?: {
+    readonly frames: number;
+    readonly sampleFps: number;
+    readonly sourceFps: number;
+    readonly width: number;
+    readonly height: number;
+    readonly sourceWidth: number;
+    readonly sourceHeight: number;
+    readonly codec: string;
+    readonly tokens: number;
+  };
+  readonly audio: {
+    readonly present: boolean;
+    readonly used: boolean;
+    readonly seconds: number;
+    readonly tokens: number;
+    readonly codec?: string;
+  };
   readonly warnings: readonly string[];
 }
 
@@ -53,10 +69,21 @@ export interface TokenWithAlternatives extends TokenDetail {
 
 export type CaptionEvent =
   | { readonly type: 'stage'; readonly stage: Stage; readonly done: number; readonly total: number }
-  | { readonly type: 'media'; readonly media: MediaReport; readonly profile: string; readonly promptTokens: TokenCounts }
+  | {
+      readonly type: 'media';
+      readonly media: MediaReport;
+      readonly profile: string;
+      readonly promptTokens: TokenCounts;
+    }
   | TextDelta
   | CaptionEnd
-  | { readonly type: 'caption-error'; readonly code: ErrorCode; readonly message: string; readonly param?: string; readonly retryAfterSeconds?: number }
+  | {
+      readonly type: 'caption-error';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly param?: string;
+      readonly retryAfterSeconds?: number;
+    }
   | { readonly type: 'caption-aborted' };
 
 export interface TextDelta {
@@ -114,4 +141,14 @@ export interface CaptionRequest {
   readonly repetitionGuard: boolean;
 }
 
-export type ProfileField = 'fps' | 'nframes' | 'minFrames' | 'maxFrames' | 'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels' | 'processorFps';
+export type ProfileField =
+  | 'fps'
+  | 'nframes'
+  | 'minFrames'
+  | 'maxFrames'
+  | 'minPixels'
+  | 'maxPixels'
+  | 'totalPixels'
+  | 'processorMinPixels'
+  | 'processorMaxPixels'
+  | 'processorFps';

@@ -22,7 +22,10 @@ export class NearCopies {
   #foundCopies = false;
 
   get found(): boolean {
-    return this.#foundCopies || (this.#words >= FEWEST_WORDS && this.#groups.size < FEWEST_DISTINCT * (this.#words - WORDS_OF_GROUP + 1));
+    return (
+      this.#foundCopies ||
+      (this.#words >= FEWEST_WORDS && this.#groups.size < FEWEST_DISTINCT * (this.#words - WORDS_OF_GROUP + 1))
+    );
   }
 
   /** @param character one code point; blanks come one at a time */
@@ -46,7 +49,10 @@ export class NearCopies {
   }
 
   #endSentence(): void {
-    const sentence = this.#sentence.trim().toLowerCase().replace(/\p{N}+/gu, '#');
+    const sentence = this.#sentence
+      .trim()
+      .toLowerCase()
+      .replace(/\p{N}+/gu, '#');
     const { length } = this.#sentence;
     this.#sentence = '';
     this.#ends = false;

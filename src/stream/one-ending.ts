@@ -24,7 +24,10 @@ export function endingOf(thrown: unknown, signal: AbortSignal): CaptionEnding {
  * The same events with the promise kept whatever the source does: exactly one ending, last. A source that throws ends in
  * caption-error (caption-aborted when the signal asked for it); one that just stops is a bug and is told as such.
  */
-export async function* oneEnding(events: AsyncIterable<CaptionEvent>, signal: AbortSignal): AsyncGenerator<CaptionEvent> {
+export async function* oneEnding(
+  events: AsyncIterable<CaptionEvent>,
+  signal: AbortSignal,
+): AsyncGenerator<CaptionEvent> {
   try {
     for await (const event of events) {
       yield event;

@@ -12,7 +12,9 @@ export class StopStrings {
   /** Errors: bad_request for an empty stop string. */
   constructor(stops: readonly string[]) {
     if (stops.includes('')) {
-      throw new AvocadoError('bad_request', 'A stop string must not be empty: remove it from `stop`.', { param: 'stop' });
+      throw new AvocadoError('bad_request', 'A stop string must not be empty: remove it from `stop`.', {
+        param: 'stop',
+      });
     }
     this.#stops = stops;
   }
@@ -49,7 +51,8 @@ export class StopStrings {
     for (const stop of this.#stops) {
       const start = text.indexOf(stop);
       const end = start + stop.length;
-      if (start >= 0 && (best === undefined || end < best.end || (end === best.end && start < best.start))) best = { start, end };
+      if (start >= 0 && (best === undefined || end < best.end || (end === best.end && start < best.start)))
+        best = { start, end };
     }
     return best;
   }

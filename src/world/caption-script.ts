@@ -22,8 +22,10 @@ function sceneOf(script: Script): string {
 
 function clause(script: Script, event: ScriptEvent): string {
   switch (event.kind) {
-    case 'speech': return `${worded(WORLD.speakers[event.speaker])} says "${event.text}"`;
-    case 'sound': return `${worded(WORLD.sounds[event.sound])} is heard`;
+    case 'speech':
+      return `${worded(WORLD.speakers[event.speaker])} says "${event.text}"`;
+    case 'sound':
+      return `${worded(WORLD.sounds[event.sound])} is heard`;
     case 'visual': {
       const actor = script.objects[event.object];
       if (actor === undefined) throw new Error(`There is no object ${event.object} in the script. This is a bug.`);

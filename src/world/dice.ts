@@ -10,7 +10,8 @@ export class Dice {
    */
   constructor(seed: number, purpose: string) {
     // Each letter starts a sequence from where the one before led to.
-    const begun = (random: Random, letter: string): Random => Random.fromSeed(random.nextWord() * 2 ** 16 + letter.charCodeAt(0));
+    const begun = (random: Random, letter: string): Random =>
+      Random.fromSeed(random.nextWord() * 2 ** 16 + letter.charCodeAt(0));
     this.#random = Array.from(purpose).reduce(begun, Random.fromSeed(seed));
   }
 

@@ -38,7 +38,8 @@ export class FramePainter {
     const picture = this.#scene.slice();
     for (const state of objectStates(this.#script, time)) if (state.opacity > 0) this.#paint(picture, state);
     const rounded = new Uint8ClampedArray(picture.length); // to the nearest level, 0 to 255
-    for (let index = 0; index < picture.length; index++) rounded[index] = (picture[index] ?? 0) + (this.#light[index] ?? 0);
+    for (let index = 0; index < picture.length; index++)
+      rounded[index] = (picture[index] ?? 0) + (this.#light[index] ?? 0);
     return new Uint8Array(rounded.buffer);
   }
 
@@ -91,10 +92,14 @@ export class FramePainter {
 /** Whether a pixel has the second tone of its background. */
 function second(texture: string, x: number, y: number): boolean {
   switch (texture) {
-    case 'plain': return false;
-    case 'striped': return Math.floor((x + y) / 20) % 2 === 1;
-    case 'checkered': return (Math.floor(x / 24) + Math.floor(y / 24)) % 2 === 1;
-    default: throw new Error(`${texture} is not a texture of this world. This is a bug.`);
+    case 'plain':
+      return false;
+    case 'striped':
+      return Math.floor((x + y) / 20) % 2 === 1;
+    case 'checkered':
+      return (Math.floor(x / 24) + Math.floor(y / 24)) % 2 === 1;
+    default:
+      throw new Error(`${texture} is not a texture of this world. This is a bug.`);
   }
 }
 

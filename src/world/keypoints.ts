@@ -4,8 +4,16 @@ import type { Event, Fact, ReadCaption } from './read-caption.ts';
 export const CATEGORIES = ['static', 'dynamic', 'auditory', 'spatio-temporal', 'cross-modal'] as const;
 export type Category = (typeof CATEGORIES)[number];
 
-export interface Order { readonly type: 'order'; readonly before: Event; readonly after: Event }
-export interface While { readonly type: 'while'; readonly one: Event; readonly other: Event }
+export interface Order {
+  readonly type: 'order';
+  readonly before: Event;
+  readonly after: Event;
+}
+export interface While {
+  readonly type: 'while';
+  readonly one: Event;
+  readonly other: Event;
+}
 
 export interface Keypoint {
   readonly category: Category;
@@ -25,9 +33,13 @@ export function keypointsOf(reference: ReadCaption): Keypoint[] {
 }
 
 function orderOf(before: Event | undefined, after: Event | undefined): Keypoint[] {
-  return before === undefined || after === undefined ? [] : [{ category: 'spatio-temporal', truth: { type: 'order', before, after } }];
+  return before === undefined || after === undefined
+    ? []
+    : [{ category: 'spatio-temporal', truth: { type: 'order', before, after } }];
 }
 
 function whileOf([one, other, ...more]: readonly Event[]): Keypoint[] {
-  return one === undefined || other === undefined || more.length > 0 ? [] : [{ category: 'cross-modal', truth: { type: 'while', one, other } }];
+  return one === undefined || other === undefined || more.length > 0
+    ? []
+    : [{ category: 'cross-modal', truth: { type: 'while', one, other } }];
 }

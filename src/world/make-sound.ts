@@ -13,14 +13,22 @@ const SCALE = [0, 4, 7, 12, 5, 9];
 /** One of WORLD.sounds, a little different each time. */
 export function makeSound(dice: Dice, name: string): Float32Array {
   switch (name) {
-    case 'beep_high': return beep(dice, 1500, 2200);
-    case 'beep_low': return beep(dice, 230, 380);
-    case 'sweep_up': return sweep(dice, 1);
-    case 'sweep_down': return sweep(dice, -1);
-    case 'noise': return hiss(dice);
-    case 'drums': return drums(dice);
-    case 'melody': return melody(dice);
-    default: throw new Error(`${name} is not a sound of this world. This is a bug.`);
+    case 'beep_high':
+      return beep(dice, 1500, 2200);
+    case 'beep_low':
+      return beep(dice, 230, 380);
+    case 'sweep_up':
+      return sweep(dice, 1);
+    case 'sweep_down':
+      return sweep(dice, -1);
+    case 'noise':
+      return hiss(dice);
+    case 'drums':
+      return drums(dice);
+    case 'melody':
+      return melody(dice);
+    default:
+      throw new Error(`${name} is not a sound of this world. This is a bug.`);
   }
 }
 

@@ -55,24 +55,54 @@ function progress({ start, end }: VisualEvent, time: number): number {
   return Math.min(1, Math.max(0, (time - start) / (end - start)));
 }
 
-function change(state: Changing, event: VisualEvent, done: number, reach: { readonly x: number; readonly y: number }): void {
+function change(
+  state: Changing,
+  event: VisualEvent,
+  done: number,
+  reach: { readonly x: number; readonly y: number },
+): void {
   switch (event.verb) {
-    case 'left': state.x -= reach.x * done; break;
-    case 'right': state.x += reach.x * done; break;
-    case 'up': state.y -= reach.y * done; break;
-    case 'down': state.y += reach.y * done; break;
-    case 'grow': state.radius *= 1 + GROWTH * done; break;
-    case 'shrink': state.radius /= 1 + GROWTH * done; break;
-    case 'spin': state.turn += SPIN_RADIANS * done; break;
-    case 'vanish': state.opacity = 1 - done; break;
-    case 'appear': state.opacity = done; break;
-    case 'recolor': state.color = mix(state.color, known(WORLD.colors[event.to ?? '']), done); break;
-    default: throw new Error(`${event.verb} is not a verb of this world. This is a bug.`);
+    case 'left':
+      state.x -= reach.x * done;
+      break;
+    case 'right':
+      state.x += reach.x * done;
+      break;
+    case 'up':
+      state.y -= reach.y * done;
+      break;
+    case 'down':
+      state.y += reach.y * done;
+      break;
+    case 'grow':
+      state.radius *= 1 + GROWTH * done;
+      break;
+    case 'shrink':
+      state.radius /= 1 + GROWTH * done;
+      break;
+    case 'spin':
+      state.turn += SPIN_RADIANS * done;
+      break;
+    case 'vanish':
+      state.opacity = 1 - done;
+      break;
+    case 'appear':
+      state.opacity = done;
+      break;
+    case 'recolor':
+      state.color = mix(state.color, known(WORLD.colors[event.to ?? '']), done);
+      break;
+    default:
+      throw new Error(`${event.verb} is not a verb of this world. This is a bug.`);
   }
 }
 
 function mix(from: Rgb, to: Rgb, share: number): Rgb {
-  return [from[0] + (to[0] - from[0]) * share, from[1] + (to[1] - from[1]) * share, from[2] + (to[2] - from[2]) * share];
+  return [
+    from[0] + (to[0] - from[0]) * share,
+    from[1] + (to[1] - from[1]) * share,
+    from[2] + (to[2] - from[2]) * share,
+  ];
 }
 
 function known<T>(value: T | undefined): T {

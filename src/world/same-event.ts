@@ -8,7 +8,8 @@ export function isEqual(told: Fact | Event, truth: Fact | Event): boolean {
 
 /** Equal; of spoken lines, the same speaker and words as similar as the dialogue reward asks. */
 export function isSame(told: Fact | Event, truth: Fact | Event): boolean {
-  if (told.type === 'speech' && truth.type === 'speech') return told.speaker === truth.speaker && areAlike(told.content, truth.content);
+  if (told.type === 'speech' && truth.type === 'speech')
+    return told.speaker === truth.speaker && areAlike(told.content, truth.content);
   return isEqual(told, truth);
 }
 

@@ -44,7 +44,8 @@ export function sampleTruth(options: SampleOptions): Truth {
   const dice = new Dice(seed, 'script');
   const lines = recordedLines();
   let script = sampleScript(seed, geometry, dice, objects ?? MOST_OBJECTS, lines);
-  while (objects !== undefined && script.objects.length !== objects) script = sampleScript(seed, geometry, dice, objects, lines);
+  while (objects !== undefined && script.objects.length !== objects)
+    script = sampleScript(seed, geometry, dice, objects, lines);
   const caption = captionScript(script, sound);
   return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
 }
@@ -61,7 +62,9 @@ export async function sampleClip(options: SampleOptions, out: string, signal: Ab
   await written(unfinished, writeFile(unfinished, ''));
   try {
     await refuseDirectory(out);
-    const sound = truth.sound ? { wave: soundTrack(script, await voicesFor(truth, signal)), sampleRate: WORLD.sampleRate } : undefined;
+    const sound = truth.sound
+      ? { wave: soundTrack(script, await voicesFor(truth, signal)), sampleRate: WORLD.sampleRate }
+      : undefined;
     await encodeMp4({ size: script.size, fps: script.fps, frames: framesOf(script), sound }, unfinished, signal);
     await written(truthPath(out), writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`));
     await written(out, rename(unfinished, out));
@@ -79,7 +82,9 @@ export function truthPath(out: string): string {
 /** Decoding the voices takes a moment: not for a clip in which nobody speaks. */
 async function voicesFor({ dialogue }: Truth, signal: AbortSignal): Promise<Recording> {
   if (dialogue.length > 0) return openVoices(signal);
-  return () => { throw new Error('A line is said that the caption does not tell. This is a bug.'); };
+  return () => {
+    throw new Error('A line is said that the caption does not tell. This is a bug.');
+  };
 }
 
 function* framesOf(script: Script): Generator<Uint8Array> {
@@ -90,12 +95,17 @@ function* framesOf(script: Script): Generator<Uint8Array> {
 
 async function refuseDirectory(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory() === true) throw new AvocadoError('bad_request', `${path} is a directory. Name a file.`, { param: 'file' });
+  if (found?.isDirectory() === true)
+    throw new AvocadoError('bad_request', `${path} is a directory. Name a file.`, { param: 'file' });
 }
 
 async function written(path: string, writing: Promise<void>): Promise<void> {
   await writing.catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new AvocadoError('bad_request', `${path} cannot be written: ${why}. Name a file in a directory that exists and is yours.`, { cause, param: 'file' });
+    throw new AvocadoError(
+      'bad_request',
+      `${path} cannot be written: ${why}. Name a file in a directory that exists and is yours.`,
+      { cause, param: 'file' },
+    );
   });
 }

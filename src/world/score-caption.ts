@@ -35,7 +35,9 @@ export function scoreCaption(caption: string, reference: string): WorldScore {
   const keypoints = keypointsOf(truth);
   const unclaimed = [...told];
   const hits = keypoints.map((keypoint) => ({ category: keypoint.category, hit: isTold(keypoint, read, unclaimed) }));
-  const categories = Object.fromEntries(CATEGORIES.map((category) => [category, shareOf(hits.filter((found) => found.category === category))]));
+  const categories = Object.fromEntries(
+    CATEGORIES.map((category) => [category, shareOf(hits.filter((found) => found.category === category))]),
+  );
   const all = shareOf(hits);
   return {
     categories: categories as Record<Category, Share>,
@@ -48,7 +50,9 @@ export function scoreCaption(caption: string, reference: string): WorldScore {
 }
 
 function linesOf({ beats }: ReadCaption): Line[] {
-  return beats.flat().flatMap((event) => (event.type === 'speech' ? [{ speaker: event.speaker, content: event.content }] : []));
+  return beats
+    .flat()
+    .flatMap((event) => (event.type === 'speech' ? [{ speaker: event.speaker, content: event.content }] : []));
 }
 
 function shareOf(found: readonly { readonly hit: boolean }[]): Share {

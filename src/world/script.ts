@@ -16,9 +16,28 @@ export interface Actor {
 }
 
 /** `start` and `end` in seconds; `object` is a place in `objects`. */
-export interface VisualEvent { readonly kind: 'visual'; readonly beat: number; readonly start: number; readonly end: number; readonly object: number; readonly verb: string; readonly to?: string }
-export interface SoundEvent { readonly kind: 'sound'; readonly beat: number; readonly start: number; readonly sound: string }
-export interface SpeechEvent { readonly kind: 'speech'; readonly beat: number; readonly start: number; readonly speaker: string; readonly text: string }
+export interface VisualEvent {
+  readonly kind: 'visual';
+  readonly beat: number;
+  readonly start: number;
+  readonly end: number;
+  readonly object: number;
+  readonly verb: string;
+  readonly to?: string;
+}
+export interface SoundEvent {
+  readonly kind: 'sound';
+  readonly beat: number;
+  readonly start: number;
+  readonly sound: string;
+}
+export interface SpeechEvent {
+  readonly kind: 'speech';
+  readonly beat: number;
+  readonly start: number;
+  readonly speaker: string;
+  readonly text: string;
+}
 export type ScriptEvent = VisualEvent | SoundEvent | SpeechEvent;
 
 export interface Geometry {
@@ -65,7 +84,13 @@ export function sampleGeometry(dice: Dice): Geometry {
  * @param mostObjects 1 to 3; fewer may come
  * @param lines what may be said
  */
-export function sampleScript(seed: number, geometry: Geometry, dice: Dice, mostObjects: number, lines: readonly string[]): Script {
+export function sampleScript(
+  seed: number,
+  geometry: Geometry,
+  dice: Dice,
+  mostObjects: number,
+  lines: readonly string[],
+): Script {
   const background = dice.pick(Object.keys(WORLD.backgrounds));
   const texture = dice.pick(WORLD.textures);
   const text = dice.chance(0.25) ? dice.pick(WORLD.screenWords) : null;
@@ -76,12 +101,22 @@ export function sampleScript(seed: number, geometry: Geometry, dice: Dice, mostO
   const seconds = geometry.duration / beats;
   const events: ScriptEvent[] = [];
   for (let beat = 0; beat < beats; beat++) {
-    const { seen, heard } = dice.weighted([{ seen: true, heard: false }, { seen: false, heard: true }, { seen: true, heard: true }], [30, 20, 50]);
+    const { seen, heard } = dice.weighted(
+      [
+        { seen: true, heard: false },
+        { seen: false, heard: true },
+        { seen: true, heard: true },
+      ],
+      [30, 20, 50],
+    );
     const act = seen || silent ? stage.act(dice, beat >= beats - 2) : undefined;
     if (act !== undefined) events.push({ kind: 'visual', beat, ...act, ...spanOf(dice, beat, seconds) });
-    if (heard && !silent) events.push({ ...sampleSound(dice, lines), beat, start: (beat + dice.between(0.02, 0.15)) * seconds });
+    if (heard && !silent)
+      events.push({ ...sampleSound(dice, lines), beat, start: (beat + dice.between(0.02, 0.15)) * seconds });
   }
-  const objects = actors.filter(({ hidden }, index) => !hidden || events.some((event) => event.kind === 'visual' && event.object === index));
+  const objects = actors.filter(
+    ({ hidden }, index) => !hidden || events.some((event) => event.kind === 'visual' && event.object === index),
+  );
   return { seed, ...geometry, background, texture, text, objects, events };
 }
 
@@ -108,7 +143,11 @@ function spanOf(dice: Dice, beat: number, seconds: number): { readonly start: nu
   return { start, end: start + share * seconds };
 }
 
-function sampleSound(dice: Dice, lines: readonly string[]): Omit<SoundEvent, 'beat' | 'start'> | Omit<SpeechEvent, 'beat' | 'start'> {
-  if (dice.chance(0.5)) return { kind: 'speech', speaker: dice.pick(Object.keys(WORLD.speakers)), text: dice.pick(lines) };
+function sampleSound(
+  dice: Dice,
+  lines: readonly string[],
+): Omit<SoundEvent, 'beat' | 'start'> | Omit<SpeechEvent, 'beat' | 'start'> {
+  if (dice.chance(0.5))
+    return { kind: 'speech', speaker: dice.pick(Object.keys(WORLD.speakers)), text: dice.pick(lines) };
   return { kind: 'sound', sound: dice.pick(Object.keys(WORLD.sounds)) };
 }

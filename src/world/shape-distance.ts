@@ -10,11 +10,16 @@ type Distance = (dx: number, dy: number) => number;
  */
 export function shapeDistance(shape: string, radius: number, turn: number): Distance {
   switch (shape) {
-    case 'circle': return (dx, dy) => Math.hypot(dx, dy) - radius * 0.9;
-    case 'square': return polygon(4, radius, turn);
-    case 'triangle': return polygon(3, radius, turn + Math.PI / 2);
-    case 'star': return star(radius, turn);
-    default: throw new Error(`${shape} is not a shape of this world. This is a bug.`);
+    case 'circle':
+      return (dx, dy) => Math.hypot(dx, dy) - radius * 0.9;
+    case 'square':
+      return polygon(4, radius, turn);
+    case 'triangle':
+      return polygon(3, radius, turn + Math.PI / 2);
+    case 'star':
+      return star(radius, turn);
+    default:
+      throw new Error(`${shape} is not a shape of this world. This is a bug.`);
   }
 }
 

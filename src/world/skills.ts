@@ -9,7 +9,18 @@ export interface Share {
 }
 
 export const SKILLS = [
-  'background', 'color', 'shape', 'size', 'place', 'screen-word', 'verb', 'verb-with-object', 'sound', 'speaker', 'line', 'silence',
+  'background',
+  'color',
+  'shape',
+  'size',
+  'place',
+  'screen-word',
+  'verb',
+  'verb-with-object',
+  'sound',
+  'speaker',
+  'line',
+  'silence',
 ] as const;
 export type Skill = (typeof SKILLS)[number];
 
@@ -31,9 +42,12 @@ const sameThing = (claim: Thing, truth: Thing): boolean => claim.color === truth
 export function skillsOf(told: readonly Claim[], keypoints: readonly Keypoint[]): Record<Skill, Share> {
   const truths = keypoints.flatMap(({ truth }) => (truth.type === 'order' || truth.type === 'while' ? [] : [truth]));
   const whole = (type: Claim['type']): Share => met(only(truths, type), only(told, type), isEqual);
-  const things = (meets: (claim: Thing, truth: Thing) => boolean): Share => met(only(truths, 'object'), only(told, 'object'), meets);
-  const acts = (meets: (claim: Act, truth: Act) => boolean): Share => met(only(truths, 'act'), only(told, 'act'), meets);
-  const lines = (meets: (claim: Speech, truth: Speech) => boolean): Share => met(only(truths, 'speech'), only(told, 'speech'), meets);
+  const things = (meets: (claim: Thing, truth: Thing) => boolean): Share =>
+    met(only(truths, 'object'), only(told, 'object'), meets);
+  const acts = (meets: (claim: Act, truth: Act) => boolean): Share =>
+    met(only(truths, 'act'), only(told, 'act'), meets);
+  const lines = (meets: (claim: Speech, truth: Speech) => boolean): Share =>
+    met(only(truths, 'speech'), only(told, 'speech'), meets);
   return {
     background: whole('background'),
     color: things((claim, truth) => claim.color === truth.color),

@@ -14,7 +14,10 @@ export function soundTrack(script: Script, recording: Recording): Float32Array {
   const wave = Float32Array.from({ length: Math.round(script.duration * WORLD.sampleRate) }, () => dice.gaussian(hiss));
   for (const event of script.events) {
     if (event.kind === 'visual') continue;
-    const piece = event.kind === 'sound' ? makeSound(dice, event.sound) : paced(recording(event.speaker, event.text), dice.between(0.95, 1.06));
+    const piece =
+      event.kind === 'sound'
+        ? makeSound(dice, event.sound)
+        : paced(recording(event.speaker, event.text), dice.between(0.95, 1.06));
     const loudness = dice.between(0.5, 1.1) * (event.kind === 'speech' ? VOICE_LEVEL : 1);
     // What would last longer than the clip begins earlier.
     const first = Math.max(0, Math.min(Math.floor(event.start * WORLD.sampleRate), wave.length - piece.length));

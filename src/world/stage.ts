@@ -44,7 +44,8 @@ export class Stage {
   #verbs(object: number, mayEnd: boolean): string[] {
     const { shape, slot } = this.#actor(object);
     const [offset, scale] = [this.#offset[object] ?? 0, this.#scale[object] ?? 0];
-    const free = (place: number): boolean => !this.#moved.has(object) && place in WORLD.slots && !this.#taken.has(place);
+    const free = (place: number): boolean =>
+      !this.#moved.has(object) && place in WORLD.slots && !this.#taken.has(place);
     const twice = (verb: string): string[] => [verb, verb];
     return [
       ...(shape === 'circle' ? [] : twice('spin')),
@@ -68,7 +69,8 @@ export class Stage {
     }
     const across = this.#across.indexOf(verb);
     if (across !== -1) this.#offset[object] = (this.#offset[object] ?? 0) + 2 * across - 1;
-    if (verb === 'grow' || verb === 'shrink') this.#scale[object] = (this.#scale[object] ?? 0) + (verb === 'grow' ? 1 : -1);
+    if (verb === 'grow' || verb === 'shrink')
+      this.#scale[object] = (this.#scale[object] ?? 0) + (verb === 'grow' ? 1 : -1);
   }
 
   #actor(object: number): Actor {

@@ -44,7 +44,11 @@ export async function openVoices(signal: AbortSignal): Promise<Recording> {
   const bytes = Uint8Array.from(Buffer.concat(pieces)); // its own buffer, so that it begins on a float
   const bank = new Float32Array(bytes.buffer, 0, Math.floor(bytes.length / 4));
   const index = readIndex();
-  if (bank.length < Math.max(...index.map(([, , , to]) => to))) throw new AvocadoError('media_undecodable', `This ffmpeg cannot decode ${path} (Opus). Use a complete build, or --no-sound.`);
+  if (bank.length < Math.max(...index.map(([, , , to]) => to)))
+    throw new AvocadoError(
+      'media_undecodable',
+      `This ffmpeg cannot decode ${path} (Opus). Use a complete build, or --no-sound.`,
+    );
   return (speaker, line) => {
     const found = index.find(([said, by]) => said === line && by === speaker);
     if (found === undefined) throw new Error(`Nobody recorded "${line}" by a ${speaker}. This is a bug.`);

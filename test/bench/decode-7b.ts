@@ -51,17 +51,24 @@ async function measureExport(model: string, out: string): Promise<void> {
 /** One clip's worth of both towers: 4 steps of 20 x 28 patches and 10 s of sound. */
 async function encode({ thinker, config }: LoadedThinker): Promise<void> {
   const { vision, audio } = config;
-  const patches = new Float32Array(4 * 560 * vision.channels * vision.temporalPatchSize * vision.patchSize ** 2).fill(0.1);
+  const patches = new Float32Array(4 * 560 * vision.channels * vision.temporalPatchSize * vision.patchSize ** 2).fill(
+    0.1,
+  );
   const vision_ = await seconds(() => thinker.towers.encodeVision(patches, 4, 20, 28));
   console.log(`vision tower, 2240 patches: ${vision_.toFixed(2)} s with loading, ${gigabytes(memory().rss)} resident`);
-  const audio_ = await seconds(() => thinker.towers.encodeAudio(new Float32Array(audio.melBins * 1000).fill(0.1), 1000));
+  const audio_ = await seconds(() =>
+    thinker.towers.encodeAudio(new Float32Array(audio.melBins * 1000).fill(0.1), 1000),
+  );
   console.log(`audio tower, 10 s: ${audio_.toFixed(2)} s with loading, ${gigabytes(memory().rss)} resident`);
 }
 
 async function prefill({ thinker, config }: LoadedThinker, slot: number, tokens: number, chunk: number): Promise<void> {
   for (let start = 0; start < tokens; start += chunk) {
     const count = Math.min(chunk, tokens - start);
-    const ids = Int32Array.from({ length: count }, (_, index) => (start + index * 31) % Math.min(config.text.vocabSize, 100_000));
+    const ids = Int32Array.from(
+      { length: count },
+      (_, index) => (start + index * 31) % Math.min(config.text.vocabSize, 100_000),
+    );
     const positions = Int32Array.from({ length: 3 * count }, (_, index) => start + (index % count));
     const media = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
     await thinker.decoder.prefill({ slot, start, ids, positions, ...media, wantLogits: start + count === tokens });
@@ -72,7 +79,13 @@ async function measureDecode(model: string): Promise<void> {
   const context = Number(values.context);
   const slots = Number(values.slots);
   const tokens = Number(values.tokens);
-  const options = { modelDir: model, device: { type: 'cpu' } as const, runtime: values.runtime as 'native' | 'node', slots, capacity: 32_768 };
+  const options = {
+    modelDir: model,
+    device: { type: 'cpu' } as const,
+    runtime: values.runtime as 'native' | 'node',
+    slots,
+    capacity: 32_768,
+  };
   const loaded = await loadThinker({ ...options, threads: Number(values.threads), spinning: values.spin });
   if (values.towers) await encode(loaded);
   const load = await seconds(() => prefill(loaded, 0, 1, 1));
@@ -94,10 +107,33 @@ async function measureDecode(model: string): Promise<void> {
   const median = steps[steps.length >> 1] ?? 0;
   const { rss, own, mapped, peak } = memory();
   const prefillRate = (context * slots) / prefillSeconds;
-  console.table({ 'prefill tokens/s': prefillRate, 'step, median ms': median, 'step, best ms': best, 'step, ms of CPU time': cpuMs });
-  console.log(`resident ${gigabytes(rss)} (own ${gigabytes(own)}, mapped ${gigabytes(mapped)}), peak ${gigabytes(peak)}`);
-  const settings = { context, slots, threads: Number(values.threads), spin: values.spin, runtime: loaded.thinker.description['runtime'] };
-  const figures = { loadSeconds: load, prefillTokensPerSecond: prefillRate, stepMsMedian: median, stepMsBest: best, stepCpuMs: cpuMs, rss, own, mapped, peak };
+  console.table({
+    'prefill tokens/s': prefillRate,
+    'step, median ms': median,
+    'step, best ms': best,
+    'step, ms of CPU time': cpuMs,
+  });
+  console.log(
+    `resident ${gigabytes(rss)} (own ${gigabytes(own)}, mapped ${gigabytes(mapped)}), peak ${gigabytes(peak)}`,
+  );
+  const settings = {
+    context,
+    slots,
+    threads: Number(values.threads),
+    spin: values.spin,
+    runtime: loaded.thinker.description['runtime'],
+  };
+  const figures = {
+    loadSeconds: load,
+    prefillTokensPerSecond: prefillRate,
+    stepMsMedian: median,
+    stepMsBest: best,
+    stepCpuMs: cpuMs,
+    rss,
+    own,
+    mapped,
+    peak,
+  };
   console.log(JSON.stringify({ bench: 'decode-7b', ...settings, ...figures }));
   await loaded.thinker.close();
 }
@@ -105,4 +141,7 @@ async function measureDecode(model: string): Promise<void> {
 const { stage, model, out } = values;
 if (model !== undefined && stage === 'decode') await measureDecode(model);
 else if (model !== undefined && out !== undefined && stage === 'export') await measureExport(model, out);
-else throw new Error('Usage: tsx test/bench/decode-7b.ts --stage export --model CHECKPOINT --out EXPORT | --stage decode --model EXPORT');
+else
+  throw new Error(
+    'Usage: tsx test/bench/decode-7b.ts --stage export --model CHECKPOINT --out EXPORT | --stage decode --model EXPORT',
+  );

@@ -59,9 +59,23 @@ async function ours(): Promise<Speed> {
   const one = async (): Promise<void> => {
     const ids = Int32Array.from({ length: promptTokens }, (_, index) => (index * 7919 + 13) % 1000);
     const positions = Int32Array.from({ length: 3 * promptTokens }, (_, index) => index % promptTokens);
-    const sampling = { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, seed: undefined };
+    const sampling = {
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+      repetitionPenalty: 1,
+      presencePenalty: 0,
+      frequencyPenalty: 0,
+      seed: undefined,
+    };
     const noMedia = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
-    const limits = { stopIds: [], maxTokens: newTokens + 1, priority: 'interactive', topLogprobs: 0, prefix: undefined } as const;
+    const limits = {
+      stopIds: [],
+      maxTokens: newTokens + 1,
+      priority: 'interactive',
+      topLogprobs: 0,
+      prefix: undefined,
+    } as const;
     const request = { ids, positions, ropeDelta: 0, ...noMedia, sampling, ...limits };
     let first = true;
     for await (const event of engine.submit(request)) {
@@ -75,11 +89,18 @@ async function ours(): Promise<Speed> {
     }
   };
   await Promise.all(Array.from({ length: sequences }, one));
-  return { prefillSeconds: (lastFirst - started) / 1000, tokensPerSecond: (after / (performance.now() - lastFirst)) * 1000 };
+  return {
+    prefillSeconds: (lastFirst - started) / 1000,
+    tokensPerSecond: (after / (performance.now() - lastFirst)) * 1000,
+  };
 }
 
 function reference(script: string): Speed {
-  const output = execFileSync('python3', [script, values.model, String(promptTokens), String(newTokens), String(threads), String(sequences)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const output = execFileSync(
+    'python3',
+    [script, values.model, String(promptTokens), String(newTokens), String(threads), String(sequences)],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+  );
   const line = JSON.parse(output.trim().split('\n').at(-1) ?? '{}') as { prefill_s: number; tokens_per_s: number };
   return { prefillSeconds: line.prefill_s, tokensPerSecond: line.tokens_per_s };
 }
@@ -111,7 +132,9 @@ const summary = {
         referencePrefillSeconds: median(theirs.map((speed) => speed.prefillSeconds)),
         referenceTokensPerSecond: median(theirs.map((speed) => speed.tokensPerSecond)),
         prefillRatio: median(mine.map((speed, index) => (theirs[index]?.prefillSeconds ?? NaN) / speed.prefillSeconds)),
-        decodeRatio: median(mine.map((speed, index) => speed.tokensPerSecond / (theirs[index]?.tokensPerSecond ?? NaN))),
+        decodeRatio: median(
+          mine.map((speed, index) => speed.tokensPerSecond / (theirs[index]?.tokensPerSecond ?? NaN)),
+        ),
       }),
 };
 console.table(summary);

@@ -1,6 +1,15 @@
 // A checkpoint of a published shape with random weights, for measuring what sizes cost: tsx test/bench/make-checkpoint.ts --shape 7b --out DIR
 // The weights repeat one random block at shifting offsets, so that 17.9 GB are written as fast as the disk takes them.
-import { copyFileSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  copyFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,13 +19,21 @@ import { configOf, SHAPES, tensorsOf, type NamedShape, type Shape } from './chec
 const SHARD_BYTES = 5e9;
 const BLOCK_ELEMENTS = (1 << 23) + 4099;
 const STANDARD_DEVIATION = 0.02;
-const DTYPES = { bf16: { stored: 'BF16', config: 'bfloat16', bytes: 2 }, f32: { stored: 'F32', config: 'float32', bytes: 4 } } as const;
+const DTYPES = {
+  bf16: { stored: 'BF16', config: 'bfloat16', bytes: 2 },
+  f32: { stored: 'F32', config: 'float32', bytes: 4 },
+} as const;
 type DTypeName = keyof typeof DTYPES;
 
 /** Qwen2.5-Omni renames seven of Qwen2.5's special tokens (reference-model 1.1); ids stay. */
 const RENAMED: Readonly<Record<string, string>> = {
-  '<|object_ref_start|>': '<|AUDIO|>', '<|object_ref_end|>': '<|audio_bos|>', '<|box_start|>': '<|audio_eos|>', '<|vision_start|>': '<|vision_bos|>',
-  '<|vision_end|>': '<|vision_eos|>', '<|image_pad|>': '<|IMAGE|>', '<|video_pad|>': '<|VIDEO|>',
+  '<|object_ref_start|>': '<|AUDIO|>',
+  '<|object_ref_end|>': '<|audio_bos|>',
+  '<|box_start|>': '<|audio_eos|>',
+  '<|vision_start|>': '<|vision_bos|>',
+  '<|vision_end|>': '<|vision_eos|>',
+  '<|image_pad|>': '<|IMAGE|>',
+  '<|video_pad|>': '<|VIDEO|>',
 };
 
 /** Normal numbers by Box and Muller from a small seeded generator, as bytes of the stored type. */
@@ -110,7 +127,10 @@ function writeWeights(directory: string, shape: Shape, dtype: DTypeName): number
       total += elements(tensor) * DTYPES[dtype].bytes;
     }
   }
-  writeFileSync(join(directory, 'model.safetensors.index.json'), JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }));
+  writeFileSync(
+    join(directory, 'model.safetensors.index.json'),
+    JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }),
+  );
   return total;
 }
 
@@ -135,24 +155,42 @@ function writeTokenizer(directory: string, shape: Shape, tinyCheckpoint: string)
 export function makeCheckpoint(directory: string, shape: Shape, dtype: DTypeName): number {
   const tiny = fileURLToPath(new URL('../fixtures/golden/checkpoints/tiny-a', import.meta.url));
   mkdirSync(directory, { recursive: true });
-  for (const name of ['chat_template.json', 'preprocessor_config.json', 'generation_config.json']) copyFileSync(join(tiny, name), join(directory, name));
+  for (const name of ['chat_template.json', 'preprocessor_config.json', 'generation_config.json'])
+    copyFileSync(join(tiny, name), join(directory, name));
   const firstSpecial = writeTokenizer(directory, shape, tiny);
-  writeFileSync(join(directory, 'config.json'), JSON.stringify(configOf(shape, firstSpecial, DTYPES[dtype].config), undefined, 1));
+  writeFileSync(
+    join(directory, 'config.json'),
+    JSON.stringify(configOf(shape, firstSpecial, DTYPES[dtype].config), undefined, 1),
+  );
   return writeWeights(directory, shape, dtype);
 }
 
 function main(): void {
-  const { values } = parseArgs({ options: { shape: { type: 'string' }, out: { type: 'string' }, dtype: { type: 'string', default: 'bf16' } } });
+  const { values } = parseArgs({
+    options: { shape: { type: 'string' }, out: { type: 'string' }, dtype: { type: 'string', default: 'bf16' } },
+  });
   const shape = Object.hasOwn(SHAPES, values.shape ?? '') ? SHAPES[values.shape as keyof typeof SHAPES] : undefined;
   if (shape === undefined || values.out === undefined || !Object.hasOwn(DTYPES, values.dtype)) {
     throw new Error('Usage: tsx test/bench/make-checkpoint.ts --shape 7b|3b|nano --out DIR [--dtype bf16|f32]');
   }
-  if (existsSync(join(values.out, 'config.json'))) throw new Error(`${values.out} already holds a checkpoint: choose another directory or remove it.`);
+  if (existsSync(join(values.out, 'config.json')))
+    throw new Error(`${values.out} already holds a checkpoint: choose another directory or remove it.`);
   const start = performance.now();
   const bytes = makeCheckpoint(values.out, shape, values.dtype as DTypeName);
   const seconds = (performance.now() - start) / 1000;
-  console.log(`${tensorsOf(shape).length} tensors, ${(bytes / 1e9).toFixed(2)} GB in ${seconds.toFixed(1)} s -> ${values.out}`);
-  console.log(JSON.stringify({ bench: 'make-checkpoint', shape: values.shape, dtype: values.dtype, tensors: tensorsOf(shape).length, bytes, seconds }));
+  console.log(
+    `${tensorsOf(shape).length} tensors, ${(bytes / 1e9).toFixed(2)} GB in ${seconds.toFixed(1)} s -> ${values.out}`,
+  );
+  console.log(
+    JSON.stringify({
+      bench: 'make-checkpoint',
+      shape: values.shape,
+      dtype: values.dtype,
+      tensors: tensorsOf(shape).length,
+      bytes,
+      seconds,
+    }),
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) main();

@@ -29,14 +29,34 @@ async function benchClip(): Promise<string> {
   process.stderr.write('making the clip …\n');
   const video = ['-f', 'lavfi', '-i', 'testsrc2=s=1920x1080:r=30:d=60,noise=alls=6:allf=t'];
   const audio = ['-f', 'lavfi', '-i', 'aevalsrc=0.3*sin(2*PI*(300+200*sin(t))*t)|0.2*sin(2*PI*700*t):s=44100:d=60'];
-  const coding = ['-c:v', 'libx264', '-preset', 'veryfast', '-b:v', '7M', '-maxrate', '9M', '-bufsize', '14M', '-pix_fmt', 'yuv420p', '-c:a', 'aac', '-b:a', '128k'];
+  const coding = [
+    '-c:v',
+    'libx264',
+    '-preset',
+    'veryfast',
+    '-b:v',
+    '7M',
+    '-maxrate',
+    '9M',
+    '-bufsize',
+    '14M',
+    '-pix_fmt',
+    'yuv420p',
+    '-c:a',
+    'aac',
+    '-b:a',
+    '128k',
+  ];
   await run(FFMPEG, ['-nostdin', '-v', 'error', '-y', ...video, ...audio, ...coding, '-f', 'mp4', `${path}.part`]);
   await rename(`${path}.part`, path);
   return path;
 }
 
 async function planOf(path: string): Promise<MediaPlan> {
-  return planMedia(await probeMedia(path), resolveProfile('paper', {}, undefined), { ...PUBLISHED_PATCHES, useAudio: true });
+  return planMedia(await probeMedia(path), resolveProfile('paper', {}, undefined), {
+    ...PUBLISHED_PATCHES,
+    useAudio: true,
+  });
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: number }> {
@@ -53,7 +73,8 @@ async function prepare(path: string, pool: PreparePool): Promise<Record<string, 
   const cut = await timed(async () => {
     if (frames === undefined) return;
     const steps = temporalSteps(frames);
-    for (let from = 0; from < steps; from += STEPS_PER_CUT) await pool.patches(frames, from, Math.min(steps, from + STEPS_PER_CUT));
+    for (let from = 0; from < steps; from += STEPS_PER_CUT)
+      await pool.patches(frames, from, Math.min(steps, from + STEPS_PER_CUT));
   });
   return { probe: planned.seconds, ...media.seconds, patches: cut.seconds };
 }
@@ -62,7 +83,9 @@ async function prepare(path: string, pool: PreparePool): Promise<Record<string, 
 async function peakGrowth<T>(work: () => Promise<T>): Promise<{ value: T; bytes: number }> {
   const before = process.memoryUsage.rss();
   let peak = before;
-  const timer = setInterval(() => { peak = Math.max(peak, process.memoryUsage.rss()); }, 10);
+  const timer = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }, 10);
   try {
     return { value: await work(), bytes: peak - before };
   } finally {
@@ -92,12 +115,17 @@ async function measure(clip: string, rounds: number, pool: PreparePool) {
   const stages: Record<string, number[]> = {};
   let growth = 0;
   for (let round = 0; round < rounds; round++) {
-    alone.push((await timed(() => run(FFMPEG, ['-nostdin', '-v', 'error', '-i', clip, '-map', '0:v:0', '-f', 'null', '-']))).seconds);
+    alone.push(
+      (await timed(() => run(FFMPEG, ['-nostdin', '-v', 'error', '-i', clip, '-map', '0:v:0', '-f', 'null', '-'])))
+        .seconds,
+    );
     const { value, seconds } = await timed(() => peakGrowth(() => prepare(clip, pool)));
     ours.push(seconds);
     growth = Math.max(growth, value.bytes);
     for (const [stage, time] of Object.entries(value.value)) (stages[stage] ??= []).push(time);
-    process.stderr.write(`round ${round + 1}: ffmpeg alone ${alone.at(-1)?.toFixed(2) ?? ''} s, prepare ${seconds.toFixed(2)} s\n`);
+    process.stderr.write(
+      `round ${round + 1}: ffmpeg alone ${alone.at(-1)?.toFixed(2) ?? ''} s, prepare ${seconds.toFixed(2)} s\n`,
+    );
   }
   return { alone, ours, stages, growth };
 }
@@ -114,22 +142,45 @@ async function main(): Promise<void> {
   const { alone, ours, stages, growth } = await measure(clip, Number(values.rounds), pool);
   await pool.close();
   const [model] = positionals;
-  const python = values.reference === undefined || model === undefined ? undefined : await reference(values.reference, model, clip);
-  const seconds = Object.fromEntries(Object.entries(stages).map(([stage, times]) => [stage, Number(median(times).toFixed(3))]));
+  const python =
+    values.reference === undefined || model === undefined ? undefined : await reference(values.reference, model, clip);
+  const seconds = Object.fromEntries(
+    Object.entries(stages).map(([stage, times]) => [stage, Number(median(times).toFixed(3))]),
+  );
   // Neighbours in time are compared with each other: the machine was in the same mood.
   const ratio = median(ours.map((time, round) => time / (alone[round] ?? NaN)));
-  const row = (name: string, text: string): void => { console.log(`${name.padEnd(26)}${text}`); };
+  const row = (name: string, text: string): void => {
+    console.log(`${name.padEnd(26)}${text}`);
+  };
   row('ffmpeg -f null, median', `${median(alone).toFixed(2)} s`);
   row('prepare, median', `${median(ours).toFixed(2)} s`);
   for (const [stage, time] of Object.entries(seconds)) row(`  ${stage}`, `${time.toFixed(3)} s`);
   row('prepare / ffmpeg', `${ratio.toFixed(3)} (median of ${ours.length} pairs; pictures and sound run side by side)`);
   row('memory above idle', `${(growth / MIB).toFixed(0)} MiB`);
-  if (python !== undefined) row('reference / prepare', `${(python.total / median(ours)).toFixed(2)} (reference ${python.total.toFixed(2)} s, ${python.rss_mb.toFixed(0)} MiB)`);
+  if (python !== undefined)
+    row(
+      'reference / prepare',
+      `${(python.total / median(ours)).toFixed(2)} (reference ${python.total.toFixed(2)} s, ${python.rss_mb.toFixed(0)} MiB)`,
+    );
   row('kernels', nativeStatus().loaded ? 'C++' : 'TypeScript');
-  console.log(JSON.stringify({
-    bench: 'prepare', ffmpeg_seconds: median(alone), prepare_seconds: median(ours), stages: seconds, ratio, rss_above_idle_mib: growth / MIB, rounds: ours.length,
-    ...(python === undefined ? {} : { reference_seconds: python.total, reference_rss_mib: python.rss_mb, reference_ratio: python.total / median(ours) }),
-  }));
+  console.log(
+    JSON.stringify({
+      bench: 'prepare',
+      ffmpeg_seconds: median(alone),
+      prepare_seconds: median(ours),
+      stages: seconds,
+      ratio,
+      rss_above_idle_mib: growth / MIB,
+      rounds: ours.length,
+      ...(python === undefined
+        ? {}
+        : {
+            reference_seconds: python.total,
+            reference_rss_mib: python.rss_mb,
+            reference_ratio: python.total / median(ours),
+          }),
+    }),
+  );
 }
 
 await main();

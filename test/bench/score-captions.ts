@@ -36,13 +36,22 @@ async function truthOf({ file }: Answer, directory: string): Promise<StoredTruth
 function captionedOf({ caption, captions = [{ caption }], usage, media }: Answer, truth: StoredTruth): Captioned[] {
   const sound = media.audio.used;
   const reference = sound || truth.script === undefined ? truth.caption : captionScript(truth.script, false);
-  return captions.map((one) => ({ caption: one.caption, reference, tokens: usage.completion_tokens / captions.length, sound }));
+  return captions.map((one) => ({
+    caption: one.caption,
+    reference,
+    tokens: usage.completion_tokens / captions.length,
+    sound,
+  }));
 }
 
 async function main(): Promise<void> {
   const [answersPath, truths] = parseArgs({ allowPositionals: true }).positionals;
-  if (answersPath === undefined || truths === undefined) throw new Error('Usage: npx tsx test/bench/score-captions.ts CAPTIONS.jsonl TRUTHS_DIR');
-  const answers = (await readFile(answersPath, 'utf8')).split('\n').filter((line) => line.trim() !== '').map((line) => JSON.parse(line) as Answer);
+  if (answersPath === undefined || truths === undefined)
+    throw new Error('Usage: npx tsx test/bench/score-captions.ts CAPTIONS.jsonl TRUTHS_DIR');
+  const answers = (await readFile(answersPath, 'utf8'))
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .map((line) => JSON.parse(line) as Answer);
   const captioned: Captioned[] = [];
   const failed: string[] = [];
   const unknown: string[] = [];
@@ -54,7 +63,12 @@ async function main(): Promise<void> {
   }
   for (const line of failed) console.error(`no caption: ${line}`);
   for (const file of unknown) console.error(`no truth in ${truths}: ${file}`);
-  const scores = { clips: answers.length, without_caption: failed.length, without_truth: unknown.length, ...await worldScores(captioned) };
+  const scores = {
+    clips: answers.length,
+    without_caption: failed.length,
+    without_truth: unknown.length,
+    ...(await worldScores(captioned)),
+  };
   console.log(scoreTable(scores));
   console.log(JSON.stringify(scores));
   if (failed.length + unknown.length > 0) process.exitCode = 1;

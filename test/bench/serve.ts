@@ -30,7 +30,14 @@ function bareSender(captioner: Captioner, options: Record<string, number>): Send
       if (event.type === 'text-delta' && firstMs === 0) firstMs = performance.now();
       if (event.type !== 'caption-end') continue;
       const seconds = (performance.now() - startedMs) / 1000;
-      return { kind: 'caption', firstTokenSeconds: (firstMs - startedMs) / 1000, totalSeconds: seconds, tokenGapsSeconds: [], tokens: event.usage.completionTokens, mediaSeconds: event.media.durationSeconds };
+      return {
+        kind: 'caption',
+        firstTokenSeconds: (firstMs - startedMs) / 1000,
+        totalSeconds: seconds,
+        tokenGapsSeconds: [],
+        tokens: event.usage.completionTokens,
+        mediaSeconds: event.media.durationSeconds,
+      };
     }
     return { kind: 'failed', code: 'no_ending' };
   };
@@ -42,11 +49,21 @@ function median(values: readonly number[]): number {
 
 async function readClips(): Promise<Clip[]> {
   const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.mp4'));
-  return Promise.all(names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })));
+  return Promise.all(
+    names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })),
+  );
 }
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, requests: { type: 'string', default: '8' }, 'max-tokens': { type: 'string' }, temperature: { type: 'string' }, cached: { type: 'boolean', default: false }, model: { type: 'string', default: NANO }, precision: { type: 'string' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    requests: { type: 'string', default: '8' },
+    'max-tokens': { type: 'string' },
+    temperature: { type: 'string' },
+    cached: { type: 'boolean', default: false },
+    model: { type: 'string', default: NANO },
+    precision: { type: 'string' },
+  },
 });
 const rounds = Number(values.rounds);
 const requests = Number(values.requests);
@@ -58,18 +75,43 @@ const options: Record<string, number> = {
 const precision = PRECISIONS.find((name) => name === values.precision);
 const clips = await readClips();
 const server = await startServer([
-  '--slots', String(SLOTS), '--media-cache-bytes', String(caches.mediaCacheBytes), '--prefix-slots', String(caches.prefixSlots), '--max-queue-seconds', '100000',
-  '--model', values.model, ...(precision === undefined ? [] : ['--precision', precision]),
+  '--slots',
+  String(SLOTS),
+  '--media-cache-bytes',
+  String(caches.mediaCacheBytes),
+  '--prefix-slots',
+  String(caches.prefixSlots),
+  '--max-queue-seconds',
+  '100000',
+  '--model',
+  values.model,
+  ...(precision === undefined ? [] : ['--precision', precision]),
 ]);
-const captioner = await openCaptioner({ modelDir: values.model, precision, device: { type: 'cpu' }, runtime: undefined, threads: 0, spinning: false, slots: SLOTS, context: undefined, cacheDir: undefined, ...caches });
+const captioner = await openCaptioner({
+  modelDir: values.model,
+  precision,
+  device: { type: 'cpu' },
+  runtime: undefined,
+  threads: 0,
+  spinning: false,
+  slots: SLOTS,
+  context: undefined,
+  cacheDir: undefined,
+  ...caches,
+});
 const fields = Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
-const senders: Record<string, Send> = { bare: bareSender(captioner, options), served: clipSender({ url: server.url, apiKey: undefined, fields }) };
+const senders: Record<string, Send> = {
+  bare: bareSender(captioner, options),
+  served: clipSender({ url: server.url, apiKey: undefined, fields }),
+};
 const results: Record<string, LevelSummary[]> = {};
 const never = new AbortController().signal;
 for (let round = 0; round <= rounds; round++) {
   for (const concurrency of CLIENTS) {
     for (const [name, send] of Object.entries(senders)) {
-      const level = summarise(await runLevel(clips, send, { concurrency, requests: requests * concurrency, leaving: 0, seed: round }, never));
+      const level = summarise(
+        await runLevel(clips, send, { concurrency, requests: requests * concurrency, leaving: 0, seed: round }, never),
+      );
       if (round > 0) (results[`${name} ${concurrency}`] ??= []).push(level); // the first round warms both up
     }
   }
@@ -77,13 +119,15 @@ for (let round = 0; round <= rounds; round++) {
 const rate = (name: string): number => median((results[name] ?? []).map(({ tokensPerSecond }) => tokensPerSecond));
 const [one, many] = CLIENTS;
 for (const [name, levels] of Object.entries(results)) console.log(`${name} clients\n${levelTable(levels)}`);
-console.log(JSON.stringify({
-  served_over_bare_one: rate(`served ${one}`) / rate(`bare ${one}`),
-  served_over_bare_eight: rate(`served ${many}`) / rate(`bare ${many}`),
-  eight_over_one: rate(`served ${many}`) / rate(`served ${one}`),
-  tokens_per_second_one: rate(`served ${one}`),
-  tokens_per_second_eight: rate(`served ${many}`),
-  event_loop_delay_max_seconds: await server.metric('avocado_event_loop_delay_max_seconds'),
-}));
+console.log(
+  JSON.stringify({
+    served_over_bare_one: rate(`served ${one}`) / rate(`bare ${one}`),
+    served_over_bare_eight: rate(`served ${many}`) / rate(`bare ${many}`),
+    eight_over_one: rate(`served ${many}`) / rate(`served ${one}`),
+    tokens_per_second_one: rate(`served ${one}`),
+    tokens_per_second_eight: rate(`served ${many}`),
+    event_loop_delay_max_seconds: await server.metric('avocado_event_loop_delay_max_seconds'),
+  }),
+);
 await server.close();
 await captioner.close();

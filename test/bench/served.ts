@@ -22,7 +22,9 @@ function residentMiB(pid: number): number {
 
 /** Children of a process that are node themselves, not decoders. */
 function nodeChildren(pid: number): number[] {
-  const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number);
+  const children = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
   return children.filter((child) => {
     try {
       const stat = readFileSync(`/proc/${child}/stat`, 'utf8');
@@ -36,7 +38,9 @@ function nodeChildren(pid: number): number[] {
 function untilPrinted(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
-    const timer = setTimeout(() => { reject(new Error(`The server did not start: ${text}`)); }, START_MS);
+    const timer = setTimeout(() => {
+      reject(new Error(`The server did not start: ${text}`));
+    }, START_MS);
     child.stdout?.on('data', (chunk: Buffer) => {
       text += chunk.toString();
       const url = /page\s+(http:\/\/\S+)\//.exec(text)?.[1];
@@ -44,20 +48,29 @@ function untilPrinted(child: ChildProcess): Promise<string> {
       clearTimeout(timer);
       resolve(url);
     });
-    child.once('exit', (code) => { reject(new Error(`The server ended with ${code ?? 'a signal'}: ${text}`)); });
+    child.once('exit', (code) => {
+      reject(new Error(`The server ended with ${code ?? 'a signal'}: ${text}`));
+    });
   });
 }
 
 /** Starts `avocado serve` on a free port and waits until it is ready. */
 export async function startServer(flags: readonly string[]): Promise<BenchServer> {
-  const child = spawn(process.execPath, [PROGRAM, 'serve', '--port', '0', ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
-  process.once('exit', () => { child.kill('SIGKILL'); });
+  const child = spawn(process.execPath, [PROGRAM, 'serve', '--port', '0', ...flags], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  process.once('exit', () => {
+    child.kill('SIGKILL');
+  });
   const url = await untilPrinted(child);
   await fetch(`${url}/metrics`); // what was longest since the last reading then begins after the start
   const pid = child.pid ?? 0;
   return {
     url,
-    memory: () => ({ server: residentMiB(pid), engine: nodeChildren(pid).reduce((sum, engine) => sum + residentMiB(engine), 0) }),
+    memory: () => ({
+      server: residentMiB(pid),
+      engine: nodeChildren(pid).reduce((sum, engine) => sum + residentMiB(engine), 0),
+    }),
     metric: async (name) => {
       const text = await (await fetch(`${url}/metrics`)).text();
       return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? NaN);

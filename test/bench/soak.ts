@@ -22,7 +22,8 @@ interface Reading {
 
 /** Least-squares slope in MiB an hour. */
 function slope(readings: readonly Reading[], value: (reading: Reading) => number): number {
-  const mean = (of: (reading: Reading) => number): number => readings.reduce((sum, reading) => sum + of(reading), 0) / readings.length;
+  const mean = (of: (reading: Reading) => number): number =>
+    readings.reduce((sum, reading) => sum + of(reading), 0) / readings.length;
   const [meanX, meanY] = [mean(({ minutes }) => minutes), mean(value)];
   const top = readings.reduce((sum, reading) => sum + (reading.minutes - meanX) * (value(reading) - meanY), 0);
   return (60 * top) / readings.reduce((sum, { minutes }) => sum + (minutes - meanX) ** 2, 0);
@@ -30,7 +31,9 @@ function slope(readings: readonly Reading[], value: (reading: Reading) => number
 
 const minutes = Number(process.argv[2] ?? 15);
 const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.mp4'));
-const clips = await Promise.all(names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })));
+const clips = await Promise.all(
+  names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })),
+);
 const server = await startServer(['--slots', String(CLIENTS)]);
 const send = clipSender({ url: server.url, apiKey: undefined, fields: {} });
 const never = new AbortController().signal;
@@ -38,27 +41,41 @@ const readings: Reading[] = [];
 const levels: LevelSummary[] = [];
 const startedMs = performance.now();
 for (let turn = 1; performance.now() - startedMs < minutes * 60_000; turn++) {
-  levels.push(summarise(await runLevel(clips, send, { concurrency: CLIENTS, requests: REQUESTS_A_TURN, leaving: LEAVING, seed: turn }, never)));
+  levels.push(
+    summarise(
+      await runLevel(
+        clips,
+        send,
+        { concurrency: CLIENTS, requests: REQUESTS_A_TURN, leaving: LEAVING, seed: turn },
+        never,
+      ),
+    ),
+  );
   const reading = { minutes: (performance.now() - startedMs) / 60_000, ...server.memory() };
   readings.push(reading);
-  if (turn % 10 === 1) console.log(`${reading.minutes.toFixed(1)} min: server ${reading.server.toFixed(0)} MiB, engine ${reading.engine.toFixed(0)} MiB`);
+  if (turn % 10 === 1)
+    console.log(
+      `${reading.minutes.toFixed(1)} min: server ${reading.server.toFixed(0)} MiB, engine ${reading.engine.toFixed(0)} MiB`,
+    );
 }
 const eventLoopDelay = await server.metric('avocado_event_loop_delay_max_seconds'); // of all the time: it begins anew with every reading
 const last = levels.at(-1);
 if (last !== undefined) console.log(levelTable([last]));
 const settled = readings.filter((reading) => reading.minutes > minutes * WARM_UP_SHARE);
 const total = (value: (level: LevelSummary) => number): number => levels.reduce((sum, level) => sum + value(level), 0);
-console.log(JSON.stringify({
-  minutes,
-  captions: total(({ captions }) => captions),
-  left: total(({ left }) => left),
-  failed: total(({ failed }) => Object.values(failed).reduce((sum, count) => sum + count, 0)),
-  server_mib: [settled[0]?.server, settled.at(-1)?.server],
-  engine_mib: [settled[0]?.engine, settled.at(-1)?.engine],
-  server_mib_per_hour: slope(settled, ({ server: mib }) => mib),
-  engine_mib_per_hour: slope(settled, ({ engine: mib }) => mib),
-  free_slots: await server.metric('avocado_kv_slots_free'),
-  restarts: await server.metric('avocado_engine_restarts_total'),
-  event_loop_delay_max_seconds: eventLoopDelay,
-}));
+console.log(
+  JSON.stringify({
+    minutes,
+    captions: total(({ captions }) => captions),
+    left: total(({ left }) => left),
+    failed: total(({ failed }) => Object.values(failed).reduce((sum, count) => sum + count, 0)),
+    server_mib: [settled[0]?.server, settled.at(-1)?.server],
+    engine_mib: [settled[0]?.engine, settled.at(-1)?.engine],
+    server_mib_per_hour: slope(settled, ({ server: mib }) => mib),
+    engine_mib_per_hour: slope(settled, ({ engine: mib }) => mib),
+    free_slots: await server.metric('avocado_kv_slots_free'),
+    restarts: await server.metric('avocado_engine_restarts_total'),
+    event_loop_delay_max_seconds: eventLoopDelay,
+  }),
+);
 await server.close();

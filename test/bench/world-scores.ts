@@ -27,7 +27,10 @@ function mean(values: readonly number[]): number | null {
 
 function pooled(shares: readonly Share[]): number | null {
   const sum = (value: (share: Share) => number): number => shares.reduce((total, share) => total + value(share), 0);
-  return percent(sum(({ hits }) => hits), sum(({ total }) => total));
+  return percent(
+    sum(({ hits }) => hits),
+    sum(({ total }) => total),
+  );
 }
 
 /** It ends in a loop or holds a long one: RepCol without near-copies, as the recipe counts it. */
@@ -40,12 +43,16 @@ function collapsed({ caption }: Captioned): boolean {
 async function lineReward({ caption, reference }: Captioned): Promise<number | null> {
   const options = { normalisation: 'raw', emptyBoth: 'skip', strictGamma: false } as const;
   const truth = { dialogues: dialogueOf(reference) };
-  return (await dialogueReward({ completion: caption, reference: truth }, worldJudge(), options, new AbortController().signal)).value;
+  return (
+    await dialogueReward({ completion: caption, reference: truth }, worldJudge(), options, new AbortController().signal)
+  ).value;
 }
 
 export async function worldScores(captioned: readonly Captioned[]): Promise<WorldScores> {
   const scores = captioned.map(({ caption, reference }) => scoreCaption(caption, reference));
-  const rewards = (await Promise.all(captioned.map(lineReward))).flatMap((value) => (value === null ? [] : [100 * value]));
+  const rewards = (await Promise.all(captioned.map(lineReward))).flatMap((value) =>
+    value === null ? [] : [100 * value],
+  );
   const silent = captioned.filter(({ sound }) => !sound);
   const named = <T extends string>(names: readonly T[], shares: (name: T) => Share[]): WorldScores =>
     Object.fromEntries(names.map((name) => [name.replaceAll('-', '_'), pooled(shares(name))]));
@@ -81,8 +88,10 @@ const COUNTS: ReadonlySet<string> = new Set(['clips', 'without_caption', 'withou
 
 /** A table for people, one number a line. */
 export function scoreTable(scores: WorldScores): string {
-  return Object.entries(scores).map(([name, value]) => {
-    const shown = value === null ? '-' : value.toFixed(COUNTS.has(name) ? 0 : 1);
-    return `${name.replaceAll('_', ' ').padEnd(24)}${shown.padStart(7)}   ${MEANINGS[name] ?? ''}`.trimEnd();
-  }).join('\n');
+  return Object.entries(scores)
+    .map(([name, value]) => {
+      const shown = value === null ? '-' : value.toFixed(COUNTS.has(name) ? 0 : 1);
+      return `${name.replaceAll('_', ' ').padEnd(24)}${shown.padStart(7)}   ${MEANINGS[name] ?? ''}`.trimEnd();
+    })
+    .join('\n');
 }

@@ -3,14 +3,27 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeRuntime } from '../../src/model/describe-runtime.ts';
 import { openRuntime } from '../../src/model/open-runtime.ts';
 import type { HostTensor, Runtime, SessionOptions } from '../../src/model/runtime.ts';
-import { attentionGraph, floats, hostTensor, identityGraph, int32s, productChainGraph } from '../fixtures/tiny-graphs.ts';
+import {
+  attentionGraph,
+  floats,
+  hostTensor,
+  identityGraph,
+  int32s,
+  productChainGraph,
+} from '../fixtures/tiny-graphs.ts';
 
 const CUDA = { type: 'cuda', index: 0 } as const;
 const OPTIONS: SessionOptions = { device: CUDA, threads: 1, spinning: false, disablePrepacking: false };
 const HEAD = 64;
 
 const { cuda, gpus, addon } = await describeRuntime();
-const obstacle = !addon.loaded ? addon.reason : gpus.length === 0 ? 'This machine shows no NVIDIA GPU.' : cuda?.complete === true ? undefined : `${cuda?.missing.join(', ') ?? 'onnxruntime'} not found. ${cuda?.advice ?? ''}`;
+const obstacle = !addon.loaded
+  ? addon.reason
+  : gpus.length === 0
+    ? 'This machine shows no NVIDIA GPU.'
+    : cuda?.complete === true
+      ? undefined
+      : `${cuda?.missing.join(', ') ?? 'onnxruntime'} not found. ${cuda?.advice ?? ''}`;
 if (obstacle !== undefined) console.warn(`Skipped: test/gpu/cuda-runtime.test.ts. ${obstacle}`);
 
 /** bfloat16 keeps the upper half of a float32; our values have nothing in the lower. */
@@ -21,8 +34,12 @@ function bfloats(dims: readonly number[], value: number): HostTensor {
 
 describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
   let runtime: Runtime;
-  beforeAll(async () => { runtime = await openRuntime({ runtime: 'native', device: CUDA }); });
-  afterAll(async () => { await runtime.close(); });
+  beforeAll(async () => {
+    runtime = await openRuntime({ runtime: 'native', device: CUDA });
+  });
+  afterAll(async () => {
+    await runtime.close();
+  });
 
   it('multiplies in full fp32, not TF32', async () => {
     const session = await runtime.createSession(productChainGraph(1), OPTIONS);
@@ -38,19 +55,29 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     const slotElements = capacity * HEAD;
     const session = await runtime.createSession(attentionGraph('bfloat16', HEAD), OPTIONS);
     const identity = await runtime.createSession(identityGraph(['bfloat16']), OPTIONS);
-    const [keys, values] = await Promise.all([runtime.allocate('bfloat16', 3 * slotElements, CUDA), runtime.allocate('bfloat16', 3 * slotElements, CUDA)]);
-    const slot = (slab: typeof keys) => ({ kind: 'slab', slab, offset: slotElements, dims: [1, 1, capacity, HEAD] }) as const;
+    const [keys, values] = await Promise.all([
+      runtime.allocate('bfloat16', 3 * slotElements, CUDA),
+      runtime.allocate('bfloat16', 3 * slotElements, CUDA),
+    ]);
+    const slot = (slab: typeof keys) =>
+      ({ kind: 'slab', slab, offset: slotElements, dims: [1, 1, capacity, HEAD] }) as const;
     for (const [position, value] of [1, 2].entries()) {
       const row = bfloats([1, 1, HEAD], value);
       const output = bfloats([1, 1, HEAD], 0);
       const lengths = { seqlens_k: int32s([1], [position]), total: int32s([], [position + 1]) };
       const past = { past_key: slot(keys), past_value: slot(values) };
-      await session.run({ query: row, key: row, value: row, ...past, ...lengths }, { output, present_key: slot(keys), present_value: slot(values) });
+      await session.run(
+        { query: row, key: row, value: row, ...past, ...lengths },
+        { output, present_key: slot(keys), present_value: slot(values) },
+      );
       // Alone, a row attends to itself.
       if (position === 0) expect(output.data).toEqual(row.data);
     }
     const whole = bfloats([3 * slotElements], 0);
-    await identity.run({ x_bfloat16: { kind: 'slab', slab: values, offset: 0, dims: whole.dims } }, { y_bfloat16: whole });
+    await identity.run(
+      { x_bfloat16: { kind: 'slab', slab: values, offset: 0, dims: whole.dims } },
+      { y_bfloat16: whole },
+    );
     const expected = new Uint16Array(3 * slotElements);
     expected.fill(0x3f80, slotElements, slotElements + HEAD);
     expected.fill(0x4000, slotElements + HEAD, slotElements + 2 * HEAD);
@@ -63,11 +90,18 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
   it('copies pieces of a bf16 slab on the device, and nothing beside them', async () => {
     const identity = await runtime.createSession(identityGraph(['bfloat16']), OPTIONS);
     const slab = await runtime.allocate('bfloat16', 5 * HEAD, CUDA);
-    const whole = hostTensor('bfloat16', [5 * HEAD], Uint16Array.from({ length: 5 * HEAD }, (_, index) => 0x3f80 + index));
+    const whole = hostTensor(
+      'bfloat16',
+      [5 * HEAD],
+      Uint16Array.from({ length: 5 * HEAD }, (_, index) => 0x3f80 + index),
+    );
     const expected = Uint16Array.from(whole.data as Uint16Array);
     const view = { kind: 'slab', slab, offset: 0, dims: whole.dims } as const;
     await identity.run({ x_bfloat16: whole }, { y_bfloat16: view });
-    await runtime.copyWithin(slab, [{ from: 0, to: 3 * HEAD, elements: HEAD - 1 }, { from: HEAD, to: 5 * HEAD - 2, elements: 2 }]);
+    await runtime.copyWithin(slab, [
+      { from: 0, to: 3 * HEAD, elements: HEAD - 1 },
+      { from: HEAD, to: 5 * HEAD - 2, elements: 2 },
+    ]);
     await identity.run({ x_bfloat16: view }, { y_bfloat16: whole });
     expected.copyWithin(3 * HEAD, 0, HEAD - 1);
     expected.copyWithin(5 * HEAD - 2, HEAD, HEAD + 2);
@@ -81,7 +115,9 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     const [x, w, y] = [floats([2048, 2048]), floats([2048, 2048]), floats([2048, 2048])];
     const controller = new AbortController();
     const run = session.run({ x, w }, { y }, { signal: controller.signal });
-    setTimeout(() => { controller.abort(); }, 50);
+    setTimeout(() => {
+      controller.abort();
+    }, 50);
     await expect(run).rejects.toMatchObject({ code: 'aborted' });
     const [small, out] = [floats([1, 1], [1]), floats([1, 1])];
     await session.run({ x: small, w: floats([1, 1], [1]) }, { y: out });
@@ -90,6 +126,9 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
   });
 
   it('says so when the GPU has no room for a slab', async () => {
-    await expect(runtime.allocate('float32', 2 ** 45, CUDA)).rejects.toMatchObject({ code: 'device_unavailable', message: expect.stringContaining('bytes on CUDA device 0') as string });
+    await expect(runtime.allocate('float32', 2 ** 45, CUDA)).rejects.toMatchObject({
+      code: 'device_unavailable',
+      message: expect.stringContaining('bytes on CUDA device 0') as string,
+    });
   });
 });

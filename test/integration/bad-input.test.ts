@@ -51,19 +51,29 @@ async function refused(args: readonly string[], { code, says, param }: Refusal):
 }
 
 describe('a file that cannot be captioned', () => {
-  it.each(hostileMedia('http://127.0.0.1:1').map(({ title, code }) => [title, code] as const))('%s gives %s', async (title) => {
-    const { file, make, code, says } = hostileMedia(bait.url).find((media) => media.title === title)!;
-    await make(scratch(file));
-    await refused(['caption', scratch(file)], { code, says });
-    expect(bait.calls()).toBe(0);
-  });
+  it.each(hostileMedia('http://127.0.0.1:1').map(({ title, code }) => [title, code] as const))(
+    '%s gives %s',
+    async (title) => {
+      const { file, make, code, says } = hostileMedia(bait.url).find((media) => media.title === title)!;
+      await make(scratch(file));
+      await refused(['caption', scratch(file)], { code, says });
+      expect(bait.calls()).toBe(0);
+    },
+  );
 
   it('a prompt beyond the context gives context_length_exceeded with the numbers, before a frame is decoded', async () => {
-    await refused(['caption', CLIP, '--max-tokens', '200', '--context', '128'], { code: 'context_length_exceeded', says: /200.*over the limit of 128.*(Lower|lower)/s });
+    await refused(['caption', CLIP, '--max-tokens', '200', '--context', '128'], {
+      code: 'context_length_exceeded',
+      says: /200.*over the limit of 128.*(Lower|lower)/s,
+    });
   });
 
   it('sound alone with --no-audio gives bad_request', async () => {
-    await refused(['caption', golden('clips/tones-44k1.wav'), '--no-audio'], { code: 'bad_request', says: /only sound.*Turn it on/, param: 'audio' });
+    await refused(['caption', golden('clips/tones-44k1.wav'), '--no-audio'], {
+      code: 'bad_request',
+      says: /only sound.*Turn it on/,
+      param: 'audio',
+    });
   });
 });
 
@@ -86,34 +96,75 @@ describe('a damaged file that still shows something', () => {
   });
 
   it('among good ones costs only itself: the others are captioned, and the exit code tells', async () => {
-    const { code, stdout } = await avocado('caption', '--json', '--max-tokens', '4', CLIP, scratch('nowhere.mp4'), CLIP);
-    const lines = stdout.trim().split('\n').map((line) => JSON.parse(line) as { file: string; caption?: string; error?: { code: string } });
+    const { code, stdout } = await avocado(
+      'caption',
+      '--json',
+      '--max-tokens',
+      '4',
+      CLIP,
+      scratch('nowhere.mp4'),
+      CLIP,
+    );
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { file: string; caption?: string; error?: { code: string } });
     expect(code).toBe(ERRORS.media_not_found.exit);
-    expect(lines.map(({ file, error }) => [basename(file), error?.code])).toEqual([['one-second.mp4', undefined], ['nowhere.mp4', 'media_not_found'], ['one-second.mp4', undefined]]);
+    expect(lines.map(({ file, error }) => [basename(file), error?.code])).toEqual([
+      ['one-second.mp4', undefined],
+      ['nowhere.mp4', 'media_not_found'],
+      ['one-second.mp4', undefined],
+    ]);
     expect(lines[0]!.caption).toBe(lines[2]!.caption);
   });
 });
 
 describe('a model that cannot be used', () => {
-  const withModel = (directory: string, ...more: readonly string[]): readonly string[] => ['caption', CLIP, '--model', directory, '--cache-dir', scratch('cache'), ...more];
+  const withModel = (directory: string, ...more: readonly string[]): readonly string[] => [
+    'caption',
+    CLIP,
+    '--model',
+    directory,
+    '--cache-dir',
+    scratch('cache'),
+    ...more,
+  ];
 
   it('no directory gives checkpoint_not_found', async () => {
-    await refused(withModel(scratch('no-model')), { code: 'checkpoint_not_found', says: /no-model: give the directory that holds config\.json/ });
+    await refused(withModel(scratch('no-model')), {
+      code: 'checkpoint_not_found',
+      says: /no-model: give the directory that holds config\.json/,
+    });
   });
 
   it('a checkpoint of another model gives checkpoint_invalid, with what is supported', async () => {
-    const directory = writeVariant(scratch('llama'), { base: 'tiny-a', config: (config) => ({ ...config, model_type: 'llama' }) });
-    await refused(withModel(directory), { code: 'checkpoint_invalid', says: /model_type.*"llama".*supported: Qwen2\.5-Omni/ });
+    const directory = writeVariant(scratch('llama'), {
+      base: 'tiny-a',
+      config: (config) => ({ ...config, model_type: 'llama' }),
+    });
+    await refused(withModel(directory), {
+      code: 'checkpoint_invalid',
+      says: /model_type.*"llama".*supported: Qwen2\.5-Omni/,
+    });
   });
 
   it('a tensor that is missing gives tensor_missing, by name', async () => {
-    const directory = writeVariant(scratch('missing'), { base: 'tiny-a', without: ['model.layers.1.mlp.up_proj.weight'] });
-    await refused(withModel(directory), { code: 'tensor_missing', says: /model\.layers\.1\.mlp\.up_proj\.weight.*incomplete or of another model/ });
+    const directory = writeVariant(scratch('missing'), {
+      base: 'tiny-a',
+      without: ['model.layers.1.mlp.up_proj.weight'],
+    });
+    await refused(withModel(directory), {
+      code: 'tensor_missing',
+      says: /model\.layers\.1\.mlp\.up_proj\.weight.*incomplete or of another model/,
+    });
   });
 
   it('a tensor of another shape gives tensor_invalid, with both shapes', async () => {
     const directory = writeVariant(scratch('shape'), { base: 'tiny-a', shapes: { 'model.norm.weight': [56, 2] } });
-    await refused(withModel(directory), { code: 'tensor_invalid', says: /model\.norm\.weight.*expected shape \[112\].*found \[56, 2\].*Use the config\.json/ });
+    await refused(withModel(directory), {
+      code: 'tensor_invalid',
+      says: /model\.norm\.weight.*expected shape \[112\].*found \[56, 2\].*Use the config\.json/,
+    });
   });
 
   it('a shard cut short gives checkpoint_invalid, with the file', async () => {
@@ -123,15 +174,26 @@ describe('a model that cannot be used', () => {
   });
 
   it('a precision that does not exist, and one that a CPU cannot run, give precision_unsupported', async () => {
-    await refused(withModel(TINY, '--precision', 'int3'), { code: 'precision_unsupported', says: /fp32, int4, bf16, fp16, not int3/, param: 'precision' });
-    await refused(withModel(TINY, '--precision', 'bf16'), { code: 'precision_unsupported', says: /bf16 does not run on cpu: use one of fp32, int4/, param: 'precision' });
+    await refused(withModel(TINY, '--precision', 'int3'), {
+      code: 'precision_unsupported',
+      says: /fp32, int4, bf16, fp16, not int3/,
+      param: 'precision',
+    });
+    await refused(withModel(TINY, '--precision', 'bf16'), {
+      code: 'precision_unsupported',
+      says: /bf16 does not run on cpu: use one of fp32, int4/,
+      param: 'precision',
+    });
   });
 
   it('an export without its last file, or with a shorter one, gives export_incomplete and the command that repairs it', async () => {
     const out = scratch('half');
     await exportModel(TINY, 'int4', out);
     await truncate(`${out}/weights.bin`, 1000);
-    await refused(withModel(out), { code: 'export_incomplete', says: /weights\.bin has 1000 bytes.*avocado export .* --precision int4 --out/ });
+    await refused(withModel(out), {
+      code: 'export_incomplete',
+      says: /weights\.bin has 1000 bytes.*avocado export .* --precision int4 --out/,
+    });
     await rm(`${out}/manifest.json`);
     await refused(withModel(out), { code: 'export_incomplete', says: /never finished.*avocado export CHECKPOINT/ });
   });
@@ -139,10 +201,14 @@ describe('a model that cannot be used', () => {
   it('an export killed half-way leaves nothing that loads, and the next export clears it away', async () => {
     const out = scratch('killed');
     expect((await runScript('./export-and-die.ts', [TINY, out])).signal).toBe('SIGKILL');
-    const staged = async (): Promise<string[]> => (await readdir(scratch(''))).filter((name) => name.startsWith('.killed'));
+    const staged = async (): Promise<string[]> =>
+      (await readdir(scratch(''))).filter((name) => name.startsWith('.killed'));
     expect(await staged()).toHaveLength(1);
     await refused(withModel(out), { code: 'checkpoint_not_found', says: /killed: give the directory/ });
-    await refused(withModel(scratch((await staged())[0]!)), { code: 'checkpoint_not_found', says: /holds no config\.json|give the directory/ });
+    await refused(withModel(scratch((await staged())[0]!)), {
+      code: 'checkpoint_not_found',
+      says: /holds no config\.json|give the directory/,
+    });
     const again = await avocado('export', TINY, '--precision', 'int4', '--out', out);
     expect([again.code, again.stdout]).toEqual([0, `${out}\n`]);
     expect(await staged()).toEqual([]);
@@ -164,20 +230,48 @@ const hasCuda = gpus.length > 0 && cuda?.complete === true;
 if (hasCuda) console.warn('Skipped: --device cuda on a machine without CUDA. This one has it.');
 
 describe.skipIf(hasCuda)('a machine without CUDA', () => {
-  it.each(['native', 'node'])('--device cuda on the %s runtime gives device_unavailable and what to install', async (runtime) => {
-    const { code, stdout } = await avocado('caption', CLIP, '--model', TINY, '--device', 'cuda', '--runtime', runtime, '--cache-dir', scratch('cache'), '--json');
-    const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
-    expect({ code, error: error.code }).toEqual({ code: ERRORS.device_unavailable.exit, error: 'device_unavailable' });
-    expect(error.message).toMatch(/--device cpu|npm rebuild|AVOCADO_ONNXRUNTIME|native/);
-  });
+  it.each(['native', 'node'])(
+    '--device cuda on the %s runtime gives device_unavailable and what to install',
+    async (runtime) => {
+      const { code, stdout } = await avocado(
+        'caption',
+        CLIP,
+        '--model',
+        TINY,
+        '--device',
+        'cuda',
+        '--runtime',
+        runtime,
+        '--cache-dir',
+        scratch('cache'),
+        '--json',
+      );
+      const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+      expect({ code, error: error.code }).toEqual({
+        code: ERRORS.device_unavailable.exit,
+        error: 'device_unavailable',
+      });
+      expect(error.message).toMatch(/--device cpu|npm rebuild|AVOCADO_ONNXRUNTIME|native/);
+    },
+  );
 });
 
 describe('a command line with a mistake', () => {
   it.each([
-    [['caption', CLIP, '--max-token', '9'], 'bad_request', /'--max-token' \(Did you mean --max-tokens\?\)\. See avocado --help\./, 'max_token'],
+    [
+      ['caption', CLIP, '--max-token', '9'],
+      'bad_request',
+      /'--max-token' \(Did you mean --max-tokens\?\)\. See avocado --help\./,
+      'max_token',
+    ],
     [['caption', CLIP, '--max-tokens', '0'], 'bad_request', /--max-tokens/, 'max_tokens'],
     [['caption', CLIP, '--max-tokens', 'many'], 'bad_request', /--max-tokens.*must be a number/, 'max_tokens'],
-    [['caption', CLIP, '--prompt', 'What?', '--prompt-id', '2'], 'bad_request', /--prompt and --prompt-id exclude each other/, 'prompt_id'],
+    [
+      ['caption', CLIP, '--prompt', 'What?', '--prompt-id', '2'],
+      'bad_request',
+      /--prompt and --prompt-id exclude each other/,
+      'prompt_id',
+    ],
     [['caption', CLIP, '--device', 'tpu'], 'bad_request', /--device.*cpu, cuda or cuda:N/, 'device'],
     [['caption', CLIP, '--runtime', 'python'], 'bad_request', /--runtime.*native, node/, 'runtime'],
     [['caption', CLIP, '--profile', 'cinema'], 'bad_request', /"cinema".*Known: nano, paper, reference-cli/, 'profile'],

@@ -34,31 +34,76 @@ function lastLine(stdout: string): { levels: Record<string, unknown>[]; clips: n
 describe('avocado bench serve', () => {
   it('loads a server level by level: a table, and one line of JSON', async () => {
     app = await serveApp(fakeCaptioner());
-    const { exitCode, stdout } = await runCli(['bench', 'serve', directory, '--url', `${app.url}/`, '--concurrency', '1,3', '--requests', '4']);
+    const { exitCode, stdout } = await runCli([
+      'bench',
+      'serve',
+      directory,
+      '--url',
+      `${app.url}/`,
+      '--concurrency',
+      '1,3',
+      '--requests',
+      '4',
+    ]);
     expect(exitCode).toBe(0);
     expect(stdout).toContain('tokens/s');
     const { levels, clips } = lastLine(stdout);
     expect(clips).toBe(2);
-    expect(levels).toMatchObject([{ concurrency: 1, captions: 4, failed: {} }, { concurrency: 3, captions: 12, refused: 0 }]);
+    expect(levels).toMatchObject([
+      { concurrency: 1, captions: 4, failed: {} },
+      { concurrency: 3, captions: 12, refused: 0 },
+    ]);
     expect(levels[0]?.['tokens_per_second']).toBeGreaterThan(0);
   });
 
   it('counts clients that leave and goes on', async () => {
     app = await serveApp(fakeCaptioner({ words: Array.from({ length: 200 }, () => 'word '), wordDelayMs: 20 }));
-    const { stdout } = await runCli(['bench', 'serve', directory, '--url', app.url, '--concurrency', '4', '--requests', '2', '--leaving', '1']);
+    const { stdout } = await runCli([
+      'bench',
+      'serve',
+      directory,
+      '--url',
+      app.url,
+      '--concurrency',
+      '4',
+      '--requests',
+      '2',
+      '--leaving',
+      '1',
+    ]);
     expect(lastLine(stdout).levels).toMatchObject([{ left: 8, captions: 0, failed: {} }]);
   });
 
   it('tells failures by their code and exits with 1', async () => {
     app = await serveApp(fakeCaptioner({ error: { code: 'media_undecodable', message: () => 'Broken.' } }));
-    const { exitCode, stdout } = await runCli(['bench', 'serve', directory, '--url', app.url, '--concurrency', '1', '--requests', '3']);
+    const { exitCode, stdout } = await runCli([
+      'bench',
+      'serve',
+      directory,
+      '--url',
+      app.url,
+      '--concurrency',
+      '1',
+      '--requests',
+      '3',
+    ]);
     expect(exitCode).toBe(1);
     expect(lastLine(stdout).levels).toMatchObject([{ failed: { media_undecodable: 3 } }]);
   });
 
   it('counts refusals of a full server and asks again', async () => {
     app = await serveApp(fakeCaptioner({ wordDelayMs: 30 }), { maxRequests: 1 });
-    const { exitCode, stdout } = await runCli(['bench', 'serve', directory, '--url', app.url, '--concurrency', '2', '--requests', '1']);
+    const { exitCode, stdout } = await runCli([
+      'bench',
+      'serve',
+      directory,
+      '--url',
+      app.url,
+      '--concurrency',
+      '2',
+      '--requests',
+      '1',
+    ]);
     expect(exitCode).toBe(0);
     const [level] = lastLine(stdout).levels;
     expect(level).toMatchObject({ captions: 2, failed: {} });

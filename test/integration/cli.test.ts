@@ -78,18 +78,39 @@ describe('avocado caption, with the bundled model', () => {
     const body = JSON.parse(json.stdout) as Answer;
     expect(text.stdout).toBe(`${body.caption}\n`);
     expect(body.caption.length).toBeGreaterThan(10);
-    expect([body.token_ids.length, body.token_logprobs.length, body.usage.completion_tokens, body.finish_reason]).toEqual([12, 12, 12, 'length']);
+    expect([
+      body.token_ids.length,
+      body.token_logprobs.length,
+      body.usage.completion_tokens,
+      body.finish_reason,
+    ]).toEqual([12, 12, 12, 'length']);
     expect(body.token_logprobs.every((logprob) => logprob <= 0)).toBe(true);
   });
 
   it('tells every bad file its own error, exits 3, and leaves nothing behind', async () => {
-    const files = { none: 'none.mp4', directory: 'dir', empty: 'empty.mp4', text: 'text.mp4', playlist: 'playlist.mp4' };
+    const files = {
+      none: 'none.mp4',
+      directory: 'dir',
+      empty: 'empty.mp4',
+      text: 'text.mp4',
+      playlist: 'playlist.mp4',
+    };
     await mkdir(join(directory, files.directory));
     await writeFile(join(directory, files.empty), '');
     await writeFile(join(directory, files.text), 'Dear diary, this is no video.\n'.repeat(50));
-    await writeFile(join(directory, files.playlist), `#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n${CLIP}\n#EXT-X-ENDLIST\n`);
-    const { code, stdout } = await avocado('caption', '--json', ...Object.values(files).map((name) => join(directory, name)));
-    const codes = stdout.trim().split('\n').map((line) => (JSON.parse(line) as { error?: { code: string } }).error?.code);
+    await writeFile(
+      join(directory, files.playlist),
+      `#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n${CLIP}\n#EXT-X-ENDLIST\n`,
+    );
+    const { code, stdout } = await avocado(
+      'caption',
+      '--json',
+      ...Object.values(files).map((name) => join(directory, name)),
+    );
+    const codes = stdout
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { error?: { code: string } }).error?.code);
     expect(code).toBe(3);
     expect(codes.slice(0, 4)).toEqual(['media_not_found', 'media_not_a_file', 'media_empty', 'media_unsupported']);
     expect(codes[4]).toMatch(/^media_/);
@@ -119,9 +140,24 @@ describe('avocado inspect and doctor', () => {
     const plan = await avocado('inspect', CLIP, '--json');
     const full = await avocado('inspect', CLIP, '--json', '--dump', dump, '--stage', 'features');
     expect([plan.code, full.code]).toEqual([0, 0]);
-    expect(JSON.parse(plan.stdout)).toMatchObject({ stage: 'plan', model: 'avocado-nano', frames: { count: 12 }, budget: { fits: true } });
+    expect(JSON.parse(plan.stdout)).toMatchObject({
+      stage: 'plan',
+      model: 'avocado-nano',
+      frames: { count: 12 },
+      budget: { fits: true },
+    });
     const { dump: written } = JSON.parse(full.stdout) as { dump: { tensors: string[] } };
-    expect(written.tensors).toEqual(expect.arrayContaining(['frame_indices', 'pixel_values_videos', 'video_grid_thw', 'waveform', 'input_features', 'input_ids', 'position_ids']));
+    expect(written.tensors).toEqual(
+      expect.arrayContaining([
+        'frame_indices',
+        'pixel_values_videos',
+        'video_grid_thw',
+        'waveform',
+        'input_features',
+        'input_ids',
+        'position_ids',
+      ]),
+    );
     expect(existsSync(dump)).toBe(true);
   });
 
@@ -129,13 +165,21 @@ describe('avocado inspect and doctor', () => {
     const { code, stdout } = await avocado('doctor', '--json');
     const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: { name: string; ok: boolean }[] };
     expect([code, ok]).toEqual([0, true]);
-    expect(checks.filter((check) => check.ok).map(({ name }) => name)).toEqual(expect.arrayContaining(['node', 'ffmpeg', 'onnxruntime', 'model']));
+    expect(checks.filter((check) => check.ok).map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['node', 'ffmpeg', 'onnxruntime', 'model']),
+    );
   });
 });
 
 describe('avocado serve', () => {
   it('answers the curl line it prints, streams, and ends with 0 on SIGTERM with nothing left', async () => {
-    const { child, out, exit } = start(['serve', '--port', '0', '--media-root', `clips=${join(ROOT, 'models/avocado-nano/examples')}`]);
+    const { child, out, exit } = start([
+      'serve',
+      '--port',
+      '0',
+      '--media-root',
+      `clips=${join(ROOT, 'models/avocado-nano/examples')}`,
+    ]);
     await until(() => out.stdout.includes('/v1/captions'));
     const line = /curl (-s -F file=@\S+ http:\/\/\S+)/.exec(out.stdout)![1]!;
     const curl = spawn('curl', [...line.split(' '), '-F', 'max_tokens=6']);
@@ -147,11 +191,22 @@ describe('avocado serve', () => {
 
     const url = /http:\/\/[\d.:]+/.exec(line)![0];
     const request = { media: 'media://clips/wide-6s.mp4', stream: true, max_tokens: 6 };
-    const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: JSON.stringify(request), headers: { 'content-type': 'application/json' } });
+    const response = await fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      body: JSON.stringify(request),
+      headers: { 'content-type': 'application/json' },
+    });
     const { events } = parseEvents(await response.text());
-    expect(events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['text']).join('')).toBe(body.caption);
+    expect(
+      events
+        .filter(({ event }) => event === 'text-delta')
+        .map(({ data }) => data['text'])
+        .join(''),
+    ).toBe(body.caption);
     expect(events.at(-1)).toMatchObject({ event: 'caption-end', data: { caption: body.caption } });
-    expect((await (await fetch(`${url}/metrics`)).text())).toContain('avocado_requests_total{outcome="ok",finish_reason="length",class="interactive"} 2');
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain(
+      'avocado_requests_total{outcome="ok",finish_reason="length",class="interactive"} 2',
+    );
     expect(await leftovers()).toHaveLength(1);
 
     child.kill('SIGTERM');

@@ -26,7 +26,9 @@ async function callInALoop(choices: SeededRandom, isOver: () => boolean): Promis
   while (!isOver()) {
     const whim = choices.below(10);
     const signal = whim === 0 ? AbortSignal.timeout(choices.below(300)) : undefined;
-    all.push(endingsOf(await captionAll(engine, choices.pick(CLIPS), { seed: choices.below(1000), temperature: 1 }, signal)));
+    all.push(
+      endingsOf(await captionAll(engine, choices.pick(CLIPS), { seed: choices.below(1000), temperature: 1 }, signal)),
+    );
   }
   return all;
 }
@@ -54,12 +56,19 @@ it('every caption ends exactly once, nobody waits for ever, and the engine is wh
 
   expect(ends.filter((endings) => endings.length !== 1)).toEqual([]);
   const kinds = new Set(ends.flat());
-  expect([...kinds].filter((kind) => !['caption-end', 'caption-aborted', 'caption-error engine_unavailable'].includes(kind))).toEqual([]);
+  expect(
+    [...kinds].filter((kind) => !['caption-end', 'caption-aborted', 'caption-error engine_unavailable'].includes(kind)),
+  ).toEqual([]);
   expect(kinds).toContain('caption-end');
   expect(kinds).toContain('caption-error engine_unavailable');
 
   expect(endingsOf(await captionAll(engine, CLIPS[0]!))).toEqual(['caption-end']);
   expect(engine.status()).toMatchObject({ state: 'ready', restarts: KILLS });
   expect(killed.flatMap(processesOfGroup)).toEqual([]);
-  await vi.waitFor(() => { expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4 }); }, { timeout: 20_000, interval: 50 });
+  await vi.waitFor(
+    () => {
+      expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4 });
+    },
+    { timeout: 20_000, interval: 50 },
+  );
 }, 240_000);

@@ -55,7 +55,9 @@ describe('an engine process', () => {
     expect(deltas.map(({ text }) => text).join('')).toBe(endOf(there).caption);
     expect(deltas.flatMap(({ tokenIds }) => tokenIds)).toEqual(endOf(there).tokenIds);
     expect(deltas.flatMap(({ logprobs }) => logprobs)).toEqual(endOf(there).logprobs);
-    const kinds = (events: readonly CaptionEvent[]): string[] => [...new Set(events.map((event) => (event.type === 'stage' ? event.stage : event.type)))];
+    const kinds = (events: readonly CaptionEvent[]): string[] => [
+      ...new Set(events.map((event) => (event.type === 'stage' ? event.stage : event.type))),
+    ];
     expect(kinds(there)).toEqual(kinds(here));
   });
 
@@ -75,7 +77,9 @@ describe('an engine process', () => {
       if (event.type === 'text-delta') controller.abort();
     }
     expect(endingsOf(events)).toEqual(['caption-aborted']);
-    await vi.waitFor(() => { expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 4 }); }, STARTED);
+    await vi.waitFor(() => {
+      expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 4 });
+    }, STARTED);
   });
 
   it('killed amid captions ends each of them once; those who come meanwhile are captioned by the next one', async () => {
@@ -88,7 +92,8 @@ describe('an engine process', () => {
       }
       return events;
     });
-    for (const events of await Promise.all(running)) expect(endingsOf(events)).toEqual(['caption-error engine_unavailable']);
+    for (const events of await Promise.all(running))
+      expect(endingsOf(events)).toEqual(['caption-error engine_unavailable']);
     expect(engine.status()).toMatchObject({ state: 'restarting', restarts: before.restarts + 1 });
     expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 0, busy: false });
     const queued = await Promise.all([captionAll(engine, CLIP), engine.estimate(captionRequest(CLIP, {}))]);
@@ -115,7 +120,9 @@ describe('an engine process that', () => {
       process.kill(pid!, 'SIGSTOP');
       const caught = await captionAll(engine, CLIP);
       expect(endingsOf(caught)).toEqual(['caption-error engine_unavailable']);
-      expect(caught.at(-1)).toMatchObject({ message: expect.stringMatching(/gave no sign of life for \d\.\d s, and was killed/) as string });
+      expect(caught.at(-1)).toMatchObject({
+        message: expect.stringMatching(/gave no sign of life for \d\.\d s, and was killed/) as string,
+      });
       expect(endingsOf(await captionAll(engine, CLIP))).toEqual(['caption-end']);
       expect(engine.status()).toMatchObject({ state: 'ready', restarts: 1 });
       expect(processesOfGroup(pid!)).toEqual([]);
@@ -149,7 +156,9 @@ describe('an engine process that', () => {
   });
 
   it('cannot start says why, and is not started again', async () => {
-    await expect(openEngineProcess(nanoOptions(scratch('cache'), { modelDir: scratch('nothing') }))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
+    await expect(
+      openEngineProcess(nanoOptions(scratch('cache'), { modelDir: scratch('nothing') })),
+    ).rejects.toMatchObject({ code: 'checkpoint_not_found' });
     const engine = await openEngineProcess(nanoOptions(scratch('cache'), { precision: 'bf16' }));
     await expect(engine.ready()).rejects.toMatchObject({ code: 'precision_unsupported', param: 'precision' });
     expect(engine.status()).toMatchObject({ state: 'stopped', restarts: 0, pid: undefined });
@@ -159,11 +168,16 @@ describe('an engine process that', () => {
   it('lost its server ends too, amid a caption', async () => {
     const script = fileURLToPath(new URL('../fixtures/own-engine-process.ts', import.meta.url));
     const env = { ...process.env, AVOCADO_CACHE: scratch('cache') };
-    const server = spawn(process.execPath, ['--import', 'tsx', script, NANO, CLIP], { stdio: ['ignore', 'pipe', 'inherit'], env });
+    const server = spawn(process.execPath, ['--import', 'tsx', script, NANO, CLIP], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env,
+    });
     const [line] = (await once(server.stdout.setEncoding('utf8'), 'data')) as [string];
     const pid = Number(line);
     expect(processesOfGroup(pid)).toContain(pid);
     server.kill('SIGKILL');
-    await vi.waitFor(() => { expect(processesOfGroup(pid)).toEqual([]); }, STARTED);
+    await vi.waitFor(() => {
+      expect(processesOfGroup(pid)).toEqual([]);
+    }, STARTED);
   });
 });

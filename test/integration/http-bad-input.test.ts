@@ -19,7 +19,15 @@ let app: ServedApp;
 beforeAll(async () => {
   bait = await startBait();
   captioner = await openCaptioner({
-    modelDir: defaultModelDirectory(), precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 1, spinning: false, slots: 2, context: undefined, cacheDir: scratch('cache'),
+    modelDir: defaultModelDirectory(),
+    precision: undefined,
+    device: { type: 'cpu' },
+    runtime: undefined,
+    threads: 1,
+    spinning: false,
+    slots: 2,
+    context: undefined,
+    cacheDir: scratch('cache'),
   });
   app = await serveApp(captioner, { mediaRoots: [`bad=${scratch('')}`] });
 });
@@ -40,44 +48,68 @@ interface Answer {
 }
 
 async function answerOf(response: Response): Promise<Answer> {
-  return { status: response.status, retry: response.headers.get('x-should-retry'), body: (await response.json()) as Answer['body'] };
+  return {
+    status: response.status,
+    retry: response.headers.get('x-should-retry'),
+    body: (await response.json()) as Answer['body'],
+  };
 }
 
 async function upload(path: string, fields: Readonly<Record<string, string>> = {}): Promise<Answer> {
   const bytes = Uint8Array.from(await readFile(path));
-  return answerOf(await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(bytes, fields, path.split('/').at(-1)) }));
+  return answerOf(
+    await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(bytes, fields, path.split('/').at(-1)) }),
+  );
 }
 
 async function fromRoot(file: string): Promise<Answer> {
   const body = JSON.stringify({ media: `media://bad/${file}` });
-  return answerOf(await fetch(`${app.url}/v1/captions`, { method: 'POST', body, headers: { 'content-type': 'application/json' } }));
+  return answerOf(
+    await fetch(`${app.url}/v1/captions`, { method: 'POST', body, headers: { 'content-type': 'application/json' } }),
+  );
 }
 
 async function nothingIsLeft(): Promise<void> {
-  const left = { uploads: await app.uploads(), decoders: decoderProcesses(), slots: captioner.stats().freeSlots, calls: bait.calls() };
+  const left = {
+    uploads: await app.uploads(),
+    decoders: decoderProcesses(),
+    slots: captioner.stats().freeSlots,
+    calls: bait.calls(),
+  };
   expect(left).toEqual({ uploads: [], decoders: [], slots: 2, calls: 0 });
 }
 
 describe('a running server', () => {
-  it.each(hostileMedia('http://127.0.0.1:1').map(({ title, code }) => [title, ERRORS[code].status, code] as const))('answers %s with %i %s', async (title, status, code) => {
-    const { file, make, says } = hostileMedia(bait.url).find((media) => media.title === title)!;
-    await make(scratch(file));
-    // What is no file cannot be uploaded; the rest comes both ways.
-    const answers = ['media_not_found', 'media_not_a_file'].includes(code) ? [await fromRoot(file)] : [await fromRoot(file), await upload(scratch(file))];
-    for (const answer of answers) {
-      expect(answer).toMatchObject({ status, retry: String(ERRORS[code].retry), body: { error: { code, type: 'invalid_request_error' } } });
-      expect(answer.body.error!.message).toMatch(says);
-      expect(answer.body.error!.message).not.toContain(scratch(''));
-    }
-    await nothingIsLeft();
-  });
+  it.each(hostileMedia('http://127.0.0.1:1').map(({ title, code }) => [title, ERRORS[code].status, code] as const))(
+    'answers %s with %i %s',
+    async (title, status, code) => {
+      const { file, make, says } = hostileMedia(bait.url).find((media) => media.title === title)!;
+      await make(scratch(file));
+      // What is no file cannot be uploaded; the rest comes both ways.
+      const answers = ['media_not_found', 'media_not_a_file'].includes(code)
+        ? [await fromRoot(file)]
+        : [await fromRoot(file), await upload(scratch(file))];
+      for (const answer of answers) {
+        expect(answer).toMatchObject({
+          status,
+          retry: String(ERRORS[code].retry),
+          body: { error: { code, type: 'invalid_request_error' } },
+        });
+        expect(answer.body.error!.message).toMatch(says);
+        expect(answer.body.error!.message).not.toContain(scratch(''));
+      }
+      await nothingIsLeft();
+    },
+  );
 
   it('answers all of them at once, each with its own error', async () => {
     const files = new Set(await readdir(scratch('')));
     const there = hostileMedia(bait.url).filter(({ file, code }) => files.has(file) && code !== 'media_not_a_file');
     expect(there.length).toBeGreaterThan(12);
     const answers = await Promise.all(there.map(({ file }) => upload(scratch(file))));
-    expect(answers.map(({ status, body }) => [status, body.error?.code])).toEqual(there.map(({ code }) => [ERRORS[code].status, code]));
+    expect(answers.map(({ status, body }) => [status, body.error?.code])).toEqual(
+      there.map(({ code }) => [ERRORS[code].status, code]),
+    );
     await nothingIsLeft();
   });
 

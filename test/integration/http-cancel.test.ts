@@ -28,7 +28,18 @@ beforeAll(async () => {
     response.writeHead(200, { 'content-type': 'video/mp4' }).write('x'.repeat(1000)); // and never the rest
   });
   await new Promise<void>((resolve) => films.listen(0, '127.0.0.1', resolve));
-  const short = await makeClip(scratch('short.mp4'), ['-f', 'lavfi', '-i', 'testsrc2=s=1280x720:r=30:d=2', '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p']);
+  const short = await makeClip(scratch('short.mp4'), [
+    '-f',
+    'lavfi',
+    '-i',
+    'testsrc2=s=1280x720:r=30:d=2',
+    '-c:v',
+    'libx264',
+    '-preset',
+    'ultrafast',
+    '-pix_fmt',
+    'yuv420p',
+  ]);
   await makeClip(scratch('long.mp4'), ['-stream_loop', '59', '-i', short, '-c', 'copy']);
   app = await serveApp(captioner, {
     mediaRoots: [`clips=${NANO_EXAMPLES}`, `long=${scratch('.')}`],
@@ -87,33 +98,53 @@ async function nothingRuns(): Promise<void> {
 const CLIP = `media://clips/${WIDE}`;
 const LONG_CLIP = 'media://long/long.mp4';
 
-describe.skipIf(loadNative() === undefined)(`a client that leaves${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`, () => {
-  it.each([
-    ['fetch', /"stage":"fetch","done":1000/, () => ({ media: `http://${filmHost()}/never.mp4` })],
-    ['decode', /"stage":"decode"/, () => ({ media: LONG_CLIP })],
-    ['prefill', /"stage":"prefill"/, () => ({ media: CLIP, prompt: LONG_PROMPT })],
-    ['generate', /event: text-delta/, () => ({ media: CLIP, temperature: 2, max_tokens: 3000 })],
-  ])('in %s stops it there, and is counted there', async (stage, pattern, body) => {
-    await leaveAt(pattern, body());
-    await vi.waitFor(async () => { expect(await cancelled(stage)).toBe(1); }, PATIENCE);
-    await nothingRuns();
-  });
+describe.skipIf(loadNative() === undefined)(
+  `a client that leaves${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`,
+  () => {
+    it.each([
+      ['fetch', /"stage":"fetch","done":1000/, () => ({ media: `http://${filmHost()}/never.mp4` })],
+      ['decode', /"stage":"decode"/, () => ({ media: LONG_CLIP })],
+      ['prefill', /"stage":"prefill"/, () => ({ media: CLIP, prompt: LONG_PROMPT })],
+      ['generate', /event: text-delta/, () => ({ media: CLIP, temperature: 2, max_tokens: 3000 })],
+    ])('in %s stops it there, and is counted there', async (stage, pattern, body) => {
+      await leaveAt(pattern, body());
+      await vi.waitFor(async () => {
+        expect(await cancelled(stage)).toBe(1);
+      }, PATIENCE);
+      await nothingRuns();
+    });
 
-  it('while it waits for its turn leaves the line, and the one that runs alone', async () => {
-    const controller = new AbortController();
-    const running = fetch(`${app.url}/v1/captions`, { method: 'POST', body: JSON.stringify({ media: LONG_CLIP }), headers: { 'content-type': 'application/json' }, signal: controller.signal });
-    running.catch(() => undefined);
-    await vi.waitFor(() => { expect(decoderProcesses().some((name) => name.startsWith('ffmpeg'))).toBe(true); }, PATIENCE);
-    await leaveAt(/"stage":"queued","done":0,"total":0/, { media: CLIP });
-    await vi.waitFor(async () => { expect(await cancelled('queued')).toBe(1); }, PATIENCE);
-    expect(decoderProcesses()).not.toEqual([]);
-    controller.abort();
-    await vi.waitFor(async () => { expect(await cancelled('decode')).toBe(2); }, PATIENCE);
-    await nothingRuns();
-  });
+    it('while it waits for its turn leaves the line, and the one that runs alone', async () => {
+      const controller = new AbortController();
+      const running = fetch(`${app.url}/v1/captions`, {
+        method: 'POST',
+        body: JSON.stringify({ media: LONG_CLIP }),
+        headers: { 'content-type': 'application/json' },
+        signal: controller.signal,
+      });
+      running.catch(() => undefined);
+      await vi.waitFor(() => {
+        expect(decoderProcesses().some((name) => name.startsWith('ffmpeg'))).toBe(true);
+      }, PATIENCE);
+      await leaveAt(/"stage":"queued","done":0,"total":0/, { media: CLIP });
+      await vi.waitFor(async () => {
+        expect(await cancelled('queued')).toBe(1);
+      }, PATIENCE);
+      expect(decoderProcesses()).not.toEqual([]);
+      controller.abort();
+      await vi.waitFor(async () => {
+        expect(await cancelled('decode')).toBe(2);
+      }, PATIENCE);
+      await nothingRuns();
+    });
 
-  it('leaves a server that captions the next one', async () => {
-    const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: JSON.stringify({ media: CLIP }), headers: { 'content-type': 'application/json' } });
-    expect(await response.json()).toMatchObject({ finish_reason: 'stop', caption: exampleOf(WIDE).caption });
-  });
-});
+    it('leaves a server that captions the next one', async () => {
+      const response = await fetch(`${app.url}/v1/captions`, {
+        method: 'POST',
+        body: JSON.stringify({ media: CLIP }),
+        headers: { 'content-type': 'application/json' },
+      });
+      expect(await response.json()).toMatchObject({ finish_reason: 'stop', caption: exampleOf(WIDE).caption });
+    });
+  },
+);

@@ -39,7 +39,13 @@ describe('POST /v1/captions with an upload', () => {
         total_tokens: 156,
         prompt_tokens_details: { text_tokens: 26, video_tokens: 24, audio_tokens: 100, image_tokens: 0 },
       },
-      media: { kind: 'video', duration_seconds: 4, video: { frames: 8, sample_fps: 2, source_width: 160 }, audio: { present: true, used: true }, warnings: [] },
+      media: {
+        kind: 'video',
+        duration_seconds: 4,
+        video: { frames: 8, sample_fps: 2, source_width: 160 },
+        audio: { present: true, used: true },
+        warnings: [],
+      },
       profile: 'nano@1',
       timings: {
         total_seconds: expect.any(Number) as number,
@@ -56,7 +62,12 @@ describe('POST /v1/captions with an upload', () => {
   it('reads options from fields and from one JSON field, before or after the file', async () => {
     const captioner = fakeCaptioner();
     const { url } = await serve(captioner);
-    const data = form('x', { prompt: 'What is heard?', temperature: '0.5', audio: 'false', options: '{"max_tokens": 9, "processor_fps": 1.5}' });
+    const data = form('x', {
+      prompt: 'What is heard?',
+      temperature: '0.5',
+      audio: 'false',
+      options: '{"max_tokens": 9, "processor_fps": 1.5}',
+    });
     data.append('stop', 'END');
     data.append('stop', 'FIN');
     data.append('token_ids', 'true');
@@ -105,7 +116,12 @@ describe('POST /v1/captions with an upload', () => {
     other.append('video', new Blob(['b']), 'b.mp4');
     const text = new FormData();
     text.append('file', 'clip.mp4');
-    for (const [data, word] of [[none, 'no file'], [two, 'twice'], [other, 'video'], [text, 'not text']] as const) {
+    for (const [data, word] of [
+      [none, 'no file'],
+      [two, 'twice'],
+      [other, 'video'],
+      [text, 'not text'],
+    ] as const) {
       const response = await post(url, data);
       expect(response.status).toBe(400);
       expect(((await response.json()) as ErrorBody).error.message).toContain(word);
@@ -128,21 +144,39 @@ describe('POST /v1/captions with an upload', () => {
   });
 
   it('gives an error of the captioner its status, and the file the name the client gave it', async () => {
-    const { url } = await serve(fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }));
+    const { url } = await serve(
+      fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }),
+    );
     const response = await post(url, form('x', {}, 'holiday.mov'));
     expect(response.status).toBe(422);
-    expect(await response.json()).toEqual({ error: { message: 'holiday.mov cannot be decoded.', type: 'invalid_request_error', param: null, code: 'media_undecodable' } });
+    expect(await response.json()).toEqual({
+      error: {
+        message: 'holiday.mov cannot be decoded.',
+        type: 'invalid_request_error',
+        param: null,
+        code: 'media_undecodable',
+      },
+    });
   });
 
   it('takes a file without a name', async () => {
-    const { url } = await serve(fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }));
-    const body = '--b\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: application/octet-stream\r\n\r\nabc\r\n--b--\r\n';
-    const response = await fetch(`${url}/v1/captions`, { method: 'POST', headers: { 'content-type': 'multipart/form-data; boundary=b' }, body });
+    const { url } = await serve(
+      fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }),
+    );
+    const body =
+      '--b\r\nContent-Disposition: form-data; name="file"\r\nContent-Type: application/octet-stream\r\n\r\nabc\r\n--b--\r\n';
+    const response = await fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+      body,
+    });
     expect(((await response.json()) as ErrorBody).error.message).toBe('the upload cannot be decoded.');
   });
 
   it('never shows its own path, whatever the client calls the file', async () => {
-    const { url } = await serve(fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }));
+    const { url } = await serve(
+      fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }),
+    );
     const body = (await (await post(url, form('x', {}, '$&.mov'))).json()) as ErrorBody;
     expect(body.error.message).toBe('$&.mov cannot be decoded.');
   });
@@ -172,12 +206,25 @@ describe('an event stream', () => {
     const response = await post(url, form('x', fields), headers);
     expect(response.headers.get('content-type')).toContain('text/event-stream');
     const { events } = parseEvents(await response.text());
-    expect(events.map(({ event }) => event)).toEqual(['stage', 'media', 'text-delta', 'text-delta', 'text-delta', 'text-delta', 'text-delta', 'caption-end']);
+    expect(events.map(({ event }) => event)).toEqual([
+      'stage',
+      'media',
+      'text-delta',
+      'text-delta',
+      'text-delta',
+      'text-delta',
+      'text-delta',
+      'caption-end',
+    ]);
     expect(events.map(({ id }) => id)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8']);
     const deltas = events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['text']);
     const end = events.at(-1)!.data;
     expect(deltas.join('')).toBe(end['caption']);
-    expect(end).toMatchObject({ id: response.headers.get('x-request-id'), finish_reason: 'stop', usage: { total_tokens: 156 } });
+    expect(end).toMatchObject({
+      id: response.headers.get('x-request-id'),
+      finish_reason: 'stop',
+      usage: { total_tokens: 156 },
+    });
     expect(await uploads()).toEqual([]);
   });
 
@@ -188,9 +235,21 @@ describe('an event stream', () => {
   });
 
   it('ends in caption-error with the same error object as an answer would have', async () => {
-    const { url } = await serve(fakeCaptioner({ error: { code: 'media_no_streams', message: () => 'Nothing to see or hear.' } }));
+    const { url } = await serve(
+      fakeCaptioner({ error: { code: 'media_no_streams', message: () => 'Nothing to see or hear.' } }),
+    );
     const { events } = parseEvents(await (await post(url, form('x', { stream: 'true' }))).text());
-    expect(events.at(-1)).toMatchObject({ event: 'caption-error', data: { error: { code: 'media_no_streams', message: 'Nothing to see or hear.', param: null, type: 'invalid_request_error' } } });
+    expect(events.at(-1)).toMatchObject({
+      event: 'caption-error',
+      data: {
+        error: {
+          code: 'media_no_streams',
+          message: 'Nothing to see or hear.',
+          param: null,
+          type: 'invalid_request_error',
+        },
+      },
+    });
     expect(events.filter(({ event }) => event.startsWith('caption-'))).toHaveLength(1);
   });
 
@@ -221,18 +280,45 @@ describe('every other path', () => {
       ['/v1/captions', {}, 405, 'method_not_allowed'],
       ['/healthz', { method: 'POST' }, 405, 'method_not_allowed'],
       ['/v1/captions', { method: 'POST', body: 'x', headers: { 'content-type': 'text/plain' } }, 400, 'bad_request'],
-      ['/v1/captions', { method: 'POST', body: '{', headers: { 'content-type': 'application/json' } }, 400, 'bad_request'],
+      [
+        '/v1/captions',
+        { method: 'POST', body: '{', headers: { 'content-type': 'application/json' } },
+        400,
+        'bad_request',
+      ],
       ['/v1/captions', { method: 'POST' }, 400, 'bad_request'],
-      ['/v1/captions', { method: 'POST', body: '[]', headers: { 'content-type': 'application/json' } }, 400, 'bad_request'],
-      ['/v1/captions', { method: 'POST', body: 'x', headers: { 'content-type': 'multipart/form-data' } }, 400, 'bad_request'],
+      [
+        '/v1/captions',
+        { method: 'POST', body: '[]', headers: { 'content-type': 'application/json' } },
+        400,
+        'bad_request',
+      ],
+      [
+        '/v1/captions',
+        { method: 'POST', body: 'x', headers: { 'content-type': 'multipart/form-data' } },
+        400,
+        'bad_request',
+      ],
       ['/%', {}, 400, 'bad_request'],
       ['/v1/captions', { method: 'POST', body: form('x', { constructor: 'x' }) }, 400, 'bad_request'],
-      ['/v1/captions', { method: 'POST', body: '--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf', headers: { 'content-type': 'multipart/form-data; boundary=b' } }, 400, 'bad_request'],
+      [
+        '/v1/captions',
+        {
+          method: 'POST',
+          body: '--b\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\nhalf',
+          headers: { 'content-type': 'multipart/form-data; boundary=b' },
+        },
+        400,
+        'bad_request',
+      ],
     ];
     for (const [path, init, status, code] of cases) {
       const response = await fetch(`${url}${path}`, init);
       expect([path, init.method, response.status]).toEqual([path, init.method, status]);
-      expect(((await response.json()) as ErrorBody).error).toMatchObject({ code, message: expect.stringMatching(/\.$/) as string });
+      expect(((await response.json()) as ErrorBody).error).toMatchObject({
+        code,
+        message: expect.stringMatching(/\.$/) as string,
+      });
       expect(response.headers.get('x-request-id')).toMatch(/^cap-/);
     }
     expect((await fetch(`${url}/v1/captions`)).headers.get('allow')).toBe('POST');

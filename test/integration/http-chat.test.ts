@@ -17,11 +17,32 @@ afterEach(async () => {
 });
 
 const DATA = `data:video/mp4;base64,${Buffer.from('the bytes').toString('base64')}`;
-const MESSAGES = [{ role: 'user', content: [{ type: 'video_url', video_url: { url: DATA } }, { type: 'text', text: 'What is heard?' }] }];
+const MESSAGES = [
+  {
+    role: 'user',
+    content: [
+      { type: 'video_url', video_url: { url: DATA } },
+      { type: 'text', text: 'What is heard?' },
+    ],
+  },
+];
 const SLOW = { words: Array.from({ length: 500 }, (_, index) => `word${index} `), wordDelayMs: 20 };
 
-async function post(url: string, fields: object = {}, { path = '', headers = {}, signal = null }: { path?: string; headers?: Record<string, string>; signal?: AbortSignal | null } = {}): Promise<Response> {
-  return fetch(`${url}/v1/chat/completions${path}`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ messages: MESSAGES, ...fields }), signal });
+async function post(
+  url: string,
+  fields: object = {},
+  {
+    path = '',
+    headers = {},
+    signal = null,
+  }: { path?: string; headers?: Record<string, string>; signal?: AbortSignal | null } = {},
+): Promise<Response> {
+  return fetch(`${url}/v1/chat/completions${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ messages: MESSAGES, ...fields }),
+    signal,
+  });
 }
 
 interface Chunk {
@@ -35,7 +56,10 @@ interface Chunk {
 async function streamed(response: Response): Promise<{ chunks: Chunk[]; text: string }> {
   const text = await response.text();
   expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
-  const chunks = text.split('\n').filter((line) => line.startsWith('data: {')).map((line) => JSON.parse(line.slice('data: '.length)) as Chunk);
+  const chunks = text
+    .split('\n')
+    .filter((line) => line.startsWith('data: {'))
+    .map((line) => JSON.parse(line.slice('data: '.length)) as Chunk);
   return { chunks, text };
 }
 
@@ -43,40 +67,79 @@ describe('POST /v1/chat/completions', () => {
   it('captions the file of its one message', async () => {
     const captioner = fakeCaptioner();
     const { url, uploads } = await serve(captioner);
-    const response = await post(url, { model: 'fake-nano', temperature: 0.5, max_completion_tokens: 9, stop: 'END', priority: 'batch' });
+    const response = await post(url, {
+      model: 'fake-nano',
+      temperature: 0.5,
+      max_completion_tokens: 9,
+      stop: 'END',
+      priority: 'batch',
+    });
     expect(response.status).toBe(200);
     const id = response.headers.get('x-request-id')!;
     expect(await response.json()).toMatchObject({
       id: `chatcmpl-${id}`,
       object: 'chat.completion',
       model: 'fake-nano',
-      choices: [{ index: 0, message: { role: 'assistant', content: 'A red ball rolls.\nMüße 🎈', refusal: null }, logprobs: null, finish_reason: 'stop' }],
+      choices: [
+        {
+          index: 0,
+          message: { role: 'assistant', content: 'A red ball rolls.\nMüße 🎈', refusal: null },
+          logprobs: null,
+          finish_reason: 'stop',
+        },
+      ],
       usage: { prompt_tokens: 150, completion_tokens: 6, total_tokens: 156 },
       system_fingerprint: 'fake-nano.fp32.nano@1',
-      avocado: { profile: 'nano@1', media: { kind: 'video', duration_seconds: 4 }, timings: { stages: { audio_tower: 0.02 } } },
+      avocado: {
+        profile: 'nano@1',
+        media: { kind: 'video', duration_seconds: 4 },
+        timings: { stages: { audio_tower: 0.02 } },
+      },
     });
     expect(response.headers.get('x-avocado-ignored-fields')).toBeNull();
     const [seen] = captioner.seen;
     expect(seen!.bytes.toString()).toBe('the bytes');
-    expect(seen!.request).toMatchObject({ prompt: 'What is heard?', maxTokens: 9, stop: ['END'], sampling: { temperature: 0.5 }, priority: 'batch', useAudio: true });
+    expect(seen!.request).toMatchObject({
+      prompt: 'What is heard?',
+      maxTokens: 9,
+      stop: ['END'],
+      sampling: { temperature: 0.5 },
+      priority: 'batch',
+      useAudio: true,
+    });
     expect(await uploads()).toEqual([]);
   });
 
   it('takes base64 with a format, and a file with a name, which errors then show', async () => {
-    const captioner = fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } });
+    const captioner = fakeCaptioner({
+      error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` },
+    });
     const { url } = await serve(captioner);
     const data = Buffer.from('sound').toString('base64');
-    const send = async (part: object): Promise<unknown> => (await post(url, { messages: [{ role: 'user', content: [part] }] })).json();
-    expect(await send({ type: 'input_audio', input_audio: { data, format: 'wav' } })).toMatchObject({ error: { code: 'media_undecodable' } });
-    expect(await send({ type: 'file', file: { file_data: data, filename: 'my sound.wav' } })).toMatchObject({ error: { message: 'my sound.wav cannot be decoded.' } });
+    const send = async (part: object): Promise<unknown> =>
+      (await post(url, { messages: [{ role: 'user', content: [part] }] })).json();
+    expect(await send({ type: 'input_audio', input_audio: { data, format: 'wav' } })).toMatchObject({
+      error: { code: 'media_undecodable' },
+    });
+    expect(await send({ type: 'file', file: { file_data: data, filename: 'my sound.wav' } })).toMatchObject({
+      error: { message: 'my sound.wav cannot be decoded.' },
+    });
     expect(captioner.estimated.map(({ path }) => /\.\w+$/.exec(path)?.[0])).toEqual(['.wav', '.wav']);
   });
 
   it('names the fields it put aside in a header, however odd they are', async () => {
     const { url } = await serve(fakeCaptioner());
-    const response = await post(url, { user: 'u', store: false, stream_options: { include_obfuscation: true }, 'x\r\ny: z': 1, ['n'.repeat(300)]: 1 });
+    const response = await post(url, {
+      user: 'u',
+      store: false,
+      stream_options: { include_obfuscation: true },
+      'x\r\ny: z': 1,
+      ['n'.repeat(300)]: 1,
+    });
     expect(response.status).toBe(200);
-    expect(response.headers.get('x-avocado-ignored-fields')).toBe(`user, store, stream_options.include_obfuscation, x??y??z, ${'n'.repeat(64)}`);
+    expect(response.headers.get('x-avocado-ignored-fields')).toBe(
+      `user, store, stream_options.include_obfuscation, x??y??z, ${'n'.repeat(64)}`,
+    );
   });
 
   it.each([
@@ -86,9 +149,26 @@ describe('POST /v1/chat/completions', () => {
     [{ timeout: 1e9 }, 400, 'bad_request', 'timeout'],
     [{ prompt_id: 2 }, 400, 'bad_request', 'prompt_id'],
     [{ messages: [{ role: 'user', content: 'Describe.' }] }, 400, 'bad_request', 'messages[0].content'],
-    [{ messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'file:///etc/passwd' } }] }] }, 400, 'bad_request', 'messages[0].content[0].video_url.url'],
-    [{ messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'http://127.0.0.1:1/a.mp4' } }] }] }, 403, 'media_forbidden_host', 'messages[0].content[0].video_url.url'],
-    [{ messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'data:video/mp4;base64,A' } }] }] }, 400, 'bad_request', 'messages[0].content[0].video_url.url'],
+    [
+      { messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'file:///etc/passwd' } }] }] },
+      400,
+      'bad_request',
+      'messages[0].content[0].video_url.url',
+    ],
+    [
+      {
+        messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'http://127.0.0.1:1/a.mp4' } }] }],
+      },
+      403,
+      'media_forbidden_host',
+      'messages[0].content[0].video_url.url',
+    ],
+    [
+      { messages: [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'data:video/mp4;base64,A' } }] }] },
+      400,
+      'bad_request',
+      'messages[0].content[0].video_url.url',
+    ],
   ])('refuses %j with %i %s naming %s, streamed or not', async (fields, status, code, param) => {
     const captioner = fakeCaptioner();
     const { url } = await serve(captioner);
@@ -96,7 +176,9 @@ describe('POST /v1/chat/completions', () => {
       const response = await post(url, { ...fields, stream });
       expect(response.status).toBe(status);
       expect(response.headers.get('x-should-retry')).toBe('false');
-      expect(await response.json()).toMatchObject({ error: { code, param, type: status === 403 ? 'permission_error' : 'invalid_request_error' } });
+      expect(await response.json()).toMatchObject({
+        error: { code, param, type: status === 403 ? 'permission_error' : 'invalid_request_error' },
+      });
     }
     expect(captioner.seen).toEqual([]);
   });
@@ -109,17 +191,28 @@ describe('POST /v1/chat/completions', () => {
     ['multipart/form-data; boundary=b', '--b--\r\n'],
   ])('refuses a body of %s %j', async (type, body) => {
     const { url } = await serve(fakeCaptioner());
-    const response = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': type }, body });
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': type },
+      body,
+    });
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ error: { code: 'bad_request' } });
   });
 
   it('names fields of the client in what the captioner complains about', async () => {
     const captioner = fakeCaptioner();
-    const { url } = await serve({ ...captioner, async *caption() { yield { type: 'caption-error', code: 'bad_request', message: 'nframes asks for 900 frames.', param: 'nframes' }; } });
+    const { url } = await serve({
+      ...captioner,
+      async *caption() {
+        yield { type: 'caption-error', code: 'bad_request', message: 'nframes asks for 900 frames.', param: 'nframes' };
+      },
+    });
     for (const stream of [false, true]) {
       const response = await post(url, { stream, media_io_kwargs: { video: { num_frames: 900 } } });
-      expect(await response.json()).toMatchObject({ error: { code: 'bad_request', param: 'media_io_kwargs.video.num_frames' } });
+      expect(await response.json()).toMatchObject({
+        error: { code: 'bad_request', param: 'media_io_kwargs.video.num_frames' },
+      });
     }
   });
 });
@@ -133,19 +226,34 @@ describe('a chat stream', () => {
     expect(text).not.toMatch(/^(event|id|retry):/m);
     expect(new Set(chunks.map(({ id, created }) => `${id} ${created}`)).size).toBe(1);
     expect(chunks[0]!.id).toBe(`chatcmpl-${response.headers.get('x-request-id')!}`);
-    expect(chunks[0]!.choices).toEqual([{ index: 0, delta: { role: 'assistant', content: '', refusal: null }, logprobs: null, finish_reason: null }]);
+    expect(chunks[0]!.choices).toEqual([
+      { index: 0, delta: { role: 'assistant', content: '', refusal: null }, logprobs: null, finish_reason: null },
+    ]);
     expect(chunks.map(({ choices }) => choices[0]!.delta.content ?? '').join('')).toBe('A red ball rolls.\nMüße 🎈');
-    expect(chunks.map(({ choices }) => choices[0]!.finish_reason).filter((reason) => reason !== null)).toEqual(['stop']);
-    expect(chunks.at(-1)).toMatchObject({ choices: [{ delta: {}, finish_reason: 'stop' }], avocado: { profile: 'nano@1', media: { kind: 'video' } } });
+    expect(chunks.map(({ choices }) => choices[0]!.finish_reason).filter((reason) => reason !== null)).toEqual([
+      'stop',
+    ]);
+    expect(chunks.at(-1)).toMatchObject({
+      choices: [{ delta: {}, finish_reason: 'stop' }],
+      avocado: { profile: 'nano@1', media: { kind: 'video' } },
+    });
     expect(chunks.some((chunk) => 'usage' in chunk)).toBe(false);
   });
 
   it('tells the usage in a chunk of its own where it was asked for, and every sample under its index', async () => {
     const { url } = await serve(fakeCaptioner());
     const { chunks } = await streamed(await post(url, { stream: true, n: 2, stream_options: { include_usage: true } }));
-    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 150, completion_tokens: 12, total_tokens: 162 } });
+    expect(chunks.at(-1)).toMatchObject({
+      choices: [],
+      usage: { prompt_tokens: 150, completion_tokens: 12, total_tokens: 162 },
+    });
     expect(chunks.slice(0, -1).every(({ usage }) => usage === null)).toBe(true);
-    const textOf = (index: number): string => chunks.flatMap(({ choices }) => choices).filter((choice) => choice.index === index).map(({ delta }) => delta.content ?? '').join('');
+    const textOf = (index: number): string =>
+      chunks
+        .flatMap(({ choices }) => choices)
+        .filter((choice) => choice.index === index)
+        .map(({ delta }) => delta.content ?? '')
+        .join('');
     expect([textOf(0), textOf(1)]).toEqual(['A red ball rolls.\nMüße 🎈', 'A red ball rolls.\nMüße 🎈']);
   });
 
@@ -156,7 +264,10 @@ describe('a chat stream', () => {
     expect(text.match(/^: heartbeat$/gm)!.length).toBeGreaterThan(1);
   });
 
-  it.each([['?stage_events=true', {}], ['', { 'x-avocado-stage-events': 'true' }]])('tells stages as named events to whoever asks (%s %j)', async (path, headers) => {
+  it.each([
+    ['?stage_events=true', {}],
+    ['', { 'x-avocado-stage-events': 'true' }],
+  ])('tells stages as named events to whoever asks (%s %j)', async (path, headers) => {
     const { url } = await serve(fakeCaptioner());
     const { text } = await streamed(await post(url, { stream: true }, { path, headers }));
     const { events } = parseEvents(text.replace('data: [DONE]\n\n', ''));
@@ -165,11 +276,15 @@ describe('a chat stream', () => {
   });
 
   it('that fails before its first chunk is an HTTP error, not a stream', async () => {
-    const { url } = await serve(fakeCaptioner({ error: { code: 'media_undecodable', message: () => 'The clip is broken.' } }));
+    const { url } = await serve(
+      fakeCaptioner({ error: { code: 'media_undecodable', message: () => 'The clip is broken.' } }),
+    );
     const response = await post(url, { stream: true });
     expect([response.status, response.headers.get('x-should-retry')]).toEqual([422, 'false']);
     expect(response.headers.get('content-type')).toMatch(/^application\/json/);
-    expect(await response.json()).toMatchObject({ error: { code: 'media_undecodable', message: 'The clip is broken.' } });
+    expect(await response.json()).toMatchObject({
+      error: { code: 'media_undecodable', message: 'The clip is broken.' },
+    });
   });
 
   it('that fails later ends in one error and [DONE]', async () => {
@@ -184,7 +299,9 @@ describe('a chat stream', () => {
       },
     });
     const { chunks, text } = await streamed(await post(url, { stream: true }));
-    expect(chunks.at(-1)).toEqual({ error: { message: 'The engine stopped.', type: 'server_error', param: null, code: 'engine_unavailable' } });
+    expect(chunks.at(-1)).toEqual({
+      error: { message: 'The engine stopped.', type: 'server_error', param: null, code: 'engine_unavailable' },
+    });
     expect(text.match(/"error"/g)).toHaveLength(1);
   });
 
@@ -242,7 +359,10 @@ describe('GET /v1/models', () => {
   it('lists the one model, and tells it by its name', async () => {
     const { url } = await serve(fakeCaptioner());
     const list = (await (await fetch(`${url}/v1/models`)).json()) as { object: string; data: object[] };
-    expect(list).toMatchObject({ object: 'list', data: [{ id: 'fake-nano', object: 'model', owned_by: 'avocado', max_model_len: 4096 }] });
+    expect(list).toMatchObject({
+      object: 'list',
+      data: [{ id: 'fake-nano', object: 'model', owned_by: 'avocado', max_model_len: 4096 }],
+    });
     expect(await (await fetch(`${url}/v1/models/fake-nano`)).json()).toEqual(list.data[0]);
     const response = await fetch(`${url}/v1/models/gpt-4o`);
     expect(response.status).toBe(404);

@@ -50,7 +50,8 @@ async function answerOf(body: FormData | string): Promise<Answer> {
   return answer;
 }
 
-const upload = (path: string, fields: Readonly<Record<string, string>> = {}): Promise<Answer> => answerOf(form(readFileSync(path), fields));
+const upload = (path: string, fields: Readonly<Record<string, string>> = {}): Promise<Answer> =>
+  answerOf(form(readFileSync(path), fields));
 
 /** Names of what is not told whole. */
 function lacking(shares: Readonly<Record<string, Share>>): string[] {
@@ -58,18 +59,28 @@ function lacking(shares: Readonly<Record<string, Share>>): string[] {
 }
 
 describe('a sample clip', () => {
-  it.each(Object.entries(EXAMPLES))('%s: all that is seen and heard, in order, with what happens meanwhile', async (name, { caption: truth, sample }) => {
-    const { caption, media, usage } = await upload(examplePath(name));
-    const { categories, skills, falseClaims, dialogue, recall } = scoreCaption(caption, truth);
-    expect({ recall, falseClaims, lacking: [...lacking(categories), ...lacking(skills)] }, caption).toEqual({ recall: 1, falseClaims: 0, lacking: [] });
-    expect(dialogue.told).toEqual(dialogue.truth);
-    expect(media.audio).toMatchObject({ present: sample.sound, used: sample.sound });
-    expect(usage.prompt_tokens_details.text_tokens).toBe(sample.sound ? PROMPT_TOKENS.heard : PROMPT_TOKENS.unheard);
-  });
+  it.each(Object.entries(EXAMPLES))(
+    '%s: all that is seen and heard, in order, with what happens meanwhile',
+    async (name, { caption: truth, sample }) => {
+      const { caption, media, usage } = await upload(examplePath(name));
+      const { categories, skills, falseClaims, dialogue, recall } = scoreCaption(caption, truth);
+      expect({ recall, falseClaims, lacking: [...lacking(categories), ...lacking(skills)] }, caption).toEqual({
+        recall: 1,
+        falseClaims: 0,
+        lacking: [],
+      });
+      expect(dialogue.told).toEqual(dialogue.truth);
+      expect(media.audio).toMatchObject({ present: sample.sound, used: sample.sound });
+      expect(usage.prompt_tokens_details.text_tokens).toBe(sample.sound ? PROMPT_TOKENS.heard : PROMPT_TOKENS.unheard);
+    },
+  );
 
   it('together they ask for everything that a caption can tell', () => {
     const asked = Object.values(EXAMPLES).map(({ caption }) => scoreCaption('', caption));
-    const totals = asked.flatMap(({ categories, skills }) => [...Object.entries(categories), ...Object.entries(skills)]);
+    const totals = asked.flatMap(({ categories, skills }) => [
+      ...Object.entries(categories),
+      ...Object.entries(skills),
+    ]);
     const names = new Set(totals.map(([name]) => name));
     expect(new Set(totals.flatMap(([name, { total }]) => (total > 0 ? [name] : [])))).toEqual(names);
   });
@@ -99,10 +110,26 @@ describe('sound', () => {
   });
 
   it('is what the track has, not what the pictures suggest', async () => {
-    const swapped = await makeClip(scratch('swapped.mp4'), ['-i', examplePath('no-sound-6s.mp4'), '-i', examplePath(DIALOGUE), '-map', '0:v', '-map', '1:a', '-c', 'copy', '-t', '6']);
+    const swapped = await makeClip(scratch('swapped.mp4'), [
+      '-i',
+      examplePath('no-sound-6s.mp4'),
+      '-i',
+      examplePath(DIALOGUE),
+      '-map',
+      '0:v',
+      '-map',
+      '1:a',
+      '-c',
+      'copy',
+      '-t',
+      '6',
+    ]);
     const { caption } = await upload(swapped);
     expect(dialogueOf(caption)).toEqual(dialogueOf(exampleOf(DIALOGUE).caption).slice(0, 2)); // the third line comes after 6 s
-    expect(scoreCaption(caption, exampleOf('no-sound-6s.mp4').caption).skills.background).toEqual({ hits: 1, total: 1 });
+    expect(scoreCaption(caption, exampleOf('no-sound-6s.mp4').caption).skills.background).toEqual({
+      hits: 1,
+      total: 1,
+    });
   });
 });
 
@@ -112,7 +139,9 @@ it('fewer frames are told as fewer events: the words come from what is seen', as
 });
 
 it('captions a clip that nobody has seen before', async () => {
-  expect((await runCli(['sample', scratch('fresh.mp4'), '--seed', '2026', '--size', '16:9', '--seconds', '7'])).exitCode).toBe(0);
+  expect(
+    (await runCli(['sample', scratch('fresh.mp4'), '--seed', '2026', '--size', '16:9', '--seconds', '7'])).exitCode,
+  ).toBe(0);
   const truth = JSON.parse(readFileSync(scratch('fresh.json'), 'utf8')) as Truth;
   expect(Object.values(EXAMPLES).map(({ caption }) => caption)).not.toContain(truth.caption);
   expect(truth.keypoints.length).toBeGreaterThan(6);

@@ -23,7 +23,11 @@ describe('a client that leaves', () => {
     const captioner = fakeCaptioner(SLOW);
     const { url, uploads } = await serve(captioner);
     const controller = new AbortController();
-    const response = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream }), signal: controller.signal });
+    const response = fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      body: form('x', { stream }),
+      signal: controller.signal,
+    });
     response.catch(() => undefined);
     await vi.waitFor(() => {
       expect(captioner.seen).toHaveLength(1);
@@ -34,7 +38,9 @@ describe('a client that leaves', () => {
       expect(captioner.endings).toEqual(['caption-aborted']);
       expect(await uploads()).toEqual([]);
     });
-    expect(await (await fetch(`${url}/metrics`)).text()).toContain('avocado_requests_total{outcome="aborted",finish_reason="aborted",class="interactive"} 1');
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain(
+      'avocado_requests_total{outcome="aborted",finish_reason="aborted",class="interactive"} 1',
+    );
   });
 
   it('in the middle of its upload leaves no file and never reaches the captioner', async () => {
@@ -69,7 +75,9 @@ describe('a client that leaves', () => {
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => undefined);
     socket.pause();
-    socket.write(`POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    socket.write(
+      `POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
     await vi.waitFor(() => {
       expect(captioner.seen).toHaveLength(1);
     });
@@ -93,7 +101,9 @@ async function halfUpload(port: number): Promise<Socket> {
   socket.on('error', () => undefined);
   socket.resume();
   await new Promise((resolve) => socket.once('connect', resolve));
-  socket.write('POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n');
+  socket.write(
+    'POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n',
+  );
   socket.write(`--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${'x'.repeat(200_000)}`);
   return socket;
 }
@@ -109,7 +119,11 @@ describe('a stop', () => {
     const stopped = stop();
     await sleep(20);
     const refused = await fetch(`${url}/v1/captions`, { method: 'POST', body: form('y') });
-    expect([refused.status, refused.headers.get('x-should-retry'), refused.headers.get('retry-after')]).toEqual([503, 'true', '5']);
+    expect([refused.status, refused.headers.get('x-should-retry'), refused.headers.get('retry-after')]).toEqual([
+      503,
+      'true',
+      '5',
+    ]);
     expect(await refused.json()).toMatchObject({ error: { code: 'engine_unavailable' } });
     expect((await fetch(`${url}/readyz`)).status).toBe(503);
     const { events } = parseEvents(await (await running).text());
@@ -121,7 +135,8 @@ describe('a stop', () => {
   it('tells those still running after the deadline that they were aborted', async () => {
     const captioner = fakeCaptioner(SLOW);
     const { url, stop } = await serve(captioner, { drainMs: 50 });
-    const send = (stream: string): Promise<Response> => fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream }) });
+    const send = (stream: string): Promise<Response> =>
+      fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream }) });
     const [streamed, plain] = [send('true'), send('false')];
     await vi.waitFor(() => {
       expect(captioner.seen).toHaveLength(2);

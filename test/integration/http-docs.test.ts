@@ -15,7 +15,11 @@ type Dictionary = Readonly<Record<string, Json>>;
 interface Operation {
   readonly summary: string;
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: { readonly properties: Dictionary; readonly required: readonly string[] } }>> };
+  readonly requestBody?: {
+    readonly content: Readonly<
+      Record<string, { readonly schema: { readonly properties: Dictionary; readonly required: readonly string[] } }>
+    >;
+  };
   readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: Dictionary }>>;
 }
 
@@ -37,11 +41,18 @@ afterEach(async () => {
   await app.close();
 });
 
-const operations = (): [string, Operation][] => Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]): [string, Operation] => [`${method.toUpperCase()} ${path}`, operation]));
+const operations = (): [string, Operation][] =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]): [string, Operation] => [
+      `${method.toUpperCase()} ${path}`,
+      operation,
+    ]),
+  );
 
 /** Every object in it, with the path to it. */
 function* objectsIn(value: Json, at = '#'): Generator<[string, Dictionary]> {
-  if (Array.isArray(value)) for (const [index, inner] of (value as readonly Json[]).entries()) yield* objectsIn(inner, `${at}/${index}`);
+  if (Array.isArray(value))
+    for (const [index, inner] of (value as readonly Json[]).entries()) yield* objectsIn(inner, `${at}/${index}`);
   else if (typeof value === 'object' && value !== null) {
     yield [at, value as Dictionary];
     for (const [key, inner] of Object.entries(value)) yield* objectsIn(inner, `${at}/${key}`);
@@ -68,9 +79,15 @@ async function routesOf(): Promise<string[]> {
 
 describe('/openapi.json', () => {
   it('has every route of the API, and nothing that is not one', async () => {
-    const routes = (await routesOf()).filter((route) => !/^(HEAD|OPTIONS) |^GET \/(?:page.*|docs.*|openapi\.json)?$/.test(route)).map((route) => route.replace(/:(\w+)/g, '{$1}'));
+    const routes = (await routesOf())
+      .filter((route) => !/^(HEAD|OPTIONS) |^GET \/(?:page.*|docs.*|openapi\.json)?$/.test(route))
+      .map((route) => route.replace(/:(\w+)/g, '{$1}'));
     expect(routes.length).toBeGreaterThan(12);
-    expect(operations().map(([name]) => name).sort()).toEqual(routes.sort());
+    expect(
+      operations()
+        .map(([name]) => name)
+        .sort(),
+    ).toEqual(routes.sort());
   });
 
   it('is a document of OpenAPI 3.1 whose references all lead somewhere', () => {
@@ -79,9 +96,14 @@ describe('/openapi.json', () => {
     expect(document.components.securitySchemes).toMatchObject({ key: { type: 'http', scheme: 'bearer' } });
     for (const [name, { summary, responses, parameters = [] }] of operations()) {
       expect([name, summary.length > 10, Object.keys(responses).length > 0]).toEqual([name, true, true]);
-      for (const [status, { description }] of Object.entries(responses)) expect([name, status, /^[1-5]\d\d$/.test(status), description.length > 0]).toEqual([name, status, true, true]);
+      for (const [status, { description }] of Object.entries(responses))
+        expect([name, status, /^[1-5]\d\d$/.test(status), description.length > 0]).toEqual([name, status, true, true]);
       const inPath = [...name.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter);
-      expect(parameters.filter((parameter) => parameter.in === 'path' && parameter.required === true).map((parameter) => parameter.name)).toEqual(inPath);
+      expect(
+        parameters
+          .filter((parameter) => parameter.in === 'path' && parameter.required === true)
+          .map((parameter) => parameter.name),
+      ).toEqual(inPath);
     }
     let references = 0;
     for (const [at, object] of objectsIn(document as unknown as Json)) {
@@ -97,7 +119,8 @@ describe('/openapi.json', () => {
 
   it('names every error, with its status, where captions are made', () => {
     const { responses } = document.paths['/v1/captions']!['post']!;
-    for (const [code, { status }] of Object.entries(ERRORS)) expect(responses[String(status)]?.description, code).toContain(`\`${code}\``);
+    for (const [code, { status }] of Object.entries(ERRORS))
+      expect(responses[String(status)]?.description, code).toContain(`\`${code}\``);
     const schema = JSON.stringify(document.components.schemas['Error']);
     for (const code of Object.keys(ERRORS)) expect(schema).toContain(`"${code}"`);
   });
@@ -107,45 +130,89 @@ describe('/openapi.json', () => {
     expect(content['application/json']!.schema.required).toEqual(['media']);
     expect(content['multipart/form-data']!.schema.required).toEqual(['file']);
     for (const field of ['prompt', 'max_tokens', 'fps', 'stream', 'priority', 'timeout', 'n', 'stop']) {
-      for (const type of ['application/json', 'multipart/form-data']) expect(content[type]!.schema.properties, `${type} ${field}`).toHaveProperty(field);
+      for (const type of ['application/json', 'multipart/form-data'])
+        expect(content[type]!.schema.properties, `${type} ${field}`).toHaveProperty(field);
     }
-    expect(document.paths['/v1/chat/completions']!['post']!.requestBody!.content['application/json']!.schema.properties).toHaveProperty('messages');
-    expect(Object.keys(document.paths['/v1/captions']!['post']!.responses['200']!.content!)).toEqual(['application/json', 'text/event-stream']);
+    expect(
+      document.paths['/v1/chat/completions']!['post']!.requestBody!.content['application/json']!.schema.properties,
+    ).toHaveProperty('messages');
+    expect(Object.keys(document.paths['/v1/captions']!['post']!.responses['200']!.content!)).toEqual([
+      'application/json',
+      'text/event-stream',
+    ]);
   });
 
   it('describes the answers that really come: every field of them, none missing', async () => {
-    for (const [path, name] of [['/v1/captions', 'Caption'], ['/v1/captions/estimate', 'Estimate']] as const) {
-      const answer = (await (await fetch(`${app.url}${path}`, { method: 'POST', body: form('x', { token_ids: 'true', n: '2', logprobs: '1' }) })).json()) as Dictionary;
-      const { properties, required } = document.components.schemas[name]! as { properties: Dictionary; required: readonly string[] };
+    for (const [path, name] of [
+      ['/v1/captions', 'Caption'],
+      ['/v1/captions/estimate', 'Estimate'],
+    ] as const) {
+      const answer = (await (
+        await fetch(`${app.url}${path}`, {
+          method: 'POST',
+          body: form('x', { token_ids: 'true', n: '2', logprobs: '1' }),
+        })
+      ).json()) as Dictionary;
+      const { properties, required } = document.components.schemas[name]! as {
+        properties: Dictionary;
+        required: readonly string[];
+      };
       expect(Object.keys(properties)).toEqual(expect.arrayContaining(Object.keys(answer)));
       expect(Object.keys(answer)).toEqual(expect.arrayContaining([...required]));
     }
-    const messages = [{ role: 'user', content: [{ type: 'video_url', video_url: { url: 'data:video/mp4;base64,eA==' } }] }];
-    const chat = await fetch(`${app.url}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ messages }) });
-    expect(Object.keys(document.components.schemas['ChatCompletion']!['properties'] as Dictionary).sort()).toEqual(Object.keys((await chat.json()) as Dictionary).sort());
-    for (const [path, name] of [['/healthz', 'Liveness'], ['/readyz', 'Readiness'], ['/v1/models/fake-nano', 'Model']] as const) {
+    const messages = [
+      { role: 'user', content: [{ type: 'video_url', video_url: { url: 'data:video/mp4;base64,eA==' } }] },
+    ];
+    const chat = await fetch(`${app.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ messages }),
+    });
+    expect(Object.keys(document.components.schemas['ChatCompletion']!['properties'] as Dictionary).sort()).toEqual(
+      Object.keys((await chat.json()) as Dictionary).sort(),
+    );
+    for (const [path, name] of [
+      ['/healthz', 'Liveness'],
+      ['/readyz', 'Readiness'],
+      ['/v1/models/fake-nano', 'Model'],
+    ] as const) {
       const answer = (await (await fetch(`${app.url}${path}`)).json()) as Dictionary;
-      expect(Object.keys(document.components.schemas[name]!['properties'] as Dictionary).sort()).toEqual(Object.keys(answer).sort());
+      expect(Object.keys(document.components.schemas[name]!['properties'] as Dictionary).sort()).toEqual(
+        Object.keys(answer).sort(),
+      );
     }
   });
 
   it('does not validate: the doors say themselves what is wrong', async () => {
     const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x', { temperature: '9' }) });
-    expect((await response.json())).toMatchObject({ error: { code: 'bad_request', param: 'temperature' } });
+    expect(await response.json()).toMatchObject({ error: { code: 'bad_request', param: 'temperature' } });
   });
 });
 
-const BROWSER = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path));
-if (BROWSER === undefined) console.log('/docs is not tested: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.');
+const BROWSER = [
+  process.env['CHROMIUM'],
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+].find((path) => path !== undefined && existsSync(path));
+if (BROWSER === undefined)
+  console.log(
+    '/docs is not tested: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.',
+  );
 
 describe.skipIf(BROWSER === undefined)('/docs', () => {
   it('shows the API in a browser, under its policy and without asking anybody else', async () => {
-    const browser = await chromium.launch({ ...(BROWSER === undefined ? {} : { executablePath: BROWSER }), args: ['--no-sandbox'] });
+    const browser = await chromium.launch({
+      ...(BROWSER === undefined ? {} : { executablePath: BROWSER }),
+      args: ['--no-sandbox'],
+    });
     try {
       const page = await browser.newPage();
       const complaints: string[] = [];
       const asked: string[] = [];
-      page.on('console', (message) => { if (message.type() === 'error') complaints.push(message.text()); });
+      page.on('console', (message) => {
+        if (message.type() === 'error') complaints.push(message.text());
+      });
       page.on('pageerror', (error) => complaints.push(error.message));
       page.on('request', (request) => asked.push(request.url()));
       await page.goto(`${app.url}/docs`);

@@ -33,12 +33,24 @@ afterAll(async () => {
 
 /** How one streamed caption ended; more than one ending is a fault, and so is none. */
 async function captionOnce(choices: SeededRandom): Promise<string> {
-  const body = JSON.stringify({ media: `media://clips/${choices.pick(THREE_CLIPS)}`, stream: true, temperature: 1, seed: choices.below(1000) });
-  const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+  const body = JSON.stringify({
+    media: `media://clips/${choices.pick(THREE_CLIPS)}`,
+    stream: true,
+    temperature: 1,
+    seed: choices.below(1000),
+  });
+  const response = await fetch(`${app.url}/v1/captions`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json' },
+  });
   const text = await response.text();
-  if (response.status !== 200) return `${response.status} ${(JSON.parse(text) as { error: { code: string } }).error.code}`;
+  if (response.status !== 200)
+    return `${response.status} ${(JSON.parse(text) as { error: { code: string } }).error.code}`;
   const endings = parseEvents(text).events.filter(({ event }) => event.startsWith('caption-'));
-  return endings.map(({ event, data }) => (event === 'caption-error' ? (data['error'] as { code: string }).code : event)).join(' and ');
+  return endings
+    .map(({ event, data }) => (event === 'caption-error' ? (data['error'] as { code: string }).code : event))
+    .join(' and ');
 }
 
 async function client(choices: SeededRandom, ends: string[]): Promise<void> {
@@ -53,7 +65,8 @@ async function watchProbes(): Promise<string[]> {
     const [ready, alive] = await Promise.all([fetch(`${app.url}/readyz`), fetch(`${app.url}/healthz`)]);
     const after = engine.status();
     const changed = before.state !== after.state || before.restarts !== after.restarts;
-    if (!changed && (ready.status === 200) !== (after.state === 'ready')) lies.push(`/readyz ${ready.status} while ${after.state}`);
+    if (!changed && (ready.status === 200) !== (after.state === 'ready'))
+      lies.push(`/readyz ${ready.status} while ${after.state}`);
     if (alive.status !== 200) lies.push(`/healthz ${alive.status}`);
     await sleep(20);
   }
@@ -69,19 +82,35 @@ it('goes on', async () => {
   for (let kills = 0; kills < KILLS; kills++) {
     await engine.ready();
     const before = captioned();
-    if (kills % LONG_LIFE === 0) await vi.waitFor(() => { expect(captioned()).toBeGreaterThan(before); }, { timeout: 20_000 });
+    if (kills % LONG_LIFE === 0)
+      await vi.waitFor(
+        () => {
+          expect(captioned()).toBeGreaterThan(before);
+        },
+        { timeout: 20_000 },
+      );
     await sleep(choices.below(300));
     const { pid } = engine.status();
     if (pid === undefined) throw new Error('A ready engine has no process.');
     process.kill(pid, 'SIGKILL');
-    await vi.waitFor(() => { expect(engine.status().restarts).toBe(kills + 1); }, { timeout: 20_000 });
+    await vi.waitFor(
+      () => {
+        expect(engine.status().restarts).toBe(kills + 1);
+      },
+      { timeout: 20_000 },
+    );
   }
   over = true;
   await Promise.all(clients);
   expect(await probes).toEqual([]);
   expect([...new Set(ends)].sort()).toEqual(['caption-end', 'engine_unavailable']);
   expect(await captionOnce(choices)).toBe('caption-end');
-  await vi.waitFor(() => { expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4 }); }, { timeout: 20_000 });
+  await vi.waitFor(
+    () => {
+      expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4 });
+    },
+    { timeout: 20_000 },
+  );
   const metrics = await (await fetch(`${app.url}/metrics`)).text();
   expect(metrics).toContain(`avocado_engine_restarts_total ${KILLS}\n`);
   expect(metrics).toContain('avocado_queue_tokens 0\n');

@@ -18,7 +18,17 @@ let captioner: Captioner;
 let app: ServedApp;
 
 beforeAll(async () => {
-  captioner = await openCaptioner({ modelDir: NANO, precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 0, spinning: false, slots: 4, context: undefined, cacheDir: undefined });
+  captioner = await openCaptioner({
+    modelDir: NANO,
+    precision: undefined,
+    device: { type: 'cpu' },
+    runtime: undefined,
+    threads: 0,
+    spinning: false,
+    slots: 4,
+    context: undefined,
+    cacheDir: undefined,
+  });
   app = await serveApp(captioner, { maxRequests: 64 });
 });
 
@@ -36,7 +46,9 @@ function isComplete(answer: string): boolean {
 /** What the server says to raw bytes, on a connection that stays open: Node takes one that is closed half for a client that left. */
 function exchange(port: number, bytes: Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1', () => { socket.write(bytes); });
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.write(bytes);
+    });
     let answer = '';
     socket.setTimeout(60_000, () => socket.destroy(new Error('No answer in a minute.')));
     socket.on('data', (chunk: Buffer) => {
@@ -48,15 +60,19 @@ function exchange(port: number, bytes: Buffer): Promise<string> {
       if (error.code === 'ECONNRESET' || error.code === 'EPIPE') resolve(answer);
       else reject(error);
     });
-    socket.on('close', () => { resolve(answer); });
+    socket.on('close', () => {
+      resolve(answer);
+    });
   });
 }
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const rest = items.values();
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    for (const item of rest) await work(item);
-  }));
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      for (const item of rest) await work(item);
+    }),
+  );
 }
 
 function statusOf(answer: string): number {
@@ -64,46 +80,71 @@ function statusOf(answer: string): number {
 }
 
 describe('a server under hostile input', () => {
-  it(`answers ${MALFORMED} malformed requests with 4xx and a code each, and keeps nothing`, { timeout: 300_000 }, async () => {
-    const complaints: string[] = [];
-    const statuses = new Map<number, number>();
-    const before = process.memoryUsage().rss;
-    await inParallel(malformedRequests(MALFORMED, 20261121), async ({ title, bytes }) => {
-      const answer = await exchange(app.port, bytes);
-      const status = statusOf(answer);
-      statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      const code = /"code":"(\w+)"/.exec(answer)?.[1];
-      if (status < 400 || status >= 500 || code === undefined) complaints.push(`${title}: ${answer.slice(0, 200)} <- ${bytes.subarray(0, 300).toString('latin1')}`);
-    });
-    expect(complaints.slice(0, 10)).toEqual([]);
-    expect(statuses.size).toBeGreaterThan(4); // not one refusal for everything
-    expect(await app.uploads()).toEqual([]);
-    expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(300);
-    expect((await fetch(`${app.url}/healthz`)).status).toBe(200);
-  });
+  it(
+    `answers ${MALFORMED} malformed requests with 4xx and a code each, and keeps nothing`,
+    { timeout: 300_000 },
+    async () => {
+      const complaints: string[] = [];
+      const statuses = new Map<number, number>();
+      const before = process.memoryUsage().rss;
+      await inParallel(malformedRequests(MALFORMED, 20261121), async ({ title, bytes }) => {
+        const answer = await exchange(app.port, bytes);
+        const status = statusOf(answer);
+        statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        const code = /"code":"(\w+)"/.exec(answer)?.[1];
+        if (status < 400 || status >= 500 || code === undefined)
+          complaints.push(`${title}: ${answer.slice(0, 200)} <- ${bytes.subarray(0, 300).toString('latin1')}`);
+      });
+      expect(complaints.slice(0, 10)).toEqual([]);
+      expect(statuses.size).toBeGreaterThan(4); // not one refusal for everything
+      expect(await app.uploads()).toEqual([]);
+      expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(300);
+      expect((await fetch(`${app.url}/healthz`)).status).toBe(200);
+    },
+  );
 
-  it(`ends ${DAMAGED} damaged clips in a caption or an error of theirs, and captions a good one afterwards`, { timeout: 300_000 }, async () => {
-    const clip = await readFile(golden('clips/av-4s.mp4'));
-    const random = new SeededRandom(7);
-    const damaged = Array.from({ length: DAMAGED }, () => {
-      const bytes = Uint8Array.from(clip);
-      if (random.below(3) === 0) return bytes.subarray(0, random.below(bytes.length));
-      for (let left = 1 + random.below(200); left > 0; left--) bytes[random.below(bytes.length)] = random.below(256);
-      return bytes;
-    });
-    const answers = new Map<string, number>();
-    await inParallel(damaged, async (bytes) => {
-      const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(bytes, { max_tokens: '2' }) });
-      const body = (await response.json()) as { readonly caption?: string; readonly error?: { readonly code: string } };
-      const said = response.status === 200 && body.caption !== undefined ? 'caption' : `${response.status >= 400 && response.status < 500 ? 'refused' : response.status} ${body.error?.code ?? 'no code'}`;
-      answers.set(said, (answers.get(said) ?? 0) + 1);
-    });
-    expect([...answers.keys()].filter((said) => said !== 'caption' && !/^refused (media_\w+|context_length_exceeded)$/.test(said))).toEqual([]);
-    expect(answers.size).toBeGreaterThan(2);
-    const { freeSlots, slots } = captioner.stats();
-    expect(freeSlots).toBe(slots);
-    expect(await app.uploads()).toEqual([]);
-    const good = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(Uint8Array.from(clip), { max_tokens: '4' }) });
-    expect(good.status).toBe(200);
-  });
+  it(
+    `ends ${DAMAGED} damaged clips in a caption or an error of theirs, and captions a good one afterwards`,
+    { timeout: 300_000 },
+    async () => {
+      const clip = await readFile(golden('clips/av-4s.mp4'));
+      const random = new SeededRandom(7);
+      const damaged = Array.from({ length: DAMAGED }, () => {
+        const bytes = Uint8Array.from(clip);
+        if (random.below(3) === 0) return bytes.subarray(0, random.below(bytes.length));
+        for (let left = 1 + random.below(200); left > 0; left--) bytes[random.below(bytes.length)] = random.below(256);
+        return bytes;
+      });
+      const answers = new Map<string, number>();
+      await inParallel(damaged, async (bytes) => {
+        const response = await fetch(`${app.url}/v1/captions`, {
+          method: 'POST',
+          body: form(bytes, { max_tokens: '2' }),
+        });
+        const body = (await response.json()) as {
+          readonly caption?: string;
+          readonly error?: { readonly code: string };
+        };
+        const said =
+          response.status === 200 && body.caption !== undefined
+            ? 'caption'
+            : `${response.status >= 400 && response.status < 500 ? 'refused' : response.status} ${body.error?.code ?? 'no code'}`;
+        answers.set(said, (answers.get(said) ?? 0) + 1);
+      });
+      expect(
+        [...answers.keys()].filter(
+          (said) => said !== 'caption' && !/^refused (media_\w+|context_length_exceeded)$/.test(said),
+        ),
+      ).toEqual([]);
+      expect(answers.size).toBeGreaterThan(2);
+      const { freeSlots, slots } = captioner.stats();
+      expect(freeSlots).toBe(slots);
+      expect(await app.uploads()).toEqual([]);
+      const good = await fetch(`${app.url}/v1/captions`, {
+        method: 'POST',
+        body: form(Uint8Array.from(clip), { max_tokens: '4' }),
+      });
+      expect(good.status).toBe(200);
+    },
+  );
 });

@@ -17,7 +17,13 @@ interface ErrorBody {
 
 async function metric(line: string, headers: Record<string, string> = {}): Promise<number> {
   const text = await (await fetch(`${app.url}/metrics`, { headers })).text();
-  return Number(text.split('\n').find((candidate) => candidate.startsWith(`${line} `))?.split(' ').at(-1));
+  return Number(
+    text
+      .split('\n')
+      .find((candidate) => candidate.startsWith(`${line} `))
+      ?.split(' ')
+      .at(-1),
+  );
 }
 
 describe('a server with keys', () => {
@@ -26,21 +32,58 @@ describe('a server with keys', () => {
 
   it('answers whoever sends one, in any of three headers', async () => {
     app = await serveApp(fakeCaptioner(), settings);
-    for (const headers of [bearer, { authorization: `bearer  ${KEY}` }, { 'api-key': KEY }, { 'x-api-key': 'the-secret-key-of-bob' }, { authorization: 'Bearer dummy', 'x-api-key': KEY }]) {
-      expect((await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers: headers as Record<string, string> })).status).toBe(200);
+    for (const headers of [
+      bearer,
+      { authorization: `bearer  ${KEY}` },
+      { 'api-key': KEY },
+      { 'x-api-key': 'the-secret-key-of-bob' },
+      { authorization: 'Bearer dummy', 'x-api-key': KEY },
+    ]) {
+      expect(
+        (
+          await fetch(`${app.url}/v1/captions`, {
+            method: 'POST',
+            body: form('x'),
+            headers: headers as Record<string, string>,
+          })
+        ).status,
+      ).toBe(200);
     }
   });
 
   it('refuses everybody else on every other path, known or not, and counts them', async () => {
     app = await serveApp(fakeCaptioner(), settings);
-    const paths = [['POST', '/v1/captions'], ['POST', '/v1/captions/estimate'], ['DELETE', '/v1/captions/some-id-1'], ['POST', '/v1/chat/completions'], ['GET', '/v1/models'], ['GET', '/metrics'], ['GET', '/v1/metrics'], ['GET', '/version'], ['GET', '/nothing'], ['GET', '/healthz/'], ['GET', '//healthz'], ['POST', '/healthz'], ['GET', '/docsy']] as const;
+    const paths = [
+      ['POST', '/v1/captions'],
+      ['POST', '/v1/captions/estimate'],
+      ['DELETE', '/v1/captions/some-id-1'],
+      ['POST', '/v1/chat/completions'],
+      ['GET', '/v1/models'],
+      ['GET', '/metrics'],
+      ['GET', '/v1/metrics'],
+      ['GET', '/version'],
+      ['GET', '/nothing'],
+      ['GET', '/healthz/'],
+      ['GET', '//healthz'],
+      ['POST', '/healthz'],
+      ['GET', '/docsy'],
+    ] as const;
     for (const [method, path] of paths) {
-      for (const headers of [{}, { authorization: 'Bearer wrong-key-altogether' }, { authorization: `Basic ${KEY}` }, { authorization: KEY }]) {
+      for (const headers of [
+        {},
+        { authorization: 'Bearer wrong-key-altogether' },
+        { authorization: `Basic ${KEY}` },
+        { authorization: KEY },
+      ]) {
         const response = await fetch(`${app.url}${path}`, { method, headers: headers as Record<string, string> });
         expect([path, response.status]).toEqual([path, 401]);
         expect(response.headers.get('www-authenticate')).toContain('Bearer');
         const { error } = (await response.json()) as ErrorBody;
-        expect(error).toMatchObject({ code: 'unauthorized', type: 'authentication_error', message: expect.stringMatching(/key.*\.$/) as string });
+        expect(error).toMatchObject({
+          code: 'unauthorized',
+          type: 'authentication_error',
+          message: expect.stringMatching(/key.*\.$/) as string,
+        });
         expect(JSON.stringify(error)).not.toContain('wrong-key');
       }
     }
@@ -49,7 +92,19 @@ describe('a server with keys', () => {
 
   it('lets probes, the page and the API’s description be seen without one', async () => {
     app = await serveApp(fakeCaptioner(), settings);
-    for (const path of ['/', '/docs', '/docs/', '/docs/static/swagger-ui.css', '/openapi.json', '/healthz', '/readyz', '/health', '/ping', '/v1/health/live', '/v1/health/ready']) {
+    for (const path of [
+      '/',
+      '/docs',
+      '/docs/',
+      '/docs/static/swagger-ui.css',
+      '/openapi.json',
+      '/healthz',
+      '/readyz',
+      '/health',
+      '/ping',
+      '/v1/health/live',
+      '/v1/health/ready',
+    ]) {
       expect([path, (await fetch(`${app.url}${path}`)).status]).toEqual([path, 200]);
     }
   });
@@ -57,9 +112,16 @@ describe('a server with keys', () => {
   it('lets only the key that asked cancel a request', async () => {
     const captioner = fakeCaptioner({ words: Array.from({ length: 200 }, () => 'word '), wordDelayMs: 50 });
     app = await serveApp(captioner, settings);
-    const caption = fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers: { ...bearer, 'x-request-id': 'annas-request' } });
-    const cancelAs = async (headers: Record<string, string>): Promise<number> => (await fetch(`${app.url}/v1/captions/annas-request`, { method: 'DELETE', headers })).status;
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    const caption = fetch(`${app.url}/v1/captions`, {
+      method: 'POST',
+      body: form('x'),
+      headers: { ...bearer, 'x-request-id': 'annas-request' },
+    });
+    const cancelAs = async (headers: Record<string, string>): Promise<number> =>
+      (await fetch(`${app.url}/v1/captions/annas-request`, { method: 'DELETE', headers })).status;
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     expect(await cancelAs({ 'x-api-key': 'the-secret-key-of-bob' })).toBe(404);
     expect(await cancelAs(bearer)).toBe(204);
     expect((await caption).status).toBe(499);
@@ -69,10 +131,17 @@ describe('a server with keys', () => {
     const captioner = fakeCaptioner();
     app = await serveApp(captioner, settings);
     const status = await new Promise<number | undefined>((resolve, reject) => {
-      const request = httpRequest(`${app.url}/v1/captions`, { method: 'POST', headers: { 'content-type': 'multipart/form-data; boundary=b', 'content-length': '1000000000' } }, (response) => {
-        resolve(response.statusCode);
-        request.destroy();
-      });
+      const request = httpRequest(
+        `${app.url}/v1/captions`,
+        {
+          method: 'POST',
+          headers: { 'content-type': 'multipart/form-data; boundary=b', 'content-length': '1000000000' },
+        },
+        (response) => {
+          resolve(response.statusCode);
+          request.destroy();
+        },
+      );
       request.on('error', reject);
       request.flushHeaders();
     });
@@ -81,7 +150,8 @@ describe('a server with keys', () => {
 });
 
 describe('a rate limit', () => {
-  const post = (headers: Record<string, string> = {}): Promise<Response> => fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers });
+  const post = (headers: Record<string, string> = {}): Promise<Response> =>
+    fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers });
 
   it('holds for each address where there are no keys, and not for looking', async () => {
     app = await serveApp(fakeCaptioner(), { rateLimitPerMinute: 2 });
@@ -93,7 +163,10 @@ describe('a rate limit', () => {
     expect(seconds).toBeLessThanOrEqual(60);
     expect(Number(refused.headers.get('retry-after-ms'))).toBe(seconds * 1000);
     expect(refused.headers.get('x-should-retry')).toBe('true');
-    expect(((await refused.json()) as ErrorBody).error).toMatchObject({ code: 'rate_limited', type: 'rate_limit_error' });
+    expect(((await refused.json()) as ErrorBody).error).toMatchObject({
+      code: 'rate_limited',
+      type: 'rate_limit_error',
+    });
     expect((await fetch(`${app.url}/v1/captions/estimate`, { method: 'POST', body: form('x') })).status).toBe(429);
     expect((await fetch(`${app.url}/healthz`)).status).toBe(200);
     expect((await fetch(`${app.url}/v1/captions/nobody-has-this`, { method: 'DELETE' })).status).toBe(404);
@@ -101,7 +174,10 @@ describe('a rate limit', () => {
   });
 
   it('holds for each key where there are', async () => {
-    app = await serveApp(fakeCaptioner(), { rateLimitPerMinute: 1, apiKeysText: `anna:${KEY},bob:the-secret-key-of-bob` });
+    app = await serveApp(fakeCaptioner(), {
+      rateLimitPerMinute: 1,
+      apiKeysText: `anna:${KEY},bob:the-secret-key-of-bob`,
+    });
     const [anna, bob] = [{ authorization: `Bearer ${KEY}` }, { authorization: 'Bearer the-secret-key-of-bob' }];
     expect((await post(anna)).status).toBe(200);
     expect((await post(anna)).status).toBe(429);
@@ -112,7 +188,10 @@ describe('a rate limit', () => {
 
 describe('a request id', () => {
   const idOf = async (given?: string): Promise<string | null> => {
-    const response = await fetch(`${app.url}/version`, given === undefined ? {} : { headers: { 'x-request-id': given } });
+    const response = await fetch(
+      `${app.url}/version`,
+      given === undefined ? {} : { headers: { 'x-request-id': given } },
+    );
     return response.headers.get('x-request-id');
   };
 
@@ -120,14 +199,16 @@ describe('a request id', () => {
     app = await serveApp(fakeCaptioner());
     expect(await idOf('my-request_1.2')).toBe('my-request_1.2');
     expect(await idOf('my-request_1.2')).toBe('my-request_1.2');
-    for (const odd of ['short', 'has space in it', 'a'.repeat(65), '<script>alert</script>']) expect(await idOf(odd)).toMatch(/^cap-[0-9a-f-]{36}$/);
+    for (const odd of ['short', 'has space in it', 'a'.repeat(65), '<script>alert</script>'])
+      expect(await idOf(odd)).toMatch(/^cap-[0-9a-f-]{36}$/);
     expect(await idOf()).toMatch(/^cap-/);
   });
 
   it('is never that of two requests at a time', async () => {
     const captioner = fakeCaptioner({ wordDelayMs: 100 });
     app = await serveApp(captioner);
-    const send = (): Promise<Response> => fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers: { 'x-request-id': 'the-same-id' } });
+    const send = (): Promise<Response> =>
+      fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers: { 'x-request-id': 'the-same-id' } });
     const ids = (await Promise.all([send(), send(), send()])).map((response) => response.headers.get('x-request-id'));
     expect(new Set(ids).size).toBe(3);
     expect(ids.filter((id) => id === 'the-same-id')).toHaveLength(1);

@@ -20,8 +20,23 @@ describe('/healthz', () => {
     const alive = async (): Promise<number> => (await get('/healthz'))[0];
     expect(await alive()).toBe(200);
     captioner.numbers = { ...captioner.numbers, busy: true };
-    await vi.waitFor(async () => { expect(await alive()).toBe(503); });
-    expect(await get('/v1/health/live')).toEqual([503, { status: 'stalled', engine: 'ready', text: '', done: 1, total: 1, restarts: 0, running: 0, waiting: 0, steps: 7 }]);
+    await vi.waitFor(async () => {
+      expect(await alive()).toBe(503);
+    });
+    expect(await get('/v1/health/live')).toEqual([
+      503,
+      {
+        status: 'stalled',
+        engine: 'ready',
+        text: '',
+        done: 1,
+        total: 1,
+        restarts: 0,
+        running: 0,
+        waiting: 0,
+        steps: 7,
+      },
+    ]);
     captioner.numbers = { ...captioner.numbers, progress: captioner.numbers.progress + 1 };
     expect(await alive()).toBe(200);
   });
@@ -30,9 +45,18 @@ describe('/healthz', () => {
     const captioner = fakeCaptioner();
     app = await serveApp(captioner, { stallMs: 30 });
     captioner.numbers = { ...captioner.numbers, busy: true };
-    captioner.state = { ...captioner.state, state: 'restarting', text: 'The engine died. It is started again.', done: 0, restarts: 1 };
+    captioner.state = {
+      ...captioner.state,
+      state: 'restarting',
+      text: 'The engine died. It is started again.',
+      done: 0,
+      restarts: 1,
+    };
     await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(await get('/healthz')).toMatchObject([200, { status: 'ok', engine: 'restarting', text: 'The engine died. It is started again.', restarts: 1 }]);
+    expect(await get('/healthz')).toMatchObject([
+      200,
+      { status: 'ok', engine: 'restarting', text: 'The engine died. It is started again.', restarts: 1 },
+    ]);
     captioner.state = { ...captioner.state, state: 'stopped' };
     expect(await get('/healthz')).toMatchObject([503, { status: 'stopped' }]);
   });
@@ -44,7 +68,10 @@ describe('/readyz', () => {
     app = await serveApp(captioner);
     captioner.state = { ...captioner.state, state: 'loading', text: 'Loading vision', done: 1, total: 3 };
     for (const path of ['/readyz', '/health', '/v1/health/ready']) {
-      expect(await get(path)).toEqual([503, { status: 'loading', text: 'Loading vision', done: 1, total: 3, model: 'fake-nano', free_slots: 2 }]);
+      expect(await get(path)).toEqual([
+        503,
+        { status: 'loading', text: 'Loading vision', done: 1, total: 3, model: 'fake-nano', free_slots: 2 },
+      ]);
     }
     expect(await get('/ping')).toEqual([503, { status: 'loading' }]);
     captioner.state = { ...captioner.state, state: 'ready', text: '' };
@@ -56,7 +83,9 @@ describe('/readyz', () => {
     const captioner = fakeCaptioner({ wordDelayMs: 100 });
     app = await serveApp(captioner, { maxRequests: 1 });
     const request = fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x') });
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     expect(await get('/readyz')).toMatchObject([503, { status: 'full' }]);
     expect(await get('/ping')).toEqual([200, { status: 'full' }]);
     expect((await get('/healthz'))[0]).toBe(200);
@@ -68,13 +97,20 @@ describe('/readyz', () => {
     const captioner = fakeCaptioner({ wordDelayMs: 150 });
     app = await serveApp(captioner, { drainMs: 20_000 });
     const request = fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x') });
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     const stopped = app.stop();
-    await vi.waitFor(async () => { expect(await get('/readyz')).toMatchObject([503, { status: 'stopping' }]); });
+    await vi.waitFor(async () => {
+      expect(await get('/readyz')).toMatchObject([503, { status: 'stopping' }]);
+    });
     const refused = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x') });
     expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
     const answer = await request;
-    expect([answer.status, ((await answer.json()) as { caption: string }).caption]).toEqual([200, 'A red ball rolls.\nMüße 🎈']);
+    expect([answer.status, ((await answer.json()) as { caption: string }).caption]).toEqual([
+      200,
+      'A red ball rolls.\nMüße 🎈',
+    ]);
     await stopped;
   });
 });

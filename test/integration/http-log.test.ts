@@ -33,12 +33,22 @@ async function serve(captioner: FakeCaptioner, settings: ServerSettings): Promis
       done();
     },
   });
-  app = await buildApp({ captioner, config: serverConfig({ temporaryDirectory: directory, drainMs: 0, ...settings }), log: stream });
+  app = await buildApp({
+    captioner,
+    config: serverConfig({ temporaryDirectory: directory, drainMs: 0, ...settings }),
+    log: stream,
+  });
   return app.listen({ host: '127.0.0.1', port: 0 });
 }
 
-const lines = (msg: string): Line[] => log.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Line).filter((line) => line.msg === msg);
-const post = (url: string, init: RequestInit = {}): Promise<Response> => fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true' }, 'holiday.mp4'), ...init });
+const lines = (msg: string): Line[] =>
+  log
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line)
+    .filter((line) => line.msg === msg);
+const post = (url: string, init: RequestInit = {}): Promise<Response> =>
+  fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true' }, 'holiday.mp4'), ...init });
 
 describe('the log', () => {
   it('tells of a client that left once its caption has ended, with what was made until then', async () => {
@@ -47,26 +57,51 @@ describe('the log', () => {
     const leave = new AbortController();
     const response = await post(url, { signal: leave.signal });
     await response.body!.getReader().read();
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     leave.abort();
-    await vi.waitFor(() => { expect(lines('request')).toHaveLength(1); });
+    await vi.waitFor(() => {
+      expect(lines('request')).toHaveLength(1);
+    });
     expect(captioner.endings).toEqual(['caption-aborted']);
-    expect(lines('request')[0]).toMatchObject({ outcome: 'aborted', code: 'aborted', generated_tokens: expect.any(Number) as number });
+    expect(lines('request')[0]).toMatchObject({
+      outcome: 'aborted',
+      code: 'aborted',
+      generated_tokens: expect.any(Number) as number,
+    });
   });
 
-  it.each([[false], [true]])('of our own faults has the place, and their words only with logContent = %s', async (logContent) => {
-    const url = await serve(fakeCaptioner({ throws: new TypeError('cannot read /films/holiday.mp4') }), { logContent });
-    await (await fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', {}, 'holiday.mp4') })).text();
-    await vi.waitFor(() => { expect(lines('internal')).toHaveLength(1); });
-    expect(lines('internal')[0]).toMatchObject({ level: 50, reqId: expect.stringMatching(/^cap-/) as string, err: { code: 'internal', stack: expect.stringContaining('at ') as string } });
-    expect(log.includes('/films/holiday.mp4')).toBe(logContent);
-    expect(lines('request')).toEqual([]);
-  });
+  it.each([[false], [true]])(
+    'of our own faults has the place, and their words only with logContent = %s',
+    async (logContent) => {
+      const url = await serve(fakeCaptioner({ throws: new TypeError('cannot read /films/holiday.mp4') }), {
+        logContent,
+      });
+      await (await fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', {}, 'holiday.mp4') })).text();
+      await vi.waitFor(() => {
+        expect(lines('internal')).toHaveLength(1);
+      });
+      expect(lines('internal')[0]).toMatchObject({
+        level: 50,
+        reqId: expect.stringMatching(/^cap-/) as string,
+        err: { code: 'internal', stack: expect.stringContaining('at ') as string },
+      });
+      expect(log.includes('/films/holiday.mp4')).toBe(logContent);
+      expect(lines('request')).toEqual([]);
+    },
+  );
 
   it('never holds a header that could be a key', async () => {
     const captioner = fakeCaptioner();
     await serve(captioner, { logLevel: 'info' });
-    app.log.info({ headers: { authorization: 'Bearer my-secret', 'x-api-key': 'my-secret', accept: 'all' }, req: { headers: { 'api-key': 'my-secret', cookie: 'my-secret' } } }, 'headers');
+    app.log.info(
+      {
+        headers: { authorization: 'Bearer my-secret', 'x-api-key': 'my-secret', accept: 'all' },
+        req: { headers: { 'api-key': 'my-secret', cookie: 'my-secret' } },
+      },
+      'headers',
+    );
     expect(lines('headers')[0]).toMatchObject({ headers: { accept: 'all', authorization: '[Redacted]' } });
     expect(log).not.toContain('my-secret');
   });
@@ -77,8 +112,14 @@ describe('the log', () => {
     for (const path of ['/healthz', '/readyz', '/metrics']) await (await fetch(url + path)).text();
     captioner.state = { ...captioner.state, state: 'restarting', text: 'The engine process was killed.' };
     await (await fetch(`${url}/readyz`)).text();
-    await vi.waitFor(() => { expect(lines('request')).toMatchObject([{ route: '/readyz', status: 503 }]); });
-    await vi.waitFor(() => { expect(lines('engine')).toMatchObject([{ level: 40, state: 'restarting', text: 'The engine process was killed.' }]); });
+    await vi.waitFor(() => {
+      expect(lines('request')).toMatchObject([{ route: '/readyz', status: 503 }]);
+    });
+    await vi.waitFor(() => {
+      expect(lines('engine')).toMatchObject([
+        { level: 40, state: 'restarting', text: 'The engine process was killed.' },
+      ]);
+    });
   });
 
   it('is silent when nobody wants it', async () => {

@@ -31,7 +31,11 @@ afterAll(async () => {
 });
 
 async function ask(body: object): Promise<{ status: number; code?: string; param?: string; message?: string }> {
-  const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+  const response = await fetch(`${app.url}/v1/captions`, {
+    method: 'POST',
+    body: JSON.stringify(body),
+    headers: { 'content-type': 'application/json' },
+  });
   const { error } = (await response.json()) as { error?: { code: string; param: string; message: string } };
   return { status: response.status, ...error };
 }
@@ -67,19 +71,45 @@ describe('media:// references', () => {
     expect(captioner.seen).toHaveLength(before);
   });
 
-  it.each(['media://films/none.mp4', 'media://films/a.mp4/x', 'media://films/%252e%252e/secret.mp4'])('%s is not there', async (media) => {
-    expect(await ask({ media })).toMatchObject({ status: 404, code: 'media_not_found' });
-  });
+  it.each(['media://films/none.mp4', 'media://films/a.mp4/x', 'media://films/%252e%252e/secret.mp4'])(
+    '%s is not there',
+    async (media) => {
+      expect(await ask({ media })).toMatchObject({ status: 404, code: 'media_not_found' });
+    },
+  );
 
-  it.each(['/etc/hostname', 'file:///etc/hostname', 'ftp://127.0.0.1/a.mp4', 'media://films', 'media:///a.mp4', 'media://films/%zz', ''])('%j is no reference', async (media) => {
+  it.each([
+    '/etc/hostname',
+    'file:///etc/hostname',
+    'ftp://127.0.0.1/a.mp4',
+    'media://films',
+    'media:///a.mp4',
+    'media://films/%zz',
+    '',
+  ])('%j is no reference', async (media) => {
     expect(await ask({ media })).toMatchObject({ status: 400, code: 'bad_request', param: 'media' });
   });
 
   it('takes the same options as a form, checked by type', async () => {
-    expect(await ask({ media: 'media://films/a.mp4', max_tokens: 5, stop: ['x'], audio: false, nframes: 4 })).toEqual({ status: 200 });
-    expect(captioner.seen.at(-1)!.request).toMatchObject({ maxTokens: 5, stop: ['x'], useAudio: false, profile: { nframes: 4 } });
-    expect(await ask({ media: 'media://films/a.mp4', max_tokens: '5' })).toMatchObject({ status: 400, code: 'bad_request', param: 'max_tokens' });
-    expect(await ask({ media: 'media://films/a.mp4', m: 2 })).toMatchObject({ status: 400, code: 'unknown_field', param: 'm' });
+    expect(await ask({ media: 'media://films/a.mp4', max_tokens: 5, stop: ['x'], audio: false, nframes: 4 })).toEqual({
+      status: 200,
+    });
+    expect(captioner.seen.at(-1)!.request).toMatchObject({
+      maxTokens: 5,
+      stop: ['x'],
+      useAudio: false,
+      profile: { nframes: 4 },
+    });
+    expect(await ask({ media: 'media://films/a.mp4', max_tokens: '5' })).toMatchObject({
+      status: 400,
+      code: 'bad_request',
+      param: 'max_tokens',
+    });
+    expect(await ask({ media: 'media://films/a.mp4', m: 2 })).toMatchObject({
+      status: 400,
+      code: 'unknown_field',
+      param: 'm',
+    });
     expect(await ask({ max_tokens: 5 })).toMatchObject({ status: 400, code: 'bad_request', param: 'media' });
     expect(await ask({ media: 7 })).toMatchObject({ status: 400, code: 'bad_request', param: 'media' });
   });

@@ -81,15 +81,23 @@ async function metrics(): Promise<Parsed & { value: (name: string, labels?: stri
   const response = await fetch(`${app.url}/metrics`);
   expect(response.headers.get('content-type')).toContain('text/plain');
   const parsed = parseMetrics(await response.text());
-  return { ...parsed, value: (name, labels = '') => parsed.samples.find((sample) => sample[0] === name && sample[1] === labels)?.[2] };
+  return {
+    ...parsed,
+    value: (name, labels = '') => parsed.samples.find((sample) => sample[0] === name && sample[1] === labels)?.[2],
+  };
 }
 
 async function post(fields: Record<string, string> = {}, init: RequestInit = {}): Promise<void> {
-  const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x', fields, 'holiday.mp4'), ...init });
+  const response = await fetch(`${app.url}/v1/captions`, {
+    method: 'POST',
+    body: form('x', fields, 'holiday.mp4'),
+    ...init,
+  });
   await response.text();
 }
 
-const ours = (types: Map<string, string>): Record<string, string> => Object.fromEntries([...types].filter(([name]) => name.startsWith('avocado_')));
+const ours = (types: Map<string, string>): Record<string, string> =>
+  Object.fromEntries([...types].filter(([name]) => name.startsWith('avocado_')));
 
 describe('/metrics', () => {
   it('has exactly the documented names, before anything has happened too', async () => {
@@ -101,7 +109,11 @@ describe('/metrics', () => {
   });
 
   it('counts every request once, under the ending it had', async () => {
-    app = await serveApp(fakeCaptioner((request) => (request.prompt === 'fail' ? { error: { code: 'media_undecodable', message: () => 'No.' } } : {})));
+    app = await serveApp(
+      fakeCaptioner((request) =>
+        request.prompt === 'fail' ? { error: { code: 'media_undecodable', message: () => 'No.' } } : {},
+      ),
+    );
     await post();
     await post({ prompt: 'fail' });
     await post({ stream: 'true', priority: 'batch' });
@@ -134,7 +146,9 @@ describe('/metrics', () => {
     app = await serveApp(fakeCaptioner({ wordDelayMs: 300 }), { maxRequests: 1 });
     const leave = new AbortController();
     const left = post({}, { signal: leave.signal }).catch(() => undefined);
-    await vi.waitFor(async () => { expect((await metrics()).value('avocado_requests_running', 'stage="generate"')).toBe(1); });
+    await vi.waitFor(async () => {
+      expect((await metrics()).value('avocado_requests_running', 'stage="generate"')).toBe(1);
+    });
     await post();
     leave.abort();
     await left;
@@ -152,8 +166,13 @@ describe('/metrics', () => {
   it('shows the engine, its caches, the disk, the build and the process', async () => {
     const captioner = fakeCaptioner();
     app = await serveApp(captioner, { maxTemporaryBytes: 1000 });
-    captioner.numbers = { ...captioner.numbers, freeSlots: 1, steps: 42, kvUsage: 0.25,
-      caches: { media: { hits: 3, misses: 4 }, prefix: { hits: 5, misses: 6 } } };
+    captioner.numbers = {
+      ...captioner.numbers,
+      freeSlots: 1,
+      steps: 42,
+      kvUsage: 0.25,
+      caches: { media: { hits: 3, misses: 4 }, prefix: { hits: 5, misses: 6 } },
+    };
     captioner.state = { ...captioner.state, state: 'restarting', restarts: 2 };
     const { value, samples } = await metrics();
     expect(value('avocado_engine_up')).toBe(0);
@@ -166,7 +185,11 @@ describe('/metrics', () => {
     expect(value('avocado_cache_hits_total', 'cache="prefix"')).toBe(5);
     expect(value('avocado_cache_misses_total', 'cache="media"')).toBe(4);
     expect(value('avocado_temporary_bytes_limit')).toBe(1000);
-    expect(samples.find(([name]) => name === 'avocado_build_info')).toEqual(['avocado_build_info', 'version="1.2.3",model="fake-nano",precision="fp32",device="cpu",runtime="native 1.30.0",profile="nano@1"', 1]);
+    expect(samples.find(([name]) => name === 'avocado_build_info')).toEqual([
+      'avocado_build_info',
+      'version="1.2.3",model="fake-nano",precision="fp32",device="cpu",runtime="native 1.30.0",profile="nano@1"',
+      1,
+    ]);
     expect(value('process_resident_memory_bytes')).toBeGreaterThan(0);
   });
 
@@ -175,10 +198,17 @@ describe('/metrics', () => {
     app = await serveApp(captioner);
     const running = async (): Promise<number> => {
       const { samples } = await metrics();
-      return samples.filter(([name]) => name === 'avocado_requests_running').reduce((sum, [, , value]) => sum + value, 0);
+      return samples
+        .filter(([name]) => name === 'avocado_requests_running')
+        .reduce((sum, [, , value]) => sum + value, 0);
     };
     const request = post();
-    await vi.waitFor(async () => { expect((await metrics()).value('avocado_requests_running', 'stage="generate"')).toBe(1); }, { interval: 10 });
+    await vi.waitFor(
+      async () => {
+        expect((await metrics()).value('avocado_requests_running', 'stage="generate"')).toBe(1);
+      },
+      { interval: 10 },
+    );
     expect(await running()).toBe(1);
     expect((await metrics()).value('avocado_queue_work_seconds')).toBeGreaterThan(0);
     await request;
@@ -213,7 +243,9 @@ describe('/metrics', () => {
 
 describe('--metrics-compat vllm', () => {
   it('adds vLLM’s names with its labels and meanings, and only when asked', async () => {
-    const captioner = fakeCaptioner((request) => (request.maxTokens === 1 ? { error: { code: 'media_undecodable', message: () => 'No.' } } : {}));
+    const captioner = fakeCaptioner((request) =>
+      request.maxTokens === 1 ? { error: { code: 'media_undecodable', message: () => 'No.' } } : {},
+    );
     app = await serveApp(captioner, { metricsCompat: 'vllm' });
     await post();
     await post({ max_tokens: '1' });

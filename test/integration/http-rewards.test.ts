@@ -5,7 +5,8 @@ import { readPrompts } from '../../src/rewards/judges/prompts.ts';
 import { fakeJudge, type Answer, type Asked, type FakeJudge } from '../fixtures/fake-judge.ts';
 import { serveRewards, type ServedRewards } from '../fixtures/served-rewards.ts';
 
-const REFERENCE = 'On a plain gray background there is a small red circle on the left. At first, the red circle moves left while a man says "go left now".';
+const REFERENCE =
+  'On a plain gray background there is a small red circle on the left. At first, the red circle moves left while a man says "go left now".';
 const GUESS = REFERENCE.replace('moves left', 'moves right').replace('a man', 'a woman');
 
 interface Item {
@@ -32,7 +33,10 @@ async function score(body: unknown): Promise<readonly Item[]> {
 
 async function judgedBy(answer: (asked: Asked) => Answer, deadlineSeconds = 300): Promise<void> {
   fake = await fakeJudge(answer);
-  const judge = endpointJudge(fake.endpoint({ timeoutMs: 50 }), { prompts: await readPrompts(undefined), seesVideo: false });
+  const judge = endpointJudge(fake.endpoint({ timeoutMs: 50 }), {
+    prompts: await readPrompts(undefined),
+    seesVideo: false,
+  });
   service = await serveRewards({ judge, deadlineSeconds });
 }
 
@@ -42,10 +46,30 @@ function item(completion: string, more: Record<string, unknown> = {}): Record<st
 
 describe('POST /v1/rewards', () => {
   it('gives the paper’s rewards and their sum, in order', async () => {
-    const items = await score({ items: [item(REFERENCE, { id: 'r0', sample_id: 's1', finish_reason: 'stop' }), item(GUESS, { completion_tokens: 224 })] });
+    const items = await score({
+      items: [
+        item(REFERENCE, { id: 'r0', sample_id: 's1', finish_reason: 'stop' }),
+        item(GUESS, { completion_tokens: 224 }),
+      ],
+    });
     expect(items).toEqual([
-      { id: 'r0', sample_id: 's1', finish_reason: 'stop', total: 3, checklist: { value: 1, matched: 5, total: 5 }, dialogue: { value: 1, N: 1, M: 1, s_content: 1, s_speaker: 1, pairs: [[1, 1]], speaker_mode: 'exact' }, length: { value: 1, tokens: 50 }, errors: [] },
-      { total: 1.4, checklist: { value: 0.4, matched: 2, total: 5 }, dialogue: { value: 0.5, N: 1, M: 1, s_content: 1, s_speaker: 0, pairs: [[1, 1]], speaker_mode: 'exact' }, length: { value: 0.5, tokens: 224 }, errors: [] },
+      {
+        id: 'r0',
+        sample_id: 's1',
+        finish_reason: 'stop',
+        total: 3,
+        checklist: { value: 1, matched: 5, total: 5 },
+        dialogue: { value: 1, N: 1, M: 1, s_content: 1, s_speaker: 1, pairs: [[1, 1]], speaker_mode: 'exact' },
+        length: { value: 1, tokens: 50 },
+        errors: [],
+      },
+      {
+        total: 1.4,
+        checklist: { value: 0.4, matched: 2, total: 5 },
+        dialogue: { value: 0.5, N: 1, M: 1, s_content: 1, s_speaker: 0, pairs: [[1, 1]], speaker_mode: 'exact' },
+        length: { value: 0.5, tokens: 224 },
+        errors: [],
+      },
     ]);
   });
 
@@ -57,19 +81,38 @@ describe('POST /v1/rewards', () => {
 
   it('gives only the rewards that are asked for, with their weights', async () => {
     const [first] = await score({ items: [item(GUESS)], rewards: ['length', 'precision'], weights: [0.5, 2] });
-    expect(first).toEqual({ total: 1.5, length: { value: 1, tokens: 50 }, precision: { value: 0.5, claims: 4, false_claims: 2 }, errors: [] });
+    expect(first).toEqual({
+      total: 1.5,
+      length: { value: 1, tokens: 50 },
+      precision: { value: 0.5, claims: 4, false_claims: 2 },
+      errors: [],
+    });
   });
 
   it('gives null with a reason where a reward cannot be given, and its neighbours theirs', async () => {
-    const items = await score({ items: [{ completion: GUESS, reference: { caption: REFERENCE } }, item(REFERENCE), item(REFERENCE, { reference: {} })] });
-    expect(items[0]).toMatchObject({ total: null, length: { value: null }, checklist: { value: 0.4 }, errors: [{ reward: 'length', code: 'no_token_count' }] });
+    const items = await score({
+      items: [
+        { completion: GUESS, reference: { caption: REFERENCE } },
+        item(REFERENCE),
+        item(REFERENCE, { reference: {} }),
+      ],
+    });
+    expect(items[0]).toMatchObject({
+      total: null,
+      length: { value: null },
+      checklist: { value: 0.4 },
+      errors: [{ reward: 'length', code: 'no_token_count' }],
+    });
     expect(items[0]!.errors[0]!.message).toContain('--tokenizer');
     expect(items[1]!.total).toBe(3);
     expect(items[2]!.errors.map(({ code }) => code)).toEqual(['no_reference', 'no_reference']);
   });
 
   it('sums what there is when a partial sum is asked for', async () => {
-    const [first] = await score({ items: [{ completion: REFERENCE, reference: { caption: REFERENCE } }], options: { partial: 'sum' } });
+    const [first] = await score({
+      items: [{ completion: REFERENCE, reference: { caption: REFERENCE } }],
+      options: { partial: 'sum' },
+    });
     expect(first!.total).toBe(2);
   });
 
@@ -77,11 +120,20 @@ describe('POST /v1/rewards', () => {
     const silent = 'On a plain gray background there is a small red circle on the left. There is no sound.';
     const asked = { items: [item(silent, { reference: { caption: silent } })], rewards: ['checklist', 'dialogue'] };
     expect((await score(asked))[0]!.total).toBe(2);
-    expect((await score({ ...asked, options: { emptyBoth: 'skip' } }))[0]).toMatchObject({ total: 1, dialogue: { value: null, N: 0, M: 0 }, errors: [] });
+    expect((await score({ ...asked, options: { emptyBoth: 'skip' } }))[0]).toMatchObject({
+      total: 1,
+      dialogue: { value: null, N: 0, M: 0 },
+      errors: [],
+    });
   });
 
   it('scores a step of 512 captions in well under a second', async () => {
-    const body = { items: Array.from({ length: 512 }, (_, index) => item(index % 2 === 0 ? GUESS : REFERENCE, { id: String(index) })), rewards: ['checklist', 'dialogue', 'length', 'precision'] };
+    const body = {
+      items: Array.from({ length: 512 }, (_, index) =>
+        item(index % 2 === 0 ? GUESS : REFERENCE, { id: String(index) }),
+      ),
+      rewards: ['checklist', 'dialogue', 'length', 'precision'],
+    };
     await score(body);
     const began = performance.now();
     const items = await score(body);
@@ -94,11 +146,29 @@ describe('POST /v1/rewards', () => {
     ['no items', { items: [] }, 400, 'bad_request', 'items'],
     ['an item without a caption', { items: [item('x'), { id: 'a' }] }, 400, 'bad_request', 'items[1].completion'],
     ['a field that does not exist', { items: [item('x', { caption: 'x' })] }, 400, 'unknown_field', 'items[0].caption'],
-    ['an option that does not exist', { items: [item('x')], options: { gamma: 0.5 } }, 400, 'unknown_field', 'options.gamma'],
+    [
+      'an option that does not exist',
+      { items: [item('x')], options: { gamma: 0.5 } },
+      400,
+      'unknown_field',
+      'options.gamma',
+    ],
     ['a reward that does not exist', { items: [item('x')], rewards: ['beauty'] }, 400, 'bad_request', 'rewards[0]'],
     ['a weight too many', { items: [item('x')], rewards: ['length'], weights: [1, 2] }, 400, 'bad_request', 'weights'],
-    ['a negative count', { items: [item('x', { completion_tokens: -1 })] }, 400, 'bad_request', 'items[0].completion_tokens'],
-    ['more items than anyone means', { items: Array.from({ length: 1001 }, () => ({ completion: '' })) }, 400, 'bad_request', 'items'],
+    [
+      'a negative count',
+      { items: [item('x', { completion_tokens: -1 })] },
+      400,
+      'bad_request',
+      'items[0].completion_tokens',
+    ],
+    [
+      'more items than anyone means',
+      { items: Array.from({ length: 1001 }, () => ({ completion: '' })) },
+      400,
+      'bad_request',
+      'items',
+    ],
     ['too large a body', JSON.stringify({ items: [item('x'.repeat(33 * 1024 ** 2))] }), 413, 'media_too_large', null],
   ])('refuses %s', async (_name, body, status, code, param) => {
     service = await serveRewards();
@@ -108,9 +178,17 @@ describe('POST /v1/rewards', () => {
 });
 
 describe('POST /v1/rewards/NAME', () => {
-  it.each([['checklist', [1, 0.4]], ['dialogue', [1, 0.5]], ['length', [1, 1]], ['precision', [1, 0.5]]])('%s gives the values of one reward', async (name, values) => {
+  it.each([
+    ['checklist', [1, 0.4]],
+    ['dialogue', [1, 0.5]],
+    ['length', [1, 1]],
+    ['precision', [1, 0.5]],
+  ])('%s gives the values of one reward', async (name, values) => {
     service = await serveRewards();
-    expect(await service.post(`/v1/rewards/${name}`, { items: [item(REFERENCE), item(GUESS)] })).toMatchObject({ status: 200, body: { values, errors: [[], []] } });
+    expect(await service.post(`/v1/rewards/${name}`, { items: [item(REFERENCE), item(GUESS)] })).toMatchObject({
+      status: 200,
+      body: { values, errors: [[], []] },
+    });
   });
 
   it('gives null where there is none', async () => {
@@ -129,7 +207,15 @@ describe('a judge that misbehaves', () => {
   ])('and %s costs a batch its verdicts, not the rest', async (_name, answer, code) => {
     await judgedBy(() => answer);
     const [first] = await score({ items: [item('A man talks.')], rewards: ['checklist', 'length', 'precision'] });
-    expect(first).toMatchObject({ total: null, checklist: { value: null }, length: { value: 1 }, errors: [{ reward: 'checklist', code }, { reward: 'precision', code: 'no_claims' }] });
+    expect(first).toMatchObject({
+      total: null,
+      checklist: { value: null },
+      length: { value: 1 },
+      errors: [
+        { reward: 'checklist', code },
+        { reward: 'precision', code: 'no_claims' },
+      ],
+    });
   });
 
   it('is waited for no longer than the deadline of a batch', async () => {
@@ -137,14 +223,21 @@ describe('a judge that misbehaves', () => {
     const began = performance.now();
     const items = await score({ items: [item('one'), item('two')], rewards: ['checklist', 'length'] });
     expect(performance.now() - began).toBeLessThan(3000);
-    expect(items).toMatchObject([{ total: null, length: { value: 1 }, errors: [{ code: 'deadline' }] }, { total: null, errors: [{ code: 'deadline' }] }]);
+    expect(items).toMatchObject([
+      { total: null, length: { value: 1 }, errors: [{ code: 'deadline' }] },
+      { total: null, errors: [{ code: 'deadline' }] },
+    ]);
   });
 
   it('is left alone when the trainer has gone', async () => {
     fake = await fakeJudge(() => undefined);
-    service = await serveRewards({ judge: endpointJudge(fake.endpoint(), { prompts: await readPrompts(undefined), seesVideo: false }) });
+    service = await serveRewards({
+      judge: endpointJudge(fake.endpoint(), { prompts: await readPrompts(undefined), seesVideo: false }),
+    });
     const leaving = new AbortController();
-    const answer = service.post('/v1/rewards', { items: [item('one')], rewards: ['checklist'] }, leaving.signal).catch(() => 'gone');
+    const answer = service
+      .post('/v1/rewards', { items: [item('one')], rewards: ['checklist'] }, leaving.signal)
+      .catch(() => 'gone');
     while (fake.asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     leaving.abort();
     expect(await answer).toBe('gone');
@@ -168,6 +261,8 @@ describe('around it', () => {
     const wrong = await fetch(`${service.url}/v1/rewards`);
     expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST']);
     const form = await fetch(`${service.url}/v1/rewards`, { method: 'POST', body: new FormData() });
-    expect(await form.json()).toMatchObject({ error: { code: 'bad_request', message: expect.stringContaining('application/json') as unknown } });
+    expect(await form.json()).toMatchObject({
+      error: { code: 'bad_request', message: expect.stringContaining('application/json') as unknown },
+    });
   });
 });

@@ -30,7 +30,11 @@ interface ErrorBody {
 const SLOW = { words: Array.from({ length: 500 }, (_, index) => `word${index} `), wordDelayMs: 20 };
 
 async function postJson(url: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(url, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } });
+  return fetch(url, {
+    method: 'POST',
+    body: JSON.stringify(body),
+    headers: { 'content-type': 'application/json', ...headers },
+  });
 }
 
 /** A server whose film comes in pieces. @returns the film's URL */
@@ -59,8 +63,14 @@ describe('a full server', () => {
     const captioner = fakeCaptioner(SLOW);
     const { url, port } = await serve(captioner, { maxRequests: 1 });
     const controller = new AbortController();
-    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true' }), signal: controller.signal });
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    const running = fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      body: form('x', { stream: 'true' }),
+      signal: controller.signal,
+    });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     const refused = await fetch(`${url}/v1/captions`, { method: 'POST', body: form('y') });
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
@@ -74,38 +84,60 @@ describe('a full server', () => {
         resolve(text);
         socket.destroy();
       });
-      socket.write('POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{"media": "data:');
+      socket.write(
+        'POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{"media": "data:',
+      );
     });
     expect(await answer).toMatch(/^HTTP\/1\.1 429 /);
-    expect(await (await fetch(`${url}/metrics`)).text()).toContain('avocado_requests_rejected_total{reason="queue_count"} 2');
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain(
+      'avocado_requests_rejected_total{reason="queue_count"} 2',
+    );
     controller.abort();
     await running.then((response) => response.text()).catch(() => undefined);
   });
 
   it('answers 429 to what turns out to be too much, and an event stream with the same error', async () => {
-    const captioner = fakeCaptioner((request) => (request.maxTokens === 1 ? { estimate: { durationSeconds: 1e6 } } : SLOW));
+    const captioner = fakeCaptioner((request) =>
+      request.maxTokens === 1 ? { estimate: { durationSeconds: 1e6 } } : SLOW,
+    );
     const { url, uploads } = await serve(captioner);
     const controller = new AbortController();
-    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true' }), signal: controller.signal });
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    const running = fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      body: form('x', { stream: 'true' }),
+      signal: controller.signal,
+    });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     const refused = await fetch(`${url}/v1/captions`, { method: 'POST', body: form('y', { max_tokens: '1' }) });
     expect([refused.status, ((await refused.json()) as ErrorBody).error.code]).toEqual([429, 'queue_full']);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
-    const { events } = parseEvents(await (await fetch(`${url}/v1/captions`, { method: 'POST', body: form('y', { max_tokens: '1', stream: 'true' }) })).text());
+    const { events } = parseEvents(
+      await (
+        await fetch(`${url}/v1/captions`, { method: 'POST', body: form('y', { max_tokens: '1', stream: 'true' }) })
+      ).text(),
+    );
     expect(events.at(-1)).toMatchObject({ event: 'caption-error', data: { error: { code: 'queue_full' } } });
     expect(captioner.seen).toHaveLength(1);
     controller.abort();
     await running.then((response) => response.text()).catch(() => undefined);
-    await vi.waitFor(async () => { expect(await uploads()).toEqual([]); });
+    await vi.waitFor(async () => {
+      expect(await uploads()).toEqual([]);
+    });
   });
 
   it('tells those who wait how many go before them', async () => {
     const { url } = await serve(fakeCaptioner({ wordDelayMs: 30 }), { prepareAhead: 0 });
-    const streams = await Promise.all(['a', 'b', 'c', 'd'].map(async (name) => {
-      const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: form(name, { stream: 'true' }) });
-      return parseEvents(await response.text()).events;
-    }));
-    const places = streams.map((events) => events.filter(({ data }) => data['stage'] === 'queued').map(({ data }) => data['total']));
+    const streams = await Promise.all(
+      ['a', 'b', 'c', 'd'].map(async (name) => {
+        const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: form(name, { stream: 'true' }) });
+        return parseEvents(await response.text()).events;
+      }),
+    );
+    const places = streams.map((events) =>
+      events.filter(({ data }) => data['stage'] === 'queued').map(({ data }) => data['total']),
+    );
     expect(places.filter((told) => told.length === 0)).toHaveLength(2);
     expect(places.flat()).toContain(0);
     expect(streams.every((events) => events.at(-1)!.event === 'caption-end')).toBe(true);
@@ -118,7 +150,9 @@ describe('a file named by its URL', () => {
     const captioner = fakeCaptioner();
     const { url, uploads } = await serve(captioner, allowing(film));
     const { events } = parseEvents(await (await postJson(`${url}/v1/captions`, { media: film, stream: true })).text());
-    const fetched = events.filter(({ data }) => data['stage'] === 'fetch').map(({ data }) => [data['done'], data['total']]);
+    const fetched = events
+      .filter(({ data }) => data['stage'] === 'fetch')
+      .map(({ data }) => [data['done'], data['total']]);
     expect(fetched[0]).toEqual([0, 0]);
     expect(fetched.length).toBeGreaterThan(2);
     expect(fetched.at(-1)![1]).toBe(8000);
@@ -130,12 +164,20 @@ describe('a file named by its URL', () => {
   it('that does not come in time ends the request with 408, and leaves nothing', async () => {
     const film = await filmServer(1000, 50);
     const { url, uploads } = await serve(fakeCaptioner(), allowing(film));
-    for (const [body, headers] of [[{ timeout: 0.2 }, {}], [{}, { 'x-request-timeout': '0.2' }]] as const) {
+    for (const [body, headers] of [
+      [{ timeout: 0.2 }, {}],
+      [{}, { 'x-request-timeout': '0.2' }],
+    ] as const) {
       const response = await postJson(`${url}/v1/captions`, { media: film, ...body }, headers);
       expect(response.status).toBe(408);
-      expect(((await response.json()) as ErrorBody).error).toMatchObject({ code: 'deadline_exceeded', message: expect.stringContaining('fetching') as string });
+      expect(((await response.json()) as ErrorBody).error).toMatchObject({
+        code: 'deadline_exceeded',
+        message: expect.stringContaining('fetching') as string,
+      });
     }
-    await vi.waitFor(async () => { expect(await uploads()).toEqual([]); });
+    await vi.waitFor(async () => {
+      expect(await uploads()).toEqual([]);
+    });
     expect(await (await fetch(`${url}/metrics`)).text()).toContain('avocado_requests_cancelled_total{stage="fetch"} 2');
   });
 
@@ -143,7 +185,9 @@ describe('a file named by its URL', () => {
     const captioner = fakeCaptioner();
     const { url, uploads } = await serve(captioner);
     const bytes = Buffer.alloc(1_500_000, 7);
-    const response = await postJson(`${url}/v1/captions`, { media: `data:video/mp4;base64,${bytes.toString('base64')}` });
+    const response = await postJson(`${url}/v1/captions`, {
+      media: `data:video/mp4;base64,${bytes.toString('base64')}`,
+    });
     expect(response.status).toBe(200);
     expect(captioner.seen[0]!.bytes.equals(bytes)).toBe(true);
     expect(await uploads()).toEqual([]);
@@ -165,7 +209,11 @@ describe('fields of serving', () => {
 
   it('a header that is no number of seconds is refused too', async () => {
     const { url, uploads } = await serve(fakeCaptioner());
-    const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: form('x'), headers: { 'x-request-timeout': 'soon' } });
+    const response = await fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      body: form('x'),
+      headers: { 'x-request-timeout': 'soon' },
+    });
     expect([response.status, ((await response.json()) as ErrorBody).error.param]).toEqual([400, 'x-request-timeout']);
     expect(await uploads()).toEqual([]);
   });
@@ -173,9 +221,18 @@ describe('fields of serving', () => {
   it('priority and the number of samples reach the captioner, and every delta tells its sample', async () => {
     const captioner = fakeCaptioner();
     const { url } = await serve(captioner);
-    const { events } = parseEvents(await (await fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true', n: '2', priority: 'batch', temperature: '1' }) })).text());
+    const { events } = parseEvents(
+      await (
+        await fetch(`${url}/v1/captions`, {
+          method: 'POST',
+          body: form('x', { stream: 'true', n: '2', priority: 'batch', temperature: '1' }),
+        })
+      ).text(),
+    );
     expect(captioner.seen[0]!.request).toMatchObject({ samples: 2, priority: 'batch' });
-    expect(events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['index'])).toEqual([0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+    expect(events.filter(({ event }) => event === 'text-delta').map(({ data }) => data['index'])).toEqual([
+      0, 1, 0, 1, 0, 1, 0, 1, 0, 1,
+    ]);
   });
 });
 
@@ -184,8 +241,14 @@ describe('DELETE /v1/captions/ID', () => {
     const captioner = fakeCaptioner(SLOW);
     const { url } = await serve(captioner);
     const id = 'my-own-id-7';
-    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream }), headers: { 'x-request-id': id } });
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    const running = fetch(`${url}/v1/captions`, {
+      method: 'POST',
+      body: form('x', { stream }),
+      headers: { 'x-request-id': id },
+    });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     expect((await fetch(`${url}/v1/captions/${id}`, { method: 'DELETE' })).status).toBe(204);
     const response = await running;
     if (stream === 'true') expect(parseEvents(await response.text()).events.at(-1)!.event).toBe('caption-aborted');
@@ -199,14 +262,25 @@ describe('POST /v1/captions/estimate', () => {
   it('answers frames, tokens, budget and expected seconds, for an upload and for a reference', async () => {
     const captioner = fakeCaptioner();
     const { url, uploads } = await serve(captioner);
-    const byForm = await fetch(`${url}/v1/captions/estimate`, { method: 'POST', body: form('x', { max_tokens: '100' }) });
-    const byReference = await postJson(`${url}/v1/captions/estimate`, { media: 'data:video/mp4;base64,AAAA', max_tokens: 100 });
+    const byForm = await fetch(`${url}/v1/captions/estimate`, {
+      method: 'POST',
+      body: form('x', { max_tokens: '100' }),
+    });
+    const byReference = await postJson(`${url}/v1/captions/estimate`, {
+      media: 'data:video/mp4;base64,AAAA',
+      max_tokens: 100,
+    });
     for (const response of [byForm, byReference]) {
       expect(response.status).toBe(200);
       expect(await response.json()).toEqual({
         id: response.headers.get('x-request-id'),
         model: 'fake-nano',
-        media: { kind: 'video', duration_seconds: 4, video: { frames: 8, sample_fps: 2, width: 84, height: 56, tokens: 24 }, audio: { present: true, used: true, seconds: 4, tokens: 100 } },
+        media: {
+          kind: 'video',
+          duration_seconds: 4,
+          video: { frames: 8, sample_fps: 2, width: 84, height: 56, tokens: 24 },
+          audio: { present: true, used: true, seconds: 4, tokens: 100 },
+        },
         prompt_tokens: 150,
         prompt_tokens_details: { text_tokens: 26, video_tokens: 24, audio_tokens: 100, image_tokens: 0 },
         budget: { context: 4096, prompt: 150, left: 3946, max_tokens: 100, fits: true },
@@ -219,8 +293,15 @@ describe('POST /v1/captions/estimate', () => {
   });
 
   it('tells a prompt that does not fit, and refuses bad files and fields as a caption would', async () => {
-    const { url } = await serve(fakeCaptioner((request) => (request.maxTokens === 1 ? { error: { code: 'media_undecodable', message: (path) => `${path} is broken.` } } : { estimate: { fits: false } })));
-    const ask = (fields: Record<string, string>): Promise<Response> => fetch(`${url}/v1/captions/estimate`, { method: 'POST', body: form('x', fields) });
+    const { url } = await serve(
+      fakeCaptioner((request) =>
+        request.maxTokens === 1
+          ? { error: { code: 'media_undecodable', message: (path) => `${path} is broken.` } }
+          : { estimate: { fits: false } },
+      ),
+    );
+    const ask = (fields: Record<string, string>): Promise<Response> =>
+      fetch(`${url}/v1/captions/estimate`, { method: 'POST', body: form('x', fields) });
     expect(await (await ask({})).json()).toMatchObject({ budget: { fits: false } });
     const broken = await ask({ max_tokens: '1' });
     expect([broken.status, ((await broken.json()) as ErrorBody).error.message]).toEqual([422, 'clip.mp4 is broken.']);

@@ -41,7 +41,9 @@ async function leaveUpload(bytes: Buffer, patienceMs: number): Promise<void> {
   const socket = connect(app.port, '127.0.0.1');
   socket.on('error', () => undefined);
   socket.resume();
-  socket.write(`POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${length}\r\n\r\n${head}`);
+  socket.write(
+    `POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${length}\r\n\r\n${head}`,
+  );
   socket.write(bytes.subarray(0, bytes.length >> 1));
   await sleep(patienceMs);
   socket.destroy();
@@ -50,14 +52,23 @@ async function leaveUpload(bytes: Buffer, patienceMs: number): Promise<void> {
 /** @returns the status, where it stayed long enough to hear one */
 async function leaveFetch(clip: string, patienceMs: number): Promise<number | undefined> {
   const controller = new AbortController();
-  const timer = setTimeout(() => { controller.abort(); }, patienceMs);
+  const timer = setTimeout(() => {
+    controller.abort();
+  }, patienceMs);
   const stream = random.pick(['true', 'false']);
   const path = random.pick(['/v1/captions', '/v1/captions', '/v1/captions/estimate']);
   const priority = random.pick(['interactive', 'batch']);
   const byName = random.below(2) === 0;
-  const body = byName ? JSON.stringify({ media: `media://clips/${clip}`, stream: stream === 'true', priority }) : form(readFileSync(join(NANO_EXAMPLES, clip)), { stream, priority });
+  const body = byName
+    ? JSON.stringify({ media: `media://clips/${clip}`, stream: stream === 'true', priority })
+    : form(readFileSync(join(NANO_EXAMPLES, clip)), { stream, priority });
   try {
-    const response = await fetch(`${app.url}${path}`, { method: 'POST', body, signal: controller.signal, ...(byName ? { headers: { 'content-type': 'application/json' } } : {}) });
+    const response = await fetch(`${app.url}${path}`, {
+      method: 'POST',
+      body,
+      signal: controller.signal,
+      ...(byName ? { headers: { 'content-type': 'application/json' } } : {}),
+    });
     await response.text();
     return response.status;
   } catch {
@@ -91,36 +102,57 @@ async function metrics(): Promise<string> {
   return (await fetch(`${app.url}/metrics`)).text();
 }
 
-describe.skipIf(loadNative() === undefined)(`two hundred leavers${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`, () => {
-  it('leave no slot, process, file or place in the queue behind, and a server that answers', async () => {
-    const statuses: (number | undefined)[] = [];
-    let started = 0;
-    const chain = async (): Promise<void> => {
-      while (started < CLIENTS) {
-        started += 1;
-        statuses.push(await client());
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, chain));
+describe.skipIf(loadNative() === undefined)(
+  `two hundred leavers${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`,
+  () => {
+    it('leave no slot, process, file or place in the queue behind, and a server that answers', async () => {
+      const statuses: (number | undefined)[] = [];
+      let started = 0;
+      const chain = async (): Promise<void> => {
+        while (started < CLIENTS) {
+          started += 1;
+          statuses.push(await client());
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, chain));
 
-    expect(statuses).toHaveLength(CLIENTS);
-    const heard = statuses.filter((status) => status !== undefined);
-    expect(heard.filter((status) => status !== 200 && status !== 429)).toEqual([]);
-    expect(statuses.filter((status) => status === undefined).length).toBeGreaterThan(CLIENTS / 10);
-    await vi.waitFor(async () => {
-      expect(engine.stats()).toMatchObject({ freeSlots: 4, running: 0, waiting: 0, busy: false });
-      expect(decoderProcesses(engine.status().pid)).toEqual([]);
-      expect(await app.uploads()).toEqual([]);
-      expect(openFiles()).toEqual([]);
-      expect([...(await metrics()).matchAll(/^avocado_(?:requests_(?:running|waiting)\{.*\}|queue_work_seconds|queue_tokens) (?!0$).*$/gm)].map(String)).toEqual([]);
-    }, { timeout: 20_000, interval: 100 });
-    expect(engine.status()).toMatchObject({ state: 'ready', restarts: 0 });
-    expect(Number(/^avocado_requests_cancelled_total\{stage="receive"\} (\d+)$/m.exec(await metrics())?.[1])).toBeGreaterThan(0);
+      expect(statuses).toHaveLength(CLIENTS);
+      const heard = statuses.filter((status) => status !== undefined);
+      expect(heard.filter((status) => status !== 200 && status !== 429)).toEqual([]);
+      expect(statuses.filter((status) => status === undefined).length).toBeGreaterThan(CLIENTS / 10);
+      await vi.waitFor(
+        async () => {
+          expect(engine.stats()).toMatchObject({ freeSlots: 4, running: 0, waiting: 0, busy: false });
+          expect(decoderProcesses(engine.status().pid)).toEqual([]);
+          expect(await app.uploads()).toEqual([]);
+          expect(openFiles()).toEqual([]);
+          expect(
+            [
+              ...(await metrics()).matchAll(
+                /^avocado_(?:requests_(?:running|waiting)\{.*\}|queue_work_seconds|queue_tokens) (?!0$).*$/gm,
+              ),
+            ].map(String),
+          ).toEqual([]);
+        },
+        { timeout: 20_000, interval: 100 },
+      );
+      expect(engine.status()).toMatchObject({ state: 'ready', restarts: 0 });
+      expect(
+        Number(/^avocado_requests_cancelled_total\{stage="receive"\} (\d+)$/m.exec(await metrics())?.[1]),
+      ).toBeGreaterThan(0);
 
-    const answers = await Promise.all(THREE_CLIPS.map(async (clip) => {
-      const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(readFileSync(join(NANO_EXAMPLES, clip)), { stream: 'true' }) });
-      return parseEvents(await response.text()).events.at(-1);
-    }));
-    expect(answers.map((end) => [end?.event, end?.data['finish_reason']])).toEqual(THREE_CLIPS.map(() => ['caption-end', 'stop']));
-  }, 120_000);
-});
+      const answers = await Promise.all(
+        THREE_CLIPS.map(async (clip) => {
+          const response = await fetch(`${app.url}/v1/captions`, {
+            method: 'POST',
+            body: form(readFileSync(join(NANO_EXAMPLES, clip)), { stream: 'true' }),
+          });
+          return parseEvents(await response.text()).events.at(-1);
+        }),
+      );
+      expect(answers.map((end) => [end?.event, end?.data['finish_reason']])).toEqual(
+        THREE_CLIPS.map(() => ['caption-end', 'stop']),
+      );
+    }, 120_000);
+  },
+);

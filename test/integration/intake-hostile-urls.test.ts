@@ -19,11 +19,18 @@ const atSnare = (url: string): string => url.replaceAll('PORT', String(snare.por
 
 /** Lets the URLs' own hosts and ports through, so that nothing but the check of addresses stands before them. */
 function hostsOf(urls: readonly string[]): string[] {
-  return urls.filter((url) => URL.canParse(url)).map((url) => new URL(url)).filter(({ host }) => host !== '').map((url) => (url.port === '' ? url.host : `${url.hostname}:${url.port}`));
+  return urls
+    .filter((url) => URL.canParse(url))
+    .map((url) => new URL(url))
+    .filter(({ host }) => host !== '')
+    .map((url) => (url.port === '' ? url.host : `${url.hostname}:${url.port}`));
 }
 
 async function nothingIsLeft(intake: OpenedIntake): Promise<void> {
-  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({ files: [], space: { usedBytes: 0, files: 0 } });
+  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({
+    files: [],
+    space: { usedBytes: 0, files: 0 },
+  });
 }
 
 function addresses(...texts: string[]): readonly LookupAddress[] {
@@ -31,7 +38,9 @@ function addresses(...texts: string[]): readonly LookupAddress[] {
 }
 
 /** Answers the name's address, or the first of several answers, then the next. */
-function resolver(names: Readonly<Record<string, readonly LookupAddress[][]>>): Resolve & { readonly asked: () => string[] } {
+function resolver(
+  names: Readonly<Record<string, readonly LookupAddress[][]>>,
+): Resolve & { readonly asked: () => string[] } {
   const asked: string[] = [];
   const resolve = async (hostname: string): Promise<readonly LookupAddress[]> => {
     const answers = names[hostname] ?? [];
@@ -44,7 +53,10 @@ function resolver(names: Readonly<Record<string, readonly LookupAddress[][]>>): 
 
 describe('a forbidden address', () => {
   let intake: OpenedIntake;
-  const urls = (): string[] => [...FORBIDDEN_HOSTS.map(([, host]) => `http://${host}:PORT/clip.mp4`), ...FORBIDDEN_URLS.map(([url]) => url)].map(atSnare);
+  const urls = (): string[] =>
+    [...FORBIDDEN_HOSTS.map(([, host]) => `http://${host}:PORT/clip.mp4`), ...FORBIDDEN_URLS.map(([url]) => url)].map(
+      atSnare,
+    );
   beforeAll(async () => {
     intake = await openedIntake({ urlHosts: hostsOf(urls()) });
   });
@@ -76,7 +88,10 @@ describe('a forbidden address', () => {
     ['a private and a public address', addresses('fd00::1', '2606:2800:220:1::1')],
     ['what is no address', addresses('localhost')],
   ])('is not asked behind a name with %s', async (_what, answer) => {
-    const named = await openedIntake({ urlHosts: [`media.test:${snare.port}`] }, { resolve: resolver({ 'media.test': [[...answer]] }) });
+    const named = await openedIntake(
+      { urlHosts: [`media.test:${snare.port}`] },
+      { resolve: resolver({ 'media.test': [[...answer]] }) },
+    );
     const error = await named.errorOf(atSnare('http://media.test:PORT/clip.mp4?token=1'));
     expect([error?.code, error?.param, snare.connections()]).toEqual(['media_forbidden_host', 'media', 0]);
     expect(error!.message).not.toMatch(/\d+\.\d+\.\d+|::|token/);
@@ -100,7 +115,8 @@ describe('the list of hosts', () => {
   it('public: any host, at its own port only, and nobody is asked about others', async () => {
     const resolve = resolver({});
     const intake = await openedIntake({}, { resolve });
-    for (const port of [22, 25, 6379, 8080, 9200]) expect((await intake.errorOf(`http://media.test:${port}/`))?.code).toBe('media_forbidden_host');
+    for (const port of [22, 25, 6379, 8080, 9200])
+      expect((await intake.errorOf(`http://media.test:${port}/`))?.code).toBe('media_forbidden_host');
     expect((await intake.errorOf('https://media.test:80/'))?.code).toBe('media_forbidden_host');
     expect(resolve.asked()).toEqual([]);
     expect((await intake.errorOf('https://media.test:443/'))?.code).toBe('media_unreachable');
@@ -116,35 +132,77 @@ describe('the list of hosts', () => {
     await intake.close();
   });
 
-  it.each(['a.test.evil.test', 'evil-a.test', 'xa.test', 'b.test', 'sub.a.test', 'wild.test', 'wild.test.evil.test'])('does not let %s through', async (host) => {
-    const resolve = resolver({});
-    const intake = await openedIntake({ urlHosts: ['a.test', '*.wild.test', 'port.test:8080'] }, { resolve });
-    expect((await intake.errorOf(`http://${host}/`))?.code).toBe('media_forbidden_host');
-    expect(resolve.asked()).toEqual([]);
-    await intake.close();
-  });
+  it.each(['a.test.evil.test', 'evil-a.test', 'xa.test', 'b.test', 'sub.a.test', 'wild.test', 'wild.test.evil.test'])(
+    'does not let %s through',
+    async (host) => {
+      const resolve = resolver({});
+      const intake = await openedIntake({ urlHosts: ['a.test', '*.wild.test', 'port.test:8080'] }, { resolve });
+      expect((await intake.errorOf(`http://${host}/`))?.code).toBe('media_forbidden_host');
+      expect(resolve.asked()).toEqual([]);
+      await intake.close();
+    },
+  );
 });
 
 describe('a redirect', () => {
   const TARGETS = [
-    ...['127.0.0.2', '127.1.1.1', '[::1]', '0.0.0.0', '2130706434', '[::ffff:127.0.0.2]', '①②⑦.⓪.⓪.②', 'localhost', 'inner.test', '10.0.0.1', '192.168.0.1', '172.16.0.1', '169.254.169.254', '100.64.0.1', '[fd00::1]', '[fe80::1]', '[2002:7f00:1::]', '[64:ff9b::7f00:1]'].map((host) => `http://${host}:PORT/`),
-    '//127.0.0.2:PORT/', 'file:///etc/passwd', 'ftp://127.0.0.1:PORT/', 'data:video/mp4;base64,AAAA', 'media://films/a.mp4', 'http://user:pw@media.test/', 'http://elsewhere.test/', 'http://media.test:1/',
+    ...[
+      '127.0.0.2',
+      '127.1.1.1',
+      '[::1]',
+      '0.0.0.0',
+      '2130706434',
+      '[::ffff:127.0.0.2]',
+      '①②⑦.⓪.⓪.②',
+      'localhost',
+      'inner.test',
+      '10.0.0.1',
+      '192.168.0.1',
+      '172.16.0.1',
+      '169.254.169.254',
+      '100.64.0.1',
+      '[fd00::1]',
+      '[fe80::1]',
+      '[2002:7f00:1::]',
+      '[64:ff9b::7f00:1]',
+    ].map((host) => `http://${host}:PORT/`),
+    '//127.0.0.2:PORT/',
+    'file:///etc/passwd',
+    'ftp://127.0.0.1:PORT/',
+    'data:video/mp4;base64,AAAA',
+    'media://films/a.mp4',
+    'http://user:pw@media.test/',
+    'http://elsewhere.test/',
+    'http://media.test:1/',
   ];
   let server: RawServer;
   let intake: OpenedIntake;
   const answers: Record<string, string> = {};
   beforeAll(async () => {
-    server = await rawServer((socket, path) => { socket.end(answers[path] ?? redirect(path.replace(/\d*$/, (hop) => String(Number(hop) + 1)))); });
-    const resolve = resolver({ 'media.test': [[...addresses('127.0.0.1')]], 'inner.test': [[...addresses('10.0.0.7')]], localhost: [[...addresses('::1', '127.0.0.1')]] });
-    const targets = hostsOf(TARGETS.map(atSnare)).filter((host) => !host.startsWith('elsewhere') && host !== 'media.test:1');
-    intake = await openedIntake({ urlHosts: [`media.test:${server.port}`, ...targets], allowCidrs: ['127.0.0.1/32'] }, { resolve });
+    server = await rawServer((socket, path) => {
+      socket.end(answers[path] ?? redirect(path.replace(/\d*$/, (hop) => String(Number(hop) + 1))));
+    });
+    const resolve = resolver({
+      'media.test': [[...addresses('127.0.0.1')]],
+      'inner.test': [[...addresses('10.0.0.7')]],
+      localhost: [[...addresses('::1', '127.0.0.1')]],
+    });
+    const targets = hostsOf(TARGETS.map(atSnare)).filter(
+      (host) => !host.startsWith('elsewhere') && host !== 'media.test:1',
+    );
+    intake = await openedIntake(
+      { urlHosts: [`media.test:${server.port}`, ...targets], allowCidrs: ['127.0.0.1/32'] },
+      { resolve },
+    );
   });
   afterAll(async () => {
     await intake.close();
     await server.close();
   });
-  const redirect = (location: string, status = 302): string => `HTTP/1.1 ${status} Found\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`;
-  const ask = (path: string): ReturnType<OpenedIntake['errorOf']> => intake.errorOf(`http://media.test:${server.port}${path}`);
+  const redirect = (location: string, status = 302): string =>
+    `HTTP/1.1 ${status} Found\r\nLocation: ${location}\r\nContent-Length: 0\r\n\r\n`;
+  const ask = (path: string): ReturnType<OpenedIntake['errorOf']> =>
+    intake.errorOf(`http://media.test:${server.port}${path}`);
 
   it.each(TARGETS)('to %j is not followed', async (target) => {
     // Header bytes are latin1: other characters come percent-escaped, as servers send them.
@@ -180,10 +238,19 @@ describe('a redirect', () => {
 
   it('from https: to http: is not followed; within https: it is', async () => {
     const signed = selfSigned('media.test');
-    const paths: Record<string, string> = { '/down': redirect(`http://media.test:${server.port}/chain/5`), '/up': redirect('/file'), '/file': 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc' };
-    const secure = await rawTlsServer(signed, (socket, path) => { socket.end(paths[path]!); });
+    const paths: Record<string, string> = {
+      '/down': redirect(`http://media.test:${server.port}/chain/5`),
+      '/up': redirect('/file'),
+      '/file': 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc',
+    };
+    const secure = await rawTlsServer(signed, (socket, path) => {
+      socket.end(paths[path]!);
+    });
     const resolve = resolver({ 'media.test': [[...addresses('127.0.0.1')]] });
-    const settings = { urlHosts: [`media.test:${server.port}`, `media.test:${secure.port}`], allowCidrs: ['127.0.0.1/32'] };
+    const settings = {
+      urlHosts: [`media.test:${server.port}`, `media.test:${secure.port}`],
+      allowCidrs: ['127.0.0.1/32'],
+    };
     const trusting = await openedIntake(settings, { resolve, certificateAuthorities: signed.certificate });
     expect(await trusting.errorOf(`https://media.test:${secure.port}/up`)).toBeUndefined();
     const before = server.connections();
@@ -191,7 +258,10 @@ describe('a redirect', () => {
     expect([down?.code, server.connections() - before]).toEqual(['media_forbidden_host', 0]);
     const doubtful = await openedIntake(settings, { resolve });
     const error = await doubtful.errorOf(`https://media.test:${secure.port}/file`);
-    expect([error?.code, error?.message]).toEqual(['media_unreachable', expect.stringContaining('no certificate this server trusts')]);
+    expect([error?.code, error?.message]).toEqual([
+      'media_unreachable',
+      expect.stringContaining('no certificate this server trusts'),
+    ]);
     await trusting.close();
     await doubtful.close();
     await secure.close();
@@ -201,13 +271,22 @@ describe('a redirect', () => {
 describe('a name that changes its address', () => {
   it('is connected to where it was checked: one answer for each connection', async () => {
     const body = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc';
-    const server = await rawServer((socket, path) => { socket.end(path === '/again' ? `HTTP/1.1 302 Found\r\nLocation: http://rebind.test:${server.port}/file\r\n\r\n` : body); });
-    const settings = { urlHosts: [`rebind.test:${server.port}`, `rebind.test:${snare.port}`], allowCidrs: ['127.0.0.1/32'] };
+    const server = await rawServer((socket, path) => {
+      socket.end(
+        path === '/again' ? `HTTP/1.1 302 Found\r\nLocation: http://rebind.test:${server.port}/file\r\n\r\n` : body,
+      );
+    });
+    const settings = {
+      urlHosts: [`rebind.test:${server.port}`, `rebind.test:${snare.port}`],
+      allowCidrs: ['127.0.0.1/32'],
+    };
     const resolve = resolver({ 'rebind.test': [[...addresses('127.0.0.1')], [...addresses('127.0.0.2')]] });
     const intake = await openedIntake(settings, { resolve });
     expect(await intake.errorOf(`http://rebind.test:${server.port}/file`)).toBeUndefined();
     expect(resolve.asked()).toEqual(['rebind.test']);
-    const again = await openedIntake(settings, { resolve: resolver({ 'rebind.test': [[...addresses('127.0.0.1')], [...addresses('127.0.0.2')]] }) });
+    const again = await openedIntake(settings, {
+      resolve: resolver({ 'rebind.test': [[...addresses('127.0.0.1')], [...addresses('127.0.0.2')]] }),
+    });
     expect((await again.errorOf(`http://rebind.test:${server.port}/again`))?.code).toBe('media_forbidden_host');
     expect((await again.errorOf(atSnare('http://rebind.test:PORT/')))?.code).toBe('media_forbidden_host');
     expect([server.connections(), snare.connections()]).toEqual([2, 0]);
@@ -226,17 +305,31 @@ describe('what is allowed', () => {
       socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc');
     });
     const before = { ...process.env };
-    Object.assign(process.env, { http_proxy: `http://127.0.0.1:${proxy.port}`, HTTP_PROXY: `http://127.0.0.1:${proxy.port}`, NODE_USE_ENV_PROXY: '1' });
-    const intake = await openedIntake({ urlHosts: [`media.test:${server.port}`], allowCidrs: ['127.0.0.1/32'] }, { resolve: resolver({ 'media.test': [[...addresses('127.0.0.1')]] }) });
+    Object.assign(process.env, {
+      http_proxy: `http://127.0.0.1:${proxy.port}`,
+      HTTP_PROXY: `http://127.0.0.1:${proxy.port}`,
+      NODE_USE_ENV_PROXY: '1',
+    });
+    const intake = await openedIntake(
+      { urlHosts: [`media.test:${server.port}`], allowCidrs: ['127.0.0.1/32'] },
+      { resolve: resolver({ 'media.test': [[...addresses('127.0.0.1')]] }) },
+    );
     const source = intake.fromReference(`http://media.test:${server.port}/films/a b.mp4?token=secret#x`, 'media');
     expect([source.kind, source.shownAs]).toEqual(['url', `http://media.test:${server.port}/films/a%20b.mp4`]);
     const progress: unknown[] = [];
-    const file = await source.open({ signal: new AbortController().signal, onProgress: (done, total) => progress.push([done, total]) });
+    const file = await source.open({
+      signal: new AbortController().signal,
+      onProgress: (done, total) => progress.push([done, total]),
+    });
     expect(file.contentHash).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
     expect(file.path).toMatch(/\.mp4$/);
     expect(progress.at(-1)).toEqual([3, 3]);
     expect(await openSource(source)).toEqual(file); // once is enough
-    expect([server.connections(), proxy.connections(), intake.space()]).toEqual([1, 0, { usedBytes: 3, limitBytes: 10_000_000, files: 1 }]);
+    expect([server.connections(), proxy.connections(), intake.space()]).toEqual([
+      1,
+      0,
+      { usedBytes: 3, limitBytes: 10_000_000, files: 1 },
+    ]);
     await source.release();
     await source.release();
     await nothingIsLeft(intake);

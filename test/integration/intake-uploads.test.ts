@@ -34,7 +34,10 @@ async function start(settings: Partial<IntakeConfig> = {}): Promise<void> {
 
 afterEach(async () => {
   for (const { source } of uploads.splice(0)) await source.release();
-  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({ files: [], space: { usedBytes: 0, files: 0 } });
+  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({
+    files: [],
+    space: { usedBytes: 0, files: 0 },
+  });
   await app.close();
   await intake.close();
 });
@@ -50,7 +53,14 @@ describe('an upload', () => {
     const bytes = Uint8Array.from(randomBytes(500_000));
     expect(await post(form(bytes, { prompt: 'What?', stop: 'x' }, 'Ferien am Meer.mp4'))).toEqual({ status: 200 });
     const { source, fields } = uploads[0]!;
-    expect([source.kind, source.shownAs, fields]).toEqual(['upload', 'Ferien am Meer.mp4', [['prompt', 'What?'], ['stop', 'x']]]);
+    expect([source.kind, source.shownAs, fields]).toEqual([
+      'upload',
+      'Ferien am Meer.mp4',
+      [
+        ['prompt', 'What?'],
+        ['stop', 'x'],
+      ],
+    ]);
     const { path, contentHash } = await openSource(source);
     expect((await readFile(path)).equals(bytes)).toBe(true);
     expect(contentHash).toBe(createHash('sha256').update(bytes).digest('hex'));
@@ -87,16 +97,23 @@ describe('an upload', () => {
 
   it('is given up by clients that leave at random moments, and every byte comes back', async () => {
     await start();
-    const head = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n';
+    const head =
+      'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n';
     const file = `--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${'x'.repeat(300_000)}`;
-    await Promise.all(Array.from({ length: 60 }, async (_, index) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.on('error', () => undefined);
-      socket.resume();
-      await new Promise((resolve) => socket.once('connect', resolve));
-      socket.write(head + file.slice(0, index * 4000), () => { setTimeout(() => { socket.destroy(); }, index % 7); });
-      await new Promise((resolve) => socket.once('close', resolve));
-    }));
+    await Promise.all(
+      Array.from({ length: 60 }, async (_, index) => {
+        const socket = connect(port, '127.0.0.1');
+        socket.on('error', () => undefined);
+        socket.resume();
+        await new Promise((resolve) => socket.once('connect', resolve));
+        socket.write(head + file.slice(0, index * 4000), () => {
+          setTimeout(() => {
+            socket.destroy();
+          }, index % 7);
+        });
+        await new Promise((resolve) => socket.once('close', resolve));
+      }),
+    );
     await vi.waitFor(async () => {
       expect({ files: await intake.files(), used: intake.space().usedBytes }).toEqual({ files: [], used: 0 });
     }, 20_000);

@@ -12,8 +12,16 @@ import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts'
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
-const BROWSER = [process.env['CHROMIUM'], '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== undefined && existsSync(path));
-if (BROWSER === undefined) console.log('page.test.ts is skipped: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.');
+const BROWSER = [
+  process.env['CHROMIUM'],
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+].find((path) => path !== undefined && existsSync(path));
+if (BROWSER === undefined)
+  console.log(
+    'page.test.ts is skipped: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.',
+  );
 
 const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
 const WORDS = Array.from({ length: 20 }, (_, index) => `word${index} `);
@@ -24,7 +32,10 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    browser = await chromium.launch({ ...(BROWSER === undefined ? {} : { executablePath: BROWSER }), args: ['--no-sandbox'] });
+    browser = await chromium.launch({
+      ...(BROWSER === undefined ? {} : { executablePath: BROWSER }),
+      args: ['--no-sandbox'],
+    });
   });
   afterAll(async () => {
     await browser.close();
@@ -41,14 +52,23 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     return Object.assign(fake, { model: { ...fake.model, directory: NANO } });
   }
 
-  async function open(served: Captioner, settings?: ServerSettings, viewport = { width: 1200, height: 800 }): Promise<Page> {
+  async function open(
+    served: Captioner,
+    settings?: ServerSettings,
+    viewport = { width: 1200, height: 800 },
+  ): Promise<Page> {
     app = await serveApp(served, settings);
-    const context = await browser.newContext({ viewport, acceptDownloads: true, permissions: ['clipboard-read', 'clipboard-write'] });
+    const context = await browser.newContext({
+      viewport,
+      acceptDownloads: true,
+      permissions: ['clipboard-read', 'clipboard-write'],
+    });
     const page = await context.newPage();
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('console', (message) => {
       // Chromium reports every answer of 4xx as an error of its own.
-      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        complaints.push(message.text());
     });
     await page.goto(app.url);
     return page;
@@ -71,11 +91,15 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toBe(WORDS.join(''));
     const stages = await page.locator('#stages li').allTextContents();
     expect(stages.join()).toMatch(/Sending.*Looking at the file.*Writing/);
-    expect(await page.locator('#facts').textContent()).toMatch(/8 frames of 84×56, 4\.0 s of sound, 150 prompt tokens[\s\S]*21 tokens written/);
+    expect(await page.locator('#facts').textContent()).toMatch(
+      /8 frames of 84×56, 4\.0 s of sound, 150 prompt tokens[\s\S]*21 tokens written/,
+    );
     expect(fake.seen[0]?.request).toMatchObject({ useAudio: true, prompt: undefined });
     expect(fake.seen[0]?.bytes.equals(await readFile(examplePath(WIDE)))).toBe(true);
     await page.locator('#keep').waitFor({ state: 'visible' });
-    expect(await page.getByRole('region', { name: 'What is in the clip' }).textContent()).toBe(`What is in the clip${exampleOf(WIDE).caption}`);
+    expect(await page.getByRole('region', { name: 'What is in the clip' }).textContent()).toBe(
+      `What is in the clip${exampleOf(WIDE).caption}`,
+    );
   });
 
   it('offers every sample with what is special about it, the one to begin with first', async () => {
@@ -92,8 +116,15 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await takeSample(page);
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word1');
     await takeSample(page, 'long-10s.mp4');
-    await expect.poll(() => page.locator('#reference').textContent(), { timeout: 20_000 }).toBe(exampleOf('long-10s.mp4').caption);
-    await vi.waitFor(() => { expect(fake.endings).toEqual(['caption-aborted', 'caption-end']); }, { timeout: 10_000 });
+    await expect
+      .poll(() => page.locator('#reference').textContent(), { timeout: 20_000 })
+      .toBe(exampleOf('long-10s.mp4').caption);
+    await vi.waitFor(
+      () => {
+        expect(fake.endings).toEqual(['caption-aborted', 'caption-end']);
+      },
+      { timeout: 10_000 },
+    );
     await page.locator('#file').setInputFiles(examplePath(WIDE));
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => fake.endings.length, { timeout: 20_000 }).toBe(3);
@@ -121,18 +152,31 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await expect.poll(() => page.locator('#status').textContent()).toBe('Copied.');
     expect(await page.evaluate('navigator.clipboard.readText()')).toBe('A red ball rolls.\nMüße 🎈');
     const directory = await mkdtemp(join(tmpdir(), 'avocado-page-'));
-    for (const [button, name] of [['Download text', 'wide-6s.txt'], ['Download JSON', 'wide-6s.json']] as const) {
-      const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button }).click()]);
+    for (const [button, name] of [
+      ['Download text', 'wide-6s.txt'],
+      ['Download JSON', 'wide-6s.json'],
+    ] as const) {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.getByRole('button', { name: button }).click(),
+      ]);
       expect(download.suggestedFilename()).toBe(name);
       await download.saveAs(join(directory, name));
     }
     expect(await readFile(join(directory, 'wide-6s.txt'), 'utf8')).toBe('A red ball rolls.\nMüße 🎈\n');
-    expect(JSON.parse(await readFile(join(directory, 'wide-6s.json'), 'utf8'))).toMatchObject({ caption: 'A red ball rolls.\nMüße 🎈', finish_reason: 'stop', media: { kind: 'video' } });
+    expect(JSON.parse(await readFile(join(directory, 'wide-6s.json'), 'utf8'))).toMatchObject({
+      caption: 'A red ball rolls.\nMüße 🎈',
+      finish_reason: 'stop',
+      media: { kind: 'video' },
+    });
     await rm(directory, { recursive: true });
   });
 
   it('says errors as sentences, before, during and after the upload', async () => {
-    const page = await open(captioner({ error: { code: 'media_undecodable', message: () => 'The clip is damaged. Re-encode it.' } }), { maxUploadBytes: 80_000 });
+    const page = await open(
+      captioner({ error: { code: 'media_undecodable', message: () => 'The clip is damaged. Re-encode it.' } }),
+      { maxUploadBytes: 80_000 },
+    );
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await expect.poll(() => page.locator('#error').textContent()).toContain('Choose a file first');
     await takeSample(page);
@@ -147,7 +191,12 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await takeSample(page);
     await expect.poll(() => page.locator('#caption').textContent(), { timeout: 20_000 }).toContain('word1');
     await page.getByRole('button', { name: 'Cancel' }).click();
-    await vi.waitFor(() => { expect(fake.endings).toEqual(['caption-aborted']); }, { timeout: 10_000 });
+    await vi.waitFor(
+      () => {
+        expect(fake.endings).toEqual(['caption-aborted']);
+      },
+      { timeout: 10_000 },
+    );
     expect(await page.locator('#status').textContent()).toBe('Cancelled.');
     expect(await page.evaluate('document.activeElement.id')).toBe('go');
   });
@@ -155,7 +204,9 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
   it('takes a dropped file', async () => {
     const fake = captioner();
     const page = await open(fake);
-    const transfer = await page.evaluateHandle("(() => { const data = new DataTransfer(); data.items.add(new File(['abc'], 'drop.mp4', { type: 'video/mp4' })); return data; })()");
+    const transfer = await page.evaluateHandle(
+      "(() => { const data = new DataTransfer(); data.items.add(new File(['abc'], 'drop.mp4', { type: 'video/mp4' })); return data; })()",
+    );
     await page.dispatchEvent('#drop', 'dragover', { dataTransfer: transfer });
     await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer });
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
@@ -164,7 +215,9 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
   });
 
   it('asks for a key where the server wants one', async () => {
-    const page = await open(captioner(), { apiKeys: [{ name: 'team', sha256: createHash('sha256').update('secret-key-0123456789').digest('hex') }] });
+    const page = await open(captioner(), {
+      apiKeys: [{ name: 'team', sha256: createHash('sha256').update('secret-key-0123456789').digest('hex') }],
+    });
     expect(await page.getByLabel('Key of this server').isVisible()).toBe(false);
     await takeSample(page);
     await expect.poll(() => page.locator('#error').textContent()).toContain('key');

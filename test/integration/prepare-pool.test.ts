@@ -19,7 +19,10 @@ import { sameBits } from '../fixtures/same-bits.ts';
 const OPTIONS = { preprocessor: NORMALISATION, keepWaveform: false };
 
 async function planOf(path: string): Promise<MediaPlan> {
-  return planMedia(await probeMedia(path), resolveProfile('paper', {}, undefined), { ...PUBLISHED_PATCHES, useAudio: true });
+  return planMedia(await probeMedia(path), resolveProfile('paper', {}, undefined), {
+    ...PUBLISHED_PATCHES,
+    useAudio: true,
+  });
 }
 
 async function until(holds: () => boolean, withinMs: number): Promise<void> {
@@ -39,7 +42,16 @@ describe('the prepare pool', () => {
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'avocado-pool-'));
     // Slow to decode, quick to make: two minutes of 1080p, the same second over and over.
-    const second = await makeClip(join(directory, 'second.mp4'), ['-f', 'lavfi', '-i', 'testsrc2=s=1920x1080:r=30:d=1', '-c:v', 'libx264', '-preset', 'ultrafast']);
+    const second = await makeClip(join(directory, 'second.mp4'), [
+      '-f',
+      'lavfi',
+      '-i',
+      'testsrc2=s=1920x1080:r=30:d=1',
+      '-c:v',
+      'libx264',
+      '-preset',
+      'ultrafast',
+    ]);
     const path = await makeClip(join(directory, 'long.mp4'), ['-stream_loop', '119', '-i', second, '-c', 'copy']);
     long = await planOf(path);
     short = await planOf(golden('clips/av-4s.mp4'));
@@ -89,8 +101,12 @@ describe('the prepare pool', () => {
     expect(decoderProcesses()).toEqual([]);
   });
 
-  it('brings the decoder\'s error home with its code, and works on', async () => {
-    const gone: MediaPlan = { ...short, audio: undefined, probe: { ...short.probe, path: join(directory, 'gone.mp4') } };
+  it("brings the decoder's error home with its code, and works on", async () => {
+    const gone: MediaPlan = {
+      ...short,
+      audio: undefined,
+      probe: { ...short.probe, path: join(directory, 'gone.mp4') },
+    };
     const error: unknown = await pool.prepare(gone, OPTIONS).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(AvocadoError);
     expect(error).toMatchObject({ code: 'media_undecodable' });

@@ -14,7 +14,11 @@ afterEach(() => {
   child = undefined;
 });
 
-function start(args: readonly string[]): { readonly child: ChildProcess; readonly stdout: () => string; readonly stderr: () => string } {
+function start(args: readonly string[]): {
+  readonly child: ChildProcess;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+} {
   const started = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'reward', ...args], { cwd: ROOT });
   const out = { stdout: '', stderr: '' };
   started.stdout.setEncoding('utf8').on('data', (text: string) => (out.stdout += text));
@@ -23,7 +27,9 @@ function start(args: readonly string[]): { readonly child: ChildProcess; readonl
   return { child: started, stdout: () => out.stdout, stderr: () => out.stderr };
 }
 
-async function served(args: readonly string[] = []): Promise<{ readonly url: string; readonly child: ChildProcess; readonly stderr: () => string }> {
+async function served(
+  args: readonly string[] = [],
+): Promise<{ readonly url: string; readonly child: ChildProcess; readonly stderr: () => string }> {
   const { child: started, stdout, stderr } = start(['--port', '0', ...args]);
   for (;;) {
     const url = /Rewards at (http:\/\/\S+)\/v1\/rewards/.exec(stdout())?.[1];
@@ -36,7 +42,8 @@ async function served(args: readonly string[] = []): Promise<{ readonly url: str
 describe('avocado reward', () => {
   it('answers README’s curl line as README says, with neither ONNX Runtime nor media libraries loaded, and stops when asked', async () => {
     const readme = readFileSync(`${ROOT}README.md`, 'utf8');
-    const [, line, answer] = /^(curl -s http:\/\/127\.0\.0\.1:8100\/v1\/rewards .+)\n```\n```json\n(.+?) …$/m.exec(readme) ?? [];
+    const [, line, answer] =
+      /^(curl -s http:\/\/127\.0\.0\.1:8100\/v1\/rewards .+)\n```\n```json\n(.+?) …$/m.exec(readme) ?? [];
     const { url, child: started } = await served();
     const { stdout } = await promisify(execFile)('sh', ['-c', line!.replace('http://127.0.0.1:8100', url)]);
     expect(stdout).toContain(answer!);
@@ -53,7 +60,11 @@ describe('avocado reward', () => {
 
   it('says when its port is taken', async () => {
     const { url } = await served();
-    const second = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'reward', '--port', new URL(url).port], { cwd: ROOT });
+    const second = spawn(
+      process.execPath,
+      ['--import', 'tsx', 'src/cli/main.ts', 'reward', '--port', new URL(url).port],
+      { cwd: ROOT },
+    );
     let text = '';
     second.stderr.setEncoding('utf8').on('data', (more: string) => (text += more));
     expect(await once(second, 'close')).toEqual([2, null]);

@@ -15,7 +15,17 @@ const sample = (name: string, ...flags: string[]) => runCli(['sample', scratch(`
 
 describe('avocado sample', () => {
   it('writes a clip as asked, and its truth beside it', async () => {
-    const { exitCode, stdout, stderr } = await sample('clip', '--seed', '11', '--seconds', '5.5', '--size', '9:16', '--objects', '3');
+    const { exitCode, stdout, stderr } = await sample(
+      'clip',
+      '--seed',
+      '11',
+      '--seconds',
+      '5.5',
+      '--size',
+      '9:16',
+      '--objects',
+      '3',
+    );
     expect([exitCode, stderr]).toEqual([0, '']);
     const truth = truthOf('clip');
     expect(stdout.split('\n')[1]).toBe(truth.caption);
@@ -31,7 +41,11 @@ describe('avocado sample', () => {
   });
 
   it('offers every size there is', async () => {
-    expect((await runCli(['sample', '--help'])).stdout.replaceAll(/\s+/g, ' ')).toContain(`choices: ${Object.keys(WORLD.sizes).map((size) => `"${size}"`).join(', ')}`);
+    expect((await runCli(['sample', '--help'])).stdout.replaceAll(/\s+/g, ' ')).toContain(
+      `choices: ${Object.keys(WORLD.sizes)
+        .map((size) => `"${size}"`)
+        .join(', ')}`,
+    );
   });
 
   it('gives the same truth to the same seed and options, and a seed of its own when none is named', async () => {
@@ -73,12 +87,17 @@ describe('avocado sample', () => {
     expect(await runCli(['sample', scratch('clip.avi')])).toMatchObject({ exitCode: 2, stdout: '' });
     expect(await runCli(['sample', scratch('no/clip.mp4')])).toMatchObject({ exitCode: 2, stdout: '' });
     await mkdir(scratch('folder.mp4'));
-    expect(await runCli(['sample', scratch('folder.mp4'), '--seed', '1'])).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is a directory') as string });
+    expect(await runCli(['sample', scratch('folder.mp4'), '--seed', '1'])).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('is a directory') as string,
+    });
   });
 
   it('leaves what was there alone when it is interrupted', async () => {
     writeFileSync(scratch('old.mp4'), 'old');
-    expect((await runCli(['sample', scratch('old.mp4'), '--seed', '1'], { signal: AbortSignal.abort() })).exitCode).toBe(130);
+    expect(
+      (await runCli(['sample', scratch('old.mp4'), '--seed', '1'], { signal: AbortSignal.abort() })).exitCode,
+    ).toBe(130);
     expect(readFileSync(scratch('old.mp4'), 'utf8')).toBe('old');
     expect(existsSync(scratch('old.mp4.part'))).toBe(false);
   });

@@ -16,8 +16,21 @@ const CLIP = join(defaultModelDirectory(), 'examples/wide-6s.mp4');
 const scratch = scratchDirectory();
 
 function open(options: Partial<CaptionerOptions> = {}): Promise<Captioner> {
-  const model = { modelDir: defaultModelDirectory(), precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 1 } as const;
-  return openCaptioner({ ...model, spinning: false, slots: 2, context: undefined, cacheDir: scratch('cache'), ...options });
+  const model = {
+    modelDir: defaultModelDirectory(),
+    precision: undefined,
+    device: { type: 'cpu' },
+    runtime: undefined,
+    threads: 1,
+  } as const;
+  return openCaptioner({
+    ...model,
+    spinning: false,
+    slots: 2,
+    context: undefined,
+    cacheDir: scratch('cache'),
+    ...options,
+  });
 }
 
 async function eventsOf(captioner: Captioner, request: CaptionRequest, signal?: AbortSignal): Promise<CaptionEvent[]> {
@@ -38,7 +51,9 @@ function numbersOf(end: CaptionEnd): object {
   return { tokenIds, logprobs, caption, media, profile, tokens: end.usage.promptTokensByModality };
 }
 
-const stagesOf = (events: readonly CaptionEvent[]): string[] => [...new Set(events.flatMap((event) => (event.type === 'stage' ? [event.stage] : [])))];
+const stagesOf = (events: readonly CaptionEvent[]): string[] => [
+  ...new Set(events.flatMap((event) => (event.type === 'stage' ? [event.stage] : []))),
+];
 
 describe('a captioner that keeps clips', () => {
   let plain: Captioner;
@@ -60,9 +75,14 @@ describe('a captioner that keeps clips', () => {
     const [firstEnd, secondEnd] = [first.at(-1) as CaptionEnd, again.at(-1) as CaptionEnd];
     expect(numbersOf(secondEnd)).toEqual(numbersOf(firstEnd));
     expect({ ...numbersOf(firstEnd), logprobs: [] }).toEqual({ ...numbersOf(expected), logprobs: [] });
-    const furthest = Math.max(...firstEnd.logprobs.map((logprob, step) => Math.abs(logprob - expected.logprobs[step]!)));
+    const furthest = Math.max(
+      ...firstEnd.logprobs.map((logprob, step) => Math.abs(logprob - expected.logprobs[step]!)),
+    );
     expect(furthest).toBeLessThan(1e-4); // its prompt is read in two runs
-    expect([stagesOf(first), stagesOf(again)]).toEqual([['probe', 'decode', 'encode', 'prefill'], ['probe', 'prefill']]);
+    expect([stagesOf(first), stagesOf(again)]).toEqual([
+      ['probe', 'decode', 'encode', 'prefill'],
+      ['probe', 'prefill'],
+    ]);
     expect(Object.keys(secondEnd.timings.stages)).not.toContain('decode');
     expect(firstEnd.usage.cachedTokens).toBe(0);
     expect(secondEnd.usage.cachedTokens).toBeGreaterThan(100);
@@ -75,14 +95,21 @@ describe('a captioner that keeps clips', () => {
     for (const path of [copy, other]) copyFileSync(CLIP, path);
     const { media: before } = keeping.stats().caches;
     const asked = { prompt: 'What is written there?', max_tokens: 8 };
-    const [one, two] = [await endOf(keeping, captionRequest(copy, asked)), await endOf(plain, captionRequest(CLIP, asked))];
+    const [one, two] = [
+      await endOf(keeping, captionRequest(copy, asked)),
+      await endOf(plain, captionRequest(CLIP, asked)),
+    ];
     expect(one.tokenIds).toEqual(two.tokenIds);
     const contentHash = createHash('sha256').update(readFileSync(other)).digest('hex');
     await endOf(keeping, { ...captionRequest(other, { max_tokens: 2, system_prompt: 'Be brief.' }), contentHash });
     expect(keeping.stats().caches.media).toEqual({ hits: before.hits + 2, misses: before.misses });
   });
 
-  it.each([['another size', { max_pixels: 28 * 28 * 4 }], ['silence', { audio: false }], ['other times', { processor_fps: 1 }]])('does not confuse it with %s', async (_, options) => {
+  it.each([
+    ['another size', { max_pixels: 28 * 28 * 4 }],
+    ['silence', { audio: false }],
+    ['other times', { processor_fps: 1 }],
+  ])('does not confuse it with %s', async (_, options) => {
     const request = captionRequest(CLIP, { max_tokens: 8, ...options });
     const { media: before } = keeping.stats().caches;
     expect((await endOf(keeping, request)).tokenIds).toEqual((await endOf(plain, request)).tokenIds);
@@ -100,7 +127,16 @@ describe('a captioner that keeps clips', () => {
   });
 
   it('prepares a clip once for all who ask at the same time, and goes on when the first of them leaves', async () => {
-    const path = await makeClip(scratch('at once.mp4'), ['-f', 'lavfi', '-i', 'testsrc=duration=6:size=320x240:rate=30', '-f', 'lavfi', '-i', 'sine=frequency=500:duration=6']);
+    const path = await makeClip(scratch('at once.mp4'), [
+      '-f',
+      'lavfi',
+      '-i',
+      'testsrc=duration=6:size=320x240:rate=30',
+      '-f',
+      'lavfi',
+      '-i',
+      'sine=frequency=500:duration=6',
+    ]);
     const { media: before } = keeping.stats().caches;
     const first = new AbortController();
     const requests = [1, 2, 3].map((id) => captionRequest(path, { prompt_id: id, max_tokens: 6 }));
@@ -150,7 +186,10 @@ describe('a captioner', () => {
     await captioner.close();
   });
 
-  const looksAt = (path: string): number => readFileSync(probes, 'utf8').split('\n').filter((line) => line.includes(path)).length;
+  const looksAt = (path: string): number =>
+    readFileSync(probes, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(path)).length;
 
   it('estimates what a caption then takes, looking at the file once for both', async () => {
     const path = scratch('estimated.mp4');
@@ -161,8 +200,21 @@ describe('a captioner', () => {
     const end = await endOf(captioner, request);
     expect(looksAt(path)).toBe(1);
     const { kind, durationSeconds, video, audio } = end.media;
-    expect(estimate).toMatchObject({ kind, durationSeconds, maxTokens: 3, fits: true, profile: end.profile, context: captioner.model.context });
-    expect(estimate.video).toEqual({ frames: video!.frames, sampleFps: video!.sampleFps, width: video!.width, height: video!.height, tokens: video!.tokens });
+    expect(estimate).toMatchObject({
+      kind,
+      durationSeconds,
+      maxTokens: 3,
+      fits: true,
+      profile: end.profile,
+      context: captioner.model.context,
+    });
+    expect(estimate.video).toEqual({
+      frames: video!.frames,
+      sampleFps: video!.sampleFps,
+      width: video!.width,
+      height: video!.height,
+      tokens: video!.tokens,
+    });
     expect(estimate.audio).toMatchObject({ present: true, used: true });
     expect(Math.abs(estimate.audio.tokens - audio.tokens)).toBeLessThan(4); // the container's word
     expect(Math.abs(estimate.promptTokens.total - end.usage.promptTokens)).toBeLessThan(4);
@@ -171,7 +223,8 @@ describe('a captioner', () => {
   it('knows a clip again that comes under another name with its hash, and no other by it', async () => {
     const [first, second] = [scratch('once.mp4'), scratch('again.mp4')];
     for (const path of [first, second]) copyFileSync(CLIP, path);
-    const asked = (path: string, contentHash: string) => captioner.estimate({ ...captionRequest(path, {}), contentHash });
+    const asked = (path: string, contentHash: string) =>
+      captioner.estimate({ ...captionRequest(path, {}), contentHash });
     expect(await asked(second, 'b'.repeat(64))).toEqual(await asked(first, 'a'.repeat(64)));
     expect([looksAt(first), looksAt(second)]).toEqual([1, 1]);
     const third = scratch('third.mp4');
@@ -186,7 +239,10 @@ describe('a captioner', () => {
       const estimate = await small.estimate(captionRequest(CLIP, {}));
       expect(estimate).toMatchObject({ fits: false, maxTokens: 0, context: 150 });
       expect(estimate.promptTokens.total).toBeGreaterThan(150);
-      expect((await eventsOf(small, captionRequest(CLIP, {}))).at(-1)).toMatchObject({ type: 'caption-error', code: 'context_length_exceeded' });
+      expect((await eventsOf(small, captionRequest(CLIP, {}))).at(-1)).toMatchObject({
+        type: 'caption-error',
+        code: 'context_length_exceeded',
+      });
     } finally {
       await small.close();
     }
@@ -217,7 +273,11 @@ describe('a captioner', () => {
     for (const { tokens, caption, tokenIds } of all) {
       expect(tokens!.map(({ id }) => id)).toEqual(tokenIds);
       expect(tokens!.every(({ top }) => top.length === 2 && top[0]!.logprob >= top[1]!.logprob)).toBe(true);
-      expect(Buffer.concat(tokens!.map(({ bytes }) => Buffer.from(bytes))).toString('utf8').replace('<|im_end|>', '')).toBe(caption);
+      expect(
+        Buffer.concat(tokens!.map(({ bytes }) => Buffer.from(bytes)))
+          .toString('utf8')
+          .replace('<|im_end|>', ''),
+      ).toBe(caption);
     }
     expect(end.usage.completionTokens).toBe(all.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
   });
@@ -230,7 +290,9 @@ describe('a captioner', () => {
     expect([free.finishReason, guarded.finishReason]).toEqual(['length', 'repetition']);
     expect(guarded.tokenIds.length).toBeLessThan(300);
     expect(free.tokenIds.slice(0, guarded.tokenIds.length)).toEqual(guarded.tokenIds);
-    await vi.waitFor(() => { expect(captioner.stats()).toMatchObject({ running: 0, freeSlots: 2 }); });
+    await vi.waitFor(() => {
+      expect(captioner.stats()).toMatchObject({ running: 0, freeSlots: 2 });
+    });
   });
 
   it('says that it is ready until it is closed', async () => {

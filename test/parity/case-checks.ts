@@ -40,12 +40,21 @@ function tensorsAt(name: string): Tensors {
 }
 
 /** The stored rows of a tensor of two axes: all, or those that its `_row_index` names. */
-function rowsDifference(dump: TensorFile, name: string, stored: GoldenTensor, rowIndex: GoldenTensor | undefined): number {
+function rowsDifference(
+  dump: TensorFile,
+  name: string,
+  stored: GoldenTensor,
+  rowIndex: GoldenTensor | undefined,
+): number {
   const [count = 0, columns = 0] = stored.shape;
   if (rowIndex === undefined) expect(dump.shape(name), name).toEqual(stored.shape);
   const rows = Array.from({ length: count }, (_, row) => Number(rowIndex?.data[row] ?? row));
   const stored32 = stored.data as Float32Array;
-  return Math.max(...rows.map((row, at) => largestDifference(dump.rows(name, row, row + 1), stored32.subarray(at * columns, (at + 1) * columns))));
+  return Math.max(
+    ...rows.map((row, at) =>
+      largestDifference(dump.rows(name, row, row + 1), stored32.subarray(at * columns, (at + 1) * columns)),
+    ),
+  );
 }
 
 /** Mean and population deviation of each temporal step, one step in memory at a time. */
@@ -61,7 +70,11 @@ function stepsDifference(dump: TensorFile, name: string, stored: Tensors): numbe
     const centre = sum / values.length;
     let squares = 0;
     for (const value of values) squares += (value - centre) ** 2;
-    largest = Math.max(largest, Math.abs(centre - Number(mean[step])), Math.abs(Math.sqrt(squares / values.length) - Number(deviation[step])));
+    largest = Math.max(
+      largest,
+      Math.abs(centre - Number(mean[step])),
+      Math.abs(Math.sqrt(squares / values.length) - Number(deviation[step])),
+    );
   }
   return largest;
 }
@@ -71,12 +84,19 @@ function checkPictures(source: GoldenCase, dump: TensorFile, worst: Worst): void
   const stored = tensorsAt(`inputs/${source.input}.safetensors`);
   const still = source.mode === 'image';
   const name = still ? 'pixel_values' : 'pixel_values_videos';
-  expect([...dump.values(still ? 'image_grid_thw' : 'video_grid_thw')]).toEqual(still ? input.image_grid_thw : input.video_grid_thw);
+  expect([...dump.values(still ? 'image_grid_thw' : 'video_grid_thw')]).toEqual(
+    still ? input.image_grid_thw : input.video_grid_thw,
+  );
   if (!still) {
     expect([...dump.values('frame_indices')]).toEqual(input.frame_indices);
     expect([...dump.values('second_per_grid')]).toEqual([input.second_per_grid]);
   }
-  within(worst, 'pixels', rowsDifference(dump, name, stored[`${name}_rows`] ?? stored[name]!, stored[`${name}_row_index`]), PIXEL_TOLERANCE);
+  within(
+    worst,
+    'pixels',
+    rowsDifference(dump, name, stored[`${name}_rows`] ?? stored[name]!, stored[`${name}_row_index`]),
+    PIXEL_TOLERANCE,
+  );
   within(worst, 'step statistics', stepsDifference(dump, name, stored), PIXEL_TOLERANCE);
 }
 
@@ -91,20 +111,33 @@ function checkSound({ clip }: GoldenCase, dump: TensorFile, worst: Worst): void 
   expect(dump.shape('input_features')).toEqual([128, frames]);
   const mel = dump.values('input_features');
   const kept = stored['mel_frames']!.data as Int32Array;
-  const ours = Float32Array.from({ length: 128 * kept.length }, (_, at) => mel[Math.trunc(at / kept.length) * frames + kept[at % kept.length]!]!);
+  const ours = Float32Array.from(
+    { length: 128 * kept.length },
+    (_, at) => mel[Math.trunc(at / kept.length) * frames + kept[at % kept.length]!]!,
+  );
   const expected = stored['input_features']!.data as Float32Array;
   within(worst, 'log-mel', largestDifference(ours, expected), MEL_TOLERANCE.largest);
-  within(worst, 'log-mel mean', ours.reduce((sum, value, at) => sum + Math.abs(value - expected[at]!), 0) / ours.length, MEL_TOLERANCE.mean);
+  within(
+    worst,
+    'log-mel mean',
+    ours.reduce((sum, value, at) => sum + Math.abs(value - expected[at]!), 0) / ours.length,
+    MEL_TOLERANCE.mean,
+  );
 }
 
 /** Ids and positions exactly: by their hash, and by value where golden stores them, which says more when they differ. */
 function checkPrompt(source: GoldenCase, tensors: Tensors, dump: TensorFile): void {
-  const sha256 = (values: ArrayBufferView): string => createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
+  const sha256 = (values: ArrayBufferView): string =>
+    createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
   const [ids, positions] = [dump.values('input_ids') as Int32Array, dump.values('position_ids') as Int32Array];
   const every16th = (values: Int32Array): Int32Array => values.filter((_, at) => (at % source.length) % 16 === 0);
   expect(ids).toHaveLength(source.length);
-  expect(ids.length > 10_000 ? every16th(ids) : ids).toEqual((tensors['input_ids'] ?? tensors['input_ids_stride16'])!.data);
-  expect(ids.length > 10_000 ? every16th(positions) : positions).toEqual((tensors['position_ids'] ?? tensors['position_ids_stride16'])!.data);
+  expect(ids.length > 10_000 ? every16th(ids) : ids).toEqual(
+    (tensors['input_ids'] ?? tensors['input_ids_stride16'])!.data,
+  );
+  expect(ids.length > 10_000 ? every16th(positions) : positions).toEqual(
+    (tensors['position_ids'] ?? tensors['position_ids_stride16'])!.data,
+  );
   expect([sha256(ids), sha256(positions)]).toEqual([source.input_ids_sha256, source.position_ids_sha256]);
   expect([...dump.values('rope_delta')]).toEqual([source.rope_delta]);
 }
@@ -121,12 +154,21 @@ async function checkInspect(source: GoldenCase, options: OpenOptions, path: stri
     if (source.mode !== 'audio') checkPictures(source, dump, worst);
     if (source.mode === 'av' || source.mode === 'audio') checkSound(source, dump, worst);
     checkPrompt(source, tensors, dump);
-    for (const [name, tolerance] of [['vision_embeds', VISION_TOLERANCE], ['audio_embeds', AUDIO_TOLERANCE]] as const) {
+    for (const [name, tolerance] of [
+      ['vision_embeds', VISION_TOLERANCE],
+      ['audio_embeds', AUDIO_TOLERANCE],
+    ] as const) {
       const stored = tensors[name];
       expect(dump.names.includes(name), name).toBe(stored !== undefined);
-      if (stored !== undefined) within(worst, name, rowsDifference(dump, name, stored, tensors[`${name}_row_index`]), tolerance);
+      if (stored !== undefined)
+        within(worst, name, rowsDifference(dump, name, stored, tensors[`${name}_row_index`]), tolerance);
     }
-    within(worst, 'logits', largestDifference(dump.values('logits_last'), tensors['logits_last']!.data as Float32Array), LOGITS_TOLERANCE);
+    within(
+      worst,
+      'logits',
+      largestDifference(dump.values('logits_last'), tensors['logits_last']!.data as Float32Array),
+      LOGITS_TOLERANCE,
+    );
   } finally {
     dump.close();
     rmSync(path);
@@ -142,21 +184,41 @@ async function endOf(captioner: Captioner, request: CaptionRequest): Promise<Cap
 }
 
 /** @returns tokens compared before the first step where two correct programs may part */
-async function checkGreedy(source: GoldenCase, captioner: Captioner, kind: 'greedy' | 'greedy_rp1.1', worst: Worst): Promise<number> {
+async function checkGreedy(
+  source: GoldenCase,
+  captioner: Captioner,
+  kind: 'greedy' | 'greedy_rp1.1',
+  worst: Worst,
+): Promise<number> {
   const tensors = goldenTensors(`cases/${source.id}.safetensors`);
   const { stopped_at_eos: stopped, text } = source[kind];
   const tokens = [...(tensors[`${kind}.tokens`]!.data as Int32Array)];
   const logprobs = tensors[`${kind}.logprob`]!.data as Float32Array;
-  const request = requestOf(source, { max_tokens: stopped ? 64 : tokens.length, repetition_penalty: kind === 'greedy' ? 1 : 1.1 });
+  const request = requestOf(source, {
+    max_tokens: stopped ? 64 : tokens.length,
+    repetition_penalty: kind === 'greedy' ? 1 : 1.1,
+  });
   const end = await endOf(captioner, request);
   const parted = tokens.findIndex((token, step) => end.tokenIds[step] !== token);
   if (parted === -1) {
-    expect({ tokens: end.tokenIds, reason: end.finishReason, caption: end.caption }).toEqual({ tokens, reason: stopped ? 'stop' : 'length', caption: text });
+    expect({ tokens: end.tokenIds, reason: end.finishReason, caption: end.caption }).toEqual({
+      tokens,
+      reason: stopped ? 'stop' : 'length',
+      caption: text,
+    });
   } else {
-    expect(tensors[`${kind}.margin`]!.data[parted], `step ${parted} chose ${end.tokenIds[parted]}, the reference ${tokens[parted]}`).toBeLessThan(SMALLEST_MARGIN);
+    expect(
+      tensors[`${kind}.margin`]!.data[parted],
+      `step ${parted} chose ${end.tokenIds[parted]}, the reference ${tokens[parted]}`,
+    ).toBeLessThan(SMALLEST_MARGIN);
   }
   const same = parted === -1 ? tokens.length : parted;
-  within(worst, 'log-probabilities', largestDifference(end.logprobs.slice(0, same), logprobs.subarray(0, same)), LOGITS_TOLERANCE);
+  within(
+    worst,
+    'log-probabilities',
+    largestDifference(end.logprobs.slice(0, same), logprobs.subarray(0, same)),
+    LOGITS_TOLERANCE,
+  );
   return same;
 }
 
@@ -175,37 +237,65 @@ export function describeCases({ checkpoint, runtime, cases, threads = 1, caption
   if (cases.length === 0) return;
   const missing = runtime === 'native' && loadNative() === undefined;
   const scratch = scratchDirectory();
-  describe.skipIf(missing)(`${checkpoint} on the ${runtime} runtime${missing ? ' (skipped: the native addon is not built here)' : ''}`, () => {
-    const worst: Worst = {};
-    const compared: number[] = [];
-    const options: OpenOptions = {
-      modelDir: golden(`checkpoints/${checkpoint}`), precision: undefined, device: { type: 'cpu' }, runtime, threads, spinning: false, slots: 2, context: undefined, cacheDir: scratch('cache'),
-    };
-    let captioner: Captioner | undefined;
+  describe.skipIf(missing)(
+    `${checkpoint} on the ${runtime} runtime${missing ? ' (skipped: the native addon is not built here)' : ''}`,
+    () => {
+      const worst: Worst = {};
+      const compared: number[] = [];
+      const options: OpenOptions = {
+        modelDir: golden(`checkpoints/${checkpoint}`),
+        precision: undefined,
+        device: { type: 'cpu' },
+        runtime,
+        threads,
+        spinning: false,
+        slots: 2,
+        context: undefined,
+        cacheDir: scratch('cache'),
+      };
+      let captioner: Captioner | undefined;
 
-    beforeAll(async () => {
-      if (captions) captioner = await openCaptioner(options);
-    });
-    afterAll(async () => {
-      await captioner?.close();
-      const told = Object.entries(worst).map(([name, difference]) => `${name} ${difference.toExponential(1)}`);
-      console.info(`${checkpoint}, ${runtime}, ${cases.length} cases, largest differences: ${told.join(', ')}; ${compared.reduce((sum, count) => sum + count, 0)} greedy tokens`);
-    });
+      beforeAll(async () => {
+        if (captions) captioner = await openCaptioner(options);
+      });
+      afterAll(async () => {
+        await captioner?.close();
+        const told = Object.entries(worst).map(([name, difference]) => `${name} ${difference.toExponential(1)}`);
+        console.info(
+          `${checkpoint}, ${runtime}, ${cases.length} cases, largest differences: ${told.join(', ')}; ${compared.reduce((sum, count) => sum + count, 0)} greedy tokens`,
+        );
+      });
 
-    it.each(cases.map((source) => [source.id, source] as const))('%s gives the reference\'s numbers at every stage', async (id, source) => {
-      await checkInspect(source, options, scratch(`${id}.safetensors`), worst);
-    }, 120_000);
+      it.each(cases.map((source) => [source.id, source] as const))(
+        "%s gives the reference's numbers at every stage",
+        async (id, source) => {
+          await checkInspect(source, options, scratch(`${id}.safetensors`), worst);
+        },
+        120_000,
+      );
 
-    if (!captions) return;
+      if (!captions) return;
 
-    // Both at once: they share decoding steps, each in its own slot.
-    it.each(cases.map((source) => [source.id, source] as const))('%s is captioned with the reference\'s tokens, words and log-probabilities', async (_, source) => {
-      compared.push(...(await Promise.all((['greedy', 'greedy_rp1.1'] as const).map((kind) => checkGreedy(source, captioner!, kind, worst)))));
-    }, 120_000);
+      // Both at once: they share decoding steps, each in its own slot.
+      it.each(cases.map((source) => [source.id, source] as const))(
+        "%s is captioned with the reference's tokens, words and log-probabilities",
+        async (_, source) => {
+          compared.push(
+            ...(await Promise.all(
+              (['greedy', 'greedy_rp1.1'] as const).map((kind) => checkGreedy(source, captioner!, kind, worst)),
+            )),
+          );
+        },
+        120_000,
+      );
 
-    it('hardly any caption parts from the reference', () => {
-      const whole = cases.reduce((sum, source) => sum + source.greedy.tokens.length + source['greedy_rp1.1'].tokens.length, 0);
-      expect(compared.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0.9 * whole);
-    });
-  });
+      it('hardly any caption parts from the reference', () => {
+        const whole = cases.reduce(
+          (sum, source) => sum + source.greedy.tokens.length + source['greedy_rp1.1'].tokens.length,
+          0,
+        );
+        expect(compared.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0.9 * whole);
+      });
+    },
+  );
 }

@@ -30,7 +30,8 @@ interface InputFacts {
 }
 
 const INPUTS = readdirSync(dirname(golden('inputs/av-4s.mid.json')));
-const withFile = (suffix: string): string[] => INPUTS.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
+const withFile = (suffix: string): string[] =>
+  INPUTS.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
 
 function rgb(name: string): Uint8Array {
   return gunzipSync(readFileSync(golden(`inputs/${name}`)));
@@ -43,25 +44,33 @@ function interleaved<T extends Uint8Array | Float32Array>(planar: T): T {
 }
 
 describe('resize', () => {
-  const pictures = goldenJson<{ images: { index: number; source: [number, number]; target: [number, number]; content: string }[] }>('processing/resize.json').images;
+  const pictures = goldenJson<{
+    images: { index: number; source: [number, number]; target: [number, number]; content: string }[];
+  }>('processing/resize.json').images;
   const tensors = goldenTensors('processing/resize.safetensors');
 
-  it.each(pictures)('of picture $index ($content) gives the reference\'s bytes and floats, in C++ and TypeScript', ({ index, source, target }) => {
-    const pixels = interleaved(tensors[`${index}.in`]!.data as Uint8Array);
-    const [from, to] = [source, target].map(([height, width]) => ({ height, width })) as [{ height: number; width: number }, { height: number; width: number }];
-    for (const resize of [createResizer(from, to), createResizer(from, to, {})]) {
-      const bytes = new Uint8Array(to.height * to.width * 3);
-      resize(pixels, bytes);
-      expect(largestDifference(bytes, interleaved(tensors[`${index}.out_uint8`]!.data as Uint8Array))).toBe(0);
-      const expected = tensors[`${index}.out_float`];
-      if (expected === undefined) continue;
-      const floats = new Float32Array(bytes.length);
-      resize(pixels, floats);
-      expect(largestDifference(floats, interleaved(expected.data as Float32Array))).toBe(0);
-    }
-  });
+  it.each(pictures)(
+    "of picture $index ($content) gives the reference's bytes and floats, in C++ and TypeScript",
+    ({ index, source, target }) => {
+      const pixels = interleaved(tensors[`${index}.in`]!.data as Uint8Array);
+      const [from, to] = [source, target].map(([height, width]) => ({ height, width })) as [
+        { height: number; width: number },
+        { height: number; width: number },
+      ];
+      for (const resize of [createResizer(from, to), createResizer(from, to, {})]) {
+        const bytes = new Uint8Array(to.height * to.width * 3);
+        resize(pixels, bytes);
+        expect(largestDifference(bytes, interleaved(tensors[`${index}.out_uint8`]!.data as Uint8Array))).toBe(0);
+        const expected = tensors[`${index}.out_float`];
+        if (expected === undefined) continue;
+        const floats = new Float32Array(bytes.length);
+        resize(pixels, floats);
+        expect(largestDifference(floats, interleaved(expected.data as Float32Array))).toBe(0);
+      }
+    },
+  );
 
-  it.each(withFile('.frames.rgb.gz'))('of the frames of %s gives the reference\'s bytes', (id) => {
+  it.each(withFile('.frames.rgb.gz'))("of the frames of %s gives the reference's bytes", (id) => {
     const facts = goldenJson<InputFacts>(`inputs/${id}.json`);
     const source = { height: facts.probe.upright_height, width: facts.probe.upright_width };
     const target = { height: facts.stage_a_height, width: facts.stage_a_width };
@@ -75,7 +84,7 @@ describe('resize', () => {
     expect(createHash('sha256').update(resized).digest('hex')).toBe(facts.resized_sha256);
   });
 
-  it('of a still picture gives Pillow\'s bytes, and its patches the reference\'s rows', async () => {
+  it("of a still picture gives Pillow's bytes, and its patches the reference's rows", async () => {
     const facts = goldenJson<InputFacts & { source_height: number; source_width: number }>('inputs/still.json');
     const expected = goldenTensors('inputs/still.safetensors');
     const { data, height, width } = await decodeStill(golden('clips/still.png'), 1e6);
@@ -83,12 +92,14 @@ describe('resize', () => {
     const resized = new Uint8Array(new SharedArrayBuffer(size.height * size.width * 3));
     resized.set(resizeStill(data, { height, width }, size));
     expect(largestDifference(resized, interleaved(expected['resized_uint8']!.data as Uint8Array))).toBe(0);
-    expect(pixelDifference({ data: resized, frames: 1, ...size, final: size, normalisation: NORMALISATION }, expected)).toBeLessThan(PIXEL_TOLERANCE);
+    expect(
+      pixelDifference({ data: resized, frames: 1, ...size, final: size, normalisation: NORMALISATION }, expected),
+    ).toBeLessThan(PIXEL_TOLERANCE);
   });
 });
 
 describe('patches', () => {
-  it.each(withFile('.resized.rgb.gz'))('of the resized frames of %s are the reference\'s rows', (id) => {
+  it.each(withFile('.resized.rgb.gz'))("of the resized frames of %s are the reference's rows", (id) => {
     const facts = goldenJson<InputFacts>(`inputs/${id}.json`);
     const resized = rgb(`${id}.resized.rgb.gz`);
     const data = new Uint8Array(new SharedArrayBuffer(resized.length));
@@ -104,37 +115,54 @@ describe('patches', () => {
 function checkMel(waveform: Float32Array, expected: Float32Array, kept: ArrayLike<number> | undefined): void {
   const { mel, frames } = logMel(waveform);
   const columns = kept === undefined ? Array.from({ length: frames }, (_, frame) => frame) : Array.from(kept);
-  const ours = Float32Array.from(expected, (_, index) => mel[Math.trunc(index / columns.length) * frames + columns[index % columns.length]!]!);
+  const ours = Float32Array.from(
+    expected,
+    (_, index) => mel[Math.trunc(index / columns.length) * frames + columns[index % columns.length]!]!,
+  );
   expect(expected).toHaveLength(128 * columns.length);
   expect(largestDifference(ours, expected)).toBeLessThan(MEL_TOLERANCE);
-  expect(ours.filter((value, index) => Math.abs(value - expected[index]!) > MEL_USUAL).length / ours.length).toBeLessThan(0.02);
+  expect(
+    ours.filter((value, index) => Math.abs(value - expected[index]!) > MEL_USUAL).length / ours.length,
+  ).toBeLessThan(0.02);
 }
 
 describe('log-mel', () => {
   const waves = goldenTensors('processing/mel.safetensors');
-  const facts = goldenJson<{ waves: { name: string; a?: number; b?: number; c?: number }[]; lengths_samples_frames_tokens: [number, number, number][] }>('processing/mel.json');
+  const facts = goldenJson<{
+    waves: { name: string; a?: number; b?: number; c?: number }[];
+    lengths_samples_frames_tokens: [number, number, number][];
+  }>('processing/mel.json');
 
   it.each(['sine', 'noise', 'silence', 'speech'])('of the wave "%s" is the reference\'s', (name) => {
     checkMel(waves[`${name}.wave`]!.data as Float32Array, waves[`${name}.mel`]!.data as Float32Array, undefined);
   });
 
-  it('of more than 300 s stops there, with the reference\'s last frames', () => {
+  it("of more than 300 s stops there, with the reference's last frames", () => {
     const { a = 0, b = 0, c = 0 } = facts.waves.find((wave) => wave.name === 'long') ?? {};
     const wave = Float32Array.from({ length: 301 * 16_000 }, (_, q) => {
-      const tone = a * Math.sin((2 * Math.PI * b * q) / 16_000) * (0.55 + 0.45 * Math.sin((2 * Math.PI * q) / 16_000 / c));
+      const tone =
+        a * Math.sin((2 * Math.PI * b * q) / 16_000) * (0.55 + 0.45 * Math.sin((2 * Math.PI * q) / 16_000 / c));
       return tone + 0.002 * (((q * 7919) % 1013) / 1013 - 0.5);
     });
     expect(largestDifference(wave.subarray(0, 1600), waves['long.wave_head']!.data as Float32Array)).toBeLessThan(1e-7);
     checkMel(wave, waves['long.mel']!.data as Float32Array, waves['long.mel_frames']!.data as Int32Array);
   });
 
-  it.each(['av-4s.mp4', 'one-second.mp4', 'surround-51.mp4'])('of the whole stored waveform of %s is the reference\'s', (clip) => {
-    const tensors = goldenTensors(`media/${clip}.safetensors`);
-    checkMel(tensors['waveform_16k']!.data as Float32Array, tensors['input_features']!.data as Float32Array, tensors['mel_frames']!.data as Int32Array);
-  });
+  it.each(['av-4s.mp4', 'one-second.mp4', 'surround-51.mp4'])(
+    "of the whole stored waveform of %s is the reference's",
+    (clip) => {
+      const tensors = goldenTensors(`media/${clip}.safetensors`);
+      checkMel(
+        tensors['waveform_16k']!.data as Float32Array,
+        tensors['input_features']!.data as Float32Array,
+        tensors['mel_frames']!.data as Int32Array,
+      );
+    },
+  );
 
-  it('gives the reference\'s frames and tokens for every length of its table', () => {
-    for (const [samples, frames, tokens] of facts.lengths_samples_frames_tokens) expect([samples, melLengths(samples)]).toEqual([samples, { frames, tokens }]);
+  it("gives the reference's frames and tokens for every length of its table", () => {
+    for (const [samples, frames, tokens] of facts.lengths_samples_frames_tokens)
+      expect([samples, melLengths(samples)]).toEqual([samples, { frames, tokens }]);
   });
 });
 

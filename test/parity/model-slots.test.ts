@@ -31,20 +31,33 @@ describe('A cache of four slots', () => {
   async function alone(which: number, slot: number, steps: number): Promise<Float32Array[]> {
     const rows = [await fill(model.decoder, slot, prompts[which]!)];
     while (rows.length <= steps) {
-      rows.push((await model.decoder.decode([{ slot, token: best(rows.at(-1)!), position: positions[which]! + rows.length - 1 }])).slice());
+      rows.push(
+        (
+          await model.decoder.decode([
+            { slot, token: best(rows.at(-1)!), position: positions[which]! + rows.length - 1 },
+          ])
+        ).slice(),
+      );
     }
     return rows;
   }
 
   function expectSame(found: readonly Float32Array[], expected: readonly Float32Array[]): void {
     expect(found.length).toBe(expected.length);
-    found.forEach((row, step) => { expect(maxDistance(row, expected[step]!), `step ${step}`).toBeLessThan(SAME); });
+    found.forEach((row, step) => {
+      expect(maxDistance(row, expected[step]!), `step ${step}`).toBeLessThan(SAME);
+    });
   }
 
-  it.each([1, 37, 128])('gives the same logits for a prompt fed in chunks of %d tokens as for one fed whole', async (chunk) => {
-    const prompt = prompts[1]!;
-    expect(maxDistance(await fill(model.decoder, 2, prompt, chunk), await fill(model.decoder, 0, prompt))).toBeLessThan(SAME);
-  });
+  it.each([1, 37, 128])(
+    'gives the same logits for a prompt fed in chunks of %d tokens as for one fed whole',
+    async (chunk) => {
+      const prompt = prompts[1]!;
+      expect(
+        maxDistance(await fill(model.decoder, 2, prompt, chunk), await fill(model.decoder, 0, prompt)),
+      ).toBeLessThan(SAME);
+    },
+  );
 
   it('tells prompts apart', async () => {
     const [first, second] = [await fill(model.decoder, 0, prompts[0]!), await fill(model.decoder, 1, prompts[1]!)];
@@ -58,11 +71,19 @@ describe('A cache of four slots', () => {
     const found: Float32Array[][] = [];
     for (const [which, slot] of slots.entries()) found.push([await fill(model.decoder, slot, prompts[which]!)]);
     for (let step = 0; step < 6; step += 1) {
-      const rows = slots.map((slot, which) => ({ slot, token: best(found[which]!.at(-1)!), position: positions[which]! + step }));
+      const rows = slots.map((slot, which) => ({
+        slot,
+        token: best(found[which]!.at(-1)!),
+        position: positions[which]! + step,
+      }));
       const logits = await model.decoder.decode(rows);
-      found.forEach((sequence, which) => sequence.push(logits.slice(which * model.decoder.vocabSize, (which + 1) * model.decoder.vocabSize)));
+      found.forEach((sequence, which) =>
+        sequence.push(logits.slice(which * model.decoder.vocabSize, (which + 1) * model.decoder.vocabSize)),
+      );
     }
-    found.forEach((sequence, which) => { expectSame(sequence, expected[which]!); });
+    found.forEach((sequence, which) => {
+      expectSame(sequence, expected[which]!);
+    });
   });
 
   it('keeps a half-fed prompt and a waiting sequence whole while their neighbours decode', async () => {
@@ -72,36 +93,54 @@ describe('A cache of four slots', () => {
     await feed(model.decoder, 2, prompts[2]!, 0, 50);
     const outer = [await fill(model.decoder, 0, prompts[0]!), await fill(model.decoder, 3, prompts[0]!)];
     for (let step = 0; step < 3; step += 1) {
-      const logits = await model.decoder.decode([0, 3].map((slot, row) => ({ slot, token: best(outer[row]!), position: positions[0]! + step })));
-      [0, 1].forEach((row) => (outer[row] = logits.slice(row * model.decoder.vocabSize, (row + 1) * model.decoder.vocabSize)));
+      const logits = await model.decoder.decode(
+        [0, 3].map((slot, row) => ({ slot, token: best(outer[row]!), position: positions[0]! + step })),
+      );
+      [0, 1].forEach(
+        (row) => (outer[row] = logits.slice(row * model.decoder.vocabSize, (row + 1) * model.decoder.vocabSize)),
+      );
     }
     expectSame(outer, [expected[0]![3]!, expected[0]![3]!]);
     const rest = await feed(model.decoder, 2, prompts[2]!, 50, prompts[2]!.ids.length, true);
     expectSame([rest!.slice(), waiting], [expected[2]![0]!, expected[1]![0]!]);
-    expectSame([await model.decoder.decode([{ slot: 1, token: best(waiting), position: positions[1]! }])], [expected[1]![1]!]);
+    expectSame(
+      [await model.decoder.decode([{ slot: 1, token: best(waiting), position: positions[1]! }])],
+      [expected[1]![1]!],
+    );
   });
 
   it('fills a slot to its last token, refuses one more, and spares it and its neighbour while others decode', async () => {
     const long = await fill(model.decoder, 1, prompts[0]!);
     let token = best(long);
     const room = model.decoder.capacity - prompts[0]!.ids.length;
-    for (let step = 0; step < room; step += 1) token = best(await model.decoder.decode([{ slot: 1, token, position: positions[0]! + step }]));
+    for (let step = 0; step < room; step += 1)
+      token = best(await model.decoder.decode([{ slot: 1, token, position: positions[0]! + step }]));
     await expect(model.decoder.decode([{ slot: 1, token, position: 999 }])).rejects.toThrow('has no room');
     const expected = await alone(2, 0, 4);
     const found = [[await fill(model.decoder, 0, prompts[2]!)], [await fill(model.decoder, 2, prompts[2]!)]];
     for (let step = 0; step < 4; step += 1) {
-      const rows = [0, 2].map((slot, row) => ({ slot, token: best(found[row]!.at(-1)!), position: positions[2]! + step }));
+      const rows = [0, 2].map((slot, row) => ({
+        slot,
+        token: best(found[row]!.at(-1)!),
+        position: positions[2]! + step,
+      }));
       const logits = await model.decoder.decode(rows);
-      found.forEach((sequence, row) => sequence.push(logits.slice(row * model.decoder.vocabSize, (row + 1) * model.decoder.vocabSize)));
+      found.forEach((sequence, row) =>
+        sequence.push(logits.slice(row * model.decoder.vocabSize, (row + 1) * model.decoder.vocabSize)),
+      );
     }
-    found.forEach((sequence) => { expectSame(sequence, expected); });
+    found.forEach((sequence) => {
+      expectSame(sequence, expected);
+    });
   });
 
   it('stands as before a run that was cancelled', async () => {
     const expected = await alone(1, 0, 2);
     const first = await fill(model.decoder, 0, prompts[1]!);
     const row = { slot: 0, token: best(first), position: positions[1]! };
-    await expect(model.decoder.decode([row], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    await expect(model.decoder.decode([row], { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'aborted',
+    });
     expectSame([(await model.decoder.decode([row])).slice()], [expected[1]!]);
   });
 

@@ -29,8 +29,12 @@ interface Told {
 }
 
 const FIXTURES = new URL('../fixtures/nano/', import.meta.url);
-const CLIPS = readdirSync(FIXTURES).filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length));
-const OTHERS = Object.keys(EXAMPLES).map((name) => name.slice(0, -'.mp4'.length)).filter((clip) => !CLIPS.includes(clip));
+const CLIPS = readdirSync(FIXTURES)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => name.slice(0, -'.json'.length));
+const OTHERS = Object.keys(EXAMPLES)
+  .map((name) => name.slice(0, -'.mp4'.length))
+  .filter((clip) => !CLIPS.includes(clip));
 const LOGITS_TOLERANCE = 5e-4;
 
 const scratch = scratchDirectory();
@@ -56,7 +60,10 @@ function listen({ thinker: { decoder } }: OpenModel): { readonly prompt: number[
 async function tell(model: OpenModel, heard: ReturnType<typeof listen>, clip: string): Promise<Told> {
   heard.prompt.length = 0;
   heard.logits.length = 0;
-  for await (const event of caption(captionRequest(examplePath(`${clip}.mp4`), {}), storyModel(model, { mediaCacheBytes: 0, prefixSlots: 0 }))) {
+  for await (const event of caption(
+    captionRequest(examplePath(`${clip}.mp4`), {}),
+    storyModel(model, { mediaCacheBytes: 0, prefixSlots: 0 }),
+  )) {
     if (event.type === 'caption-end') return { prompt: [...heard.prompt], logits: [...heard.logits], end: event };
   }
   throw new Error(`${clip} was not captioned.`);
@@ -90,21 +97,29 @@ describe.each(['native', 'node'] as const)('On the %s runtime', (runtime) => {
       const file = new TensorFile(new URL(`${clip}.safetensors`, FIXTURES).pathname);
       const [steps = 0] = file.shape('logits');
       expect(steps).toBeGreaterThanOrEqual(4);
-      for (let step = 0; step < steps; step += 1) expect(maxDistance(told.logits[step]!, file.rows('logits', step, step + 1))).toBeLessThan(LOGITS_TOLERANCE);
+      for (let step = 0; step < steps; step += 1)
+        expect(maxDistance(told.logits[step]!, file.rows('logits', step, step + 1))).toBeLessThan(LOGITS_TOLERANCE);
       file.close();
     });
   });
 });
 
-describe.skipIf(loadNative() === undefined)(`Both runtimes${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`, () => {
-  it('caption the other sample clips with the same words', async () => {
-    const models = await Promise.all((['native', 'node'] as const).map((runtime) => openModel(nanoOptions(scratch('cache'), { runtime, slots: 1 }))));
-    const heard = models.map(listen);
-    for (const clip of OTHERS) {
-      const [first, second] = await Promise.all(models.map((model, index) => tell(model, heard[index]!, clip)));
-      expect(second!.end.tokenIds).toEqual(first!.end.tokenIds);
-      expect(Math.max(...first!.logits.map((logits, step) => maxDistance(logits, second!.logits[step]!)))).toBeLessThan(2 * LOGITS_TOLERANCE);
-    }
-    await Promise.all(models.map((model) => model.close()));
-  });
-});
+describe.skipIf(loadNative() === undefined)(
+  `Both runtimes${loadNative() === undefined ? ' (skipped: the native addon is not built here)' : ''}`,
+  () => {
+    it('caption the other sample clips with the same words', async () => {
+      const models = await Promise.all(
+        (['native', 'node'] as const).map((runtime) => openModel(nanoOptions(scratch('cache'), { runtime, slots: 1 }))),
+      );
+      const heard = models.map(listen);
+      for (const clip of OTHERS) {
+        const [first, second] = await Promise.all(models.map((model, index) => tell(model, heard[index]!, clip)));
+        expect(second!.end.tokenIds).toEqual(first!.end.tokenIds);
+        expect(
+          Math.max(...first!.logits.map((logits, step) => maxDistance(logits, second!.logits[step]!))),
+        ).toBeLessThan(2 * LOGITS_TOLERANCE);
+      }
+      await Promise.all(models.map((model) => model.close()));
+    });
+  },
+);

@@ -17,15 +17,38 @@ export interface OpenedModel {
   close(): Promise<void>;
 }
 
-export async function openModelUnderTest(directory: string, runtimeName: 'native' | 'node' | undefined, slots: number, capacity: number, prefixSlots = 0): Promise<OpenedModel> {
+export async function openModelUnderTest(
+  directory: string,
+  runtimeName: 'native' | 'node' | undefined,
+  slots: number,
+  capacity: number,
+  prefixSlots = 0,
+): Promise<OpenedModel> {
   const device = { type: 'cpu' } as const;
   const runtime = await openRuntime({ runtime: runtimeName, device });
   const config = await readModelConfig(directory);
   const weights = await openCheckpoint(directory);
   const load = (build: typeof buildVisionGraph) =>
-    runtime.createSession(build(config, weights, 'fp32').bytes, { device, threads: 1, spinning: false, disablePrepacking: false });
-  const [vision, audio, session] = [await load(buildVisionGraph), await load(buildAudioGraph), await load(buildDecoderGraph)];
-  const decoder = await SlotDecoder.create(config, { runtime, session, device, dtype: 'float32', slots, prefixSlots, capacity });
+    runtime.createSession(build(config, weights, 'fp32').bytes, {
+      device,
+      threads: 1,
+      spinning: false,
+      disablePrepacking: false,
+    });
+  const [vision, audio, session] = [
+    await load(buildVisionGraph),
+    await load(buildAudioGraph),
+    await load(buildDecoderGraph),
+  ];
+  const decoder = await SlotDecoder.create(config, {
+    runtime,
+    session,
+    device,
+    dtype: 'float32',
+    slots,
+    prefixSlots,
+    capacity,
+  });
   const close = async (): Promise<void> => {
     for (const part of [vision, audio, session]) await part.release();
     decoder.release();
@@ -43,7 +66,12 @@ export interface Prompt {
 }
 
 /** Ids and positions of a case with the embeddings that replace its placeholders. */
-export function promptOf({ tensors }: ModelCase, config: ModelConfig, vision: Float32Array, audio: Float32Array): Prompt {
+export function promptOf(
+  { tensors }: ModelCase,
+  config: ModelConfig,
+  vision: Float32Array,
+  audio: Float32Array,
+): Prompt {
   const { tokens, text } = config;
   const ids = tensors['input_ids']!.data as Int32Array;
   const mediaRows: number[] = [];
@@ -57,24 +85,48 @@ export function promptOf({ tensors }: ModelCase, config: ModelConfig, vision: Fl
     mediaEmbeds.push((kind === 'vision' ? vision : audio).subarray(at, at + text.hiddenSize));
     used[kind] = at + text.hiddenSize;
   });
-  if (used.vision !== vision.length || used.audio !== audio.length) throw new Error('The prompt has another number of placeholders than embeddings.');
+  if (used.vision !== vision.length || used.audio !== audio.length)
+    throw new Error('The prompt has another number of placeholders than embeddings.');
   return { ids, positions: tensors['position_ids']!.data as Int32Array, mediaRows, mediaEmbeds };
 }
 
 /** Feeds tokens `start … end` of a prompt; the slot must hold `start` tokens. */
-export async function feed(decoder: SlotDecoder, slot: number, prompt: Prompt, start: number, end: number, wantLogits = false): Promise<Float32Array | undefined> {
+export async function feed(
+  decoder: SlotDecoder,
+  slot: number,
+  prompt: Prompt,
+  start: number,
+  end: number,
+  wantLogits = false,
+): Promise<Float32Array | undefined> {
   const total = prompt.ids.length;
   const inside = prompt.mediaRows.flatMap((row, index) => (row >= start && row < end ? [index] : []));
   const mediaEmbeds = new Float32Array(inside.length * decoder.hiddenSize);
-  inside.forEach((index, at) => { mediaEmbeds.set(prompt.mediaEmbeds[index]!, at * decoder.hiddenSize); });
+  inside.forEach((index, at) => {
+    mediaEmbeds.set(prompt.mediaEmbeds[index]!, at * decoder.hiddenSize);
+  });
   const positions = new Int32Array(3 * (end - start));
-  for (let axis = 0; axis < 3; axis += 1) positions.set(prompt.positions.subarray(axis * total + start, axis * total + end), axis * (end - start));
+  for (let axis = 0; axis < 3; axis += 1)
+    positions.set(prompt.positions.subarray(axis * total + start, axis * total + end), axis * (end - start));
   const mediaRows = Int32Array.from(inside, (index) => prompt.mediaRows[index]! - start);
-  return await decoder.prefill({ slot, start, ids: prompt.ids.slice(start, end), positions, mediaRows, mediaEmbeds, wantLogits });
+  return await decoder.prefill({
+    slot,
+    start,
+    ids: prompt.ids.slice(start, end),
+    positions,
+    mediaRows,
+    mediaEmbeds,
+    wantLogits,
+  });
 }
 
 /** Fills a slot anew with a prompt, in chunks of at most `chunk` tokens; returns a copy of the last logits. */
-export async function fill(decoder: SlotDecoder, slot: number, prompt: Prompt, chunk = Infinity): Promise<Float32Array> {
+export async function fill(
+  decoder: SlotDecoder,
+  slot: number,
+  prompt: Prompt,
+  chunk = Infinity,
+): Promise<Float32Array> {
   decoder.reset(slot);
   const total = prompt.ids.length;
   let logits: Float32Array | undefined;

@@ -29,7 +29,9 @@ function ask(clip: Clip, question: number, key = clip.name): SequenceRequest {
   const tokens = prompt.ids.length - OWN_TOKENS;
   const hidden = prompt.mediaEmbeds[0]?.length ?? 0;
   const mediaEmbeds = new Float32Array(prompt.mediaEmbeds.length * hidden);
-  prompt.mediaEmbeds.forEach((row, index) => { mediaEmbeds.set(row, index * hidden); });
+  prompt.mediaEmbeds.forEach((row, index) => {
+    mediaEmbeds.set(row, index * hidden);
+  });
   const ids = prompt.ids.map((id, row) => (row >= tokens ? (id + question) % 200 : id));
   const media = { mediaRows: Int32Array.from(prompt.mediaRows), mediaEmbeds };
   const rest = { sampling: GREEDY, stopIds: [], maxTokens: STEPS, priority: 'interactive', topLogprobs: 3 } as const;
@@ -56,7 +58,8 @@ function logprobOf(event: SequenceEvent | undefined): number {
 }
 
 async function untilToken(events: AsyncIterator<SequenceEvent, undefined>): Promise<void> {
-  for (let event = (await events.next()).value; event?.type !== 'token'; event = (await events.next()).value) expect(event?.type).toBe('prefill');
+  for (let event = (await events.next()).value; event?.type !== 'token'; event = (await events.next()).value)
+    expect(event?.type).toBe('prefill');
 }
 
 describe.each(['native', 'node'] as const)('A prompt whose start was read before, on the %s runtime', (runtime) => {
@@ -72,7 +75,8 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
       model = await openModelUnderTest(golden('checkpoints/tiny-a'), runtime, 4, 500, 2);
       clips = CASES.map((name) => {
         const source = modelCase(name);
-        const audio = source.tensors['audio_embeds'] === undefined ? new Float32Array(0) : storedEmbeds(source, 'audio_embeds')!;
+        const audio =
+          source.tensors['audio_embeds'] === undefined ? new Float32Array(0) : storedEmbeds(source, 'audio_embeds')!;
         const prompt = promptOf(source, model.config, storedEmbeds(source, 'vision_embeds')!, audio);
         return { name, prompt, ropeDelta: source.facts.first_decode_position - prompt.ids.length };
       });
@@ -87,7 +91,10 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
       expect(found.map(({ taken }) => taken)).toEqual([0, clip(0).prompt.ids.length - OWN_TOKENS]);
       expect(found[0]?.tokens).toHaveLength(STEPS);
       expect(found[0]?.tokens).not.toEqual(found[1]?.tokens);
-      expect(found.map(({ tokens }) => tokens)).toEqual([(await plain(ask(clip(0), 0))).tokens, (await plain(ask(clip(0), 1))).tokens]);
+      expect(found.map(({ tokens }) => tokens)).toEqual([
+        (await plain(ask(clip(0), 0))).tokens,
+        (await plain(ask(clip(0), 1))).tokens,
+      ]);
     });
 
     it('answers alike from a sequence that is running', async () => {
@@ -113,14 +120,18 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
         expect(tokens[0]).toEqual(expected[0]);
         expect(tokens.map(idOf)).toEqual(expected.map(idOf));
         // In company a decode step has another shape, which may round otherwise.
-        tokens.forEach((token, step) => { expect(logprobOf(token)).toBeCloseTo(logprobOf(expected[step]), 4); });
+        tokens.forEach((token, step) => {
+          expect(logprobOf(token)).toBeCloseTo(logprobOf(expected[step]), 4);
+        });
       }
     });
 
     it('is not taken for another clip', async () => {
       const engine = engineWith();
       for (const which of [0, 1, 0, 1]) {
-        expect((await answer(engine.submit(ask(clip(which), 0)))).tokens).toEqual((await plain(ask(clip(which), 0))).tokens);
+        expect((await answer(engine.submit(ask(clip(which), 0)))).tokens).toEqual(
+          (await plain(ask(clip(which), 0))).tokens,
+        );
       }
       expect(engine.stats()).toMatchObject({ prefixHits: 2, prefixMisses: 2 });
     });
@@ -135,14 +146,21 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
       await fill(decoder, 1, clip(1).prompt); // what was there is overwritten
       await decoder.copyPrefix(0, 5, start);
       await decoder.copyPrefix(5, 1, start);
-      for (const slot of [1, 0]) expect((await feed(decoder, slot, prompt, start, end, true))?.slice()).toEqual(expected);
+      for (const slot of [1, 0])
+        expect((await feed(decoder, slot, prompt, start, end, true))?.slice()).toEqual(expected);
     });
 
     it('calls it a bug to copy what is not there, to run in a prefix slot, or to copy beside a run', async () => {
       const { decoder } = model;
       await fill(decoder, 0, clip(0).prompt);
       decoder.reset(3);
-      for (const [from, to, tokens] of [[0, 0, 5], [0, 6, 5], [3, 1, 1], [0, 1, clip(0).prompt.ids.length + 1], [0, 1, 0]] as const) {
+      for (const [from, to, tokens] of [
+        [0, 0, 5],
+        [0, 6, 5],
+        [3, 1, 1],
+        [0, 1, clip(0).prompt.ids.length + 1],
+        [0, 1, 0],
+      ] as const) {
         await expect(decoder.copyPrefix(from, to, tokens)).rejects.toThrow('This is a bug.');
       }
       await decoder.copyPrefix(0, 4, 5);
@@ -163,6 +181,8 @@ function bound({ decoder }: OpenedModel): ConstructorParameters<typeof Engine>[0
     prefill: (chunk, options) => decoder.prefill(chunk, options),
     decode: (rows, options) => decoder.decode(rows, options),
     copyPrefix: (from, to, tokens) => decoder.copyPrefix(from, to, tokens),
-    reset: (slot) => { decoder.reset(slot); },
+    reset: (slot) => {
+      decoder.reset(slot);
+    },
   };
 }

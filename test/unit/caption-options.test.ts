@@ -24,7 +24,15 @@ describe('captionRequest', () => {
       profile: {},
       maxTokens: undefined,
       stop: [],
-      sampling: { temperature: 0, topP: 1, topK: 0, repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0, seed: undefined },
+      sampling: {
+        temperature: 0,
+        topP: 1,
+        topK: 0,
+        repetitionPenalty: 1,
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        seed: undefined,
+      },
       priority: 'interactive',
       samples: 1,
       topLogprobs: undefined,
@@ -34,9 +42,24 @@ describe('captionRequest', () => {
 
   it('carries every option to its place', () => {
     const frames = { fps: 1, nframes: 2, min_frames: 3, max_frames: 4 };
-    const pixels = { min_pixels: 5, max_pixels: 6, total_pixels: 7, processor_min_pixels: 8, processor_max_pixels: 9, processor_fps: 10.5 };
+    const pixels = {
+      min_pixels: 5,
+      max_pixels: 6,
+      total_pixels: 7,
+      processor_min_pixels: 8,
+      processor_max_pixels: 9,
+      processor_fps: 10.5,
+    };
     const prompt = { prompt: 'p', system_prompt: '', audio: false, profile: 'paper', max_tokens: 11, stop: ['s'] };
-    const sampling = { temperature: 0.5, top_p: 0.9, top_k: 40, seed: 0, repetition_penalty: 1.1, presence_penalty: -2, frequency_penalty: 2 };
+    const sampling = {
+      temperature: 0.5,
+      top_p: 0.9,
+      top_k: 40,
+      seed: 0,
+      repetition_penalty: 1.1,
+      presence_penalty: -2,
+      frequency_penalty: 2,
+    };
     const telling = { n: 8, repetition_guard: true, logprobs: 0 };
     expect(captionRequest('a.mp4', { ...frames, ...pixels, ...prompt, ...sampling, ...telling })).toEqual({
       path: 'a.mp4',
@@ -59,7 +82,15 @@ describe('captionRequest', () => {
       },
       maxTokens: 11,
       stop: ['s'],
-      sampling: { temperature: 0.5, topP: 0.9, topK: 40, repetitionPenalty: 1.1, presencePenalty: -2, frequencyPenalty: 2, seed: 0 },
+      sampling: {
+        temperature: 0.5,
+        topP: 0.9,
+        topK: 40,
+        repetitionPenalty: 1.1,
+        presencePenalty: -2,
+        frequencyPenalty: 2,
+        seed: 0,
+      },
       priority: 'interactive',
       samples: 8,
       topLogprobs: 0,
@@ -68,12 +99,42 @@ describe('captionRequest', () => {
   });
 
   it.each([
-    ['fps', 0], ['fps', Number.NaN], ['nframes', 0], ['nframes', 2.5], ['max_pixels', -1], ['temperature', -0.1], ['temperature', 2.1], ['top_p', 0], ['top_p', 1.01],
-    ['top_k', -1], ['seed', -1], ['seed', 1e300], ['repetition_penalty', 0], ['stop', 'text'], ['stop', ['']], ['prompt', ''], ['prompt_id', 8], ['prompt_id', '1'],
-    ['audio', 1], ['max_tokens', 0], ['profile', null], ['n', 0], ['n', 9], ['n', 1.5], ['repetition_guard', 'yes'], ['presence_penalty', 2.1], ['frequency_penalty', -2.1],
-    ['logprobs', 21], ['logprobs', -1], ['logprobs', true],
+    ['fps', 0],
+    ['fps', Number.NaN],
+    ['nframes', 0],
+    ['nframes', 2.5],
+    ['max_pixels', -1],
+    ['temperature', -0.1],
+    ['temperature', 2.1],
+    ['top_p', 0],
+    ['top_p', 1.01],
+    ['top_k', -1],
+    ['seed', -1],
+    ['seed', 1e300],
+    ['repetition_penalty', 0],
+    ['stop', 'text'],
+    ['stop', ['']],
+    ['prompt', ''],
+    ['prompt_id', 8],
+    ['prompt_id', '1'],
+    ['audio', 1],
+    ['max_tokens', 0],
+    ['profile', null],
+    ['n', 0],
+    ['n', 9],
+    ['n', 1.5],
+    ['repetition_guard', 'yes'],
+    ['presence_penalty', 2.1],
+    ['frequency_penalty', -2.1],
+    ['logprobs', 21],
+    ['logprobs', -1],
+    ['logprobs', true],
   ])('refuses %s = %j by name', (field, value) => {
-    expect(refusal({ [field]: value })).toMatchObject({ code: 'bad_request', param: field, message: expect.stringContaining(field) as string });
+    expect(refusal({ [field]: value })).toMatchObject({
+      code: 'bad_request',
+      param: field,
+      message: expect.stringContaining(field) as string,
+    });
   });
 
   it('names an unknown field before a wrong one', () => {

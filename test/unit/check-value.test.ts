@@ -27,11 +27,20 @@ describe('checkValue', () => {
     [{ priority: 'high' }, 'priority', 'priority must be one of interactive, batch.'],
   ])('of %j names %s', (value, param, message) => {
     expect(thrownBy(() => checkValue(SCHEMA, value, ''))).toMatchObject({ code: 'bad_request', param, message });
-    expect(thrownBy(() => checkValue(SCHEMA, value, 'messages[3].content'))).toMatchObject({ param: `messages[3].content.${param}` });
+    expect(thrownBy(() => checkValue(SCHEMA, value, 'messages[3].content'))).toMatchObject({
+      param: `messages[3].content.${param}`,
+    });
   });
 
   it('of something else than an object names the body, or where it lies', () => {
-    expect(thrownBy(() => checkValue(SCHEMA, [], ''))).toMatchObject({ code: 'bad_request', param: undefined, message: 'The body must be object.' });
-    expect(thrownBy(() => checkValue(SCHEMA, 'text', 'messages[0]'))).toMatchObject({ param: 'messages[0]', message: 'messages[0] must be object.' });
+    expect(thrownBy(() => checkValue(SCHEMA, [], ''))).toMatchObject({
+      code: 'bad_request',
+      param: undefined,
+      message: 'The body must be object.',
+    });
+    expect(thrownBy(() => checkValue(SCHEMA, 'text', 'messages[0]'))).toMatchObject({
+      param: 'messages[0]',
+      message: 'messages[0] must be object.',
+    });
   });
 });

@@ -64,7 +64,10 @@ describe('encodeMedia', () => {
     const { media, towers, runs } = setUp();
     const progress: string[] = [];
     const order = mediaOrder(VIDEO, CONFIG);
-    const { embeds } = await encodeMedia(media, order, towers, cut, { hiddenSize: 2, onProgress: (done, total) => progress.push(`${done}/${total}`) });
+    const { embeds } = await encodeMedia(media, order, towers, cut, {
+      hiddenSize: 2,
+      onProgress: (done, total) => progress.push(`${done}/${total}`),
+    });
     expect(runs).toEqual(['vision 2', 'audio 240']);
     expect(progress).toEqual(['4/64', '44/64', '64/64']);
     expect([0, 1, 2, 51, 52, 53, 54, 63].map((row) => embeds[row * 2 + 1])).toEqual([1, 2, -1, -50, 3, 4, -51, -60]);
@@ -72,7 +75,10 @@ describe('encodeMedia', () => {
 
   it('starts no run for a request that is cancelled', async () => {
     const { media, towers, runs } = setUp();
-    const encoding = encodeMedia(media, mediaOrder(VIDEO, CONFIG), towers, cut, { hiddenSize: 2, signal: AbortSignal.abort() });
+    const encoding = encodeMedia(media, mediaOrder(VIDEO, CONFIG), towers, cut, {
+      hiddenSize: 2,
+      signal: AbortSignal.abort(),
+    });
     await expect(encoding).rejects.toMatchObject({ name: 'AbortError' });
     expect(runs).toEqual([]);
   });

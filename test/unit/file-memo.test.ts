@@ -7,7 +7,10 @@ const scratch = scratchDirectory();
 const OLD = new Date('2020-01-01');
 
 /** A memo of what lies in files, and what was read for it. */
-function memoOf(contents: (path: string) => string | Promise<string>, capacity = 8): { memo: FileMemo<string>; reads: string[] } {
+function memoOf(
+  contents: (path: string) => string | Promise<string>,
+  capacity = 8,
+): { memo: FileMemo<string>; reads: string[] } {
   const reads: string[] = [];
   const memo = new FileMemo(async (path) => {
     reads.push(path);
@@ -29,17 +32,33 @@ describe('FileMemo', () => {
   });
 
   it.each([
-    ['written to', (path: string) => { writeFileSync(path, 'longer'); }],
-    ['touched', (path: string) => { utimesSync(path, OLD, new Date('2021-01-01')); }],
-    ['replaced by one of the same size and time', (path: string) => {
-      writeFileSync(`${path}.new`, 'y');
-      utimesSync(`${path}.new`, OLD, OLD);
-      renameSync(`${path}.new`, path);
-    }],
-    ['written to, its time set back', (path: string) => {
-      writeFileSync(path, 'y');
-      utimesSync(path, OLD, OLD);
-    }],
+    [
+      'written to',
+      (path: string) => {
+        writeFileSync(path, 'longer');
+      },
+    ],
+    [
+      'touched',
+      (path: string) => {
+        utimesSync(path, OLD, new Date('2021-01-01'));
+      },
+    ],
+    [
+      'replaced by one of the same size and time',
+      (path: string) => {
+        writeFileSync(`${path}.new`, 'y');
+        utimesSync(`${path}.new`, OLD, OLD);
+        renameSync(`${path}.new`, path);
+      },
+    ],
+    [
+      'written to, its time set back',
+      (path: string) => {
+        writeFileSync(path, 'y');
+        utimesSync(path, OLD, OLD);
+      },
+    ],
   ])('reads a file again that was %s', async (name, change) => {
     const path = scratch(`again ${name}`);
     writeFileSync(path, 'x');
@@ -68,13 +87,19 @@ describe('FileMemo', () => {
   });
 
   it('does not remember failures, and asks about a missing file every time', async () => {
-    const { memo, reads } = memoOf(() => { throw new Error('unreadable'); });
+    const { memo, reads } = memoOf(() => {
+      throw new Error('unreadable');
+    });
     const missing = scratch('missing');
     await expect(memo.get(missing)).rejects.toThrow('unreadable');
     await expect(memo.get(missing)).rejects.toThrow('unreadable');
     expect(reads).toHaveLength(2);
     const { memo: kinder, reads: kinderReads } = memoOf(() => 'nothing');
-    expect([await kinder.get(missing), await kinder.get(missing), kinderReads.length]).toEqual(['nothing', 'nothing', 2]);
+    expect([await kinder.get(missing), await kinder.get(missing), kinderReads.length]).toEqual([
+      'nothing',
+      'nothing',
+      2,
+    ]);
   });
 
   it('forgets the file that was asked for longest ago', async () => {

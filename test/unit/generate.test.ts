@@ -30,7 +30,12 @@ function setUp(options: FakeDecoderOptions = {}): Setup {
     submitted.push(request);
     return engine.submit(request, signal);
   };
-  const model = { engine: { submit }, tokenizer: TOKENIZER, config: { tokens: TOKENS }, stopIds: [] } as unknown as GenerateModel;
+  const model = {
+    engine: { submit },
+    tokenizer: TOKENIZER,
+    config: { tokens: TOKENS },
+    stopIds: [],
+  } as unknown as GenerateModel;
   return { model, decoder, engine, submitted };
 }
 
@@ -42,10 +47,20 @@ function inputOf(options: Readonly<Record<string, unknown>>, mediaKey?: string):
   return {
     request: captionRequest('a.mp4', options),
     planned: { maxTokens: 12, profileLabel: 'test@1' },
-    prompt: { ids, positions: Int32Array.from({ length: 3 * PROMPT_LENGTH }, (_, index) => index % PROMPT_LENGTH), ropeDelta: 0, counts },
+    prompt: {
+      ids,
+      positions: Int32Array.from({ length: 3 * PROMPT_LENGTH }, (_, index) => index % PROMPT_LENGTH),
+      ropeDelta: 0,
+      counts,
+    },
     embeds: Float32Array.from({ length: 18 }, (_, index) => index),
     mediaKey,
-    media: { kind: 'video', durationSeconds: 4, audio: { present: false, used: false, seconds: 0, tokens: 0 }, warnings: [] },
+    media: {
+      kind: 'video',
+      durationSeconds: 4,
+      audio: { present: false, used: false, seconds: 0, tokens: 0 },
+      warnings: [],
+    },
   } as unknown as GenerateInput;
 }
 
@@ -69,7 +84,11 @@ describe('one sample', () => {
     const events = await run(setup, inputOf({}));
     const end = endOf(events);
     const deltas = events.filter((event) => event.type === 'text-delta');
-    expect(end).toMatchObject({ finishReason: 'length', others: [], usage: { promptTokens: 100, completionTokens: 12, totalTokens: 112, cachedTokens: 0 } });
+    expect(end).toMatchObject({
+      finishReason: 'length',
+      others: [],
+      usage: { promptTokens: 100, completionTokens: 12, totalTokens: 112, cachedTokens: 0 },
+    });
     expect(deltas.map(({ text }) => text).join('')).toBe(end.caption);
     expect(deltas.flatMap(({ tokenIds }) => tokenIds)).toEqual(end.tokenIds);
     expect(deltas.every((delta) => delta.index === 0 && delta.tokens === undefined)).toBe(true);
@@ -84,7 +103,11 @@ describe('one sample', () => {
     const end = endOf(events);
     expect(end.tokens).toHaveLength(12);
     for (const [index, token] of end.tokens!.entries()) {
-      expect(token).toMatchObject({ id: end.tokenIds[index], logprob: end.logprobs[index], bytes: [...TOKENIZER.bytesOf(end.tokenIds[index]!)] });
+      expect(token).toMatchObject({
+        id: end.tokenIds[index],
+        logprob: end.logprobs[index],
+        bytes: [...TOKENIZER.bytesOf(end.tokenIds[index]!)],
+      });
       expect(token.top).toHaveLength(3);
       expect(token.top[0]).toEqual({ id: token.id, logprob: token.logprob, bytes: token.bytes }); // greedy: the best is the chosen one
     }
@@ -99,7 +122,9 @@ describe('one sample', () => {
     const end = endOf(await run(setup, inputOf({ stop: [stop] })));
     expect(end).toMatchObject({ finishReason: 'stop', caption: caption.slice(0, caption.indexOf(stop)) });
     expect(end.tokenIds.length).toBeLessThan(12);
-    await vi.waitFor(() => { expect(setup.engine.stats().freeSlots).toBe(4); });
+    await vi.waitFor(() => {
+      expect(setup.engine.stats().freeSlots).toBe(4);
+    });
   });
 });
 
@@ -107,7 +132,9 @@ describe('several samples', () => {
   it('are as many captions, each from its own seed, and the first one is that of a single request', async () => {
     const several = endOf(await run(setUp(), inputOf({ ...SAMPLED, n: 3 })));
     expect(several.others).toHaveLength(2);
-    const single = await Promise.all([5, 6, 7].map(async (seed) => endOf(await run(setUp(), inputOf({ ...SAMPLED, seed }, 'clip'))).tokenIds));
+    const single = await Promise.all(
+      [5, 6, 7].map(async (seed) => endOf(await run(setUp(), inputOf({ ...SAMPLED, seed }, 'clip'))).tokenIds),
+    );
     expect([several, ...several.others].map(({ tokenIds }) => tokenIds)).toEqual(single);
     expect(new Set(single.map(String)).size).toBe(3);
     expect(several.usage).toMatchObject({ promptTokens: 100, completionTokens: 36, totalTokens: 136 });
@@ -115,7 +142,12 @@ describe('several samples', () => {
 
   it('are equal when greedy', async () => {
     const end = endOf(await run(setUp(), inputOf({ n: 2 })));
-    expect(end.others[0]).toEqual({ caption: end.caption, finishReason: end.finishReason, tokenIds: end.tokenIds, logprobs: end.logprobs });
+    expect(end.others[0]).toEqual({
+      caption: end.caption,
+      finishReason: end.finishReason,
+      tokenIds: end.tokenIds,
+      logprobs: end.logprobs,
+    });
   });
 
   it('read the prompt once for all, though nothing is kept of it', async () => {
@@ -148,7 +180,9 @@ describe('several samples', () => {
     const captions = [free, ...free.others].map(({ caption }) => caption);
     const stop = captions[1]!.slice(2, 5);
     const end = endOf(await run(setUp(), inputOf({ ...SAMPLED, n: 3, stop: [stop] })));
-    const expected = captions.map((caption) => (caption.includes(stop) ? caption.slice(0, caption.indexOf(stop)) : caption));
+    const expected = captions.map((caption) =>
+      caption.includes(stop) ? caption.slice(0, caption.indexOf(stop)) : caption,
+    );
     expect([end, ...end.others].map(({ caption }) => caption)).toEqual(expected);
     expect(end.others[0]!.finishReason).toBe('stop');
     expect(end.finishReason).toBe('length');
@@ -165,7 +199,9 @@ describe('several samples', () => {
     const setup = setUp({ fails: (kind) => kind === 'decode' && ++runs === 5 });
     const failure = await run(setup, inputOf({ ...SAMPLED, n: 3 })).catch((thrown: unknown) => asAvocadoError(thrown));
     expect(failure).toMatchObject({ code: 'engine_error' });
-    await vi.waitFor(() => { expect(setup.engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4 }); });
+    await vi.waitFor(() => {
+      expect(setup.engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 4 });
+    });
     expect(setup.decoder.violations).toEqual([]);
   });
 
@@ -173,14 +209,19 @@ describe('several samples', () => {
     const setup = setUp({ slots: 2 });
     const controller = new AbortController();
     const events = generate(inputOf({ ...SAMPLED, n: 8 }), setup.model, new Stopwatch(), controller.signal);
-    for (let event = await events.next(); event.done !== true && event.value.type !== 'text-delta';) event = await events.next();
+    for (let event = await events.next(); event.done !== true && event.value.type !== 'text-delta';)
+      event = await events.next();
     if (how === 'the reader leaves') await events.return(undefined);
     else {
       controller.abort();
-      const rest = async (): Promise<void> => { while ((await events.next()).done !== true); };
+      const rest = async (): Promise<void> => {
+        while ((await events.next()).done !== true);
+      };
       await expect(rest()).rejects.toMatchObject({ name: 'AbortError' });
     }
-    await vi.waitFor(() => { expect(setup.engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 2 }); });
+    await vi.waitFor(() => {
+      expect(setup.engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 2 });
+    });
     expect(setup.decoder.violations).toEqual([]);
   });
 });

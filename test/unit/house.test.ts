@@ -7,12 +7,21 @@ import { describe, expect, it } from 'vitest';
 import { ERRORS } from '../../src/errors.ts';
 
 const SRC = fileURLToPath(new URL('../../src/', import.meta.url));
-const FILES = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).map((name) => name.replaceAll('\\', '/')).sort();
+const FILES = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .map((name) => name.replaceAll('\\', '/'))
+  .sort();
 
 /** From left to right: a stage knows only what lies left of it, and of that only the types. */
 const STAGES = ['media', 'features', 'prompt', 'engine', 'stream'];
 /** What every folder may import. */
-const COMMON: ReadonlySet<string> = new Set(['check-value.ts', 'errors.ts', 'native.ts', 'random.ts', 'similarity.ts', 'worker-entry.ts']);
+const COMMON: ReadonlySet<string> = new Set([
+  'check-value.ts',
+  'errors.ts',
+  'native.ts',
+  'random.ts',
+  'similarity.ts',
+  'worker-entry.ts',
+]);
 /** Boxes around the story, and the other boxes whose values each may import ('' = the files of src/ itself). Types may come from anywhere but the doors. */
 const AROUND: Readonly<Record<string, readonly string[]>> = {
   'engine-process': ['', 'stream'],
@@ -46,7 +55,9 @@ interface Import {
 
 function visit(node: ts.Node, look: (node: ts.Node) => void): void {
   look(node);
-  ts.forEachChild(node, (child) => { visit(child, look); });
+  ts.forEachChild(node, (child) => {
+    visit(child, look);
+  });
 }
 
 function target(from: string, specifier: string): string {
@@ -57,13 +68,17 @@ function target(from: string, specifier: string): string {
 function importsOf({ file, tree }: Module): Import[] {
   const found: Import[] = [];
   const add = (specifier: ts.Node | undefined, typeOnly: boolean): void => {
-    if (specifier !== undefined && ts.isStringLiteralLike(specifier)) found.push({ from: file, to: target(file, specifier.text), typeOnly });
+    if (specifier !== undefined && ts.isStringLiteralLike(specifier))
+      found.push({ from: file, to: target(file, specifier.text), typeOnly });
   };
   visit(tree, (node) => {
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword);
+    if (ts.isImportDeclaration(node))
+      add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword);
     else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly);
-    else if (ts.isImportTypeNode(node)) add(ts.isLiteralTypeNode(node.argument) ? node.argument.literal : undefined, true);
-    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], false);
+    else if (ts.isImportTypeNode(node))
+      add(ts.isLiteralTypeNode(node.argument) ? node.argument.literal : undefined, true);
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      add(node.arguments[0], false);
   });
   return found;
 }
@@ -82,12 +97,14 @@ describe('imports', () => {
   it('are found: this test is not blind', () => {
     expect(MODULES.length).toBeGreaterThan(100);
     expect(inside.length).toBeGreaterThan(300);
-    expect(inside.map(told)).toEqual(expect.arrayContaining([
-      'caption.ts → generate.ts',
-      'caption.ts → stream/events.ts (types)',
-      'cli/main.ts → open-captioner.ts',
-      'features/types.ts → media/types.ts (types)',
-    ]));
+    expect(inside.map(told)).toEqual(
+      expect.arrayContaining([
+        'caption.ts → generate.ts',
+        'caption.ts → stream/events.ts (types)',
+        'cli/main.ts → open-captioner.ts',
+        'features/types.ts → media/types.ts (types)',
+      ]),
+    );
   });
 
   it('of a stage reach its own folder, what is common, and the types of the stages left of it and of model', () => {
@@ -101,7 +118,9 @@ describe('imports', () => {
   });
 
   it('of model reach its own folder and what is common: it lies below every stage', () => {
-    const broken = inside.filter(({ from, to }) => folder(from) === 'model' && folder(to) !== 'model' && !COMMON.has(to));
+    const broken = inside.filter(
+      ({ from, to }) => folder(from) === 'model' && folder(to) !== 'model' && !COMMON.has(to),
+    );
     expect(broken.map(told)).toEqual([]);
   });
 
@@ -124,7 +143,12 @@ describe('imports', () => {
   });
 
   it('never reach into the command line or the HTTP door, but for the commands that serve', () => {
-    const broken = inside.filter(({ from, to }) => ['cli', 'server'].includes(folder(to)) && folder(from) !== folder(to) && !(SERVER_STARTERS.includes(from) && folder(to) === 'server'));
+    const broken = inside.filter(
+      ({ from, to }) =>
+        ['cli', 'server'].includes(folder(to)) &&
+        folder(from) !== folder(to) &&
+        !(SERVER_STARTERS.includes(from) && folder(to) === 'server'),
+    );
     expect(broken.map(told)).toEqual([]);
   });
 
@@ -144,7 +168,9 @@ describe('imports', () => {
   });
 
   it('by name, as worker threads and processes start, stay in their folder, but for the task that joins media to features', () => {
-    const started = MODULES.flatMap(({ file, text }) => [...text.matchAll(/'(\.\.?\/[\w/-]+)'/g)].map(([, name = '']) => `${file} → ${target(file, name)}`));
+    const started = MODULES.flatMap(({ file, text }) =>
+      [...text.matchAll(/'(\.\.?\/[\w/-]+)'/g)].map(([, name = '']) => `${file} → ${target(file, name)}`),
+    );
     expect(started.sort()).toEqual([
       'engine-process/fork-engine.ts → engine-process/engine-entry',
       'features/pool.ts → features/patch-task',
@@ -164,9 +190,20 @@ describe('each thing outside is reached through one file', () => {
     ['@huggingface/jinja', ['prompt/chat-template.ts']],
     ['fastify', ['server/app.ts', 'server/rewards/app.ts']],
     // The engine process, decoding, its version, ldconfig, nvidia-smi.
-    ['node:child_process', ['engine-process/fork-engine.ts', 'media/ffmpeg-version.ts', 'media/ffmpeg.ts', 'model/cuda-libraries.ts', 'model/describe-runtime.ts']],
+    [
+      'node:child_process',
+      [
+        'engine-process/fork-engine.ts',
+        'media/ffmpeg-version.ts',
+        'media/ffmpeg.ts',
+        'model/cuda-libraries.ts',
+        'model/describe-runtime.ts',
+      ],
+    ],
   ])('%s', (name, files) => {
-    const values = IMPORTS.filter(({ to, typeOnly }) => !typeOnly && (to === name || to.startsWith(`${name}/`))).map(({ from }) => from);
+    const values = IMPORTS.filter(({ to, typeOnly }) => !typeOnly && (to === name || to.startsWith(`${name}/`))).map(
+      ({ from }) => from,
+    );
     expect([...new Set(values)].sort()).toEqual(files);
   });
 
@@ -177,7 +214,9 @@ describe('each thing outside is reached through one file', () => {
 });
 
 describe('files', () => {
-  const lines = FILES.filter((file) => /\.(ts|mjs|html)$/.test(file)).map((file) => [file, readFileSync(join(SRC, file), 'utf8').split('\n').length - 1] as const);
+  const lines = FILES.filter((file) => /\.(ts|mjs|html)$/.test(file)).map(
+    (file) => [file, readFileSync(join(SRC, file), 'utf8').split('\n').length - 1] as const,
+  );
 
   it('have at most 400 lines, and half of them at most 90', () => {
     expect(lines.filter(([, count]) => count > 400)).toEqual([]);
@@ -192,7 +231,9 @@ describe('files', () => {
   });
 
   it('open with at most six lines about themselves', () => {
-    const heads = MODULES.map(({ file, text }) => [file, /^(\/\/[^\n]*\n)*/.exec(text)![0].split('\n').length - 1] as const);
+    const heads = MODULES.map(
+      ({ file, text }) => [file, /^(\/\/[^\n]*\n)*/.exec(text)![0].split('\n').length - 1] as const,
+    );
     expect(heads.filter(([, count]) => count > 6)).toEqual([]);
   });
 });
@@ -222,7 +263,9 @@ describe('errors', () => {
       ts.isNewExpression(parent) && parent.expression.getText() === 'AvocadoError' && parent.arguments?.[0] === node;
     const thrown = LITERALS.filter(isThrown);
     expect(thrown.length).toBeGreaterThan(100);
-    expect(thrown.filter(({ node }) => !(node.text in ERRORS)).map(({ file, node }) => `${file}: ${node.text}`)).toEqual([]);
+    expect(
+      thrown.filter(({ node }) => !(node.text in ERRORS)).map(({ file, node }) => `${file}: ${node.text}`),
+    ).toEqual([]);
   });
 
   it('of the table are all used', () => {
@@ -234,7 +277,12 @@ describe('errors', () => {
     const silent: string[] = [];
     for (const { file, tree } of MODULES) {
       visit(tree, (node) => {
-        if (!ts.isThrowStatement(node) || !ts.isNewExpression(node.expression) || node.expression.expression.getText() !== 'Error') return;
+        if (
+          !ts.isThrowStatement(node) ||
+          !ts.isNewExpression(node.expression) ||
+          node.expression.expression.getText() !== 'Error'
+        )
+          return;
         if (!node.getText().includes('This is a bug.')) silent.push(`${file}: ${node.getText()}`);
       });
     }
@@ -244,7 +292,9 @@ describe('errors', () => {
 
 describe('what is tested', () => {
   it('lies in folders that mirror src/', () => {
-    const tests = readdirSync(dirname(fileURLToPath(import.meta.url)), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    const tests = readdirSync(dirname(fileURLToPath(import.meta.url)), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
     expect(tests.filter((name) => !FILES.includes(name))).toEqual([]);
   });
 });

@@ -17,8 +17,15 @@ class Preparation {
     this.#tell = onStep;
     onStep({ type: 'decoding', done: 0, total: 8 });
     await new Promise<void>((resolve, reject) => {
-      this.#end = (error) => { if (error === undefined) resolve(); else reject(error); };
-      signal.addEventListener('abort', () => { setTimeout(() => { reject(new DOMException('left', 'AbortError')); }, 5); });
+      this.#end = (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      signal.addEventListener('abort', () => {
+        setTimeout(() => {
+          reject(new DOMException('left', 'AbortError'));
+        }, 5);
+      });
     });
   };
 
@@ -50,22 +57,39 @@ interface Reader {
 }
 
 /** One request for a clip, read to its end. */
-function read(cache: MediaCache, clip: Partial<Clip>, preparation = new Preparation()): Reader & { readonly preparation: Preparation } {
+function read(
+  cache: MediaCache,
+  clip: Partial<Clip>,
+  preparation = new Preparation(),
+): Reader & { readonly preparation: Preparation } {
   const steps: MediaStep[] = [];
   const left = new AbortController();
   const run = async (): Promise<unknown> => {
-    for await (const step of cache.open({ key: 'clip', path: '/a.mp4', prepare: preparation.prepare, ...clip }, left.signal)) steps.push(step);
+    for await (const step of cache.open(
+      { key: 'clip', path: '/a.mp4', prepare: preparation.prepare, ...clip },
+      left.signal,
+    ))
+      steps.push(step);
     const last = steps.at(-1);
     return last?.type === 'encoded' ? last.media : undefined;
   };
   const end = run().catch((thrown: unknown) => thrown);
-  return { steps, end, preparation, leave: () => { left.abort(); } };
+  return {
+    steps,
+    end,
+    preparation,
+    leave: () => {
+      left.abort();
+    },
+  };
 }
 
 /** A clip in the cache. */
 async function fill(cache: MediaCache, key: string, kib = 1): Promise<EncodedMedia> {
   const { preparation, end } = read(cache, { key });
-  await vi.waitFor(() => { expect(preparation.started).toBe(true); });
+  await vi.waitFor(() => {
+    expect(preparation.started).toBe(true);
+  });
   preparation.decoded();
   const media = preparation.encoded(kib);
   await end;
@@ -73,7 +97,9 @@ async function fill(cache: MediaCache, key: string, kib = 1): Promise<EncodedMed
 }
 
 async function begun(reader: { readonly preparation: Preparation }): Promise<void> {
-  await vi.waitFor(() => { expect(reader.preparation.started).toBe(true); });
+  await vi.waitFor(() => {
+    expect(reader.preparation.started).toBe(true);
+  });
 }
 
 const typesOf = (steps: readonly MediaStep[]): string[] => steps.map(({ type }) => type);
@@ -85,7 +111,10 @@ describe('MediaCache', () => {
     const again = read(cache, {});
     expect(await again.end).toBe(media);
     expect(again.preparation.started).toBe(false);
-    expect(again.steps).toEqual([{ type: 'decoded', facts: FACTS, intact: true }, { type: 'encoded', media, seconds: {} }]);
+    expect(again.steps).toEqual([
+      { type: 'decoded', facts: FACTS, intact: true },
+      { type: 'encoded', media, seconds: {} },
+    ]);
     expect(cache.counts()).toEqual({ hits: 1, misses: 1 });
   });
 
@@ -170,7 +199,12 @@ describe('requests for one clip at the same time', () => {
     await second.end;
     expect(first.preparation.signal?.aborted).toBe(false);
     first.leave();
-    await vi.waitFor(() => { expect(first.preparation.signal?.aborted).toBe(true); }, { interval: 1 });
+    await vi.waitFor(
+      () => {
+        expect(first.preparation.signal?.aborted).toBe(true);
+      },
+      { interval: 1 },
+    );
     const third = read(cache, {}); // the other is still winding down
     await first.end;
     await begun(third);
@@ -201,7 +235,9 @@ describe('requests for one clip at the same time', () => {
     first.leave();
     await first.end;
     first.preparation.fail(new AvocadoError('media_not_found', 'There is no file /a.mp4.'));
-    await vi.waitFor(() => { expect(others.filter(({ preparation }) => preparation.started)).toHaveLength(1); });
+    await vi.waitFor(() => {
+      expect(others.filter(({ preparation }) => preparation.started)).toHaveLength(1);
+    });
     const { preparation } = others.find((reader) => reader.preparation.started)!;
     preparation.decoded();
     const media = preparation.encoded();
@@ -230,7 +266,11 @@ describe('requests for one clip at the same time', () => {
     const reader = read(cache, {});
     await begun(reader);
     let stopped = false;
-    reader.preparation.signal!.addEventListener('abort', () => { setTimeout(() => { stopped = true; }, 0); }); // the work winds down for 5 ms
+    reader.preparation.signal!.addEventListener('abort', () => {
+      setTimeout(() => {
+        stopped = true;
+      }, 0);
+    }); // the work winds down for 5 ms
     reader.leave();
     await reader.end;
     expect(stopped).toBe(true);
@@ -239,7 +279,10 @@ describe('requests for one clip at the same time', () => {
   it('give up a clip whose reader stops reading', async () => {
     const cache = new MediaCache(0);
     const preparation = new Preparation();
-    for await (const step of cache.open({ key: 'clip', path: '/a.mp4', prepare: preparation.prepare }, new AbortController().signal)) {
+    for await (const step of cache.open(
+      { key: 'clip', path: '/a.mp4', prepare: preparation.prepare },
+      new AbortController().signal,
+    )) {
       expect(step.type).toBe('decoding');
       break;
     }

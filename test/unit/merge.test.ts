@@ -24,14 +24,19 @@ describe('merge', () => {
   });
 
   it('lets nobody speak twice while another has something to say', async () => {
-    const ready = async function* (name: string): AsyncGenerator<string> { for (let index = 0; index < 20; index++) yield name; };
+    const ready = async function* (name: string): AsyncGenerator<string> {
+      for (let index = 0; index < 20; index++) yield name;
+    };
     const all = await collect(merge([ready('a'), ready('b'), ready('c')]));
-    for (const name of ['a', 'b', 'c']) expect(all.slice(0, 9).filter((value) => value === name).length).toBeGreaterThan(1);
+    for (const name of ['a', 'b', 'c'])
+      expect(all.slice(0, 9).filter((value) => value === name).length).toBeGreaterThan(1);
   });
 
   it('does not wait for the slow ones', async () => {
     let release: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => { release = resolve; });
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     const slow = async function* (): AsyncGenerator<string> {
       await held;
       yield 'slow';
@@ -48,7 +53,9 @@ describe('merge', () => {
       yield name;
       throw new Error(name);
     };
-    await expect(collect(merge([failing('first', 0), failing('second', 5), counted('a', 50, 1)]))).rejects.toThrow('first');
+    await expect(collect(merge([failing('first', 0), failing('second', 5), counted('a', 50, 1)]))).rejects.toThrow(
+      'first',
+    );
     await sleep(20); // an unhandled rejection would fail the run
   });
 });

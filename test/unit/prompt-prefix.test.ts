@@ -5,7 +5,10 @@ import { promptPrefix } from '../../src/prompt-prefix.ts';
 const TOKENS = { visionStart: 1, visionEnd: 2, audioStart: 3, audioEnd: 4, video: 5, audio: 6, image: 7 } as TokenIds;
 const IDS = [90, 91, 1, 3, 5, 5, 6, 6, 4, 2, 80, 81, 82];
 
-function prompt(ids: readonly number[], positions = ids.map((_, index) => index)): { ids: Int32Array; positions: Int32Array } {
+function prompt(
+  ids: readonly number[],
+  positions = ids.map((_, index) => index),
+): { ids: Int32Array; positions: Int32Array } {
   return { ids: Int32Array.from(ids), positions: Int32Array.from([...positions, ...positions, ...positions]) };
 }
 

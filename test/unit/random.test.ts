@@ -4,7 +4,9 @@ import { Random } from '../../src/random.ts';
 describe('Random', () => {
   it('is xoshiro128** 1.1', () => {
     // printed by the authors' C code for the state {1, 2, 3, 4}
-    const expected = [11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849, 3729100597, 4258142804];
+    const expected = [
+      11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849, 3729100597, 4258142804,
+    ];
     const random = new Random(Int32Array.of(1, 2, 3, 4));
     expect(expected.map(() => random.nextWord())).toEqual(expected);
   });

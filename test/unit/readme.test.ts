@@ -13,14 +13,20 @@ const readme = readFileSync(`${root}README.md`, 'utf8');
 
 describe('README', () => {
   it('tells every error as the table in the code does, and no other', () => {
-    const told = [...readme.matchAll(/^\| `(\w+)` \| (\d+) \| (\d+) \| .+ \|$/gm)].map(([, code, status, exit]) => [code, Number(status), Number(exit)]);
+    const told = [...readme.matchAll(/^\| `(\w+)` \| (\d+) \| (\d+) \| .+ \|$/gm)].map(([, code, status, exit]) => [
+      code,
+      Number(status),
+      Number(exit),
+    ]);
     expect(told).toEqual(Object.entries(ERRORS).map(([code, { status, exit }]) => [code, status, exit]));
   });
 
   it('tells every reason of a reward that is null, as the code does', () => {
     const told = [...readme.matchAll(/^\| `(\w+)` \| ([^|]+) \|$/gm)].map(([, code, meaning]) => [code, meaning]);
     expect(told).toEqual(expect.arrayContaining(Object.entries(UNSCORED)));
-    expect(told.filter(([code]) => !['AVOCADO_', 'ORT_', 'src', 'native'].some((start) => code?.startsWith(start)))).toEqual(Object.entries(UNSCORED));
+    expect(
+      told.filter(([code]) => !['AVOCADO_', 'ORT_', 'src', 'native'].some((start) => code?.startsWith(start))),
+    ).toEqual(Object.entries(UNSCORED));
   });
 
   it('names every reward and every option of rewards', () => {
@@ -42,11 +48,14 @@ describe('README', () => {
   });
 
   it('uses only commands and flags that the program knows', async () => {
-    const uses = [...readme.matchAll(/avocado (caption|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g)];
+    const uses = [
+      ...readme.matchAll(/avocado (caption|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g),
+    ];
     expect(uses.length).toBeGreaterThan(5);
     for (const [, name, rest] of uses) {
       const { stdout } = await runCli([...(name ?? '').split(' '), '--help']);
-      for (const [flag] of (rest ?? '').matchAll(/--[a-z-]+/g)) expect(stdout, `${name ?? ''} ${flag}`).toContain(`${flag} `);
+      for (const [flag] of (rest ?? '').matchAll(/--[a-z-]+/g))
+        expect(stdout, `${name ?? ''} ${flag}`).toContain(`${flag} `);
     }
   });
 });

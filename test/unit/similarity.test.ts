@@ -6,12 +6,15 @@ import { DIALOGUE_ROWS, REWARD_FIXTURES } from './rewards/fixtures.ts';
 /** Pairs of short words of few letters, so that every degree of likeness occurs. */
 function randomWords(seed: number, count: number): [string, string][] {
   const random = new SeededRandom(seed);
-  const word = (): string => Array.from({ length: random.below(12) }, () => random.pick(['a', 'b', '天', '👍'])).join('');
+  const word = (): string =>
+    Array.from({ length: random.below(12) }, () => random.pick(['a', 'b', '天', '👍'])).join('');
   return Array.from({ length: count }, () => [word(), word()]);
 }
 
-const edits = (one: string, other: string, most = Infinity): number | undefined => editsWithin(codePoints(one), codePoints(other), most);
-const pairable = (one: string, other: string, strict = false): number => pairableSimilarity(codePoints(one), codePoints(other), strict);
+const edits = (one: string, other: string, most = Infinity): number | undefined =>
+  editsWithin(codePoints(one), codePoints(other), most);
+const pairable = (one: string, other: string, strict = false): number =>
+  pairableSimilarity(codePoints(one), codePoints(other), strict);
 
 describe('similarity', () => {
   it.each(REWARD_FIXTURES.similarity)('of "$a" and "$b" is $sim', ({ a, b, lev, sim }) => {

@@ -8,7 +8,12 @@ describe('WatchedTowers', () => {
   it('is busy while a run is under way, and counts those that came back', async () => {
     let finish: () => void = () => undefined;
     const towers: Towers = {
-      encodeVision: () => new Promise((resolve) => { finish = () => { resolve(NOTHING); }; }),
+      encodeVision: () =>
+        new Promise((resolve) => {
+          finish = () => {
+            resolve(NOTHING);
+          };
+        }),
       encodeAudio: async (_mel, _frames, options) => {
         for (const tokens of [5, 8]) options?.onProgress?.(tokens);
         return NOTHING;

@@ -13,7 +13,13 @@ function layerNorm(graph: GraphBuilder, input: string, norm: string, size: numbe
   return graph.node(norm, 'LayerNormalization', inputs, { attributes: { axis: int(-1), epsilon: float(EPSILON) } });
 }
 
-function convolve(graph: GraphBuilder, input: string, name: 'conv1' | 'conv2', channels: number, audio: AudioConfig): string {
+function convolve(
+  graph: GraphBuilder,
+  input: string,
+  name: 'conv1' | 'conv2',
+  channels: number,
+  audio: AudioConfig,
+): string {
   const layer = `audio_tower.${name}`;
   const kernel = graph.weight(`${layer}.weight`, [audio.hiddenSize, channels, 3]);
   const inputs = [input, kernel, graph.weight(`${layer}.bias`, [audio.hiddenSize])];
@@ -24,12 +30,24 @@ function convolve(graph: GraphBuilder, input: string, name: 'conv1' | 'conv2', c
 /** mel [C, bins, T] -> [C, ceil(T / 2), hidden] with sinusoid positions, which start anew in every chunk. */
 function embedFrames(graph: GraphBuilder, audio: AudioConfig): string {
   const { activation } = graph;
-  const first = convolve(graph, graph.cast('mel.activation', 'mel', 'float32', activation), 'conv1', audio.melBins, audio);
+  const first = convolve(
+    graph,
+    graph.cast('mel.activation', 'mel', 'float32', activation),
+    'conv1',
+    audio.melBins,
+    audio,
+  );
   // Beyond a chunk's end the second convolution must see zeros, as it would without padding.
-  const masked = graph.node('conv1.masked', 'Mul', [first, graph.cast('frame_mask.activation', 'frame_mask', 'float32', activation)]);
+  const masked = graph.node('conv1.masked', 'Mul', [
+    first,
+    graph.cast('frame_mask.activation', 'frame_mask', 'float32', activation),
+  ]);
   const second = convolve(graph, masked, 'conv2', audio.hiddenSize, audio);
   const rows = graph.node('frames', 'Transpose', [second], { attributes: { perm: ints(0, 2, 1) } });
-  return graph.node('positioned_frames', 'Add', [rows, graph.cast('positions.activation', 'positions', 'float32', activation)]);
+  return graph.node('positioned_frames', 'Add', [
+    rows,
+    graph.cast('positions.activation', 'positions', 'float32', activation),
+  ]);
 }
 
 function addLayer(graph: GraphBuilder, audio: AudioConfig, input: string, index: number): string {
@@ -45,20 +63,35 @@ function addLayer(graph: GraphBuilder, audio: AudioConfig, input: string, index:
   const attended = graph.linear(mixed, `${layer}.self_attn.out_proj`, hiddenSize, hiddenSize, 'bias');
   const middle = graph.node(`${layer}.attended`, 'Add', [attended, input]);
   const wideInput = layerNorm(graph, middle, `${layer}.final_layer_norm`, hiddenSize);
-  const wide = graph.node(`${layer}.gelu`, 'Gelu', [graph.linear(wideInput, `${layer}.fc1`, ffnSize, hiddenSize, 'bias')]);
+  const wide = graph.node(`${layer}.gelu`, 'Gelu', [
+    graph.linear(wideInput, `${layer}.fc1`, ffnSize, hiddenSize, 'bias'),
+  ]);
   const narrow = graph.linear(wide, `${layer}.fc2`, hiddenSize, ffnSize, 'bias');
   const output = graph.node(layer, 'Add', [narrow, middle]);
-  return graph.activation === 'float16' ? graph.node(`${layer}.clamped`, 'Clip', [output, 'clamp_low', 'clamp_high']) : output;
+  return graph.activation === 'float16'
+    ? graph.node(`${layer}.clamped`, 'Clip', [output, 'clamp_low', 'clamp_high'])
+    : output;
 }
 
 /** Averages pairs of positions, then norm and projection: [C, T2, hidden] -> [tokens, text hidden]. */
 function addProjection(graph: GraphBuilder, config: ModelConfig, input: string): string {
   const { hiddenSize } = config.audio;
   const rows = graph.reshape('rows', input, [-1, hiddenSize]);
-  const pair = ['pair_first', 'pair_second'].map((index) => graph.node(`${index}.rows`, 'Gather', [rows, index], { attributes: { axis: int(0) } }));
+  const pair = ['pair_first', 'pair_second'].map((index) =>
+    graph.node(`${index}.rows`, 'Gather', [rows, index], { attributes: { axis: int(0) } }),
+  );
   const half = graph.constant('half.float32', 'float32', [], Float32Array.of(0.5));
-  const pooled = graph.node('pooled', 'Mul', [graph.node('pair_sum', 'Add', pair), graph.cast('half', half, 'float32', graph.activation)]);
-  return graph.linear(layerNorm(graph, pooled, 'audio_tower.ln_post', hiddenSize), 'audio_tower.proj', config.text.hiddenSize, hiddenSize, 'bias');
+  const pooled = graph.node('pooled', 'Mul', [
+    graph.node('pair_sum', 'Add', pair),
+    graph.cast('half', half, 'float32', graph.activation),
+  ]);
+  return graph.linear(
+    layerNorm(graph, pooled, 'audio_tower.ln_post', hiddenSize),
+    'audio_tower.proj',
+    config.text.hiddenSize,
+    hiddenSize,
+    'bias',
+  );
 }
 
 /**
@@ -78,7 +111,10 @@ export function buildAudioGraph(config: ModelConfig, weights: WeightSource, prec
   graph.input('pair_first', 'int64', ['tokens']);
   graph.input('pair_second', 'int64', ['tokens']);
   if (graph.activation === 'float16') {
-    for (const [name, value] of [['clamp_low', -FLOAT16_LIMIT], ['clamp_high', FLOAT16_LIMIT]] as const) {
+    for (const [name, value] of [
+      ['clamp_low', -FLOAT16_LIMIT],
+      ['clamp_high', FLOAT16_LIMIT],
+    ] as const) {
       graph.cast(name, graph.constant(`${name}.float32`, 'float32', [], Float32Array.of(value)), 'float32', 'float16');
     }
   }

@@ -10,7 +10,9 @@ import type { WeightSource } from '../weights.ts';
 export const MOST_TOKENS_PER_RUN = 32_768;
 
 /** Names of one layer's cache tensors; past and present are the same memory. */
-export function cacheNames(layer: number): Readonly<Record<'pastKey' | 'pastValue' | 'presentKey' | 'presentValue', string>> {
+export function cacheNames(
+  layer: number,
+): Readonly<Record<'pastKey' | 'pastValue' | 'presentKey' | 'presentValue', string>> {
   return {
     pastKey: `past_key.${layer}`,
     pastValue: `past_value.${layer}`,
@@ -48,7 +50,9 @@ function addRopeTables(graph: GraphBuilder, text: TextConfig): void {
 /** Token embeddings [B, S, hidden] with the media rows in place. The table is read row by row, so it stays in its file. */
 function embedTokens(graph: GraphBuilder, text: TextConfig): string {
   const table = graph.stored('model.embed_tokens.weight', [text.vocabSize, text.hiddenSize]);
-  const rows = graph.node('token_embeds.stored', 'Gather', [table.value, 'input_ids'], { attributes: { axis: int(0) } });
+  const rows = graph.node('token_embeds.stored', 'Gather', [table.value, 'input_ids'], {
+    attributes: { axis: int(0) },
+  });
   const embeds = graph.cast('token_embeds', rows, table.dtype, graph.activation);
   const media = graph.cast('media_embeds.activation', 'media_embeds', 'float32', graph.activation);
   return graph.node('embeds', 'ScatterND', [embeds, 'media_index', media]);
@@ -66,9 +70,17 @@ function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, lay
   const key = turn(graph.linear(normed, `${prefix}.k_proj`, kvHeads * headDim, hiddenSize, 'bias'), kvHeads);
   const value = graph.linear(normed, `${prefix}.v_proj`, kvHeads * headDim, hiddenSize, 'bias');
   const names = cacheNames(layer);
-  const attributes = { num_heads: int(heads), kv_num_heads: int(kvHeads), scale: float(headDim ** -0.5), do_rotary: int(0) };
+  const attributes = {
+    num_heads: int(heads),
+    kv_num_heads: int(kvHeads),
+    scale: float(headDim ** -0.5),
+    do_rotary: int(0),
+  };
   const inputs = [query, key, value, names.pastKey, names.pastValue, 'seqlens_k', 'total_len'];
-  graph.nodeTo([prefix, names.presentKey, names.presentValue], 'GroupQueryAttention', inputs, { domain: 'com.microsoft', attributes });
+  graph.nodeTo([prefix, names.presentKey, names.presentValue], 'GroupQueryAttention', inputs, {
+    domain: 'com.microsoft',
+    attributes,
+  });
   return graph.linear(prefix, `${prefix}.o_proj`, hiddenSize, heads * headDim, 'no bias');
 }
 

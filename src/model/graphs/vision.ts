@@ -18,7 +18,9 @@ interface Shapes {
 function addShapes(graph: GraphBuilder, hiddenSize: number): Shapes {
   const hidden = graph.constant('hidden_size', 'int64', [1], BigInt64Array.of(BigInt(hiddenSize)));
   const rest = graph.constant('rest', 'int64', [1], BigInt64Array.of(-1n));
-  const longest = graph.node('longest_window', 'Shape', ['window_rows'], { attributes: { start: int(1), end: int(2) } });
+  const longest = graph.node('longest_window', 'Shape', ['window_rows'], {
+    attributes: { start: int(1), end: int(2) },
+  });
   const steps = graph.node('step_count', 'Shape', ['patches'], { attributes: { start: int(0), end: int(1) } });
   const attributes = { axis: int(0) };
   return {
@@ -62,10 +64,19 @@ function addRope(graph: GraphBuilder, vision: VisionConfig, input: string): stri
 }
 
 /** Attention of one block, without the bias of its output projection. Batch = steps (full) or windows. */
-function addAttention(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes, normed: string, block: number): string {
+function addAttention(
+  graph: GraphBuilder,
+  vision: VisionConfig,
+  shapes: Shapes,
+  normed: string,
+  block: number,
+): string {
   const { hiddenSize, heads, headDim } = vision;
   const layer = `visual.blocks.${block}.attn`;
-  const options = { domain: 'com.microsoft', attributes: { num_heads: int(heads), scale: float(headDim ** -0.5) } } as const;
+  const options = {
+    domain: 'com.microsoft',
+    attributes: { num_heads: int(heads), scale: float(headDim ** -0.5) },
+  } as const;
   const project = (part: string): string => graph.linear(normed, `${layer}.${part}`, hiddenSize, hiddenSize, 'bias');
   const inputs = [addRope(graph, vision, project('q')), addRope(graph, vision, project('k')), project('v')];
   let mixed: string;
@@ -73,10 +84,17 @@ function addAttention(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes,
     mixed = graph.node(`${layer}.mixed`, 'MultiHeadAttention', inputs, options);
   } else {
     const windows = inputs.map((input) => {
-      const gathered = graph.node(`${input}.gathered`, 'Gather', [input, 'window_rows'], { attributes: { axis: int(1) } });
+      const gathered = graph.node(`${input}.gathered`, 'Gather', [input, 'window_rows'], {
+        attributes: { axis: int(1) },
+      });
       return graph.node(`${input}.windows`, 'Reshape', [gathered, shapes.windows]);
     });
-    const padded = graph.node(`${layer}.mixed.padded`, 'MultiHeadAttention', [...windows, '', 'window_lengths'], options);
+    const padded = graph.node(
+      `${layer}.mixed.padded`,
+      'MultiHeadAttention',
+      [...windows, '', 'window_lengths'],
+      options,
+    );
     const rows = graph.node(`${layer}.mixed.rows`, 'Reshape', [padded, shapes.steps]);
     mixed = graph.node(`${layer}.mixed`, 'Gather', [rows, 'window_back'], { attributes: { axis: int(1) } });
   }

@@ -9,7 +9,15 @@ const OPSET = 22;
 const MICROSOFT_OPSET = 1;
 
 /** TensorProto.DataType */
-const DATA_TYPES: Record<DType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10, bfloat16: 16 };
+const DATA_TYPES: Record<DType, number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+  bfloat16: 16,
+};
 const EXTERNAL = 1;
 
 /** The number by which attributes such as Cast's `to` name an element type. */
@@ -49,7 +57,8 @@ function encodeInitializer(initializer: Initializer): ProtoWriter {
   const { file, offset, bytes } = initializer.data;
   // onnxruntime refuses absolute locations; the session resolves this one against "/" (docs/onnxruntime.md section 4).
   const entries = { location: file.replace(/^\/+/, ''), offset: String(offset), length: String(bytes) };
-  for (const [key, value] of Object.entries(entries)) writer.message(13, new ProtoWriter().string(1, key).string(2, value));
+  for (const [key, value] of Object.entries(entries))
+    writer.message(13, new ProtoWriter().string(1, key).string(2, value));
   return writer.varint(14, EXTERNAL);
 }
 

@@ -9,7 +9,12 @@ import type { AttributeValue, Dim, Initializer, OnnxModel, OnnxNode, ValueInfo }
 export type ActivationDType = 'float32' | 'float16' | 'bfloat16';
 
 /** int4 quantises weights; its activations stay float32. */
-export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = { fp32: 'float32', int4: 'float32', bf16: 'bfloat16', fp16: 'float16' };
+export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
+  fp32: 'float32',
+  int4: 'float32',
+  bf16: 'bfloat16',
+  fp16: 'float16',
+};
 
 const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', U8: 'uint8' };
 /** MatMulNBits: activations are quantised to int8 block by block; level 0 has no fast kernel (docs/onnxruntime.md section 5). */
@@ -62,7 +67,14 @@ export class GraphBuilder {
   nodeTo(outputs: readonly string[], opType: string, inputs: readonly string[], options: NodeOptions = {}): void {
     const name = outputs.find((output) => output !== '');
     if (name === undefined) throw new Error(`Node ${opType} has no output. This is a bug.`);
-    this.#nodes.push({ name, opType, domain: options.domain ?? '', inputs, outputs, attributes: options.attributes ?? {} });
+    this.#nodes.push({
+      name,
+      opType,
+      domain: options.domain ?? '',
+      inputs,
+      outputs,
+      attributes: options.attributes ?? {},
+    });
   }
 
   /** Adds a node with one output and returns the output's name. */
@@ -77,14 +89,20 @@ export class GraphBuilder {
 
   /** A constant inside the model. */
   constant(name: string, dtype: DType, dims: readonly number[], data: Float32Array | BigInt64Array): string {
-    this.#initializers.set(name, { name, dtype, dims, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) });
+    this.#initializers.set(name, {
+      name,
+      dtype,
+      dims,
+      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    });
     return name;
   }
 
   /** x with another shape; -1 = the rest, 0 = as it was. Equal shapes share one constant. */
   reshape(name: string, input: string, shape: readonly number[]): string {
     const constant = `shape_${shape.join('_')}`;
-    if (!this.#initializers.has(constant)) this.constant(constant, 'int64', [shape.length], BigInt64Array.from(shape, BigInt));
+    if (!this.#initializers.has(constant))
+      this.constant(constant, 'int64', [shape.length], BigInt64Array.from(shape, BigInt));
     return this.node(name, 'Reshape', [input, constant]);
   }
 
@@ -114,23 +132,38 @@ export class GraphBuilder {
     if (quantised !== undefined) return this.#quantisedLinear(input, layer, n, k, bias, quantised);
     const product = bias === 'bias' ? `${layer}.product` : layer;
     const attributes = { transB: int(1) };
-    this.node(product, 'FusedMatMul', [input, this.weight(weight, dims, [n, k])], { domain: 'com.microsoft', attributes });
+    this.node(product, 'FusedMatMul', [input, this.weight(weight, dims, [n, k])], {
+      domain: 'com.microsoft',
+      attributes,
+    });
     return bias === 'bias' ? this.node(layer, 'Add', [product, this.weight(`${layer}.bias`, [n])]) : product;
   }
 
   /** RMSNorm over the last axis, statistics in float32. */
   rmsNorm(input: string, norm: string, size: number, epsilon: number): string {
     const attributes = { axis: int(-1), epsilon: float(epsilon), stash_type: int(1) };
-    return this.node(norm, 'SimplifiedLayerNormalization', [input, this.weight(`${norm}.weight`, [size])], { attributes });
+    return this.node(norm, 'SimplifiedLayerNormalization', [input, this.weight(`${norm}.weight`, [size])], {
+      attributes,
+    });
   }
 
   /** RMSNorm of the residual sum `delta (+ bias) + residual`; returns both. */
-  skipRmsNorm(delta: string, residual: string, norm: string, size: number, epsilon: number, bias?: string): { normed: string; sum: string } {
+  skipRmsNorm(
+    delta: string,
+    residual: string,
+    norm: string,
+    size: number,
+    epsilon: number,
+    bias?: string,
+  ): { normed: string; sum: string } {
     const inputs = [delta, residual, this.weight(`${norm}.weight`, [size])];
     if (bias !== undefined) inputs.push(bias);
     const sum = `${norm}.residual`;
     const attributes = { epsilon: float(epsilon) };
-    this.nodeTo([norm, '', '', sum], 'SkipSimplifiedLayerNormalization', inputs, { domain: 'com.microsoft', attributes });
+    this.nodeTo([norm, '', '', sum], 'SkipSimplifiedLayerNormalization', inputs, {
+      domain: 'com.microsoft',
+      attributes,
+    });
     return { normed: norm, sum };
   }
 
@@ -140,7 +173,13 @@ export class GraphBuilder {
     const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias);
     // Sigmoid and Mul become one QuickGelu(alpha 1) where the device has it.
     const silu = this.node(`${layer}.silu`, 'Mul', [gate, this.node(`${layer}.sigmoid`, 'Sigmoid', [gate])]);
-    return this.linear(this.node(`${layer}.gated`, 'Mul', [silu, up]), `${layer}.down_proj`, hidden, intermediate, 'no bias');
+    return this.linear(
+      this.node(`${layer}.gated`, 'Mul', [silu, up]),
+      `${layer}.down_proj`,
+      hidden,
+      intermediate,
+      'no bias',
+    );
   }
 
   build(): BuiltGraph {
@@ -156,14 +195,24 @@ export class GraphBuilder {
 
   #quantisedLinear(input: string, layer: string, n: number, k: number, bias: Bias, weight: QuantisedWeight): string {
     const { bits, blockSize } = weight;
-    if (weight.n !== n || weight.k !== k) throw new Error(`Quantised ${layer} is [${weight.n}, ${weight.k}], not [${n}, ${k}]. This is a bug.`);
+    if (weight.n !== n || weight.k !== k)
+      throw new Error(`Quantised ${layer} is [${weight.n}, ${weight.k}], not [${n}, ${k}]. This is a bug.`);
     const blocks = Math.ceil(k / blockSize);
     const packed = this.#external(weight.packed, [n, blocks, (blockSize * bits) / 8]);
     const scales = this.#external(weight.scales, [n, blocks]);
     const scale = this.cast(`${scales.value}.${this.activation}`, scales.value, scales.dtype, this.activation);
     const biasInputs = bias === 'bias' ? ['', '', this.weight(`${layer}.bias`, [n])] : [];
-    const attributes = { K: int(k), N: int(n), bits: int(bits), block_size: int(blockSize), accuracy_level: int(ACCURACY_LEVEL_INT8) };
-    return this.node(layer, 'MatMulNBits', [input, packed.value, scale, ...biasInputs], { domain: 'com.microsoft', attributes });
+    const attributes = {
+      K: int(k),
+      N: int(n),
+      bits: int(bits),
+      block_size: int(blockSize),
+      accuracy_level: int(ACCURACY_LEVEL_INT8),
+    };
+    return this.node(layer, 'MatMulNBits', [input, packed.value, scale, ...biasInputs], {
+      domain: 'com.microsoft',
+      attributes,
+    });
   }
 
   #external(tensor: StoredTensor, dims: readonly number[]): { readonly value: string; readonly dtype: DType } {

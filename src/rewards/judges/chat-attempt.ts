@@ -44,7 +44,15 @@ function readReply(text: string): Attempt {
   try {
     completion = JSON.parse(text) as Completion;
   } catch (cause) {
-    return { kind: 'again', afterMs: undefined, failure: new Unscored('judge_unreachable', 'What answers at the judge’s URL is no OpenAI-compatible server: check --judge.', cause) };
+    return {
+      kind: 'again',
+      afterMs: undefined,
+      failure: new Unscored(
+        'judge_unreachable',
+        'What answers at the judge’s URL is no OpenAI-compatible server: check --judge.',
+        cause,
+      ),
+    };
   }
   const content = completion.choices?.[0]?.message?.content;
   const model = typeof completion.model === 'string' ? completion.model : undefined;
@@ -57,23 +65,45 @@ async function readAnswer(response: Response, { optional, body }: ChatCall): Pro
   if (response.ok) return readReply(text);
   const told = `The judge answers ${status}: ${text.slice(0, TOLD_CHARACTERS)}`;
   if (status === 408 || status === 429 || status >= 500) {
-    return { kind: 'again', afterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()), failure: new Unscored('judge_unreachable', told) };
+    return {
+      kind: 'again',
+      afterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()),
+      failure: new Unscored('judge_unreachable', told),
+    };
   }
-  const field = status === 400 || status === 422 ? optional.find((name) => name in body && new RegExp(`\\b${name}\\b`).test(text)) : undefined;
-  return field === undefined ? { kind: 'refused', failure: new Unscored('judge_refused', told) } : { kind: 'without', field };
+  const field =
+    status === 400 || status === 422
+      ? optional.find((name) => name in body && new RegExp(`\\b${name}\\b`).test(text))
+      : undefined;
+  return field === undefined
+    ? { kind: 'refused', failure: new Unscored('judge_refused', told) }
+    : { kind: 'without', field };
 }
 
 /** Never throws but for `signal`, with its reason. */
 export async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt> {
   const timeout = AbortSignal.timeout(call.timeoutMs);
   try {
-    const response = await fetch(call.url, { method: 'POST', headers: { ...call.headers, 'content-type': 'application/json' }, body: JSON.stringify(call.body), signal: AbortSignal.any([signal, timeout]) });
+    const response = await fetch(call.url, {
+      method: 'POST',
+      headers: { ...call.headers, 'content-type': 'application/json' },
+      body: JSON.stringify(call.body),
+      signal: AbortSignal.any([signal, timeout]),
+    });
     return await readAnswer(response, call);
   } catch (cause) {
     signal.throwIfAborted();
     const failure = timeout.aborted
-      ? new Unscored('judge_timeout', `The judge did not answer within ${call.timeoutMs / 1000} s: see how loaded it is, or give it longer with --judge-timeout.`, cause)
-      : new Unscored('judge_unreachable', `Nothing answers at ${call.url}: start the judge, or correct --judge.`, cause);
+      ? new Unscored(
+          'judge_timeout',
+          `The judge did not answer within ${call.timeoutMs / 1000} s: see how loaded it is, or give it longer with --judge-timeout.`,
+          cause,
+        )
+      : new Unscored(
+          'judge_unreachable',
+          `Nothing answers at ${call.url}: start the judge, or correct --judge.`,
+          cause,
+        );
     return { kind: 'again', afterMs: undefined, failure };
   }
 }

@@ -61,7 +61,10 @@ export class ChatEndpoint {
    */
   ask(content: ChatContent, askedBefore: number, signal: AbortSignal): Promise<string> {
     const { baseUrl, model } = this.#options;
-    const sampling = { temperature: askedBefore === 0 ? TEMPERATURE.first : TEMPERATURE.again, max_tokens: MOST_TOKENS };
+    const sampling = {
+      temperature: askedBefore === 0 ? TEMPERATURE.first : TEMPERATURE.again,
+      max_tokens: MOST_TOKENS,
+    };
     const question = { model, messages: [{ role: 'user', content }], ...sampling };
     const askNow = (): Promise<string> => this.#askNow(question, Object.keys(sampling), signal);
     return this.#cache.reply({ baseUrl, ...question, askedBefore }, signal, () => this.#permits.with(signal, askNow));
@@ -76,12 +79,18 @@ export class ChatEndpoint {
         return attempt.text;
       }
       if (attempt.kind === 'refused' || tries === TRIES) throw attempt.failure;
-      await sleep(attempt.afterMs ?? this.#backoff(tries), undefined, { signal }).catch(() => { signal.throwIfAborted(); });
+      await sleep(attempt.afterMs ?? this.#backoff(tries), undefined, { signal }).catch(() => {
+        signal.throwIfAborted();
+      });
     }
   }
 
   /** A field that is refused costs no try: the same question is asked at once without it, and no later one has it. */
-  async #attempt(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<Exclude<Attempt, { kind: 'without' }>> {
+  async #attempt(
+    question: Fields,
+    optional: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Exclude<Attempt, { kind: 'without' }>> {
     const { baseUrl, apiKey, timeoutMs } = this.#options;
     for (;;) {
       const body = Object.fromEntries(Object.entries(question).filter(([field]) => !this.#dropped.has(field)));

@@ -22,10 +22,16 @@ export function openJudgeLog(path: string, onFault: (sentence: string) => void):
   try {
     fd = openSync(path, 'a');
   } catch (cause) {
-    throw new AvocadoError('bad_request', `--judge-log ${path} cannot be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)}).`, { param: 'judge_log', cause });
+    throw new AvocadoError(
+      'bad_request',
+      `--judge-log ${path} cannot be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)}).`,
+      { param: 'judge_log', cause },
+    );
   }
   const log = createWriteStream(path, { fd });
-  log.once('error', (error) => { onFault(`--judge-log ${path} is no longer written: ${error.message}`); });
+  log.once('error', (error) => {
+    onFault(`--judge-log ${path} is no longer written: ${error.message}`);
+  });
   log.on('error', () => undefined);
   return (line) => {
     log.write(`${JSON.stringify({ time: new Date().toISOString(), ...line }, withoutMedia)}\n`);

@@ -33,7 +33,12 @@ export interface JudgeRecord {
 export interface Judge {
   about(): JudgeRecord;
   /** How many of the reference's keypoints a caption tells. */
-  checklist(caption: string, reference: Reference, mode: RewardOptions['checklistMode'], signal: AbortSignal): Promise<ChecklistScore>;
+  checklist(
+    caption: string,
+    reference: Reference,
+    mode: RewardOptions['checklistMode'],
+    signal: AbortSignal,
+  ): Promise<ChecklistScore>;
   /** Spoken lines of a caption or of its reference, in order. */
   dialogues(text: string, side: 'caption' | 'reference', signal: AbortSignal): Promise<readonly DialogueLine[]>;
   /** Whether both speakers of each pair are the same. Not asked without pairs. */

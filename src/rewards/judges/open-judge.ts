@@ -19,9 +19,20 @@ export interface JudgeOptions {
 }
 
 /** @throws AvocadoError `bad_request` */
-export async function openJudge({ judge, model, prompts, seesVideo, log, onFault, ...options }: JudgeOptions): Promise<Judge> {
+export async function openJudge({
+  judge,
+  model,
+  prompts,
+  seesVideo,
+  log,
+  onFault,
+  ...options
+}: JudgeOptions): Promise<Judge> {
   if (judge === 'world') return (await import('./world-judge.ts')).worldJudge();
-  if (model === undefined) throw new AvocadoError('bad_request', `--judge ${judge} needs --judge-model: name the model to ask there.`, { param: 'judge_model' });
+  if (model === undefined)
+    throw new AvocadoError('bad_request', `--judge ${judge} needs --judge-model: name the model to ask there.`, {
+      param: 'judge_model',
+    });
   const [{ ChatEndpoint }, { endpointJudge }, { openJudgeLog }, { readPrompts }] = await Promise.all([
     import('./chat-endpoint.ts'),
     import('./endpoint-judge.ts'),
@@ -29,5 +40,8 @@ export async function openJudge({ judge, model, prompts, seesVideo, log, onFault
     import('./prompts.ts'),
   ]);
   const onAnswer = log === undefined ? undefined : openJudgeLog(log, onFault);
-  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, ...options, onAnswer }), { prompts: await readPrompts(prompts), seesVideo });
+  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, ...options, onAnswer }), {
+    prompts: await readPrompts(prompts),
+    seesVideo,
+  });
 }

@@ -55,27 +55,47 @@ export interface Prompts {
 }
 
 const OURS: Prompts['texts'] = { keypoints: KEYPOINTS, checklist: CHECKLIST, dialogues: DIALOGUES, speakers: SPEAKERS };
-const NEEDED: Readonly<Record<PromptName, readonly string[]>> = { keypoints: ['caption'], checklist: ['keypoints', 'caption'], dialogues: ['caption'], speakers: ['pairs'] };
+const NEEDED: Readonly<Record<PromptName, readonly string[]>> = {
+  keypoints: ['caption'],
+  checklist: ['keypoints', 'caption'],
+  dialogues: ['caption'],
+  speakers: ['pairs'],
+};
 
 async function textOf(name: PromptName, directory: string): Promise<string> {
   const text = await readFile(join(directory, `${name}.txt`), 'utf8').catch((cause: unknown) => {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return OURS[name];
-    throw new AvocadoError('bad_request', `${name}.txt in ${directory} cannot be read: check its permissions.`, { param: 'prompts', cause });
+    throw new AvocadoError('bad_request', `${name}.txt in ${directory} cannot be read: check its permissions.`, {
+      param: 'prompts',
+      cause,
+    });
   });
   const missing = NEEDED[name].filter((field) => !text.includes(`{{${field}}}`));
-  if (missing.length > 0) throw new AvocadoError('bad_request', `${name}.txt in ${directory} does not say where ${missing.join(' and ')} go: write {{${missing.join('}} and {{')}}}.`, { param: 'prompts' });
+  if (missing.length > 0)
+    throw new AvocadoError(
+      'bad_request',
+      `${name}.txt in ${directory} does not say where ${missing.join(' and ')} go: write {{${missing.join('}} and {{')}}}.`,
+      { param: 'prompts' },
+    );
   return text;
 }
 
 function hashOf(texts: Prompts['texts']): string {
-  return createHash('sha256').update(JSON.stringify(PROMPT_NAMES.map((name) => texts[name]))).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify(PROMPT_NAMES.map((name) => texts[name])))
+    .digest('hex');
 }
 
 /** @param directory with some of keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; undefined = ours. @throws AvocadoError `bad_request` */
 export async function readPrompts(directory: string | undefined): Promise<Prompts> {
   if (directory === undefined) return { texts: OURS, hash: hashOf(OURS) };
   const read = await Promise.all(PROMPT_NAMES.map(async (name) => [name, await textOf(name, directory)] as const));
-  if (read.every(([name, text]) => text === OURS[name])) throw new AvocadoError('bad_request', `There is none of ${PROMPT_NAMES.map((name) => `${name}.txt`).join(', ')} in ${directory}.`, { param: 'prompts' });
+  if (read.every(([name, text]) => text === OURS[name]))
+    throw new AvocadoError(
+      'bad_request',
+      `There is none of ${PROMPT_NAMES.map((name) => `${name}.txt`).join(', ')} in ${directory}.`,
+      { param: 'prompts' },
+    );
   const texts = Object.fromEntries(read) as Prompts['texts'];
   return { texts, hash: hashOf(texts) };
 }

@@ -8,11 +8,15 @@ import type { Judge } from './judge.ts';
 function checkReference(caption: string): string {
   const { facts, beats } = readCaption(caption);
   if (facts.length + beats.length > 0) return caption;
-  throw new Unscored('no_reference', 'The reference tells nothing of the generated world. For other captions start the service with --judge URL.');
+  throw new Unscored(
+    'no_reference',
+    'The reference tells nothing of the generated world. For other captions start the service with --judge URL.',
+  );
 }
 
 function compared(caption: string, { caption: reference }: Reference): WorldScore {
-  if (reference === undefined) throw new Unscored('no_reference', 'The world judge compares with reference.caption: give one.');
+  if (reference === undefined)
+    throw new Unscored('no_reference', 'The world judge compares with reference.caption: give one.');
   return scoreCaption(caption, checkReference(reference));
 }
 
@@ -28,8 +32,13 @@ export function worldJudge(): Judge {
   return {
     about: () => ({ kind: 'world', model: null, promptHash: null, droppedFields: [] }),
     checklist: (caption, reference) => Promise.resolve().then(() => checklistOf(compared(caption, reference))),
-    dialogues: (text, side) => Promise.resolve().then(() => dialogueOf(side === 'reference' ? checkReference(text) : text)),
-    sameSpeakers: (pairs) => Promise.resolve({ same: pairs.map(({ generated, reference }) => generated === reference), mode: 'exact' as const }),
+    dialogues: (text, side) =>
+      Promise.resolve().then(() => dialogueOf(side === 'reference' ? checkReference(text) : text)),
+    sameSpeakers: (pairs) =>
+      Promise.resolve({
+        same: pairs.map(({ generated, reference }) => generated === reference),
+        mode: 'exact' as const,
+      }),
     claims: (caption, reference) => {
       const { toldClaims, falseClaims } = compared(caption, reference);
       return { told: toldClaims, wrong: falseClaims };

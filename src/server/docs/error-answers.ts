@@ -15,8 +15,13 @@ const CODES = Object.keys(ERRORS) as ErrorCode[];
 export function errorAnswers(codes: readonly ErrorCode[] = CODES): Record<string, DocumentedAnswer> {
   const answers: Record<string, DocumentedAnswer> = {};
   for (const status of new Set(codes.map((code) => ERRORS[code].status))) {
-    const named = codes.filter((code) => ERRORS[code].status === status).map((code) => `\`${code}\`${ERRORS[code].retry ? ' (ask again later)' : ''}`);
-    answers[String(status)] = { description: named.join(', '), content: { 'application/json': { schema: { $ref: 'Error#' } } } };
+    const named = codes
+      .filter((code) => ERRORS[code].status === status)
+      .map((code) => `\`${code}\`${ERRORS[code].retry ? ' (ask again later)' : ''}`);
+    answers[String(status)] = {
+      description: named.join(', '),
+      content: { 'application/json': { schema: { $ref: 'Error#' } } },
+    };
   }
   return answers;
 }

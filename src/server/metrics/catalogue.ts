@@ -18,31 +18,109 @@ export const COUNTERS = {
     help: 'Caption requests that ended, by outcome (ok, error, aborted, rejected), finish reason (stop, length, repetition, or the outcome) and class (interactive, batch; unread where the body was not read).',
     labels: ['outcome', 'finish_reason', 'class'],
   },
-  rejected: { name: 'avocado_requests_rejected_total', help: 'Requests that were not let in, by reason (queue_count, queue_work, stopping, rate_limited, unauthorized).', labels: ['reason'] },
-  cancelled: { name: 'avocado_requests_cancelled_total', help: 'Requests that were given up, by the stage they were in: their client left, a deadline passed, somebody cancelled them, or the server stopped.', labels: ['stage'] },
-  promptTokens: { name: 'avocado_prompt_tokens_total', help: 'Prompt tokens of requests whose media was read, by modality (text, video, audio, image).', labels: ['modality'] },
-  generationTokens: { name: 'avocado_generation_tokens_total', help: 'Tokens generated for requests that ended, all samples together.', labels: [] },
-  mediaErrors: { name: 'avocado_media_errors_total', help: 'Requests that failed because of their file, by error code.', labels: ['reason'] },
-  videoSeconds: { name: 'avocado_video_seconds_captioned_total', help: 'Playing time of captioned files, in seconds.', labels: [] },
+  rejected: {
+    name: 'avocado_requests_rejected_total',
+    help: 'Requests that were not let in, by reason (queue_count, queue_work, stopping, rate_limited, unauthorized).',
+    labels: ['reason'],
+  },
+  cancelled: {
+    name: 'avocado_requests_cancelled_total',
+    help: 'Requests that were given up, by the stage they were in: their client left, a deadline passed, somebody cancelled them, or the server stopped.',
+    labels: ['stage'],
+  },
+  promptTokens: {
+    name: 'avocado_prompt_tokens_total',
+    help: 'Prompt tokens of requests whose media was read, by modality (text, video, audio, image).',
+    labels: ['modality'],
+  },
+  generationTokens: {
+    name: 'avocado_generation_tokens_total',
+    help: 'Tokens generated for requests that ended, all samples together.',
+    labels: [],
+  },
+  mediaErrors: {
+    name: 'avocado_media_errors_total',
+    help: 'Requests that failed because of their file, by error code.',
+    labels: ['reason'],
+  },
+  videoSeconds: {
+    name: 'avocado_video_seconds_captioned_total',
+    help: 'Playing time of captioned files, in seconds.',
+    labels: [],
+  },
 } as const;
 
 export const HISTOGRAMS = {
-  duration: { name: 'avocado_request_duration_seconds', help: 'From the request to its ending, upload included; not of requests that were not let in.', labels: [], buckets: LONG },
-  firstToken: { name: 'avocado_time_to_first_token_seconds', help: 'From the request to the first words of its caption.', labels: [], buckets: LONG },
-  betweenTokens: { name: 'avocado_inter_token_seconds', help: 'Between two tokens of a caption, after its first.', labels: [], buckets: BETWEEN_TOKENS },
-  stages: { name: 'avocado_stage_duration_seconds', help: 'Work of one stage for one request; queue and fetch happen in the server, the others in the engine.', labels: ['stage'], buckets: STAGE },
-  mediaBytes: { name: 'avocado_media_bytes', help: 'Size of media files, by how they came (upload, url, data, root).', labels: ['kind'], buckets: BYTES },
-  mediaDuration: { name: 'avocado_media_duration_seconds', help: 'Playing time of media, by what they are (video, audio, image).', labels: ['kind'], buckets: PLAYING_TIME },
-  mediaFrames: { name: 'avocado_media_frames', help: 'Frames given to the model, by what the file is (video, image).', labels: ['kind'], buckets: FRAMES },
-  mediaPixels: { name: 'avocado_media_pixels', help: 'Pixels given to the model, all frames together, by what the file is (video, image).', labels: ['kind'], buckets: PIXELS },
+  duration: {
+    name: 'avocado_request_duration_seconds',
+    help: 'From the request to its ending, upload included; not of requests that were not let in.',
+    labels: [],
+    buckets: LONG,
+  },
+  firstToken: {
+    name: 'avocado_time_to_first_token_seconds',
+    help: 'From the request to the first words of its caption.',
+    labels: [],
+    buckets: LONG,
+  },
+  betweenTokens: {
+    name: 'avocado_inter_token_seconds',
+    help: 'Between two tokens of a caption, after its first.',
+    labels: [],
+    buckets: BETWEEN_TOKENS,
+  },
+  stages: {
+    name: 'avocado_stage_duration_seconds',
+    help: 'Work of one stage for one request; queue and fetch happen in the server, the others in the engine.',
+    labels: ['stage'],
+    buckets: STAGE,
+  },
+  mediaBytes: {
+    name: 'avocado_media_bytes',
+    help: 'Size of media files, by how they came (upload, url, data, root).',
+    labels: ['kind'],
+    buckets: BYTES,
+  },
+  mediaDuration: {
+    name: 'avocado_media_duration_seconds',
+    help: 'Playing time of media, by what they are (video, audio, image).',
+    labels: ['kind'],
+    buckets: PLAYING_TIME,
+  },
+  mediaFrames: {
+    name: 'avocado_media_frames',
+    help: 'Frames given to the model, by what the file is (video, image).',
+    labels: ['kind'],
+    buckets: FRAMES,
+  },
+  mediaPixels: {
+    name: 'avocado_media_pixels',
+    help: 'Pixels given to the model, all frames together, by what the file is (video, image).',
+    labels: ['kind'],
+    buckets: PIXELS,
+  },
 } as const;
 
 /** The handful of vLLM's that dashboards and autoscalers read, with its labels and its meaning. */
 export const VLLM_COUNTERS = {
-  success: { name: 'vllm:request_success_total', help: 'Requests that ended, by finished_reason (stop, length, abort, error).', labels: ['model_name', 'finished_reason'] },
+  success: {
+    name: 'vllm:request_success_total',
+    help: 'Requests that ended, by finished_reason (stop, length, abort, error).',
+    labels: ['model_name', 'finished_reason'],
+  },
 } as const;
 
 export const VLLM_HISTOGRAMS = {
-  duration: { name: 'vllm:e2e_request_latency_seconds', help: 'From the request to its ending.', labels: ['model_name'], buckets: LONG },
-  firstToken: { name: 'vllm:time_to_first_token_seconds', help: 'From the request to the first words of its caption.', labels: ['model_name'], buckets: LONG },
+  duration: {
+    name: 'vllm:e2e_request_latency_seconds',
+    help: 'From the request to its ending.',
+    labels: ['model_name'],
+    buckets: LONG,
+  },
+  firstToken: {
+    name: 'vllm:time_to_first_token_seconds',
+    help: 'From the request to the first words of its caption.',
+    labels: ['model_name'],
+    buckets: LONG,
+  },
 } as const;

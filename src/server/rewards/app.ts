@@ -13,8 +13,12 @@ const BODY_BYTES = 32 * 1024 ** 2;
 /** Fastify's complaints about a body, in words about batches instead of clips. */
 function bodyError(thrown: unknown): unknown {
   const { code } = thrown as Partial<FastifyError>;
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new AvocadoError('bad_request', 'Send application/json with the field items.', { cause: thrown });
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new AvocadoError('media_too_large', 'The body has more than 32 MiB: send smaller batches.', { cause: thrown });
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    return new AvocadoError('bad_request', 'Send application/json with the field items.', { cause: thrown });
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new AvocadoError('media_too_large', 'The body has more than 32 MiB: send smaller batches.', {
+      cause: thrown,
+    });
   return thrown;
 }
 

@@ -6,11 +6,20 @@ import { countersOf, histogramsOf } from '../metrics/from-table.ts';
 const COUNTERS = {
   requests: { name: 'avocado_reward_requests_total', help: 'Batches that were scored.', labels: [] },
   items: { name: 'avocado_reward_items_total', help: 'Captions that were scored.', labels: [] },
-  nulls: { name: 'avocado_reward_nulls_total', help: 'Rewards that could not be given, by reward and error code.', labels: ['reward', 'reason'] },
+  nulls: {
+    name: 'avocado_reward_nulls_total',
+    help: 'Rewards that could not be given, by reward and error code.',
+    labels: ['reward', 'reason'],
+  },
 } as const;
 
 const HISTOGRAMS = {
-  duration: { name: 'avocado_reward_request_duration_seconds', help: 'From the whole body to the scores of a batch.', labels: [], buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300] },
+  duration: {
+    name: 'avocado_reward_request_duration_seconds',
+    help: 'From the whole body to the scores of a batch.',
+    labels: [],
+    buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300],
+  },
 } as const;
 
 export interface RewardMetrics {
@@ -33,7 +42,8 @@ export function createRewardMetrics(): RewardMetrics {
     scored: (scores, seconds) => {
       counters.requests.inc();
       counters.items.inc(scores.length);
-      for (const { errors } of scores) for (const { reward, code } of errors) counters.nulls.inc({ reward, reason: code });
+      for (const { errors } of scores)
+        for (const { reward, code } of errors) counters.nulls.inc({ reward, reason: code });
       duration.observe(seconds);
     },
   };

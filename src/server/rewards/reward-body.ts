@@ -5,7 +5,12 @@ import { ITEM, OPTIONS, REWARD_NAMES, WEIGHTS } from '../../rewards/wire.ts';
 
 const ITEMS = Type.Array(ITEM, { minItems: 1 });
 const BATCH = Type.Object(
-  { items: ITEMS, rewards: Type.Optional(REWARD_NAMES), weights: Type.Optional(WEIGHTS), options: Type.Optional(OPTIONS) },
+  {
+    items: ITEMS,
+    rewards: Type.Optional(REWARD_NAMES),
+    weights: Type.Optional(WEIGHTS),
+    options: Type.Optional(OPTIONS),
+  },
   { additionalProperties: false },
 );
 const SINGLE = Type.Object({ items: ITEMS, options: Type.Optional(OPTIONS) }, { additionalProperties: false });

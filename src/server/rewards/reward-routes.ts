@@ -16,10 +16,17 @@ export interface RewardParts {
 }
 
 /** Ends what is left of a batch at its deadline, or when its client has gone. */
-function batchSignal({ raw }: FastifyReply, seconds: number): { readonly signal: AbortSignal; readonly done: () => void } {
+function batchSignal(
+  { raw }: FastifyReply,
+  seconds: number,
+): { readonly signal: AbortSignal; readonly done: () => void } {
   const ending = new AbortController();
-  const timer = setTimeout(() => { ending.abort(deadlineReason(seconds)); }, seconds * 1000);
-  const left = (): void => { ending.abort(new Unscored('aborted', 'The client has gone.')); };
+  const timer = setTimeout(() => {
+    ending.abort(deadlineReason(seconds));
+  }, seconds * 1000);
+  const left = (): void => {
+    ending.abort(new Unscored('aborted', 'The client has gone.'));
+  };
   raw.once('close', left);
   return {
     signal: ending.signal,
@@ -30,7 +37,12 @@ function batchSignal({ raw }: FastifyReply, seconds: number): { readonly signal:
   };
 }
 
-async function scored(items: readonly WireItem[], plan: RewardOptions, parts: RewardParts, reply: FastifyReply): Promise<ItemScore[]> {
+async function scored(
+  items: readonly WireItem[],
+  plan: RewardOptions,
+  parts: RewardParts,
+  reply: FastifyReply,
+): Promise<ItemScore[]> {
   const { scorer, deadlineSeconds, metrics } = parts;
   const began = performance.now();
   const { signal, done } = batchSignal(reply, deadlineSeconds);
@@ -41,7 +53,10 @@ async function scored(items: readonly WireItem[], plan: RewardOptions, parts: Re
 
 /** POST /v1/rewards: all rewards of a batch in its order. POST /v1/rewards/NAME: the values of one, for trainers that log each function. */
 export function addRewardRoutes(app: FastifyInstance, parts: RewardParts): void {
-  const about = (plan: RewardOptions): Record<string, unknown> => ({ judge: judgeAnswer(parts.scorer.judge.about()), normalisation: plan.normalisation });
+  const about = (plan: RewardOptions): Record<string, unknown> => ({
+    judge: judgeAnswer(parts.scorer.judge.about()),
+    normalisation: plan.normalisation,
+  });
 
   app.post('/v1/rewards', async (request, reply) => {
     const { items, ...asked } = batchBody(request.body);
@@ -55,7 +70,11 @@ export function addRewardRoutes(app: FastifyInstance, parts: RewardParts): void 
       const { items, options } = singleBody(request.body);
       const plan = rewardPlan({ rewards: [reward], options }, parts.defaults);
       const scores = await scored(items, plan, parts, reply);
-      return { values: scores.map((score) => score[reward]?.value ?? null), errors: scores.map(({ errors }) => errors), ...about(plan) };
+      return {
+        values: scores.map((score) => score[reward]?.value ?? null),
+        errors: scores.map(({ errors }) => errors),
+        ...about(plan),
+      };
     });
   }
 }

@@ -21,10 +21,16 @@ const scratch = scratchDirectory();
 const CLIP = golden('clips/av-4s.mp4');
 const X264 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p'];
 
-afterEach(() => { expect(decoderProcesses()).toEqual([]); });
+afterEach(() => {
+  expect(decoderProcesses()).toEqual([]);
+});
 
 async function refused(path: string, code: ErrorCode, options?: ProbeOptions): Promise<void> {
-  await expect(probeMedia(path, options)).rejects.toMatchObject({ name: 'AvocadoError', code, message: expect.stringMatching(/^[A-Z/].*[.?]$/) as string });
+  await expect(probeMedia(path, options)).rejects.toMatchObject({
+    name: 'AvocadoError',
+    code,
+    message: expect.stringMatching(/^[A-Z/].*[.?]$/) as string,
+  });
 }
 
 async function written(name: string, content: string | Uint8Array): Promise<string> {
@@ -51,20 +57,32 @@ describe('what is no media file', () => {
   });
 
   test('zero bytes are media_empty', async () => refused(await written('zero.mp4', ''), 'media_empty'));
-  test('text is media_unsupported', async () => refused(await written('text.mp4', 'Dear reader,\nthis is no video.\n'), 'media_unsupported'));
-  test('noise is media_unsupported', async () => refused(await written('noise.mp4', noise(50_000)), 'media_unsupported'));
-  test('zeros are media_unsupported', async () => refused(await written('zeros.mp4', new Uint8Array(50_000)), 'media_unsupported'));
+  test('text is media_unsupported', async () =>
+    refused(await written('text.mp4', 'Dear reader,\nthis is no video.\n'), 'media_unsupported'));
+  test('noise is media_unsupported', async () =>
+    refused(await written('noise.mp4', noise(50_000)), 'media_unsupported'));
+  test('zeros are media_unsupported', async () =>
+    refused(await written('zeros.mp4', new Uint8Array(50_000)), 'media_unsupported'));
   test('an SVG is media_unsupported: it could name other files', async () => {
-    await refused(await written('picture.svg', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'), 'media_unsupported');
+    await refused(
+      await written('picture.svg', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'),
+      'media_unsupported',
+    );
   });
-  test('a size over the limit is media_too_large', () => refused(CLIP, 'media_too_large', { limits: { maxSizeBytes: 1000 } }));
+  test('a size over the limit is media_too_large', () =>
+    refused(CLIP, 'media_too_large', { limits: { maxSizeBytes: 1000 } }));
 });
 
 describe('a playlist posing as .mp4', () => {
   test('never opens the file or the address it names', async () => {
     let calls = 0;
-    const server = createServer((_request, response) => { calls++; response.end(); });
-    await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+    const server = createServer((_request, response) => {
+      calls++;
+      response.end();
+    });
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
     const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a.ts`;
     const secret = await makeClip(scratch('secret.ts'), ['-i', CLIP, '-c', 'copy', '-t', '1']);
     const body = (url: string): string => `#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n${url}\n#EXT-X-ENDLIST\n`;
@@ -74,7 +92,8 @@ describe('a playlist posing as .mp4', () => {
       'http.mp4': body(address),
       'concat.mp4': `ffconcat version 1.0\nfile '${secret}'\n`,
       'dash.mp4': `<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation><BaseURL>${address}</BaseURL></Representation></AdaptationSet></Period></MPD>`,
-    })) await refused(await written(name, content), 'media_unsupported');
+    }))
+      await refused(await written(name, content), 'media_unsupported');
     // Bytes in front hide a playlist from our own look; ffmpeg's allow-list is the second line.
     await refused(await written('hidden.mp4', `\0\0\0\x01\n${body(`file://${secret}`)}`), 'media_unsupported');
     await new Promise((resolve) => server.close(resolve));
@@ -89,7 +108,9 @@ describe('damaged files', () => {
   });
 
   test('a header whose insides are noise is media_undecodable', async () => {
-    const bytes = await readFile(await makeClip(scratch('front.mp4'), ['-i', CLIP, '-c', 'copy', '-movflags', 'faststart']));
+    const bytes = await readFile(
+      await makeClip(scratch('front.mp4'), ['-i', CLIP, '-c', 'copy', '-movflags', 'faststart']),
+    );
     bytes.set(noise(3000), 40);
     await refused(await written('header.mp4', bytes), 'media_undecodable');
   });
@@ -110,7 +131,9 @@ describe('damaged files', () => {
     expect(probe.warnings).toEqual(['The file is cut short: 60 of 120 frames are there.']);
     const plan = planMedia(probe, resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
     let frames = 0;
-    await decodeFrames(plan, () => { frames++; });
+    await decodeFrames(plan, () => {
+      frames++;
+    });
     expect(frames).toBe(plan.video?.frameIndices.length);
   });
 
@@ -132,7 +155,10 @@ describe('damaged files', () => {
     const bytes = await readFile(CLIP);
     bytes.set(noise(8000), 30_000);
     const probe = await probeMedia(await written('noisy.mp4', bytes));
-    const decoded = await decodeFrames(planMedia(probe, resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true }), () => undefined);
+    const decoded = await decodeFrames(
+      planMedia(probe, resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true }),
+      () => undefined,
+    );
     expect(decoded.warnings.length).toBe(1);
     expect(decoded.decoderLog.length).toBeGreaterThan(0);
   });
@@ -159,36 +185,73 @@ describe('files beyond the limits', () => {
   });
 
   test('five hours are media_too_long', async () => {
-    const path = await makeClip(scratch('long.mp4'), ['-f', 'lavfi', '-i', 'color=black:s=32x32:r=1/60:d=18000', ...X264]);
+    const path = await makeClip(scratch('long.mp4'), [
+      '-f',
+      'lavfi',
+      '-i',
+      'color=black:s=32x32:r=1/60:d=18000',
+      ...X264,
+    ]);
     await refused(path, 'media_too_long');
   });
 
   test('one side 201 times the other is media_aspect_ratio, for a picture and a video', async () => {
-    await sharp({ create: { width: 2010, height: 10, channels: 3, background: 'red' } }).png().toFile(scratch('wide.png'));
+    await sharp({ create: { width: 2010, height: 10, channels: 3, background: 'red' } })
+      .png()
+      .toFile(scratch('wide.png'));
     await refused(scratch('wide.png'), 'media_aspect_ratio');
-    await refused(await makeClip(scratch('wide.mkv'), ['-f', 'lavfi', '-i', 'color=red:s=3216x16:r=5:d=1', '-c:v', 'ffv1']), 'media_aspect_ratio');
+    await refused(
+      await makeClip(scratch('wide.mkv'), ['-f', 'lavfi', '-i', 'color=red:s=3216x16:r=5:d=1', '-c:v', 'ffv1']),
+      'media_aspect_ratio',
+    );
   });
 
   test('one frame is media_too_short, and so is none', async () => {
-    await refused(await makeClip(scratch('one.mp4'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-frames:v', '1', ...X264]), 'media_too_short');
+    await refused(
+      await makeClip(scratch('one.mp4'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-frames:v', '1', ...X264]),
+      'media_too_short',
+    );
     const wave = await readFile(golden('clips/speech-16k.wav'));
     wave.writeUInt32LE(0, 74); // the length of its data chunk
     await refused(await written('none.wav', wave.subarray(0, 78)), 'media_too_short');
   });
 
   test('a one-frame gif is a picture', async () => {
-    const path = await makeClip(scratch('one.gif'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-frames:v', '1']);
+    const path = await makeClip(scratch('one.gif'), [
+      '-f',
+      'lavfi',
+      '-i',
+      'color=red:s=64x64:r=5:d=1',
+      '-frames:v',
+      '1',
+    ]);
     expect((await probeMedia(path)).video).toMatchObject({ still: true, width: 64 });
   });
 
   test('only subtitles, or nothing at all, are media_no_streams', async () => {
-    await refused(await makeClip(scratch('none.mp4'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-t', '0', ...X264]), 'media_no_streams');
+    await refused(
+      await makeClip(scratch('none.mp4'), ['-f', 'lavfi', '-i', 'color=red:s=64x64:r=5:d=1', '-t', '0', ...X264]),
+      'media_no_streams',
+    );
     const words = await written('words.srt', '1\n00:00:00,000 --> 00:00:02,000\nHello\n');
     await refused(await makeClip(scratch('subtitles.mkv'), ['-i', words]), 'media_no_streams');
   });
 
   test('sound with a cover picture is sound alone', async () => {
-    const path = await makeClip(scratch('cover.mp3'), ['-i', golden('clips/tones-44k1.wav'), '-i', golden('clips/still.png'), '-map', '0:a', '-map', '1:v', '-c:v', 'mjpeg', '-disposition:v', 'attached_pic']);
+    const path = await makeClip(scratch('cover.mp3'), [
+      '-i',
+      golden('clips/tones-44k1.wav'),
+      '-i',
+      golden('clips/still.png'),
+      '-map',
+      '0:a',
+      '-map',
+      '1:v',
+      '-c:v',
+      'mjpeg',
+      '-disposition:v',
+      'attached_pic',
+    ]);
     const probe = await probeMedia(path);
     expect(probe.video).toBeUndefined();
     expect(probe.audio).toMatchObject({ codec: 'mp3', sampleRate: 44_100 });
@@ -198,7 +261,9 @@ describe('files beyond the limits', () => {
     await refused(CLIP, 'media_timeout', { limits: { probeTimeoutSeconds: 0.001 } });
     await refused(CLIP, 'aborted', { signal: AbortSignal.abort() });
     const stop = new AbortController();
-    setTimeout(() => { stop.abort(); }, 10);
+    setTimeout(() => {
+      stop.abort();
+    }, 10);
     await refused(CLIP, 'aborted', { signal: stop.signal });
   });
 });

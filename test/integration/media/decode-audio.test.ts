@@ -37,7 +37,9 @@ describe('decoded sound', () => {
     expect(warnings).toEqual([]);
     expect(waveform.length).toBe(audio.samples_16k);
     expect(largestDifference(waveform.subarray(0, expected.length), expected)).toBeLessThan(soxr ? 1e-7 : 3e-2);
-    const seconds = Array.from(sums.keys(), (second) => waveform.slice(second * 16_000, (second + 1) * 16_000).reduce((sum, sample) => sum + sample, 0));
+    const seconds = Array.from(sums.keys(), (second) =>
+      waveform.slice(second * 16_000, (second + 1) * 16_000).reduce((sum, sample) => sum + sample, 0),
+    );
     expect(largestDifference(seconds, sums)).toBeLessThan(soxr ? 1e-3 : 1);
   });
 
@@ -48,7 +50,14 @@ describe('decoded sound', () => {
   });
 
   test('stops at 300 s and says so', async () => {
-    const long = await makeClip(scratch('long.wav'), ['-f', 'lavfi', '-i', 'sine=f=300:r=8000:d=320', '-c:a', 'pcm_s16le']);
+    const long = await makeClip(scratch('long.wav'), [
+      '-f',
+      'lavfi',
+      '-i',
+      'sine=f=300:r=8000:d=320',
+      '-c:a',
+      'pcm_s16le',
+    ]);
     const { waveform, warnings } = await decodeAudio(await planOf(long));
     expect(waveform.length).toBe(4_800_000);
     expect(warnings).toEqual([expect.stringContaining('only the first 300 s')]);
@@ -56,14 +65,34 @@ describe('decoded sound', () => {
   });
 
   test('of exactly 300 s is no reason for a warning', async () => {
-    const path = await makeClip(scratch('full.wav'), ['-f', 'lavfi', '-i', 'sine=f=300:r=16000:d=300', '-c:a', 'pcm_s16le']);
+    const path = await makeClip(scratch('full.wav'), [
+      '-f',
+      'lavfi',
+      '-i',
+      'sine=f=300:r=16000:d=300',
+      '-c:a',
+      'pcm_s16le',
+    ]);
     const { waveform, warnings } = await decodeAudio(await planOf(path));
     expect([waveform.length, warnings]).toEqual([4_800_000, []]);
   });
 
   test('that starts late is not shifted: its first sample comes first', async () => {
     const clip = golden('clips/audio-short.mp4');
-    const late = await makeClip(scratch('late.mkv'), ['-i', clip, '-itsoffset', '1.5', '-i', clip, '-map', '0:v', '-map', '1:a', '-c', 'copy']);
+    const late = await makeClip(scratch('late.mkv'), [
+      '-i',
+      clip,
+      '-itsoffset',
+      '1.5',
+      '-i',
+      clip,
+      '-map',
+      '0:v',
+      '-map',
+      '1:a',
+      '-c',
+      'copy',
+    ]);
     const onTime = await decodeAudio(await planOf(clip));
     const shifted = await decodeAudio(await planOf(late));
     // Matroska drops the encoder's priming samples by another rule than mp4; a shift of 1.5 s would be 24,000 samples.
@@ -84,7 +113,9 @@ describe('decoded sound', () => {
     const plan = await planOf(golden('clips/long-200s.mp4'));
     const stop = new AbortController();
     const decoding = decodeAudio(plan, { signal: stop.signal });
-    setTimeout(() => { stop.abort(); }, 30);
+    setTimeout(() => {
+      stop.abort();
+    }, 30);
     await expect(decoding).rejects.toMatchObject({ code: 'aborted' });
     expect(decoderProcesses()).toEqual([]);
   });

@@ -17,7 +17,13 @@ describe('encodeMp4', () => {
     const sound = { wave: new Float32Array(16_000).fill(0.1), sampleRate: 16_000 };
     await encodeMp4({ size, fps: 25, frames: grey(25), sound }, scratch('both.mp4'), never);
     const { video, audio } = await probeMedia(scratch('both.mp4'));
-    expect([video?.width, video?.height, video?.codec, audio?.codec, audio?.channels]).toEqual([64, 48, 'h264', 'aac', 1]);
+    expect([video?.width, video?.height, video?.codec, audio?.codec, audio?.channels]).toEqual([
+      64,
+      48,
+      'h264',
+      'aac',
+      1,
+    ]);
   });
 
   it('writes a silent file without a sound track', async () => {
@@ -26,8 +32,12 @@ describe('encodeMp4', () => {
   });
 
   it('tells what ffmpeg could not do', async () => {
-    await expect(encodeMp4({ size: [63, 47], fps: 25, frames: grey(2), sound: undefined }, scratch('odd.mp4'), never)).rejects.toMatchObject({ code: 'ffmpeg_missing' });
-    await expect(encodeMp4({ size, fps: 25, frames: grey(2), sound: undefined }, scratch('no/where.mp4'), never)).rejects.toMatchObject({ code: 'ffmpeg_missing' });
+    await expect(
+      encodeMp4({ size: [63, 47], fps: 25, frames: grey(2), sound: undefined }, scratch('odd.mp4'), never),
+    ).rejects.toMatchObject({ code: 'ffmpeg_missing' });
+    await expect(
+      encodeMp4({ size, fps: 25, frames: grey(2), sound: undefined }, scratch('no/where.mp4'), never),
+    ).rejects.toMatchObject({ code: 'ffmpeg_missing' });
   });
 
   it('stops when it is told to, or when a frame cannot be made', async () => {
@@ -39,11 +49,15 @@ describe('encodeMp4', () => {
         yield new Uint8Array(64 * 48 * 3);
       }
     };
-    await expect(encodeMp4({ size, fps: 25, frames: endless(), sound: undefined }, scratch('a.mp4'), controller.signal)).rejects.toMatchObject({ code: 'aborted' });
+    await expect(
+      encodeMp4({ size, fps: 25, frames: endless(), sound: undefined }, scratch('a.mp4'), controller.signal),
+    ).rejects.toMatchObject({ code: 'aborted' });
     const broken = function* (): Generator<Uint8Array> {
       yield* grey(3);
       throw new RangeError('no paint left');
     };
-    await expect(encodeMp4({ size, fps: 25, frames: broken(), sound: undefined }, scratch('b.mp4'), never)).rejects.toThrow('no paint left');
+    await expect(
+      encodeMp4({ size, fps: 25, frames: broken(), sound: undefined }, scratch('b.mp4'), never),
+    ).rejects.toThrow('no paint left');
   });
 });

@@ -6,11 +6,17 @@ import { golden } from '../../fixtures/golden.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
-afterEach(() => { vi.unstubAllEnvs(); });
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 describe('the ffmpeg of this machine', () => {
   test('is found and new enough', async () => {
-    expect(await ffmpegVersion()).toMatchObject({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', version: expect.stringMatching(/^[nN]?[-\d]/) as string });
+    expect(await ffmpegVersion()).toMatchObject({
+      ffmpeg: 'ffmpeg',
+      ffprobe: 'ffprobe',
+      version: expect.stringMatching(/^[nN]?[-\d]/) as string,
+    });
   });
 
   test('when it is missing is asked for with the command that installs it', async () => {
@@ -21,9 +27,14 @@ describe('the ffmpeg of this machine', () => {
   });
 
   test('when it is too old is refused with its own words', async () => {
-    await writeFile(scratch('old'), '#!/bin/sh\necho "ffmpeg version 4.4.2"\necho "libavutil      56. 70.100 / 56. 70.100"\n');
+    await writeFile(
+      scratch('old'),
+      '#!/bin/sh\necho "ffmpeg version 4.4.2"\necho "libavutil      56. 70.100 / 56. 70.100"\n',
+    );
     await chmod(scratch('old'), 0o755);
     vi.stubEnv('FFPROBE_PATH', scratch('old'));
-    await expect(ffmpegVersion()).rejects.toThrow(expect.objectContaining({ code: 'ffmpeg_missing', message: expect.stringContaining('4.4.2') as string }));
+    await expect(ffmpegVersion()).rejects.toThrow(
+      expect.objectContaining({ code: 'ffmpeg_missing', message: expect.stringContaining('4.4.2') as string }),
+    );
   });
 });

@@ -4,7 +4,10 @@ import { golden, goldenJson } from '../../fixtures/golden.ts';
 import { goldenClips, goldenInputs, type GoldenVideoProbe } from '../../fixtures/media-cases.ts';
 
 interface GoldenMedia {
-  readonly probe: { readonly video?: GoldenVideoProbe; readonly audio?: { readonly sample_rate: number; readonly channels: number; readonly codec: string } };
+  readonly probe: {
+    readonly video?: GoldenVideoProbe;
+    readonly audio?: { readonly sample_rate: number; readonly channels: number; readonly codec: string };
+  };
 }
 
 describe('the probe', () => {
@@ -25,15 +28,26 @@ describe('the probe', () => {
     if (video === undefined) expect(seen).toBeUndefined();
     else expect(video).toMatchObject(seen ?? {});
     expect(seen === undefined).toBe(video === undefined);
-    expect(probe.audio && { sample_rate: probe.audio.sampleRate, channels: probe.audio.channels, codec: probe.audio.codec }).toEqual(audio);
+    expect(
+      probe.audio && { sample_rate: probe.audio.sampleRate, channels: probe.audio.channels, codec: probe.audio.codec },
+    ).toEqual(audio);
     expect(probe.video?.still ?? false).toBe(false);
     expect(probe.warnings).toBeUndefined();
   });
 
   test('of a picture sees one still frame', async () => {
-    const input = goldenInputs().find(({ id }) => id === 'still') as unknown as { source_height: number; source_width: number };
+    const input = goldenInputs().find(({ id }) => id === 'still') as unknown as {
+      source_height: number;
+      source_width: number;
+    };
     const probe = await probeMedia(golden('clips/still.png'));
-    expect(probe.video).toMatchObject({ still: true, totalFrames: 1, width: input.source_width, height: input.source_height, codec: 'png' });
+    expect(probe.video).toMatchObject({
+      still: true,
+      totalFrames: 1,
+      width: input.source_width,
+      height: input.source_height,
+      codec: 'png',
+    });
     expect(probe.audio).toBeUndefined();
   });
 });

@@ -29,17 +29,38 @@ describe('avocado caption', () => {
   });
 
   it('tells warnings on stderr always', async () => {
-    const { stderr } = await runCli(['caption', HERE], { captioner: fakeCaptioner({ warning: () => 'The file ends early.' }) });
+    const { stderr } = await runCli(['caption', HERE], {
+      captioner: fakeCaptioner({ warning: () => 'The file ends early.' }),
+    });
     expect(stderr).toBe('warning: The file ends early.\n');
   });
 
   it('prints one JSON object with --json, with token ids only when asked', async () => {
     const plain = await runCli(['caption', '--json', HERE], { captioner: fakeCaptioner(), terminal: true });
     const body = JSON.parse(plain.stdout) as Record<string, unknown>;
-    expect(body).toMatchObject({ file: HERE, caption: CAPTION, finish_reason: 'stop', model: 'fake-nano', profile: 'nano@1', media: { duration_seconds: 4 } });
-    expect(Object.keys(body)).toEqual(['file', 'caption', 'finish_reason', 'usage', 'media', 'profile', 'timings', 'model']);
+    expect(body).toMatchObject({
+      file: HERE,
+      caption: CAPTION,
+      finish_reason: 'stop',
+      model: 'fake-nano',
+      profile: 'nano@1',
+      media: { duration_seconds: 4 },
+    });
+    expect(Object.keys(body)).toEqual([
+      'file',
+      'caption',
+      'finish_reason',
+      'usage',
+      'media',
+      'profile',
+      'timings',
+      'model',
+    ]);
     const full = await runCli(['caption', '--json', '--token-ids', HERE], { captioner: fakeCaptioner() });
-    expect(JSON.parse(full.stdout)).toMatchObject({ token_ids: [0, 1, 2, 3, 4, 151645], token_logprobs: [-0.5, -0.5, -0.5, -0.5, -0.5, -0.125] });
+    expect(JSON.parse(full.stdout)).toMatchObject({
+      token_ids: [0, 1, 2, 3, 4, 151645],
+      token_logprobs: [-0.5, -0.5, -0.5, -0.5, -0.5, -0.125],
+    });
   });
 
   it('prints several captions each under its number, once they are done', async () => {
@@ -48,7 +69,13 @@ describe('avocado caption', () => {
     expect(text.stderr).toContain('150 tokens in, 12 out (stop, stop)');
     const json = await runCli(['caption', '--n', '2', '--json', HERE], { captioner: fakeCaptioner() });
     const told = { caption: CAPTION, finish_reason: 'stop' };
-    expect(JSON.parse(json.stdout)).toMatchObject({ ...told, captions: [{ index: 0, ...told }, { index: 1, ...told }] });
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      ...told,
+      captions: [
+        { index: 0, ...told },
+        { index: 1, ...told },
+      ],
+    });
   });
 
   it('tells tokens with alternatives in JSON with --logprobs', async () => {
@@ -59,25 +86,44 @@ describe('avocado caption', () => {
       token: 'red ',
       logprob: -0.5,
       bytes: [114, 101, 100, 32],
-      top_logprobs: [{ token: 'red ', logprob: -0.5, bytes: [114, 101, 100, 32] }, { token: 'red ', logprob: -1.5, bytes: [114, 101, 100, 32] }],
+      top_logprobs: [
+        { token: 'red ', logprob: -0.5, bytes: [114, 101, 100, 32] },
+        { token: 'red ', logprob: -1.5, bytes: [114, 101, 100, 32] },
+      ],
     });
   });
 
   it('tries all files; the first failure gives the exit code', async () => {
     const other = fileURLToPath(new URL('./program.test.ts', import.meta.url));
-    const captioner = fakeCaptioner(({ path }) => (path === HERE ? { error: { code: 'media_undecodable', message: (name) => `${name} is broken.` } } : {}));
+    const captioner = fakeCaptioner(({ path }) =>
+      path === HERE ? { error: { code: 'media_undecodable', message: (name) => `${name} is broken.` } } : {},
+    );
     const text = await runCli(['caption', HERE, other], { captioner });
-    expect([text.exitCode, text.stdout, text.stderr]).toEqual([3, `== ${HERE} ==\n== ${other} ==\n${CAPTION}\n`, `error [media_undecodable]: ${HERE} is broken.\n`]);
+    expect([text.exitCode, text.stdout, text.stderr]).toEqual([
+      3,
+      `== ${HERE} ==\n== ${other} ==\n${CAPTION}\n`,
+      `error [media_undecodable]: ${HERE} is broken.\n`,
+    ]);
     const json = await runCli(['caption', '--json', HERE, other], { captioner });
-    const lines = json.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(lines[0]).toEqual({ file: HERE, error: { code: 'media_undecodable', message: `${HERE} is broken.`, param: null } });
+    const lines = json.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines[0]).toEqual({
+      file: HERE,
+      error: { code: 'media_undecodable', message: `${HERE} is broken.`, param: null },
+    });
     expect(lines[1]).toMatchObject({ file: other, caption: CAPTION });
     expect(captioner.closed).toBe(true);
   });
 
   it('loads no model when no file exists', async () => {
     const { exitCode, stdout, stderr, opened } = await runCli(['caption', '/none/a.mp4', '--json']);
-    expect([exitCode, stderr, opened]).toEqual([3, 'error [media_not_found]: There is no file /none/a.mp4. Check the path.\n', []]);
+    expect([exitCode, stderr, opened]).toEqual([
+      3,
+      'error [media_not_found]: There is no file /none/a.mp4. Check the path.\n',
+      [],
+    ]);
     expect(JSON.parse(stdout)).toMatchObject({ file: '/none/a.mp4', error: { code: 'media_not_found' } });
   });
 
@@ -87,7 +133,10 @@ describe('avocado caption', () => {
     setTimeout(() => {
       controller.abort();
     }, 80);
-    const { exitCode, stdout, stderr } = await runCli(['caption', HERE, HERE], { captioner, signal: controller.signal });
+    const { exitCode, stdout, stderr } = await runCli(['caption', HERE, HERE], {
+      captioner,
+      signal: controller.signal,
+    });
     expect([exitCode, captioner.endings, captioner.closed]).toEqual([130, ['caption-aborted'], true]);
     expect(stdout).toMatch(/^== .* ==\na (b )?\n$/);
     expect(stderr).toBe('error [aborted]: Interrupted: nothing was kept.\n');
@@ -103,7 +152,10 @@ describe('avocado caption', () => {
     setTimeout(() => {
       controller.abort();
     }, 20);
-    const { exitCode } = await runCli(['caption', HERE], { signal: controller.signal, wiring: { openCaptioner: () => loading } });
+    const { exitCode } = await runCli(['caption', HERE], {
+      signal: controller.signal,
+      wiring: { openCaptioner: () => loading },
+    });
     expect([exitCode, captioner.closed]).toEqual([130, false]);
     load(captioner);
     await new Promise((resolve) => setImmediate(resolve));
@@ -114,9 +166,10 @@ describe('avocado caption', () => {
 describe('flags of caption', () => {
   it('all reach the request and the model', async () => {
     const captioner = fakeCaptioner();
-    const flags = '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --presence-penalty -1 --frequency-penalty 0.5 --repetition-guard --n 2 --logprobs 3 --stop x --stop y --profile paper'
-      + ' --fps 1 --nframes 2 --min-frames 3 --max-frames 4 --min-pixels 5 --max-pixels 6 --total-pixels 7 --processor-min-pixels 8 --processor-max-pixels 9 --processor-fps 1.5'
-      + ' --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
+    const flags =
+      '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --presence-penalty -1 --frequency-penalty 0.5 --repetition-guard --n 2 --logprobs 3 --stop x --stop y --profile paper' +
+      ' --fps 1 --nframes 2 --min-frames 3 --max-frames 4 --min-pixels 5 --max-pixels 6 --total-pixels 7 --processor-min-pixels 8 --processor-max-pixels 9 --processor-fps 1.5' +
+      ' --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
     const { opened, exitCode } = await runCli(['caption', HERE, ...flags.split(' ')], { captioner });
     expect(exitCode).toBe(0);
     expect(captioner.seen[0]!.request).toEqual({
@@ -140,18 +193,42 @@ describe('flags of caption', () => {
       },
       maxTokens: 9,
       stop: ['x', 'y'],
-      sampling: { temperature: 0.5, topP: 0.9, topK: 40, repetitionPenalty: 1.1, presencePenalty: -1, frequencyPenalty: 0.5, seed: 1 },
+      sampling: {
+        temperature: 0.5,
+        topP: 0.9,
+        topK: 40,
+        repetitionPenalty: 1.1,
+        presencePenalty: -1,
+        frequencyPenalty: 0.5,
+        seed: 1,
+      },
       priority: 'interactive',
       samples: 2,
       topLogprobs: 3,
       repetitionGuard: true,
     });
-    expect(opened[0]).toMatchObject({ modelDir: 'M', precision: 'int4', device: { type: 'cuda', index: 2 }, runtime: 'node', threads: 3, context: 100, cacheDir: 'C', slots: 1 });
+    expect(opened[0]).toMatchObject({
+      modelDir: 'M',
+      precision: 'int4',
+      device: { type: 'cuda', index: 2 },
+      runtime: 'node',
+      threads: 3,
+      context: 100,
+      cacheDir: 'C',
+      slots: 1,
+    });
   });
 
   it('have defaults: the bundled model, CPU, everything else the model’s own choice', async () => {
     const { opened } = await runCli(['caption', HERE], { captioner: fakeCaptioner() });
-    expect(opened[0]).toMatchObject({ precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 0, context: undefined, cacheDir: undefined });
+    expect(opened[0]).toMatchObject({
+      precision: undefined,
+      device: { type: 'cpu' },
+      runtime: undefined,
+      threads: 0,
+      context: undefined,
+      cacheDir: undefined,
+    });
     expect(opened[0]!.modelDir).toMatch(/models\/avocado-nano$/);
   });
 

@@ -14,19 +14,41 @@ describe('avocado', () => {
     expect((await runCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
-  it.each([[['nope']], [['caption']], [['inspect', 'a', 'b']], [['export']]])('%j is a mistake: exit 2, one sentence', async (args) => {
-    const { exitCode, stdout, stderr } = await runCli(args);
-    expect([exitCode, stdout]).toEqual([2, '']);
-    expect(stderr).toMatch(/^error \[bad_request\]: [^\n]+\n$/);
-  });
+  it.each([[['nope']], [['caption']], [['inspect', 'a', 'b']], [['export']]])(
+    '%j is a mistake: exit 2, one sentence',
+    async (args) => {
+      const { exitCode, stdout, stderr } = await runCli(args);
+      expect([exitCode, stdout]).toEqual([2, '']);
+      expect(stderr).toMatch(/^error \[bad_request\]: [^\n]+\n$/);
+    },
+  );
 });
 
 describe('avocado inspect', () => {
   const report: InspectReport = {
     stage: 'plan',
     model: 'm',
-    profile: { name: 'paper', version: 1, fps: 2, minFrames: 4, maxFrames: 768, minPixels: 1, maxPixels: 2, totalPixels: 3, processorMinPixels: 4, processorMaxPixels: 5, processorFps: 2 },
-    probe: { path: 'a.mp4', container: 'mov', sizeBytes: 9, durationSeconds: 1, video: undefined, audio: { index: 0, codec: 'aac', sampleRate: 48000, channels: 2, durationSeconds: 1 } },
+    profile: {
+      name: 'paper',
+      version: 1,
+      fps: 2,
+      minFrames: 4,
+      maxFrames: 768,
+      minPixels: 1,
+      maxPixels: 2,
+      totalPixels: 3,
+      processorMinPixels: 4,
+      processorMaxPixels: 5,
+      processorFps: 2,
+    },
+    probe: {
+      path: 'a.mp4',
+      container: 'mov',
+      sizeBytes: 9,
+      durationSeconds: 1,
+      video: undefined,
+      audio: { index: 0, codec: 'aac', sampleRate: 48000, channels: 2, durationSeconds: 1 },
+    },
     frames: { count: 30, indices: Array.from({ length: 30 }, (_, index) => index), sampleFps: 2 },
     sizes: { stageA: { height: 28, width: 56 }, final: { height: 28, width: 56 } },
     grid: [15, 2, 4],
@@ -41,20 +63,55 @@ describe('avocado inspect', () => {
     dump: undefined,
     timings: { probe: 0.1 },
   };
-  const inspecting = (seen: unknown[] = []) => ({ wiring: { inspect: async (...args: unknown[]) => { seen.push(args[1]); return report; } } });
+  const inspecting = (seen: unknown[] = []) => ({
+    wiring: {
+      inspect: async (...args: unknown[]) => {
+        seen.push(args[1]);
+        return report;
+      },
+    },
+  });
 
   it('is a dry run; a dump goes on to the logits unless a stage is named', async () => {
     const seen: { stage: string; dump: string | undefined }[] = [];
-    for (const flags of [[], ['--dump', 'o'], ['--dump', 'o', '--stage', 'towers'], ['--stage', 'features'], ['--dump', 'o', '--stage', 'plan']]) {
+    for (const flags of [
+      [],
+      ['--dump', 'o'],
+      ['--dump', 'o', '--stage', 'towers'],
+      ['--stage', 'features'],
+      ['--dump', 'o', '--stage', 'plan'],
+    ]) {
       expect((await runCli(['inspect', HERE, ...flags], inspecting(seen))).exitCode).toBe(0);
     }
-    expect(seen.map(({ stage, dump }) => [stage, dump])).toEqual([['plan', undefined], ['logits', 'o'], ['towers', 'o'], ['features', undefined], ['features', 'o']]);
+    expect(seen.map(({ stage, dump }) => [stage, dump])).toEqual([
+      ['plan', undefined],
+      ['logits', 'o'],
+      ['towers', 'o'],
+      ['features', undefined],
+      ['features', 'o'],
+    ]);
   });
 
   it('prints a table for people and snake_case JSON for scripts', async () => {
     const { stdout } = await runCli(['inspect', HERE], inspecting());
-    for (const words of ['paper@1', 'aac 48000 Hz', '30 at 2.000 fps: 0 1', '15 2 4', '65 = 10 text + 30 video + 25 audio (sound', 'DOES NOT FIT', 'text*10 V*30', '"A" 1.500', 'cut']) expect(stdout).toContain(words);
-    expect(JSON.parse((await runCli(['inspect', HERE, '--json'], inspecting())).stdout)).toMatchObject({ run_lengths: 'text*10 V*30', rope_delta: -3, frames: { sample_fps: 2 }, budget: { max_tokens: 10, fits: false } });
+    for (const words of [
+      'paper@1',
+      'aac 48000 Hz',
+      '30 at 2.000 fps: 0 1',
+      '15 2 4',
+      '65 = 10 text + 30 video + 25 audio (sound',
+      'DOES NOT FIT',
+      'text*10 V*30',
+      '"A" 1.500',
+      'cut',
+    ])
+      expect(stdout).toContain(words);
+    expect(JSON.parse((await runCli(['inspect', HERE, '--json'], inspecting())).stdout)).toMatchObject({
+      run_lengths: 'text*10 V*30',
+      rope_delta: -3,
+      frames: { sample_fps: 2 },
+      budget: { max_tokens: 10, fits: false },
+    });
   });
 });
 
@@ -94,6 +151,9 @@ describe('avocado doctor', () => {
     expect(text.exitCode).toBe(6);
     expect(text.stdout).toContain('No captions yet. ffmpeg: Install it.');
     const json = await runCli(['doctor', '--json'], diagnosis(false));
-    expect([json.exitCode, JSON.parse(json.stdout)]).toMatchObject([6, { ok: false, checks: [{ name: 'gpu' }, { name: 'ffmpeg', advice: 'Install it.' }] }]);
+    expect([json.exitCode, JSON.parse(json.stdout)]).toMatchObject([
+      6,
+      { ok: false, checks: [{ name: 'gpu' }, { name: 'ffmpeg', advice: 'Install it.' }] },
+    ]);
   });
 });

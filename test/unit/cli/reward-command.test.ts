@@ -17,10 +17,18 @@ function fileOf(name: string, lines: readonly unknown[]): string {
 
 describe('avocado reward FILE', () => {
   it('writes a line for each caption in order, and means to stderr', async () => {
-    const lines = Array.from({ length: 600 }, (_, index) => ({ id: String(index), completion: index % 2 === 0 ? caption : '', completion_tokens: index, reference: { caption } }));
+    const lines = Array.from({ length: 600 }, (_, index) => ({
+      id: String(index),
+      completion: index % 2 === 0 ? caption : '',
+      completion_tokens: index,
+      reference: { caption },
+    }));
     const { exitCode, stdout, stderr } = await runCli(['reward', fileOf('many', [...lines, ''])]);
     expect(exitCode).toBe(0);
-    const scores = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as { id: string; total: number });
+    const scores = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { id: string; total: number });
     expect(scores.map(({ id }) => id)).toEqual(lines.map(({ id }) => id));
     expect(scores.slice(0, 2).map(({ total }) => total)).toEqual([3, 2]);
     expect(stderr).toMatch(/^checklist\s+0\.5000\s+of 600 of 600$/m);
@@ -29,7 +37,22 @@ describe('avocado reward FILE', () => {
 
   it('counts tokens with the tokenizer of a model directory; without one R_L is null and says why', async () => {
     const file = fileOf('uncounted', [{ completion: caption, reference: { caption } }]);
-    const counted = JSON.parse((await runCli(['reward', file, '--tokenizer', MODEL, '--rewards', 'length', '--length-from', '1', '--length-to', '60'])).stdout) as { length: { value: number; tokens: number } };
+    const counted = JSON.parse(
+      (
+        await runCli([
+          'reward',
+          file,
+          '--tokenizer',
+          MODEL,
+          '--rewards',
+          'length',
+          '--length-from',
+          '1',
+          '--length-to',
+          '60',
+        ])
+      ).stdout,
+    ) as { length: { value: number; tokens: number } };
     expect(counted.length.tokens).toBeGreaterThan(10);
     expect(counted.length.value).toBeCloseTo(1 - (counted.length.tokens - 1) / 59, 9);
     const { stdout, stderr } = await runCli(['reward', file, '--rewards', 'length', '--weights', '2']);
@@ -38,20 +61,40 @@ describe('avocado reward FILE', () => {
   });
 
   it('asks a judge and keeps all its answers', async () => {
-    const judge = await fakeJudge(() => '<think>hm</think>{"Count of correctly mentioned keypoints": 1, "Correctly mentioned keypoints": ["It rains"]}');
+    const judge = await fakeJudge(
+      () =>
+        '<think>hm</think>{"Count of correctly mentioned keypoints": 1, "Correctly mentioned keypoints": ["It rains"]}',
+    );
     const file = fileOf('judged', [{ completion: 'It rains.', reference: { keypoints: ['It rains', 'A dog barks'] } }]);
     const log = scratch('answers');
-    const { exitCode, stdout } = await runCli(['reward', file, '--rewards', 'checklist', '--judge', `${judge.url}/`, '--judge-model', 'm', '--judge-log', log]);
+    const { exitCode, stdout } = await runCli([
+      'reward',
+      file,
+      '--rewards',
+      'checklist',
+      '--judge',
+      `${judge.url}/`,
+      '--judge-model',
+      'm',
+      '--judge-log',
+      log,
+    ]);
     await judge.close();
     expect(exitCode).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ total: 0.5, checklist: { matched: 1, total: 2 } });
     await vi.waitFor(() => {
-      expect(JSON.parse(readFileSync(log, 'utf8'))).toMatchObject({ question: { model: 'm' }, answer: expect.stringContaining('<think>hm') as unknown });
+      expect(JSON.parse(readFileSync(log, 'utf8'))).toMatchObject({
+        question: { model: 'm' },
+        answer: expect.stringContaining('<think>hm') as unknown,
+      });
     });
   });
 
   it('stops when it is interrupted', async () => {
-    const { exitCode, stdout } = await runCli(['reward', fileOf('one', [{ completion: caption, reference: { caption } }])], { signal: AbortSignal.abort() });
+    const { exitCode, stdout } = await runCli(
+      ['reward', fileOf('one', [{ completion: caption, reference: { caption } }])],
+      { signal: AbortSignal.abort() },
+    );
     expect([exitCode, stdout]).toEqual([130, '']);
   });
 

@@ -21,22 +21,43 @@ async function askedFor(args: readonly string[]): Promise<EngineProcessOptions> 
 
 describe('avocado serve', () => {
   it('keeps prompts and clips for the next request, but no prompts where they cost memory at once', async () => {
-    expect(await askedFor([])).toMatchObject({ slots: 4, prefixSlots: 2, mediaCacheBytes: 256 * 1024 ** 2, stallMs: 120_000 });
-    expect(await askedFor(['--device', 'cuda:1'])).toMatchObject({ device: { type: 'cuda', index: 1 }, prefixSlots: 0 });
-    expect(await askedFor(['--prefix-slots', '7', '--media-cache-bytes', '0', '--stall-seconds', '1.5', '--slots', '9'])).toMatchObject({ slots: 9, prefixSlots: 7, mediaCacheBytes: 0, stallMs: 1500 });
+    expect(await askedFor([])).toMatchObject({
+      slots: 4,
+      prefixSlots: 2,
+      mediaCacheBytes: 256 * 1024 ** 2,
+      stallMs: 120_000,
+    });
+    expect(await askedFor(['--device', 'cuda:1'])).toMatchObject({
+      device: { type: 'cuda', index: 1 },
+      prefixSlots: 0,
+    });
+    expect(
+      await askedFor(['--prefix-slots', '7', '--media-cache-bytes', '0', '--stall-seconds', '1.5', '--slots', '9']),
+    ).toMatchObject({ slots: 9, prefixSlots: 7, mediaCacheBytes: 0, stallMs: 1500 });
   });
 
   it('closes the door and ends with the engine’s error when its first start fails', async () => {
     const captioner = fakeCaptioner();
-    const engine: EngineProcess = Object.assign(captioner, { ready: () => Promise.reject(new AvocadoError('tensor_missing', 'A tensor is missing.')) });
-    const { exitCode, stdout, stderr } = await runCli(['serve', '--port', '0', '--drain-seconds', '0'], { wiring: { openEngineProcess: async () => engine } });
+    const engine: EngineProcess = Object.assign(captioner, {
+      ready: () => Promise.reject(new AvocadoError('tensor_missing', 'A tensor is missing.')),
+    });
+    const { exitCode, stdout, stderr } = await runCli(['serve', '--port', '0', '--drain-seconds', '0'], {
+      wiring: { openEngineProcess: async () => engine },
+    });
     expect([exitCode, stdout]).toEqual([4, '']);
     expect(stderr).toContain('error [tensor_missing]: A tensor is missing.\n');
     expect(captioner.closed).toBe(true);
   });
 
   it.each([
-    [['--max-timeout', '0']], [['--rate-limit', '-1']], [['--log-level', 'loud']], [['--metrics-compat', 'sglang']], [['--drain-seconds', 'x']], [['--max-temp-bytes', '0']], [['--url-host', 'https://a/']], [['--allow-cidr', '10/8']],
+    [['--max-timeout', '0']],
+    [['--rate-limit', '-1']],
+    [['--log-level', 'loud']],
+    [['--metrics-compat', 'sglang']],
+    [['--drain-seconds', 'x']],
+    [['--max-temp-bytes', '0']],
+    [['--url-host', 'https://a/']],
+    [['--allow-cidr', '10/8']],
   ])('refuses %j before anything is started', async (args) => {
     const { exitCode, stderr } = await runCli(['serve', ...args]);
     expect(exitCode).toBe(2);

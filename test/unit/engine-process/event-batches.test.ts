@@ -23,14 +23,25 @@ describe('event batches', () => {
     batches.push(7, prefill);
     batches.push(7, delta('A'));
     batches.push(7, endOf('A'));
-    expect(sent).toEqual([[{ id: 7, events: [prefill] }], [{ id: 7, events: [delta('A')] }], [{ id: 7, events: [endOf('A')] }]]);
+    expect(sent).toEqual([
+      [{ id: 7, events: [prefill] }],
+      [{ id: 7, events: [delta('A')] }],
+      [{ id: 7, events: [endOf('A')] }],
+    ]);
   });
 
   it('join the deltas of one sample that follow quickly, and send them soon', () => {
     for (const text of ['A', 'bb', 'ccc', 'd']) batches.push(1, delta(text));
     expect(sent).toHaveLength(1);
     vi.advanceTimersByTime(20);
-    expect(sent.slice(1)).toEqual([[{ id: 1, events: [{ type: 'text-delta', index: 0, text: 'bbcccd', tokenIds: [2, 3, 1], logprobs: [-2, -3, -1] }] }]]);
+    expect(sent.slice(1)).toEqual([
+      [
+        {
+          id: 1,
+          events: [{ type: 'text-delta', index: 0, text: 'bbcccd', tokenIds: [2, 3, 1], logprobs: [-2, -3, -1] }],
+        },
+      ],
+    ]);
     vi.advanceTimersByTime(1000);
     expect(sent).toHaveLength(2);
   });
@@ -52,7 +63,12 @@ describe('event batches', () => {
     batches.push(1, delta('X', 1));
     vi.advanceTimersByTime(20);
     const joined = (text: string, index: number): object => expect.objectContaining({ text, index }) as object;
-    expect(sent.slice(2)).toEqual([[{ id: 1, events: [joined('xX', 1), joined('z', 0)] }, { id: 2, events: [joined('y', 0)] }]]);
+    expect(sent.slice(2)).toEqual([
+      [
+        { id: 1, events: [joined('xX', 1), joined('z', 0)] },
+        { id: 2, events: [joined('y', 0)] },
+      ],
+    ]);
   });
 
   it('keep what was held before the ending, and begin anew with the next caption', () => {
@@ -61,7 +77,12 @@ describe('event batches', () => {
     batches.push(2, delta('B'));
     batches.push(1, delta('c'));
     batches.push(1, endOf('Abc'));
-    expect(sent.flat().filter(({ id }) => id === 1).flatMap(({ events }) => events)).toEqual([delta('A'), delta('b'), delta('c'), endOf('Abc')]);
+    expect(
+      sent
+        .flat()
+        .filter(({ id }) => id === 1)
+        .flatMap(({ events }) => events),
+    ).toEqual([delta('A'), delta('b'), delta('c'), endOf('Abc')]);
     batches.push(1, delta('again'));
     expect(sent.at(-1)).toEqual([{ id: 1, events: [delta('again')] }]);
   });

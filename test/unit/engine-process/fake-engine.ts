@@ -4,7 +4,16 @@ import type { EngineChild } from '../../../src/engine-process/fork-engine.ts';
 import type { FromEngine, ToEngine } from '../../../src/engine-process/messages.ts';
 import type { CaptionEnd, TextDelta } from '../../../src/stream/events.ts';
 
-export const MODEL: CaptionerModel = { name: 'fake', directory: '/models/fake', precision: 'fp32', device: 'cpu', runtime: '', context: 4096, slots: 2, profile: 'paper@1' };
+export const MODEL: CaptionerModel = {
+  name: 'fake',
+  directory: '/models/fake',
+  precision: 'fp32',
+  device: 'cpu',
+  runtime: '',
+  context: 4096,
+  slots: 2,
+  profile: 'paper@1',
+};
 
 export const STATS: CaptionerStats = {
   waiting: 1,
@@ -33,8 +42,19 @@ export function endOf(caption: string): CaptionEnd {
     tokenIds: [1],
     logprobs: [-1],
     others: [],
-    usage: { promptTokens: 3, completionTokens: 1, totalTokens: 4, promptTokensByModality: { text: 1, video: 1, audio: 1, image: 0 }, cachedTokens: 0 },
-    media: { kind: 'image', durationSeconds: 0, audio: { present: false, used: false, seconds: 0, tokens: 0 }, warnings: [] },
+    usage: {
+      promptTokens: 3,
+      completionTokens: 1,
+      totalTokens: 4,
+      promptTokensByModality: { text: 1, video: 1, audio: 1, image: 0 },
+      cachedTokens: 0,
+    },
+    media: {
+      kind: 'image',
+      durationSeconds: 0,
+      audio: { present: false, used: false, seconds: 0, tokens: 0 },
+      warnings: [],
+    },
     profile: 'paper@1',
     timings: { totalSeconds: 1, firstTokenSeconds: 1, tokensPerSecond: undefined, stages: {} },
   };
@@ -50,7 +70,9 @@ export class FakeEngine implements EngineChild {
 
   constructor(pid: number) {
     this.pid = pid;
-    this.ended = new Promise((resolve) => { this.#end = resolve; });
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
   }
 
   send(message: ToEngine): void {

@@ -27,17 +27,33 @@ describe('a hang', () => {
 
   it('is work without progress', () => {
     const watch = new HangWatch(LIMITS);
-    expect(stepsUntilHang(watch, () => { watch.heard({ busy: true, progress: 5 }); })).toEqual([8, 'made no progress for 8.0 s']);
+    expect(
+      stepsUntilHang(watch, () => {
+        watch.heard({ busy: true, progress: 5 });
+      }),
+    ).toEqual([8, 'made no progress for 8.0 s']);
   });
 
   it('is neither an idle process, nor one whose work goes forward, nor one that loads', () => {
     const idle = new HangWatch(LIMITS);
-    expect(stepsUntilHang(idle, () => { idle.heard({ busy: false, progress: 5 }); })).toBeUndefined();
+    expect(
+      stepsUntilHang(idle, () => {
+        idle.heard({ busy: false, progress: 5 });
+      }),
+    ).toBeUndefined();
     const working = new HangWatch(LIMITS);
     let progress = 0;
-    expect(stepsUntilHang(working, () => { working.heard({ busy: true, progress: progress++ }); })).toBeUndefined();
+    expect(
+      stepsUntilHang(working, () => {
+        working.heard({ busy: true, progress: progress++ });
+      }),
+    ).toBeUndefined();
     const loading = new HangWatch(LIMITS);
-    expect(stepsUntilHang(loading, () => { loading.heard(undefined); })).toBeUndefined();
+    expect(
+      stepsUntilHang(loading, () => {
+        loading.heard(undefined);
+      }),
+    ).toBeUndefined();
   });
 
   it('does not count an idle hour against the next request', () => {
@@ -46,7 +62,11 @@ describe('a hang', () => {
       watch.heard({ busy: false, progress: 5 });
       watch.tick(STEP, STEP);
     }
-    expect(stepsUntilHang(watch, () => { watch.heard({ busy: true, progress: 5 }); })).toEqual([8, 'made no progress for 8.0 s']);
+    expect(
+      stepsUntilHang(watch, () => {
+        watch.heard({ busy: true, progress: 5 });
+      }),
+    ).toEqual([8, 'made no progress for 8.0 s']);
   });
 
   it('is not the time in which the watcher itself was stopped', () => {

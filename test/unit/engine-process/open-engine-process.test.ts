@@ -1,11 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { captionRequest } from '../../../src/caption-options.ts';
 import type { Estimate } from '../../../src/captioner.ts';
-import { openEngineProcess, type EngineProcess, type EngineProcessOptions } from '../../../src/engine-process/open-engine-process.ts';
+import {
+  openEngineProcess,
+  type EngineProcess,
+  type EngineProcessOptions,
+} from '../../../src/engine-process/open-engine-process.ts';
 import type { CaptionEvent } from '../../../src/stream/events.ts';
 import { delta, endOf, fakeFork, MODEL, type FakeEngine } from './fake-engine.ts';
 
-const OPTIONS: EngineProcessOptions = { modelDir: '/models/fake', precision: undefined, device: { type: 'cpu' }, runtime: undefined, threads: 0, spinning: false, slots: 2, context: undefined, cacheDir: undefined };
+const OPTIONS: EngineProcessOptions = {
+  modelDir: '/models/fake',
+  precision: undefined,
+  device: { type: 'cpu' },
+  runtime: undefined,
+  threads: 0,
+  spinning: false,
+  slots: 2,
+  context: undefined,
+  cacheDir: undefined,
+};
 const REQUEST = captionRequest('/clips/a.mp4', {});
 const ESTIMATE = { kind: 'video', promptTokens: { total: 10 } } as unknown as Estimate;
 
@@ -55,7 +69,9 @@ function collect(engine: EngineProcess, signal?: AbortSignal): Collected {
   const read = async (): Promise<void> => {
     for await (const event of engine.caption(REQUEST, signal)) events.push(event);
   };
-  const done = read().then(() => { collected.ended = true; });
+  const done = read().then(() => {
+    collected.ended = true;
+  });
   const collected: Collected = { events, done, ended: false };
   return collected;
 }
@@ -81,11 +97,17 @@ describe('starting', () => {
     expect(shown).toEqual([['Loading decoder', 2, 3]]);
   });
 
-  it('fails with the engine\'s own error when it names one before the model is known', async () => {
+  it("fails with the engine's own error when it names one before the model is known", async () => {
     const opening = openEngineProcess(OPTIONS, fork);
-    engines[0]!.say({ type: 'failed', error: { code: 'checkpoint_not_found', message: 'No checkpoint at /models/fake.' } });
+    engines[0]!.say({
+      type: 'failed',
+      error: { code: 'checkpoint_not_found', message: 'No checkpoint at /models/fake.' },
+    });
     engines[0]!.die('ended with exit code 1');
-    await expect(opening).rejects.toMatchObject({ code: 'checkpoint_not_found', message: 'No checkpoint at /models/fake.' });
+    await expect(opening).rejects.toMatchObject({
+      code: 'checkpoint_not_found',
+      message: 'No checkpoint at /models/fake.',
+    });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(engines).toHaveLength(1);
   });
@@ -99,7 +121,13 @@ describe('starting', () => {
     engines[0]!.die('ended with exit code 1');
     await expect(ready).rejects.toMatchObject({ code: 'device_unavailable' });
     await waiting.done;
-    expect(waiting.events).toEqual([{ type: 'caption-error', code: 'engine_unavailable', message: 'The engine could not be started: CUDA cannot be used.' }]);
+    expect(waiting.events).toEqual([
+      {
+        type: 'caption-error',
+        code: 'engine_unavailable',
+        message: 'The engine could not be started: CUDA cannot be used.',
+      },
+    ]);
     expect(engine.status()).toMatchObject({ state: 'stopped', text: 'CUDA cannot be used.', pid: undefined });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(engines).toHaveLength(1);
@@ -107,7 +135,10 @@ describe('starting', () => {
 
   it('is given up after three crashes, with advice', async () => {
     const opening = openEngineProcess(OPTIONS, fork);
-    const failure = expect(opening).rejects.toMatchObject({ code: 'engine_unavailable', message: expect.stringMatching(/was ended by SIGKILL\. It has been tried 3 times\. .*memory/) as string });
+    const failure = expect(opening).rejects.toMatchObject({
+      code: 'engine_unavailable',
+      message: expect.stringMatching(/was ended by SIGKILL\. It has been tried 3 times\. .*memory/) as string,
+    });
     for (let life = 0; life < 3; life++) {
       engines[life]!.die('was ended by SIGKILL');
       await vi.advanceTimersByTimeAsync(1000);
@@ -130,19 +161,31 @@ describe('starting', () => {
 });
 
 describe('captions', () => {
-  it('carry the engine\'s events in order, each to its own reader', async () => {
+  it("carry the engine's events in order, each to its own reader", async () => {
     const engine = await openReady();
     const [first, second] = [collect(engine), collect(engine)];
     await settle();
     const [one, two] = engines[0]!.captions();
-    engines[0]!.say({ type: 'events', batches: [{ id: two!, events: [delta('B')] }, { id: one!, events: [delta('A'), delta('a')] }] });
-    engines[0]!.say({ type: 'events', batches: [{ id: one!, events: [endOf('Aa')] }, { id: two!, events: [endOf('B')] }] });
+    engines[0]!.say({
+      type: 'events',
+      batches: [
+        { id: two!, events: [delta('B')] },
+        { id: one!, events: [delta('A'), delta('a')] },
+      ],
+    });
+    engines[0]!.say({
+      type: 'events',
+      batches: [
+        { id: one!, events: [endOf('Aa')] },
+        { id: two!, events: [endOf('B')] },
+      ],
+    });
     await Promise.all([first.done, second.done]);
     expect(first.events).toEqual([delta('A'), delta('a'), endOf('Aa')]);
     expect(second.events).toEqual([delta('B'), endOf('B')]);
   });
 
-  it('that are aborted wait for the engine\'s word, and say nothing but that', async () => {
+  it("that are aborted wait for the engine's word, and say nothing but that", async () => {
     const engine = await openReady();
     const controller = new AbortController();
     const caption = collect(engine, controller.signal);
@@ -165,7 +208,10 @@ describe('captions', () => {
     const controller = new AbortController();
     const caption = collect(engine, controller.signal);
     await settle();
-    engines[0]!.say({ type: 'events', batches: [{ id: engines[0]!.captions()[0]!, events: [delta('A'), endOf('A')] }] });
+    engines[0]!.say({
+      type: 'events',
+      batches: [{ id: engines[0]!.captions()[0]!, events: [delta('A'), endOf('A')] }],
+    });
     controller.abort();
     await caption.done;
     expect(types(caption)).toEqual(['text-delta', 'caption-end']);
@@ -205,10 +251,21 @@ describe('estimates', () => {
   it('come back, or throw what the engine threw', async () => {
     const engine = await openReady();
     const [good, bad] = [engine.estimate(REQUEST), engine.estimate(REQUEST)];
-    const refused = expect(bad).rejects.toMatchObject({ code: 'media_empty', message: 'The file is empty.', param: 'file' });
+    const refused = expect(bad).rejects.toMatchObject({
+      code: 'media_empty',
+      message: 'The file is empty.',
+      param: 'file',
+    });
     await settle();
     const [one, two] = engines[0]!.heard.flatMap((message) => (message.type === 'estimate' ? [message.id] : []));
-    engines[0]!.say({ type: 'estimate-failed', id: two!, error: { code: 'media_empty', message: 'The file is empty.', param: 'file' } }, { type: 'estimated', id: one!, estimate: ESTIMATE });
+    engines[0]!.say(
+      {
+        type: 'estimate-failed',
+        id: two!,
+        error: { code: 'media_empty', message: 'The file is empty.', param: 'file' },
+      },
+      { type: 'estimated', id: one!, estimate: ESTIMATE },
+    );
     expect(await good).toEqual(ESTIMATE);
     await refused;
   });
@@ -238,8 +295,20 @@ describe('a crash', () => {
     engines[0]!.beat();
     engines[0]!.die('was ended by SIGKILL');
     await running.done;
-    expect(running.events).toEqual([delta('A'), { type: 'caption-error', code: 'engine_unavailable', message: 'The engine process was ended by SIGKILL. Send the request again.' }]);
-    expect(engine.status()).toMatchObject({ state: 'restarting', restarts: 1, pid: undefined, text: 'The engine process was ended by SIGKILL. It is started again in 0.2 s.' });
+    expect(running.events).toEqual([
+      delta('A'),
+      {
+        type: 'caption-error',
+        code: 'engine_unavailable',
+        message: 'The engine process was ended by SIGKILL. Send the request again.',
+      },
+    ]);
+    expect(engine.status()).toMatchObject({
+      state: 'restarting',
+      restarts: 1,
+      pid: undefined,
+      text: 'The engine process was ended by SIGKILL. It is started again in 0.2 s.',
+    });
     expect(faults).toEqual([engine.status().text]);
     expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 0, busy: false });
 
@@ -264,7 +333,10 @@ describe('a crash', () => {
     engines[1]!.say({ type: 'failed', error: { code: 'checkpoint_invalid', message: 'config.json is not JSON.' } });
     engines[1]!.die('ended with exit code 1');
     await settle();
-    expect(engine.status()).toMatchObject({ state: 'restarting', text: 'The engine process cannot start: config.json is not JSON. It is started again in 0.4 s.' });
+    expect(engine.status()).toMatchObject({
+      state: 'restarting',
+      text: 'The engine process cannot start: config.json is not JSON. It is started again in 0.4 s.',
+    });
     await vi.advanceTimersByTimeAsync(400);
     expect(engines).toHaveLength(3);
     engines[2]!.start();
@@ -286,7 +358,10 @@ describe('a crash', () => {
       const [first] = engines[life]!.captions();
       engines[life]!.say({ type: 'events', batches: [{ id: first!, events: [delta('A'), endOf('A')] }] });
       engines[life]!.die('was ended by SIGKILL');
-      engines[life]!.say({ type: 'events', batches: engines[life]!.captions().map((id) => ({ id, events: [endOf('too late')] })) });
+      engines[life]!.say({
+        type: 'events',
+        batches: engines[life]!.captions().map((id) => ({ id, events: [endOf('too late')] })),
+      });
       await vi.advanceTimersByTimeAsync(1);
       all.push(collect(engine));
       engines[life + 1]!.start();
@@ -307,7 +382,13 @@ describe('a hang', () => {
     await vi.advanceTimersByTimeAsync(4000);
     await running.done;
     expect(engines[0]!.killed).toBe(true);
-    expect(running.events).toEqual([{ type: 'caption-error', code: 'engine_unavailable', message: expect.stringMatching(/gave no sign of life for 3\.\d s, and was killed/) as string }]);
+    expect(running.events).toEqual([
+      {
+        type: 'caption-error',
+        code: 'engine_unavailable',
+        message: expect.stringMatching(/gave no sign of life for 3\.\d s, and was killed/) as string,
+      },
+    ]);
     expect(engines).toHaveLength(2);
     expect(engine.status()).toMatchObject({ state: 'restarting', restarts: 1 });
   });
@@ -351,7 +432,9 @@ describe('closing', () => {
     await closing;
     const late = collect(engine);
     await late.done;
-    expect(late.events).toEqual([{ type: 'caption-error', code: 'engine_unavailable', message: expect.stringContaining('stopped') as string }]);
+    expect(late.events).toEqual([
+      { type: 'caption-error', code: 'engine_unavailable', message: expect.stringContaining('stopped') as string },
+    ]);
     await expect(engine.ready()).rejects.toMatchObject({ code: 'engine_unavailable' });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(engines).toHaveLength(1);

@@ -4,7 +4,13 @@ import { STATS } from './fake-engine.ts';
 
 describe('the numbers of an engine process', () => {
   it('are nothing before the first heartbeat', () => {
-    expect(new StatsLedger().stats()).toMatchObject({ running: 0, freeSlots: 0, busy: false, steps: 0, lastStepAtMs: undefined });
+    expect(new StatsLedger().stats()).toMatchObject({
+      running: 0,
+      freeSlots: 0,
+      busy: false,
+      steps: 0,
+      lastStepAtMs: undefined,
+    });
   });
 
   it('are those of the last heartbeat, on the clock of this process', () => {
@@ -21,7 +27,15 @@ describe('the numbers of an engine process', () => {
     ledger.heard({ type: 'heartbeat', stats: STATS, lastStepAgeMs: 500 });
     const { lastStepAtMs } = ledger.stats();
     ledger.died();
-    expect(ledger.stats()).toEqual({ ...STATS, lastStepAtMs, running: 0, waiting: 0, freeSlots: 0, busy: false, kvUsage: 0 });
+    expect(ledger.stats()).toEqual({
+      ...STATS,
+      lastStepAtMs,
+      running: 0,
+      waiting: 0,
+      freeSlots: 0,
+      busy: false,
+      kvUsage: 0,
+    });
   });
 
   it('count on over a restart', () => {

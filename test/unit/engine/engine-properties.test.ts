@@ -23,7 +23,13 @@ function randomRequest(draw: (below: number) => number, number: number): Sequenc
     mediaEvery: draw(2) === 0 ? 0 : 3,
     maxTokens: 1 + draw(25),
     stopIds: draw(2) === 0 ? [] : [draw(37), draw(37)],
-    sampling: { temperature: draw(2), seed: number, repetitionPenalty: draw(2) === 0 ? 1 : 1.1, presencePenalty: draw(2), topP: draw(2) === 0 ? 1 : 0.7 },
+    sampling: {
+      temperature: draw(2),
+      seed: number,
+      repetitionPenalty: draw(2) === 0 ? 1 : 1.1,
+      presencePenalty: draw(2),
+      topP: draw(2) === 0 ? 1 : 0.7,
+    },
     priority: draw(3) === 0 ? 'batch' : 'interactive',
     topLogprobs: draw(3),
     ...(prefix === undefined ? {} : { prefix }),
@@ -39,12 +45,19 @@ async function readAll(engine: Engine, random: Random, number: number): Promise<
   return Promise.all(Array.from({ length: samples }, () => read(engine, request, draw)));
 }
 
-async function read(engine: Engine, request: SequenceRequest, draw: (below: number) => number): Promise<SequenceEvent[] | 'left'> {
+async function read(
+  engine: Engine,
+  request: SequenceRequest,
+  draw: (below: number) => number,
+): Promise<SequenceEvent[] | 'left'> {
   const controller = new AbortController();
   const [leaveAfter, abortAfter] = [draw(4) === 0 ? draw(20) : Infinity, draw(3) === 0 ? draw(30) : Infinity];
   const seen: SequenceEvent[] = [];
   if (abortAfter === 0) controller.abort();
-  if (draw(8) === 0) void settle(draw(15)).then(() => { controller.abort(); });
+  if (draw(8) === 0)
+    void settle(draw(15)).then(() => {
+      controller.abort();
+    });
   for await (const event of engine.submit(request, controller.signal)) {
     seen.push(event);
     if (seen.length >= abortAfter) controller.abort();
@@ -56,9 +69,12 @@ async function read(engine: Engine, request: SequenceRequest, draw: (below: numb
 
 /** Every prefix slot can be filled and found again: none is held by what has ended. */
 async function expectWholeCache(engine: Engine, prefixSlots: number): Promise<void> {
-  const prompts = Array.from({ length: prefixSlots }, (_, salt) => requestOf({ length: 70, salt, prefix: { key: `fresh ${salt}`, tokens: 65, salt } }));
+  const prompts = Array.from({ length: prefixSlots }, (_, salt) =>
+    requestOf({ length: 70, salt, prefix: { key: `fresh ${salt}`, tokens: 65, salt } }),
+  );
   for (const prompt of prompts) await collect(engine.submit(prompt));
-  for (const prompt of prompts) expect((await collect(engine.submit(prompt)))[0]).toEqual({ type: 'prefill', done: 65, total: 70 });
+  for (const prompt of prompts)
+    expect((await collect(engine.submit(prompt)))[0]).toEqual({ type: 'prefill', done: 65, total: 70 });
 }
 
 function expectOneEnding(events: SequenceEvent[] | 'left'): void {
@@ -80,7 +96,9 @@ async function history(seed: number): Promise<History> {
   });
   const engine = new Engine(decoder, { prefillChunk: 1 + draw(48) });
   const closes = draw(5) === 0;
-  const readers = Array.from({ length: 10 }, (_, number) => readAll(engine, Random.fromSeed(seed * 1000 + number), number));
+  const readers = Array.from({ length: 10 }, (_, number) =>
+    readAll(engine, Random.fromSeed(seed * 1000 + number), number),
+  );
   if (closes) {
     await settle(draw(60));
     await engine.close();
@@ -93,24 +111,39 @@ async function history(seed: number): Promise<History> {
   failureRate = 0;
   if (!closes) await expectWholeCache(engine, decoder.prefixSlots);
   const { prefixHits } = engine.stats();
-  return { endings: outcomes.map((events) => (events === 'left' ? 'left' : endingOf(events))), prefixHits, violations: decoder.violations };
+  return {
+    endings: outcomes.map((events) => (events === 'left' ? 'left' : endingOf(events))),
+    prefixHits,
+    violations: decoder.violations,
+  };
 }
 
 describe('Engine in random histories of submits, aborts, leavers, failures and closes', () => {
   const reached = new Set<string>();
   let prefixHits = 0;
 
-  it.each([0, 1, 2, 3, 4, 5, 6, 7])('ends every sequence exactly once and has all slots free afterwards, histories %i', async (block) => {
-    for (let index = 0; index < 25; index++) {
-      const run = await history(block * 25 + index);
-      expect(run.violations).toEqual([]);
-      for (const ending of run.endings) reached.add(ending);
-      prefixHits += run.prefixHits;
-    }
-  });
+  it.each([0, 1, 2, 3, 4, 5, 6, 7])(
+    'ends every sequence exactly once and has all slots free afterwards, histories %i',
+    async (block) => {
+      for (let index = 0; index < 25; index++) {
+        const run = await history(block * 25 + index);
+        expect(run.violations).toEqual([]);
+        for (const ending of run.endings) reached.add(ending);
+        prefixHits += run.prefixHits;
+      }
+    },
+  );
 
   it('reached every kind of ending in them, and took many a start over', () => {
-    const expected = ['aborted', 'end length', 'end stop', 'error context_length_exceeded', 'error engine_error', 'error engine_unavailable', 'left'];
+    const expected = [
+      'aborted',
+      'end length',
+      'end stop',
+      'error context_length_exceeded',
+      'error engine_error',
+      'error engine_unavailable',
+      'left',
+    ];
     expect([...reached].sort()).toEqual(expected);
     expect(prefixHits).toBeGreaterThan(400);
   });

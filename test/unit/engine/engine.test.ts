@@ -25,24 +25,39 @@ function gate(): { pause: () => Promise<void>; open: () => void; closed: () => v
 describe('Engine', () => {
   it('tells prefill progress, then tokens, then the end', async () => {
     const decoder = new FakeDecoder();
-    const events = await collect(new Engine(decoder, { prefillChunk: 4 }).submit(requestOf({ length: 10, maxTokens: 3 })));
-    expect(events.map(({ type }) => type)).toEqual(['prefill', 'prefill', 'prefill', 'prefill', 'token', 'token', 'token', 'end']);
+    const events = await collect(
+      new Engine(decoder, { prefillChunk: 4 }).submit(requestOf({ length: 10, maxTokens: 3 })),
+    );
+    expect(events.map(({ type }) => type)).toEqual([
+      'prefill',
+      'prefill',
+      'prefill',
+      'prefill',
+      'token',
+      'token',
+      'token',
+      'end',
+    ]);
     expect(events.slice(0, 4)).toEqual([0, 4, 8, 10].map((done) => ({ type: 'prefill', done, total: 10 })));
     expect(endingOf(events)).toBe('end length');
     expect(decoder.violations).toEqual([]);
   });
 
-  it('samples the first token from the prompt\'s logits and feeds it right after the prompt, shifted by the rope delta', async () => {
+  it("samples the first token from the prompt's logits and feeds it right after the prompt, shifted by the rope delta", async () => {
     const decoder = new FakeDecoder();
     const events = await collect(new Engine(decoder).submit(requestOf({ length: 10, ropeDelta: -4, maxTokens: 4 })));
     const tokens = tokensOf(events);
-    expect(decoder.decoded).toEqual(tokens.slice(0, 3).map((token, index) => [{ slot: 0, token, position: 6 + index }]));
+    expect(decoder.decoded).toEqual(
+      tokens.slice(0, 3).map((token, index) => [{ slot: 0, token, position: 6 + index }]),
+    );
   });
 
   it('ends with stop at a stop id, which is the last token told', async () => {
     const free = tokensOf(await collect(new Engine(new FakeDecoder()).submit(requestOf({ maxTokens: 30 }))));
     const stopId = free[5] ?? -1;
-    const events = await collect(new Engine(new FakeDecoder()).submit(requestOf({ maxTokens: 30, stopIds: [999, stopId] })));
+    const events = await collect(
+      new Engine(new FakeDecoder()).submit(requestOf({ maxTokens: 30, stopIds: [999, stopId] })),
+    );
     expect(tokensOf(events)).toEqual(free.slice(0, free.indexOf(stopId) + 1));
     expect(endingOf(events)).toBe('end stop');
   });
@@ -73,7 +88,10 @@ describe('Engine', () => {
     const short = collect(engine.submit(requestOf({ length: 4, maxTokens: 12 })));
     const long = collect(engine.submit(requestOf({ length: 64, maxTokens: 2, salt: 1 })));
     await Promise.all([short, long]);
-    const longestPrefillRun = decoder.order.join(' ').split('decode').map((part) => part.split('prefill').length - 1);
+    const longestPrefillRun = decoder.order
+      .join(' ')
+      .split('decode')
+      .map((part) => part.split('prefill').length - 1);
     expect(Math.max(...longestPrefillRun.slice(1))).toBe(1);
     expect(decoder.violations).toEqual([]);
   });
@@ -105,11 +123,18 @@ describe('Engine', () => {
         length: 5 + salt * 6,
         mediaEvery: salt % 3,
         maxTokens: 20,
-        sampling: { temperature: salt % 2, seed: salt, topK: salt % 4 === 1 ? 6 : 0, topP: salt % 4 === 3 ? 0.8 : 1, repetitionPenalty: salt > 4 ? 1.2 : 1 },
+        sampling: {
+          temperature: salt % 2,
+          seed: salt,
+          topK: salt % 4 === 1 ? 6 : 0,
+          topP: salt % 4 === 3 ? 0.8 : 1,
+          repetitionPenalty: salt > 4 ? 1.2 : 1,
+        },
       }),
     );
     const alone = [];
-    for (const request of requests) alone.push(await collect(new Engine(new FakeDecoder(), { prefillChunk: 8 }).submit(request)));
+    for (const request of requests)
+      alone.push(await collect(new Engine(new FakeDecoder(), { prefillChunk: 8 }).submit(request)));
     const decoder = new FakeDecoder({ slots: 3 });
     const engine = new Engine(decoder, { prefillChunk: 8 });
     const together = await Promise.all(requests.map((request) => collect(engine.submit(request))));
@@ -119,7 +144,8 @@ describe('Engine', () => {
 
   it('draws another seed for every request that names none', async () => {
     const engine = new Engine(new FakeDecoder());
-    const run = async () => tokensOf(await collect(engine.submit(requestOf({ maxTokens: 30, sampling: { temperature: 5 } }))));
+    const run = async () =>
+      tokensOf(await collect(engine.submit(requestOf({ maxTokens: 30, sampling: { temperature: 5 } }))));
     expect(await run()).not.toEqual(await run());
   });
 
@@ -135,7 +161,10 @@ describe('Engine', () => {
   });
 
   it('tells the most likely tokens beside each one when asked', async () => {
-    const tell = async (topLogprobs: number) => (await collect(new Engine(new FakeDecoder()).submit(requestOf({ topLogprobs, maxTokens: 4 })))).filter(({ type }) => type === 'token');
+    const tell = async (topLogprobs: number) =>
+      (await collect(new Engine(new FakeDecoder()).submit(requestOf({ topLogprobs, maxTokens: 4 })))).filter(
+        ({ type }) => type === 'token',
+      );
     const [without, withTop] = [await tell(0), await tell(3)];
     for (const event of withTop) {
       if (event.type !== 'token') throw new Error('not a token');
@@ -148,7 +177,8 @@ describe('Engine', () => {
   it('counts how full the slots are and every run that came back', async () => {
     const engine = new Engine(new FakeDecoder({ slots: 2, capacity: 100 }), { prefillChunk: 8 });
     const seen: number[] = [];
-    for await (const event of engine.submit(requestOf({ length: 20, maxTokens: 30 }))) if (event.type === 'token') seen.push(engine.stats().kvUsage);
+    for await (const event of engine.submit(requestOf({ length: 20, maxTokens: 30 })))
+      if (event.type === 'token') seen.push(engine.stats().kvUsage);
     expect(Math.max(...seen)).toBeGreaterThan(0.1); // 20 prompt tokens of 200, and what was generated
     expect(Math.max(...seen)).toBeLessThanOrEqual(0.25);
     await settle(1);
@@ -162,8 +192,17 @@ describe('Engine', () => {
       await collect(engine.submit(requestOf({ salt, priority, maxTokens: 2 })));
       ended.push(priority);
     };
-    await Promise.all([...[0, 1].map((salt) => run('batch', salt)), ...[2, 3, 4, 5, 6].map((salt) => run('interactive', salt))]);
-    expect(ended).toEqual([...new Array<Priority>(3).fill('interactive'), 'batch', 'interactive', 'interactive', 'batch']);
+    await Promise.all([
+      ...[0, 1].map((salt) => run('batch', salt)),
+      ...[2, 3, 4, 5, 6].map((salt) => run('interactive', salt)),
+    ]);
+    expect(ended).toEqual([
+      ...new Array<Priority>(3).fill('interactive'),
+      'batch',
+      'interactive',
+      'interactive',
+      'batch',
+    ]);
   });
 
   it('lets timers run while a decoder answers at once', async () => {
@@ -270,7 +309,9 @@ describe('Engine when the decoder fails', () => {
     let failures = 1;
     const decoder = new FakeDecoder({ fails: (run, [slot]) => run === 'prefill' && slot === 1 && failures-- > 0 });
     const engine = new Engine(decoder);
-    const endings = await Promise.all([0, 1, 2].map(async (salt) => endingOf(await collect(engine.submit(requestOf({ salt }))))));
+    const endings = await Promise.all(
+      [0, 1, 2].map(async (salt) => endingOf(await collect(engine.submit(requestOf({ salt }))))),
+    );
     expect(endings).toEqual(['end length', 'error engine_error', 'end length']);
     expect(engine.stats().freeSlots).toBe(4);
   });
@@ -302,7 +343,9 @@ describe('Engine when the decoder fails', () => {
       decoder.reset = reset;
       throw new Error('injected reset failure');
     };
-    const events = await Promise.all([0, 1].map((salt) => collect(engine.submit(requestOf({ salt, maxTokens: 2 + salt * 5 })))));
+    const events = await Promise.all(
+      [0, 1].map((salt) => collect(engine.submit(requestOf({ salt, maxTokens: 2 + salt * 5 })))),
+    );
     expect(events.map((seen) => seen.filter(isTerminal).length)).toEqual([1, 1]);
     await settle();
     expect(engine.stats().freeSlots).toBe(4);

@@ -68,16 +68,23 @@ export class FakeDecoder implements Decoder {
       const count = chunk.ids.length;
       this.#check(chunk.slot < this.slots, `prefill of the prefix slot ${chunk.slot}`);
       this.#check(chunk.start === state.length, `chunk starts at ${chunk.start}, the slot holds ${state.length}`);
-      this.#check(count > 0 && state.length + count <= this.capacity, `chunk of ${count} does not fit after ${state.length}`);
+      this.#check(
+        count > 0 && state.length + count <= this.capacity,
+        `chunk of ${count} does not fit after ${state.length}`,
+      );
       this.#check(chunk.positions.length === 3 * count, `${chunk.positions.length} positions for ${count} ids`);
-      this.#check(chunk.mediaEmbeds.length === chunk.mediaRows.length * this.hiddenSize, 'embeddings do not match media rows');
+      this.#check(
+        chunk.mediaEmbeds.length === chunk.mediaRows.length * this.hiddenSize,
+        'embeddings do not match media rows',
+      );
       this.#check(state.nextPosition === undefined, 'prefill of a slot that was already decoded');
       let media = 0;
       chunk.ids.forEach((id, row) => {
         const axes = [0, 1, 2].map((axis) => chunk.positions[axis * count + row] ?? -1);
         for (const value of [id, ...axes]) state.hash = mix(state.hash, value);
         if (chunk.mediaRows[media] === row) {
-          for (const value of chunk.mediaEmbeds.subarray(media * 2, media * 2 + 2)) state.hash = mix(state.hash, Math.round(value * 1000));
+          for (const value of chunk.mediaEmbeds.subarray(media * 2, media * 2 + 2))
+            state.hash = mix(state.hash, Math.round(value * 1000));
           media++;
         }
         state.prefixHashes.push(state.hash);
@@ -99,7 +106,10 @@ export class FakeDecoder implements Decoder {
         const state = row.slot < this.slots ? this.#states[row.slot] : undefined;
         if (state === undefined) throw this.#violation(`decode of the empty slot ${row.slot}`);
         this.#check(state.length < this.capacity, `decode of the full slot ${row.slot}`);
-        this.#check(state.nextPosition === undefined || state.nextPosition === row.position, `position ${row.position}, expected ${state.nextPosition ?? -1}`);
+        this.#check(
+          state.nextPosition === undefined || state.nextPosition === row.position,
+          `position ${row.position}, expected ${state.nextPosition ?? -1}`,
+        );
         state.nextPosition = row.position + 1;
         state.hash = mix(mix(state.hash, row.token), row.position);
         state.length++;
@@ -112,7 +122,8 @@ export class FakeDecoder implements Decoder {
   async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
     await this.#alone('copy', [from, to], {}, () => {
       const hash = this.#states[from]?.prefixHashes[tokens];
-      if (hash === undefined || tokens < 1) throw this.#violation(`copy of ${tokens} tokens from slot ${from}, which holds fewer`);
+      if (hash === undefined || tokens < 1)
+        throw this.#violation(`copy of ${tokens} tokens from slot ${from}, which holds fewer`);
       this.#check(from !== to && to < this.slots + this.prefixSlots, `copy from slot ${from} to slot ${to}`);
       this.#check(to >= this.slots || this.#states[to] === undefined, `copy to slot ${to}, which is in use`);
       this.copies.push({ from, to, tokens });
@@ -142,7 +153,8 @@ export class FakeDecoder implements Decoder {
   }
 
   #fill(row: number, hash: number): void {
-    for (let id = 0; id < this.vocabSize; id++) this.#logits[row * this.vocabSize + id] = (mix(hash, id) >>> 0) / 2 ** 29 - 4;
+    for (let id = 0; id < this.vocabSize; id++)
+      this.#logits[row * this.vocabSize + id] = (mix(hash, id) >>> 0) / 2 ** 29 - 4;
   }
 
   #violation(message: string): Error {

@@ -25,9 +25,21 @@ describe('PrefillCursor', () => {
     const int = (...values: number[]) => Int32Array.from(values);
     const float = (...values: number[]) => Float32Array.from(values);
     const [first, second, third] = chunksOf(request, 2);
-    expect(first).toMatchObject({ slot: 3, start: 0, ids: int(10, 11), positions: int(0, 1, 100, 101, 200, 201), wantLogits: false });
+    expect(first).toMatchObject({
+      slot: 3,
+      start: 0,
+      ids: int(10, 11),
+      positions: int(0, 1, 100, 101, 200, 201),
+      wantLogits: false,
+    });
     expect(first).toMatchObject({ mediaRows: int(1), mediaEmbeds: float(1, 1.5) });
-    expect(second).toMatchObject({ slot: 3, start: 2, ids: int(12, 13), positions: int(2, 3, 102, 103, 202, 203), wantLogits: false });
+    expect(second).toMatchObject({
+      slot: 3,
+      start: 2,
+      ids: int(12, 13),
+      positions: int(2, 3, 102, 103, 202, 203),
+      wantLogits: false,
+    });
     expect(second).toMatchObject({ mediaRows: int(0), mediaEmbeds: float(2, 2.5) });
     expect(third).toMatchObject({ slot: 3, start: 4, ids: int(14), positions: int(4, 104, 204), wantLogits: true });
     expect(third).toMatchObject({ mediaRows: int(0), mediaEmbeds: float(4, 4.5) });
@@ -38,10 +50,14 @@ describe('PrefillCursor', () => {
     for (const chunkTokens of [1, 2, 7, 16, 52, 53, 54, 1000]) {
       const chunks = chunksOf(request, chunkTokens);
       expect(chunks.flatMap(({ ids }) => [...ids])).toEqual([...request.ids]);
-      expect(chunks.flatMap(({ start, mediaRows }) => [...mediaRows].map((row) => start + row))).toEqual([...request.mediaRows]);
+      expect(chunks.flatMap(({ start, mediaRows }) => [...mediaRows].map((row) => start + row))).toEqual([
+        ...request.mediaRows,
+      ]);
       expect(chunks.flatMap(({ mediaEmbeds }) => [...mediaEmbeds])).toEqual([...request.mediaEmbeds]);
       for (let axis = 0; axis < 3; axis++) {
-        const columns = chunks.flatMap(({ ids, positions }) => [...positions.subarray(axis * ids.length, (axis + 1) * ids.length)]);
+        const columns = chunks.flatMap(({ ids, positions }) => [
+          ...positions.subarray(axis * ids.length, (axis + 1) * ids.length),
+        ]);
         expect(columns).toEqual([...request.positions.subarray(axis * 53, (axis + 1) * 53)]);
       }
       expect(chunks.map(({ wantLogits }) => wantLogits)).toEqual(chunks.map((_, index) => index === chunks.length - 1));

@@ -9,7 +9,14 @@ const CHUNK = 32;
 
 /** A prompt about a clip: the same first 100 tokens for the same clip, another end for another salt. */
 function about(clip: number, salt: number, options: RequestOptions = {}): SequenceRequest {
-  return requestOf({ length: 130, mediaEvery: 3, maxTokens: 6, salt, prefix: { key: `clip ${clip}`, tokens: TOKENS, salt: 1000 + clip }, ...options });
+  return requestOf({
+    length: 130,
+    mediaEvery: 3,
+    maxTokens: 6,
+    salt,
+    prefix: { key: `clip ${clip}`, tokens: TOKENS, salt: 1000 + clip },
+    ...options,
+  });
 }
 
 function opened(options: FakeDecoderOptions = {}): { decoder: FakeDecoder; engine: Engine } {
@@ -28,7 +35,8 @@ function takenOf(events: readonly SequenceEvent[]): number {
 
 /** Reads until the first token, and the rest later. */
 async function untilToken(events: AsyncIterableIterator<SequenceEvent, undefined>): Promise<void> {
-  for (let result = await events.next(); result.value?.type !== 'token'; result = await events.next()) if (result.done === true) throw new Error('ended early');
+  for (let result = await events.next(); result.value?.type !== 'token'; result = await events.next())
+    if (result.done === true) throw new Error('ended early');
 }
 
 describe('A prompt that starts like another', () => {
@@ -38,9 +46,23 @@ describe('A prompt that starts like another', () => {
     const found = [];
     for (const request of requests) found.push(await collect(engine.submit(request)));
     expect(found.map(takenOf)).toEqual([0, TOKENS, TOKENS]);
-    expect(found.map(tokensOf)).toEqual(await Promise.all(requests.map(async (request) => tokensOf(await alone(request)))));
-    expect(decoder.chunks.map(({ start, ids }) => [start, ids.length])).toEqual([[0, 32], [32, 32], [64, 32], [96, 4], [100, 30], [100, 30], [100, 30]]);
-    expect(decoder.copies.map(({ from, to }) => [from, to])).toEqual([[0, 4], [4, 0], [4, 0]]);
+    expect(found.map(tokensOf)).toEqual(
+      await Promise.all(requests.map(async (request) => tokensOf(await alone(request)))),
+    );
+    expect(decoder.chunks.map(({ start, ids }) => [start, ids.length])).toEqual([
+      [0, 32],
+      [32, 32],
+      [64, 32],
+      [96, 4],
+      [100, 30],
+      [100, 30],
+      [100, 30],
+    ]);
+    expect(decoder.copies.map(({ from, to }) => [from, to])).toEqual([
+      [0, 4],
+      [4, 0],
+      [4, 0],
+    ]);
     expect(engine.stats()).toMatchObject({ prefixHits: 2, prefixMisses: 1, promptTokens: 190 });
     expect(decoder.violations).toEqual([]);
   });
@@ -62,7 +84,9 @@ describe('A prompt that starts like another', () => {
     const samples = [0, 1, 2, 3].map((seed) => about(0, 1, { sampling: { temperature: 1, seed } }));
     const found = await Promise.all(samples.map((request) => collect(engine.submit(request))));
     expect(found.map(takenOf)).toEqual([0, TOKENS, TOKENS, TOKENS]);
-    expect(found.map(tokensOf)).toEqual(await Promise.all(samples.map(async (request) => tokensOf(await alone(request)))));
+    expect(found.map(tokensOf)).toEqual(
+      await Promise.all(samples.map(async (request) => tokensOf(await alone(request)))),
+    );
     expect(decoder.chunks.filter(({ start }) => start < TOKENS)).toHaveLength(4);
     expect(decoder.violations).toEqual([]);
   });
@@ -109,7 +133,8 @@ describe('A prompt whose start is being read by another', () => {
     const { decoder, engine } = opened({ slots: 3 });
     const started: string[] = [];
     const run = async (name: string, request: SequenceRequest): Promise<void> => {
-      for await (const event of engine.submit(request)) if (event.type === 'prefill' && !started.includes(name)) started.push(name);
+      for await (const event of engine.submit(request))
+        if (event.type === 'prefill' && !started.includes(name)) started.push(name);
     };
     await Promise.all([run('first', about(0, 1)), run('second', about(0, 2)), run('other', requestOf({ length: 5 }))]);
     expect(started).toEqual(['first', 'other', 'second']);
@@ -121,7 +146,9 @@ describe('A prompt whose start is being read by another', () => {
     ['fails', { fails: true }],
   ])('reads it itself when that one %s', async (_, { fails = false }: { fails?: boolean }) => {
     let failures = fails ? 1 : 0;
-    const { decoder, engine } = opened({ fails: (run, slots) => run === 'prefill' && slots[0] === 0 && decoder.chunks.length === 2 && failures-- > 0 });
+    const { decoder, engine } = opened({
+      fails: (run, slots) => run === 'prefill' && slots[0] === 0 && decoder.chunks.length === 2 && failures-- > 0,
+    });
     const controller = new AbortController();
     const first = (async () => {
       const seen: SequenceEvent[] = [];
@@ -143,7 +170,8 @@ describe('A prompt whose start is being read by another', () => {
     const { engine } = opened({ slots: 8, pause: () => settle(2) });
     const started: string[] = [];
     const run = async (name: string, request: SequenceRequest): Promise<void> => {
-      for await (const event of engine.submit(request)) if (event.type === 'token' && !started.includes(name)) started.push(name);
+      for await (const event of engine.submit(request))
+        if (event.type === 'token' && !started.includes(name)) started.push(name);
     };
     const slow = run('batch', about(0, 1, { priority: 'batch' }));
     await settle(1); // its first chunk is under way
@@ -155,7 +183,9 @@ describe('A prompt whose start is being read by another', () => {
 });
 
 describe('A copy that fails', () => {
-  const failing = (which: (slots: readonly number[]) => boolean) => ({ fails: (run: Run, slots: readonly number[]) => run === 'copy' && which(slots) });
+  const failing = (which: (slots: readonly number[]) => boolean) => ({
+    fails: (run: Run, slots: readonly number[]) => run === 'copy' && which(slots),
+  });
 
   it('is made up for by reading the prompt', async () => {
     const { decoder, engine } = opened({ prefixSlots: 1, ...failing(([from = 0]) => from === 4) });
@@ -177,7 +207,11 @@ describe('A copy that fails', () => {
 
   it('that is aborted meanwhile leaves the slot free and the others unhurt', async () => {
     const controller = new AbortController();
-    const { decoder, engine } = opened({ slots: 2, prefixSlots: 1, ...failing(([from = 0]) => from === 2 && (controller.abort(), false)) });
+    const { decoder, engine } = opened({
+      slots: 2,
+      prefixSlots: 1,
+      ...failing(([from = 0]) => from === 2 && (controller.abort(), false)),
+    });
     await collect(engine.submit(about(0, 1)));
     const leaving = collect(engine.submit(about(0, 2), controller.signal));
     expect(await collect(engine.submit(about(1, 1)))).toEqual(await alone(about(1, 1)));

@@ -28,15 +28,31 @@ export interface RequestOptions {
 
 /** A prompt for the fake decoder (hidden size 2), whose ids, positions and embeddings all differ from row to row. */
 export function requestOf(options: RequestOptions = {}): SequenceRequest {
-  const { length = 10, salt = 0, mediaEvery = 0, maxTokens = 8, stopIds = [], ropeDelta = -3, priority = 'interactive', topLogprobs = 0, prefix } = options;
+  const {
+    length = 10,
+    salt = 0,
+    mediaEvery = 0,
+    maxTokens = 8,
+    stopIds = [],
+    ropeDelta = -3,
+    priority = 'interactive',
+    topLogprobs = 0,
+    prefix,
+  } = options;
   const saltOf = (row: number): number => (prefix !== undefined && row < prefix.tokens ? prefix.salt : salt);
-  const mediaRows = Int32Array.from({ length: mediaEvery === 0 ? 0 : Math.floor(length / mediaEvery) }, (_, index) => index * mediaEvery + mediaEvery - 1);
+  const mediaRows = Int32Array.from(
+    { length: mediaEvery === 0 ? 0 : Math.floor(length / mediaEvery) },
+    (_, index) => index * mediaEvery + mediaEvery - 1,
+  );
   return {
     ids: Int32Array.from({ length }, (_, index) => (index * 7 + saltOf(index) * 13) % 37),
     positions: Int32Array.from({ length: 3 * length }, (_, index) => index * 3 + saltOf(index % length)),
     ropeDelta,
     mediaRows,
-    mediaEmbeds: Float32Array.from({ length: mediaRows.length * 2 }, (_, index) => index / 8 + saltOf(mediaRows[index >> 1] ?? 0)),
+    mediaEmbeds: Float32Array.from(
+      { length: mediaRows.length * 2 },
+      (_, index) => index / 8 + saltOf(mediaRows[index >> 1] ?? 0),
+    ),
     sampling: { ...GREEDY, ...options.sampling },
     stopIds,
     maxTokens,

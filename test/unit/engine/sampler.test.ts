@@ -33,49 +33,60 @@ function distribution(scores: Float32Array, limits: Pick<Case, 'temperature' | '
 }
 
 describe('Sampler beside transformers', () => {
-  it.each(cases)('keeps the same tokens with the same probabilities: temperature $temperature, top_k $topK, top_p $topP, penalty $repetitionPenalty', (sample) => {
-    const logits = Float32Array.from(sample.logits);
-    const penalty = new RepetitionPenalty(sample.repetitionPenalty, Int32Array.from(sample.promptIds));
-    const kept = penalty.during(logits, () => distribution(logits, sample));
-    expect([...kept.keys()].sort((left, right) => left - right)).toEqual(sample.keptIds);
-    sample.keptIds.forEach((id, index) => {
-      expect(kept.get(id)).toBeCloseTo(sample.probabilities[index] ?? NaN, 6);
-    });
-    expect(logits).toEqual(Float32Array.from(sample.logits));
-  });
+  it.each(cases)(
+    'keeps the same tokens with the same probabilities: temperature $temperature, top_k $topK, top_p $topP, penalty $repetitionPenalty',
+    (sample) => {
+      const logits = Float32Array.from(sample.logits);
+      const penalty = new RepetitionPenalty(sample.repetitionPenalty, Int32Array.from(sample.promptIds));
+      const kept = penalty.during(logits, () => distribution(logits, sample));
+      expect([...kept.keys()].sort((left, right) => left - right)).toEqual(sample.keptIds);
+      sample.keptIds.forEach((id, index) => {
+        expect(kept.get(id)).toBeCloseTo(sample.probabilities[index] ?? NaN, 6);
+      });
+      expect(logits).toEqual(Float32Array.from(sample.logits));
+    },
+  );
 
-  it.each(cases)('takes the same greedy token under penalty $repetitionPenalty, with the log-probability of the unmodified logits', (sample) => {
-    const logits = Float32Array.from(sample.logits);
-    const params = { ...GREEDY, repetitionPenalty: sample.repetitionPenalty };
-    const { id, logprob } = new Sampler(params, Int32Array.from(sample.promptIds), 0).sample(logits);
-    expect(id).toBe(sample.greedyId);
-    expect(logprob).toBeCloseTo(sample.logprobs[id] ?? NaN, 6);
-    expect(logits).toEqual(Float32Array.from(sample.logits));
-  });
+  it.each(cases)(
+    'takes the same greedy token under penalty $repetitionPenalty, with the log-probability of the unmodified logits',
+    (sample) => {
+      const logits = Float32Array.from(sample.logits);
+      const params = { ...GREEDY, repetitionPenalty: sample.repetitionPenalty };
+      const { id, logprob } = new Sampler(params, Int32Array.from(sample.promptIds), 0).sample(logits);
+      expect(id).toBe(sample.greedyId);
+      expect(logprob).toBeCloseTo(sample.logprobs[id] ?? NaN, 6);
+      expect(logits).toEqual(Float32Array.from(sample.logits));
+    },
+  );
 
-  it.each(cases)('draws each token as often as its probability says: temperature $temperature, top_k $topK, top_p $topP', (sample) => {
-    const logits = Float32Array.from(sample.logits);
-    const draws = 3000;
-    const params = { ...GREEDY, ...sample };
-    const prompt = Int32Array.from(sample.promptIds);
-    const counts = new Map<number, number>();
-    for (let seed = 0; seed < draws; seed++) {
-      const { id } = new Sampler(params, prompt, seed).sample(logits);
-      counts.set(id, (counts.get(id) ?? 0) + 1);
-    }
-    for (const id of counts.keys()) expect(sample.keptIds).toContain(id);
-    sample.keptIds.forEach((id, index) => {
-      const probability = sample.probabilities[index] ?? 0;
-      const deviation = Math.sqrt(draws * probability * (1 - probability));
-      expect(Math.abs((counts.get(id) ?? 0) - draws * probability)).toBeLessThan(5 * deviation + 3);
-    });
-  });
+  it.each(cases)(
+    'draws each token as often as its probability says: temperature $temperature, top_k $topK, top_p $topP',
+    (sample) => {
+      const logits = Float32Array.from(sample.logits);
+      const draws = 3000;
+      const params = { ...GREEDY, ...sample };
+      const prompt = Int32Array.from(sample.promptIds);
+      const counts = new Map<number, number>();
+      for (let seed = 0; seed < draws; seed++) {
+        const { id } = new Sampler(params, prompt, seed).sample(logits);
+        counts.set(id, (counts.get(id) ?? 0) + 1);
+      }
+      for (const id of counts.keys()) expect(sample.keptIds).toContain(id);
+      sample.keptIds.forEach((id, index) => {
+        const probability = sample.probabilities[index] ?? 0;
+        const deviation = Math.sqrt(draws * probability * (1 - probability));
+        expect(Math.abs((counts.get(id) ?? 0) - draws * probability)).toBeLessThan(5 * deviation + 3);
+      });
+    },
+  );
 });
 
 describe('Sampler', () => {
   // exp of the scores: 0.4, 0.3, 0.2, 0.1 in this order of ids
   const table = Float32Array.of(Math.log(0.2), Math.log(0.4), Math.log(0.1), Math.log(0.3));
-  const kept = (limits: Partial<Pick<Case, 'temperature' | 'topK' | 'topP'>>): number[] => [...distribution(table, { temperature: 1, topK: 0, topP: 1, ...limits }).keys()];
+  const kept = (limits: Partial<Pick<Case, 'temperature' | 'topK' | 'topP'>>): number[] => [
+    ...distribution(table, { temperature: 1, topK: 0, topP: 1, ...limits }).keys(),
+  ];
 
   it('cuts a small table as one does by hand', () => {
     expect(kept({ topP: 0.35 })).toEqual([1]);
@@ -138,16 +149,23 @@ describe('Sampler', () => {
   });
 
   it('puts the logits back after every penalty, and tells unpenalised log-probabilities', () => {
-    const sampler = new Sampler({ ...GREEDY, repetitionPenalty: 1.3, presencePenalty: 1.5, frequencyPenalty: 0.7 }, Int32Array.of(1), 0);
+    const sampler = new Sampler(
+      { ...GREEDY, repetitionPenalty: 1.3, presencePenalty: 1.5, frequencyPenalty: 0.7 },
+      Int32Array.of(1),
+      0,
+    );
     for (let step = 0; step < 5; step++) {
       const logits = Float32Array.of(0.3, 0.9, -0.4, 0.8);
       const { id, logprob } = sampler.sample(logits);
       expect(logits).toEqual(Float32Array.of(0.3, 0.9, -0.4, 0.8));
-      expect(logprob).toBeCloseTo((logits[id] ?? NaN) - Math.log(logits.reduce((sum, score) => sum + Math.exp(score), 0)), 9);
+      expect(logprob).toBeCloseTo(
+        (logits[id] ?? NaN) - Math.log(logits.reduce((sum, score) => sum + Math.exp(score), 0)),
+        9,
+      );
     }
   });
 
-  it('gives the same tokens for the same seed, others for another, and prefers the request\'s own', () => {
+  it("gives the same tokens for the same seed, others for another, and prefers the request's own", () => {
     const flat = new Float32Array(500);
     const tokens = (seed: number | undefined, fallback: number): number[] => {
       const sampler = new Sampler({ ...GREEDY, temperature: 1, seed }, NO_PROMPT, fallback);
@@ -159,7 +177,8 @@ describe('Sampler', () => {
   });
 
   it('refuses logits that are not numbers', () => {
-    for (const bad of [NaN, Infinity]) expect(() => new Sampler(GREEDY, NO_PROMPT, 0).sample(Float32Array.of(1, bad, 2))).toThrow('not numbers');
+    for (const bad of [NaN, Infinity])
+      expect(() => new Sampler(GREEDY, NO_PROMPT, 0).sample(Float32Array.of(1, bad, 2))).toThrow('not numbers');
     expect(() => new Sampler(GREEDY, NO_PROMPT, 0).sample(new Float32Array(3).fill(-Infinity))).toThrow('not numbers');
   });
 });

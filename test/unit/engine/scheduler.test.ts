@@ -2,7 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { priorityScheduler, type Schedulable } from '../../../src/engine/scheduler.ts';
 import type { Priority } from '../../../src/engine/types.ts';
 
-const member = (id: number, nextChunkTokens = 0, priority: Priority = 'interactive'): Schedulable => ({ id, priority, nextChunkTokens });
+const member = (id: number, nextChunkTokens = 0, priority: Priority = 'interactive'): Schedulable => ({
+  id,
+  priority,
+  nextChunkTokens,
+});
 const batch = (id: number, nextChunkTokens = 0): Schedulable => member(id, nextChunkTokens, 'batch');
 const ids = (members: readonly Schedulable[]): number[] => members.map(({ id }) => id);
 

@@ -17,7 +17,8 @@ describe('softmax', () => {
   });
 
   it('knows exp(-distance) to ten digits, and calls it nothing beyond 40', () => {
-    for (let distance = 0; distance <= 40; distance += 0.0137) expect(Math.abs(expMinus(distance) / Math.exp(-distance) - 1)).toBeLessThan(2e-10);
+    for (let distance = 0; distance <= 40; distance += 0.0137)
+      expect(Math.abs(expMinus(distance) / Math.exp(-distance) - 1)).toBeLessThan(2e-10);
     expect(expMinus(40)).toBeGreaterThan(0);
     expect(expMinus(40.001)).toBe(0);
     expect(expMinus(Infinity)).toBe(0);
@@ -32,7 +33,10 @@ describe('softmax', () => {
       const exact = scores.reduce((sum, score) => sum + Math.exp((score - maximum) / temperature), 0);
       expect(sumOfExps(scores, maximum, temperature) / exact).toBeCloseTo(1, 9);
     }
-    expect(logSumExp(scores, maximum)).toBeCloseTo(Math.log(scores.reduce((sum, score) => sum + Math.exp(score), 0)), 9);
+    expect(logSumExp(scores, maximum)).toBeCloseTo(
+      Math.log(scores.reduce((sum, score) => sum + Math.exp(score), 0)),
+      9,
+    );
   });
 
   it('gives no number when a score is not one', () => {

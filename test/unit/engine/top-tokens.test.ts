@@ -5,22 +5,28 @@ import { topTokens } from '../../../src/engine/top-tokens.ts';
 import { GREEDY } from './requests.ts';
 
 function byHand(scores: Float32Array, count: number): number[] {
-  return [...scores.keys()].sort((left, right) => (scores[right] ?? 0) - (scores[left] ?? 0) || left - right).slice(0, count);
+  return [...scores.keys()]
+    .sort((left, right) => (scores[right] ?? 0) - (scores[left] ?? 0) || left - right)
+    .slice(0, count);
 }
 
 describe('topTokens', () => {
-  it.each(['random', 'ascending', 'descending', 'equal', 'of few values'])('are those that sorting a %s vocabulary gives, lower ids first among equals', (kind) => {
-    const random = Random.fromSeed(5);
-    const makers: Record<string, (id: number) => number> = {
-      random: () => random.nextUnit(),
-      ascending: (id) => id,
-      descending: (id) => -id,
-      equal: () => 2,
-      'of few values': () => Math.floor(random.nextUnit() * 7),
-    };
-    const scores = Float32Array.from({ length: 3001 }, (_, id) => makers[kind]?.(id) ?? 0);
-    for (const count of [1, 2, 5, 20]) expect(topTokens(scores, count, 0).map(({ id }) => id)).toEqual(byHand(scores, count));
-  });
+  it.each(['random', 'ascending', 'descending', 'equal', 'of few values'])(
+    'are those that sorting a %s vocabulary gives, lower ids first among equals',
+    (kind) => {
+      const random = Random.fromSeed(5);
+      const makers: Record<string, (id: number) => number> = {
+        random: () => random.nextUnit(),
+        ascending: (id) => id,
+        descending: (id) => -id,
+        equal: () => 2,
+        'of few values': () => Math.floor(random.nextUnit() * 7),
+      };
+      const scores = Float32Array.from({ length: 3001 }, (_, id) => makers[kind]?.(id) ?? 0);
+      for (const count of [1, 2, 5, 20])
+        expect(topTokens(scores, count, 0).map(({ id }) => id)).toEqual(byHand(scores, count));
+    },
+  );
 
   it('come with log-probabilities that sum to one over the whole vocabulary', () => {
     const logits = Float32Array.of(1, -2, 3, 0.5);
@@ -30,7 +36,7 @@ describe('topTokens', () => {
     expect(top.reduce((sum, token) => sum + Math.exp(token.logprob), 0)).toBeCloseTo(1, 9);
   });
 
-  it('are the unmodified logits\', whatever penalty or temperature chose the token', () => {
+  it("are the unmodified logits', whatever penalty or temperature chose the token", () => {
     const sampler = new Sampler({ ...GREEDY, repetitionPenalty: 1.5, presencePenalty: 2 }, Int32Array.of(0), 0);
     const logits = Float32Array.of(3, 2.9, 2.8);
     for (const expected of [1, 2]) {

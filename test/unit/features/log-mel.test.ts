@@ -38,7 +38,8 @@ describe('melFilters', () => {
     expect(filters).toHaveLength(128);
     expect(filters.reduce((sum, filter) => sum + filter.weights.length, 0)).toBe(394);
     // Slaney's norm: wide triangles integrate to one over frequency (40 Hz a bin).
-    for (const { weights } of filters.slice(100)) expect(weights.reduce((sum, weight) => sum + weight * 40, 0)).toBeCloseTo(1, 1);
+    for (const { weights } of filters.slice(100))
+      expect(weights.reduce((sum, weight) => sum + weight * 40, 0)).toBeCloseTo(1, 1);
   });
 });
 
@@ -65,7 +66,10 @@ describe('logMel', () => {
   });
 
   it('hears nothing beyond 300 s, and reflects the sound at that edge', () => {
-    const long = Float32Array.from({ length: PADDED_SAMPLES + 3200 }, (_, index) => Math.sin(index / 9) * (index < PADDED_SAMPLES ? 0.1 : 1));
+    const long = Float32Array.from(
+      { length: PADDED_SAMPLES + 3200 },
+      (_, index) => Math.sin(index / 9) * (index < PADDED_SAMPLES ? 0.1 : 1),
+    );
     const { mel, frames } = logMel(long);
     expect(frames).toBe(30_000);
     expect(sameBits(mel, logMel(long.subarray(0, PADDED_SAMPLES)).mel)).toBe(true);

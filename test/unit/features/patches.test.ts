@@ -9,7 +9,10 @@ const addon = loadNative();
 const status = nativeStatus();
 if (!status.loaded) console.log(`Kernels are not compared with their twins: ${status.reason}`);
 
-const NORMALISATION = { imageMean: [0.48145466, 0.4578275, 0.40821073], imageStd: [0.26862954, 0.26130258, 0.27577711] } as const;
+const NORMALISATION = {
+  imageMean: [0.48145466, 0.4578275, 0.40821073],
+  imageStd: [0.26862954, 0.26130258, 0.27577711],
+} as const;
 
 function stackOf(frames: number, height: number, width: number, final = { height, width }): FrameStack {
   const data = new Uint8Array(new SharedArrayBuffer(frames * height * width * 3));
@@ -30,7 +33,10 @@ describe('cutPatches', () => {
       const column = ((channel * 2 + (frame % 2)) * 14 + (y % 14)) * 14 + (x % 14);
       const pixel = stack.data[((frame * 56 + y) * 84 + x) * 3 + channel]!;
       const { fround } = Math;
-      const [mean, deviation] = [fround(fround(NORMALISATION.imageMean[channel]!) * 255), fround(fround(NORMALISATION.imageStd[channel]!) * 255)];
+      const [mean, deviation] = [
+        fround(fround(NORMALISATION.imageMean[channel]!) * 255),
+        fround(fround(NORMALISATION.imageStd[channel]!) * 255),
+      ];
       expect(patches[row * PATCH_COLUMNS + column]).toBe(fround(fround(pixel - mean) / deviation));
     }
   });
@@ -40,7 +46,12 @@ describe('cutPatches', () => {
     ['an odd last frame', stackOf(5, 28, 56)],
     ['a second resize', stackOf(6, 56, 84, { height: 84, width: 112 })],
   ])('gives the same bits in C++ and in TypeScript for %s', (_, stack) => {
-    for (const [from, to] of [[0, 3], [1, 2], [2, 3], [1, 1]] as const) {
+    for (const [from, to] of [
+      [0, 3],
+      [1, 2],
+      [2, 3],
+      [1, 1],
+    ] as const) {
       expect(sameBits(cutPatches(stack, from, to, addon), cutPatches(stack, from, to, {}))).toBe(true);
     }
   });
@@ -57,7 +68,8 @@ describe('cutPatches', () => {
     const stack = stackOf(8, 28, 56, { height: 56, width: 56 });
     const whole = cutPatches(stack, 0, 4);
     const size = whole.length / 4;
-    for (let step = 0; step < 4; step++) expect(sameBits(cutPatches(stack, step, step + 1), whole.subarray(step * size, (step + 1) * size))).toBe(true);
+    for (let step = 0; step < 4; step++)
+      expect(sameBits(cutPatches(stack, step, step + 1), whole.subarray(step * size, (step + 1) * size))).toBe(true);
   });
 
   it('refuses steps that do not exist', () => {

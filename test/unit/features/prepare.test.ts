@@ -5,7 +5,14 @@ import type { AudioPlan, MediaPlan, VideoPlan } from '../../../src/media/types.t
 import { DEFAULT_PROFILE, NORMALISATION, probeOf } from '../../fixtures/media-plan.ts';
 
 const VIDEO: VideoPlan = {
-  kind: 'video', frameIndices: [0, 1, 2, 3], sampleFps: 2, stageA: { height: 28, width: 56 }, final: { height: 28, width: 56 }, gridThw: [2, 2, 4], secondPerGrid: 1, tokens: 4,
+  kind: 'video',
+  frameIndices: [0, 1, 2, 3],
+  sampleFps: 2,
+  stageA: { height: 28, width: 56 },
+  final: { height: 28, width: 56 },
+  gridThw: [2, 2, 4],
+  secondPerGrid: 1,
+  tokens: 4,
 };
 const AUDIO: AudioPlan = { estimatedTokens: 25, durationSeconds: 1 };
 const OPTIONS = { preprocessor: NORMALISATION, keepWaveform: false };
@@ -13,7 +20,12 @@ const TONE = Float32Array.from({ length: 16_000 }, (_, index) => Math.sin(index 
 const never = new AbortController().signal;
 
 function planOf(video: VideoPlan | undefined, audio: AudioPlan | undefined): MediaPlan {
-  return { probe: probeOf({ height: 30, width: 60, hasVideo: video !== undefined, hasAudio: audio !== undefined }), profile: DEFAULT_PROFILE, video, audio };
+  return {
+    probe: probeOf({ height: 30, width: 60, hasVideo: video !== undefined, hasAudio: audio !== undefined }),
+    profile: DEFAULT_PROFILE,
+    video,
+    audio,
+  };
 }
 
 /** Decoders that give grey frames whose level is their position, and a quiet tone. */
@@ -62,7 +74,11 @@ describe('prepareMedia', () => {
   });
 
   it('has no sound when none could be decoded, and says so', async () => {
-    const audio: Decoders['audio'] = async () => ({ waveform: new Float32Array(0), warnings: ['Nothing was heard.'], decoderLog: [] });
+    const audio: Decoders['audio'] = async () => ({
+      waveform: new Float32Array(0),
+      warnings: ['Nothing was heard.'],
+      decoderLog: [],
+    });
     const media = await prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders({ audio }), never);
     expect(media.audio).toBeUndefined();
     expect(media.warnings).toContain('Nothing was heard.');
@@ -70,22 +86,27 @@ describe('prepareMedia', () => {
 
   it('stops the other decoder when one fails, waits for it, and throws the first failure', async () => {
     let ended = false;
-    const frames: Decoders['frames'] = (_, __, options) => new Promise((___, reject) => {
-      options?.signal?.addEventListener('abort', () => {
-        setTimeout(() => {
-          ended = true;
-          reject(new AvocadoError('aborted', 'stopped'));
-        }, 20);
+    const frames: Decoders['frames'] = (_, __, options) =>
+      new Promise((___, reject) => {
+        options?.signal?.addEventListener('abort', () => {
+          setTimeout(() => {
+            ended = true;
+            reject(new AvocadoError('aborted', 'stopped'));
+          }, 20);
+        });
       });
-    });
-    const audio: Decoders['audio'] = async () => { throw new AvocadoError('media_timeout', 'Too slow.'); };
-    await expect(prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders({ frames, audio }), never)).rejects.toMatchObject({ code: 'media_timeout' });
+    const audio: Decoders['audio'] = async () => {
+      throw new AvocadoError('media_timeout', 'Too slow.');
+    };
+    await expect(prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders({ frames, audio }), never)).rejects.toMatchObject(
+      { code: 'media_timeout' },
+    );
     expect(ended).toBe(true);
   });
 
   it('resizes pictures as Pillow does, which rounds between the passes', async () => {
     const still: VideoPlan = { ...VIDEO, kind: 'image', frameIndices: [0], gridThw: [1, 2, 4] };
-    const checker = Uint8Array.from({ length: 30 * 60 * 3 }, (_, index) => ((index * 7919) % 251));
+    const checker = Uint8Array.from({ length: 30 * 60 * 3 }, (_, index) => (index * 7919) % 251);
     const frames: Decoders['frames'] = async (plan, onFrame) => {
       const shared = new Uint8Array(new SharedArrayBuffer(checker.length));
       shared.set(checker);
@@ -93,7 +114,12 @@ describe('prepareMedia', () => {
       return { plan: plan.video!, warnings: [], decoderLog: [] };
     };
     const asPicture = await prepareMedia(planOf(still, undefined), OPTIONS, decoders({ frames }), never);
-    const asVideo = await prepareMedia(planOf({ ...still, kind: 'video' }, undefined), OPTIONS, decoders({ frames }), never);
+    const asVideo = await prepareMedia(
+      planOf({ ...still, kind: 'video' }, undefined),
+      OPTIONS,
+      decoders({ frames }),
+      never,
+    );
     expect(asPicture.frames?.data).toHaveLength(28 * 56 * 3);
     expect(asPicture.frames?.data).not.toEqual(asVideo.frames?.data);
   });

@@ -22,7 +22,13 @@ const SIZES = [
 
 describe('axisTaps', () => {
   it('gives weights that sum to one and stay inside the source', () => {
-    for (const [source, target] of [[1920, 756], [28, 784], [100, 100], [7, 28], [4000, 28]] as const) {
+    for (const [source, target] of [
+      [1920, 756],
+      [28, 784],
+      [100, 100],
+      [7, 28],
+      [4000, 28],
+    ] as const) {
       const { start, count, weights, stride } = axisTaps(source, target);
       for (let index = 0; index < target; index++) {
         const taken = weights.subarray(index * stride, index * stride + count[index]!);
@@ -36,30 +42,40 @@ describe('axisTaps', () => {
   it('copies the source where the size stays', () => {
     const { start, count, weights, stride } = axisTaps(33, 33);
     for (let index = 0; index < 33; index++) {
-      const taps = Array.from({ length: count[index]! }, (_, tap) => [start[index]! + tap, weights[index * stride + tap]!] as const);
+      const taps = Array.from(
+        { length: count[index]! },
+        (_, tap) => [start[index]! + tap, weights[index * stride + tap]!] as const,
+      );
       expect(taps.filter(([, weight]) => weight !== 0)).toEqual([[index, 1]]);
     }
   });
 });
 
 describe('createResizer', () => {
-  it.skipIf(addon === undefined).each(SIZES)('gives the same bytes and the same floats in C++ and in TypeScript, %i x %i to %i x %i', (...sizes) => {
-    const [sourceHeight, sourceWidth, height, width] = sizes;
-    const source = noise(sourceHeight * sourceWidth * 3, sizes[0] * 31 + sizes[1]);
-    const fast = createResizer({ height: sourceHeight, width: sourceWidth }, { height, width }, addon);
-    const slow = createResizer({ height: sourceHeight, width: sourceWidth }, { height, width }, {});
-    for (const make of [(length: number) => new Uint8Array(length), (length: number) => new Float32Array(length)]) {
-      const [left, right] = [make(height * width * 3), make(height * width * 3)];
-      fast(source, left);
-      slow(source, right);
-      expect(sameBits(left, right)).toBe(true);
-    }
-  });
+  it.skipIf(addon === undefined).each(SIZES)(
+    'gives the same bytes and the same floats in C++ and in TypeScript, %i x %i to %i x %i',
+    (...sizes) => {
+      const [sourceHeight, sourceWidth, height, width] = sizes;
+      const source = noise(sourceHeight * sourceWidth * 3, sizes[0] * 31 + sizes[1]);
+      const fast = createResizer({ height: sourceHeight, width: sourceWidth }, { height, width }, addon);
+      const slow = createResizer({ height: sourceHeight, width: sourceWidth }, { height, width }, {});
+      for (const make of [(length: number) => new Uint8Array(length), (length: number) => new Float32Array(length)]) {
+        const [left, right] = [make(height * width * 3), make(height * width * 3)];
+        fast(source, left);
+        slow(source, right);
+        expect(sameBits(left, right)).toBe(true);
+      }
+    },
+  );
 
   it.skipIf(addon === undefined)('writes into a part of shared memory and nowhere else', () => {
     const shared = new Uint8Array(new SharedArrayBuffer(28 * 28 * 3 + 200)).fill(7);
     const source = new Uint8Array(new SharedArrayBuffer(30 * 30 * 3)).fill(200);
-    createResizer({ height: 30, width: 30 }, { height: 28, width: 28 }, addon)(source, shared.subarray(100, 100 + 28 * 28 * 3));
+    createResizer(
+      { height: 30, width: 30 },
+      { height: 28, width: 28 },
+      addon,
+    )(source, shared.subarray(100, 100 + 28 * 28 * 3));
     expect(shared.subarray(0, 100).every((value) => value === 7)).toBe(true);
     expect(shared.subarray(100, -100).every((value) => value === 200)).toBe(true);
     expect(shared.subarray(-100).every((value) => value === 7)).toBe(true);
@@ -78,7 +94,11 @@ describe('createResizer', () => {
 
   it.skipIf(addon === undefined)('refuses memory that is too short instead of reading past it', () => {
     const resize = createResizer({ height: 30, width: 30 }, { height: 28, width: 28 }, addon);
-    expect(() => { resize(new Uint8Array(10), new Uint8Array(28 * 28 * 3)); }).toThrow(/too short.*bug/);
-    expect(() => { resize(new Uint8Array(30 * 30 * 3), new Uint8Array(10)); }).toThrow(/too short.*bug/);
+    expect(() => {
+      resize(new Uint8Array(10), new Uint8Array(28 * 28 * 3));
+    }).toThrow(/too short.*bug/);
+    expect(() => {
+      resize(new Uint8Array(30 * 30 * 3), new Uint8Array(10));
+    }).toThrow(/too short.*bug/);
   });
 });

@@ -4,8 +4,10 @@ import { createCancelFlag, raise, watch } from '../../../src/features/cancel-fla
 import { replyOf, valueOf } from '../../../src/features/task-reply.ts';
 
 describe('a task reply', () => {
-  it('brings an error home with its class, code, field and the other thread\'s stack', async () => {
-    const reply = await replyOf(() => { throw new AvocadoError('media_undecodable', 'Broken.', { param: 'video', cause: new Error('deep reason') }); });
+  it("brings an error home with its class, code, field and the other thread's stack", async () => {
+    const reply = await replyOf(() => {
+      throw new AvocadoError('media_undecodable', 'Broken.', { param: 'video', cause: new Error('deep reason') });
+    });
     const crossed = structuredClone(reply);
     let thrown: unknown;
     try {
@@ -19,7 +21,9 @@ describe('a task reply', () => {
   });
 
   it('turns what nobody expected into an internal error', async () => {
-    const reply = await replyOf(() => { throw new TypeError('x is not a function'); });
+    const reply = await replyOf(() => {
+      throw new TypeError('x is not a function');
+    });
     expect(() => valueOf(reply)).toThrow(/x is not a function.*bug/);
   });
 
@@ -40,7 +44,9 @@ describe('a cancel flag', () => {
   it('reaches a running task within its poll', async () => {
     const flag = createCancelFlag();
     const { signal, stop } = watch(flag);
-    const aborted = new Promise((resolve) => { signal.addEventListener('abort', resolve); });
+    const aborted = new Promise((resolve) => {
+      signal.addEventListener('abort', resolve);
+    });
     expect(signal.aborted).toBe(false);
     expect(raise(flag)).toBe(true);
     await aborted;

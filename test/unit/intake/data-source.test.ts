@@ -11,7 +11,10 @@ beforeAll(async () => {
   intake = await openedIntake({ maxUploadBytes: 2_000_000 });
 });
 afterAll(async () => {
-  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({ files: [], space: { usedBytes: 0, files: 0 } });
+  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({
+    files: [],
+    space: { usedBytes: 0, files: 0 },
+  });
   await intake.close();
 });
 
@@ -23,7 +26,8 @@ async function contentOf(source: MediaSource): Promise<{ readonly content: Buffe
   return { content, extension: extname(path) };
 }
 
-const fromUrl = (url: string): Promise<{ readonly content: Buffer; readonly extension: string }> => contentOf(intake.fromReference(url, 'media'));
+const fromUrl = (url: string): Promise<{ readonly content: Buffer; readonly extension: string }> =>
+  contentOf(intake.fromReference(url, 'media'));
 
 describe('a data URL', () => {
   it.each([
@@ -42,12 +46,29 @@ describe('a data URL', () => {
     ['data:,', '', '.'],
     ['data:;base64,', '', '.'],
   ])('%j holds %j', async (url, content, extension) => {
-    expect(await fromUrl(url)).toEqual({ content: Buffer.from(content, 'latin1'), extension: extension === '.' ? '' : extension });
+    expect(await fromUrl(url)).toEqual({
+      content: Buffer.from(content, 'latin1'),
+      extension: extension === '.' ? '' : extension,
+    });
   });
 
   it.each([
-    'data:', 'data:video/mp4;base64', `data:${'x'.repeat(2000)},a`, 'data:;base64,a', 'data:;base64,abc*', 'data:;base64,ab=c', 'data:;base64,abcd====', 'data:;base64,a=', 'data:;base64,äöü=', 'data:;base64,aGVs%',
-    'data:;base64,aGVs%4', 'data:,%zz', 'data:,%', 'data:,ü', `data:;base64,${'AAAA'.repeat(70_000)}=AAA`, `data:;base64,${'A'.repeat(262_144)}*`,
+    'data:',
+    'data:video/mp4;base64',
+    `data:${'x'.repeat(2000)},a`,
+    'data:;base64,a',
+    'data:;base64,abc*',
+    'data:;base64,ab=c',
+    'data:;base64,abcd====',
+    'data:;base64,a=',
+    'data:;base64,äöü=',
+    'data:;base64,aGVs%',
+    'data:;base64,aGVs%4',
+    'data:,%zz',
+    'data:,%',
+    'data:,ü',
+    `data:;base64,${'AAAA'.repeat(70_000)}=AAA`,
+    `data:;base64,${'A'.repeat(262_144)}*`,
   ])('that is malformed is refused', async (url) => {
     expect(await intake.errorOf(url)).toMatchObject({ code: 'bad_request', param: 'media' });
   });
@@ -67,11 +88,18 @@ describe('a data URL', () => {
   it('is taken at exactly the largest size; one byte more is refused before anything is decoded', async () => {
     const largest = Buffer.alloc(2_000_000);
     expect((await fromUrl(`data:;base64,${largest.toString('base64')}`)).content.equals(largest)).toBe(true);
-    for (const url of [`data:;base64,${Buffer.alloc(2_000_003).toString('base64')}`, `data:,${'a'.repeat(6_000_003)}`]) {
-      expect(() => intake.fromReference(url, 'media')).toThrow(expect.objectContaining({ code: 'media_too_large', param: 'media' }) as Error);
+    for (const url of [
+      `data:;base64,${Buffer.alloc(2_000_003).toString('base64')}`,
+      `data:,${'a'.repeat(6_000_003)}`,
+    ]) {
+      expect(() => intake.fromReference(url, 'media')).toThrow(
+        expect.objectContaining({ code: 'media_too_large', param: 'media' }) as Error,
+      );
     }
     expect(await intake.errorOf(`data:,${'a'.repeat(2_000_001)}`)).toMatchObject({ code: 'media_too_large' });
-    expect(await intake.errorOf(`data:;base64,${Buffer.alloc(2_000_001).toString('base64')}`)).toMatchObject({ code: 'media_too_large' });
+    expect(await intake.errorOf(`data:;base64,${Buffer.alloc(2_000_001).toString('base64')}`)).toMatchObject({
+      code: 'media_too_large',
+    });
   });
 
   it('of 100 MB does not hold up the event loop', async () => {
@@ -100,7 +128,11 @@ describe('base64 alone', () => {
   });
 
   it('that is none is refused by the name of its field', async () => {
-    await expect(openSource(intake.fromBase64('hello!', 'wav', 'the input_audio', 'data'))).rejects.toMatchObject({ code: 'bad_request', param: 'data', message: 'The file in the input_audio is not base64.' });
+    await expect(openSource(intake.fromBase64('hello!', 'wav', 'the input_audio', 'data'))).rejects.toMatchObject({
+      code: 'bad_request',
+      param: 'data',
+      message: 'The file in the input_audio is not base64.',
+    });
   });
 
   it('is not decoded for a request that is over', async () => {

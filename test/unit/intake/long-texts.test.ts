@@ -37,7 +37,8 @@ describe('LongTexts', () => {
 
   it('leaves texts with escapes to the parser, whatever stands before the quote', () => {
     const texts = new LongTexts();
-    for (const odd of [`${LONG}\\`, `"${LONG}"`, `${LONG}\n\\"`]) expect((parse(texts, { media: odd }).value as { media: string }).media === odd).toBe(true);
+    for (const odd of [`${LONG}\\`, `"${LONG}"`, `${LONG}\n\\"`])
+      expect((parse(texts, { media: odd }).value as { media: string }).media === odd).toBe(true);
     expect(texts.size).toBe(0);
   });
 

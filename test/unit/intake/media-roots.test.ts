@@ -14,7 +14,8 @@ beforeAll(() => {
   writeFileSync(scratch('outside.mp4'), 'x');
 });
 
-const source = (reference: string): MediaSource => rootSource(reference, 'messages.0.content', new Map([['films', root]]));
+const source = (reference: string): MediaSource =>
+  rootSource(reference, 'messages.0.content', new Map([['films', root]]));
 
 describe('a media root', () => {
   it('gives the real path of a file, shown as it was asked for, and never removes it', async () => {

@@ -21,7 +21,12 @@ function space(limitBytes: number): TemporarySpace {
   return { directory, account: new SpaceAccount(limitBytes) };
 }
 
-function save(into: TemporarySpace, chunks: AsyncIterable<Uint8Array>, maxBytes = 1000, signal?: AbortSignal): Promise<SavedFile> {
+function save(
+  into: TemporarySpace,
+  chunks: AsyncIterable<Uint8Array>,
+  maxBytes = 1000,
+  signal?: AbortSignal,
+): Promise<SavedFile> {
   return saveStream(into, chunks, { name: 'a.mp4', maxBytes, tooLarge: () => TOO_LARGE, signal });
 }
 
@@ -59,9 +64,13 @@ describe('saveStream', () => {
   it('counts all files together, also those still being written', async () => {
     const into = space(1000);
     let finish = (): void => undefined;
-    const finished = new Promise<void>((resolve) => { finish = resolve; });
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
     let begun = (): void => undefined;
-    const begins = new Promise<void>((resolve) => { begun = resolve; });
+    const begins = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
     async function* slow(): AsyncGenerator<Buffer> {
       yield Buffer.alloc(700);
       begun();
@@ -114,7 +123,10 @@ describe('saveStream', () => {
     const run = async (index: number): Promise<void> => {
       const random = randomBytes(4);
       const controller = new AbortController();
-      if (random[0]! % 3 === 0) setTimeout(() => { controller.abort(); }, random[1]! % 5);
+      if (random[0]! % 3 === 0)
+        setTimeout(() => {
+          controller.abort();
+        }, random[1]! % 5);
       const file = await save(into, bytes(...random), 700, controller.signal).catch(() => undefined);
       if (index % 2 === 0) await new Promise(setImmediate);
       await file?.remove();

@@ -27,7 +27,14 @@ describe('openTemporaryDirectory', () => {
   it('keeps a harmless extension and nothing else of the name the client gave', async () => {
     const directory = await openTemporaryDirectory(parent);
     const shape = (name: string): string => basename(directory.newPath(name)).replace(/^[0-9a-f-]{36}/, 'ID');
-    expect([shape('a.mp4'), shape('../../etc/passwd'), shape('a.mp4/../../b'), shape('x.m p4'), shape(''), shape('.hidden')]).toEqual(['ID.mp4', 'ID', 'ID', 'ID', 'ID', 'ID']);
+    expect([
+      shape('a.mp4'),
+      shape('../../etc/passwd'),
+      shape('a.mp4/../../b'),
+      shape('x.m p4'),
+      shape(''),
+      shape('.hidden'),
+    ]).toEqual(['ID.mp4', 'ID', 'ID', 'ID', 'ID', 'ID']);
     expect(directory.newPath('a.mp4')).not.toBe(directory.newPath('a.mp4'));
     await directory.close();
   });
@@ -38,7 +45,15 @@ describe('openTemporaryDirectory', () => {
     const own = `avocado-intake.${host}`;
     const earlierSelf = `${own}.${process.pid}.1000.abc`;
     const living = `${own}.${process.ppid}.1000.abc`;
-    const names = [`${own}.${dead}.1000.abc`, earlierSelf, living, `avocado-intake.other-host.${dead}.1000.abc`, `${own}.x`, 'avocado-intake', 'unrelated'];
+    const names = [
+      `${own}.${dead}.1000.abc`,
+      earlierSelf,
+      living,
+      `avocado-intake.other-host.${dead}.1000.abc`,
+      `${own}.x`,
+      'avocado-intake',
+      'unrelated',
+    ];
     for (const name of names) await mkdir(join(parent, name));
     const first = await openTemporaryDirectory(parent);
     const second = await openTemporaryDirectory(parent);
@@ -51,7 +66,9 @@ describe('openTemporaryDirectory', () => {
   it('is removed when the process exits without closing it', () => {
     const script = `import { openTemporaryDirectory } from ${JSON.stringify(new URL('../../../src/intake/temporary-directory.ts', import.meta.url).href)};
       await openTemporaryDirectory(${JSON.stringify(parent)}); process.exit(3);`;
-    const result = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], { encoding: 'utf8' });
+    const result = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
     expect([result.status, result.stderr]).toEqual([3, '']);
     expect(spawnSync('ls', ['-A', parent], { encoding: 'utf8' }).stdout).toBe('');
   });

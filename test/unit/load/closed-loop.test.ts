@@ -4,7 +4,14 @@ import { runLevel } from '../../../src/load/closed-loop.ts';
 import type { Answer, Send } from '../../../src/load/types.ts';
 
 const CLIPS = ['a', 'b', 'c'].map((name) => ({ name, bytes: new Uint8Array([1]) }));
-const CAPTION: Answer = { kind: 'caption', firstTokenSeconds: 0.1, totalSeconds: 0.2, tokenGapsSeconds: [0.01], tokens: 5, mediaSeconds: 4 };
+const CAPTION: Answer = {
+  kind: 'caption',
+  firstTokenSeconds: 0.1,
+  totalSeconds: 0.2,
+  tokenGapsSeconds: [0.01],
+  tokens: 5,
+  mediaSeconds: 4,
+};
 const never = new AbortController().signal;
 
 describe('runLevel', () => {
@@ -57,6 +64,8 @@ describe('runLevel', () => {
       stop.abort();
       return { kind: 'failed', code: 'connection' };
     };
-    expect((await runLevel(CLIPS, send, { concurrency: 2, requests: 100, leaving: 0, seed: 1 }, stop.signal)).answers.length).toBeLessThan(4);
+    expect(
+      (await runLevel(CLIPS, send, { concurrency: 2, requests: 100, leaving: 0, seed: 1 }, stop.signal)).answers.length,
+    ).toBeLessThan(4);
   });
 });

@@ -2,12 +2,26 @@ import { describe, expect, it } from 'vitest';
 import { levelTable, quantiles, summarise } from '../../../src/load/summary.ts';
 import type { Answer } from '../../../src/load/types.ts';
 
-const caption = (tokens: number, firstTokenSeconds: number): Answer => ({ kind: 'caption', firstTokenSeconds, totalSeconds: 1, tokenGapsSeconds: [0.001, 0.003], tokens, mediaSeconds: 6 });
+const caption = (tokens: number, firstTokenSeconds: number): Answer => ({
+  kind: 'caption',
+  firstTokenSeconds,
+  totalSeconds: 1,
+  tokenGapsSeconds: [0.001, 0.003],
+  tokens,
+  mediaSeconds: 6,
+});
 
 describe('summarise', () => {
   it('counts every kind of answer and rates by wall time', () => {
     const broken: Answer = { kind: 'failed', code: 'engine_error' };
-    const answers: Answer[] = [caption(40, 0.2), caption(60, 0.4), { kind: 'left' }, { kind: 'refused', retryAfterSeconds: 1 }, broken, broken];
+    const answers: Answer[] = [
+      caption(40, 0.2),
+      caption(60, 0.4),
+      { kind: 'left' },
+      { kind: 'refused', retryAfterSeconds: 1 },
+      broken,
+      broken,
+    ];
     const level = summarise({ concurrency: 4, wallSeconds: 2, answers });
     expect(level).toMatchObject({ concurrency: 4, captions: 2, refused: 1, left: 1, failed: { engine_error: 2 } });
     expect([level.tokensPerSecond, level.mediaSecondsPerSecond]).toEqual([50, 6]);

@@ -16,7 +16,9 @@ test.each([
 
 test('frames and tokens of real clips agree with the reference', () => {
   for (const clip of ['av-4s.mp4', 'odd-99f.mp4', 'surround-51.mp4', 'speech-16k.wav']) {
-    const { audio } = goldenJson<{ audio: { samples_16k: number; valid_mel_frames: number; audio_tokens: number } }>(`media/${clip}.json`);
+    const { audio } = goldenJson<{ audio: { samples_16k: number; valid_mel_frames: number; audio_tokens: number } }>(
+      `media/${clip}.json`,
+    );
     expect(melFrames(audio.samples_16k)).toBe(audio.valid_mel_frames);
     expect(audioTokens(audio.valid_mel_frames)).toBe(audio.audio_tokens);
   }

@@ -10,18 +10,33 @@ function stream(frames: number): Uint8Array {
 describe('the frame assembler', () => {
   test.each([1, 3, 4, 5, 7, 100])('cuts the stream into the same frames from pieces of %i bytes', (size) => {
     const seen: number[][] = [];
-    const assembler = new FrameAssembler(4, 2, [[0], [1], [2], [3], [4]], (frame) => { seen.push([...frame]); });
+    const assembler = new FrameAssembler(4, 2, [[0], [1], [2], [3], [4]], (frame) => {
+      seen.push([...frame]);
+    });
     const bytes = stream(5);
-    for (let at = 0; at < bytes.length; at += size) expect(assembler.push(bytes.subarray(at, at + size))).toBeUndefined();
-    expect(seen).toEqual([[1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 3, 3], [4, 4, 4, 4], [5, 5, 5, 5]]);
+    for (let at = 0; at < bytes.length; at += size)
+      expect(assembler.push(bytes.subarray(at, at + size))).toBeUndefined();
+    expect(seen).toEqual([
+      [1, 1, 1, 1],
+      [2, 2, 2, 2],
+      [3, 3, 3, 3],
+      [4, 4, 4, 4],
+      [5, 5, 5, 5],
+    ]);
     expect(assembler.delivered).toBe(5);
   });
 
   test('hands a frame that is picked twice to both positions', () => {
     const seen: [number, number][] = [];
-    const assembler = new FrameAssembler(4, 2, [[0, 1], [2]], (frame, position) => { seen.push([position, frame[0] ?? 0]); });
+    const assembler = new FrameAssembler(4, 2, [[0, 1], [2]], (frame, position) => {
+      seen.push([position, frame[0] ?? 0]);
+    });
     void assembler.push(stream(2));
-    expect(seen).toEqual([[0, 1], [1, 1], [2, 2]]);
+    expect(seen).toEqual([
+      [0, 1],
+      [1, 1],
+      [2, 2],
+    ]);
   });
 
   test('never fills a buffer that its reader still holds', async () => {
@@ -32,7 +47,9 @@ describe('the frame assembler', () => {
       return new Promise((resolve) => release.push(resolve));
     });
     let done = false;
-    const pushed = Promise.resolve(assembler.push(stream(3))).then(() => { done = true; });
+    const pushed = Promise.resolve(assembler.push(stream(3))).then(() => {
+      done = true;
+    });
     await setImmediate();
     expect(done).toBe(false);
     expect(held.map((frame) => frame[0])).toEqual([1, 2]);

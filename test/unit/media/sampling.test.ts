@@ -28,7 +28,10 @@ const rows = goldenJson<Row[]>('processing/frames_and_sizes.json');
 /** The table leaves max_pixels out where the library has no limit of its own; our profiles always have one. */
 function rulesOf(row: Row): ReturnType<typeof resolveProfile> {
   const [processorMinPixels, processorMaxPixels] = row.stage_b_limits;
-  return { ...resolveProfile('reference-cli', { ...overridesOf(row.settings), processorMinPixels, processorMaxPixels }), maxPixels: row.settings.max_pixels };
+  return {
+    ...resolveProfile('reference-cli', { ...overridesOf(row.settings), processorMinPixels, processorMaxPixels }),
+    maxPixels: row.settings.max_pixels,
+  };
 }
 
 describe('frame picks', () => {

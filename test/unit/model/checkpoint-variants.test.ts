@@ -10,7 +10,9 @@ let count = 0;
 beforeAll(() => {
   scratch = mkdtempSync(join(tmpdir(), 'avocado-variants-'));
 });
-afterAll(() => { rmSync(scratch, { recursive: true, force: true }); });
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
 
 const cacheDir = (): string => join(scratch, 'cache');
 const write = (variant: Variant): string => writeVariant(join(scratch, `variant-${count++}`), variant);
@@ -54,32 +56,47 @@ describe.each(['tiny-a', 'tiny-b'] as const)('A checkpoint like %s computes the 
 describe('A damaged checkpoint is refused by name', () => {
   it('when a tensor is missing', async () => {
     const without = run({ base: 'tiny-a', without: ['visual.blocks.1.attn.k.bias'] });
-    await expect(without).rejects.toMatchObject({ code: 'tensor_missing', message: expect.stringContaining('visual.blocks.1.attn.k.bias') as string });
+    await expect(without).rejects.toMatchObject({
+      code: 'tensor_missing',
+      message: expect.stringContaining('visual.blocks.1.attn.k.bias') as string,
+    });
   });
 
   it('when a tensor has another shape than config.json says', async () => {
     const name = 'model.layers.1.mlp.up_proj.weight';
     const reshaped = run({ base: 'tiny-a', shapes: { [name]: [112, 208] } });
-    await expect(reshaped).rejects.toMatchObject({ code: 'tensor_invalid', message: expect.stringMatching(/up_proj\.weight.*\[208, 112\].*\[112, 208\]/) as string });
+    await expect(reshaped).rejects.toMatchObject({
+      code: 'tensor_invalid',
+      message: expect.stringMatching(/up_proj\.weight.*\[208, 112\].*\[112, 208\]/) as string,
+    });
   });
 
   it.each(['fp32', 'int4'] as const)('when a shard is truncated (%s)', async (precision) => {
     const directory = write({ base: 'tiny-b' });
     truncateSync(join(directory, 'model-00002-of-00002.safetensors'), 1_000_000);
     const opened = runFixed(directory, { cacheDir: cacheDir(), precision });
-    await expect(opened).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining('model-00002-of-00002') as string });
+    await expect(opened).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message: expect.stringContaining('model-00002-of-00002') as string,
+    });
   });
 
   it('when a shard is missing', async () => {
     const directory = write({ base: 'tiny-b' });
     unlinkSync(join(directory, 'model-00001-of-00002.safetensors'));
     const opened = runFixed(directory, { cacheDir: cacheDir() });
-    await expect(opened).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining('model-00001-of-00002') as string });
+    await expect(opened).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message: expect.stringContaining('model-00001-of-00002') as string,
+    });
   });
 
   it('when it is another model', async () => {
     const other = run({ base: 'tiny-a', config: (config) => ({ ...config, model_type: 'qwen2_5_vl' }) });
-    await expect(other).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining('qwen2_5_vl') as string });
+    await expect(other).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message: expect.stringContaining('qwen2_5_vl') as string,
+    });
   });
 
   it('when there is none', async () => {

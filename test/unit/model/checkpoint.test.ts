@@ -9,10 +9,15 @@ import { golden } from '../../fixtures/golden.ts';
 const INDEX = 'model.safetensors.index.json';
 let scratch: string;
 let count = 0;
-beforeAll(() => { scratch = mkdtempSync(join(tmpdir(), 'avocado-checkpoint-')); });
-afterAll(() => { rmSync(scratch, { recursive: true, force: true }); });
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'avocado-checkpoint-'));
+});
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
 
-const write = (variant: Partial<Variant> = {}): string => writeVariant(join(scratch, `checkpoint-${count++}`), { base: 'tiny-a', ...variant });
+const write = (variant: Partial<Variant> = {}): string =>
+  writeVariant(join(scratch, `checkpoint-${count++}`), { base: 'tiny-a', ...variant });
 /** A file of one shard, changed by hand. */
 function writeFileOf(header: string, data = new Uint8Array(0)): string {
   const directory = write({ shards: 1 });
@@ -51,21 +56,42 @@ it('counts the bytes that a truncated shard lacks, and those it has too many', a
   const short = write({ shards: 1 });
   const file = join(short, 'model.safetensors');
   truncateSync(file, statSync(file).size - 1234);
-  await expect(openCheckpoint(short)).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining('1234 bytes are missing') as string });
+  await expect(openCheckpoint(short)).rejects.toMatchObject({
+    code: 'checkpoint_invalid',
+    message: expect.stringContaining('1234 bytes are missing') as string,
+  });
   const long = write({ shards: 1 });
   appendFileSync(join(long, 'model.safetensors'), 'xx');
-  await expect(openCheckpoint(long)).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining('2 bytes more') as string });
+  await expect(openCheckpoint(long)).rejects.toMatchObject({
+    code: 'checkpoint_invalid',
+    message: expect.stringContaining('2 bytes more') as string,
+  });
 });
 
 it.each<[string, string, string]>([
   ['no header at all', '', 'damaged header'],
   ['a header that is no object', '[]', 'damaged header'],
   ['a tensor without offsets', '{"model.norm.weight":{"dtype":"F32","shape":[2]}}', 'the entry of model.norm.weight'],
-  ['offsets that run backwards', '{"model.norm.weight":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}', 'the entry of model.norm.weight'],
-  ['a shape that does not fit the bytes', '{"model.norm.weight":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}', '12 bytes, but 8'],
-  ['no tensor of a thinker', '{"transformer.wte":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}', 'no tensor of a Qwen2.5-Omni thinker'],
+  [
+    'offsets that run backwards',
+    '{"model.norm.weight":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}',
+    'the entry of model.norm.weight',
+  ],
+  [
+    'a shape that does not fit the bytes',
+    '{"model.norm.weight":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}',
+    '12 bytes, but 8',
+  ],
+  [
+    'no tensor of a thinker',
+    '{"transformer.wte":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}',
+    'no tensor of a Qwen2.5-Omni thinker',
+  ],
 ])('refuses a file with %s', async (_, header, message) => {
-  await expect(openCheckpoint(writeFileOf(header))).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining(message) as string });
+  await expect(openCheckpoint(writeFileOf(header))).rejects.toMatchObject({
+    code: 'checkpoint_invalid',
+    message: expect.stringContaining(message) as string,
+  });
 });
 
 it('refuses a header longer than the file, without allocating it', async () => {
@@ -81,13 +107,19 @@ it('refuses a header longer than the file, without allocating it', async () => {
 it.each(['../model.safetensors', '/etc/hostname', '..'])('refuses an index that names %s', async (file) => {
   const directory = write();
   writeFileSync(join(directory, INDEX), JSON.stringify({ weight_map: { 'thinker.model.norm.weight': file } }));
-  await expect(openCheckpoint(directory)).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining('same directory') as string });
+  await expect(openCheckpoint(directory)).rejects.toMatchObject({
+    code: 'checkpoint_invalid',
+    message: expect.stringContaining('same directory') as string,
+  });
 });
 
 it('names a tensor of another type or shape with what was expected and what was found', async () => {
-  const header = '{"model.norm.weight":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},"model.a":{"dtype":"F16","shape":[2],"data_offsets":[4,8]}}';
+  const header =
+    '{"model.norm.weight":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},"model.a":{"dtype":"F16","shape":[2],"data_offsets":[4,8]}}';
   const checkpoint = await openCheckpoint(writeFileOf(header, new Uint8Array(8)));
-  expect(() => checkpoint.plain('model.norm.weight', [4])).toThrow(/model\.norm\.weight is stored as I8 .* expected F32, F16 or BF16/);
+  expect(() => checkpoint.plain('model.norm.weight', [4])).toThrow(
+    /model\.norm\.weight is stored as I8 .* expected F32, F16 or BF16/,
+  );
   expect(() => checkpoint.plain('model.a', [1, 2])).toThrow(/expected shape \[1, 2\] .* found \[2\]/);
   expect(() => checkpoint.plain('model.b', [1])).toThrow(/Tensor model\.b is in no file/);
 });

@@ -7,8 +7,12 @@ import { golden } from '../../fixtures/golden.ts';
 
 type Json = Record<string, unknown>;
 let scratch: string;
-beforeAll(() => { scratch = mkdtempSync(join(tmpdir(), 'avocado-config-')); });
-afterAll(() => { rmSync(scratch, { recursive: true, force: true }); });
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'avocado-config-'));
+});
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
 
 const original = (): Json => JSON.parse(readFileSync(golden('checkpoints/tiny-a/config.json'), 'utf8')) as Json;
 
@@ -32,10 +36,25 @@ describe('config.json', () => {
   it('is read in our names', async () => {
     const config = await readModelConfig(golden('checkpoints/tiny-a'));
     expect(config.text).toEqual({
-      hiddenSize: 112, intermediateSize: 208, layers: 3, heads: 7, kvHeads: 1, headDim: 16, vocabSize: 2000,
-      maxPositions: 32_768, rmsNormEps: 1e-6, ropeTheta: 300, mropeSection: [2, 3, 3],
+      hiddenSize: 112,
+      intermediateSize: 208,
+      layers: 3,
+      heads: 7,
+      kvHeads: 1,
+      headDim: 16,
+      vocabSize: 2000,
+      maxPositions: 32_768,
+      rmsNormEps: 1e-6,
+      ropeTheta: 300,
+      mropeSection: [2, 3, 3],
     });
-    expect(config.vision).toMatchObject({ depth: 4, heads: 4, headDim: 16, fullAttentionBlocks: [1, 3], windowSize: 112 });
+    expect(config.vision).toMatchObject({
+      depth: 4,
+      heads: 4,
+      headDim: 16,
+      fullAttentionBlocks: [1, 3],
+      windowSize: 112,
+    });
     expect(config.audio).toMatchObject({ layers: 2, heads: 4, headDim: 16, ffnSize: 136, chunkFrames: 200 });
     expect(config.tokens).toMatchObject({ audio: 1963, video: 1973, eos: 1962, pad: 1960 });
   });
@@ -89,7 +108,10 @@ describe('config.json', () => {
     const name = path.split('.').at(-1)!;
     // Which of two fields that contradict each other is named is a matter of taste.
     const named = name === 'num_attention_heads' ? /num_key_value_heads|hidden_size/ : new RegExp(name);
-    await expect(readModelConfig(changed(path, value))).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringMatching(named) as string });
+    await expect(readModelConfig(changed(path, value))).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message: expect.stringMatching(named) as string,
+    });
   });
 
   it('with a sliding window is refused where layers would use it, and read where none would', async () => {
@@ -98,23 +120,35 @@ describe('config.json', () => {
     text['use_sliding_window'] = true;
     await expect(readModelConfig(written(config))).resolves.toBeDefined();
     text['max_window_layers'] = 2;
-    await expect(readModelConfig(written(config))).rejects.toMatchObject({ code: 'checkpoint_invalid', param: 'thinker_config.text_config.use_sliding_window' });
+    await expect(readModelConfig(written(config))).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      param: 'thinker_config.text_config.use_sliding_window',
+    });
   });
 
   it('of another model is refused with what is supported', async () => {
-    await expect(readModelConfig(written({ model_type: 'qwen2_5_vl' }))).rejects.toThrow(/model_type is "qwen2_5_vl"; supported: Qwen2\.5-Omni/);
+    await expect(readModelConfig(written({ model_type: 'qwen2_5_vl' }))).rejects.toThrow(
+      /model_type is "qwen2_5_vl"; supported: Qwen2\.5-Omni/,
+    );
   });
 
   it('that is missing, no JSON or no object is told apart', async () => {
     await expect(readModelConfig(join(scratch, 'nowhere'))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
-    await expect(readModelConfig(mkdtempSync(join(scratch, 'empty-')))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
+    await expect(readModelConfig(mkdtempSync(join(scratch, 'empty-')))).rejects.toMatchObject({
+      code: 'checkpoint_not_found',
+    });
     await expect(readModelConfig(written('{"model_type":'))).rejects.toThrow('is not valid JSON');
     await expect(readModelConfig(written('[]'))).rejects.toThrow('must be a JSON object');
   });
 });
 
 describe('preprocessor_config.json', () => {
-  const published = { imageMean: [0.48145466, 0.4578275, 0.40821073], imageStd: [0.26862954, 0.26130258, 0.27577711], minPixels: 3136, maxPixels: 12_845_056 };
+  const published = {
+    imageMean: [0.48145466, 0.4578275, 0.40821073],
+    imageStd: [0.26862954, 0.26130258, 0.27577711],
+    minPixels: 3136,
+    maxPixels: 12_845_056,
+  };
 
   it('gives the published values, also where it is absent', async () => {
     expect(await readPreprocessorConfig(golden('checkpoints/tiny-a'))).toEqual(published);
@@ -123,23 +157,37 @@ describe('preprocessor_config.json', () => {
 
   it('may state others, in the old and the new form of the limits', async () => {
     const old = written({ image_mean: [0, 0.5, 1], min_pixels: 784, max_pixels: 7840 }, 'preprocessor_config.json');
-    expect(await readPreprocessorConfig(old)).toMatchObject({ imageMean: [0, 0.5, 1], minPixels: 784, maxPixels: 7840 });
+    expect(await readPreprocessorConfig(old)).toMatchObject({
+      imageMean: [0, 0.5, 1],
+      minPixels: 784,
+      maxPixels: 7840,
+    });
     const size = written({ size: { shortest_edge: 784, longest_edge: 7840 } }, 'preprocessor_config.json');
     expect(await readPreprocessorConfig(size)).toMatchObject({ minPixels: 784, maxPixels: 7840 });
   });
 
   it('with nonsense is refused by name', async () => {
-    await expect(readPreprocessorConfig(written({ image_std: [0.2, 0, 0.2] }, 'preprocessor_config.json'))).rejects.toThrow('image_std must be positive');
-    await expect(readPreprocessorConfig(written({ image_mean: [0.5] }, 'preprocessor_config.json'))).rejects.toThrow('image_mean must hold three numbers');
+    await expect(
+      readPreprocessorConfig(written({ image_std: [0.2, 0, 0.2] }, 'preprocessor_config.json')),
+    ).rejects.toThrow('image_std must be positive');
+    await expect(readPreprocessorConfig(written({ image_mean: [0.5] }, 'preprocessor_config.json'))).rejects.toThrow(
+      'image_mean must hold three numbers',
+    );
   });
 });
 
 describe('Stop ids', () => {
-  it('are the thinker\'s eos where generation_config.json names none, as published', async () => {
+  it("are the thinker's eos where generation_config.json names none, as published", async () => {
     expect(await readStopIds(golden('checkpoints/tiny-a'))).toEqual([1962]);
   });
 
-  it.each<[unknown, number[]]>([[7, [1962, 7]], [[1962, 8], [1962, 8]]])('include those of generation_config.json: %j', async (eos, expected) => {
+  it.each<[unknown, number[]]>([
+    [7, [1962, 7]],
+    [
+      [1962, 8],
+      [1962, 8],
+    ],
+  ])('include those of generation_config.json: %j', async (eos, expected) => {
     const directory = written(original());
     writeFileSync(join(directory, 'generation_config.json'), JSON.stringify({ eos_token_id: eos }));
     expect(await readStopIds(directory)).toEqual(expected);

@@ -35,14 +35,31 @@ function notingRuntime(notes: Notes): Runtime {
 
 const session: Session = { inputs: [], outputs: [], run: () => Promise.resolve(), release: () => Promise.resolve() };
 
-async function decoderOf(notes: Notes): Promise<{ decoder: SlotDecoder; layers: number; kvHeads: number; headDim: number }> {
+async function decoderOf(
+  notes: Notes,
+): Promise<{ decoder: SlotDecoder; layers: number; kvHeads: number; headDim: number }> {
   const config = await readModelConfig(golden('checkpoints/tiny-a'));
-  const options = { runtime: notingRuntime(notes), session, device: { type: 'cpu' }, dtype: 'float32', slots: 2, prefixSlots: 1, capacity: CAPACITY } as const;
+  const options = {
+    runtime: notingRuntime(notes),
+    session,
+    device: { type: 'cpu' },
+    dtype: 'float32',
+    slots: 2,
+    prefixSlots: 1,
+    capacity: CAPACITY,
+  } as const;
   return { decoder: await SlotDecoder.create(config, options), ...config.text };
 }
 
 function prefill(decoder: SlotDecoder, slot: number, start: number, tokens: number): Promise<unknown> {
-  return decoder.prefill({ slot, start, ids: new Int32Array(tokens), positions: new Int32Array(3 * tokens), ...NOTHING, wantLogits: false });
+  return decoder.prefill({
+    slot,
+    start,
+    ids: new Int32Array(tokens),
+    positions: new Int32Array(3 * tokens),
+    ...NOTHING,
+    wantLogits: false,
+  });
 }
 
 describe('SlotDecoder.copyPrefix', () => {
@@ -53,8 +70,14 @@ describe('SlotDecoder.copyPrefix', () => {
     await decoder.copyPrefix(1, 2, 7);
     const head = (CAPACITY + 1) * headDim;
     expect(notes.allocated).toEqual(new Array(2 * layers).fill(3 * kvHeads * head));
-    expect(notes.copies.map(({ slab }) => slab).sort((a, b) => a - b)).toEqual(Array.from({ length: 2 * layers }, (_, index) => index));
-    const pieces = Array.from({ length: kvHeads }, (_, index) => ({ from: (kvHeads + index) * head, to: (2 * kvHeads + index) * head, elements: 7 * headDim }));
+    expect(notes.copies.map(({ slab }) => slab).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 2 * layers }, (_, index) => index),
+    );
+    const pieces = Array.from({ length: kvHeads }, (_, index) => ({
+      from: (kvHeads + index) * head,
+      to: (2 * kvHeads + index) * head,
+      elements: 7 * headDim,
+    }));
     for (const copy of notes.copies) expect(copy.pieces).toEqual(pieces);
   });
 

@@ -36,7 +36,11 @@ describe('The cache of exports', () => {
     appendFileSync(join(checkpoint, 'config.json'), '\n');
     const after = await ensureExport(checkpoint, 'int4', { cacheDir });
     expect(after.directory).not.toBe(before.directory);
-    expect(readdirSync(cacheDir).map((name) => join(cacheDir, name)).sort()).toEqual([fp32.directory, after.directory].sort());
+    expect(
+      readdirSync(cacheDir)
+        .map((name) => join(cacheDir, name))
+        .sort(),
+    ).toEqual([fp32.directory, after.directory].sort());
   });
 
   it('repairs a damaged entry', async () => {
@@ -74,13 +78,21 @@ describe('Loading a thinker', () => {
 
   it('refuses precisions that the device has no kernels for, before exporting', async () => {
     const bf16 = loadThinker({ ...options, modelDir: checkpoint, precision: 'bf16', cacheDir });
-    await expect(bf16).rejects.toMatchObject({ code: 'precision_unsupported', message: expect.stringContaining('fp32, int4') as string });
+    await expect(bf16).rejects.toMatchObject({
+      code: 'precision_unsupported',
+      message: expect.stringContaining('fp32, int4') as string,
+    });
     expect(readdirSync(scratch)).not.toContain('deep');
   });
 
   it('tells what it does and what it made', async () => {
     const told = new Set<string>();
-    const { thinker, precision, checkpointDirectory } = await loadThinker({ ...options, modelDir: checkpoint, cacheDir, onProgress: (text) => told.add(text) });
+    const { thinker, precision, checkpointDirectory } = await loadThinker({
+      ...options,
+      modelDir: checkpoint,
+      cacheDir,
+      onProgress: (text) => told.add(text),
+    });
     await thinker.close();
     expect([...told]).toEqual(['Loading vision', 'Loading audio', 'Loading decoder']);
     expect([precision, checkpointDirectory]).toEqual(['fp32', checkpoint]);

@@ -1,5 +1,18 @@
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,8 +26,12 @@ let scratch: string;
 let checkpoint: string;
 let out: string;
 let count = 0;
-beforeAll(() => { scratch = mkdtempSync(join(tmpdir(), 'avocado-export-')); });
-afterAll(() => { rmSync(scratch, { recursive: true, force: true }); });
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'avocado-export-'));
+});
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
 beforeEach(() => {
   const place = join(scratch, String(count++));
   checkpoint = writeVariant(join(place, 'checkpoint'), { base: 'tiny-b' });
@@ -22,16 +39,30 @@ beforeEach(() => {
 });
 
 /** What lies where the export was to be made, the export itself aside. */
-const left = (): string[] => (existsSync(join(out, '..')) ? readdirSync(join(out, '..')).filter((name) => name !== 'int4') : []);
+const left = (): string[] =>
+  existsSync(join(out, '..')) ? readdirSync(join(out, '..')).filter((name) => name !== 'int4') : [];
 
-const incomplete = (text: string): object => ({ code: 'export_incomplete', message: expect.stringContaining(text) as string });
+const incomplete = (text: string): object => ({
+  code: 'export_incomplete',
+  message: expect.stringContaining(text) as string,
+});
 const stale = (text: string): object => ({ code: 'export_stale', message: expect.stringContaining(text) as string });
 
 describe('An export', () => {
   it('appears whole, with its progress told', async () => {
     const told: [number, number][] = [];
-    const manifest = await exportModel(checkpoint, 'int4', out, { onProgress: (done, total) => { told.push([done, total]); } });
-    expect(readdirSync(out).sort()).toEqual(['audio.onnx', 'decoder.onnx', 'manifest.json', 'vision.onnx', 'weights.bin']);
+    const manifest = await exportModel(checkpoint, 'int4', out, {
+      onProgress: (done, total) => {
+        told.push([done, total]);
+      },
+    });
+    expect(readdirSync(out).sort()).toEqual([
+      'audio.onnx',
+      'decoder.onnx',
+      'manifest.json',
+      'vision.onnx',
+      'weights.bin',
+    ]);
     expect(await openManifest(out)).toEqual(manifest);
     expect(told[0]?.[0]).toBe(0);
     expect(told.at(-1)?.[0]).toBe(told.at(-1)?.[1]);
@@ -60,11 +91,17 @@ describe('An export', () => {
 
   it('is refused in another precision than it has', async () => {
     await exportModel(checkpoint, 'int4', out);
-    await expect(runFixed(out, { precision: 'fp32' })).rejects.toMatchObject({ code: 'precision_unsupported', message: expect.stringContaining('int4') as string });
+    await expect(runFixed(out, { precision: 'fp32' })).rejects.toMatchObject({
+      code: 'precision_unsupported',
+      message: expect.stringContaining('int4') as string,
+    });
   });
 
   it('is refused in a precision that does not exist, naming those that do', async () => {
-    await expect(exportModel(checkpoint, 'int5', out)).rejects.toMatchObject({ code: 'precision_unsupported', message: expect.stringContaining('fp32, int4, bf16, fp16') as string });
+    await expect(exportModel(checkpoint, 'int5', out)).rejects.toMatchObject({
+      code: 'precision_unsupported',
+      message: expect.stringContaining('fp32, int4, bf16, fp16') as string,
+    });
     expect(existsSync(join(out, '..'))).toBe(false);
   });
 
@@ -73,7 +110,9 @@ describe('An export', () => {
     writeFileSync(join(out, 'thesis.txt'), 'ten years');
     await expect(exportModel(checkpoint, 'int4', out)).rejects.toMatchObject({ code: 'bad_request', param: 'out' });
     expect(readdirSync(out)).toEqual(['thesis.txt']);
-    await expect(exportModel(checkpoint, 'int4', join(out, 'thesis.txt'))).rejects.toMatchObject({ code: 'bad_request' });
+    await expect(exportModel(checkpoint, 'int4', join(out, 'thesis.txt'))).rejects.toMatchObject({
+      code: 'bad_request',
+    });
     await expect(exportModel(checkpoint, 'int4', checkpoint)).rejects.toMatchObject({ code: 'bad_request' });
     expect(left()).toEqual([]);
   });
@@ -90,7 +129,12 @@ describe('An export', () => {
 describe('An export that does not finish', () => {
   it('leaves nothing when it is cancelled', async () => {
     const cancel = new AbortController();
-    const options = { signal: cancel.signal, onProgress: (done: number) => { if (done > 0) cancel.abort(); } };
+    const options = {
+      signal: cancel.signal,
+      onProgress: (done: number) => {
+        if (done > 0) cancel.abort();
+      },
+    };
     await expect(exportModel(checkpoint, 'int4', out, options)).rejects.toMatchObject({ code: 'aborted' });
     expect([existsSync(out), left()]).toEqual([false, []]);
   });
@@ -100,13 +144,21 @@ describe('An export that does not finish', () => {
     const breakDisk = (done: number): void => {
       if (done > 0) for (const name of left()) rmSync(join(out, '..', name), { recursive: true, force: true });
     };
-    await expect(exportModel(checkpoint, 'int4', out, { onProgress: breakDisk })).rejects.toMatchObject(incomplete('Quantising'));
+    await expect(exportModel(checkpoint, 'int4', out, { onProgress: breakDisk })).rejects.toMatchObject(
+      incomplete('Quantising'),
+    );
     expect(left()).toEqual([]);
     expect((await openManifest(out)).precision).toBe('fp32');
   });
 
   it('never loads when it was killed, and is cleared away by the next', async () => {
-    const killed = spawnSync(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('../../fixtures/export-and-die.ts', import.meta.url)), checkpoint, out]);
+    const killed = spawnSync(process.execPath, [
+      '--import',
+      'tsx',
+      fileURLToPath(new URL('../../fixtures/export-and-die.ts', import.meta.url)),
+      checkpoint,
+      out,
+    ]);
     expect(killed.signal).toBe('SIGKILL');
     expect(existsSync(out)).toBe(false);
     const [abandoned = ''] = left();
@@ -118,7 +170,11 @@ describe('An export that does not finish', () => {
   });
 
   it('beside another to the same place: both end, one stays, whole', async () => {
-    await Promise.all([exportModel(checkpoint, 'int4', out), exportModel(checkpoint, 'int4', out), exportModel(checkpoint, 'int4', out)]);
+    await Promise.all([
+      exportModel(checkpoint, 'int4', out),
+      exportModel(checkpoint, 'int4', out),
+      exportModel(checkpoint, 'int4', out),
+    ]);
     expect(left()).toEqual([]);
     await expect(runFixed(out, { precision: 'int4' })).resolves.toBeDefined();
   });
@@ -149,7 +205,10 @@ describe('A finished export is refused', () => {
     await expect(runFixed(out, { precision: 'int4' })).rejects.toMatchObject(incomplete('never finished'));
   });
 
-  it.each([['cut short', (text: string) => text.slice(0, 100)], ['of another kind', () => '{"format":"other"}']])('with a manifest %s', async (_, edit) => {
+  it.each([
+    ['cut short', (text: string) => text.slice(0, 100)],
+    ['of another kind', () => '{"format":"other"}'],
+  ])('with a manifest %s', async (_, edit) => {
     writeFileSync(join(out, 'manifest.json'), edit(readFileSync(join(out, 'manifest.json'), 'utf8')));
     await expect(runFixed(out, { precision: 'int4' })).rejects.toMatchObject({ code: 'export_incomplete' });
   });
@@ -157,7 +216,9 @@ describe('A finished export is refused', () => {
   it('when another version made it, naming the command', async () => {
     const path = join(out, 'manifest.json');
     writeFileSync(path, readFileSync(path, 'utf8').replace(/"exporter": \d+/, '"exporter": 0'));
-    await expect(openManifest(out)).rejects.toMatchObject(stale(`avocado export ${checkpoint} --precision int4 --out ${out}`));
+    await expect(openManifest(out)).rejects.toMatchObject(
+      stale(`avocado export ${checkpoint} --precision int4 --out ${out}`),
+    );
   });
 
   it('when it was moved', async () => {

@@ -24,7 +24,9 @@ describe.each(['tiny-a', 'tiny-b'] as const)('The int4 export of %s', (name) => 
     exact = await runFixed(directory, { cacheDir });
     quantised = await runFixed(directory, { cacheDir, precision: 'int4' });
   });
-  afterAll(() => { rmSync(cacheDir, { recursive: true, force: true }); });
+  afterAll(() => {
+    rmSync(cacheDir, { recursive: true, force: true });
+  });
 
   // Measured on these random weights, which amplify rounding: vision 0.047, audio 0.015, logits 0.24 to 0.44.
   it('has towers close to fp32', () => {
@@ -39,7 +41,9 @@ describe.each(['tiny-a', 'tiny-b'] as const)('The int4 export of %s', (name) => 
   });
 
   it('is not fp32 under another name', () => {
-    expect(largestDifference(quantised.logits[0] ?? new Float32Array(0), exact.logits[0] ?? new Float32Array(0))).toBeGreaterThan(0.01);
+    expect(
+      largestDifference(quantised.logits[0] ?? new Float32Array(0), exact.logits[0] ?? new Float32Array(0)),
+    ).toBeGreaterThan(0.01);
   });
 
   it('computes the same with towers that stay and towers that come and go', async () => {
@@ -65,7 +69,10 @@ it('What int4 adds to rounded weights is the rounding of activations', async () 
   const scratch = mkdtempSync(join(tmpdir(), 'avocado-int4-'));
   try {
     const cacheDir = join(scratch, 'cache');
-    const rounded = await runFixed(writeVariant(join(scratch, 'rounded'), { base: 'tiny-a', dtype: 'F32', values: roundTrip }), { cacheDir });
+    const rounded = await runFixed(
+      writeVariant(join(scratch, 'rounded'), { base: 'tiny-a', dtype: 'F32', values: roundTrip }),
+      { cacheDir },
+    );
     const int4 = await runFixed(join(golden('checkpoints/tiny-a/config.json'), '..'), { cacheDir, precision: 'int4' });
     const all = (run: FixedRun): Float32Array[] => [run.vision, run.audio, ...run.logits];
     const errors = all(int4).map((values, index) => relativeError(values, all(rounded)[index] ?? new Float32Array(0)));

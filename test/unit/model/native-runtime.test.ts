@@ -24,8 +24,12 @@ function unitMatrix(n: number): ReturnType<typeof floats> {
 
 describe.skipIf(!status.loaded)('the native runtime', () => {
   let runtime: Runtime;
-  beforeAll(async () => { runtime = await openRuntime({ runtime: 'native', device: CPU }); });
-  afterAll(async () => { await runtime.close(); });
+  beforeAll(async () => {
+    runtime = await openRuntime({ runtime: 'native', device: CPU });
+  });
+  afterAll(async () => {
+    await runtime.close();
+  });
 
   it('ends a run half-way when its signal aborts, and the session works afterwards', async () => {
     const session = await runtime.createSession(productChainGraph(LONG), OPTIONS);
@@ -33,7 +37,9 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     const [x, w, y] = [unitMatrix(SIZE), unitMatrix(SIZE), floats([SIZE, SIZE])];
     const controller = new AbortController();
     const run = session.run({ x, w }, { y }, { signal: controller.signal });
-    setTimeout(() => { controller.abort(); }, 100);
+    setTimeout(() => {
+      controller.abort();
+    }, 100);
     await expect(run).rejects.toMatchObject({ code: 'aborted' });
     // The last node never ran.
     expect(y.data.every((value) => value === 0)).toBe(true);
@@ -59,9 +65,16 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
   });
 
   it('runs two sessions at the same time', async () => {
-    const [long, short] = await Promise.all([runtime.createSession(productChainGraph(LONG), OPTIONS), runtime.createSession(sumGraph(), OPTIONS)]);
+    const [long, short] = await Promise.all([
+      runtime.createSession(productChainGraph(LONG), OPTIONS),
+      runtime.createSession(sumGraph(), OPTIONS),
+    ]);
     const controller = new AbortController();
-    const run = long.run({ x: unitMatrix(SIZE), w: unitMatrix(SIZE) }, { y: floats([SIZE, SIZE]) }, { signal: controller.signal });
+    const run = long.run(
+      { x: unitMatrix(SIZE), w: unitMatrix(SIZE) },
+      { y: floats([SIZE, SIZE]) },
+      { signal: controller.signal },
+    );
     const sum = floats([1]);
     await short.run({ a: floats([1], [1]), b: floats([1], [2]) }, { sum });
     expect(sum.data[0]).toBe(3);
@@ -79,11 +92,16 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     const out = () => hostTensor('float16', [3], new Uint16Array(3));
     await session.run({ x_bfloat16: bfloat, x_float16: half }, { y_bfloat16: view });
     const [y, whole] = [out(), hostTensor('bfloat16', [6], new Uint16Array(6))];
-    await session.run({ x_bfloat16: { ...view, offset: 0, dims: [6] }, x_float16: half }, { y_bfloat16: whole, y_float16: y });
+    await session.run(
+      { x_bfloat16: { ...view, offset: 0, dims: [6] }, x_float16: half },
+      { y_bfloat16: whole, y_float16: y },
+    );
     expect([...whole.data]).toEqual([0, 0, ...bits, 0]);
     expect(y.data).toEqual(bits);
     slab.release();
-    await expect(session.run({ x_bfloat16: view, x_float16: half }, { y_float16: y })).rejects.toThrow('The slab was released already');
+    await expect(session.run({ x_bfloat16: view, x_float16: half }, { y_float16: y })).rejects.toThrow(
+      'The slab was released already',
+    );
     await session.release();
   });
 
@@ -143,7 +161,10 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
   it('says that CUDA is missing when a session asks for it', async () => {
     const cuda = { type: 'cuda', index: 99 } as const;
     const asked = runtime.createSession(sumGraph(), { ...OPTIONS, device: cuda });
-    await expect(asked).rejects.toMatchObject({ code: 'device_unavailable', message: expect.stringContaining('avocado doctor') as string });
+    await expect(asked).rejects.toMatchObject({
+      code: 'device_unavailable',
+      message: expect.stringContaining('avocado doctor') as string,
+    });
     await expect(runtime.allocate('float32', 1, cuda)).rejects.toMatchObject({ code: 'device_unavailable' });
   });
 
@@ -155,9 +176,12 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     expect(ended.stderr).toContain("code: 'runtime_unavailable'");
   });
 
-  it.each(['exit the process', 'exit the process beside a worker', 'terminate the worker', 'exit the worker'])('survives: %s, while a graph runs', async (way) => {
-    expect(await runScript('end-in-a-run.ts', [way])).toMatchObject({ code: 0, signal: null, stderr: '' });
-  });
+  it.each(['exit the process', 'exit the process beside a worker', 'terminate the worker', 'exit the worker'])(
+    'survives: %s, while a graph runs',
+    async (way) => {
+      expect(await runScript('end-in-a-run.ts', [way])).toMatchObject({ code: 0, signal: null, stderr: '' });
+    },
+  );
 
   it('lets an uncaught error end the process as Node does, while a graph runs', async () => {
     const ended = await runScript('end-in-a-run.ts', ['throw in the process']);

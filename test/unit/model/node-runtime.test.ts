@@ -8,8 +8,12 @@ const OPTIONS: SessionOptions = { device: CPU, threads: 1, spinning: false, disa
 
 describe('the portable runtime', () => {
   let runtime: Runtime;
-  beforeAll(async () => { runtime = await openNodeRuntime(); });
-  afterAll(async () => { await runtime.close(); });
+  beforeAll(async () => {
+    runtime = await openNodeRuntime();
+  });
+  afterAll(async () => {
+    await runtime.close();
+  });
 
   it('has no 16-bit floats and says what has', async () => {
     const message = expect.stringContaining('build-native.mjs') as string;
@@ -19,17 +23,21 @@ describe('the portable runtime', () => {
 
   it('refuses CUDA', async () => {
     const cuda = { type: 'cuda', index: 0 } as const;
-    await expect(runtime.createSession(sumGraph(), { ...OPTIONS, device: cuda })).rejects.toMatchObject({ code: 'device_unavailable' });
+    await expect(runtime.createSession(sumGraph(), { ...OPTIONS, device: cuda })).rejects.toMatchObject({
+      code: 'device_unavailable',
+    });
     await expect(runtime.allocate('float32', 8, cuda)).rejects.toMatchObject({ code: 'device_unavailable' });
   });
 
-  it('rejects an aborted run after it, leaves the caller\'s output alone, and goes on', async () => {
+  it("rejects an aborted run after it, leaves the caller's output alone, and goes on", async () => {
     const session = await runtime.createSession(productChainGraph(40), OPTIONS);
     const [x, y] = [floats([256, 256]), floats([256, 256])];
     x.data.fill(1 / 256);
     const controller = new AbortController();
     const run = session.run({ x, w: { ...x, data: x.data.slice() } }, { y }, { signal: controller.signal });
-    setImmediate(() => { controller.abort(); });
+    setImmediate(() => {
+      controller.abort();
+    });
     await expect(run).rejects.toMatchObject({ code: 'aborted' });
     expect(y.data[0]).toBe(0);
     await session.run({ x, w: { ...x, data: x.data.slice() } }, { y });
@@ -45,7 +53,9 @@ describe('the portable runtime', () => {
     await closing.close();
     await run;
     expect(sum.data[0]).toBe(3);
-    await expect(session.run({ a: floats([1]), b: floats([1]) }, { sum })).rejects.toMatchObject({ code: 'runtime_unavailable' });
+    await expect(session.run({ a: floats([1]), b: floats([1]) }, { sum })).rejects.toMatchObject({
+      code: 'runtime_unavailable',
+    });
     await closing.close();
   });
 });

@@ -11,7 +11,9 @@ import { nativeStatus } from '../../../src/native.ts';
 const CPU = { type: 'cpu' } as const;
 const CUDA = { type: 'cuda', index: 0 } as const;
 
-afterEach(() => { vi.unstubAllEnvs(); });
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 describe('openRuntime', () => {
   it('takes the native runtime where the addon is built, the portable one elsewhere', async () => {
@@ -21,7 +23,10 @@ describe('openRuntime', () => {
   });
 
   it('refuses CUDA on the portable runtime', async () => {
-    await expect(openRuntime({ runtime: 'node', device: CUDA })).rejects.toMatchObject({ code: 'device_unavailable', param: 'device' });
+    await expect(openRuntime({ runtime: 'node', device: CUDA })).rejects.toMatchObject({
+      code: 'device_unavailable',
+      param: 'device',
+    });
   });
 
   it('names the library that AVOCADO_ONNXRUNTIME points to when it is not there', async () => {
@@ -29,7 +34,10 @@ describe('openRuntime', () => {
     const facts = await describeRuntime();
     expect(facts.runtime).toBe('node');
     expect(facts.onnxruntime.problem).toContain('/nowhere/libonnxruntime.so.1');
-    if (nativeStatus().loaded) await expect(openRuntime({ runtime: 'native', device: CPU })).rejects.toMatchObject({ code: 'runtime_unavailable' });
+    if (nativeStatus().loaded)
+      await expect(openRuntime({ runtime: 'native', device: CPU })).rejects.toMatchObject({
+        code: 'runtime_unavailable',
+      });
     else console.warn('Skipped: openRuntime with a wrong AVOCADO_ONNXRUNTIME. The native addon is not built.');
   });
 
@@ -40,7 +48,10 @@ describe('openRuntime', () => {
       expect(runtime.name).toBe('native');
       return;
     }
-    const thrown = await openRuntime({ runtime: undefined, device: CUDA }).then(() => undefined, (error: unknown) => error as Error & { code: string });
+    const thrown = await openRuntime({ runtime: undefined, device: CUDA }).then(
+      () => undefined,
+      (error: unknown) => error as Error & { code: string },
+    );
     expect(thrown?.code).toBe(addon.loaded ? 'device_unavailable' : 'runtime_unavailable');
     for (const name of addon.loaded ? (cuda?.missing ?? []) : []) expect(thrown?.message).toContain(name);
     expect(thrown?.message).toMatch(/LD_LIBRARY_PATH|npm rebuild|build-native/);
@@ -58,10 +69,13 @@ describe('describeRuntime', () => {
 });
 
 describe('findGpus', () => {
-  it('reads the models from the driver\'s files', async () => {
+  it("reads the models from the driver's files", async () => {
     const driver = mkdtempSync(join(tmpdir(), 'avocado-driver-'));
     try {
-      for (const [card, model] of [['0000:01:00.0', 'NVIDIA H200'], ['0000:02:00.0', 'NVIDIA L4']] as const) {
+      for (const [card, model] of [
+        ['0000:01:00.0', 'NVIDIA H200'],
+        ['0000:02:00.0', 'NVIDIA L4'],
+      ] as const) {
         mkdirSync(join(driver, card));
         writeFileSync(join(driver, card, 'information'), `Model: \t\t ${model}\nIRQ:   \t\t 77\n`);
       }
@@ -74,7 +88,8 @@ describe('findGpus', () => {
 
 describe('missingLibraries', () => {
   it('reads the unresolved names from what ldd prints', () => {
-    const output = '\tlinux-vdso.so.1 (0x00007ffd)\n\tlibcudnn.so.9 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x00007f)\n\tlibcublas.so.12 => not found\n';
+    const output =
+      '\tlinux-vdso.so.1 (0x00007ffd)\n\tlibcudnn.so.9 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x00007f)\n\tlibcublas.so.12 => not found\n';
     expect(missingLibraries(output)).toEqual(['libcudnn.so.9', 'libcublas.so.12']);
   });
 });

@@ -41,7 +41,10 @@ function errorOfRule(values: Float32Array, rule: (block: number[]) => number): n
 describe('Quantised rows', () => {
   const values = seeded(64 * 96, 5).map((value) => value ** 3);
 
-  it.each([[4, 7], [8, 127]] as const)('lie within half a step of the original (%i bits)', (bits, steps) => {
+  it.each([
+    [4, 7],
+    [8, 127],
+  ] as const)('lie within half a step of the original (%i bits)', (bits, steps) => {
     const { packed, scales } = quantise(values, 64, 96, bits);
     const restored = dequantiseRows(packed, scales, 64, 96, bits);
     for (const [index, value] of values.entries()) {
@@ -49,14 +52,19 @@ describe('Quantised rows', () => {
       const peak = Math.max(...values.subarray(index - (index % 32), index - (index % 32) + 32).map(Math.abs));
       expect(scale).toBeLessThanOrEqual((peak / steps) * 1.000001);
       // The one code that symmetric 4 bits lack, +8, costs the value opposite the peak up to a whole step.
-      expect(Math.abs(value - (restored[index] ?? NaN))).toBeLessThanOrEqual(scale * 1.0001 * (bits === 4 && Math.abs(value) > 7 * scale ? 1 : 0.5));
+      expect(Math.abs(value - (restored[index] ?? NaN))).toBeLessThanOrEqual(
+        scale * 1.0001 * (bits === 4 && Math.abs(value) > 7 * scale ? 1 : 0.5),
+      );
     }
   });
 
   it('choose for each block the better of two conventions', () => {
     const { packed, scales } = quantise(values, 64, 96, 4);
     const ours = squaredError(values, dequantiseRows(packed, scales, 64, 96, 4));
-    const lopsided = errorOfRule(values, (block) => block.reduce((peak, value) => (Math.abs(value) > Math.abs(peak) ? value : peak), 0) / -8);
+    const lopsided = errorOfRule(
+      values,
+      (block) => block.reduce((peak, value) => (Math.abs(value) > Math.abs(peak) ? value : peak), 0) / -8,
+    );
     const even = errorOfRule(values, (block) => Math.max(...block.map(Math.abs)) / 7);
     expect(ours).toBeLessThan(0.98 * Math.min(lopsided, even));
   });
@@ -105,24 +113,52 @@ describe('onnxruntime reads our layout', () => {
   });
 
   /** x [4, k] · Wᵀ by MatMulNBits, from a file that holds packed weights, then scales. */
-  async function multiply({ packed, scales }: Quantised, n: number, k: number, bits: QuantisedBits, accuracy: number, x: Float32Array): Promise<Float32Array> {
+  async function multiply(
+    { packed, scales }: Quantised,
+    n: number,
+    k: number,
+    bits: QuantisedBits,
+    accuracy: number,
+    x: Float32Array,
+  ): Promise<Float32Array> {
     const file = join(directory, `${n}-${k}-${bits}-${accuracy}.bin`);
     writeFileSync(file, Buffer.concat([packed, new Uint8Array(scales.buffer)]));
     const int = (value: number): { type: 'int'; value: number } => ({ type: 'int', value });
     const model = encodeModel({
       name: 'matmul',
-      nodes: [{
-        name: 'y', opType: 'MatMulNBits', domain: 'com.microsoft', inputs: ['x', 'packed', 'scales'], outputs: ['y'],
-        attributes: { K: int(k), N: int(n), bits: int(bits), block_size: int(32), accuracy_level: int(accuracy) },
-      }],
+      nodes: [
+        {
+          name: 'y',
+          opType: 'MatMulNBits',
+          domain: 'com.microsoft',
+          inputs: ['x', 'packed', 'scales'],
+          outputs: ['y'],
+          attributes: { K: int(k), N: int(n), bits: int(bits), block_size: int(32), accuracy_level: int(accuracy) },
+        },
+      ],
       initializers: [
-        { name: 'packed', dtype: 'uint8', dims: [n, blocksOf(k), 4 * bits], data: { file, offset: 0, bytes: packed.length } },
-        { name: 'scales', dtype: 'float32', dims: [n, blocksOf(k)], data: { file, offset: packed.length, bytes: scales.byteLength } },
+        {
+          name: 'packed',
+          dtype: 'uint8',
+          dims: [n, blocksOf(k), 4 * bits],
+          data: { file, offset: 0, bytes: packed.length },
+        },
+        {
+          name: 'scales',
+          dtype: 'float32',
+          dims: [n, blocksOf(k)],
+          data: { file, offset: packed.length, bytes: scales.byteLength },
+        },
       ],
       inputs: [{ name: 'x', dtype: 'float32', dims: [4, k] }],
       outputs: [{ name: 'y', dtype: 'float32', dims: [4, n] }],
     });
-    const session = await runtime.createSession(model, { device: { type: 'cpu' }, threads: 1, spinning: false, disablePrepacking: false });
+    const session = await runtime.createSession(model, {
+      device: { type: 'cpu' },
+      threads: 1,
+      spinning: false,
+      disablePrepacking: false,
+    });
     const y = floats([4, n]);
     await session.run({ x: floats([4, k], [...x]) }, { y });
     await session.release();
@@ -132,12 +168,18 @@ describe('onnxruntime reads our layout', () => {
   function reference(weights: Float32Array, n: number, k: number, x: Float32Array): Float32Array {
     return Float32Array.from({ length: 4 * n }, (_, index) => {
       let sum = 0;
-      for (let column = 0; column < k; column++) sum += (x[Math.floor(index / n) * k + column] ?? 0) * (weights[(index % n) * k + column] ?? 0);
+      for (let column = 0; column < k; column++)
+        sum += (x[Math.floor(index / n) * k + column] ?? 0) * (weights[(index % n) * k + column] ?? 0);
       return sum;
     });
   }
 
-  it.each([[4, 48, 64], [4, 33, 112], [8, 48, 64], [8, 20, 107]] as const)('with %i bits, %i x %i', async (bits, n, k) => {
+  it.each([
+    [4, 48, 64],
+    [4, 33, 112],
+    [8, 48, 64],
+    [8, 20, 107],
+  ] as const)('with %i bits, %i x %i', async (bits, n, k) => {
     const quantised = quantise(seeded(n * k, n + k), n, k, bits);
     const x = seeded(4 * k, 9);
     const expected = reference(dequantiseRows(quantised.packed, quantised.scales, n, k, bits), n, k, x);

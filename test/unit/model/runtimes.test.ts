@@ -6,7 +6,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRuntime } from '../../../src/model/open-runtime.ts';
 import type { HostArray, Runtime, Session, SessionOptions } from '../../../src/model/runtime.ts';
 import { nativeStatus } from '../../../src/native.ts';
-import { attentionGraph, externalGraph, floats, hostTensor, identityGraph, int32s, productChainGraph, sumGraph } from '../../fixtures/tiny-graphs.ts';
+import {
+  attentionGraph,
+  externalGraph,
+  floats,
+  hostTensor,
+  identityGraph,
+  int32s,
+  productChainGraph,
+  sumGraph,
+} from '../../fixtures/tiny-graphs.ts';
 import { runScript } from '../../fixtures/run-script.ts';
 
 const HEAD = 8;
@@ -25,8 +34,12 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
   describe.skipIf(name === 'native' && !native.loaded)('on the CPU', () => {
     let runtime: Runtime;
     const load = (model: Uint8Array): Promise<Session> => runtime.createSession(model, OPTIONS);
-    beforeAll(async () => { runtime = await openRuntime({ runtime: name, device: CPU }); });
-    afterAll(async () => { await runtime.close(); });
+    beforeAll(async () => {
+      runtime = await openRuntime({ runtime: name, device: CPU });
+    });
+    afterAll(async () => {
+      await runtime.close();
+    });
 
     it('says which onnxruntime it runs', () => {
       expect(runtime.name).toBe(name);
@@ -67,7 +80,12 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
           x_uint8: hostTensor('uint8', n, Uint8Array.from(values)),
           x_int8: hostTensor('int8', n, Uint8Array.from(values)),
         };
-        const fetches = Object.fromEntries(Object.entries(feeds).map(([key, tensor]) => [key.replace('x', 'y'), { ...tensor, data: blankLike(tensor.data) }]));
+        const fetches = Object.fromEntries(
+          Object.entries(feeds).map(([key, tensor]) => [
+            key.replace('x', 'y'),
+            { ...tensor, data: blankLike(tensor.data) },
+          ]),
+        );
         await session.run(feeds, fetches);
         for (const [key, { data }] of Object.entries(feeds)) expect(fetches[key.replace('x', 'y')]!.data).toEqual(data);
       }
@@ -86,7 +104,10 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
         await session.run({ x: floats([2], [1, 1]) }, { y });
         expect([...y.data]).toEqual([7, 8]);
         await session.release();
-        await expect(load(externalGraph(join(folder, 'absent.bin'), 0, 2))).rejects.toMatchObject({ code: 'engine_error', message: expect.stringContaining('absent.bin') as string });
+        await expect(load(externalGraph(join(folder, 'absent.bin'), 0, 2))).rejects.toMatchObject({
+          code: 'engine_error',
+          message: expect.stringContaining('absent.bin') as string,
+        });
       } finally {
         rmSync(folder, { recursive: true });
       }
@@ -98,9 +119,17 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       const slotElements = capacity * HEAD;
       const session = await load(attentionGraph('float32', HEAD));
       const identity = await load(identityGraph(['float32']));
-      const [keys, values] = await Promise.all([runtime.allocate('float32', slots * slotElements, CPU), runtime.allocate('float32', slots * slotElements, CPU)]);
-      const slot = (slab: typeof keys, index: number) => ({ kind: 'slab', slab, offset: index * slotElements, dims: [1, 1, capacity, HEAD] }) as const;
-      const row = (value: number) => floats([1, 1, HEAD], Array.from({ length: HEAD }, (_, index) => value + index / 10));
+      const [keys, values] = await Promise.all([
+        runtime.allocate('float32', slots * slotElements, CPU),
+        runtime.allocate('float32', slots * slotElements, CPU),
+      ]);
+      const slot = (slab: typeof keys, index: number) =>
+        ({ kind: 'slab', slab, offset: index * slotElements, dims: [1, 1, capacity, HEAD] }) as const;
+      const row = (value: number) =>
+        floats(
+          [1, 1, HEAD],
+          Array.from({ length: HEAD }, (_, index) => value + index / 10),
+        );
       const step = async (index: number, position: number, value: number): Promise<number[]> => {
         const output = floats([1, 1, HEAD]);
         const past = { past_key: slot(keys, index), past_value: slot(values, index) };
@@ -111,7 +140,10 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       };
       const read = async (slab: typeof keys): Promise<number[]> => {
         const y = floats([slots * slotElements]);
-        await identity.run({ x_float32: { kind: 'slab', slab, offset: 0, dims: [slots * slotElements] } }, { y_float32: y });
+        await identity.run(
+          { x_float32: { kind: 'slab', slab, offset: 0, dims: [slots * slotElements] } },
+          { y_float32: y },
+        );
         return [...y.data];
       };
       expect(await read(keys)).toEqual(new Array(slots * slotElements).fill(0));
@@ -138,7 +170,11 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       const view = (slab: typeof whole, length: number) => ({ kind: 'slab', slab, offset: 0, dims: [length] }) as const;
       const none = { x_uint8: hostTensor('uint8', [6], letters), x_float32: floats([100], [...values]) };
       await identity.run(none, { y_float32: view(whole, 100), y_uint8: view(bytes, 6) });
-      await runtime.copyWithin(whole, [{ from: 0, to: 50, elements: 10 }, { from: 20, to: 99, elements: 1 }, { from: 60, to: 5, elements: 0 }]);
+      await runtime.copyWithin(whole, [
+        { from: 0, to: 50, elements: 10 },
+        { from: 20, to: 99, elements: 1 },
+        { from: 60, to: 5, elements: 0 },
+      ]);
       await runtime.copyWithin(bytes, [{ from: 4, to: 1, elements: 2 }]);
       const [y, z] = [floats([100]), hostTensor('uint8', [6], new Uint8Array(6))];
       await identity.run({ x_float32: view(whole, 100), x_uint8: view(bytes, 6) }, { y_float32: y, y_uint8: z });
@@ -146,8 +182,12 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       values[99] = 21;
       expect(y.data).toEqual(values);
       expect(z.data).toEqual(Uint8Array.of(1, 5, 6, 4, 5, 6));
-      await expect(runtime.copyWithin(whole, [{ from: 0, to: 95, elements: 6 }])).rejects.toThrow('reaches past its slab');
-      await expect(runtime.copyWithin(whole, [{ from: 95, to: 0, elements: 6 }])).rejects.toThrow('reaches past its slab');
+      await expect(runtime.copyWithin(whole, [{ from: 0, to: 95, elements: 6 }])).rejects.toThrow(
+        'reaches past its slab',
+      );
+      await expect(runtime.copyWithin(whole, [{ from: 95, to: 0, elements: 6 }])).rejects.toThrow(
+        'reaches past its slab',
+      );
       whole.release();
       await expect(runtime.copyWithin(whole, [{ from: 0, to: 50, elements: 10 }])).rejects.toThrow('release');
       bytes.release();
@@ -156,22 +196,31 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
 
     it('runs two sessions and many requests at once, each with its own numbers', async () => {
       const sessions = await Promise.all([load(sumGraph()), load(sumGraph())]);
-      const results = await Promise.all(Array.from({ length: 40 }, async (_, index) => {
-        const sum = floats([1]);
-        await sessions[index % 2]!.run({ a: floats([1], [index]), b: floats([1], [1000]) }, { sum });
-        return sum.data[0];
-      }));
+      const results = await Promise.all(
+        Array.from({ length: 40 }, async (_, index) => {
+          const sum = floats([1]);
+          await sessions[index % 2]!.run({ a: floats([1], [index]), b: floats([1], [1000]) }, { sum });
+          return sum.data[0];
+        }),
+      );
       expect(results).toEqual(Array.from({ length: 40 }, (_, index) => 1000 + index));
       await Promise.all(sessions.map((session) => session.release()));
     });
 
-    it('rejects with the runtime\'s own message and stays usable', async () => {
+    it("rejects with the runtime's own message and stays usable", async () => {
       const session = await load(sumGraph());
       const sum = floats([3]);
-      await expect(session.run({ a: floats([3]), b: floats([2]) }, { sum })).rejects.toMatchObject({ name: 'AvocadoError', code: 'engine_error', message: expect.stringMatching(/run failed: .*dimension|broadcast/i) as string });
+      await expect(session.run({ a: floats([3]), b: floats([2]) }, { sum })).rejects.toMatchObject({
+        name: 'AvocadoError',
+        code: 'engine_error',
+        message: expect.stringMatching(/run failed: .*dimension|broadcast/i) as string,
+      });
       await session.run({ a: floats([3], [1, 2, 3]), b: floats([3]) }, { sum });
       expect([...sum.data]).toEqual([1, 2, 3]);
-      await expect(load(Uint8Array.from([1, 2, 3]))).rejects.toMatchObject({ code: 'engine_error', message: expect.stringContaining('does not load') as string });
+      await expect(load(Uint8Array.from([1, 2, 3]))).rejects.toMatchObject({
+        code: 'engine_error',
+        message: expect.stringContaining('does not load') as string,
+      });
       await session.release();
     });
 
@@ -190,7 +239,9 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       const session = await load(productChainGraph(60));
       const size = 512;
       let ticks = 0;
-      const timer = setInterval(() => { ticks++; }, 5);
+      const timer = setInterval(() => {
+        ticks++;
+      }, 5);
       const started = performance.now();
       await session.run({ x: floats([size, size]), w: floats([size, size]) }, { y: floats([size, size]) });
       const tookMs = performance.now() - started;
@@ -204,11 +255,16 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
     it('refuses a run whose signal is aborted already, and rejects one that is aborted in time', async () => {
       const session = await load(sumGraph());
       const [a, b, sum] = [floats([1], [1]), floats([1], [2]), floats([1])];
-      await expect(session.run({ a, b }, { sum }, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+      await expect(session.run({ a, b }, { sum }, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+        code: 'aborted',
+      });
       const controller = new AbortController();
       const run = session.run({ a, b }, { sum }, { signal: controller.signal });
       controller.abort(new Error('left'));
-      await expect(run).rejects.toMatchObject({ code: 'aborted', cause: expect.objectContaining({ message: 'left' }) as Error });
+      await expect(run).rejects.toMatchObject({
+        code: 'aborted',
+        cause: expect.objectContaining({ message: 'left' }) as Error,
+      });
       await session.run({ a, b }, { sum });
       expect([...sum.data]).toEqual([3]);
       await session.release();
@@ -241,7 +297,12 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
     });
 
     it('does not keep an idle process alive', async () => {
-      expect(await runScript('end-idle.ts', [name])).toMatchObject({ code: 0, signal: null, stdout: 'end\n', stderr: '' });
+      expect(await runScript('end-idle.ts', [name])).toMatchObject({
+        code: 0,
+        signal: null,
+        stdout: 'end\n',
+        stderr: '',
+      });
     });
   });
 });

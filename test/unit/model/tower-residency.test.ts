@@ -5,27 +5,35 @@ import { onDemandSessions, residentSessions } from '../../../src/model/tower-res
 /** Sessions that only say what happens to them, in order. */
 function diary(): { told: string[]; load: (name: string, fails?: () => boolean) => () => Promise<Session> } {
   const told: string[] = [];
-  const load = (name: string, fails = () => false) => async (): Promise<Session> => {
-    await Promise.resolve();
-    if (fails()) throw new Error(`no memory for ${name}`);
-    told.push(`load ${name}`);
-    return {
-      inputs: [],
-      outputs: [],
-      run: async () => {
-        told.push(`run ${name}`);
-        await new Promise((resolve) => setTimeout(resolve, 5));
-        told.push(`ran ${name}`);
-      },
-      release: async () => { told.push(`release ${name}`); },
+  const load =
+    (name: string, fails = () => false) =>
+    async (): Promise<Session> => {
+      await Promise.resolve();
+      if (fails()) throw new Error(`no memory for ${name}`);
+      told.push(`load ${name}`);
+      return {
+        inputs: [],
+        outputs: [],
+        run: async () => {
+          told.push(`run ${name}`);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          told.push(`ran ${name}`);
+        },
+        release: async () => {
+          told.push(`release ${name}`);
+        },
+      };
     };
-  };
   return { told, load };
 }
 
 it('On demand, one tower at a time is loaded, and none while the decoder loads', async () => {
   const { told, load } = diary();
-  const { vision, audio, decoder } = onDemandSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
+  const { vision, audio, decoder } = onDemandSessions({
+    vision: load('vision'),
+    audio: load('audio'),
+    decoder: load('decoder'),
+  });
   expect(told).toEqual([]);
   await vision.run({}, {});
   await vision.run({}, {});
@@ -33,20 +41,45 @@ it('On demand, one tower at a time is loaded, and none while the decoder loads',
   await decoder.run({}, {});
   await decoder.run({}, {});
   expect(told.filter((entry) => !entry.startsWith('ran'))).toEqual([
-    'load vision', 'run vision', 'run vision', 'release vision', 'load audio', 'run audio', 'release audio', 'load decoder', 'run decoder', 'run decoder',
+    'load vision',
+    'run vision',
+    'run vision',
+    'release vision',
+    'load audio',
+    'run audio',
+    'release audio',
+    'load decoder',
+    'run decoder',
+    'run decoder',
   ]);
 });
 
 it('Picture and sound asked for at once take turns', async () => {
   const { told, load } = diary();
-  const { vision, audio } = onDemandSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
+  const { vision, audio } = onDemandSessions({
+    vision: load('vision'),
+    audio: load('audio'),
+    decoder: load('decoder'),
+  });
   await Promise.all([vision.run({}, {}), audio.run({}, {})]);
-  expect(told).toEqual(['load vision', 'run vision', 'ran vision', 'release vision', 'load audio', 'run audio', 'ran audio']);
+  expect(told).toEqual([
+    'load vision',
+    'run vision',
+    'ran vision',
+    'release vision',
+    'load audio',
+    'run audio',
+    'ran audio',
+  ]);
 });
 
 it('A tower at work, or just resting between two parts, stays while others decode', async () => {
   const { told, load } = diary();
-  const { vision, decoder } = onDemandSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
+  const { vision, decoder } = onDemandSessions({
+    vision: load('vision'),
+    audio: load('audio'),
+    decoder: load('decoder'),
+  });
   await decoder.run({}, {});
   const encoding = vision.run({}, {});
   await decoder.run({}, {});
@@ -59,7 +92,11 @@ it('A tower at work, or just resting between two parts, stays while others decod
 
 it('Nothing is loaded for a run that was cancelled before its turn', async () => {
   const { told, load } = diary();
-  const { vision, audio } = onDemandSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
+  const { vision, audio } = onDemandSessions({
+    vision: load('vision'),
+    audio: load('audio'),
+    decoder: load('decoder'),
+  });
   const left = new AbortController();
   const first = vision.run({}, {});
   const second = audio.run({}, {}, { signal: left.signal });
@@ -72,7 +109,11 @@ it('Nothing is loaded for a run that was cancelled before its turn', async () =>
 it('A session that could not be loaded is tried again', async () => {
   const { told, load } = diary();
   let full = true;
-  const { vision } = onDemandSessions({ vision: load('vision', () => full), audio: load('audio'), decoder: load('decoder') });
+  const { vision } = onDemandSessions({
+    vision: load('vision', () => full),
+    audio: load('audio'),
+    decoder: load('decoder'),
+  });
   await expect(vision.run({}, {})).rejects.toThrow('no memory');
   full = false;
   await vision.run({}, {});
@@ -86,6 +127,8 @@ it('Resident sessions are all loaded, or none stays', async () => {
   await residentSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
   expect(told).toEqual(['load vision', 'load audio', 'load decoder']);
   told.length = 0;
-  await expect(residentSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder', () => true) })).rejects.toThrow('no memory');
+  await expect(
+    residentSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder', () => true) }),
+  ).rejects.toThrow('no memory');
   expect(told.sort()).toEqual(['load audio', 'load vision', 'release audio', 'release vision']);
 });

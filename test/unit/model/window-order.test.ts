@@ -3,8 +3,17 @@ import type { VisionConfig } from '../../../src/model/config-types.ts';
 import { stepLayout, windowGroups } from '../../../src/model/window-order.ts';
 
 const VISION: VisionConfig = {
-  depth: 1, hiddenSize: 64, intermediateSize: 64, heads: 4, headDim: 16, fullAttentionBlocks: [],
-  channels: 3, patchSize: 14, temporalPatchSize: 2, mergeSize: 2, windowSize: 112,
+  depth: 1,
+  hiddenSize: 64,
+  intermediateSize: 64,
+  heads: 4,
+  headDim: 16,
+  fullAttentionBlocks: [],
+  channels: 3,
+  patchSize: 14,
+  temporalPatchSize: 2,
+  mergeSize: 2,
+  windowSize: 112,
 };
 
 /** As the reference writes it: pad the grid to whole windows with -100, cut, drop the padding and the empty windows. */
@@ -24,19 +33,32 @@ function padded(high: number, wide: number, side: number): number[][] {
 }
 
 it('cuts grids of every size into the windows of the reference', () => {
-  for (let high = 1; high <= 13; high++) for (let wide = 1; wide <= 13; wide++) expect(windowGroups(high, wide, 4)).toEqual(padded(high, wide, 4));
+  for (let high = 1; high <= 13; high++)
+    for (let wide = 1; wide <= 13; wide++) expect(windowGroups(high, wide, 4)).toEqual(padded(high, wide, 4));
 });
 
-it.each([[4, 4], [6, 8], [18, 10], [20, 28], [2, 60]])('brings every row of %d x %d patches into a window and back', (gridH, gridW) => {
+it.each([
+  [4, 4],
+  [6, 8],
+  [18, 10],
+  [20, 28],
+  [2, 60],
+])('brings every row of %d x %d patches into a window and back', (gridH, gridW) => {
   const layout = stepLayout(VISION, gridH, gridW);
   const rows = gridH * gridW;
   const places = layout.windowBack;
   expect(places.length).toBe(rows);
-  places.forEach((place, row) => { expect(layout.windowRows[Number(place)]).toBe(BigInt(row)); });
+  places.forEach((place, row) => {
+    expect(layout.windowRows[Number(place)]).toBe(BigInt(row));
+  });
   expect(layout.windowLengths.reduce((sum, length) => sum + length, 0)).toBe(rows);
   expect(Math.max(...layout.windowLengths)).toBe(layout.longest);
-  layout.windowRows.forEach((row) => { expect(row >= 0n && row < BigInt(rows)).toBe(true); });
-  layout.groupOrder.forEach((group, place) => { expect(layout.groupBack[Number(group)]).toBe(BigInt(place)); });
+  layout.windowRows.forEach((row) => {
+    expect(row >= 0n && row < BigInt(rows)).toBe(true);
+  });
+  layout.groupOrder.forEach((group, place) => {
+    expect(layout.groupBack[Number(group)]).toBe(BigInt(place));
+  });
 });
 
 it('turns the first half of the channels by the row of the patch and the second by its column', () => {

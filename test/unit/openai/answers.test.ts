@@ -18,8 +18,19 @@ const END: CaptionEnd = {
   tokenIds: [1, 2],
   logprobs: [-0.5, -0.25],
   others: [{ caption: 'A cat. A cat.', finishReason: 'repetition', tokenIds: [3], logprobs: [-1] }],
-  usage: { promptTokens: 150, completionTokens: 3, totalTokens: 153, cachedTokens: 128, promptTokensByModality: { text: 26, video: 24, audio: 100, image: 0 } },
-  media: { kind: 'video', durationSeconds: 4, audio: { present: true, used: true, seconds: 4, tokens: 100 }, warnings: [] },
+  usage: {
+    promptTokens: 150,
+    completionTokens: 3,
+    totalTokens: 153,
+    cachedTokens: 128,
+    promptTokensByModality: { text: 26, video: 24, audio: 100, image: 0 },
+  },
+  media: {
+    kind: 'video',
+    durationSeconds: 4,
+    audio: { present: true, used: true, seconds: 4, tokens: 100 },
+    warnings: [],
+  },
   profile: 'nano@1',
   timings: { totalSeconds: 1, firstTokenSeconds: 0.5, tokensPerSecond: 2, stages: {} },
 };
@@ -29,7 +40,12 @@ const USAGE = {
   completion_tokens: 3,
   total_tokens: 153,
   prompt_tokens_details: { cached_tokens: 128, audio_tokens: 100, image_tokens: 0, text_tokens: 26, video_tokens: 24 },
-  completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0, accepted_prediction_tokens: 0, rejected_prediction_tokens: 0 },
+  completion_tokens_details: {
+    reasoning_tokens: 0,
+    audio_tokens: 0,
+    accepted_prediction_tokens: 0,
+    rejected_prediction_tokens: 0,
+  },
 };
 
 describe('an answer in one piece', () => {
@@ -40,8 +56,18 @@ describe('an answer in one piece', () => {
       created: 1_741_570_283,
       model: 'nano',
       choices: [
-        { index: 0, message: { role: 'assistant', content: 'A ball.', refusal: null }, logprobs: null, finish_reason: 'stop' },
-        { index: 1, message: { role: 'assistant', content: 'A cat. A cat.', refusal: null }, logprobs: null, finish_reason: 'repetition' },
+        {
+          index: 0,
+          message: { role: 'assistant', content: 'A ball.', refusal: null },
+          logprobs: null,
+          finish_reason: 'stop',
+        },
+        {
+          index: 1,
+          message: { role: 'assistant', content: 'A cat. A cat.', refusal: null },
+          logprobs: null,
+          finish_reason: 'repetition',
+        },
       ],
       usage: USAGE,
       system_fingerprint: 'nano.fp32.nano@1',
@@ -52,7 +78,17 @@ describe('an answer in one piece', () => {
   it('tells every token with its alternatives where they were asked for', () => {
     const [choice] = chatCompletion({ ...END, tokens: [TOKEN], others: [] }, HEAD, '', undefined).choices;
     expect(choice!.logprobs).toEqual({
-      content: [{ token: 'A ', logprob: -0.5, bytes: [65, 32], top_logprobs: [{ token: 'A ', logprob: -0.5, bytes: [65, 32] }, { token: '\ufffd', logprob: -1, bytes: [0xf0, 0x9f] }] }],
+      content: [
+        {
+          token: 'A ',
+          logprob: -0.5,
+          bytes: [65, 32],
+          top_logprobs: [
+            { token: 'A ', logprob: -0.5, bytes: [65, 32] },
+            { token: '\ufffd', logprob: -1, bytes: [0xf0, 0x9f] },
+          ],
+        },
+      ],
       refusal: null,
     });
     expect(wireLogprobs(undefined)).toBeNull();
@@ -61,12 +97,28 @@ describe('an answer in one piece', () => {
   it('does not tell the end of the turn, which is no part of the text, but tells it as an alternative', () => {
     const end: TokenWithAlternatives = { id: 9, logprob: -2, bytes: [...Buffer.from('<|im_end|>')], top: [] };
     expect(wireLogprobs([TOKEN, end])!.content.map(({ token }) => token)).toEqual(['A ']);
-    expect(wireLogprobs([{ ...TOKEN, top: [end] }])!.content[0]!.top_logprobs).toMatchObject([{ token: '<|im_end|>', logprob: -2 }]);
-    expect(new Chunks({ head: HEAD, fingerprint: '', samples: 1, includeUsage: false }).delta({ type: 'text-delta', index: 0, text: '', tokenIds: [9], logprobs: [-2], tokens: [end] })).toBeUndefined();
+    expect(wireLogprobs([{ ...TOKEN, top: [end] }])!.content[0]!.top_logprobs).toMatchObject([
+      { token: '<|im_end|>', logprob: -2 },
+    ]);
+    expect(
+      new Chunks({ head: HEAD, fingerprint: '', samples: 1, includeUsage: false }).delta({
+        type: 'text-delta',
+        index: 0,
+        text: '',
+        tokenIds: [9],
+        logprobs: [-2],
+        tokens: [end],
+      }),
+    ).toBeUndefined();
   });
 
   it('has a fingerprint that differs with weights, precision and profile only', () => {
-    const prints = [['a', 'fp32', 'p@1'], ['b', 'fp32', 'p@1'], ['a', 'int4', 'p@1'], ['a', 'fp32', 'p@2']].map(([name, precision, profile]) => systemFingerprint({ name: name!, precision: precision! }, profile!));
+    const prints = [
+      ['a', 'fp32', 'p@1'],
+      ['b', 'fp32', 'p@1'],
+      ['a', 'int4', 'p@1'],
+      ['a', 'fp32', 'p@2'],
+    ].map(([name, precision, profile]) => systemFingerprint({ name: name!, precision: precision! }, profile!));
     expect(new Set(prints).size).toBe(4);
     expect(systemFingerprint({ name: 'a', precision: 'fp32' }, 'p@1')).toBe(prints[0]);
   });
@@ -82,9 +134,18 @@ describe('chunks', () => {
   }
 
   it('begin with a role for each choice, end with a reason for each, and then tell the usage', () => {
-    const base = { id: 'chatcmpl-cap-1', object: 'chat.completion.chunk', created: 1_741_570_283, model: 'nano', system_fingerprint: 'nano.fp32.nano@1' };
-    const choice = (index: number, delta: object, reason: string | null): object =>
-      ({ ...base, usage: null, choices: [{ index, delta, logprobs: null, finish_reason: reason }] });
+    const base = {
+      id: 'chatcmpl-cap-1',
+      object: 'chat.completion.chunk',
+      created: 1_741_570_283,
+      model: 'nano',
+      system_fingerprint: 'nano.fp32.nano@1',
+    };
+    const choice = (index: number, delta: object, reason: string | null): object => ({
+      ...base,
+      usage: null,
+      choices: [{ index, delta, logprobs: null, finish_reason: reason }],
+    });
     expect(all(OPTIONS)).toEqual([
       choice(0, { role: 'assistant', content: '', refusal: null }, null),
       choice(1, { role: 'assistant', content: '', refusal: null }, null),
@@ -105,7 +166,9 @@ describe('chunks', () => {
     const chunks = new Chunks(OPTIONS);
     const silent = { type: 'text-delta', index: 0, text: '', tokenIds: [7], logprobs: [-0.5] } as const;
     expect(chunks.delta(silent)).toBeUndefined();
-    expect(chunks.delta({ ...silent, tokens: [TOKEN] })).toMatchObject({ choices: [{ delta: { content: '' }, logprobs: { content: [{ token: 'A ' }] } }] });
+    expect(chunks.delta({ ...silent, tokens: [TOKEN] })).toMatchObject({
+      choices: [{ delta: { content: '' }, logprobs: { content: [{ token: 'A ' }] } }],
+    });
     expect(chunks.delta({ ...silent, tokenIds: [], tokens: [] })).toBeUndefined();
   });
 });
@@ -114,13 +177,25 @@ describe('the model', () => {
   const served = { name: 'nano', context: 4096 };
 
   it('has a card as OpenAI writes them, and the length of its context', () => {
-    expect(modelCard(served, 5)).toEqual({ id: 'nano', object: 'model', created: 5, owned_by: 'avocado', max_model_len: 4096 });
+    expect(modelCard(served, 5)).toEqual({
+      id: 'nano',
+      object: 'model',
+      created: 5,
+      owned_by: 'avocado',
+      max_model_len: 4096,
+    });
   });
 
   it('may be asked for by name or not at all; another name is told the right one', () => {
     checkModel('nano', served);
     checkModel(undefined, served);
-    const error = thrownBy(() => { checkModel('gpt-4o', served); });
-    expect(error).toMatchObject({ code: 'model_not_found', param: 'model', message: 'There is no model "gpt-4o". This server serves nano: write that, or leave model out.' });
+    const error = thrownBy(() => {
+      checkModel('gpt-4o', served);
+    });
+    expect(error).toMatchObject({
+      code: 'model_not_found',
+      param: 'model',
+      message: 'There is no model "gpt-4o". This server serves nano: write that, or leave model out.',
+    });
   });
 });

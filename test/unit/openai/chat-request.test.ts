@@ -22,7 +22,10 @@ describe('a chat request', () => {
     [{ max_completion_tokens: 5 }, { max_tokens: 5 }],
     [{ max_tokens: 5, max_completion_tokens: 5 }, { max_tokens: 5 }],
     [{ max_tokens: null, max_completion_tokens: 7 }, { max_tokens: 7 }],
-    [{ temperature: 0.5, top_p: 0.9, top_k: 20, seed: 1 }, { temperature: 0.5, top_p: 0.9, top_k: 20, seed: 1 }],
+    [
+      { temperature: 0.5, top_p: 0.9, top_k: 20, seed: 1 },
+      { temperature: 0.5, top_p: 0.9, top_k: 20, seed: 1 },
+    ],
     [{ top_k: -1 }, { top_k: 0 }],
     [{ stop: 'END' }, { stop: ['END'] }],
     [{ stop: ['a', 'b'] }, { stop: ['a', 'b'] }],
@@ -30,31 +33,63 @@ describe('a chat request', () => {
     [{ logprobs: true }, { logprobs: 0 }],
     [{ logprobs: true, top_logprobs: 5 }, { logprobs: 5 }],
     [{ logprobs: false }, {}],
-    [{ presence_penalty: 1, frequency_penalty: -1, repetition_penalty: 1.1 }, { presence_penalty: 1, frequency_penalty: -1, repetition_penalty: 1.1 }],
+    [
+      { presence_penalty: 1, frequency_penalty: -1, repetition_penalty: 1.1 },
+      { presence_penalty: 1, frequency_penalty: -1, repetition_penalty: 1.1 },
+    ],
     [{ audio: false }, { audio: false }],
     [{ mm_processor_kwargs: { use_audio_in_video: false } }, { audio: false }],
     [{ audio: true, mm_processor_kwargs: { use_audio_in_video: true } }, { audio: true }],
-    [{ mm_processor_kwargs: { fps: 1, max_pixels: 100_352, total_pixels: 1_000_000 } }, { fps: 1, max_pixels: 100_352, total_pixels: 1_000_000 }],
+    [
+      { mm_processor_kwargs: { fps: 1, max_pixels: 100_352, total_pixels: 1_000_000 } },
+      { fps: 1, max_pixels: 100_352, total_pixels: 1_000_000 },
+    ],
     [{ media_io_kwargs: { video: { fps: 2, num_frames: 32 } } }, { fps: 2, max_frames: 32 }],
     [{ media_io_kwargs: { video: { num_frames: 32 } } }, { nframes: 32 }],
     [{ media_io_kwargs: { video: { num_frames: -1, fps: -1 } } }, {}],
-    [{ mm_processor_kwargs: { fps: 1 }, media_io_kwargs: { video: { num_frames: 32 } } }, { fps: 1, max_frames: 32 }],
-    [{ profile: 'paper', prompt_id: 2, repetition_guard: true }, { profile: 'paper', prompt_id: 2, repetition_guard: true }],
+    [
+      { mm_processor_kwargs: { fps: 1 }, media_io_kwargs: { video: { num_frames: 32 } } },
+      { fps: 1, max_frames: 32 },
+    ],
+    [
+      { profile: 'paper', prompt_id: 2, repetition_guard: true },
+      { profile: 'paper', prompt_id: 2, repetition_guard: true },
+    ],
   ])('%j becomes the caption options %j', (fields, options) => {
     expect(chat(fields)).toMatchObject({ ignored: [] });
     expect(chat(fields).options).toEqual(options);
   });
 
   it('reads how it is to be answered, when and by whom', () => {
-    const fields = { model: 'nano', stream: true, stream_options: { include_usage: true, continuous_usage_stats: false }, priority: 'batch', timeout: 1.5 };
-    expect(chat(fields)).toMatchObject({ model: 'nano', priority: 'batch', timeoutSeconds: 1.5, answer: { stream: true, includeUsage: true } });
+    const fields = {
+      model: 'nano',
+      stream: true,
+      stream_options: { include_usage: true, continuous_usage_stats: false },
+      priority: 'batch',
+      timeout: 1.5,
+    };
+    expect(chat(fields)).toMatchObject({
+      model: 'nano',
+      priority: 'batch',
+      timeoutSeconds: 1.5,
+      answer: { stream: true, includeUsage: true },
+    });
     expect(chat({ model: '' }).model).toBeUndefined();
     expect(chat({ model: null }).model).toBeUndefined();
   });
 
   it('names options as the client does', () => {
-    const { nameField } = chat({ max_completion_tokens: 5, media_io_kwargs: { video: { num_frames: 32 } }, logprobs: true });
-    expect(['max_tokens', 'nframes', 'logprobs', 'seed'].map(nameField)).toEqual(['max_completion_tokens', 'media_io_kwargs.video.num_frames', 'top_logprobs', 'seed']);
+    const { nameField } = chat({
+      max_completion_tokens: 5,
+      media_io_kwargs: { video: { num_frames: 32 } },
+      logprobs: true,
+    });
+    expect(['max_tokens', 'nframes', 'logprobs', 'seed'].map(nameField)).toEqual([
+      'max_completion_tokens',
+      'media_io_kwargs.video.num_frames',
+      'top_logprobs',
+      'seed',
+    ]);
   });
 
   it.each([
@@ -92,14 +127,28 @@ describe('a chat request', () => {
   });
 
   it('has no more fields and parts than anyone means', () => {
-    const many = (count: number): object => Object.fromEntries(Array.from({ length: count }, (_, index) => [`field${index}`, 1]));
+    const many = (count: number): object =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`field${index}`, 1]));
     expect(chat(many(200)).ignored).toHaveLength(200);
     expect(thrownBy(() => chat(many(100_000)))).toMatchObject({ code: 'bad_request', param: undefined });
-    expect(thrownBy(() => chat({ mm_processor_kwargs: many(100_000) }))).toMatchObject({ code: 'bad_request', param: 'mm_processor_kwargs' });
-    expect(thrownBy(() => chat({ logit_bias: many(100_000) }))).toMatchObject({ code: 'unsupported_field', param: 'logit_bias' });
+    expect(thrownBy(() => chat({ mm_processor_kwargs: many(100_000) }))).toMatchObject({
+      code: 'bad_request',
+      param: 'mm_processor_kwargs',
+    });
+    expect(thrownBy(() => chat({ logit_bias: many(100_000) }))).toMatchObject({
+      code: 'unsupported_field',
+      param: 'logit_bias',
+    });
     const parts = Array.from({ length: 100_000 }, () => ({ type: 'text', text: 'a' }));
-    expect(thrownBy(() => chat({ messages: [{ role: 'user', content: parts }] }))).toMatchObject({ code: 'bad_request', param: 'messages[0].content' });
-    expect(thrownBy(() => chat({ messages: parts }))).toMatchObject({ code: 'bad_request', param: 'messages', message: 'messages must have at most 1000 items.' });
+    expect(thrownBy(() => chat({ messages: [{ role: 'user', content: parts }] }))).toMatchObject({
+      code: 'bad_request',
+      param: 'messages[0].content',
+    });
+    expect(thrownBy(() => chat({ messages: parts }))).toMatchObject({
+      code: 'bad_request',
+      param: 'messages',
+      message: 'messages must have at most 1000 items.',
+    });
     expect(thrownBy(() => chat({ stop: parts }))).toMatchObject({ code: 'bad_request', param: 'stop' });
   });
 
@@ -110,27 +159,65 @@ describe('a chat request', () => {
 
 describe('fields that mean nothing here', () => {
   it.each([
-    { user: 'u', store: true, metadata: { a: 'b' }, service_tier: 'auto', safety_identifier: 'x', prompt_cache_key: 'k', prompt_cache_retention: '24h' },
-    { parallel_tool_calls: true, reasoning_effort: 'low', verbosity: 'low', modalities: ['text'], response_format: { type: 'text' } },
+    {
+      user: 'u',
+      store: true,
+      metadata: { a: 'b' },
+      service_tier: 'auto',
+      safety_identifier: 'x',
+      prompt_cache_key: 'k',
+      prompt_cache_retention: '24h',
+    },
+    {
+      parallel_tool_calls: true,
+      reasoning_effort: 'low',
+      verbosity: 'low',
+      modalities: ['text'],
+      response_format: { type: 'text' },
+    },
     { tool_choice: 'none' },
     { tool_choice: 'auto', tools: [], functions: [], function_call: 'auto' },
     { logit_bias: {} },
-    { tools: null, response_format: null, logit_bias: null, prediction: null, web_search_options: null, modalities: null },
+    {
+      tools: null,
+      response_format: null,
+      logit_bias: null,
+      prediction: null,
+      web_search_options: null,
+      modalities: null,
+    },
     { min_p: 0.1, skip_special_tokens: true, no_such_field: {} },
   ])('are put aside and named: %j', (fields) => {
     expect(chat(fields)).toMatchObject({ options: {}, ignored: Object.keys(fields) });
   });
 
   it('are named inside objects as well', () => {
-    const fields = { stream_options: { include_obfuscation: false }, mm_processor_kwargs: { size: {}, fps: 1 }, media_io_kwargs: { image: {}, video: { backend: 'x' } } };
+    const fields = {
+      stream_options: { include_obfuscation: false },
+      mm_processor_kwargs: { size: {}, fps: 1 },
+      media_io_kwargs: { image: {}, video: { backend: 'x' } },
+    };
     expect(chat(fields)).toMatchObject({
       options: { fps: 1 },
-      ignored: ['stream_options.include_obfuscation', 'mm_processor_kwargs.size', 'media_io_kwargs.image', 'media_io_kwargs.video.backend'],
+      ignored: [
+        'stream_options.include_obfuscation',
+        'mm_processor_kwargs.size',
+        'media_io_kwargs.image',
+        'media_io_kwargs.video.backend',
+      ],
     });
   });
 
   it('do not include supported fields that are null: these have their defaults', () => {
-    const fields = { temperature: null, stop: null, stream: null, stream_options: null, n: null, audio: null, media_io_kwargs: { video: null } };
+    const fields = {
+      temperature: null,
+      stop: null,
+      stream: null,
+      stream_options: null,
+      n: null,
+      audio: null,
+      media_io_kwargs: { video: null },
+    };
     expect(chat(fields)).toMatchObject({ options: {}, ignored: [] });
   });
 });

@@ -28,12 +28,17 @@ const sha256 = (values: Int32Array): string => createHash('sha256').update(value
 const every = (values: Int32Array, stride: number): number[] => [...values].filter((_, index) => index % stride === 0);
 
 describe.each(['tiny-a', 'tiny-b'])('prompts for %s', (checkpoint) => {
-  const cases = readdirSync(golden('cases')).filter((file) => file.startsWith(`${checkpoint}.`) && file.endsWith('.json'));
+  const cases = readdirSync(golden('cases')).filter(
+    (file) => file.startsWith(`${checkpoint}.`) && file.endsWith('.json'),
+  );
   const config = goldenPromptConfig(checkpoint);
   let tokenizer: Tokenizer;
   let template: ChatTemplate;
   beforeAll(async () => {
-    [tokenizer, template] = await Promise.all([loadTokenizer(goldenCheckpoint(checkpoint)), loadChatTemplate(goldenCheckpoint(checkpoint))]);
+    [tokenizer, template] = await Promise.all([
+      loadTokenizer(goldenCheckpoint(checkpoint)),
+      loadChatTemplate(goldenCheckpoint(checkpoint)),
+    ]);
   });
   const request = (overrides: Partial<PromptRequest> = {}): PromptRequest => ({
     tokenizer,
@@ -47,7 +52,9 @@ describe.each(['tiny-a', 'tiny-b'])('prompts for %s', (checkpoint) => {
 
   const expectAsReference = (file: string): void => {
     const expected = goldenJson<CaseJson>(`cases/${file}`);
-    const prompt = buildPrompt(request({ userText: AVOCADO_PROMPTS[expected.prompt_number - 1]!, media: goldenMedia(expected.input) }));
+    const prompt = buildPrompt(
+      request({ userText: AVOCADO_PROMPTS[expected.prompt_number - 1]!, media: goldenMedia(expected.input) }),
+    );
     expect(prompt.chatText).toBe(expected.chat_text);
     expect(prompt.runLengths).toBe(expected.run_lengths);
     expect(sha256(prompt.ids)).toBe(expected.input_ids_sha256);
@@ -58,8 +65,11 @@ describe.each(['tiny-a', 'tiny-b'])('prompts for %s', (checkpoint) => {
 
     const tensors = goldenTensors(`cases/${file.replace(/json$/u, 'safetensors')}`);
     const stride = tensors['input_ids'] === undefined ? 16 : 1;
-    const stored = (key: string): number[] => [...(tensors[stride === 1 ? key : `${key}_stride16`]!.data as Int32Array)];
-    const axis = (index: number): Int32Array => prompt.positions.subarray(index * expected.length, (index + 1) * expected.length);
+    const stored = (key: string): number[] => [
+      ...(tensors[stride === 1 ? key : `${key}_stride16`]!.data as Int32Array),
+    ];
+    const axis = (index: number): Int32Array =>
+      prompt.positions.subarray(index * expected.length, (index + 1) * expected.length);
     expect(every(prompt.ids, stride)).toEqual(stored('input_ids'));
     expect([0, 1, 2].flatMap((index) => every(axis(index), stride))).toEqual(stored('position_ids'));
   };
@@ -77,7 +87,9 @@ describe.each(['tiny-a', 'tiny-b'])('prompts for %s', (checkpoint) => {
 
   it('are the same with the built-in template', () => {
     expect(buildPrompt(request({ template: BUILT_IN_TEMPLATE })).ids).toEqual(buildPrompt(request()).ids);
-    expect(buildPrompt(request({ template: BUILT_IN_TEMPLATE, systemPrompt: undefined })).ids).toEqual(buildPrompt(request({ systemPrompt: undefined })).ids);
+    expect(buildPrompt(request({ template: BUILT_IN_TEMPLATE, systemPrompt: undefined })).ids).toEqual(
+      buildPrompt(request({ systemPrompt: undefined })).ids,
+    );
   });
 
   it('can be counted without being built', () => {
@@ -106,7 +118,9 @@ describe.each(['tiny-a', 'tiny-b'])('prompts for %s', (checkpoint) => {
   it('tokenise text across the border of template and system prompt in one go, as the reference does', () => {
     const systemPrompt = '\n\nBe brief.';
     const ids = [...buildPrompt(request({ systemPrompt })).ids];
-    expect(ids.slice(0, ids.indexOf(config.tokens.eos) + 1)).toEqual(tokenizer.encode(`<|im_start|>system\n${systemPrompt}<|im_end|>`));
+    expect(ids.slice(0, ids.indexOf(config.tokens.eos) + 1)).toEqual(
+      tokenizer.encode(`<|im_start|>system\n${systemPrompt}<|im_end|>`),
+    );
   });
 
   it('are refused when config.json and tokenizer name different tokens', () => {

@@ -18,7 +18,9 @@ describe('a chat template', () => {
     const published = await loadChatTemplate(goldenCheckpoint('tiny-a'));
     for (const media of ['video', 'image', 'audio'] as const) {
       for (const systemPrompt of ['SYSTEM', undefined]) {
-        expect(published.render({ ...turn, media, systemPrompt })).toEqual(BUILT_IN_TEMPLATE.render({ ...turn, media, systemPrompt }));
+        expect(published.render({ ...turn, media, systemPrompt })).toEqual(
+          BUILT_IN_TEMPLATE.render({ ...turn, media, systemPrompt }),
+        );
       }
     }
   });
@@ -61,17 +63,38 @@ describe('the chat template of a checkpoint', () => {
   let directory = '';
   const load = async (files: Record<string, unknown>): Promise<ChatTemplate> => {
     directory = await mkdtemp(join(tmpdir(), 'template-'));
-    for (const [name, content] of Object.entries(files)) await writeFile(join(directory, name), typeof content === 'string' ? content : JSON.stringify(content));
+    for (const [name, content] of Object.entries(files))
+      await writeFile(join(directory, name), typeof content === 'string' ? content : JSON.stringify(content));
     return loadChatTemplate(directory);
   };
   afterEach(() => rm(directory, { recursive: true }));
 
-  const source = (name: string): string => `${name} {{ messages[0].content[0].text }} {{ messages[1].content[1].text }}`;
+  const source = (name: string): string =>
+    `${name} {{ messages[0].content[0].text }} {{ messages[1].content[1].text }}`;
   it.each([
-    ['chat_template.jinja', { 'chat_template.jinja': source('A'), 'chat_template.json': { chat_template: source('B') } }, 'A'],
-    ['chat_template.json', { 'chat_template.json': { chat_template: source('B') }, 'tokenizer_config.json': { chat_template: source('C') } }, 'B'],
+    [
+      'chat_template.jinja',
+      { 'chat_template.jinja': source('A'), 'chat_template.json': { chat_template: source('B') } },
+      'A',
+    ],
+    [
+      'chat_template.json',
+      { 'chat_template.json': { chat_template: source('B') }, 'tokenizer_config.json': { chat_template: source('C') } },
+      'B',
+    ],
     ['tokenizer_config.json', { 'tokenizer_config.json': { chat_template: source('C') } }, 'C'],
-    ['tokenizer_config.json', { 'tokenizer_config.json': { chat_template: [{ name: 'tool_use', template: source('D') }, { name: 'default', template: source('E') }] } }, 'E'],
+    [
+      'tokenizer_config.json',
+      {
+        'tokenizer_config.json': {
+          chat_template: [
+            { name: 'tool_use', template: source('D') },
+            { name: 'default', template: source('E') },
+          ],
+        },
+      },
+      'E',
+    ],
   ])('comes from %s before any later file', async (origin, files, name) => {
     const template = await load(files);
     expect(template.origin).toBe(origin);

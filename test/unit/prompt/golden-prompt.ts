@@ -14,7 +14,9 @@ interface ConfigJson {
 }
 
 export function goldenPromptConfig(name: string): PromptConfig {
-  const { thinker_config: thinker } = JSON.parse(readFileSync(join(goldenCheckpoint(name), 'config.json'), 'utf8')) as ConfigJson;
+  const { thinker_config: thinker } = JSON.parse(
+    readFileSync(join(goldenCheckpoint(name), 'config.json'), 'utf8'),
+  ) as ConfigJson;
   const id = (key: string): number => thinker[key]!;
   return {
     tokens: {
@@ -46,9 +48,19 @@ export function goldenMedia(input: string): MediaTokens {
   const json = goldenJson<InputJson>(`inputs/${input}.json`);
   switch (json.mode) {
     case 'av':
-      return { kind: 'video', gridThw: json.video_grid_thw!, secondPerGrid: json.second_per_grid!, audioTokens: json.audio_tokens! };
+      return {
+        kind: 'video',
+        gridThw: json.video_grid_thw!,
+        secondPerGrid: json.second_per_grid!,
+        audioTokens: json.audio_tokens!,
+      };
     case 'video':
-      return { kind: 'video', gridThw: json.video_grid_thw!, secondPerGrid: json.second_per_grid!, audioTokens: undefined };
+      return {
+        kind: 'video',
+        gridThw: json.video_grid_thw!,
+        secondPerGrid: json.second_per_grid!,
+        audioTokens: undefined,
+      };
     case 'audio':
       return { kind: 'audio', audioTokens: json.audio_tokens! };
     case 'image':

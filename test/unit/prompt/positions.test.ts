@@ -28,11 +28,23 @@ const rows = goldenJson<RopeRow[]>('processing/rope.json');
 
 function mediaOf(row: RopeRow): MediaTokens {
   if (row.mode === 'audio') return { kind: 'audio', audioTokens: row.audio_tokens };
-  return { kind: 'video', gridThw: row.grid!, secondPerGrid: row.second_per_grid, audioTokens: row.mode === 'av' ? row.audio_tokens : undefined };
+  return {
+    kind: 'video',
+    gridThw: row.grid!,
+    secondPerGrid: row.second_per_grid,
+    audioTokens: row.mode === 'av' ? row.audio_tokens : undefined,
+  };
 }
 
 function positionsOf(row: RopeRow): { positions: Int32Array; ropeDelta: number } {
-  return tmropePositions([{ kind: 'text', length: row.text_before }, { kind: 'media', media: mediaOf(row) }, { kind: 'text', length: row.text_after }], config);
+  return tmropePositions(
+    [
+      { kind: 'text', length: row.text_before },
+      { kind: 'media', media: mediaOf(row) },
+      { kind: 'text', length: row.text_after },
+    ],
+    config,
+  );
 }
 
 const NAMES: Record<RunKind, string> = {
@@ -58,7 +70,9 @@ function readable(media: MediaTokens): string {
 
 const triples = (positions: Int32Array): string[] => {
   const length = positions.length / 3;
-  return Array.from({ length }, (_, index) => [positions[index], positions[length + index], positions[2 * length + index]].join());
+  return Array.from({ length }, (_, index) =>
+    [positions[index], positions[length + index], positions[2 * length + index]].join(),
+  );
 };
 
 describe('the order of media tokens', () => {
@@ -73,11 +87,15 @@ describe('the order of media tokens', () => {
     [[5, 20, 30], 82, 'V*300 A*50 V*300 A*32 V*150'],
     [[4, 18, 32], 112, 'V*288 A*50 V*288 A*62'],
   ] as const)('weaves grid %j and %i audio tokens into %s', (gridThw, audioTokens, expected) => {
-    expect(readable({ kind: 'video', gridThw, secondPerGrid: 1, audioTokens })).toBe(`vision_bos*1 audio_bos*1 ${expected} audio_eos*1 vision_eos*1`);
+    expect(readable({ kind: 'video', gridThw, secondPerGrid: 1, audioTokens })).toBe(
+      `vision_bos*1 audio_bos*1 ${expected} audio_eos*1 vision_eos*1`,
+    );
   });
 
   it('has no audio tokens for a sound that is too short for one', () => {
-    expect(readable({ kind: 'video', gridThw: [1, 4, 4], secondPerGrid: 1, audioTokens: 0 })).toBe('vision_bos*1 V*4 vision_eos*1');
+    expect(readable({ kind: 'video', gridThw: [1, 4, 4], secondPerGrid: 1, audioTokens: 0 })).toBe(
+      'vision_bos*1 V*4 vision_eos*1',
+    );
   });
 });
 
@@ -108,22 +126,52 @@ describe('TMRoPE positions', () => {
 
   it('agree token by token where the table stores them', () => {
     const tensors = goldenTensors('processing/rope.safetensors');
-    for (let index = 0; index < 20; index++) expect([...positionsOf(rows[index]!).positions]).toEqual([...(tensors[`${index}.position_ids`]!.data as Int32Array)]);
+    for (let index = 0; index < 20; index++)
+      expect([...positionsOf(rows[index]!).positions]).toEqual([
+        ...(tensors[`${index}.position_ids`]!.data as Int32Array),
+      ]);
   });
 
   it('follow the worked example: three words, two steps of video with two seconds of sound, two words', () => {
     const media = { kind: 'video', gridThw: [2, 4, 6], secondPerGrid: 1, audioTokens: 50 } as const;
-    const { positions, ropeDelta } = tmropePositions([{ kind: 'text', length: 3 }, { kind: 'media', media }, { kind: 'text', length: 2 }], config);
+    const { positions, ropeDelta } = tmropePositions(
+      [
+        { kind: 'text', length: 3 },
+        { kind: 'media', media },
+        { kind: 'text', length: 2 },
+      ],
+      config,
+    );
     const rowsOfPositions = triples(positions);
     expect(rowsOfPositions.slice(0, 5)).toEqual(['0,0,0', '1,1,1', '2,2,2', '3,3,3', '3,3,3']);
-    expect(rowsOfPositions.slice(5, 17)).toEqual(['4,4,4', '4,4,5', '4,4,6', '4,5,4', '4,5,5', '4,5,6', '29,4,4', '29,4,5', '29,4,6', '29,5,4', '29,5,5', '29,5,6']);
+    expect(rowsOfPositions.slice(5, 17)).toEqual([
+      '4,4,4',
+      '4,4,5',
+      '4,4,6',
+      '4,5,4',
+      '4,5,5',
+      '4,5,6',
+      '29,4,4',
+      '29,4,5',
+      '29,4,6',
+      '29,5,4',
+      '29,5,5',
+      '29,5,6',
+    ]);
     expect(rowsOfPositions.slice(66)).toEqual(['53,53,53', '54,54,54', '54,54,54', '55,55,55', '56,56,56']);
     expect(ropeDelta).toBe(-14);
   });
 
   it('end after the last chunk but decode after the highest position, as the reference does', () => {
     const media = { kind: 'video', gridThw: [1, 2, 120], secondPerGrid: 1, audioTokens: 10 } as const;
-    const { positions, ropeDelta } = tmropePositions([{ kind: 'text', length: 3 }, { kind: 'media', media }, { kind: 'text', length: 2 }], config);
+    const { positions, ropeDelta } = tmropePositions(
+      [
+        { kind: 'text', length: 3 },
+        { kind: 'media', media },
+        { kind: 'text', length: 2 },
+      ],
+      config,
+    );
     const length = positions.length / 3;
     expect(triples(positions).slice(-4)).toEqual(['14,14,14', '14,14,14', '15,15,15', '16,16,16']);
     expect(length + ropeDelta).toBe(64);

@@ -49,7 +49,14 @@ describe("AVoCaDO's prompts in the published vocabulary", () => {
       '23163 1467 323 8806 13 151645 198 151644 872 198';
     const media = { kind: 'video', gridThw: [2, 20, 28], secondPerGrid: 1, audioTokens: 50 } as const;
     const suffixes = AVOCADO_PROMPTS.map((userText) => {
-      const { ids } = buildPrompt({ tokenizer, template: BUILT_IN_TEMPLATE, config, systemPrompt: QWEN_SYSTEM_PROMPT, userText, media });
+      const { ids } = buildPrompt({
+        tokenizer,
+        template: BUILT_IN_TEMPLATE,
+        config,
+        systemPrompt: QWEN_SYSTEM_PROMPT,
+        userText,
+        media,
+      });
       expect(ids.subarray(0, 43).join(' ')).toBe(prefix);
       expect(ids.subarray(-5).join(' ')).toBe('151645 198 151644 77091 198');
       return ids.length - 43 - 4 - 280 - 50;

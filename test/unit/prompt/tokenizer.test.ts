@@ -22,11 +22,14 @@ describe.each(['tiny-a', 'tiny-b'])('the tokenizer of %s', (name) => {
     tokenizer = await loadTokenizer(goldenCheckpoint(name));
   });
 
-  it.each(rows)('encodes and decodes $text as the reference does', ({ text, ids, decoded, decoded_skip_special: skipped }) => {
-    expect(tokenizer.encode(text)).toEqual(ids);
-    expect(tokenizer.decode(ids, { skipSpecial: false })).toBe(decoded);
-    expect(tokenizer.decode(ids, { skipSpecial: true })).toBe(skipped);
-  });
+  it.each(rows)(
+    'encodes and decodes $text as the reference does',
+    ({ text, ids, decoded, decoded_skip_special: skipped }) => {
+      expect(tokenizer.encode(text)).toEqual(ids);
+      expect(tokenizer.decode(ids, { skipSpecial: false })).toBe(decoded);
+      expect(tokenizer.decode(ids, { skipSpecial: true })).toBe(skipped);
+    },
+  );
 
   it('never obeys special tokens in plain text, and gives random plain text back', () => {
     for (const text of randomTexts(400, 7)) {
@@ -37,7 +40,8 @@ describe.each(['tiny-a', 'tiny-b'])('the tokenizer of %s', (name) => {
   });
 
   it('encodes text without special tokens alike, trusted or not', () => {
-    for (const text of randomTexts(100, 11).filter((candidate) => !candidate.includes('<'))) expect(tokenizer.encode(text)).toEqual(tokenizer.encodePlain(text));
+    for (const text of randomTexts(100, 11).filter((candidate) => !candidate.includes('<')))
+      expect(tokenizer.encode(text)).toEqual(tokenizer.encodePlain(text));
   });
 
   it('knows ids by name, names by id, and nothing beyond its size', () => {
@@ -46,7 +50,9 @@ describe.each(['tiny-a', 'tiny-b'])('the tokenizer of %s', (name) => {
     expect(tokenizer.isSpecial(imEnd)).toBe(true);
     expect(tokenizer.isSpecial(tokenizer.idOf('<tool_call>')!)).toBe(false);
     expect(tokenizer.tokenOf(tokenizer.size)).toBeUndefined();
-    expect(tokenizer.decode([tokenizer.size, 5], { skipSpecial: false })).toBe(tokenizer.decode([5], { skipSpecial: false }));
+    expect(tokenizer.decode([tokenizer.size, 5], { skipSpecial: false })).toBe(
+      tokenizer.decode([5], { skipSpecial: false }),
+    );
     expect(tokenizer.decode([], { skipSpecial: true })).toBe('');
   });
 });
@@ -64,15 +70,25 @@ describe('loading a tokenizer', () => {
     for (const directory of directories) await rm(directory, { recursive: true });
   });
 
-  it.each([['tokenizer_config.json'], ['added_tokens.json', 'special_tokens_map.json']])('from vocab.json, merges.txt and %s is the same tokenizer', async (...rest: string[]) => {
-    const files = await Promise.all(['vocab.json', 'merges.txt', ...rest].map(async (name) => [name, await published(name)] as const));
-    const [older, newer] = await Promise.all([loadTokenizer(await directoryWith(Object.fromEntries(files))), loadTokenizer(goldenCheckpoint('tiny-a'))]);
-    expect(older.size).toBe(newer.size);
-    for (const text of randomTexts(200, 3)) {
-      expect(older.encode(text)).toEqual(newer.encode(text));
-      expect(older.decode(older.encode(text), { skipSpecial: true })).toBe(newer.decode(newer.encode(text), { skipSpecial: true }));
-    }
-  });
+  it.each([['tokenizer_config.json'], ['added_tokens.json', 'special_tokens_map.json']])(
+    'from vocab.json, merges.txt and %s is the same tokenizer',
+    async (...rest: string[]) => {
+      const files = await Promise.all(
+        ['vocab.json', 'merges.txt', ...rest].map(async (name) => [name, await published(name)] as const),
+      );
+      const [older, newer] = await Promise.all([
+        loadTokenizer(await directoryWith(Object.fromEntries(files))),
+        loadTokenizer(goldenCheckpoint('tiny-a')),
+      ]);
+      expect(older.size).toBe(newer.size);
+      for (const text of randomTexts(200, 3)) {
+        expect(older.encode(text)).toEqual(newer.encode(text));
+        expect(older.decode(older.encode(text), { skipSpecial: true })).toBe(
+          newer.decode(newer.encode(text), { skipSpecial: true }),
+        );
+      }
+    },
+  );
 
   it('needs nothing but tokenizer.json', async () => {
     const tokenizer = await loadTokenizer(await directoryWith({ 'tokenizer.json': await published('tokenizer.json') }));
@@ -81,20 +97,30 @@ describe('loading a tokenizer', () => {
 
   it('says which files are missing', async () => {
     const directory = await directoryWith({ 'vocab.json': await published('vocab.json') });
-    await expect(loadTokenizer(directory)).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringMatching(/tokenizer\.json is missing.*merges\.txt/u) as string });
+    await expect(loadTokenizer(directory)).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message: expect.stringMatching(/tokenizer\.json is missing.*merges\.txt/u) as string,
+    });
     await expect(loadTokenizer(await directoryWith({}))).rejects.toThrow('vocab.json and merges.txt');
     await expect(loadTokenizer(join(directory, 'nowhere'))).rejects.toMatchObject({ code: 'checkpoint_invalid' });
   });
 
   it.each([
     ['a truncated tokenizer.json', (text: string) => text.slice(0, 1000), 'is not a JSON object'],
-    ['another kind of decoder', (text: string) => text.replace(/"decoder":\s*\{\s*"type":\s*"ByteLevel"/u, '"decoder": {"type": "WordPiece"'), 'byte-level'],
+    [
+      'another kind of decoder',
+      (text: string) => text.replace(/"decoder":\s*\{\s*"type":\s*"ByteLevel"/u, '"decoder": {"type": "WordPiece"'),
+      'byte-level',
+    ],
     ['a vocabulary without all bytes', (text: string) => text.replace('"!":', '"!!!!":'), 'lacks 1 of the 256 bytes'],
     ['an added token that strips', (text: string) => text.replace(/"lstrip":\s*false/u, '"lstrip": true'), 'strips'],
   ])('refuses %s', async (_, damage, message) => {
     const whole = await published('tokenizer.json');
     const damaged = damage(whole);
     expect(damaged).not.toBe(whole);
-    await expect(loadTokenizer(await directoryWith({ 'tokenizer.json': damaged }))).rejects.toMatchObject({ code: 'checkpoint_invalid', message: expect.stringContaining(message) as string });
+    await expect(loadTokenizer(await directoryWith({ 'tokenizer.json': damaged }))).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message: expect.stringContaining(message) as string,
+    });
   });
 });

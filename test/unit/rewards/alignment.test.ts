@@ -5,7 +5,8 @@ import { codePoints, pairableSimilarity } from '../../../src/similarity.ts';
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
 import { DIALOGUE_ROWS, REWARD_FIXTURES } from './fixtures.ts';
 
-const counted = (pairs: readonly (readonly number[])[]): number[][] => pairs.map((pair) => pair.map((index) => index + 1));
+const counted = (pairs: readonly (readonly number[])[]): number[][] =>
+  pairs.map((pair) => pair.map((index) => index + 1));
 const matrix = (generated: readonly string[], reference: readonly string[]): number[][] =>
   generated.map((line) => reference.map((other) => pairableSimilarity(codePoints(line), codePoints(other), false)));
 
@@ -32,7 +33,9 @@ describe('align', () => {
       const { content, pairs } = align(matrix(generated, reference));
       expect(content).toBeCloseTo(content_score, 9);
       expect(counted(pairs)).toEqual(pairs_1_based);
-      expect(dialogueF1({ generated: generated.length, reference: reference.length, content, speakers: speaker_score }, 1)).toBeCloseTo(value, 9);
+      expect(
+        dialogueF1({ generated: generated.length, reference: reference.length, content, speakers: speaker_score }, 1),
+      ).toBeCloseTo(value, 9);
     }
   });
 
@@ -40,7 +43,9 @@ describe('align', () => {
     const random = new SeededRandom(7);
     for (let round = 0; round < 200; round += 1) {
       const [rows, columns] = [1 + random.below(5), random.below(6)];
-      const similarities = Array.from({ length: rows }, () => Array.from({ length: columns }, () => (random.unit() < 0.5 ? 0 : 0.6 + random.below(5) / 10)));
+      const similarities = Array.from({ length: rows }, () =>
+        Array.from({ length: columns }, () => (random.unit() < 0.5 ? 0 : 0.6 + random.below(5) / 10)),
+      );
       const { content, pairs } = align(similarities);
       expect(content).toBeCloseTo(bestByTrying(similarities), 9);
       expect(pairs.reduce((sum, [row, column]) => sum + similarities[row]![column]!, 0)).toBeCloseTo(content, 9);
@@ -52,10 +57,21 @@ describe('align', () => {
 
   it('takes neither the first fit nor the best pair when another order gives more', () => {
     const firstFit = matrix(['thank you so much', 'thank you'], ['thank you so', 'thank you so much', 'thank you']);
-    expect(align(firstFit)).toEqual({ content: 2, pairs: [[0, 1], [1, 2]] });
-    const bestFirst = align(matrix(['stop it nw', 'go go gp', 'come back here'], ['come back here', 'stop it now', 'go go go']));
+    expect(align(firstFit)).toEqual({
+      content: 2,
+      pairs: [
+        [0, 1],
+        [1, 2],
+      ],
+    });
+    const bestFirst = align(
+      matrix(['stop it nw', 'go go gp', 'come back here'], ['come back here', 'stop it now', 'go go go']),
+    );
     expect(bestFirst.content).toBeCloseTo(1.784091, 6);
-    expect(bestFirst.pairs).toEqual([[0, 1], [1, 2]]);
+    expect(bestFirst.pairs).toEqual([
+      [0, 1],
+      [1, 2],
+    ]);
   });
 
   it('is empty when a side is', () => {

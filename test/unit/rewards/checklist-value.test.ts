@@ -1,8 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { checklistScore, matchedKeypoints, parseKeypoints, uniqueKeypoints } from '../../../src/rewards/checklist-value.ts';
+import {
+  checklistScore,
+  matchedKeypoints,
+  parseKeypoints,
+  uniqueKeypoints,
+} from '../../../src/rewards/checklist-value.ts';
 
 const K = Array.from({ length: 24 }, (_, index) => `Keypoint number ${String.fromCharCode(97 + index).repeat(12)}`);
-const reply = (count: unknown, listed: unknown): string => JSON.stringify({ 'Count of correctly mentioned keypoints': count, 'Correctly mentioned keypoints': listed });
+const reply = (count: unknown, listed: unknown): string =>
+  JSON.stringify({ 'Count of correctly mentioned keypoints': count, 'Correctly mentioned keypoints': listed });
 
 describe('R_C', () => {
   it('of a judge who counts 19 and lists 19 of 24, one of which it made up, is 18/24 by list and 19/24 by count', () => {
@@ -17,7 +23,12 @@ describe('R_C', () => {
     expect(checklistScore(JSON.stringify(K.slice(0, 5)), K, 'count')!.matched).toBe(5);
   });
 
-  it.each([[99, 24], [-1, 0], [2.7, 2], ['7', 7]])('bounds a count of %s', (count, matched) => {
+  it.each([
+    [99, 24],
+    [-1, 0],
+    [2.7, 2],
+    ['7', 7],
+  ])('bounds a count of %s', (count, matched) => {
     expect(checklistScore(reply(count, undefined), K, 'count')!.matched).toBe(matched);
   });
 

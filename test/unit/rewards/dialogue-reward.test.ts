@@ -30,7 +30,12 @@ function judgeOf(lines: readonly string[], same: readonly boolean[]): Judge & { 
   return judge;
 }
 
-async function score(generated: Texts, reference: Texts, same: readonly boolean[], options: Partial<Options> = {}): Promise<DialogueScore> {
+async function score(
+  generated: Texts,
+  reference: Texts,
+  same: readonly boolean[],
+  options: Partial<Options> = {},
+): Promise<DialogueScore> {
   const dialogues = reference.map((content) => ({ speaker: 'the man', content }));
   const item = { completion: 'words', reference: { dialogues } };
   return dialogueReward(item, judgeOf(generated, same), { ...RAW, ...options }, new AbortController().signal);
@@ -53,14 +58,52 @@ describe('R_D', () => {
     expect(dialogueF1({ generated: N, reference: M, content, speakers: speaker }, 1)).toBeCloseTo(value, 9);
   });
 
-  it.each<[name: string, generated: readonly string[], reference: readonly string[], same: readonly boolean[], value: number]>([
+  it.each<
+    [name: string, generated: readonly string[], reference: readonly string[], same: readonly boolean[], value: number]
+  >([
     ['of equal lines is 1', ['hello there', "i'm amy"], ['hello there', "i'm amy"], yes(2), 1],
-    ['falls with misheard words and a wrong speaker', ["i'm aubrey", "i'm amy", "you're watching food mania"], ["i'm aubrey", "i'm amy", 'and you\'re watching food mania review'], yes(2), 0.783784],
-    ['pairs where it gains most', ['thank you so much', 'thank you'], ['thank you so', 'thank you so much', 'thank you'], yes(2), 0.8],
-    ['pays nothing for the wrong order', ['stop it nw', 'go go gp', 'come back here'], ['come back here', 'stop it now', 'go go go'], yes(2), 0.630682],
-    ['halves what a wrong speaker says', ['stop it nw', 'go go gp', 'come back here'], ['come back here', 'stop it now', 'go go go'], yes(1), 0.464015],
-    ['loses by lines told as one', ["i'm aubrey and i'm amy and you're watching food mania review"], ["i'm aubrey", "i'm amy", "and you're watching food mania review"], yes(1), 0.404167],
-    ['of Chinese lines counts characters', ['今天天气真好啊', '我们走吧'], ['今天天气真好', '我们走吧', '再见'], yes(1), 0.571429],
+    [
+      'falls with misheard words and a wrong speaker',
+      ["i'm aubrey", "i'm amy", "you're watching food mania"],
+      ["i'm aubrey", "i'm amy", "and you're watching food mania review"],
+      yes(2),
+      0.783784,
+    ],
+    [
+      'pairs where it gains most',
+      ['thank you so much', 'thank you'],
+      ['thank you so', 'thank you so much', 'thank you'],
+      yes(2),
+      0.8,
+    ],
+    [
+      'pays nothing for the wrong order',
+      ['stop it nw', 'go go gp', 'come back here'],
+      ['come back here', 'stop it now', 'go go go'],
+      yes(2),
+      0.630682,
+    ],
+    [
+      'halves what a wrong speaker says',
+      ['stop it nw', 'go go gp', 'come back here'],
+      ['come back here', 'stop it now', 'go go go'],
+      yes(1),
+      0.464015,
+    ],
+    [
+      'loses by lines told as one',
+      ["i'm aubrey and i'm amy and you're watching food mania review"],
+      ["i'm aubrey", "i'm amy", "and you're watching food mania review"],
+      yes(1),
+      0.404167,
+    ],
+    [
+      'of Chinese lines counts characters',
+      ['今天天气真好啊', '我们走吧'],
+      ['今天天气真好', '我们走吧', '再见'],
+      yes(1),
+      0.571429,
+    ],
     ['falls when a line is repeated', new Array<string>(6).fill("let's go"), ["let's go", 'come on'], yes(1), 0.25],
     ['is 0 when no pair is alike', ['yes'], ['yeah'], [], 0],
   ])('%s', async (_name, generated, reference, same, value) => {
@@ -68,7 +111,10 @@ describe('R_D', () => {
   });
 
   it('minds case and punctuation, unless normalisation is basic', async () => {
-    const lines = [["I'm Amy!", "You're watching!"], ["i'm amy", "you're watching"]] as const;
+    const lines = [
+      ["I'm Amy!", "You're watching!"],
+      ["i'm amy", "you're watching"],
+    ] as const;
     expect((await score(...lines, yes(2))).value).toBeCloseTo(0.875, 9);
     expect((await score(...lines, yes(2), { normalisation: 'basic' })).value).toBe(1);
     expect((await score(['“Café!”'], ["'café'"], yes(1), { normalisation: 'basic' })).value).toBe(1);
@@ -92,7 +138,11 @@ describe('R_D', () => {
   });
 
   it('is twice the combined score over all lines', async () => {
-    const { value, content, speakers, generated, reference } = await score(['one two three', 'four five six'], ['one two tree', 'four five sex', 'seven'], [true, false]);
+    const { value, content, speakers, generated, reference } = await score(
+      ['one two three', 'four five six'],
+      ['one two tree', 'four five sex', 'seven'],
+      [true, false],
+    );
     const combined = (content + speakers) / 2;
     const [recall, precision] = [combined / reference, combined / generated];
     expect(value).toBeCloseTo((2 * precision * recall) / (precision + recall), 12);
@@ -100,14 +150,23 @@ describe('R_D', () => {
 
   it('asks nobody about speakers when there is no pair, and says how they were compared when there is one', async () => {
     const judge = judgeOf(['hello there'], [true]);
-    const item = (content: string): Parameters<typeof dialogueReward>[0] => ({ completion: 'words', reference: { dialogues: [{ speaker: 'x', content }] } });
-    expect((await dialogueReward(item('something else'), judge, RAW, new AbortController().signal)).speakerMode).toBeUndefined();
+    const item = (content: string): Parameters<typeof dialogueReward>[0] => ({
+      completion: 'words',
+      reference: { dialogues: [{ speaker: 'x', content }] },
+    });
+    expect(
+      (await dialogueReward(item('something else'), judge, RAW, new AbortController().signal)).speakerMode,
+    ).toBeUndefined();
     expect(judge.asked).toBe(0);
-    expect((await dialogueReward(item('hello there'), judge, RAW, new AbortController().signal)).speakerMode).toBe('text');
+    expect((await dialogueReward(item('hello there'), judge, RAW, new AbortController().signal)).speakerMode).toBe(
+      'text',
+    );
   });
 
   it('cannot be given without a reference', async () => {
-    const failure = await dialogueReward({ completion: 'x' }, judgeOf([], []), RAW, new AbortController().signal).catch((error: unknown) => error);
+    const failure = await dialogueReward({ completion: 'x' }, judgeOf([], []), RAW, new AbortController().signal).catch(
+      (error: unknown) => error,
+    );
     expect(failure).toBeInstanceOf(Unscored);
     expect(failure).toMatchObject({ code: 'no_reference' });
   });

@@ -2,9 +2,24 @@
 import { readFileSync } from 'node:fs';
 
 interface RewardFixtures {
-  readonly similarity: readonly { readonly a: string; readonly b: string; readonly lev: number; readonly sim: number }[];
-  readonly dp: readonly { readonly S: readonly (readonly number[])[]; readonly score: number; readonly pairs: readonly (readonly number[])[] }[];
-  readonly rd: readonly { readonly N: number; readonly M: number; readonly content?: number; readonly speaker?: number; readonly value: number }[];
+  readonly similarity: readonly {
+    readonly a: string;
+    readonly b: string;
+    readonly lev: number;
+    readonly sim: number;
+  }[];
+  readonly dp: readonly {
+    readonly S: readonly (readonly number[])[];
+    readonly score: number;
+    readonly pairs: readonly (readonly number[])[];
+  }[];
+  readonly rd: readonly {
+    readonly N: number;
+    readonly M: number;
+    readonly content?: number;
+    readonly speaker?: number;
+    readonly value: number;
+  }[];
   readonly rl: readonly (readonly [tokens: number, value: number])[];
 }
 

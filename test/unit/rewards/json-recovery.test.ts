@@ -12,7 +12,10 @@ describe('recoverJson', () => {
     ['{“a”: “it’s”}', { a: "it's" }],
     ['{"a": True, "b": None, "c": [1, 2,],}', { a: true, b: null, c: [1, 2] }],
     ['{"a": "None, True,]"}', { a: 'None, True,]' }],
-    ["{'n': 2, 'list': ['it\\'s', \"he's\", 'a \"b\"'], 'none': None}", { n: 2, list: ["it's", "he's", 'a "b"'], none: null }],
+    [
+      "{'n': 2, 'list': ['it\\'s', \"he's\", 'a \"b\"'], 'none': None}",
+      { n: 2, list: ["it's", "he's", 'a "b"'], none: null },
+    ],
     ["So: {'n': 1,\n          'list': ['a ] b']} is it", { n: 1, list: ['a ] b'] }],
     ["('a', 'b',)", ['a', 'b']],
     ["['\\u00e9\\n', -1.5e2, True]", ['é\n', -150, true]],
@@ -21,7 +24,18 @@ describe('recoverJson', () => {
     expect(recoverJson(text)).toEqual({ value });
   });
 
-  it.each(['', 'I cannot say.', '{"a": ', "{'a' 1}", '[1 2]', '```\nnothing\n```', "['a", '{{{{', '['.repeat(100_000), "__import__('os')"])('finds nothing in %.20s', (text) => {
+  it.each([
+    '',
+    'I cannot say.',
+    '{"a": ',
+    "{'a' 1}",
+    '[1 2]',
+    '```\nnothing\n```',
+    "['a",
+    '{{{{',
+    '['.repeat(100_000),
+    "__import__('os')",
+  ])('finds nothing in %.20s', (text) => {
     expect(recoverJson(text)).toBeUndefined();
     expect(readPythonLiteral(text)).toBeUndefined();
   });

@@ -3,9 +3,12 @@ import { lengthReward, PAPER_LENGTHS } from '../../../src/rewards/length-reward.
 import { REWARD_FIXTURES } from './fixtures.ts';
 
 describe('R_L', () => {
-  it.each([...REWARD_FIXTURES.rl, [1437, 1], [2560, 0.75], [4095, 1 / 2048], [5000, 0]] as const)('of %d tokens is %d', (tokens, value) => {
-    expect(lengthReward(tokens, PAPER_LENGTHS)).toBeCloseTo(value, 9);
-  });
+  it.each([...REWARD_FIXTURES.rl, [1437, 1], [2560, 0.75], [4095, 1 / 2048], [5000, 0]] as const)(
+    'of %d tokens is %d',
+    (tokens, value) => {
+      expect(lengthReward(tokens, PAPER_LENGTHS)).toBeCloseTo(value, 9);
+    },
+  );
 
   it('has bounds that can be set', () => {
     const bounds = { from: 192, to: 256, least: 4 };

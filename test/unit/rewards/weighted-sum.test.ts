@@ -11,7 +11,12 @@ describe('R', () => {
     [0.9167, 0.25, 4096, 1.1667],
     [0, 0, 0, 1],
   ])('of R_C %d, R_D %d and %d tokens is %d', (checklist, dialogue, tokens, total) => {
-    expect(weightedSum([checklist, dialogue, lengthReward(tokens, PAPER_LENGTHS)].map((value) => part(value)), false)).toBeCloseTo(total, 9);
+    expect(
+      weightedSum(
+        [checklist, dialogue, lengthReward(tokens, PAPER_LENGTHS)].map((value) => part(value)),
+        false,
+      ),
+    ).toBeCloseTo(total, 9);
   });
 
   it('weighs each reward', () => {

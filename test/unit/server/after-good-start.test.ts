@@ -7,7 +7,12 @@ import type { CaptionEvent } from '../../../src/stream/events.ts';
 const LONG_MS = 60_000;
 const stage = (done: number): CaptionEvent => ({ type: 'stage', stage: 'fetch', done, total: 9 });
 const word: CaptionEvent = { type: 'text-delta', index: 0, text: 'A', tokenIds: [1], logprobs: [0] };
-const failed: CaptionEvent = { type: 'caption-error', code: 'media_undecodable', message: 'The clip is broken.', param: 'messages' };
+const failed: CaptionEvent = {
+  type: 'caption-error',
+  code: 'media_undecodable',
+  message: 'The clip is broken.',
+  param: 'messages',
+};
 
 async function* told(events: readonly CaptionEvent[], log: string[] = [], pauseMs = 0): AsyncGenerator<CaptionEvent> {
   try {
@@ -41,7 +46,11 @@ describe('afterGoodStart', () => {
 
   it('throws an error that comes before anything was told', async () => {
     const log: string[] = [];
-    await expect(collect(afterGoodStart(told([stage(0), failed], log), LONG_MS, signal))).rejects.toMatchObject({ code: 'media_undecodable', message: 'The clip is broken.', param: 'messages' });
+    await expect(collect(afterGoodStart(told([stage(0), failed], log), LONG_MS, signal))).rejects.toMatchObject({
+      code: 'media_undecodable',
+      message: 'The clip is broken.',
+      param: 'messages',
+    });
     expect(log.at(-1)).toBe('left');
   });
 
@@ -49,11 +58,17 @@ describe('afterGoodStart', () => {
     const events = told([stage(0), { type: 'caption-aborted' }]);
     await expect(collect(afterGoodStart(events, LONG_MS, signal))).rejects.toMatchObject({ code: 'aborted' });
     const stopping = AbortSignal.abort(new AvocadoError('engine_unavailable', 'Stopping.'));
-    await expect(collect(afterGoodStart(told([{ type: 'caption-aborted' }]), LONG_MS, stopping))).rejects.toMatchObject({ code: 'engine_unavailable' });
+    await expect(collect(afterGoodStart(told([{ type: 'caption-aborted' }]), LONG_MS, stopping))).rejects.toMatchObject(
+      { code: 'engine_unavailable' },
+    );
   });
 
   it('tells what there is when nothing is decided for too long, and then an error as an event', async () => {
-    expect(await collect(afterGoodStart(told([stage(0), stage(1), failed], [], 20), 30, signal))).toEqual([stage(0), stage(1), failed]);
+    expect(await collect(afterGoodStart(told([stage(0), stage(1), failed], [], 20), 30, signal))).toEqual([
+      stage(0),
+      stage(1),
+      failed,
+    ]);
     expect(await collect(afterGoodStart(told([failed], [], 20), 0, signal))).toEqual([failed]);
   });
 

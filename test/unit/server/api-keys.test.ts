@@ -16,12 +16,22 @@ function file(text: string): string {
 
 describe('keys', () => {
   it('of a file stand one on a line, plain or hashed, between comments and empty lines', () => {
-    const { keys, mistakes } = keysOfFile(file(`# the team\r\nanna:${KEY}\n\n  bob.2:sha256:${sha256.toUpperCase()}  \n`));
-    expect([keys, mistakes]).toEqual([[{ name: 'anna', sha256 }, { name: 'bob.2', sha256 }], []]);
+    const { keys, mistakes } = keysOfFile(
+      file(`# the team\r\nanna:${KEY}\n\n  bob.2:sha256:${sha256.toUpperCase()}  \n`),
+    );
+    expect([keys, mistakes]).toEqual([
+      [
+        { name: 'anna', sha256 },
+        { name: 'bob.2', sha256 },
+      ],
+      [],
+    ]);
   });
 
   it('of the environment stand between commas or on lines', () => {
-    expect(keysOfEnvironment(`anna:${KEY},bob:sha256:${sha256}\ncarl:${KEY}:with-a-colon`).keys.map(({ name }) => name)).toEqual(['anna', 'bob', 'carl']);
+    expect(
+      keysOfEnvironment(`anna:${KEY},bob:sha256:${sha256}\ncarl:${KEY}:with-a-colon`).keys.map(({ name }) => name),
+    ).toEqual(['anna', 'bob', 'carl']);
   });
 
   it.each([
@@ -48,6 +58,7 @@ describe('keys', () => {
     const keys = keysOfEnvironment(`anna:${KEY},bob:the-key-of-bob-is-long`).keys;
     expect(findKey(KEY, keys)?.name).toBe('anna');
     expect(findKey('the-key-of-bob-is-long', keys)?.name).toBe('bob');
-    for (const wrong of ['', KEY.slice(1), `${KEY} `, sha256, `anna:${KEY}`]) expect(findKey(wrong, keys)).toBeUndefined();
+    for (const wrong of ['', KEY.slice(1), `${KEY} `, sha256, `anna:${KEY}`])
+      expect(findKey(wrong, keys)).toBeUndefined();
   });
 });

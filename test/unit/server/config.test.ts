@@ -27,7 +27,10 @@ function mistakeOf(settings: ServerSettings): string {
 describe('serverConfig', () => {
   it('resolves media roots to real directories, = signs in paths included', () => {
     const config = serverConfig({ mediaRoots: [`films=${join(directory, 'link')}`, `b-2=${directory}`] });
-    expect([...config.mediaRoots]).toEqual([['films', realpathSync(directory)], ['b-2', realpathSync(directory)]]);
+    expect([...config.mediaRoots]).toEqual([
+      ['films', realpathSync(directory)],
+      ['b-2', realpathSync(directory)],
+    ]);
     expect(Object.isFrozen(config)).toBe(true);
     expect(config.host).toBe('127.0.0.1');
   });
@@ -36,7 +39,10 @@ describe('serverConfig', () => {
     expect(serverConfig({}).urlHosts).toBe('public');
     expect(serverConfig({ urlHosts: ['off'] }).urlHosts).toBe('off');
     expect(serverConfig({ urlHosts: ['public'] }).urlHosts).toBe('public');
-    expect(serverConfig({ urlHosts: ['*.example.org', 'a.example:8080'] }).urlHosts).toEqual(['*.example.org', 'a.example:8080']);
+    expect(serverConfig({ urlHosts: ['*.example.org', 'a.example:8080'] }).urlHosts).toEqual([
+      '*.example.org',
+      'a.example:8080',
+    ]);
   });
 
   it('keeps the hash of a key and forgets the key', () => {
@@ -47,23 +53,43 @@ describe('serverConfig', () => {
 
   it('tells all mistakes at once', () => {
     const message = mistakeOf({
-      mediaRoots: ['nothing', `../x=${directory}`, `a=${join(directory, 'none')}`, `b=${join(directory, 'file')}`, `c=${directory}`, `c=${directory}`],
+      mediaRoots: [
+        'nothing',
+        `../x=${directory}`,
+        `a=${join(directory, 'none')}`,
+        `b=${join(directory, 'file')}`,
+        `c=${directory}`,
+        `c=${directory}`,
+      ],
       urlHosts: ['off', 'a.example', 'http://b.example/'],
       allowCidrs: ['10.0.0.0/8', '10.0.0.0/99', 'local'],
       apiKeysFile: join(directory, 'no-keys'),
       apiKeysText: 'carl:short',
     });
     for (const part of [
-      'nothing: write it', '../x', 'ENOENT', 'not a directory', 'c is given twice', '--url-host off: it stands alone', '--url-host http://b.example/: ',
-      '--allow-cidr 10.0.0.0/99: ', '--allow-cidr local: ', '--api-keys', 'no-keys cannot be read', 'AVOCADO_API_KEYS, line 1: the key of carl',
-    ]) expect(message).toContain(part);
+      'nothing: write it',
+      '../x',
+      'ENOENT',
+      'not a directory',
+      'c is given twice',
+      '--url-host off: it stands alone',
+      '--url-host http://b.example/: ',
+      '--allow-cidr 10.0.0.0/99: ',
+      '--allow-cidr local: ',
+      '--api-keys',
+      'no-keys cannot be read',
+      'AVOCADO_API_KEYS, line 1: the key of carl',
+    ])
+      expect(message).toContain(part);
     expect(message).not.toContain('10.0.0.0/8:');
     expect(message).not.toContain('short');
   });
 
   it('refuses a key name that the file and the environment both have', () => {
     writeFileSync(scratch('keys'), 'anna:0123456789abcdefXYZ\n');
-    expect(mistakeOf({ apiKeysFile: scratch('keys'), apiKeysText: 'anna:another-key-of-anna' })).toContain('anna is in the file and in AVOCADO_API_KEYS');
+    expect(mistakeOf({ apiKeysFile: scratch('keys'), apiKeysText: 'anna:another-key-of-anna' })).toContain(
+      'anna is in the file and in AVOCADO_API_KEYS',
+    );
   });
 });
 

@@ -2,7 +2,11 @@ import { expect, it } from 'vitest';
 import { AvocadoError, ERRORS, type ErrorCode } from '../../../src/errors.ts';
 import { asServerError, errorBody } from '../../../src/server/error-reply.ts';
 
-const TYPES: Readonly<Record<number, string>> = { 401: 'authentication_error', 403: 'permission_error', 429: 'rate_limit_error' };
+const TYPES: Readonly<Record<number, string>> = {
+  401: 'authentication_error',
+  403: 'permission_error',
+  429: 'rate_limit_error',
+};
 
 it('gives every code of the table OpenAI’s four fields', () => {
   for (const code of Object.keys(ERRORS) as ErrorCode[]) {
@@ -14,9 +18,14 @@ it('gives every code of the table OpenAI’s four fields', () => {
 });
 
 it('takes fastify’s complaints for the client’s faults and everything unknown for ours', () => {
-  const fault = Object.assign(new Error('Body is not valid JSON'), { statusCode: 400, code: 'FST_ERR_CTP_INVALID_JSON_BODY' });
+  const fault = Object.assign(new Error('Body is not valid JSON'), {
+    statusCode: 400,
+    code: 'FST_ERR_CTP_INVALID_JSON_BODY',
+  });
   expect(asServerError(fault)).toMatchObject({ code: 'bad_request', message: 'Body is not valid JSON.', cause: fault });
-  expect(asServerError(Object.assign(new Error('too big'), { statusCode: 413, code: 'FST_ERR_CTP_BODY_TOO_LARGE' }))).toMatchObject({ code: 'media_too_large' });
+  expect(
+    asServerError(Object.assign(new Error('too big'), { statusCode: 413, code: 'FST_ERR_CTP_BODY_TOO_LARGE' })),
+  ).toMatchObject({ code: 'media_too_large' });
   expect(asServerError(new TypeError('x is not a function'))).toMatchObject({ code: 'internal' });
   expect(asServerError('thrown text')).toMatchObject({ code: 'internal' });
   const own = new AvocadoError('media_empty', 'Empty.');

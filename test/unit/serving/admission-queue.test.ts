@@ -14,7 +14,9 @@ interface Opened {
 function open(limits: Partial<AdmissionLimits> = {}): Opened {
   const refusals: Refusal[] = [];
   const pace = { averageSeconds: 10, parallelism: 2 };
-  const queue = new AdmissionQueue({ maxRequests: 8, maxWorkSeconds: 100, turns: 2, ...limits }, pace, (reason) => refusals.push(reason));
+  const queue = new AdmissionQueue({ maxRequests: 8, maxWorkSeconds: 100, turns: 2, ...limits }, pace, (reason) =>
+    refusals.push(reason),
+  );
   return { queue, refusals, pace };
 }
 
@@ -28,15 +30,26 @@ function refusal(deed: () => unknown): AvocadoError {
 }
 
 /** Asks for a turn; `order` hears when it comes. */
-function line(queue: AdmissionQueue, order: string[], name: string, priority: Priority = 'interactive'): { readonly ticket: Ticket; readonly positions: number[] } {
+function line(
+  queue: AdmissionQueue,
+  order: string[],
+  name: string,
+  priority: Priority = 'interactive',
+): { readonly ticket: Ticket; readonly positions: number[] } {
   const ticket = queue.enter();
   const positions: number[] = [];
-  void ticket.turn(priority, (ahead) => { if (positions.at(-1) !== ahead) positions.push(ahead); }).then(() => order.push(name));
+  void ticket
+    .turn(priority, (ahead) => {
+      if (positions.at(-1) !== ahead) positions.push(ahead);
+    })
+    .then(() => order.push(name));
   return { ticket, positions };
 }
 
 async function settled(): Promise<void> {
-  await new Promise((resolve) => { setImmediate(resolve); });
+  await new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 describe('bounds', () => {
@@ -44,7 +57,11 @@ describe('bounds', () => {
     const { queue, refusals } = open({ maxRequests: 2 });
     const first = queue.enter();
     queue.enter();
-    expect(refusal(() => queue.enter())).toMatchObject({ code: 'queue_full', retryAfterSeconds: 5, message: expect.stringContaining('5 s') as string });
+    expect(refusal(() => queue.enter())).toMatchObject({
+      code: 'queue_full',
+      retryAfterSeconds: 5,
+      message: expect.stringContaining('5 s') as string,
+    });
     expect(refusals).toEqual(['queue_count']);
     first.leave();
     expect(queue.enter().workSeconds).toBe(10);
@@ -67,7 +84,11 @@ describe('bounds', () => {
     expect(refusal(() => queue.enter()).retryAfterSeconds).toBe(2455);
     alone.remain(50, 20);
     const second = queue.enter();
-    expect(refusal(() => { second.weigh(51, 1); })).toMatchObject({ code: 'queue_full', retryAfterSeconds: 1 });
+    expect(
+      refusal(() => {
+        second.weigh(51, 1);
+      }),
+    ).toMatchObject({ code: 'queue_full', retryAfterSeconds: 1 });
     second.weigh(50, 1);
     expect(refusals).toEqual(['queue_work', 'queue_work']);
     expect([queue.workSeconds, queue.tokens]).toEqual([100, 21]);
@@ -106,7 +127,10 @@ describe('turns', () => {
     const order: string[] = [];
     let running = line(queue, order, 'first').ticket;
     const tickets = new Map([['first', running]]);
-    const lines = new Map([...['b1', 'b2', 'b3'].map((name) => [name, line(queue, order, name, 'batch')] as const), ...Array.from({ length: 7 }, (_, at) => [`i${at}`, line(queue, order, `i${at}`)] as const)]);
+    const lines = new Map([
+      ...['b1', 'b2', 'b3'].map((name) => [name, line(queue, order, name, 'batch')] as const),
+      ...Array.from({ length: 7 }, (_, at) => [`i${at}`, line(queue, order, `i${at}`)] as const),
+    ]);
     for (const [name, { ticket }] of lines) tickets.set(name, ticket);
     const last = lines.get('b3')!;
     expect(last.positions.at(-1)).toBe(9);
@@ -136,7 +160,9 @@ describe('turns', () => {
     const { queue } = open();
     const ticket = queue.enter();
     void ticket.turn('batch', () => undefined);
-    expect(() => { void ticket.turn('batch', () => undefined); }).toThrow('This is a bug.');
+    expect(() => {
+      void ticket.turn('batch', () => undefined);
+    }).toThrow('This is a bug.');
   });
 });
 
@@ -173,17 +199,27 @@ async function anyRun(seed: number): Promise<void> {
   for (let step = 0; step < 200; step += 1) {
     const ticket = alive[below(alive.length)];
     const deed = below(5);
-    if (deed <= 1) attempt(() => { alive.push(queue.enter()); });
+    if (deed <= 1)
+      attempt(() => {
+        alive.push(queue.enter());
+      });
     else if (ticket === undefined) continue;
-    else if (deed === 2) attempt(() => { ticket.weigh(below(60), below(500)); });
+    else if (deed === 2)
+      attempt(() => {
+        ticket.weigh(below(60), below(500));
+      });
     else if (deed === 3 && ticket.state === 'entered') {
       waiting.add(ticket);
-      void ticket.turn(random.pick(['batch', 'interactive'] as const), () => undefined).then(() => waiting.delete(ticket));
+      void ticket
+        .turn(random.pick(['batch', 'interactive'] as const), () => undefined)
+        .then(() => waiting.delete(ticket));
     } else if (deed === 4) drop(ticket);
     await Promise.resolve();
     expect(queue.alive).toBe(alive.length);
     expect(queue.running).toBeLessThanOrEqual(turns);
-    expect(queue.waiting.interactive + queue.waiting.batch).toBe(alive.filter(({ state }) => state === 'waiting').length);
+    expect(queue.waiting.interactive + queue.waiting.batch).toBe(
+      alive.filter(({ state }) => state === 'waiting').length,
+    );
     if (queue.running < turns) expect(queue.waiting).toEqual({ interactive: 0, batch: 0 });
   }
   // Everybody still in the line gets a turn as the others leave.

@@ -4,8 +4,12 @@ import { Lifetime } from '../../../src/serving/lifetime.ts';
 
 const GONE = new AvocadoError('aborted', 'The client has left.');
 
-beforeEach(() => { vi.useFakeTimers(); });
-afterEach(() => { vi.useRealTimers(); });
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 describe('Lifetime', () => {
   it('ends at the latest possible deadline, and names the stage', () => {
@@ -14,7 +18,10 @@ describe('Lifetime', () => {
     vi.advanceTimersByTime(59_900);
     expect(life.signal.aborted).toBe(false);
     vi.advanceTimersByTime(200);
-    expect(life.signal.reason).toMatchObject({ code: 'deadline_exceeded', message: expect.stringMatching(/60 s.*decoding/) as string });
+    expect(life.signal.reason).toMatchObject({
+      code: 'deadline_exceeded',
+      message: expect.stringMatching(/60 s.*decoding/) as string,
+    });
     expect(life.abortedIn).toBe('decode');
   });
 
@@ -23,7 +30,10 @@ describe('Lifetime', () => {
     vi.advanceTimersByTime(5000);
     life.setDeadline(6);
     vi.advanceTimersByTime(1100);
-    expect(life.signal.reason).toMatchObject({ code: 'deadline_exceeded', message: expect.stringContaining('at most 60 s') as string });
+    expect(life.signal.reason).toMatchObject({
+      code: 'deadline_exceeded',
+      message: expect.stringContaining('at most 60 s') as string,
+    });
     const long = new Lifetime('b', 60);
     long.setDeadline(1e9);
     vi.advanceTimersByTime(60_100);

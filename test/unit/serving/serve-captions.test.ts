@@ -21,9 +21,21 @@ describe('a caption', () => {
     const source = fakeSource({ delaysMs: [1, 300, 1] });
     const events = await runJob(service, job({ max_tokens: 99 }, { source, priority: 'batch' }));
     expect(typesOf(events)).toEqual(['fetch', 'fetch', 'fetch', 'probe', 'media', ...WORDS, 'caption-end']);
-    expect(events.filter((event) => event.type === 'stage').map(({ done, total }) => [done, total])).toEqual([[0, 0], [1, 3], [2, 3], [0, 1]]);
-    expect(captioner.seen[0]!.request).toMatchObject({ path: source.path, contentHash: 'c0ffee', maxTokens: 99, priority: 'batch' });
-    expect(last(events)).toMatchObject({ timings: { stages: { queue: expect.any(Number) as number, fetch: expect.any(Number) as number, probe: 0.05 } } });
+    expect(events.filter((event) => event.type === 'stage').map(({ done, total }) => [done, total])).toEqual([
+      [0, 0],
+      [1, 3],
+      [2, 3],
+      [0, 1],
+    ]);
+    expect(captioner.seen[0]!.request).toMatchObject({
+      path: source.path,
+      contentHash: 'c0ffee',
+      maxTokens: 99,
+      priority: 'batch',
+    });
+    expect(last(events)).toMatchObject({
+      timings: { stages: { queue: expect.any(Number) as number, fetch: expect.any(Number) as number, probe: 0.05 } },
+    });
     const { timings } = last(events) as Extract<CaptionEvent, { type: 'caption-end' }>;
     expect(timings.totalSeconds).toBeGreaterThan(0.3);
     expect(timings.firstTokenSeconds).toBeLessThanOrEqual(timings.totalSeconds);
@@ -40,20 +52,41 @@ describe('a caption', () => {
 
   it('names the file as the client does, in errors, warnings and estimates', async () => {
     const source = fakeSource({ shownAs: '$&.mov' });
-    const failing = serve(fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }));
-    expect(last(await runJob(failing.service, job({}, { source })))).toEqual({ type: 'caption-error', code: 'media_undecodable', message: '$&.mov cannot be decoded.' });
-    await expect(failing.service.admit('e').estimate(job({}, { source }))).rejects.toMatchObject({ code: 'media_undecodable', message: '$&.mov cannot be decoded.' });
+    const failing = serve(
+      fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }),
+    );
+    expect(last(await runJob(failing.service, job({}, { source })))).toEqual({
+      type: 'caption-error',
+      code: 'media_undecodable',
+      message: '$&.mov cannot be decoded.',
+    });
+    await expect(failing.service.admit('e').estimate(job({}, { source }))).rejects.toMatchObject({
+      code: 'media_undecodable',
+      message: '$&.mov cannot be decoded.',
+    });
     const warning = serve(fakeCaptioner({ warning: (path) => `${path} ends early.` }));
-    expect(last(await runJob(warning.service, job({}, { source })))).toMatchObject({ media: { warnings: ['$&.mov ends early.'] } });
+    expect(last(await runJob(warning.service, job({}, { source })))).toMatchObject({
+      media: { warnings: ['$&.mov ends early.'] },
+    });
   });
 
   it('that does not fit the context ends before a frame is decoded', async () => {
-    const captioner = fakeCaptioner({ estimate: { fits: false, promptTokens: { text: 5000, video: 0, audio: 0, image: 0, total: 5000 } } });
+    const captioner = fakeCaptioner({
+      estimate: { fits: false, promptTokens: { text: 5000, video: 0, audio: 0, image: 0, total: 5000 } },
+    });
     const { service } = serve(captioner);
     const events = await runJob(service, job());
-    expect(last(events)).toMatchObject({ type: 'caption-error', code: 'context_length_exceeded', message: expect.stringContaining('5000') as string });
+    expect(last(events)).toMatchObject({
+      type: 'caption-error',
+      code: 'context_length_exceeded',
+      message: expect.stringContaining('5000') as string,
+    });
     const asked = fakeCaptioner({ estimate: { fits: false } });
-    expect(last(await runJob(serve(asked).service, job({ max_tokens: 4000 })))).toMatchObject({ code: 'context_length_exceeded', param: 'max_tokens', message: expect.stringContaining('leaves 3946') as string });
+    expect(last(await runJob(serve(asked).service, job({ max_tokens: 4000 })))).toMatchObject({
+      code: 'context_length_exceeded',
+      param: 'max_tokens',
+      message: expect.stringContaining('leaves 3946') as string,
+    });
     expect([captioner.seen, asked.seen]).toEqual([[], []]);
     expect(service.stats()).toMatchObject(IDLE);
   });
@@ -61,7 +94,12 @@ describe('a caption', () => {
   it('ends in the error of whatever went wrong: download, estimate, captioner', async () => {
     const unreachable = new AvocadoError('media_unreachable', 'Nobody answers.', { param: 'media' });
     const { service, cancelled } = serve(fakeCaptioner({ throws: new Error('out of cheese') }));
-    expect(last(await runJob(service, job({}, { source: fakeSource({ fails: unreachable }) })))).toEqual({ type: 'caption-error', code: 'media_unreachable', message: 'Nobody answers.', param: 'media' });
+    expect(last(await runJob(service, job({}, { source: fakeSource({ fails: unreachable }) })))).toEqual({
+      type: 'caption-error',
+      code: 'media_unreachable',
+      message: 'Nobody answers.',
+      param: 'media',
+    });
     expect(last(await runJob(service, job()))).toMatchObject({ type: 'caption-error', code: 'internal' });
     expect(cancelled).toEqual([]);
     expect(service.stats()).toMatchObject(IDLE);
@@ -73,9 +111,24 @@ describe('the queue', () => {
     const captioner = fakeCaptioner({ wordDelayMs: 20 });
     const { service } = serve(captioner); // two slots
     const all = await Promise.all(['a', 'b', 'c', 'd'].map((id) => runJob(service, job(), id)));
-    expect(all.map((events) => typesOf(events).filter((type) => type === 'queued').length)).toEqual([0, 0, 1, expect.any(Number) as number]);
-    expect(all[3]!.filter((event) => event.type === 'stage' && event.stage === 'queued')[0]).toEqual({ type: 'stage', stage: 'queued', done: 0, total: 1 });
-    expect(all.map((events) => last(events).type)).toEqual(['caption-end', 'caption-end', 'caption-end', 'caption-end']);
+    expect(all.map((events) => typesOf(events).filter((type) => type === 'queued').length)).toEqual([
+      0,
+      0,
+      1,
+      expect.any(Number) as number,
+    ]);
+    expect(all[3]!.filter((event) => event.type === 'stage' && event.stage === 'queued')[0]).toEqual({
+      type: 'stage',
+      stage: 'queued',
+      done: 0,
+      total: 1,
+    });
+    expect(all.map((events) => last(events).type)).toEqual([
+      'caption-end',
+      'caption-end',
+      'caption-end',
+      'caption-end',
+    ]);
     const { timings } = last(all[3]!) as Extract<CaptionEvent, { type: 'caption-end' }>;
     expect(timings.stages['queue']).toBeGreaterThan(0.05);
     expect(service.stats()).toMatchObject(IDLE);
@@ -85,8 +138,14 @@ describe('the queue', () => {
     const captioner = fakeCaptioner(SLOW);
     const { service } = serve(captioner, { prepareAhead: 1 });
     const running = ['a', 'b', 'c', 'd'].map((id) => runJob(service, job(), id));
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(3); });
-    expect(service.stats()).toMatchObject({ alive: 4, waiting: { interactive: 1, batch: 0 }, byStage: { generate: 3, queued: 1 } });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(3);
+    });
+    expect(service.stats()).toMatchObject({
+      alive: 4,
+      waiting: { interactive: 1, batch: 0 },
+      byStage: { generate: 3, queued: 1 },
+    });
     for (const id of ['a', 'b', 'c', 'd']) service.cancel(id);
     await Promise.all(running);
   });
@@ -95,19 +154,29 @@ describe('the queue', () => {
     const captioner = fakeCaptioner(SLOW);
     const { service, rejected } = serve(captioner, { maxRequests: 1 });
     const running = runJob(service, job(), 'a');
-    expect(() => service.admit('b')).toThrow(expect.objectContaining({ code: 'queue_full', retryAfterSeconds: expect.any(Number) as number }) as Error);
+    expect(() => service.admit('b')).toThrow(
+      expect.objectContaining({ code: 'queue_full', retryAfterSeconds: expect.any(Number) as number }) as Error,
+    );
     service.cancel('a');
     await running;
     expect(rejected).toEqual(['queue_count']);
   });
 
   it('refuses what turns out to be too much beside the others, when it is weighed', async () => {
-    const captioner = fakeCaptioner((request) => (request.maxTokens === 1 ? { estimate: { durationSeconds: 1e6 } } : SLOW));
+    const captioner = fakeCaptioner((request) =>
+      request.maxTokens === 1 ? { estimate: { durationSeconds: 1e6 } } : SLOW,
+    );
     const { service, rejected } = serve(captioner);
     const running = runJob(service, job(), 'a');
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(1); });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
     const events = await runJob(service, job({ max_tokens: 1 }), 'b');
-    expect(last(events)).toMatchObject({ type: 'caption-error', code: 'queue_full', retryAfterSeconds: expect.any(Number) as number });
+    expect(last(events)).toMatchObject({
+      type: 'caption-error',
+      code: 'queue_full',
+      retryAfterSeconds: expect.any(Number) as number,
+    });
     service.cancel('a');
     await running;
     expect(last(await runJob(service, job({ max_tokens: 1 }), 'c'))).toMatchObject({ type: 'caption-end' }); // alone
@@ -137,7 +206,10 @@ describe('a request that is given up', () => {
     const captioner = fakeCaptioner(SLOW);
     const { service, cancelled } = serve(captioner);
     const events = await runJob(service, of, 'a', (event, admitted) => {
-      if (event.type === (stage === 'fetch' ? 'stage' : 'text-delta')) setTimeout(() => { admitted.abort(); }, 5);
+      if (event.type === (stage === 'fetch' ? 'stage' : 'text-delta'))
+        setTimeout(() => {
+          admitted.abort();
+        }, 5);
     });
     expect(last(events)).toEqual({ type: 'caption-aborted' });
     expect(events.filter(({ type }) => type.startsWith('caption-'))).toHaveLength(1);
@@ -149,13 +221,17 @@ describe('a request that is given up', () => {
     const captioner = fakeCaptioner(SLOW);
     const { service, cancelled } = serve(captioner);
     const running = ['a', 'b', 'c'].map((id) => runJob(service, job(), id));
-    await vi.waitFor(() => { expect(service.stats().byStage).toEqual({ generate: 2, queued: 1 }); });
+    await vi.waitFor(() => {
+      expect(service.stats().byStage).toEqual({ generate: 2, queued: 1 });
+    });
     expect(service.cancel('c')).toBe(true);
     expect(last(await running[2]!)).toEqual({ type: 'caption-aborted' });
     expect(service.stats()).toMatchObject({ alive: 2, waiting: IDLE.waiting });
     const restarting = serve({ ...captioner, estimate: () => new Promise(() => undefined) });
     const waiting = runJob(restarting.service, job(), 'd');
-    await vi.waitFor(() => { expect(restarting.service.stats().byStage).toEqual({ probe: 1 }); });
+    await vi.waitFor(() => {
+      expect(restarting.service.stats().byStage).toEqual({ probe: 1 });
+    });
     restarting.service.cancel('d');
     expect(last(await waiting)).toEqual({ type: 'caption-aborted' });
     for (const id of ['a', 'b']) service.cancel(id);
@@ -181,7 +257,11 @@ describe('a request that is given up', () => {
   ] as const)('by its deadline while %s ends as deadline_exceeded', async (doing, of, stage) => {
     const { service, cancelled } = serve(fakeCaptioner(SLOW));
     const events = await runJob(service, of);
-    expect(last(events)).toMatchObject({ type: 'caption-error', code: 'deadline_exceeded', message: expect.stringContaining(doing) as string });
+    expect(last(events)).toMatchObject({
+      type: 'caption-error',
+      code: 'deadline_exceeded',
+      message: expect.stringContaining(doing) as string,
+    });
     expect(cancelled).toEqual([stage]);
     expect(service.stats()).toMatchObject(IDLE);
   });
@@ -216,20 +296,30 @@ describe('a stop', () => {
   it('lets in nobody, waits for those inside, and gives them up after a while', async () => {
     const { service, rejected, cancelled } = serve(fakeCaptioner(SLOW));
     let reason: unknown;
-    const running = runJob(service, job(), 'a', (_event, { signal }) => { signal.addEventListener('abort', () => { reason = signal.reason; }); });
+    const running = runJob(service, job(), 'a', (_event, { signal }) => {
+      signal.addEventListener('abort', () => {
+        reason = signal.reason;
+      });
+    });
     const stopped = service.stop(50);
     expect(service.stats()).toMatchObject({ stopping: true, alive: 1 });
     expect(() => service.admit('b')).toThrow(expect.objectContaining({ code: 'engine_unavailable' }) as Error);
     await stopped;
     expect(last(await running)).toEqual({ type: 'caption-aborted' });
-    expect([rejected, cancelled, reason]).toEqual([['stopping'], ['generate'], expect.objectContaining({ code: 'engine_unavailable' })]);
+    expect([rejected, cancelled, reason]).toEqual([
+      ['stopping'],
+      ['generate'],
+      expect.objectContaining({ code: 'engine_unavailable' }),
+    ]);
     await service.stop(1000); // nobody is left
   });
 
   it('is not needed to refuse when the engine will not come back', () => {
     const captioner = fakeCaptioner();
     captioner.state = { ...captioner.state, state: 'stopped', text: 'It died too often.' };
-    expect(() => serve(captioner).service.admit('a')).toThrow(expect.objectContaining({ code: 'engine_unavailable' }) as Error);
+    expect(() => serve(captioner).service.admit('a')).toThrow(
+      expect.objectContaining({ code: 'engine_unavailable' }) as Error,
+    );
   });
 });
 
@@ -244,7 +334,9 @@ describe('an estimate', () => {
     expect(idle).toMatchObject({ fits: true, promptTokens: { total: 150 }, queueSeconds: 0 });
     expect(idle.workSeconds).toBeGreaterThan(0);
     const running = ['a', 'b'].map((id) => runJob(service, job(), id));
-    await vi.waitFor(() => { expect(captioner.seen).toHaveLength(2); });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(2);
+    });
     const busy = service.admit('busy');
     expect((await busy.estimate(job({}, { source }))).queueSeconds).toBeGreaterThan(0);
     busy.end();

@@ -31,7 +31,9 @@ function mortalCaptioner(random: SeededRandom): Mortal {
   const inner = fakeCaptioner(() => ({
     words,
     wordDelayMs: random.below(4),
-    ...(random.below(12) === 0 ? { error: { code: 'media_undecodable', message: (path: string) => `${path} is broken.` } } : {}),
+    ...(random.below(12) === 0
+      ? { error: { code: 'media_undecodable', message: (path: string) => `${path} is broken.` } }
+      : {}),
     ...(random.below(15) === 0 ? { throws: new Error('out of cheese') } : {}),
     estimate: { durationSeconds: random.below(30), fits: random.below(15) !== 0 },
   }));
@@ -79,7 +81,9 @@ interface Outcome {
 }
 
 function anySource(random: SeededRandom): FakeSource {
-  const delaysMs = Array.from({ length: random.below(4) }, () => (random.below(20) === 0 ? Infinity : random.below(10)));
+  const delaysMs = Array.from({ length: random.below(4) }, () =>
+    random.below(20) === 0 ? Infinity : random.below(10),
+  );
   const fails = random.below(12) === 0 ? { fails: new AvocadoError('media_unreachable', 'Nobody answers.') } : {};
   return fakeSource({ kind: random.pick(['url', 'upload', 'root', 'data'] as const), delaysMs, ...fails });
 }
@@ -90,7 +94,10 @@ async function anyRequest(random: SeededRandom, admitted: Admitted): Promise<Out
   const timeoutSeconds = random.below(3) === 0 ? 0.005 + random.unit() * 0.1 : 1;
   const of = job({}, { source, timeoutSeconds, priority: random.pick(['interactive', 'batch'] as const) });
   const leavesAfter = random.below(4) === 0 ? random.below(15) : Infinity;
-  if (random.below(3) === 0) void sleep(random.below(60)).then(() => { admitted.abort(); });
+  if (random.below(3) === 0)
+    void sleep(random.below(60)).then(() => {
+      admitted.abort();
+    });
   const events: CaptionEvent[] = [];
   let leftEarly = false;
   try {
@@ -110,7 +117,11 @@ async function anyRequest(random: SeededRandom, admitted: Admitted): Promise<Out
 
 function gaveUp({ endings, leftEarly }: Outcome): boolean {
   const ending = endings[0];
-  return leftEarly || ending?.type === 'caption-aborted' || (ending?.type === 'caption-error' && ending.code === 'deadline_exceeded');
+  return (
+    leftEarly ||
+    ending?.type === 'caption-aborted' ||
+    (ending?.type === 'caption-error' && ending.code === 'deadline_exceeded')
+  );
 }
 
 interface AnyRun {

@@ -32,13 +32,26 @@ export function serve(captioner: Captioner, limits: Partial<ServingLimits> = {})
   return { service, ...observed };
 }
 
-export function job(options: Record<string, unknown> = {}, more: Partial<CaptionJob> & { readonly priority?: Priority } = {}): CaptionJob {
+export function job(
+  options: Record<string, unknown> = {},
+  more: Partial<CaptionJob> & { readonly priority?: Priority } = {},
+): CaptionJob {
   const { priority = 'interactive', ...rest } = more;
-  return { source: fakeSource(), request: { ...captionRequest('', options), priority }, timeoutSeconds: undefined, ...rest };
+  return {
+    source: fakeSource(),
+    request: { ...captionRequest('', options), priority },
+    timeoutSeconds: undefined,
+    ...rest,
+  };
 }
 
 /** One job from its admission to its end. */
-export async function runJob(service: CaptionService, of: CaptionJob, id = 'one', watch: (event: CaptionEvent, admitted: Admitted) => void = () => undefined): Promise<CaptionEvent[]> {
+export async function runJob(
+  service: CaptionService,
+  of: CaptionJob,
+  id = 'one',
+  watch: (event: CaptionEvent, admitted: Admitted) => void = () => undefined,
+): Promise<CaptionEvent[]> {
   const admitted = service.admit(id);
   const events: CaptionEvent[] = [];
   try {
@@ -57,4 +70,10 @@ export function typesOf(events: readonly CaptionEvent[]): string[] {
 }
 
 /** A service that nobody uses. */
-export const IDLE = { alive: 0, waiting: { interactive: 0, batch: 0 }, queueWorkSeconds: 0, queueTokens: 0, byStage: {} };
+export const IDLE = {
+  alive: 0,
+  waiting: { interactive: 0, batch: 0 },
+  queueWorkSeconds: 0,
+  queueTokens: 0,
+  byStage: {},
+};

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { whileWaiting } from '../../../src/serving/while-waiting.ts';
 
-async function collect<Report, Result>(reports: AsyncGenerator<Report, Result>): Promise<{ readonly told: Report[]; readonly result: Result }> {
+async function collect<Report, Result>(
+  reports: AsyncGenerator<Report, Result>,
+): Promise<{ readonly told: Report[]; readonly result: Result }> {
   const told: Report[] = [];
   for (;;) {
     const { done, value } = await reports.next();
@@ -25,7 +27,13 @@ describe('whileWaiting', () => {
 
   it('tells nothing of work that reports nothing, and throws what it throws', async () => {
     expect(await collect(whileWaiting(async () => 7))).toEqual({ told: [], result: 7 });
-    await expect(collect(whileWaiting(async () => { throw new Error('no'); }))).rejects.toThrow('no');
+    await expect(
+      collect(
+        whileWaiting(async () => {
+          throw new Error('no');
+        }),
+      ),
+    ).rejects.toThrow('no');
   });
 
   it('skips to the newest for a reader that is slower, or wants to hear less often', async () => {

@@ -27,7 +27,9 @@ describe('withSignal', () => {
     controller.abort(LATE);
     await expect(waiting).rejects.toBe(LATE);
     await expect(withSignal(never(), controller.signal)).rejects.toBe(LATE);
-    await expect(withSignal(Promise.reject(new Error('nobody hears this')), AbortSignal.abort('a word'))).rejects.toThrow('cancelled');
+    await expect(
+      withSignal(Promise.reject(new Error('nobody hears this')), AbortSignal.abort('a word')),
+    ).rejects.toThrow('cancelled');
   });
 });
 

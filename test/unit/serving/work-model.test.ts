@@ -19,19 +19,36 @@ function estimate(seconds: number, side = 500, more: Partial<Estimate> = {}): Es
 }
 
 /** A caption of a machine that needs 0.02 s a megapixel second, 2 ms a prompt token and 10 ms a generated one. */
-function finished(of: Estimate, completionTokens: number, samples = 1): Pick<CaptionEnd, 'usage' | 'others' | 'timings'> {
+function finished(
+  of: Estimate,
+  completionTokens: number,
+  samples = 1,
+): Pick<CaptionEnd, 'usage' | 'others' | 'timings'> {
   const megapixels = 0.05 + (of.video === undefined ? 0 : (of.video.width * of.video.height) / 1e6);
   const prepare = 0.02 * Math.max(1, of.durationSeconds) * megapixels;
   const { total, ...byModality } = of.promptTokens;
   const sample = { caption: '', finishReason: 'stop' as const, tokenIds: [], logprobs: [] };
   return {
-    usage: { promptTokens: total, completionTokens, totalTokens: total + completionTokens, promptTokensByModality: byModality, cachedTokens: 0 },
+    usage: {
+      promptTokens: total,
+      completionTokens,
+      totalTokens: total + completionTokens,
+      promptTokensByModality: byModality,
+      cachedTokens: 0,
+    },
     others: Array.from({ length: samples - 1 }, () => sample),
     timings: {
       totalSeconds: 100,
       firstTokenSeconds: 1,
       tokensPerSecond: 100,
-      stages: { queue: 50, fetch: 30, decode: prepare / 2, vision: prepare / 2, prefill: total * 0.002, generate: completionTokens * 0.01 },
+      stages: {
+        queue: 50,
+        fetch: 30,
+        decode: prepare / 2,
+        vision: prepare / 2,
+        prefill: total * 0.002,
+        generate: completionTokens * 0.01,
+      },
     },
   };
 }
@@ -39,7 +56,9 @@ function finished(of: Estimate, completionTokens: number, samples = 1): Pick<Cap
 describe('WorkModel', () => {
   it('says something of use before it has seen anything, more for more', () => {
     const model = new WorkModel();
-    const [short, long, large] = [estimate(4), estimate(400), estimate(4, 2000)].map((of) => secondsOf(model.work(of, 1)));
+    const [short, long, large] = [estimate(4), estimate(400), estimate(4, 2000)].map((of) =>
+      secondsOf(model.work(of, 1)),
+    );
     expect(short).toBeGreaterThan(0);
     expect(long).toBeGreaterThan(short!);
     expect(large).toBeGreaterThan(short!);
@@ -69,8 +88,11 @@ describe('WorkModel', () => {
     for (let caption = 0; caption < 20; caption += 1) model.learn(of, finished(of, 100), false);
     const before = secondsOf(model.work(of, 1));
     const slow = finished(of, 100);
-    const stages = Object.fromEntries(Object.entries(slow.timings.stages).map(([name, seconds]) => [name, seconds * 10]));
-    for (let caption = 0; caption < 20; caption += 1) model.learn(of, { ...slow, timings: { ...slow.timings, stages } }, false);
+    const stages = Object.fromEntries(
+      Object.entries(slow.timings.stages).map(([name, seconds]) => [name, seconds * 10]),
+    );
+    for (let caption = 0; caption < 20; caption += 1)
+      model.learn(of, { ...slow, timings: { ...slow.timings, stages } }, false);
     const after = secondsOf(model.work(of, 1));
     expect(after / before).toBeGreaterThan(8);
     expect(model.averageSeconds).toBeCloseTo(after, 0);
@@ -90,7 +112,11 @@ describe('WorkModel', () => {
     const of = estimate(4);
     const before = model.work(of, 1).prefillSeconds;
     const waited = finished(of, 100);
-    model.learn(of, { ...waited, timings: { ...waited.timings, stages: { ...waited.timings.stages, prefill: 1000 } } }, true);
+    model.learn(
+      of,
+      { ...waited, timings: { ...waited.timings, stages: { ...waited.timings.stages, prefill: 1000 } } },
+      true,
+    );
     const cached = finished(of, 100);
     const usage = { ...cached.usage, cachedTokens: of.promptTokens.total };
     model.learn(of, { ...cached, usage, timings: { ...cached.timings, stages: { prefill: 0 } } }, false);

@@ -10,15 +10,22 @@ import { loadNative, nativeStatus } from '../../../src/native.ts';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const ADDON = join(ROOT, 'native/build/avocado.node');
 const scratch = mkdtempSync(join(tmpdir(), 'avocado-build-'));
-afterAll(() => { rmSync(scratch, { recursive: true }); });
+afterAll(() => {
+  rmSync(scratch, { recursive: true });
+});
 
 function build(env: NodeJS.ProcessEnv, ...args: string[]): { status: number | null; stderr: string } {
-  const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'src/setup/build-native.mjs'), ...args], { env: { ...process.env, ...env }, encoding: 'utf8' });
+  const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'src/setup/build-native.mjs'), ...args], {
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+  });
   return { status, stderr };
 }
 
-const canBuild = process.platform === 'linux' && ['g++', 'clang++', 'c++'].some((name) => spawnSync(name, ['--version']).status === 0);
-if (!canBuild) console.warn('Skipped: test/unit/setup/build-native.test.ts. This machine has no C++ compiler for the addon.');
+const canBuild =
+  process.platform === 'linux' && ['g++', 'clang++', 'c++'].some((name) => spawnSync(name, ['--version']).status === 0);
+if (!canBuild)
+  console.warn('Skipped: test/unit/setup/build-native.test.ts. This machine has no C++ compiler for the addon.');
 
 describe.skipIf(!canBuild)('build-native', () => {
   it('builds an addon that loads, and has nothing to do the second time', () => {
@@ -34,9 +41,12 @@ describe.skipIf(!canBuild)('build-native', () => {
     expect(build({ PATH: scratch, CXX: '' }, '--strict')).toEqual({ status: 0, stderr: '' });
   });
 
-  it('prints the compiler\'s words and goes on when the addon does not compile; with --strict it fails', () => {
+  it("prints the compiler's words and goes on when the addon does not compile; with --strict it fails", () => {
     const broken = join(scratch, 'broken-compiler');
-    writeFileSync(broken, '#!/bin/sh\ncase "$1" in --version) echo broken 1.0;; *) echo "no such header" >&2; exit 1;; esac\n');
+    writeFileSync(
+      broken,
+      '#!/bin/sh\ncase "$1" in --version) echo broken 1.0;; *) echo "no such header" >&2; exit 1;; esac\n',
+    );
     chmodSync(broken, 0o755);
     const { mtimeMs } = statSync(ADDON);
     const lenient = build({ CXX: broken });

@@ -21,8 +21,12 @@ describe.each(['tiny-a', 'tiny-b'])('the detokenizer with %s', (checkpoint) => {
   };
 
   it('gives the texts of the reference for everything the model said', () => {
-    const cases = readdirSync(golden('cases')).filter((file) => file.startsWith(`${checkpoint}.`) && file.endsWith('.json'));
-    const said = cases.map((file) => goldenJson<CaseJson>(`cases/${file}`).greedy).filter((greedy) => greedy !== undefined);
+    const cases = readdirSync(golden('cases')).filter(
+      (file) => file.startsWith(`${checkpoint}.`) && file.endsWith('.json'),
+    );
+    const said = cases
+      .map((file) => goldenJson<CaseJson>(`cases/${file}`).greedy)
+      .filter((greedy) => greedy !== undefined);
     expect(said.length).toBeGreaterThan(10);
     for (const { tokens, text } of said) expect(piecesOf(tokens).join('')).toBe(text);
   });
@@ -48,7 +52,10 @@ describe.each(['tiny-a', 'tiny-b'])('the detokenizer with %s', (checkpoint) => {
   });
 
   it('holds an unfinished character back until it is whole, and shows what broke off at the end', () => {
-    const [first, second, third, fourth] = tokenizer.encodePlain('🦆').flatMap((id) => [...tokenizer.bytesOf(id)]).map((byte) => idOfByte(byte));
+    const [first, second, third, fourth] = tokenizer
+      .encodePlain('🦆')
+      .flatMap((id) => [...tokenizer.bytesOf(id)])
+      .map((byte) => idOfByte(byte));
     const detokenizer = new Detokenizer(tokenizer);
     expect([first!, second!, third!, fourth!].map((id) => detokenizer.push(id))).toEqual(['', '', '', '🦆']);
     expect([first!, second!].map((id) => detokenizer.push(id))).toEqual(['', '']);
@@ -58,11 +65,19 @@ describe.each(['tiny-a', 'tiny-b'])('the detokenizer with %s', (checkpoint) => {
   });
 
   it('keeps a byte order mark and does not show special tokens', () => {
-    expect(piecesOf([...tokenizer.encodePlain('\ufeffa'), tokenizer.idOf('<|im_end|>')!, ...tokenizer.encodePlain('\ufeffb')]).join('')).toBe('\ufeffa\ufeffb');
+    expect(
+      piecesOf([
+        ...tokenizer.encodePlain('\ufeffa'),
+        tokenizer.idOf('<|im_end|>')!,
+        ...tokenizer.encodePlain('\ufeffb'),
+      ]).join(''),
+    ).toBe('\ufeffa\ufeffb');
     expect(piecesOf([tokenizer.idOf('<tool_call>')!]).join('')).toBe('<tool_call>');
   });
 
   function idOfByte(byte: number): number {
-    return Array.from({ length: tokenizer.size }, (_, id) => id).find((id) => tokenizer.bytesOf(id).length === 1 && tokenizer.bytesOf(id)[0] === byte)!;
+    return Array.from({ length: tokenizer.size }, (_, id) => id).find(
+      (id) => tokenizer.bytesOf(id).length === 1 && tokenizer.bytesOf(id)[0] === byte,
+    )!;
   }
 });

@@ -3,7 +3,14 @@ import type { TokenBytes } from '../../../src/stream/detokenizer.ts';
 import { Draft, type DraftOptions } from '../../../src/stream/draft.ts';
 
 /** Token i is the i-th of these; the last is special. */
-const PIECES = ['a ', 'red ', 'ball. ', Buffer.from('🎈').subarray(0, 2), Buffer.from('🎈').subarray(2), '<|end|>'] as const;
+const PIECES = [
+  'a ',
+  'red ',
+  'ball. ',
+  Buffer.from('🎈').subarray(0, 2),
+  Buffer.from('🎈').subarray(2),
+  '<|end|>',
+] as const;
 const BYTES: TokenBytes = { bytesOf: (id) => Buffer.from(PIECES[id] ?? ''), isSpecial: (id) => id === 5 };
 
 function draft(options: Partial<DraftOptions> = {}): Draft {
@@ -18,17 +25,35 @@ describe('Draft', () => {
   it('grows by whole characters and counts every token', () => {
     const growing = draft({ index: 3 });
     expect([0, 3, 4, 5].map((id) => growing.push(token(id)).text)).toEqual(['a ', '', '🎈', '']);
-    expect(growing.push(token(1))).toEqual({ type: 'text-delta', index: 3, text: 'red ', tokenIds: [1], logprobs: [-1] });
+    expect(growing.push(token(1))).toEqual({
+      type: 'text-delta',
+      index: 3,
+      text: 'red ',
+      tokenIds: [1],
+      logprobs: [-1],
+    });
     expect(growing.ending).toBeUndefined();
     expect(growing.flush()).toBeUndefined();
-    expect(growing.finish('length')).toEqual({ caption: 'a 🎈red ', finishReason: 'length', tokenIds: [0, 3, 4, 5, 1], logprobs: [-0, -3, -4, -5, -1] });
+    expect(growing.finish('length')).toEqual({
+      caption: 'a 🎈red ',
+      finishReason: 'length',
+      tokenIds: [0, 3, 4, 5, 1],
+      logprobs: [-0, -3, -4, -5, -1],
+    });
   });
 
   it('gives what was held back when no more comes', () => {
     const growing = draft({ stop: ['ball!'], details: true });
     expect(growing.push(token(2)).text).toBe('ball. ');
     growing.push(token(3));
-    expect(growing.flush()).toEqual({ type: 'text-delta', index: 0, text: '\uFFFD', tokenIds: [], logprobs: [], tokens: [] });
+    expect(growing.flush()).toEqual({
+      type: 'text-delta',
+      index: 0,
+      text: '\uFFFD',
+      tokenIds: [],
+      logprobs: [],
+      tokens: [],
+    });
     expect(growing.finish('stop').caption).toBe('ball. \uFFFD');
   });
 
@@ -44,10 +69,21 @@ describe('Draft', () => {
     const growing = draft({ details: true });
     const delta = growing.push(token(3, [3, 1]));
     expect(delta.tokens).toEqual([
-      { id: 3, logprob: -3, bytes: [0xf0, 0x9f], top: [{ id: 3, logprob: -3, bytes: [0xf0, 0x9f] }, { id: 1, logprob: -1, bytes: [...Buffer.from('red ')] }] },
+      {
+        id: 3,
+        logprob: -3,
+        bytes: [0xf0, 0x9f],
+        top: [
+          { id: 3, logprob: -3, bytes: [0xf0, 0x9f] },
+          { id: 1, logprob: -1, bytes: [...Buffer.from('red ')] },
+        ],
+      },
     ]);
     growing.push(token(5));
-    expect(growing.finish('stop').tokens).toEqual([...delta.tokens!, { id: 5, logprob: -5, bytes: [...Buffer.from('<|end|>')], top: [] }]);
+    expect(growing.finish('stop').tokens).toEqual([
+      ...delta.tokens!,
+      { id: 5, logprob: -5, bytes: [...Buffer.from('<|end|>')], top: [] },
+    ]);
   });
 
   it('ends a caption that repeats itself, when asked to, and keeps all its words', () => {

@@ -4,7 +4,10 @@ import { isEnding, oneEnding } from '../../../src/stream/one-ending.ts';
 
 const DELTA: CaptionEvent = { type: 'text-delta', index: 0, text: 'a', tokenIds: [1], logprobs: [-1] };
 
-async function endings(source: () => AsyncGenerator<CaptionEvent>, signal = new AbortController().signal): Promise<string[]> {
+async function endings(
+  source: () => AsyncGenerator<CaptionEvent>,
+  signal = new AbortController().signal,
+): Promise<string[]> {
   const types: string[] = [];
   for await (const event of oneEnding(source(), signal)) types.push(event.type);
   return types;
@@ -12,11 +15,22 @@ async function endings(source: () => AsyncGenerator<CaptionEvent>, signal = new 
 
 describe('oneEnding', () => {
   it('passes a good stream unchanged', async () => {
-    expect(await endings(async function* () { yield DELTA; yield { type: 'caption-aborted' }; })).toEqual(['text-delta', 'caption-aborted']);
+    expect(
+      await endings(async function* () {
+        yield DELTA;
+        yield { type: 'caption-aborted' };
+      }),
+    ).toEqual(['text-delta', 'caption-aborted']);
   });
 
   it('cuts what comes after the ending', async () => {
-    expect(await endings(async function* () { yield { type: 'caption-aborted' }; yield DELTA; yield { type: 'caption-aborted' }; })).toEqual(['caption-aborted']);
+    expect(
+      await endings(async function* () {
+        yield { type: 'caption-aborted' };
+        yield DELTA;
+        yield { type: 'caption-aborted' };
+      }),
+    ).toEqual(['caption-aborted']);
   });
 
   it('makes a throw an error, or an abort when the signal asked for it', async () => {
@@ -29,7 +43,11 @@ describe('oneEnding', () => {
   });
 
   it('makes silence an error', async () => {
-    expect(await endings(async function* () { yield DELTA; })).toEqual(['text-delta', 'caption-error']);
+    expect(
+      await endings(async function* () {
+        yield DELTA;
+      }),
+    ).toEqual(['text-delta', 'caption-error']);
   });
 
   it('lets the source clean up when its reader leaves early', async () => {

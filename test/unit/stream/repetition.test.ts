@@ -2,11 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { RepetitionDetector, repetitionOf } from '../../../src/stream/repetition.ts';
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
 
-const SENTENCE_110 = 'A woman in a long green coat walks slowly past the bakery while two dogs bark somewhere behind the closed gate ';
+const SENTENCE_110 =
+  'A woman in a long green coat walks slowly past the bakery while two dogs bark somewhere behind the closed gate ';
 const SENTENCE_43 = 'The man keeps on turning the wooden wheel. ';
 const ROOM = Array.from({ length: 39 }, (_, index) => `Frame ${index + 1} shows the same room.`).join(' ');
-const STORY = 'At first a dog runs over the wet grass and barks twice. Then a girl calls its name, "Rex, come here!", and the camera follows both to a wooden gate. '
-  + 'A bell rings in the distance. A man in a blue shirt opens the gate and says, "There you are," while soft guitar music begins to play.';
+const STORY =
+  'At first a dog runs over the wet grass and barks twice. Then a girl calls its name, "Rex, come here!", and the camera follows both to a wooden gate. ' +
+  'A bell rings in the distance. A man in a blue shirt opens the gate and says, "There you are," while soft guitar music begins to play.';
 
 /** The text as a detector sees it that grows by pieces; how long it was when the detector first said so. */
 function collapseAt(text: string, pieceLength: number): number | undefined {
@@ -32,21 +34,40 @@ describe('repetitionOf', () => {
   });
 
   it('finds a loop that ended before the caption did', () => {
-    expect(repetitionOf(`${'The camera remains static. '.repeat(8)}${STORY}`)).toEqual({ tail: undefined, inner: 27, nearCopy: true });
-    expect(repetitionOf(`${STORY} ${'and on '.repeat(30)}${STORY}`)).toEqual({ tail: undefined, inner: 7, nearCopy: false });
+    expect(repetitionOf(`${'The camera remains static. '.repeat(8)}${STORY}`)).toEqual({
+      tail: undefined,
+      inner: 27,
+      nearCopy: true,
+    });
+    expect(repetitionOf(`${STORY} ${'and on '.repeat(30)}${STORY}`)).toEqual({
+      tail: undefined,
+      inner: 7,
+      nearCopy: false,
+    });
   });
 
   it('finds sentences that differ in their numbers alone', () => {
     expect(repetitionOf(ROOM)).toEqual({ tail: undefined, inner: undefined, nearCopy: true });
-    const quoted = Array.from({ length: 6 }, (_, index) => `${index + 1}. The sign reads "number ${index * 37} of this street."`).join(' ');
+    const quoted = Array.from(
+      { length: 6 },
+      (_, index) => `${index + 1}. The sign reads "number ${index * 37} of this street."`,
+    ).join(' ');
     expect(repetitionOf(quoted)).toMatchObject({ nearCopy: true });
-    const chinese = Array.from({ length: 6 }, (_, index) => `第${index * 37}帧显示的是同一个安静的房间，里面什么都没有发生任何变化。`).join('');
+    const chinese = Array.from(
+      { length: 6 },
+      (_, index) => `第${index * 37}帧显示的是同一个安静的房间，里面什么都没有发生任何变化。`,
+    ).join('');
     expect(repetitionOf(chinese)).toMatchObject({ nearCopy: true });
   });
 
   it('finds words that come in the same groups again and again', () => {
     const random = new SeededRandom(7);
-    const phrases = ['a red ball rolls to the left', 'the small dog jumps over it', 'someone laughs out loud and claps', 'soft music plays in the background'];
+    const phrases = [
+      'a red ball rolls to the left',
+      'the small dog jumps over it',
+      'someone laughs out loud and claps',
+      'soft music plays in the background',
+    ];
     const text = Array.from({ length: 50 }, () => random.pick(phrases)).join(' and ');
     expect(repetitionOf(text)).toEqual({ tail: undefined, inner: undefined, nearCopy: true });
   });
@@ -81,7 +102,8 @@ describe('repetitionOf', () => {
 
   it('looks for units of up to 400 characters', () => {
     const random = new SeededRandom(3);
-    const unit = (length: number): string => Array.from({ length }, () => String.fromCharCode(97 + random.below(26))).join('');
+    const unit = (length: number): string =>
+      Array.from({ length }, () => String.fromCharCode(97 + random.below(26))).join('');
     expect(repetitionOf(unit(400).repeat(4))).toMatchObject({ tail: 400 });
     expect(repetitionOf(unit(401).repeat(4))).toBeUndefined();
   });

@@ -39,19 +39,22 @@ describe('stop strings', () => {
 
   it('give the same text however it is cut, and never show part of the match', () => {
     const random = seededRandom(29);
-    const word = (most: number): string => Array.from({ length: 1 + Math.floor(random() * most) }, () => 'ab\n'[Math.floor(random() * 3)]).join('');
+    const word = (most: number): string =>
+      Array.from({ length: 1 + Math.floor(random() * most) }, () => 'ab\n'[Math.floor(random() * 3)]).join('');
     let matches = 0;
     for (let round = 0; round < 2000; round++) {
       const stops = Array.from({ length: 1 + Math.floor(random() * 3) }, () => word(5));
       const text = word(30);
       const pieces: string[] = [];
-      for (let from = 0; from < text.length; ) {
+      for (let from = 0; from < text.length;) {
         const length = 1 + Math.floor(random() * 4);
         pieces.push(text.slice(from, from + length));
         from += length;
       }
       const { shown, matched } = run(stops, pieces);
-      const found = stops.filter((stop) => text.includes(stop)).map((stop) => ({ stop, end: text.indexOf(stop) + stop.length }));
+      const found = stops
+        .filter((stop) => text.includes(stop))
+        .map((stop) => ({ stop, end: text.indexOf(stop) + stop.length }));
       const first = found.sort((a, b) => a.end - b.end || b.stop.length - a.stop.length)[0];
       expect(matched).toBe(first !== undefined);
       expect(shown.join('')).toBe(first === undefined ? text : text.slice(0, first.end - first.stop.length));

@@ -27,19 +27,30 @@ export interface ReferenceCaption {
   readonly tried: readonly Tried[];
 }
 
-export const CAPTIONS = JSON.parse(readFileSync(new URL('../../fixtures/world/captions.json', import.meta.url), 'utf8')) as readonly ReferenceCaption[];
+export const CAPTIONS = JSON.parse(
+  readFileSync(new URL('../../fixtures/world/captions.json', import.meta.url), 'utf8'),
+) as readonly ReferenceCaption[];
 
 /** Ours in Python's form. */
 export function tupleOf(truth: Fact | Event | Keypoint['truth']): Tuple {
   switch (truth.type) {
-    case 'background': return ['background', truth.background, truth.texture];
-    case 'object': return ['object', truth.size, truth.color, truth.shape, truth.place];
-    case 'screen-word': return ['screen word', truth.word];
-    case 'silence': return ['silence'];
-    case 'act': return ['act', truth.color, truth.shape, truth.verb, truth.to ?? null];
-    case 'sound': return ['sound', truth.sound];
-    case 'speech': return ['speech', truth.speaker, truth.content];
-    case 'order': return ['order', tupleOf(truth.before), tupleOf(truth.after)];
-    case 'while': return ['while', tupleOf(truth.one), tupleOf(truth.other)];
+    case 'background':
+      return ['background', truth.background, truth.texture];
+    case 'object':
+      return ['object', truth.size, truth.color, truth.shape, truth.place];
+    case 'screen-word':
+      return ['screen word', truth.word];
+    case 'silence':
+      return ['silence'];
+    case 'act':
+      return ['act', truth.color, truth.shape, truth.verb, truth.to ?? null];
+    case 'sound':
+      return ['sound', truth.sound];
+    case 'speech':
+      return ['speech', truth.speaker, truth.content];
+    case 'order':
+      return ['order', tupleOf(truth.before), tupleOf(truth.after)];
+    case 'while':
+      return ['while', tupleOf(truth.one), tupleOf(truth.other)];
   }
 }

@@ -15,7 +15,10 @@ describe('Dice', () => {
     const dice = new Dice(1, 'test');
     for (const values of [MANY.map((seed) => first(seed)), MANY.map(() => dice.unit())]) {
       expect(values.every((value) => value >= 0 && value < 1)).toBe(true);
-      const counts = Array.from({ length: 10 }, (_, tenth) => values.filter((value) => Math.floor(value * 10) === tenth).length);
+      const counts = Array.from(
+        { length: 10 },
+        (_, tenth) => values.filter((value) => Math.floor(value * 10) === tenth).length,
+      );
       for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(130);
     }
   });
@@ -29,7 +32,9 @@ describe('Dice', () => {
   it('reaches both ends of whole numbers, and never repeats among some', () => {
     const dice = new Dice(3, 'test');
     expect(new Set(MANY.map(() => dice.whole(4, 6)))).toEqual(new Set([4, 5, 6]));
-    MANY.slice(0, 100).forEach(() => { expect(new Set(dice.some([1, 2, 3, 4], 3)).size).toBe(3); });
+    MANY.slice(0, 100).forEach(() => {
+      expect(new Set(dice.some([1, 2, 3, 4], 3)).size).toBe(3);
+    });
   });
 
   it('spreads as a normal distribution does', () => {

@@ -23,7 +23,8 @@ describe('the sample clips', () => {
 });
 
 describe('what is written about the sample clips', () => {
-  const words = (path: string): string => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8').replaceAll('\n', ' ');
+  const words = (path: string): string =>
+    readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8').replaceAll('\n', ' ');
 
   it('README shows the caption of the first one, which is right', () => {
     expect(Object.keys(EXAMPLES)[0]).toBe(WIDE);
@@ -32,6 +33,7 @@ describe('what is written about the sample clips', () => {
 
   it('the model card has a row for each, with what is in it', () => {
     const card = words('models/avocado-nano/README.md');
-    for (const [name, { kind, caption }] of Object.entries(EXAMPLES)) expect(card).toContain(`| ${name}: ${kind} | ${caption} |`);
+    for (const [name, { kind, caption }] of Object.entries(EXAMPLES))
+      expect(card).toContain(`| ${name}: ${kind} | ${caption} |`);
   });
 });

@@ -7,7 +7,8 @@ import { WORLD } from '../../../src/world/vocabulary.ts';
 
 const SEEDS = Array.from({ length: 20 }, (_, seed) => seed);
 
-const level = (wave: Float32Array): number => Math.sqrt(wave.reduce((sum, value) => sum + value * value, 0) / wave.length);
+const level = (wave: Float32Array): number =>
+  Math.sqrt(wave.reduce((sum, value) => sum + value * value, 0) / wave.length);
 
 /** Pitch by the rising crossings of zero between two shares of a wave; its overtone is too weak to add any. */
 function hertz(wave: Float32Array, from = 0, to = 1): number {
@@ -29,7 +30,10 @@ describe('makeSound', () => {
 
   it('beeps high or low', () => {
     for (const seed of SEEDS) {
-      const [high, low] = [hertz(makeSound(new Dice(seed, ''), 'beep_high')), hertz(makeSound(new Dice(seed, ''), 'beep_low'))];
+      const [high, low] = [
+        hertz(makeSound(new Dice(seed, ''), 'beep_high')),
+        hertz(makeSound(new Dice(seed, ''), 'beep_low')),
+      ];
       expect(high > 1450 && high < 2250, `${high} Hz`).toBe(true);
       expect(low > 220 && low < 390, `${low} Hz`).toBe(true);
     }
@@ -46,15 +50,26 @@ describe('makeSound', () => {
 
 describe('soundTrack', () => {
   const script: Script = {
-    seed: 3, duration: 4.5, fps: 25, size: [320, 180], background: 'gray', texture: 'plain', text: null, objects: [],
-    events: [{ kind: 'sound', beat: 0, start: 0.5, sound: 'beep_high' }, { kind: 'speech', beat: 1, start: 4.4, speaker: 'man', text: 'go' }],
+    seed: 3,
+    duration: 4.5,
+    fps: 25,
+    size: [320, 180],
+    background: 'gray',
+    texture: 'plain',
+    text: null,
+    objects: [],
+    events: [
+      { kind: 'sound', beat: 0, start: 0.5, sound: 'beep_high' },
+      { kind: 'speech', beat: 1, start: 4.4, speaker: 'man', text: 'go' },
+    ],
   };
   const voice = new Float32Array(8000).fill(0.5);
   const wave = soundTrack(script, (speaker, line) => {
     expect([speaker, line]).toEqual(['man', 'go']);
     return voice;
   });
-  const part = (from: number, to: number): number => level(wave.subarray(from * WORLD.sampleRate, to * WORLD.sampleRate));
+  const part = (from: number, to: number): number =>
+    level(wave.subarray(from * WORLD.sampleRate, to * WORLD.sampleRate));
 
   it('is as long as the clip, with faint hiss where nothing happens', () => {
     expect(wave.length).toBe(72_000);

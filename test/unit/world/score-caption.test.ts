@@ -8,7 +8,9 @@ import { CAPTIONS, tupleOf } from './captions.ts';
 const TRIED = CAPTIONS.flatMap(({ reference, tried }) => tried.map((one) => ({ reference, ...one })));
 
 const pairs = (shares: Readonly<Record<string, Share>>): Record<string, [number, number]> =>
-  Object.fromEntries(Object.entries(shares).map(([name, { hits, total }]) => [name.replaceAll('-', ' '), [hits, total]]));
+  Object.fromEntries(
+    Object.entries(shares).map(([name, { hits, total }]) => [name.replaceAll('-', ' '), [hits, total]]),
+  );
 const spaced = (shares: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(shares).map(([name, share]) => [name.replaceAll('-', ' '), share]));
 
@@ -21,12 +23,16 @@ describe('as the recipe does', () => {
 
   it('finds the keypoints of a clip in its reference caption alone', () => {
     for (const { reference, keypoints } of CAPTIONS) {
-      expect(keypointsOf(readCaption(reference)).map(({ category, truth }) => [category, tupleOf(truth)]), reference).toEqual(keypoints);
+      expect(
+        keypointsOf(readCaption(reference)).map(({ category, truth }) => [category, tupleOf(truth)]),
+        reference,
+      ).toEqual(keypoints);
     }
   });
 
   it('finds the spoken lines', () => {
-    for (const { reference, dialogue } of CAPTIONS) expect(dialogueOf(reference).map(({ speaker, content }) => [speaker, content])).toEqual(dialogue);
+    for (const { reference, dialogue } of CAPTIONS)
+      expect(dialogueOf(reference).map(({ speaker, content }) => [speaker, content])).toEqual(dialogue);
   });
 
   it('reads damaged captions', () => {
@@ -60,7 +66,11 @@ describe('scoreCaption', () => {
 
   it('counts a claim that is told once too often as false', () => {
     const reference = 'At first, a high beep is heard.';
-    expect(scoreCaption(`${reference} Then, a high beep is heard.`, reference)).toMatchObject({ recall: 1, toldClaims: 2, falseClaims: 1 });
+    expect(scoreCaption(`${reference} Then, a high beep is heard.`, reference)).toMatchObject({
+      recall: 1,
+      toldClaims: 2,
+      falseClaims: 1,
+    });
   });
 
   it('takes a line for told when it is similar enough, and by the same speaker', () => {
@@ -71,6 +81,11 @@ describe('scoreCaption', () => {
   });
 
   it('asks nothing of a caption whose reference tells nothing', () => {
-    expect(scoreCaption('A man cooks.', 'A film.')).toMatchObject({ recall: 1, toldClaims: 0, falseClaims: 0, dialogue: { told: [], truth: [] } });
+    expect(scoreCaption('A man cooks.', 'A film.')).toMatchObject({
+      recall: 1,
+      toldClaims: 0,
+      falseClaims: 0,
+      dialogue: { told: [], truth: [] },
+    });
   });
 });

@@ -17,7 +17,8 @@ function sampled(seed: number): Script {
 }
 
 const SCRIPTS = SEEDS.map(sampled);
-const changesOf = (script: Script, object: number): VisualEvent[] => script.events.filter((event) => event.kind === 'visual').filter((event) => event.object === object);
+const changesOf = (script: Script, object: number): VisualEvent[] =>
+  script.events.filter((event) => event.kind === 'visual').filter((event) => event.object === object);
 
 describe('a sampled script', () => {
   it('is the same for the same seed', () => {
@@ -45,7 +46,13 @@ describe('a sampled script', () => {
 
   it('shows what is hidden first when it appears, and only that', () => {
     for (const script of SCRIPTS) {
-      script.objects.forEach(({ hidden }, object) => { expect(changesOf(script, object).map(({ verb }) => verb).indexOf('appear')).toBe(hidden ? 0 : -1); });
+      script.objects.forEach(({ hidden }, object) => {
+        expect(
+          changesOf(script, object)
+            .map(({ verb }) => verb)
+            .indexOf('appear'),
+        ).toBe(hidden ? 0 : -1);
+      });
     }
     expect(SCRIPTS.filter(({ objects }) => objects.some(({ hidden }) => hidden)).length).toBeGreaterThan(10);
   });
@@ -54,7 +61,9 @@ describe('a sampled script', () => {
     for (const { events, duration } of SCRIPTS) {
       const beats = Math.max(1, Math.floor(Math.floor(duration) / 2));
       for (const kind of ['visual', 'heard']) {
-        const numbers = events.filter((event) => (event.kind === 'visual') === (kind === 'visual')).map(({ beat }) => beat);
+        const numbers = events
+          .filter((event) => (event.kind === 'visual') === (kind === 'visual'))
+          .map(({ beat }) => beat);
         expect(numbers).toEqual([...new Set(numbers)].sort((one, other) => one - other));
       }
       for (const event of events) {
@@ -66,8 +75,12 @@ describe('a sampled script', () => {
 
   it('uses everything there is', () => {
     const events = SCRIPTS.flatMap(({ events: all }) => all);
-    const used = events.map((event) => (event.kind === 'visual' ? event.verb : event.kind === 'sound' ? event.sound : event.speaker));
-    expect(new Set(used)).toEqual(new Set([WORLD.verbs, WORLD.sounds, WORLD.speakers].flatMap((table) => Object.keys(table))));
+    const used = events.map((event) =>
+      event.kind === 'visual' ? event.verb : event.kind === 'sound' ? event.sound : event.speaker,
+    );
+    expect(new Set(used)).toEqual(
+      new Set([WORLD.verbs, WORLD.sounds, WORLD.speakers].flatMap((table) => Object.keys(table))),
+    );
     expect(new Set(SCRIPTS.map(({ background }) => background)).size).toBe(Object.keys(WORLD.backgrounds).length);
   });
 });

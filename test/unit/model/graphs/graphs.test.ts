@@ -11,16 +11,37 @@ import { golden } from '../../../fixtures/golden.ts';
 const BUILDERS = { vision: buildVisionGraph, audio: buildAudioGraph, decoder: buildDecoderGraph };
 const CHECKPOINTS = { 'tiny-a': 'float32', 'tiny-b': 'bfloat16' } as const;
 
-async function build(part: keyof typeof BUILDERS, checkpoint: keyof typeof CHECKPOINTS, precision: Precision): Promise<BuiltGraph> {
+async function build(
+  part: keyof typeof BUILDERS,
+  checkpoint: keyof typeof CHECKPOINTS,
+  precision: Precision,
+): Promise<BuiltGraph> {
   const directory = golden(`checkpoints/${checkpoint}`);
   return BUILDERS[part](await readModelConfig(directory), await openCheckpoint(directory), precision);
 }
 
 /** Kernels with a bfloat16 version on CUDA, or that see no activation (docs/onnxruntime.md 1.2). */
 const ON_CUDA_BFLOAT16 = new Set([
-  'Add', 'Cast', 'Concat', 'Conv', 'FusedMatMul', 'Gather', 'Gelu', 'GroupQueryAttention', 'LayerNormalization', 'MRotaryEmbedding', 'Mul',
-  'MultiHeadAttention', 'Reshape', 'RotaryEmbedding', 'ScatterND', 'Shape', 'Sigmoid', 'SimplifiedLayerNormalization',
-  'SkipSimplifiedLayerNormalization', 'Transpose',
+  'Add',
+  'Cast',
+  'Concat',
+  'Conv',
+  'FusedMatMul',
+  'Gather',
+  'Gelu',
+  'GroupQueryAttention',
+  'LayerNormalization',
+  'MRotaryEmbedding',
+  'Mul',
+  'MultiHeadAttention',
+  'Reshape',
+  'RotaryEmbedding',
+  'ScatterND',
+  'Shape',
+  'Sigmoid',
+  'SimplifiedLayerNormalization',
+  'SkipSimplifiedLayerNormalization',
+  'Transpose',
 ]);
 
 describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s', (checkpoint) => {
@@ -30,7 +51,8 @@ describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s
       const defined = new Set([...model.inputs, ...model.initializers].map(({ name }) => name));
       expect(defined.size).toBe(model.inputs.length + model.initializers.length);
       for (const node of model.nodes) {
-        for (const input of node.inputs) if (input !== '') expect(defined, `${node.name} reads ${input}`).toContain(input);
+        for (const input of node.inputs)
+          if (input !== '') expect(defined, `${node.name} reads ${input}`).toContain(input);
         for (const output of node.outputs) {
           if (output === '') continue;
           expect(defined, `${output} again`).not.toContain(output);
@@ -45,16 +67,23 @@ describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s
       const tables = model.initializers.flatMap(({ data }) => (data instanceof Uint8Array ? [data.length] : []));
       const inside = tables.reduce((sum, size) => sum + size, 0);
       expect(bytes.length - inside).toBeLessThan(40_000);
-      for (const { name, data } of model.initializers) if (!(data instanceof Uint8Array)) expect([name, data.file.startsWith('/')]).toEqual([name, true]);
+      for (const { name, data } of model.initializers)
+        if (!(data instanceof Uint8Array)) expect([name, data.file.startsWith('/')]).toEqual([name, true]);
     });
 
     it('casts no weight that is stored in the activation type', async () => {
       const stored = CHECKPOINTS[checkpoint];
       const precision = stored === 'float32' ? 'fp32' : 'bf16';
       const { model } = await build(part, checkpoint, precision);
-      const weights = new Set(model.initializers.filter(({ data }) => !(data instanceof Uint8Array)).map(({ name }) => name));
+      const weights = new Set(
+        model.initializers.filter(({ data }) => !(data instanceof Uint8Array)).map(({ name }) => name),
+      );
       expect(weights.size).toBeGreaterThan(10);
-      expect(model.nodes.filter(({ opType, inputs }) => opType === 'Cast' && weights.has(inputs[0]!)).map(({ name }) => name)).toEqual([]);
+      expect(
+        model.nodes
+          .filter(({ opType, inputs }) => opType === 'Cast' && weights.has(inputs[0]!))
+          .map(({ name }) => name),
+      ).toEqual([]);
     });
 
     it('shows hosts no type but float32 and integers, save for the cache', async () => {
@@ -80,6 +109,7 @@ it('The embedding of a tied head is stored once and read where it lies', async (
 });
 
 it('float16 audio is clamped after every layer, as the reference does, and nothing else is', async () => {
-  const clips = async (precision: Precision): Promise<number> => (await build('audio', 'tiny-b', precision)).model.nodes.filter(({ opType }) => opType === 'Clip').length;
+  const clips = async (precision: Precision): Promise<number> =>
+    (await build('audio', 'tiny-b', precision)).model.nodes.filter(({ opType }) => opType === 'Clip').length;
   expect([await clips('fp16'), await clips('bf16'), await clips('fp32')]).toEqual([3, 0, 0]);
 });

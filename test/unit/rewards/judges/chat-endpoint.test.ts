@@ -16,7 +16,11 @@ async function serve(answer: (asked: Asked, index: number) => Answer | Promise<A
 }
 
 const signal = (): AbortSignal => new AbortController().signal;
-const failureOf = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no failure', (error: unknown) => error);
+const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'no failure',
+    (error: unknown) => error,
+  );
 
 describe('ChatEndpoint', () => {
   it('asks one question with its key and gives the reply, and tells the model as the server calls it', async () => {
@@ -24,7 +28,14 @@ describe('ChatEndpoint', () => {
     const chat = endpoint();
     expect(await chat.ask('Is it?', 0, signal())).toBe('Yes.');
     expect(chat.model).toBe('judge-2026');
-    expect(asked).toMatchObject([{ path: '/v1/chat/completions', authorization: 'Bearer secret', text: 'Is it?', body: { model: 'judge', temperature: 0 } }]);
+    expect(asked).toMatchObject([
+      {
+        path: '/v1/chat/completions',
+        authorization: 'Bearer secret',
+        text: 'Is it?',
+        body: { model: 'judge', temperature: 0 },
+      },
+    ]);
   });
 
   it('does not ask again what it knows, nor what it is just asking; a re-ask is another question', async () => {
@@ -38,7 +49,12 @@ describe('ChatEndpoint', () => {
   });
 
   it('waits as long as a 429 says, and tries again after errors of the server', async () => {
-    const answers: Answer[] = [{ status: 429, headers: { 'retry-after': '0.3' }, body: '{}' }, { status: 503, body: 'busy' }, { status: 200, body: '<html>' }, 'fine'];
+    const answers: Answer[] = [
+      { status: 429, headers: { 'retry-after': '0.3' }, body: '{}' },
+      { status: 503, body: 'busy' },
+      { status: 200, body: '<html>' },
+      'fine',
+    ];
     const { endpoint, asked } = await serve((_, index) => answers[index]);
     expect(await endpoint().ask('a', 0, signal())).toBe('fine');
     expect(asked).toHaveLength(4);
@@ -47,14 +63,24 @@ describe('ChatEndpoint', () => {
 
   it('gives up after eight tries', async () => {
     const { endpoint, asked } = await serve(() => ({ status: 500, body: 'broken' }));
-    expect(await failureOf(endpoint().ask('a', 0, signal()))).toMatchObject({ code: 'judge_unreachable', message: 'The judge answers 500: broken' });
+    expect(await failureOf(endpoint().ask('a', 0, signal()))).toMatchObject({
+      code: 'judge_unreachable',
+      message: 'The judge answers 500: broken',
+    });
     expect(asked).toHaveLength(8);
   });
 
   it('says that a judge is silent, or not there', async () => {
     const { endpoint } = await serve(() => undefined);
     expect(await failureOf(endpoint({ timeoutMs: 20 }).ask('a', 0, signal()))).toMatchObject({ code: 'judge_timeout' });
-    const nowhere = new ChatEndpoint({ baseUrl: 'http://127.0.0.1:9/v1', model: 'x', apiKey: undefined, concurrency: 1, timeoutMs: 1000, backoffMs: 1 });
+    const nowhere = new ChatEndpoint({
+      baseUrl: 'http://127.0.0.1:9/v1',
+      model: 'x',
+      apiKey: undefined,
+      concurrency: 1,
+      timeoutMs: 1000,
+      backoffMs: 1,
+    });
     expect(await failureOf(nowhere.ask('a', 0, signal()))).toMatchObject({ code: 'judge_unreachable' });
   });
 
@@ -68,7 +94,9 @@ describe('ChatEndpoint', () => {
   });
 
   it('leaves out a field that the server does not know, for good, and tells so', async () => {
-    const { endpoint, asked } = await serve(({ body }) => ('temperature' in body ? { status: 400, body: '{"error":{"message":"Unsupported value: temperature"}}' } : 'fine'));
+    const { endpoint, asked } = await serve(({ body }) =>
+      'temperature' in body ? { status: 400, body: '{"error":{"message":"Unsupported value: temperature"}}' } : 'fine',
+    );
     const chat = endpoint();
     expect(await Promise.all([chat.ask('a', 0, signal()), chat.ask('b', 0, signal())])).toEqual(['fine', 'fine']);
     expect(chat.droppedFields).toEqual(['temperature']);
@@ -113,7 +141,14 @@ describe('what a judge says', () => {
     expect(withoutThoughts(text)).toBe(rest);
   });
 
-  it.each([['2', 2000], ['0.5', 500], [null, undefined], ['soon', undefined], ['Thu, 01 Jan 1970 00:00:05 GMT', 4000], ['Thu, 01 Jan 1970 00:00:00 GMT', 0]] as const)('may be to wait: %s', (header, ms) => {
+  it.each([
+    ['2', 2000],
+    ['0.5', 500],
+    [null, undefined],
+    ['soon', undefined],
+    ['Thu, 01 Jan 1970 00:00:05 GMT', 4000],
+    ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
+  ] as const)('may be to wait: %s', (header, ms) => {
     expect(retryAfterMs(header, 1000)).toBe(ms);
   });
 });

@@ -27,7 +27,10 @@ function kindOf({ text }: Asked): 'keypoints' | 'checklist' | 'dialogues' | 'spe
 
 const GOOD: Readonly<Record<ReturnType<typeof kindOf>, string>> = {
   keypoints: JSON.stringify(KEYPOINTS),
-  checklist: JSON.stringify({ 'Count of correctly mentioned keypoints': 3, 'Correctly mentioned keypoints': KEYPOINTS.slice(0, 3) }),
+  checklist: JSON.stringify({
+    'Count of correctly mentioned keypoints': 3,
+    'Correctly mentioned keypoints': KEYPOINTS.slice(0, 3),
+  }),
   dialogues: 'Man in red: "Hello there."\nWoman: "Hi"',
   speakers: 'Yes No',
 };
@@ -37,11 +40,20 @@ interface JudgedWith {
   readonly prompts?: string;
 }
 
-async function scoreWith(answer: (asked: Asked) => Answer, item: Partial<RewardItem> = {}, settings: JudgedWith = {}): Promise<ItemScore> {
+async function scoreWith(
+  answer: (asked: Asked) => Answer,
+  item: Partial<RewardItem> = {},
+  settings: JudgedWith = {},
+): Promise<ItemScore> {
   const { seesVideo = false, prompts } = settings;
   fake = await fakeJudge(answer);
   const judge = endpointJudge(fake.endpoint(), { prompts: await readPrompts(prompts), seesVideo });
-  return scoreItem({ completion: 'A man talks.', reference: { caption: 'A man in a red shirt talks.' }, ...item }, { judge }, PLAN, new AbortController().signal);
+  return scoreItem(
+    { completion: 'A man talks.', reference: { caption: 'A man in a red shirt talks.' }, ...item },
+    { judge },
+    PLAN,
+    new AbortController().signal,
+  );
 }
 
 const asked = (): string[] => fake.asked.map(kindOf).sort();
@@ -51,25 +63,45 @@ describe('a judge behind an endpoint', () => {
     const score = await scoreWith((question) => GOOD[kindOf(question)]);
     expect(score.errors).toEqual([]);
     expect(score.checklist).toEqual({ value: 0.75, matched: 3, total: 4 });
-    expect(score.dialogue).toEqual({ value: 0.75, generated: 2, reference: 2, content: 2, speakers: 1, pairs: [[0, 0], [1, 1]], speakerMode: 'text' });
+    expect(score.dialogue).toEqual({
+      value: 0.75,
+      generated: 2,
+      reference: 2,
+      content: 2,
+      speakers: 1,
+      pairs: [
+        [0, 0],
+        [1, 1],
+      ],
+      speakerMode: 'text',
+    });
     expect(score.total).toBe(1.5);
     expect(asked()).toEqual(['checklist', 'dialogues', 'dialogues', 'keypoints', 'speakers']);
   });
 
   it('asks less when the reference brings keypoints and dialogues', async () => {
-    const reference = { keypoints: KEYPOINTS, dialogues: [{ speaker: 'Man', content: 'Hello there.' }, { speaker: 'Girl', content: 'Hi' }] };
+    const reference = {
+      keypoints: KEYPOINTS,
+      dialogues: [
+        { speaker: 'Man', content: 'Hello there.' },
+        { speaker: 'Girl', content: 'Hi' },
+      ],
+    };
     const score = await scoreWith((question) => GOOD[kindOf(question)], { reference });
     expect(score.total).toBe(1.5);
     expect(asked()).toEqual(['checklist', 'dialogues', 'speakers']);
   });
 
   it('reads replies in fences, in prose, in Python, and after thoughts', async () => {
-    const score = await scoreWith((question) => ({
-      keypoints: `<think>["wrong"]</think>Here:\n\`\`\`python\n['A man in a red shirt talks', 'It rains', 'A dog barks', 'The camera pans left',]\n\`\`\``,
-      checklist: `Sure! {'Count of correctly mentioned keypoints': 3, 'Correctly mentioned keypoints': ['it rains', 'A dog barks.', 'A man in a red shirt talks']}`,
-      dialogues: '\n男人：“Hello there.”\n\nWoman: Hi\n',
-      speakers: 'yes, No.',
-    })[kindOf(question)]);
+    const score = await scoreWith(
+      (question) =>
+        ({
+          keypoints: `<think>["wrong"]</think>Here:\n\`\`\`python\n['A man in a red shirt talks', 'It rains', 'A dog barks', 'The camera pans left',]\n\`\`\``,
+          checklist: `Sure! {'Count of correctly mentioned keypoints': 3, 'Correctly mentioned keypoints': ['it rains', 'A dog barks.', 'A man in a red shirt talks']}`,
+          dialogues: '\n男人：“Hello there.”\n\nWoman: Hi\n',
+          speakers: 'yes, No.',
+        })[kindOf(question)],
+    );
     expect(score.total).toBe(1.5);
   });
 
@@ -84,8 +116,15 @@ describe('a judge behind an endpoint', () => {
   });
 
   it('is null, not 0, when no reply can be read; the other rewards stay', async () => {
-    const score = await scoreWith((question) => (kindOf(question) === 'checklist' ? 'It is a lovely caption.' : GOOD[kindOf(question)]));
-    expect(score).toMatchObject({ total: null, checklist: null, dialogue: { value: 0.75 }, errors: [{ reward: 'checklist', code: 'parse_failed' }] });
+    const score = await scoreWith((question) =>
+      kindOf(question) === 'checklist' ? 'It is a lovely caption.' : GOOD[kindOf(question)],
+    );
+    expect(score).toMatchObject({
+      total: null,
+      checklist: null,
+      dialogue: { value: 0.75 },
+      errors: [{ reward: 'checklist', code: 'parse_failed' }],
+    });
     expect(fake.asked.filter((question) => kindOf(question) === 'checklist')).toHaveLength(4);
   });
 
@@ -95,8 +134,15 @@ describe('a judge behind an endpoint', () => {
   });
 
   it('gives an empty caption 0 without asking about it', async () => {
-    const score = await scoreWith((question) => GOOD[kindOf(question)], { completion: ' ', reference: { caption: 'A man talks.', keypoints: KEYPOINTS } });
-    expect(score).toMatchObject({ total: 0, checklist: { value: 0, total: 4 }, dialogue: { value: 0, generated: 0, reference: 2 } });
+    const score = await scoreWith((question) => GOOD[kindOf(question)], {
+      completion: ' ',
+      reference: { caption: 'A man talks.', keypoints: KEYPOINTS },
+    });
+    expect(score).toMatchObject({
+      total: 0,
+      checklist: { value: 0, total: 4 },
+      dialogue: { value: 0, generated: 0, reference: 2 },
+    });
     expect(asked()).toEqual(['dialogues']);
   });
 
@@ -104,10 +150,15 @@ describe('a judge behind an endpoint', () => {
     const video = 'https://example.com/clip.mp4';
     const seen = await scoreWith((question) => GOOD[kindOf(question)], { video }, { seesVideo: true });
     expect(seen.dialogue?.speakerMode).toBe('video');
-    const content = (fake.asked.find((question) => kindOf(question) === 'speakers')!.body['messages'] as { content: unknown }[])[0]!.content;
+    const content = (
+      fake.asked.find((question) => kindOf(question) === 'speakers')!.body['messages'] as { content: unknown }[]
+    )[0]!.content;
     expect(content).toMatchObject([{ type: 'video_url', video_url: { url: video } }, { type: 'text' }]);
     await fake.close();
-    for (const [item, seesVideo] of [[{ video }, false], [{ video: 'file:///clip.mp4' }, true]] as const) {
+    for (const [item, seesVideo] of [
+      [{ video }, false],
+      [{ video: 'file:///clip.mp4' }, true],
+    ] as const) {
       const read = await scoreWith((question) => GOOD[kindOf(question)], item, { seesVideo });
       expect(read.dialogue?.speakerMode).toBe('text');
       const { text } = fake.asked.find((question) => kindOf(question) === 'speakers')!;
@@ -148,7 +199,11 @@ describe('prompts', () => {
     mkdirSync(wrong);
     mkdirSync(none);
     writeFileSync(join(wrong, 'checklist.txt'), 'Check {{caption}}.');
-    await expect(readPrompts(wrong)).rejects.toMatchObject({ code: 'bad_request', param: 'prompts', message: expect.stringContaining('{{keypoints}}') as unknown });
+    await expect(readPrompts(wrong)).rejects.toMatchObject({
+      code: 'bad_request',
+      param: 'prompts',
+      message: expect.stringContaining('{{keypoints}}') as unknown,
+    });
     await expect(readPrompts(none)).rejects.toMatchObject({ code: 'bad_request' });
     await expect(readPrompts(scratch('nowhere'))).rejects.toMatchObject({ code: 'bad_request' });
   });
