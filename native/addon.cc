@@ -1,4 +1,4 @@
-// The table of what JavaScript can call; src/native.ts has the types.
+// The table of what JavaScript can call; src/base/native.ts has the types.
 #include <napi.h>
 
 #include "pixels.h"

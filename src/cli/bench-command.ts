@@ -1,9 +1,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { AvocadoError } from '../errors.ts';
-import type { Clip } from '../load/types.ts';
-import { snakeCase } from '../stream/caption-answer.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { Clip } from '../lab/loadtest/types.ts';
+import { snakeCase } from '../output/caption-answer.ts';
 import { defaultModelDirectory } from './default-model.ts';
 import { numberValue, wholeNumber } from './flag-values.ts';
 import type { Outcome, Wiring } from './wiring.ts';
@@ -90,9 +90,9 @@ async function benchServe(
   outcome: Outcome,
 ): Promise<void> {
   const [{ runLevel }, { clipSender }, { levelTable, summarise }] = await Promise.all([
-    import('../load/closed-loop.ts'),
-    import('../load/send-clip.ts'),
-    import('../load/summary.ts'),
+    import('../lab/loadtest/closed-loop.ts'),
+    import('../lab/loadtest/send-clip.ts'),
+    import('../lab/loadtest/summary.ts'),
   ]);
   const url = flags.url.replace(/\/+$/, '');
   const clips = await readClips(paths);

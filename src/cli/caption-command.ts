@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { AvocadoError, ERRORS } from '../errors.ts';
-import type { CaptionRequest } from '../stream/events.ts';
+import { AvocadoError, ERRORS } from '../base/errors.ts';
+import type { CaptionRequest } from '../output/events.ts';
 import { CaptionPrinter } from './caption-printer.ts';
 import { interrupted, orInterrupted } from './interrupted.ts';
 import { addModelFlags, openOptions, type ModelFlags } from './model-flags.ts';

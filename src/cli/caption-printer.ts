@@ -1,7 +1,7 @@
-import { AvocadoError } from '../errors.ts';
-import { captionAnswer } from '../stream/caption-answer.ts';
-import type { CaptionEnd, CaptionEvent, Sample } from '../stream/events.ts';
-import { oneEnding } from '../stream/one-ending.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { captionAnswer } from '../output/caption-answer.ts';
+import type { CaptionEnd, CaptionEvent, Sample } from '../output/events.ts';
+import { oneEnding } from '../output/one-ending.ts';
 import { interrupted } from './interrupted.ts';
 import type { ProgressLine } from './progress-line.ts';
 import { reportError } from './report-error.ts';

@@ -1,8 +1,8 @@
 import process from 'node:process';
-import { asAvocadoError } from '../errors.ts';
+import { asAvocadoError } from '../base/errors.ts';
 import { ffmpegVersion } from '../media/ffmpeg-version.ts';
-import { describeRuntime, type RuntimeFacts } from '../model/describe-runtime.ts';
-import { openPlanningModel } from '../open-model.ts';
+import { describeRuntime, type RuntimeFacts } from '../model/runtime/describe-runtime.ts';
+import { openPlanningModel } from '../captioner/open-model.ts';
 import type { Check, Diagnosis } from './diagnosis.ts';
 
 const OLDEST_NODE = [20, 19] as const;

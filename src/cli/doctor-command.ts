@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ERRORS } from '../errors.ts';
+import { ERRORS } from '../base/errors.ts';
 import { defaultModelDirectory } from './default-model.ts';
 import { canCaption, diagnosisTable, firstAdvice } from './diagnosis.ts';
 import { write, writeJson } from './write.ts';

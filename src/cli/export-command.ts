@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { SingleBar } from 'cli-progress';
-import { AvocadoError } from '../errors.ts';
-import type { Precision } from '../model/config-types.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { Precision } from '../model/checkpoint/config-types.ts';
 import { precisionValue } from './flag-values.ts';
 import { write } from './write.ts';
 import type { Wiring } from './wiring.ts';

@@ -1,8 +1,8 @@
 // Text of a flag → value. Commander puts the flag's name before these complaints.
 import { InvalidArgumentError } from 'commander';
-import { AvocadoError } from '../errors.ts';
-import { PRECISIONS, type Precision } from '../model/config-types.ts';
-import type { Device } from '../model/runtime.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { PRECISIONS, type Precision } from '../model/checkpoint/config-types.ts';
+import type { Device } from '../model/runtime/runtime.ts';
 
 export function numberValue(text: string): number {
   const value = Number(text);

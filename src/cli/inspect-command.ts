@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
-import type { InspectStage } from '../inspect.ts';
-import { snakeCase } from '../stream/caption-answer.ts';
+import type { InspectStage } from '../captioner/inspect.ts';
+import { snakeCase } from '../output/caption-answer.ts';
 import { inspectTable } from './inspect-table.ts';
 import { addModelFlags, openOptions, type ModelFlags } from './model-flags.ts';
 import { ProgressLine } from './progress-line.ts';

@@ -1,4 +1,4 @@
-import type { InspectReport } from '../inspect.ts';
+import type { InspectReport } from '../captioner/inspect.ts';
 
 type Row = readonly [name: string, value: string];
 

@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 /** @returns the error of Ctrl-C, for a signal that has been aborted */
 export function interrupted(): AvocadoError {

@@ -30,18 +30,21 @@ const wiring: Wiring = {
   stdoutIsGone: () => stdoutIsGone,
   stderrIsTerminal: process.stderr.isTTY,
   interruption: catchInterrupts,
-  openCaptioner: async (options) => (await import('../open-captioner.ts')).openCaptioner(options),
+  openCaptioner: async (options) => (await import('../captioner/open-captioner.ts')).openCaptioner(options),
   openEngineProcess: async (options) => {
     const onFault = (sentence: string): void => {
       process.stderr.write(`${sentence}\n`);
     };
     return (await import('../engine-process/open-engine-process.ts')).openEngineProcess({ onFault, ...options });
   },
-  inspect: async (request, options, signal) => (await import('../inspect.ts')).inspect(request, options, signal),
+  inspect: async (request, options, signal) =>
+    (await import('../captioner/inspect.ts')).inspect(request, options, signal),
   exportModel: async (checkpoint, precision, out, options) => {
     if (out === undefined)
-      return (await (await import('../model/export-cache.ts')).ensureExport(checkpoint, precision, options)).directory;
-    return (await (await import('../model/export.ts')).exportModel(checkpoint, precision, out, options)).directory;
+      return (await (await import('../model/export/export-cache.ts')).ensureExport(checkpoint, precision, options))
+        .directory;
+    return (await (await import('../model/export/export.ts')).exportModel(checkpoint, precision, out, options))
+      .directory;
   },
   diagnose: async (modelDir) => (await import('./diagnose.ts')).diagnose(modelDir),
 };

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
-import type { Precision } from '../model/config-types.ts';
-import type { Device } from '../model/runtime.ts';
-import type { OpenOptions } from '../open-model.ts';
+import type { Precision } from '../model/checkpoint/config-types.ts';
+import type { Device } from '../model/runtime/runtime.ts';
+import type { OpenOptions } from '../captioner/open-model.ts';
 import { defaultModelDirectory } from './default-model.ts';
 import { deviceValue, precisionValue, wholeNumber } from './flag-values.ts';
 import type { OnProgress } from './wiring.ts';

@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
-import { asAvocadoError, AvocadoError, ERRORS } from '../errors.ts';
-import { errorAnswer } from '../stream/caption-answer.ts';
+import { asAvocadoError, AvocadoError, ERRORS } from '../base/errors.ts';
+import { errorAnswer } from '../output/caption-answer.ts';
 import { write, writeJson } from './write.ts';
 import type { Wiring } from './wiring.ts';
 

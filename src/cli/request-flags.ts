@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { captionRequest, OPTION_PROPERTIES } from '../caption-options.ts';
-import type { CaptionRequest } from '../stream/events.ts';
+import { captionRequest, OPTION_PROPERTIES } from '../captioner/caption-options.ts';
+import type { CaptionRequest } from '../output/events.ts';
 import { collect, numberValue } from './flag-values.ts';
 
 /** What is asked of the model, and how the pixels are made ready for it. */

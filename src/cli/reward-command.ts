@@ -1,8 +1,8 @@
 import process from 'node:process';
 import type { Command } from 'commander';
-import { AvocadoError } from '../errors.ts';
-import { rewardPlan, type RewardDefaults } from '../rewards/reward-plan.ts';
-import type { Scorer } from '../rewards/score-item.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { rewardPlan, type RewardDefaults } from '../lab/rewards/reward-plan.ts';
+import type { Scorer } from '../lab/rewards/score-item.ts';
 import { addRewardFlags, type RewardFlags } from './reward-flags.ts';
 import { write } from './write.ts';
 import type { Wiring } from './wiring.ts';
@@ -29,7 +29,7 @@ function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): Rewar
 
 /** Loaded here, not at the top: the other commands start without it, and this one without tokenizer or web server where it needs none. */
 async function openScorer(flags: RewardFlags, wiring: Wiring): Promise<Scorer> {
-  const { openJudge } = await import('../rewards/judges/open-judge.ts');
+  const { openJudge } = await import('../lab/rewards/judges/open-judge.ts');
   const judge = await openJudge({
     judge: flags.judge,
     model: flags.judgeModel,
@@ -71,7 +71,7 @@ async function serveRewards(
   wiring: Wiring,
 ): Promise<void> {
   const [{ buildRewardApp }, { listen }, { isLoopback }] = await Promise.all([
-    import('../server/rewards/app.ts'),
+    import('../lab/rewards/http/app.ts'),
     import('../server/listen.ts'),
     import('../server/config.ts'),
   ]);

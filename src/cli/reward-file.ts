@@ -1,14 +1,14 @@
 import { createReadStream } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { AvocadoError } from '../errors.ts';
-import { checkValue } from '../check-value.ts';
-import { scoreBatch } from '../rewards/score-batch.ts';
-import type { Scorer } from '../rewards/score-item.ts';
-import { Summary } from '../rewards/summary.ts';
-import type { RewardOptions } from '../rewards/types.ts';
-import { Unscored } from '../rewards/unscored.ts';
-import { answerOf, ITEM, itemOf, type WireItem } from '../rewards/wire.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { checkValue } from '../base/check-value.ts';
+import { scoreBatch } from '../lab/rewards/score-batch.ts';
+import type { Scorer } from '../lab/rewards/score-item.ts';
+import { Summary } from '../lab/rewards/summary.ts';
+import type { RewardOptions } from '../lab/rewards/types.ts';
+import { Unscored } from '../lab/rewards/unscored.ts';
+import { answerOf, ITEM, itemOf, type WireItem } from '../lab/rewards/wire.ts';
 import { write, writeJson } from './write.ts';
 import type { Wiring } from './wiring.ts';
 

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { NORMALISATIONS, type Normalisation } from '../rewards/normalise.ts';
-import { PAPER_REWARDS, REWARDS, type RewardName } from '../rewards/types.ts';
+import { NORMALISATIONS, type Normalisation } from '../lab/rewards/normalise.ts';
+import { PAPER_REWARDS, REWARDS, type RewardName } from '../lab/rewards/types.ts';
 import { numberValue, positiveNumber, wholeNumber } from './flag-values.ts';
 
 /** As commander stores them. */

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { numberValue, wholeNumber } from './flag-values.ts';
 import type { Wiring } from './wiring.ts';
 import { write } from './write.ts';
@@ -47,7 +47,7 @@ async function sample(out: string, flags: SampleFlags, wiring: Wiring): Promise<
     throw new AvocadoError('bad_request', `The clip is an mp4 file: name it so, such as ${out}.mp4.`, {
       param: 'file',
     });
-  const { sampleClip, truthPath } = await import('../world/sample-clip.ts');
+  const { sampleClip, truthPath } = await import('../lab/synthetic/sample-clip.ts');
   const seed = flags.seed ?? randomInt(1_000_000);
   const { caption, script } = await sampleClip({ ...flags, seed }, out, wiring.interruption());
   const [width, height] = script.size;

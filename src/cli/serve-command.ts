@@ -1,8 +1,8 @@
 import process from 'node:process';
 import type { Command } from 'commander';
-import type { Captioner } from '../captioner.ts';
+import type { Captioner } from '../captioner/captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
-import { samplesOf } from '../samples.ts';
+import { samplesOf } from '../model/checkpoint/samples.ts';
 import { isLoopback, serverConfig, type ServerConfig } from '../server/config.ts';
 import type { Listening } from '../server/listen.ts';
 import { defaultModelDirectory } from './default-model.ts';

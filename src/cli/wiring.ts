@@ -1,10 +1,10 @@
 import type { Writable } from 'node:stream';
-import type { Captioner } from '../captioner.ts';
+import type { Captioner } from '../captioner/captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
-import type { InspectOptions, InspectReport } from '../inspect.ts';
-import type { Precision } from '../model/config-types.ts';
-import type { OpenOptions } from '../open-model.ts';
-import type { CaptionRequest } from '../stream/events.ts';
+import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
+import type { Precision } from '../model/checkpoint/config-types.ts';
+import type { OpenOptions } from '../captioner/open-model.ts';
+import type { CaptionRequest } from '../output/events.ts';
 import type { Diagnosis } from './diagnosis.ts';
 
 export type OnProgress = (text: string, done: number, total: number) => void;

@@ -1,8 +1,8 @@
 // The file that an engine process runs.
 import { setPriority } from 'node:os';
 import process from 'node:process';
-import { describeModel } from '../describe-model.ts';
-import { openCaptioner } from '../open-captioner.ts';
+import { describeModel } from '../captioner/describe-model.ts';
+import { openCaptioner } from '../captioner/open-captioner.ts';
 import { EngineHost } from './engine-host.ts';
 import type { ToEngine } from './messages.ts';
 

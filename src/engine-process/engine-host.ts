@@ -1,7 +1,7 @@
 // The engine process from the inside: opens the model, answers requests, tells that it lives. Knows nothing of process.send.
-import type { Captioner, CaptionerModel } from '../captioner.ts';
-import { asAvocadoError } from '../errors.ts';
-import type { CaptionerOptions } from '../open-captioner.ts';
+import type { Captioner, CaptionerModel } from '../captioner/captioner.ts';
+import { asAvocadoError } from '../base/errors.ts';
+import type { CaptionerOptions } from '../captioner/open-captioner.ts';
 import { EngineRequests } from './engine-requests.ts';
 import { plainError, type EngineSettings, type FromEngine, type ToEngine } from './messages.ts';
 import { warmUp } from './warm-up.ts';

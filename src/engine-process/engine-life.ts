@@ -1,5 +1,5 @@
-import type { CaptionerModel } from '../captioner.ts';
-import { AvocadoError } from '../errors.ts';
+import type { CaptionerModel } from '../captioner/captioner.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { EngineChild } from './fork-engine.ts';
 import { HangWatch, type HangLimits } from './hang-watch.ts';
 import { thrownError, type EngineSettings, type FromEngine } from './messages.ts';

@@ -1,7 +1,7 @@
-import type { Captioner } from '../captioner.ts';
-import { asAvocadoError } from '../errors.ts';
-import type { CaptionRequest } from '../stream/events.ts';
-import { oneEnding } from '../stream/one-ending.ts';
+import type { Captioner } from '../captioner/captioner.ts';
+import { asAvocadoError } from '../base/errors.ts';
+import type { CaptionRequest } from '../output/events.ts';
+import { oneEnding } from '../output/one-ending.ts';
 import { EventBatches } from './event-batches.ts';
 import { plainError, type FromEngine } from './messages.ts';
 

@@ -1,4 +1,4 @@
-import type { CaptionEvent } from '../stream/events.ts';
+import type { CaptionEvent } from '../output/events.ts';
 
 /** Events of one caption between the line and its one reader. */
 export class EventQueue {

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import process from 'node:process';
-import { workerEntry } from '../worker-entry.ts';
+import { workerEntry } from '../base/worker-entry.ts';
 import type { FromEngine, ToEngine } from './messages.ts';
 
 /** An engine process as its supervisor sees it. */

@@ -1,4 +1,4 @@
-import type { CaptionerStats } from '../captioner.ts';
+import type { CaptionerStats } from '../captioner/captioner.ts';
 
 export interface HangLimits {
   /** most silence of a process whose main loop should beat four times a second */

@@ -1,8 +1,8 @@
 // Everything that crosses the line between a server and its engine process: plain data, small. Media never does, only paths.
-import type { CaptionerModel, CaptionerStats, Estimate } from '../captioner.ts';
-import { AvocadoError, type ErrorCode } from '../errors.ts';
-import type { CaptionerOptions } from '../open-captioner.ts';
-import type { CaptionEvent, CaptionRequest } from '../stream/events.ts';
+import type { CaptionerModel, CaptionerStats, Estimate } from '../captioner/captioner.ts';
+import { AvocadoError, type ErrorCode } from '../base/errors.ts';
+import type { CaptionerOptions } from '../captioner/open-captioner.ts';
+import type { CaptionEvent, CaptionRequest } from '../output/events.ts';
 
 /** What of the options can be sent, and the files to warm up with. */
 export interface EngineSettings extends Omit<CaptionerOptions, 'onProgress'> {

@@ -1,7 +1,7 @@
-import type { Captioner, CaptionerModel } from '../captioner.ts';
-import { asAvocadoError, AvocadoError } from '../errors.ts';
-import type { CaptionerOptions } from '../open-captioner.ts';
-import type { CaptionEvent, CaptionRequest } from '../stream/events.ts';
+import type { Captioner, CaptionerModel } from '../captioner/captioner.ts';
+import { asAvocadoError, AvocadoError } from '../base/errors.ts';
+import type { CaptionerOptions } from '../captioner/open-captioner.ts';
+import type { CaptionEvent, CaptionRequest } from '../output/events.ts';
 import { RESTART_TIMES, type BackOffTimes } from './back-off.ts';
 import { forkEngine, type ForkEngine } from './fork-engine.ts';
 import type { EngineLife } from './engine-life.ts';

@@ -1,7 +1,7 @@
-import type { Estimate } from '../captioner.ts';
-import { AvocadoError } from '../errors.ts';
-import type { CaptionEvent, CaptionRequest } from '../stream/events.ts';
-import { isEnding } from '../stream/one-ending.ts';
+import type { Estimate } from '../captioner/captioner.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { CaptionEvent, CaptionRequest } from '../output/events.ts';
+import { isEnding } from '../output/one-ending.ts';
 import { EventQueue } from './event-queue.ts';
 import { thrownError, type FromEngine, type ToEngine } from './messages.ts';
 

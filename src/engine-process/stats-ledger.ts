@@ -1,4 +1,4 @@
-import type { CacheCounts, CaptionerStats } from '../captioner.ts';
+import type { CacheCounts, CaptionerStats } from '../captioner/captioner.ts';
 import type { Heartbeat } from './messages.ts';
 
 const NOTHING: CaptionerStats = {

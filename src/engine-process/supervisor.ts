@@ -1,5 +1,5 @@
-import type { CaptionerModel, CaptionerState, CaptionerStats, CaptionerStatus } from '../captioner.ts';
-import { AvocadoError } from '../errors.ts';
+import type { CaptionerModel, CaptionerState, CaptionerStats, CaptionerStatus } from '../captioner/captioner.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { BackOff, type BackOffTimes } from './back-off.ts';
 import { EngineLife } from './engine-life.ts';
 import type { ForkEngine } from './fork-engine.ts';

@@ -1,4 +1,4 @@
-import type { AvocadoError } from '../errors.ts';
+import type { AvocadoError } from '../base/errors.ts';
 import { cancelled } from './remote-requests.ts';
 
 interface Waiter<T> {

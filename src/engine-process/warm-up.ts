@@ -1,6 +1,6 @@
-import { captionRequest } from '../caption-options.ts';
-import type { Captioner } from '../captioner.ts';
-import { AvocadoError } from '../errors.ts';
+import { captionRequest } from '../captioner/caption-options.ts';
+import type { Captioner } from '../captioner/captioner.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 /**
  * Captions each file with two tokens, one of the prefill and one of a decode step, so that the first person does not pay for lazy

@@ -1,5 +1,5 @@
-import { AvocadoError } from '../errors.ts';
-import type { Decoder } from '../model/thinker.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { Decoder } from '../model/execution/thinker.ts';
 import type { SamplingParams, SequenceRequest } from './types.ts';
 
 /** OpenAI's limits. */

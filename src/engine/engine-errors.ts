@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 export function shuttingDown(): AvocadoError {
   return new AvocadoError('engine_unavailable', 'The engine is shutting down. Send the request again when it is back.');

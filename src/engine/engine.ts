@@ -1,8 +1,8 @@
 // The loop that keeps the decoder busy: step = schedule, run, sample, publish. It knows token ids and embeddings,
 // never text, and never which runtime runs the graphs.
 import { randomInt } from 'node:crypto';
-import type { AvocadoError } from '../errors.ts';
-import type { Decoder } from '../model/thinker.ts';
+import type { AvocadoError } from '../base/errors.ts';
+import type { Decoder } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
 import { engineError, shuttingDown } from './engine-errors.ts';
 import { PrefixReuse } from './prefix-reuse.ts';

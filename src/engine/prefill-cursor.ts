@@ -1,4 +1,4 @@
-import type { PrefillChunk } from '../model/thinker.ts';
+import type { PrefillChunk } from '../model/execution/thinker.ts';
 import type { SequenceRequest } from './types.ts';
 
 /** Tokens of the prompt that others may take over: its last one is always run, for its logits. */

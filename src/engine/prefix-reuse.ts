@@ -1,5 +1,5 @@
 // Prompts that start alike are read once: their keys and values are copied from a live sequence or from a prefix slot.
-import type { Decoder } from '../model/thinker.ts';
+import type { Decoder } from '../model/execution/thinker.ts';
 import { PrefixSlots } from './prefix-slots.ts';
 import type { Priority } from './types.ts';
 

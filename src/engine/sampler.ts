@@ -1,7 +1,7 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { selectCandidates, type DrawLimits } from './candidates.ts';
 import { CountPenalty } from './count-penalty.ts';
-import { Random } from '../random.ts';
+import { Random } from '../base/random.ts';
 import { RepetitionPenalty } from './repetition-penalty.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
 import { topTokens } from './top-tokens.ts';

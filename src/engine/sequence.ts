@@ -1,4 +1,4 @@
-import type { DecodeRow, Decoder, PrefillChunk } from '../model/thinker.ts';
+import type { DecodeRow, Decoder, PrefillChunk } from '../model/execution/thinker.ts';
 import { EventQueue } from './event-queue.ts';
 import { PrefillCursor, prefixTokens } from './prefill-cursor.ts';
 import type { PrefixHolder } from './prefix-reuse.ts';

@@ -1,5 +1,5 @@
 // What goes into the engine and what comes out: token ids and embeddings, never text.
-import type { AvocadoError } from '../errors.ts';
+import type { AvocadoError } from '../base/errors.ts';
 
 /** `repetition`: the guard of stream/repetition.ts ended it */
 export type FinishReason = 'stop' | 'length' | 'repetition';

@@ -1,4 +1,4 @@
-import { loadNative } from '../native.ts';
+import { loadNative } from '../base/native.ts';
 import { cutPatchesPortable } from './patches-portable.ts';
 import { createResizer, type Kernels } from './resize.ts';
 import type { FrameStack } from './types.ts';

@@ -1,7 +1,7 @@
 import { Piscina } from 'piscina';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { MediaPlan } from '../media/types.ts';
-import { workerEntry } from '../worker-entry.ts';
+import { workerEntry } from '../base/worker-entry.ts';
 import { createCancelFlag, raise, type CancelFlag } from './cancel-flag.ts';
 import type { PrepareOptions } from './prepare.ts';
 import { valueOf, type TaskReply } from './task-reply.ts';
@@ -53,7 +53,7 @@ function cancelled(signal: AbortSignal): AvocadoError {
 
 /** @param options `threads`: files decoded at the same time */
 export function createPreparePool(options: { threads: number }): PreparePool {
-  const decoding = createThreads('../prepare-task', options.threads);
+  const decoding = createThreads('./prepare-task', options.threads);
   // Patches feed a tower that waits for them, so they never queue behind somebody's decoding.
   const cutting = createThreads('./patch-task', 1);
   const running = new Set<CancelFlag>();

@@ -1,4 +1,4 @@
-import { loadNative, type NativeAddon } from '../native.ts';
+import { loadNative, type NativeAddon } from '../base/native.ts';
 import { resizeFramePortable } from './resize-portable.ts';
 import { axisTaps } from './resize-weights.ts';
 

@@ -1,5 +1,5 @@
 // Errors lose their class and code on the way between threads, so a task answers with plain data instead of throwing.
-import { asAvocadoError, AvocadoError, type ErrorCode } from '../errors.ts';
+import { asAvocadoError, AvocadoError, type ErrorCode } from '../base/errors.ts';
 
 export type TaskReply<T> = { readonly kind: 'done'; readonly value: T } | TaskFailure;
 

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { bareHost, parseUrl } from './url-text.ts';
 
 /** Whether a connection to this address may be made. Anything that is not an address may not. */

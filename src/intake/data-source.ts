@@ -1,8 +1,8 @@
 import type { Buffer } from 'node:buffer';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { base64Bytes, percentBytes, type Malformed } from './decode-data.ts';
 import { sliceOf, type LongText } from './long-texts.ts';
-import { saveStream, type TemporarySpace } from './save-stream.ts';
+import { saveStream, type TemporarySpace } from '../storage/save-stream.ts';
 import { abortedError, storedSource } from './stored-source.ts';
 import type { MediaSource } from './types.ts';
 

@@ -1,7 +1,7 @@
 // Text that holds a file, turned into bytes a piece at a time, so that 100 MB of it never hold up the event loop.
 import { Buffer } from 'node:buffer';
 import { setImmediate } from 'node:timers/promises';
-import type { AvocadoError } from '../errors.ts';
+import type { AvocadoError } from '../base/errors.ts';
 import { sliceOf, type LongText } from './long-texts.ts';
 
 /** Makes the error of malformed text; the reason ends a sentence. */

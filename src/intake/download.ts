@@ -1,8 +1,8 @@
 import type { Dispatcher } from 'undici';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { explainFetchError } from './explain-fetch-error.ts';
 import { guardedAgent, type AgentOptions, type GuardedAgent } from './guarded-agent.ts';
-import { saveStream, type SavedFile, type TemporarySpace } from './save-stream.ts';
+import { saveStream, type SavedFile, type TemporarySpace } from '../storage/save-stream.ts';
 import { abortedError } from './stored-source.ts';
 import type { OpenSourceOptions } from './types.ts';
 import type { UrlPolicy } from './url-policy.ts';

@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { IntakeConfig } from './intake-config.ts';
 import { parseUrl } from './url-text.ts';
 

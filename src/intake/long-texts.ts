@@ -2,7 +2,7 @@
 // cut out of the bytes before the rest is parsed, and stand there by a short mark.
 import { Buffer } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 /** Shorter ones are parsed in less than a millisecond. */
 const LONG_BYTES = 256 * 1024;

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { isAbsolute, join, relative, sep } from 'node:path';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { MediaSource } from './types.ts';
 
 /** The part after media://, cut into a root's name and a path; percent escapes are read once. */

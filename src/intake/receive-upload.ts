@@ -1,8 +1,8 @@
 import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
-import { asAvocadoError, AvocadoError } from '../errors.ts';
+import { asAvocadoError, AvocadoError } from '../base/errors.ts';
 import type { IntakeConfig } from './intake-config.ts';
-import { saveStream, type SavedFile, type TemporarySpace } from './save-stream.ts';
+import { saveStream, type SavedFile, type TemporarySpace } from '../storage/save-stream.ts';
 import type { MediaSource } from './types.ts';
 
 /** A form that has arrived. */

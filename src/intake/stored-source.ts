@@ -1,5 +1,5 @@
-import { AvocadoError } from '../errors.ts';
-import type { SavedFile } from './save-stream.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { SavedFile } from '../storage/save-stream.ts';
 import type { MediaSource, OpenSourceOptions } from './types.ts';
 
 /** What an aborted request is told: why it was aborted, where somebody said so. */

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { AddressPolicy } from './address-policy.ts';
 import type { HostPolicy } from './host-policy.ts';
 import { bareHost, parseUrl } from './url-text.ts';

@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { MAX_AUDIO_SECONDS, MAX_SAMPLES, SAMPLE_RATE } from './audio-length.ts';
 import { ffmpegVersion, runFfmpeg, type FfmpegOutcome } from './ffmpeg.ts';
 import { DEFAULT_LIMITS } from './limits.ts';

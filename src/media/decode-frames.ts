@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { decodeStill } from './decode-still.ts';
 import { runFfmpeg, type FfmpegOutcome } from './ffmpeg.ts';
 import { FrameAssembler, type FrameReader } from './frame-assembler.ts';

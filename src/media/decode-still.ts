@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 export interface StillPicture {
   /** u8 RGB [height, width, 3] */

@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { runEncoder } from './ffmpeg.ts';
 
 export interface RawClip {

@@ -1,7 +1,7 @@
 // Which ffmpeg and ffprobe are used, and whether they will do. The only reader of FFMPEG_PATH and FFPROBE_PATH.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 export interface FfmpegVersion {
   /** programs as they are started */

@@ -4,7 +4,7 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import fluent, { type FfmpegCommand, type FormatsCallback, type EncodersCallback } from 'fluent-ffmpeg';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { inputGuards, inputUrl } from './allow-list.ts';
 import { DecoderLog } from './decoder-log.ts';
 import { ffmpegVersion } from './ffmpeg-version.ts';

@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { sniff, SNIFF_BYTES, type FileKind } from './sniff.ts';
 
 export interface MediaFile {

@@ -1,5 +1,5 @@
 // Turns a probe and a profile into the exact list of what will be read. Decides everything, decodes nothing.
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { audioTokens, MAX_AUDIO_SECONDS, melFrames, SAMPLE_RATE } from './audio-length.ts';
 import { frameSizes, type FrameSizes } from './pixel-budget.ts';
 import { frameCount, frameIndices } from './sampling.ts';

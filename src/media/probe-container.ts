@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { runFfprobe } from './ffmpeg.ts';
 import type { MediaFile } from './open-file.ts';
 import type { AudioStream, MediaLimits, MediaProbe, VideoStream } from './types.ts';

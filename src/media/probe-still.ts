@@ -1,5 +1,5 @@
 import sharp, { type Metadata } from 'sharp';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { MediaFile } from './open-file.ts';
 import type { MediaProbe } from './types.ts';
 

@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { openMediaFile, type MediaFile } from './open-file.ts';
 import { probeContainer } from './probe-container.ts';

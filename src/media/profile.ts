@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { PreprocessProfile, ProfileOverrides } from './types.ts';
 
 /** The regime AVoCaDO was trained in: at most 512 merged patches a frame and 25,600 of them a clip (paper, appendix C; reference-model 3.3). */

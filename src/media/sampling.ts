@@ -1,5 +1,5 @@
 // Which frames of a video are looked at. Pure: knows counts and rates, never the file.
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { roundHalfEven } from './round-half-even.ts';
 import type { PreprocessProfile } from './types.ts';
 

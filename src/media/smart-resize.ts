@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { roundHalfEven } from './round-half-even.ts';
 
 /** qwen-omni-utils MAX_RATIO (reference-model 3.1). */

@@ -1,6 +1,6 @@
 // What a chat completion may ask for here, under OpenAI's and vLLM's names.
 import Type from 'typebox';
-import { PROFILE_PROPERTIES } from '../caption-options.ts';
+import { PROFILE_PROPERTIES } from '../captioner/caption-options.ts';
 
 const rate = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
 const count = Type.Optional(Type.Integer({ minimum: 1 }));

@@ -1,9 +1,9 @@
 // The body of POST /v1/chat/completions, understood. Pure: no file is touched and no model is known here.
 import Type from 'typebox';
-import { AvocadoError } from '../errors.ts';
-import type { Priority } from '../stream/events.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { Priority } from '../output/events.ts';
 import { CHAT_FIELDS, CHAT_PROPERTIES, type ChatFields } from './chat-fields.ts';
-import { checkValue } from '../check-value.ts';
+import { checkValue } from '../base/check-value.ts';
 import type { MediaPart } from './media-part.ts';
 import { MESSAGES_SCHEMA, readMessages, type Conversation } from './messages.ts';
 import { isFields, sortFields } from './sort-fields.ts';

@@ -1,5 +1,5 @@
 // A caption's events as OpenAI's chunks. Pure: what is sent when and how is the server's.
-import type { CaptionEnd, FinishReason, TextDelta } from '../stream/events.ts';
+import type { CaptionEnd, FinishReason, TextDelta } from '../output/events.ts';
 import type { CompletionHead } from './completion-head.ts';
 import { wireLogprobs, type WireLogprobs } from './logprobs.ts';
 import { wireUsage, type WireUsage } from './usage.ts';

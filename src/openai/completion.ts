@@ -1,4 +1,4 @@
-import type { CaptionEnd, FinishReason, Sample } from '../stream/events.ts';
+import type { CaptionEnd, FinishReason, Sample } from '../output/events.ts';
 import type { CompletionHead } from './completion-head.ts';
 import { wireLogprobs, type WireLogprobs } from './logprobs.ts';
 import { wireUsage, type WireUsage } from './usage.ts';

@@ -1,4 +1,4 @@
-import type { TokenDetail, TokenWithAlternatives } from '../stream/events.ts';
+import type { TokenDetail, TokenWithAlternatives } from '../output/events.ts';
 
 interface WireToken {
   readonly token: string;

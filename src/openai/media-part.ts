@@ -1,7 +1,7 @@
 // The parts of a user message that bring a file.
 import Type from 'typebox';
-import { AvocadoError } from '../errors.ts';
-import { checkValue } from '../check-value.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { checkValue } from '../base/check-value.ts';
 
 /** A file as a chat names it: by a URL of any kind, or as base64 with the format its sender claims. */
 export type MediaPart =

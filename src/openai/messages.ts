@@ -1,7 +1,7 @@
 // A conversation as one caption request: a system prompt, a question, a file.
 import Type from 'typebox';
-import { AvocadoError } from '../errors.ts';
-import { checkValue } from '../check-value.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { checkValue } from '../base/check-value.ts';
 import { isMediaPart, MEDIA_PARTS, readMediaPart, type MediaPart } from './media-part.ts';
 
 const PART = Type.Object({ type: Type.String() });

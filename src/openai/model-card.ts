@@ -1,4 +1,4 @@
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 
 /** What of a served model its card tells. */
 export interface ServedModel {

@@ -1,5 +1,5 @@
 // Of the fields that clients send: what we do, what we cannot do, and what asks for nothing.
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { CHAT_PROPERTIES, NESTED_PROPERTIES } from './chat-fields.ts';
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-import type { Usage } from '../stream/events.ts';
+import type { Usage } from '../output/events.ts';
 
 export interface WireUsage {
   readonly prompt_tokens: number;

@@ -1,5 +1,5 @@
-import { AvocadoError } from '../errors.ts';
-import type { TokenIds } from '../model/config-types.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { TokenIds } from '../model/checkpoint/config-types.ts';
 import type { ChatTemplate } from './chat-template.ts';
 import { encodeTurn } from './encode-turn.ts';
 import type { EncodedTurn } from './encode-turn.ts';

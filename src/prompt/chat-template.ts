@@ -1,7 +1,7 @@
 // Renders the conversation: system prompt, then one user turn of [media, text]. What people write never passes through the
 // template: it renders around two marks, and the text is put in their place afterwards, still marked as somebody's text.
 import { Template } from '@huggingface/jinja';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { isJsonObject, readCheckpointJson, readCheckpointText } from './checkpoint-file.ts';
 import type { JsonObject } from './checkpoint-file.ts';
 import type { MediaKind } from './types.ts';

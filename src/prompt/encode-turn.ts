@@ -1,6 +1,6 @@
 // From chat text to the token ids on either side of the media.
-import { AvocadoError } from '../errors.ts';
-import type { TokenIds } from '../model/config-types.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { TokenIds } from '../model/checkpoint/config-types.ts';
 import type { ChatTemplate, ChatTurn } from './chat-template.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import type { MediaKind } from './types.ts';

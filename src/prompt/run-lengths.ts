@@ -1,4 +1,4 @@
-import type { TokenIds } from '../model/config-types.ts';
+import type { TokenIds } from '../model/checkpoint/config-types.ts';
 
 /** A prompt for people: `im_start*1 text*34 … V*12 A*20 …`, equal neighbours counted together. */
 export function runLengths(ids: Int32Array, tokens: TokenIds, imStart: number | undefined): string {

@@ -1,5 +1,5 @@
 // Reads a checkpoint's tokenizer: tokenizer.json, or the older vocab.json + merges.txt that mean the same for Qwen2.
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import { BYTE_ALPHABET } from './byte-alphabet.ts';
 import { isJsonObject, readCheckpointJson, readCheckpointText } from './checkpoint-file.ts';
 import type { JsonObject } from './checkpoint-file.ts';

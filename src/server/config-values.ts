@@ -2,7 +2,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import { addressPolicy } from '../intake/address-policy.ts';
 import { hostPolicy } from '../intake/host-policy.ts';
-import { keysOfEnvironment, keysOfFile } from './api-keys.ts';
+import { keysOfEnvironment, keysOfFile } from './guards/api-keys.ts';
 import type { ApiKey, ServerConfig } from './config.ts';
 
 /** Where mistakes are put, so that all of them can be told at once. */

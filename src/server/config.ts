@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { IntakeConfig } from '../intake/intake-config.ts';
-import type { ServingLimits } from '../serving/serve-captions.ts';
+import type { ServingLimits } from '../admission/serve-captions.ts';
 import { allowCidrsOf, apiKeysOf, mediaRootsOf, urlHostsOf, type KeySettings, type Mistakes } from './config-values.ts';
 
 /** What the HTTP door needs to know, frozen at start. */

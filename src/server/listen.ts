@@ -1,6 +1,6 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
-import { AvocadoError } from '../errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { ServerConfig } from './config.ts';
 
 type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'>;

@@ -4,8 +4,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { exportModel } from '../../src/model/export.ts';
-import { loadThinker, type LoadedThinker } from '../../src/model/load-thinker.ts';
+import { exportModel } from '../../src/model/export/export.ts';
+import { loadThinker, type LoadedThinker } from '../../src/model/execution/load-thinker.ts';
 
 const { values } = parseArgs({
   options: {

@@ -7,8 +7,8 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Engine } from '../../src/engine/engine.ts';
-import { loadThinker } from '../../src/model/load-thinker.ts';
-import { parsePrecision } from '../../src/model/export.ts';
+import { loadThinker } from '../../src/model/execution/load-thinker.ts';
+import { parsePrecision } from '../../src/model/export/export.ts';
 
 const { values } = parseArgs({
   options: {

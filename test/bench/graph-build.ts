@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { exportModel } from '../../src/model/export.ts';
+import { exportModel } from '../../src/model/export/export.ts';
 
 /** Peak resident memory of this process so far, in bytes. */
 function peakMemory(): number {

@@ -12,7 +12,7 @@ import { planMedia } from '../../src/media/plan.ts';
 import { probeMedia } from '../../src/media/probe.ts';
 import { resolveProfile } from '../../src/media/profile.ts';
 import type { MediaPlan } from '../../src/media/types.ts';
-import { nativeStatus } from '../../src/native.ts';
+import { nativeStatus } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';

@@ -5,8 +5,8 @@
 import { readFile } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { captionScript } from '../../src/world/caption-script.ts';
-import type { Script } from '../../src/world/script.ts';
+import { captionScript } from '../../src/lab/synthetic/caption-script.ts';
+import type { Script } from '../../src/lab/synthetic/script.ts';
 import { scoreTable, worldScores, type Captioned } from './world-scores.ts';
 
 /** One line of `avocado caption --json`. */

@@ -2,9 +2,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runLevel } from '../../src/load/closed-loop.ts';
-import { clipSender } from '../../src/load/send-clip.ts';
-import { levelTable, summarise, type LevelSummary } from '../../src/load/summary.ts';
+import { runLevel } from '../../src/lab/loadtest/closed-loop.ts';
+import { clipSender } from '../../src/lab/loadtest/send-clip.ts';
+import { levelTable, summarise, type LevelSummary } from '../../src/lab/loadtest/summary.ts';
 import { startServer } from './served.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../models/avocado-nano/examples', import.meta.url));

@@ -1,11 +1,11 @@
 // Scores of many captions of the generated world, as one row of percentages (the recipe's evaluate.py gives the same).
-import { dialogueReward } from '../../src/rewards/dialogue-reward.ts';
-import { worldJudge } from '../../src/rewards/judges/world-judge.ts';
-import { repetitionOf } from '../../src/stream/repetition.ts';
-import { CATEGORIES } from '../../src/world/keypoints.ts';
-import { saysSound } from '../../src/world/read-caption.ts';
-import { dialogueOf, scoreCaption } from '../../src/world/score-caption.ts';
-import { SKILLS, type Share } from '../../src/world/skills.ts';
+import { dialogueReward } from '../../src/lab/rewards/dialogue-reward.ts';
+import { worldJudge } from '../../src/lab/rewards/judges/world-judge.ts';
+import { repetitionOf } from '../../src/output/repetition.ts';
+import { CATEGORIES } from '../../src/lab/synthetic/keypoints.ts';
+import { saysSound } from '../../src/lab/synthetic/read-caption.ts';
+import { dialogueOf, scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
+import { SKILLS, type Share } from '../../src/lab/synthetic/skills.ts';
 
 export interface Captioned {
   readonly caption: string;

@@ -1,8 +1,8 @@
 // The native runtime on a real GPU: the KV cache stays on the device and is updated in place, results come to host memory.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeRuntime } from '../../src/model/describe-runtime.ts';
-import { openRuntime } from '../../src/model/open-runtime.ts';
-import type { HostTensor, Runtime, SessionOptions } from '../../src/model/runtime.ts';
+import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
+import { openRuntime } from '../../src/model/runtime/open-runtime.ts';
+import type { HostTensor, Runtime, SessionOptions } from '../../src/model/runtime/runtime.ts';
 import {
   attentionGraph,
   floats,

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { captionRequest } from '../../src/caption-options.ts';
-import type { Captioner } from '../../src/captioner.ts';
+import { captionRequest } from '../../src/captioner/caption-options.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
-import { openCaptioner } from '../../src/open-captioner.ts';
-import type { CaptionEnd, CaptionEvent, TextDelta } from '../../src/stream/events.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import type { CaptionEnd, CaptionEvent, TextDelta } from '../../src/output/events.ts';
 import { captionAll, CLIPS, endingsOf, NANO, nanoOptions, processesOfGroup } from '../fixtures/engine-processes.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 

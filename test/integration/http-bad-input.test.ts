@@ -1,10 +1,10 @@
 // The same bad files sent to one running server with the bundled model: each its own status, and the server captions on.
 import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Captioner } from '../../src/captioner.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/cli/default-model.ts';
-import { ERRORS } from '../../src/errors.ts';
-import { openCaptioner } from '../../src/open-captioner.ts';
+import { ERRORS } from '../../src/base/errors.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { golden } from '../fixtures/golden.ts';
 import { hostileMedia, startBait, writeTruncated, type Bait } from '../fixtures/hostile-media.ts';

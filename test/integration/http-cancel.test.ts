@@ -2,9 +2,9 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Captioner } from '../../src/captioner.ts';
-import { loadNative } from '../../src/native.ts';
-import { openCaptioner } from '../../src/open-captioner.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
+import { loadNative } from '../../src/base/native.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
 import { exampleOf, WIDE } from '../fixtures/examples.ts';

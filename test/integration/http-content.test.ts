@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
-import { captionScript } from '../../src/world/caption-script.ts';
-import { saysSound } from '../../src/world/read-caption.ts';
-import { sampleTruth, type Truth } from '../../src/world/sample-clip.ts';
-import { dialogueOf, scoreCaption } from '../../src/world/score-caption.ts';
-import type { Share } from '../../src/world/skills.ts';
+import { captionScript } from '../../src/lab/synthetic/caption-script.ts';
+import { saysSound } from '../../src/lab/synthetic/read-caption.ts';
+import { sampleTruth, type Truth } from '../../src/lab/synthetic/sample-clip.ts';
+import { dialogueOf, scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
+import type { Share } from '../../src/lab/synthetic/skills.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { makeClip } from '../fixtures/make-clip.ts';

@@ -3,7 +3,7 @@ import process from 'node:process';
 import type { FastifyInstance } from 'fastify';
 import { chromium } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ERRORS } from '../../src/errors.ts';
+import { ERRORS } from '../../src/base/errors.ts';
 import { buildApp } from '../../src/server/app.ts';
 import { serverConfig } from '../../src/server/config.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';

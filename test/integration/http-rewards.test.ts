@@ -1,7 +1,7 @@
 // The reward service as a trainer meets it: real sockets, the world judge, and a judge that misbehaves.
 import { afterEach, describe, expect, it } from 'vitest';
-import { endpointJudge } from '../../src/rewards/judges/endpoint-judge.ts';
-import { readPrompts } from '../../src/rewards/judges/prompts.ts';
+import { endpointJudge } from '../../src/lab/rewards/judges/endpoint-judge.ts';
+import { readPrompts } from '../../src/lab/rewards/judges/prompts.ts';
 import { fakeJudge, type Answer, type Asked, type FakeJudge } from '../fixtures/fake-judge.ts';
 import { serveRewards, type ServedRewards } from '../fixtures/served-rewards.ts';
 

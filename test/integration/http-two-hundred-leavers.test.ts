@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
-import { loadNative } from '../../src/native.ts';
+import { loadNative } from '../../src/base/native.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { THREE_CLIPS } from '../fixtures/examples.ts';
 import { NANO_EXAMPLES, nanoOptions } from '../fixtures/nano.ts';

@@ -5,7 +5,7 @@ import { connect, type AddressInfo } from 'node:net';
 import multipart from '@fastify/multipart';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AvocadoError, ERRORS } from '../../src/errors.ts';
+import { AvocadoError, ERRORS } from '../../src/base/errors.ts';
 import type { IntakeConfig } from '../../src/intake/intake-config.ts';
 import type { Upload } from '../../src/intake/receive-upload.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';

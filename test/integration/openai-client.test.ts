@@ -5,11 +5,11 @@ import type OpenAI from 'openai';
 import type * as OpenAIModule from 'openai';
 import type { ChatCompletion, ChatCompletionChunk } from 'openai/resources/chat/completions';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { captionRequest } from '../../src/caption-options.ts';
-import type { Captioner } from '../../src/captioner.ts';
+import { captionRequest } from '../../src/captioner/caption-options.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/cli/default-model.ts';
-import { openCaptioner } from '../../src/open-captioner.ts';
-import type { CaptionEnd } from '../../src/stream/events.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import type { CaptionEnd } from '../../src/output/events.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
 

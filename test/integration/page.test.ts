@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Captioner } from '../../src/captioner.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import type { ServerSettings } from '../../src/server/config.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';

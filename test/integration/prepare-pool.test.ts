@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AvocadoError } from '../../src/errors.ts';
+import { AvocadoError } from '../../src/base/errors.ts';
 import { cutPatches } from '../../src/features/patches.ts';
 import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
 import { planMedia } from '../../src/media/plan.ts';

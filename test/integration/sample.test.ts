@@ -2,10 +2,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { probeMedia } from '../../src/media/probe.ts';
-import { captionScript } from '../../src/world/caption-script.ts';
-import type { Truth } from '../../src/world/sample-clip.ts';
-import { WORLD } from '../../src/world/vocabulary.ts';
-import { openVoices, recordedLines } from '../../src/world/voices.ts';
+import { captionScript } from '../../src/lab/synthetic/caption-script.ts';
+import type { Truth } from '../../src/lab/synthetic/sample-clip.ts';
+import { WORLD } from '../../src/lab/synthetic/vocabulary.ts';
+import { openVoices, recordedLines } from '../../src/lab/synthetic/voices.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 

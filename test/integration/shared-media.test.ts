@@ -4,11 +4,11 @@ import { chmodSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { captionRequest } from '../../src/caption-options.ts';
-import type { Captioner } from '../../src/captioner.ts';
+import { captionRequest } from '../../src/captioner/caption-options.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/cli/default-model.ts';
-import { openCaptioner, type CaptionerOptions } from '../../src/open-captioner.ts';
-import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../src/stream/events.ts';
+import { openCaptioner, type CaptionerOptions } from '../../src/captioner/open-captioner.ts';
+import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../src/output/events.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 

@@ -3,11 +3,11 @@
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Captioner } from '../../src/captioner.ts';
-import { inspect } from '../../src/inspect.ts';
-import { loadNative } from '../../src/native.ts';
-import { openCaptioner, type OpenOptions } from '../../src/open-captioner.ts';
-import type { CaptionEnd, CaptionRequest } from '../../src/stream/events.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
+import { inspect } from '../../src/captioner/inspect.ts';
+import { loadNative } from '../../src/base/native.ts';
+import { openCaptioner, type OpenOptions } from '../../src/captioner/open-captioner.ts';
+import type { CaptionEnd, CaptionRequest } from '../../src/output/events.ts';
 import { largestDifference } from '../fixtures/compare-features.ts';
 import { goldenInput, requestOf, type GoldenCase } from '../fixtures/golden-cases.ts';
 import { golden, goldenJson, goldenPath, goldenTensors, type GoldenTensor } from '../fixtures/golden.ts';

@@ -1,12 +1,12 @@
 // The bundled model on its own sample clips, from the file on, against transformers with the same weights (recipe/make_golden.py).
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { captionRequest } from '../../src/caption-options.ts';
-import { caption } from '../../src/caption.ts';
-import { loadNative } from '../../src/native.ts';
-import { openModel, type OpenModel } from '../../src/open-model.ts';
-import { storyModel } from '../../src/story-model.ts';
-import type { CaptionEnd } from '../../src/stream/events.ts';
+import { captionRequest } from '../../src/captioner/caption-options.ts';
+import { caption } from '../../src/captioner/pipeline.ts';
+import { loadNative } from '../../src/base/native.ts';
+import { openModel, type OpenModel } from '../../src/captioner/open-model.ts';
+import { captionerContext } from '../../src/captioner/captioner-context.ts';
+import type { CaptionEnd } from '../../src/output/events.ts';
 import { EXAMPLES, examplePath } from '../fixtures/examples.ts';
 import { nanoOptions } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
@@ -28,7 +28,7 @@ interface Told {
   readonly end: CaptionEnd;
 }
 
-const FIXTURES = new URL('../fixtures/nano/', import.meta.url);
+const FIXTURES = new URL('../fixtures/nano', import.meta.url);
 const CLIPS = readdirSync(FIXTURES)
   .filter((name) => name.endsWith('.json'))
   .map((name) => name.slice(0, -'.json'.length));
@@ -62,7 +62,7 @@ async function tell(model: OpenModel, heard: ReturnType<typeof listen>, clip: st
   heard.logits.length = 0;
   for await (const event of caption(
     captionRequest(examplePath(`${clip}.mp4`), {}),
-    storyModel(model, { mediaCacheBytes: 0, prefixSlots: 0 }),
+    captionerContext(model, { mediaCacheBytes: 0, prefixSlots: 0 }),
   )) {
     if (event.type === 'caption-end') return { prompt: [...heard.prompt], logits: [...heard.logits], end: event };
   }

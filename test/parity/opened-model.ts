@@ -1,13 +1,13 @@
 // A checkpoint opened as the product opens it, and the steps that tests take with it.
-import { openCheckpoint } from '../../src/model/checkpoint.ts';
-import type { ModelConfig } from '../../src/model/config-types.ts';
-import { readModelConfig } from '../../src/model/config.ts';
-import { SlotDecoder } from '../../src/model/decoder.ts';
+import { openCheckpoint } from '../../src/model/checkpoint/checkpoint.ts';
+import type { ModelConfig } from '../../src/model/checkpoint/config-types.ts';
+import { readModelConfig } from '../../src/model/checkpoint/config.ts';
+import { SlotDecoder } from '../../src/model/execution/decoder.ts';
 import { buildAudioGraph } from '../../src/model/graphs/audio.ts';
 import { buildDecoderGraph } from '../../src/model/graphs/decoder.ts';
 import { buildVisionGraph } from '../../src/model/graphs/vision.ts';
-import { openRuntime } from '../../src/model/open-runtime.ts';
-import { ThinkerTowers } from '../../src/model/towers.ts';
+import { openRuntime } from '../../src/model/runtime/open-runtime.ts';
+import { ThinkerTowers } from '../../src/model/execution/towers.ts';
 import type { ModelCase } from './model-cases.ts';
 
 export interface OpenedModel {

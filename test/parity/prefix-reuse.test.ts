@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Engine } from '../../src/engine/engine.ts';
 import type { SequenceEvent, SequenceRequest } from '../../src/engine/types.ts';
-import { nativeStatus } from '../../src/native.ts';
+import { nativeStatus } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';
 import { GREEDY, collect } from '../unit/engine/requests.ts';
 import { modelCase, storedEmbeds } from './model-cases.ts';

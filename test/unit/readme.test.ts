@@ -1,11 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { OPTION_PROPERTIES } from '../../src/caption-options.ts';
-import { ERRORS } from '../../src/errors.ts';
-import { REWARDS } from '../../src/rewards/types.ts';
-import { UNSCORED } from '../../src/rewards/unscored.ts';
-import { ITEM, OPTIONS } from '../../src/rewards/wire.ts';
+import { OPTION_PROPERTIES } from '../../src/captioner/caption-options.ts';
+import { ERRORS } from '../../src/base/errors.ts';
+import { REWARDS } from '../../src/lab/rewards/types.ts';
+import { UNSCORED } from '../../src/lab/rewards/unscored.ts';
+import { ITEM, OPTIONS } from '../../src/lab/rewards/wire.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,6 +1,6 @@
 """Rewards of captions, asked of the project's reward service: avocado reward --port N --length-from 192 --length-to 256.
 
-What they are is said and tested there (src/rewards); this is a client that needs nothing but Python.
+What they are is said and tested there (src/lab/rewards); this is a client that needs nothing but Python.
 """
 import json
 import time

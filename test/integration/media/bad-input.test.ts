@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { ErrorCode } from '../../../src/errors.ts';
+import type { ErrorCode } from '../../../src/base/errors.ts';
 import { decodeFrames } from '../../../src/media/decode-frames.ts';
 import { planMedia } from '../../../src/media/plan.ts';
 import { probeMedia, type ProbeOptions } from '../../../src/media/probe.ts';

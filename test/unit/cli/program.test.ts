@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Diagnosis } from '../../../src/cli/diagnosis.ts';
-import type { InspectReport } from '../../../src/inspect.ts';
+import type { InspectReport } from '../../../src/captioner/inspect.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 
 const HERE = fileURLToPath(import.meta.url);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { EngineProcess, EngineProcessOptions } from '../../../src/engine-process/open-engine-process.ts';
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 

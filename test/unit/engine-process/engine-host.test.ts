@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { captionRequest } from '../../../src/caption-options.ts';
-import type { Captioner } from '../../../src/captioner.ts';
+import { captionRequest } from '../../../src/captioner/caption-options.ts';
+import type { Captioner } from '../../../src/captioner/captioner.ts';
 import { EngineHost } from '../../../src/engine-process/engine-host.ts';
 import type { EngineSettings, FromEngine } from '../../../src/engine-process/messages.ts';
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 import { MODEL } from './fake-engine.ts';
 

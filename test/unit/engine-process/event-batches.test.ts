@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { EventBatches } from '../../../src/engine-process/event-batches.ts';
 import type { EventBatch } from '../../../src/engine-process/messages.ts';
-import type { CaptionEvent, TextDelta } from '../../../src/stream/events.ts';
+import type { CaptionEvent, TextDelta } from '../../../src/output/events.ts';
 import { delta, endOf } from './fake-engine.ts';
 
 let sent: (readonly EventBatch[])[];

@@ -1,8 +1,8 @@
 // Engine processes without a process: a test plays the engine, message by message.
-import type { CaptionerModel, CaptionerStats } from '../../../src/captioner.ts';
+import type { CaptionerModel, CaptionerStats } from '../../../src/captioner/captioner.ts';
 import type { EngineChild } from '../../../src/engine-process/fork-engine.ts';
 import type { FromEngine, ToEngine } from '../../../src/engine-process/messages.ts';
-import type { CaptionEnd, TextDelta } from '../../../src/stream/events.ts';
+import type { CaptionEnd, TextDelta } from '../../../src/output/events.ts';
 
 export const MODEL: CaptionerModel = {
   name: 'fake',

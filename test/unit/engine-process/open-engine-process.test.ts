@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { captionRequest } from '../../../src/caption-options.ts';
-import type { Estimate } from '../../../src/captioner.ts';
+import { captionRequest } from '../../../src/captioner/caption-options.ts';
+import type { Estimate } from '../../../src/captioner/captioner.ts';
 import {
   openEngineProcess,
   type EngineProcess,
   type EngineProcessOptions,
 } from '../../../src/engine-process/open-engine-process.ts';
-import type { CaptionEvent } from '../../../src/stream/events.ts';
+import type { CaptionEvent } from '../../../src/output/events.ts';
 import { delta, endOf, fakeFork, MODEL, type FakeEngine } from './fake-engine.ts';
 
 const OPTIONS: EngineProcessOptions = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../../../src/engine/engine.ts';
-import { Random } from '../../../src/random.ts';
+import { Random } from '../../../src/base/random.ts';
 import type { SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
 import { FakeDecoder } from './fake-decoder.ts';
 import { collect, endingOf, isTerminal, requestOf, settle } from './requests.ts';

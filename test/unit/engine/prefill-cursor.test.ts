@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PrefillCursor } from '../../../src/engine/prefill-cursor.ts';
-import type { PrefillChunk } from '../../../src/model/thinker.ts';
+import type { PrefillChunk } from '../../../src/model/execution/thinker.ts';
 import { requestOf } from './requests.ts';
 
 function chunksOf(request: ReturnType<typeof requestOf>, chunkTokens: number): PrefillChunk[] {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { selectCandidates } from '../../../src/engine/candidates.ts';
-import { Random } from '../../../src/random.ts';
+import { Random } from '../../../src/base/random.ts';
 import { RepetitionPenalty } from '../../../src/engine/repetition-penalty.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
 import type { SamplingParams } from '../../../src/engine/types.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { argmax, expMinus, logSumExp, sumOfExps } from '../../../src/engine/softmax.ts';
-import { Random } from '../../../src/random.ts';
+import { Random } from '../../../src/base/random.ts';
 
 describe('softmax', () => {
   it('takes the first of equal maxima, wherever it stands', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Random } from '../../../src/random.ts';
+import { Random } from '../../../src/base/random.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
 import { topTokens } from '../../../src/engine/top-tokens.ts';
 import { GREEDY } from './requests.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { cutPatches, PATCH_COLUMNS } from '../../../src/features/patches.ts';
 import type { FrameStack } from '../../../src/features/types.ts';
-import { loadNative, nativeStatus } from '../../../src/native.ts';
+import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 import { noise } from '../../fixtures/noise.ts';
 import { sameBits } from '../../fixtures/same-bits.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { prepareMedia, type Decoders } from '../../../src/features/prepare.ts';
 import type { AudioPlan, MediaPlan, VideoPlan } from '../../../src/media/types.ts';
 import { DEFAULT_PROFILE, NORMALISATION, probeOf } from '../../fixtures/media-plan.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createResizer } from '../../../src/features/resize.ts';
 import { axisTaps } from '../../../src/features/resize-weights.ts';
-import { loadNative, nativeStatus } from '../../../src/native.ts';
+import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 import { noise } from '../../fixtures/noise.ts';
 import { sameBits } from '../../fixtures/same-bits.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { createCancelFlag, raise, watch } from '../../../src/features/cancel-flag.ts';
 import { replyOf, valueOf } from '../../../src/features/task-reply.ts';
 

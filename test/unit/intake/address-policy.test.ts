@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { addressPolicy } from '../../../src/intake/address-policy.ts';
 
 describe('addressPolicy', () => {

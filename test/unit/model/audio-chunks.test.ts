@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { audioChunks, audioTokens } from '../../../src/model/audio-chunks.ts';
+import { audioChunks, audioTokens } from '../../../src/model/execution/audio-chunks.ts';
 
 it('counts as many tokens as the reference: floor((frames + 1) / 4)', () => {
   for (let frames = 0; frames <= 1000; frames++) expect(audioTokens(frames, 200)).toBe(Math.floor((frames + 1) / 4));

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readModelConfig, readPreprocessorConfig, readStopIds } from '../../../src/model/config.ts';
+import { readModelConfig, readPreprocessorConfig, readStopIds } from '../../../src/model/checkpoint/config.ts';
 import { golden } from '../../fixtures/golden.ts';
 
 type Json = Record<string, unknown>;

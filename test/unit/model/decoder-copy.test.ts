@@ -1,8 +1,8 @@
 // copyPrefix with a runtime that only notes what it is asked: which pieces, and what stands when one of them fails.
 import { describe, expect, it } from 'vitest';
-import { readModelConfig } from '../../../src/model/config.ts';
-import { SlotDecoder } from '../../../src/model/decoder.ts';
-import type { Runtime, Session, SlabPiece } from '../../../src/model/runtime.ts';
+import { readModelConfig } from '../../../src/model/checkpoint/config.ts';
+import { SlotDecoder } from '../../../src/model/execution/decoder.ts';
+import type { Runtime, Session, SlabPiece } from '../../../src/model/runtime/runtime.ts';
 import { golden } from '../../fixtures/golden.ts';
 
 const CAPACITY = 20;

@@ -2,9 +2,9 @@ import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ensureExport } from '../../../src/model/export-cache.ts';
-import { exportModel } from '../../../src/model/export.ts';
-import { loadThinker } from '../../../src/model/load-thinker.ts';
+import { ensureExport } from '../../../src/model/export/export-cache.ts';
+import { exportModel } from '../../../src/model/export/export.ts';
+import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
 import { writeVariant } from '../../fixtures/checkpoint-variants.ts';
 
 let scratch: string;

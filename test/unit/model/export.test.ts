@@ -17,8 +17,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { exportModel } from '../../../src/model/export.ts';
-import { openManifest } from '../../../src/model/manifest.ts';
+import { exportModel } from '../../../src/model/export/export.ts';
+import { openManifest } from '../../../src/model/export/manifest.ts';
 import { writeVariant } from '../../fixtures/checkpoint-variants.ts';
 import { runFixed } from '../../fixtures/fixed-run.ts';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { quantisedBytes, quantiseRows } from '../../../src/model/quantise.ts';
+import { quantisedBytes, quantiseRows } from '../../../src/model/export/quantise.ts';
 import { writeVariant } from '../../fixtures/checkpoint-variants.ts';
 import { dequantiseRows } from '../../fixtures/dequantise.ts';
 import { golden } from '../../fixtures/golden.ts';

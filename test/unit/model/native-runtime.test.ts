@@ -1,8 +1,8 @@
 // What only the native runtime can: stop a run, 16-bit floats, and survive the death of whoever asked.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openRuntime } from '../../../src/model/open-runtime.ts';
-import type { Runtime, SessionOptions } from '../../../src/model/runtime.ts';
-import { nativeStatus } from '../../../src/native.ts';
+import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
+import type { Runtime, SessionOptions } from '../../../src/model/runtime/runtime.ts';
+import { nativeStatus } from '../../../src/base/native.ts';
 import { runScript } from '../../fixtures/run-script.ts';
 import { floats, hostTensor, identityGraph, productChainGraph, sumGraph } from '../../fixtures/tiny-graphs.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openNodeRuntime } from '../../../src/model/node-runtime.ts';
-import type { Runtime, SessionOptions } from '../../../src/model/runtime.ts';
+import { openNodeRuntime } from '../../../src/model/runtime/node-runtime.ts';
+import type { Runtime, SessionOptions } from '../../../src/model/runtime/runtime.ts';
 import { floats, productChainGraph, sumGraph } from '../../fixtures/tiny-graphs.ts';
 
 const CPU = { type: 'cpu' } as const;

@@ -2,11 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { missingLibraries } from '../../../src/model/cuda-libraries.ts';
-import { describeRuntime, findGpus } from '../../../src/model/describe-runtime.ts';
-import { onnxruntimeLibrary } from '../../../src/model/onnxruntime-library.ts';
-import { openRuntime } from '../../../src/model/open-runtime.ts';
-import { nativeStatus } from '../../../src/native.ts';
+import { missingLibraries } from '../../../src/model/runtime/cuda-libraries.ts';
+import { describeRuntime, findGpus } from '../../../src/model/runtime/describe-runtime.ts';
+import { onnxruntimeLibrary } from '../../../src/model/runtime/onnxruntime-library.ts';
+import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
+import { nativeStatus } from '../../../src/base/native.ts';
 
 const CPU = { type: 'cpu' } as const;
 const CUDA = { type: 'cuda', index: 0 } as const;

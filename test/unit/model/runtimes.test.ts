@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openRuntime } from '../../../src/model/open-runtime.ts';
-import type { HostArray, Runtime, Session, SessionOptions } from '../../../src/model/runtime.ts';
-import { nativeStatus } from '../../../src/native.ts';
+import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
+import type { HostArray, Runtime, Session, SessionOptions } from '../../../src/model/runtime/runtime.ts';
+import { nativeStatus } from '../../../src/base/native.ts';
 import {
   attentionGraph,
   externalGraph,

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import type { VisionConfig } from '../../../src/model/config-types.ts';
-import { stepLayout, windowGroups } from '../../../src/model/window-order.ts';
+import type { VisionConfig } from '../../../src/model/checkpoint/config-types.ts';
+import { stepLayout, windowGroups } from '../../../src/model/execution/window-order.ts';
 
 const VISION: VisionConfig = {
   depth: 1,

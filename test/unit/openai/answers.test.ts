@@ -4,7 +4,7 @@ import { chatCompletion } from '../../../src/openai/completion.ts';
 import { completionHead, systemFingerprint } from '../../../src/openai/completion-head.ts';
 import { wireLogprobs } from '../../../src/openai/logprobs.ts';
 import { checkModel, modelCard } from '../../../src/openai/model-card.ts';
-import type { CaptionEnd, TokenWithAlternatives } from '../../../src/stream/events.ts';
+import type { CaptionEnd, TokenWithAlternatives } from '../../../src/output/events.ts';
 import { thrownBy } from './thrown-by.ts';
 
 const HEAD = completionHead('cap-1', { name: 'nano', precision: 'fp32' }, 1_741_570_283_900);

@@ -1,4 +1,4 @@
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 
 /** The error a call throws; a call that throws none, or another kind, fails the test. */
 export function thrownBy(call: () => unknown): AvocadoError {

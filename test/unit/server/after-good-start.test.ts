@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { AvocadoError } from '../../../src/errors.ts';
-import { afterGoodStart } from '../../../src/server/after-good-start.ts';
-import type { CaptionEvent } from '../../../src/stream/events.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
+import { afterGoodStart } from '../../../src/server/wire/hold-until-first-event.ts';
+import type { CaptionEvent } from '../../../src/output/events.ts';
 
 const LONG_MS = 60_000;
 const stage = (done: number): CaptionEvent => ({ type: 'stage', stage: 'fetch', done, total: 9 });

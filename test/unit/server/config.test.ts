@@ -1,7 +1,7 @@
 import { realpathSync, symlinkSync, writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { AvocadoError } from '../../../src/errors.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { isLoopback, serverConfig, type ServerSettings } from '../../../src/server/config.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 

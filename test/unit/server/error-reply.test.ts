@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { AvocadoError, ERRORS, type ErrorCode } from '../../../src/errors.ts';
-import { asServerError, errorBody } from '../../../src/server/error-reply.ts';
+import { AvocadoError, ERRORS, type ErrorCode } from '../../../src/base/errors.ts';
+import { asServerError, errorBody } from '../../../src/server/wire/error-reply.ts';
 
 const TYPES: Readonly<Record<number, string>> = {
   401: 'authentication_error',

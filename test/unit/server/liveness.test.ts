@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Liveness } from '../../../src/server/liveness.ts';
+import { Liveness } from '../../../src/server/observe/liveness.ts';
 
 const ready = { state: 'ready' as const, busy: true, progress: 1 };
 

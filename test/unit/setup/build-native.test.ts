@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadNative, nativeStatus } from '../../../src/native.ts';
+import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const ADDON = join(ROOT, 'native/build/avocado.node');

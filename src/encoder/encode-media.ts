@@ -1,0 +1,126 @@
+import type { FrameStack, PreparedMedia } from '../features/types.ts';
+import type { TokenIds } from '../model/checkpoint/config-types.ts';
+import type { Towers } from '../model/execution/thinker.ts';
+import { layoutMedia, type LayoutConfig } from '../prompt/layout.ts';
+import type { MediaTokens } from '../prompt/types.ts';
+
+/** What the towers made of a clip. */
+export interface MediaEmbeddings {
+  /** [media tokens, hidden] f32, in the order of the prompt rows they replace */
+  readonly embeds: Float32Array<ArrayBuffer>;
+  readonly visionSeconds: number;
+  readonly audioSeconds: number;
+}
+
+/** Cuts patches of temporal steps [from, to): the prepare pool's part of this stage. */
+export type CutPatches = (frames: FrameStack, fromStep: number, toStep: number) => Promise<Float32Array<ArrayBuffer>>;
+
+/** More patches in one run only cost memory: steps never attend to each other, and 4,096 already fill the cores. */
+const PATCHES_PER_RUN = 4096;
+
+/** Where the two towers' outputs go among the media embeddings, which lie in the order of their prompt rows. */
+export interface MediaOrder {
+  /** index among the media embeddings of the i-th vision token and of the i-th audio token */
+  readonly vision: Int32Array;
+  readonly audio: Int32Array;
+}
+
+/** The order that layout weaves (masked scatter of reference-model 7.3, per modality in its own order). The same in every prompt. */
+export function mediaOrder(media: MediaTokens, config: LayoutConfig): MediaOrder {
+  const vision: number[] = [];
+  const audio: number[] = [];
+  for (const { kind, count } of layoutMedia(media, config)) {
+    const order = kind === 'video' || kind === 'image' ? vision : kind === 'audio' ? audio : undefined;
+    for (let token = 0; order !== undefined && token < count; token++) order.push(vision.length + audio.length);
+  }
+  return { vision: Int32Array.from(vision), audio: Int32Array.from(audio) };
+}
+
+/** Rows of a prompt that hold placeholders, ascending: media embedding i replaces row i of these. */
+export function mediaRows(ids: Int32Array, tokens: TokenIds): Int32Array {
+  const rows: number[] = [];
+  ids.forEach((id, row) => {
+    if (id === tokens.video || id === tokens.image || id === tokens.audio) rows.push(row);
+  });
+  return Int32Array.from(rows);
+}
+
+/** Copies consecutive embedding rows to where `order` wants them, from entry `start` on. */
+function place(target: Float32Array, source: Float32Array, order: Int32Array, start: number, hidden: number): void {
+  const count = source.length / hidden;
+  for (let index = 0; index < count; index++) {
+    const row = order[start + index];
+    if (row === undefined) throw new Error(`More embeddings than placeholders (${order.length}). This is a bug.`);
+    target.set(source.subarray(index * hidden, (index + 1) * hidden), row * hidden);
+  }
+}
+
+export interface EncodeOptions {
+  readonly hiddenSize: number;
+  readonly signal?: AbortSignal | undefined;
+  /** after every tower run: media tokens so far, of those there will be */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Runs both towers over prepared media. Patches of the next run are cut while the present one computes, so at most two
+ * runs' worth of patches exist at a time.
+ */
+export async function encodeMedia(
+  media: PreparedMedia,
+  order: MediaOrder,
+  towers: Towers,
+  cutPatches: CutPatches,
+  options: EncodeOptions,
+): Promise<MediaEmbeddings> {
+  const { vision, audio } = order;
+  const total = vision.length + audio.length;
+  const embeds = new Float32Array(total * options.hiddenSize);
+  const started = performance.now();
+  await encodeVision(media, towers, cutPatches, options, (part, start) => {
+    place(embeds, part, vision, start, options.hiddenSize);
+    options.onProgress?.(start + part.length / options.hiddenSize, total);
+  });
+  const visionDone = performance.now();
+  if (media.audio !== undefined && audio.length > 0) {
+    const onProgress = (tokens: number): void => {
+      options.onProgress?.(vision.length + tokens, total);
+    };
+    const part = await towers.encodeAudio(media.audio.mel, media.audio.frames, { signal: options.signal, onProgress });
+    place(embeds, part, audio, 0, options.hiddenSize);
+  }
+  return {
+    embeds,
+    visionSeconds: (visionDone - started) / 1000,
+    audioSeconds: (performance.now() - visionDone) / 1000,
+  };
+}
+
+async function encodeVision(
+  media: PreparedMedia,
+  towers: Towers,
+  cutPatches: CutPatches,
+  options: EncodeOptions,
+  onPart: (part: Float32Array, start: number) => void,
+): Promise<void> {
+  const { frames } = media;
+  const grid = media.plan.video?.gridThw;
+  if (frames === undefined || grid === undefined) return;
+  const [steps, gridH, gridW] = grid;
+  const stepsPerRun = Math.max(1, Math.floor(PATCHES_PER_RUN / (gridH * gridW)));
+  const cut = (from: number) => cutPatches(frames, from, Math.min(steps, from + stepsPerRun));
+  let next = cut(0);
+  let placed = 0;
+  for (let from = 0; from < steps; from += stepsPerRun) {
+    const to = Math.min(steps, from + stepsPerRun);
+    const patches = await next;
+    options.signal?.throwIfAborted();
+    if (to < steps) {
+      next = cut(to);
+      next.catch(() => undefined); // awaited in the next turn, or never when this run fails
+    }
+    const part = await towers.encodeVision(patches, to - from, gridH, gridW, { signal: options.signal });
+    onPart(part, placed);
+    placed += part.length / options.hiddenSize;
+  }
+}

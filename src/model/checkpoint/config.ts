@@ -1,0 +1,117 @@
+// The JSON files of a Qwen2.5-Omni checkpoint that we read: config.json of the whole model or the thinker alone,
+// preprocessor_config.json, generation_config.json. Field names as published (docs/reference-model.md section 1) and as newer
+// transformers versions write them.
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AvocadoError } from '../../base/errors.ts';
+import { readAudio, readText, readVision } from './architecture.ts';
+import type { ModelConfig, TokenIds } from './config-types.ts';
+import { readJsonFields, type JsonFields } from './json-fields.ts';
+
+const SUPPORTED =
+  'supported: Qwen2.5-Omni (model_type qwen2_5_omni or qwen2_5_omni_thinker), such as Qwen2.5-Omni-7B, -3B and AVoCaDO';
+
+function readTokens(thinker: JsonFields, vocabSize: number): TokenIds {
+  const id = (names: readonly string[], fallback: number): number =>
+    thinker.integer(names.find((name) => thinker.has(name)) ?? names[0] ?? '', fallback, 0, vocabSize - 1);
+  return {
+    audio: id(['audio_token_index', 'audio_token_id'], 151_646),
+    audioStart: id(['audio_start_token_id'], 151_647),
+    audioEnd: id(['audio_end_token_id'], 151_648),
+    image: id(['image_token_index', 'image_token_id'], 151_655),
+    video: id(['video_token_index', 'video_token_id'], 151_656),
+    visionStart: id(['vision_start_token_id'], 151_652),
+    visionEnd: id(['vision_end_token_id'], 151_653),
+    eos: id(['eos_token_id'], 151_645),
+    pad: id(['pad_token_id'], 151_643),
+  };
+}
+
+/**
+ * Reads and checks `config.json`.
+ * @throws AvocadoError `checkpoint_not_found` (no directory, no config.json), `checkpoint_invalid` (names the field; other
+ * model types, unsupported features)
+ */
+export async function readModelConfig(path: string): Promise<ModelConfig> {
+  const directory = await realpath(path).catch((error: unknown) => {
+    throw new AvocadoError(
+      'checkpoint_not_found',
+      `No checkpoint at ${path}: give the directory that holds config.json.`,
+      { cause: error },
+    );
+  });
+  const whole = await readJsonFields(join(directory, 'config.json'));
+  if (whole === undefined) {
+    throw new AvocadoError(
+      'checkpoint_not_found',
+      `${directory} holds no config.json: give the directory of a Hugging Face checkpoint.`,
+    );
+  }
+  const type = whole.raw('model_type');
+  if (type !== 'qwen2_5_omni' && type !== 'qwen2_5_omni_thinker') {
+    throw whole.invalid('model_type', `is ${JSON.stringify(type)}; ${SUPPORTED}`);
+  }
+  const thinker = type === 'qwen2_5_omni' ? whole.object('thinker_config') : whole;
+  const text = readText(thinker.object('text_config'));
+  return {
+    directory,
+    text,
+    vision: readVision(thinker.object('vision_config'), text.hiddenSize),
+    audio: readAudio(thinker.object('audio_config'), text.hiddenSize),
+    tokens: readTokens(thinker, text.vocabSize),
+    positionIdPerSeconds: thinker.integer('position_id_per_seconds', 25),
+    secondsPerChunk: thinker.positive('seconds_per_chunk', 2),
+  };
+}
+
+export interface PreprocessorConfig {
+  /** per channel, of pixel values in 0..1 */
+  readonly imageMean: readonly [number, number, number];
+  readonly imageStd: readonly [number, number, number];
+  /** limits of still pictures; videos have their own (docs/reference-model.md 1.5) */
+  readonly minPixels: number;
+  readonly maxPixels: number;
+}
+
+/** As published with Qwen2.5-Omni and AVoCaDO (docs/reference-model.md 1.5). */
+const PUBLISHED: PreprocessorConfig = {
+  imageMean: [0.48145466, 0.4578275, 0.40821073],
+  imageStd: [0.26862954, 0.26130258, 0.27577711],
+  minPixels: 3136,
+  maxPixels: 12_845_056,
+};
+
+/** `preprocessor_config.json`, or the published values where the file or a field is absent. @throws AvocadoError `checkpoint_invalid` */
+export async function readPreprocessorConfig(directory: string): Promise<PreprocessorConfig> {
+  const fields = await readJsonFields(join(directory, 'preprocessor_config.json'));
+  if (fields === undefined) return PUBLISHED;
+  const triple = (name: string, fallback: readonly number[]): readonly [number, number, number] => {
+    const [red, green, blue, ...rest] = fields.numbers(name, fallback);
+    if (red === undefined || green === undefined || blue === undefined || rest.length > 0)
+      throw fields.invalid(name, 'must hold three numbers');
+    return [red, green, blue];
+  };
+  const imageStd = triple('image_std', PUBLISHED.imageStd);
+  if (imageStd.some((value) => value <= 0)) throw fields.invalid('image_std', 'must be positive');
+  // Since transformers 4.53 the limits are saved as the edges of `size`, which still count pixels.
+  const size = fields.has('size') ? fields.object('size') : undefined;
+  return {
+    imageMean: triple('image_mean', PUBLISHED.imageMean),
+    imageStd,
+    minPixels: fields.integer('min_pixels', size?.integer('shortest_edge', PUBLISHED.minPixels) ?? PUBLISHED.minPixels),
+    maxPixels: fields.integer('max_pixels', size?.integer('longest_edge', PUBLISHED.maxPixels) ?? PUBLISHED.maxPixels),
+  };
+}
+
+/**
+ * Token ids that end a caption: the thinker config's eos and those of `generation_config.json`, which as published names
+ * none (docs/reference-model.md 8). The pad token is not among them: the reference does not stop there either.
+ * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`
+ */
+export async function readStopIds(directory: string): Promise<readonly number[]> {
+  const { tokens } = await readModelConfig(directory);
+  const fields = await readJsonFields(join(directory, 'generation_config.json'));
+  const eos = fields?.raw('eos_token_id');
+  const listed = typeof eos === 'number' ? [eos] : (fields?.numbers('eos_token_id', []) ?? []);
+  return [...new Set([tokens.eos, ...listed])];
+}

@@ -1,0 +1,135 @@
+// One safetensors file: u64 little-endian header length, JSON header, data. Only the header is read here; what it
+// promises is checked against the size of the file, so that a half-downloaded shard is found before anything is built on it.
+import { open, realpath, type FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { AvocadoError } from '../../base/errors.ts';
+
+/** Longest header the safetensors library itself accepts. */
+const MAX_HEADER_BYTES = 100_000_000;
+const DTYPE_BYTES: Readonly<Record<string, number>> = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  F64: 8,
+  I64: 8,
+  U64: 8,
+};
+
+/** A tensor as the header describes it; `dtype` is safetensors' own name, supported by us or not. */
+export interface SafetensorsEntry {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** real path, absolute */
+  readonly file: string;
+  /** byte offset in the file */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+function invalid(file: string, problem: string, cause?: unknown): AvocadoError {
+  return new AvocadoError('checkpoint_invalid', `${basename(file)} ${problem} Download this file again: ${file}`, {
+    cause,
+  });
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((entry) => Number.isSafeInteger(entry) && (entry as number) >= 0);
+}
+
+async function readExactly(handle: FileHandle, bytes: number, position: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytes);
+  let read = 0;
+  while (read < bytes) {
+    const { bytesRead } = await handle.read(buffer, read, bytes - read, position + read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return buffer.subarray(0, read);
+}
+
+async function readHeader(
+  handle: FileHandle,
+  file: string,
+  fileBytes: number,
+): Promise<{ header: Record<string, unknown>; dataStart: number }> {
+  const prefix = await readExactly(handle, 8, 0);
+  if (prefix.length < 8) throw invalid(file, `holds ${fileBytes} bytes, which is no safetensors file.`);
+  const headerBytes = Number(prefix.readBigUInt64LE(0));
+  if (headerBytes > MAX_HEADER_BYTES)
+    throw invalid(file, `is no safetensors file: its header would be ${headerBytes} bytes long.`);
+  const dataStart = 8 + headerBytes;
+  if (dataStart > fileBytes) throw invalid(file, `is truncated: at least ${dataStart - fileBytes} bytes are missing.`);
+  try {
+    const header: unknown = JSON.parse((await readExactly(handle, headerBytes, 8)).toString('utf8'));
+    if (typeof header !== 'object' || header === null || Array.isArray(header))
+      throw new TypeError('The header is not an object.');
+    return { header: header as Record<string, unknown>, dataStart };
+  } catch (error) {
+    throw invalid(file, 'has a damaged header.', error);
+  }
+}
+
+function readEntry(file: string, name: string, value: unknown, dataStart: number): SafetensorsEntry {
+  const {
+    dtype,
+    shape,
+    data_offsets: offsets,
+  } = (value ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
+  const [from, to] = isSizes(offsets) ? offsets : [];
+  if (typeof dtype !== 'string' || !isSizes(shape) || from === undefined || to === undefined || to < from) {
+    throw invalid(file, `has a damaged header: the entry of ${name} is not a tensor.`);
+  }
+  const itemBytes = DTYPE_BYTES[dtype];
+  const expected = itemBytes === undefined ? undefined : shape.reduce((product, size) => product * size, itemBytes);
+  if (expected !== undefined && expected !== to - from) {
+    throw invalid(
+      file,
+      `has a damaged header: ${name} is ${dtype} [${shape.join(', ')}], ${expected} bytes, but ${to - from} bytes are stored.`,
+    );
+  }
+  return { dtype, shape, file, offset: dataStart + from, bytes: to - from };
+}
+
+/**
+ * The tensors of one file by name.
+ * @throws AvocadoError `checkpoint_invalid`: no such file, no safetensors, truncated (names the file and the bytes missing)
+ */
+export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<string, SafetensorsEntry>> {
+  // onnxruntime refuses symlinks that leave a model's folder, as in the hub's cache: hand out real paths only.
+  const file = await realpath(path).catch((error: unknown) => {
+    throw new AvocadoError('checkpoint_invalid', `${basename(path)} is missing: download it again to ${path}`, {
+      cause: error,
+    });
+  });
+  const handle = await open(file, 'r').catch((error: unknown) => {
+    throw new AvocadoError('checkpoint_invalid', `${file} cannot be opened: check its permissions.`, { cause: error });
+  });
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw invalid(file, 'is not a file.');
+    const { header, dataStart } = await readHeader(handle, file, stat.size);
+    const entries = new Map<string, SafetensorsEntry>();
+    let end = dataStart;
+    for (const [name, value] of Object.entries(header)) {
+      if (name === '__metadata__') continue;
+      const entry = readEntry(file, name, value, dataStart);
+      entries.set(name, entry);
+      end = Math.max(end, entry.offset + entry.bytes);
+    }
+    if (end > stat.size) throw invalid(file, `is truncated: ${end - stat.size} bytes are missing.`);
+    if (end < stat.size)
+      throw invalid(file, `is damaged: it has ${stat.size - end} bytes more than its header describes.`);
+    return entries;
+  } finally {
+    await handle.close();
+  }
+}

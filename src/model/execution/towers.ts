@@ -1,0 +1,136 @@
+// The two towers over their sessions: tables per picture size, chunks per sound.
+import { audioChunks, audioTokens } from './audio-chunks.ts';
+import type { ModelConfig } from '../checkpoint/config-types.ts';
+import { sinusoids } from './rope-tables.ts';
+import type { HostArray, HostTensor, Session } from '../runtime/runtime.ts';
+import type { AudioOptions, RunSignal, Towers } from './thinker.ts';
+import { stepLayout, type StepLayout } from './window-order.ts';
+
+/** Chunks of sound per run; bounds memory, and even, so that no pair of positions is cut. */
+const CHUNKS_PER_RUN = 16;
+/** Picture sizes remembered: a service sees few, and each costs about as much as one step's patches. */
+const LAYOUTS_KEPT = 8;
+
+function host(dtype: HostTensor['dtype'], dims: readonly number[], data: HostArray): HostTensor {
+  return { kind: 'host', dtype, dims, data };
+}
+
+export class ThinkerTowers implements Towers {
+  readonly #config: ModelConfig;
+  readonly #vision: Session;
+  readonly #audio: Session;
+  readonly #layouts = new Map<string, StepLayout>();
+
+  constructor(config: ModelConfig, vision: Session, audio: Session) {
+    this.#config = config;
+    this.#vision = vision;
+    this.#audio = audio;
+  }
+
+  async encodeVision(
+    patches: Float32Array<ArrayBuffer>,
+    steps: number,
+    gridH: number,
+    gridW: number,
+    options: RunSignal = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { vision, text } = this.#config;
+    const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
+    const rows = gridH * gridW;
+    if (
+      patches.length !== steps * rows * columns ||
+      steps < 1 ||
+      gridH % vision.mergeSize !== 0 ||
+      gridW % vision.mergeSize !== 0
+    ) {
+      throw new Error(
+        `${patches.length} values are no ${steps} steps of ${gridH} x ${gridW} patches of ${columns}. This is a bug.`,
+      );
+    }
+    const layout = this.#layout(gridH, gridW);
+    const groups = layout.groupOrder.length;
+    const windows = layout.windowLengths.length;
+    const lengths = new Int32Array(steps * windows);
+    for (let step = 0; step < steps; step += 1) lengths.set(layout.windowLengths, step * windows);
+    const embeds = new Float32Array(steps * groups * text.hiddenSize);
+    await this.#vision.run(
+      {
+        patches: host('float32', [steps, rows, columns], patches),
+        group_order: host('int64', [groups], layout.groupOrder),
+        group_back: host('int64', [groups], layout.groupBack),
+        rope_cos: host('float32', [rows, vision.headDim / 2], layout.cos),
+        rope_sin: host('float32', [rows, vision.headDim / 2], layout.sin),
+        window_rows: host('int64', [windows, layout.longest], layout.windowRows),
+        window_lengths: host('int32', [lengths.length], lengths),
+        window_back: host('int64', [rows], layout.windowBack),
+      },
+      { vision_embeds: host('float32', [steps, groups, text.hiddenSize], embeds) },
+      options,
+    );
+    return embeds;
+  }
+
+  async encodeAudio(
+    mel: Float32Array<ArrayBuffer>,
+    frames: number,
+    { signal, onProgress }: AudioOptions = {},
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { audio, text } = this.#config;
+    if (mel.length !== audio.melBins * frames) {
+      throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
+    }
+    const embeds = new Float32Array(audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
+    let done = 0;
+    for (let from = 0; from < frames && done < embeds.length; from += CHUNKS_PER_RUN * audio.chunkFrames) {
+      const part = await this.#encodeChunks(
+        mel,
+        frames,
+        from,
+        Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames),
+        { signal },
+      );
+      embeds.set(part, done);
+      done += part.length;
+      onProgress?.(done / text.hiddenSize);
+    }
+    return embeds;
+  }
+
+  async #encodeChunks(
+    mel: Float32Array,
+    total: number,
+    from: number,
+    to: number,
+    options: RunSignal,
+  ): Promise<Float32Array> {
+    const { audio, text } = this.#config;
+    const batch = audioChunks(mel, total, audio.melBins, audio.chunkFrames, from, to);
+    const tokens = batch.pairFirst.length;
+    const embeds = new Float32Array(tokens * text.hiddenSize);
+    if (tokens === 0) return embeds;
+    await this.#audio.run(
+      {
+        mel: host('float32', [batch.chunks, audio.melBins, batch.frames], batch.mel),
+        frame_mask: host('float32', [batch.chunks, 1, batch.frames], batch.frameMask),
+        positions: host('float32', [batch.positions, audio.hiddenSize], sinusoids(batch.positions, audio.hiddenSize)),
+        chunk_lengths: host('int32', [batch.chunks], batch.chunkLengths),
+        pair_first: host('int64', [tokens], batch.pairFirst),
+        pair_second: host('int64', [tokens], batch.pairSecond),
+      },
+      { audio_embeds: host('float32', [tokens, text.hiddenSize], embeds) },
+      options,
+    );
+    return embeds;
+  }
+
+  #layout(gridH: number, gridW: number): StepLayout {
+    const key = `${gridH}x${gridW}`;
+    const known = this.#layouts.get(key);
+    if (known !== undefined) return known;
+    const layout = stepLayout(this.#config.vision, gridH, gridW);
+    const oldest = this.#layouts.keys().next();
+    if (this.#layouts.size >= LAYOUTS_KEPT && oldest.done !== true) this.#layouts.delete(oldest.value);
+    this.#layouts.set(key, layout);
+    return layout;
+  }
+}

@@ -1,0 +1,146 @@
+// manifest.json: written last, so an export without one is not finished. It names what the graphs point at by path,
+// and is checked before any of it is loaded: initialisers are offsets into files that could have changed since.
+import { createHash } from 'node:crypto';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import Type from 'typebox';
+import { Check, Errors } from 'typebox/value';
+import { AvocadoError } from '../../base/errors.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+
+export const MANIFEST_FILE = 'manifest.json';
+export const GRAPH_FILES = { vision: 'vision.onnx', audio: 'audio.onnx', decoder: 'decoder.onnx' } as const;
+/** Version of the graphs' inputs, outputs and meaning: raise it when an older export can no longer be run. */
+export const EXPORTER_VERSION = 1;
+const FORMAT = 'avocado-export';
+
+const SCHEMA = Type.Object({
+  format: Type.Literal(FORMAT),
+  exporter: Type.Integer(),
+  precision: Type.Union([Type.Literal('fp32'), Type.Literal('int4'), Type.Literal('bf16'), Type.Literal('fp16')]),
+  /** real path of the export itself */
+  directory: Type.String(),
+  checkpoint: Type.Object({
+    /** real path */
+    directory: Type.String(),
+    /** config.json and the shards: real paths, sizes, times of last change in ms */
+    files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer(), modified: Type.Number() }), {
+      minItems: 1,
+    }),
+  }),
+  files: Type.Array(Type.Object({ name: Type.String(), bytes: Type.Integer(), sha256: Type.Optional(Type.String()) })),
+});
+
+export type Manifest = Type.Static<typeof SCHEMA>;
+export type SourceFile = Manifest['checkpoint']['files'][number];
+
+export function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** What an export depends on: config.json and every shard with thinker tensors. */
+export async function sourceFilesOf(checkpoint: Checkpoint): Promise<SourceFile[]> {
+  const paths = [await realpath(join(checkpoint.directory, 'config.json')), ...checkpoint.files];
+  return Promise.all(
+    paths.map(async (path) => {
+      const { size, mtimeMs } = await stat(path);
+      return { path, bytes: size, modified: mtimeMs };
+    }),
+  );
+}
+
+/** The command that makes this export anew. */
+function command(manifest: Pick<Manifest, 'precision' | 'checkpoint'>, directory: string): string {
+  return `avocado export ${manifest.checkpoint.directory} --precision ${manifest.precision} --out ${directory}`;
+}
+
+/**
+ * Reads the manifest of an export directory without checking what it names.
+ * @returns undefined when there is none
+ * @throws AvocadoError `export_incomplete` when it is damaged
+ */
+export async function readManifest(directory: string): Promise<Manifest | undefined> {
+  const path = join(directory, MANIFEST_FILE);
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new AvocadoError(
+      'export_incomplete',
+      `${path} cannot be read: ${(cause as Error).message}. Remove ${directory} and export again.`,
+      { cause },
+    );
+  }
+  if (Check(SCHEMA, value)) return value;
+  const first = Errors(SCHEMA, value)[0];
+  const problem = `${first?.instancePath ?? '/'} ${first?.message ?? 'is not valid'}`;
+  throw new AvocadoError('export_incomplete', `${path} is damaged: ${problem}. Remove ${directory} and export again.`);
+}
+
+async function checkFiles(manifest: Manifest, directory: string): Promise<void> {
+  for (const { name, bytes, sha256: expected } of manifest.files) {
+    const path = join(directory, name);
+    const size = await stat(path).then(
+      (found) => found.size,
+      () => undefined,
+    );
+    if (size !== bytes) {
+      const found = size === undefined ? 'is missing' : `has ${size} bytes instead of ${bytes}`;
+      throw new AvocadoError('export_incomplete', `${path} ${found}. Export again: ${command(manifest, directory)}`);
+    }
+    if (expected !== undefined && sha256(await readFile(path)) !== expected) {
+      throw new AvocadoError(
+        'export_incomplete',
+        `${path} is not what was exported. Export again: ${command(manifest, directory)}`,
+      );
+    }
+  }
+}
+
+async function checkSource(
+  { path, bytes, modified }: SourceFile,
+  manifest: Manifest,
+  directory: string,
+): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found !== undefined && found.size === bytes && found.mtimeMs === modified) return;
+  const happened = found === undefined ? 'is no longer there' : 'has changed since';
+  throw new AvocadoError(
+    'export_stale',
+    `${directory} was exported from ${path}, which ${happened}. Export again: ${command(manifest, directory)}`,
+  );
+}
+
+/**
+ * Checks that an export is whole, where it was made, by this version, and that its checkpoint is unchanged.
+ * @throws AvocadoError `export_incomplete`, `export_stale`, each with the command to run
+ */
+export async function openManifest(directory: string): Promise<Manifest> {
+  const real = await realpath(directory);
+  const manifest = await readManifest(real);
+  if (manifest === undefined) {
+    const advice = `Export again: avocado export CHECKPOINT --precision P --out ${directory}`;
+    throw new AvocadoError(
+      'export_incomplete',
+      `${directory} holds an export that was never finished (no ${MANIFEST_FILE}). ${advice}`,
+    );
+  }
+  if (manifest.exporter !== EXPORTER_VERSION) {
+    const versions = `version ${manifest.exporter} of the exporter, this program reads version ${EXPORTER_VERSION}`;
+    throw new AvocadoError(
+      'export_stale',
+      `${directory} was made by ${versions}. Export again: ${command(manifest, real)}`,
+    );
+  }
+  if (manifest.directory !== real) {
+    throw new AvocadoError(
+      'export_stale',
+      `This export was made at ${manifest.directory} and is now at ${real}. Move it back, or run: ${command(manifest, real)}`,
+    );
+  }
+  await checkFiles(manifest, real);
+  for (const source of manifest.checkpoint.files) await checkSource(source, manifest, real);
+  return manifest;
+}

@@ -1,0 +1,226 @@
+// Collects the nodes and initialisers of one graph. It knows ONNX's data model and where weights lie, nothing of the
+// architecture. Activations have one type D; weights stored in another type get a Cast, which the runtime folds at load.
+import type { Precision } from '../../checkpoint/config-types.ts';
+import type { DType } from '../../runtime/runtime.ts';
+import type { QuantisedWeight, StoredDType, StoredTensor, WeightSource } from '../../checkpoint/weights.ts';
+import { encodeModel, onnxDataType } from './encode-model.ts';
+import type { AttributeValue, Dim, Initializer, OnnxModel, OnnxNode, ValueInfo } from './model-types.ts';
+
+export type ActivationDType = 'float32' | 'float16' | 'bfloat16';
+
+/** int4 quantises weights; its activations stay float32. */
+export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
+  fp32: 'float32',
+  int4: 'float32',
+  bf16: 'bfloat16',
+  fp16: 'float16',
+};
+
+const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', U8: 'uint8' };
+/** MatMulNBits: activations are quantised to int8 block by block; level 0 has no fast kernel (docs/onnxruntime.md section 5). */
+const ACCURACY_LEVEL_INT8 = 4;
+
+type Bias = 'bias' | 'no bias';
+
+/** A graph ready to load. */
+export interface BuiltGraph {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly model: OnnxModel;
+}
+
+export interface NodeOptions {
+  readonly domain?: 'com.microsoft';
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+}
+
+export const int = (value: number): AttributeValue => ({ type: 'int', value });
+export const ints = (...value: number[]): AttributeValue => ({ type: 'ints', value });
+export const float = (value: number): AttributeValue => ({ type: 'float', value });
+
+export class GraphBuilder {
+  readonly activation: ActivationDType;
+  readonly #name: string;
+  readonly #weights: WeightSource;
+  readonly #nodes: OnnxNode[] = [];
+  readonly #initializers = new Map<string, Initializer>();
+  readonly #casts = new Map<string, string>();
+  readonly #inputs: ValueInfo[] = [];
+  readonly #outputs: ValueInfo[] = [];
+
+  constructor(name: string, weights: WeightSource, precision: Precision) {
+    this.#name = name;
+    this.#weights = weights;
+    this.activation = ACTIVATION_DTYPE[precision];
+  }
+
+  input(name: string, dtype: DType, dims: readonly Dim[]): string {
+    this.#inputs.push({ name, dtype, dims });
+    return name;
+  }
+
+  output(name: string, dtype: DType, dims: readonly Dim[]): string {
+    this.#outputs.push({ name, dtype, dims });
+    return name;
+  }
+
+  /** Adds a node whose outputs have the given names; '' leaves an optional input or output out. */
+  nodeTo(outputs: readonly string[], opType: string, inputs: readonly string[], options: NodeOptions = {}): void {
+    const name = outputs.find((output) => output !== '');
+    if (name === undefined) throw new Error(`Node ${opType} has no output. This is a bug.`);
+    this.#nodes.push({
+      name,
+      opType,
+      domain: options.domain ?? '',
+      inputs,
+      outputs,
+      attributes: options.attributes ?? {},
+    });
+  }
+
+  /** Adds a node with one output and returns the output's name. */
+  node(name: string, opType: string, inputs: readonly string[], options: NodeOptions = {}): string {
+    this.nodeTo([name], opType, inputs, options);
+    return name;
+  }
+
+  cast(name: string, input: string, from: DType, to: DType): string {
+    return from === to ? input : this.node(name, 'Cast', [input], { attributes: { to: int(onnxDataType(to)) } });
+  }
+
+  /** A constant inside the model. */
+  constant(name: string, dtype: DType, dims: readonly number[], data: Float32Array | BigInt64Array): string {
+    this.#initializers.set(name, {
+      name,
+      dtype,
+      dims,
+      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    });
+    return name;
+  }
+
+  /** x with another shape; -1 = the rest, 0 = as it was. Equal shapes share one constant. */
+  reshape(name: string, input: string, shape: readonly number[]): string {
+    const constant = `shape_${shape.join('_')}`;
+    if (!this.#initializers.has(constant))
+      this.constant(constant, 'int64', [shape.length], BigInt64Array.from(shape, BigInt));
+    return this.node(name, 'Reshape', [input, constant]);
+  }
+
+  /** A checkpoint tensor in its stored type, lying where it lies; `dims` = another shape of as many elements. */
+  stored(name: string, shape: readonly number[], dims = shape): { readonly value: string; readonly dtype: DType } {
+    return this.#external(this.#weights.plain(name, shape), dims);
+  }
+
+  /** A checkpoint tensor in the activation type. */
+  weight(name: string, shape: readonly number[], dims = shape): string {
+    const { value, dtype } = this.stored(name, shape, dims);
+    if (dtype === this.activation) return value;
+    const known = this.#casts.get(value);
+    if (known !== undefined) return known;
+    const cast = this.cast(`${value}.${this.activation}`, value, dtype, this.activation);
+    this.#casts.set(value, cast);
+    return cast;
+  }
+
+  /**
+   * x [..., k] -> [..., n]: x · Wᵀ (+ bias), with W `${layer}.weight` [n, k] as the checkpoint stores it. FusedMatMul reads it
+   * untransposed; where the source has a quantised form, MatMulNBits takes that instead.
+   */
+  linear(input: string, layer: string, n: number, k: number, bias: Bias, dims: readonly number[] = [n, k]): string {
+    const weight = `${layer}.weight`;
+    const quantised = this.#weights.quantised(weight);
+    if (quantised !== undefined) return this.#quantisedLinear(input, layer, n, k, bias, quantised);
+    const product = bias === 'bias' ? `${layer}.product` : layer;
+    const attributes = { transB: int(1) };
+    this.node(product, 'FusedMatMul', [input, this.weight(weight, dims, [n, k])], {
+      domain: 'com.microsoft',
+      attributes,
+    });
+    return bias === 'bias' ? this.node(layer, 'Add', [product, this.weight(`${layer}.bias`, [n])]) : product;
+  }
+
+  /** RMSNorm over the last axis, statistics in float32. */
+  rmsNorm(input: string, norm: string, size: number, epsilon: number): string {
+    const attributes = { axis: int(-1), epsilon: float(epsilon), stash_type: int(1) };
+    return this.node(norm, 'SimplifiedLayerNormalization', [input, this.weight(`${norm}.weight`, [size])], {
+      attributes,
+    });
+  }
+
+  /** RMSNorm of the residual sum `delta (+ bias) + residual`; returns both. */
+  skipRmsNorm(
+    delta: string,
+    residual: string,
+    norm: string,
+    size: number,
+    epsilon: number,
+    bias?: string,
+  ): { normed: string; sum: string } {
+    const inputs = [delta, residual, this.weight(`${norm}.weight`, [size])];
+    if (bias !== undefined) inputs.push(bias);
+    const sum = `${norm}.residual`;
+    const attributes = { epsilon: float(epsilon) };
+    this.nodeTo([norm, '', '', sum], 'SkipSimplifiedLayerNormalization', inputs, {
+      domain: 'com.microsoft',
+      attributes,
+    });
+    return { normed: norm, sum };
+  }
+
+  /** down(silu(gate(x)) * up(x)); the bias of `down` is left to the caller when it has one. */
+  swiGlu(input: string, layer: string, hidden: number, intermediate: number, bias: Bias): string {
+    const gate = this.linear(input, `${layer}.gate_proj`, intermediate, hidden, bias);
+    const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias);
+    // Sigmoid and Mul become one QuickGelu(alpha 1) where the device has it.
+    const silu = this.node(`${layer}.silu`, 'Mul', [gate, this.node(`${layer}.sigmoid`, 'Sigmoid', [gate])]);
+    return this.linear(
+      this.node(`${layer}.gated`, 'Mul', [silu, up]),
+      `${layer}.down_proj`,
+      hidden,
+      intermediate,
+      'no bias',
+    );
+  }
+
+  build(): BuiltGraph {
+    const model = {
+      name: this.#name,
+      nodes: this.#nodes,
+      initializers: [...this.#initializers.values()],
+      inputs: this.#inputs,
+      outputs: this.#outputs,
+    };
+    return { bytes: encodeModel(model), model };
+  }
+
+  #quantisedLinear(input: string, layer: string, n: number, k: number, bias: Bias, weight: QuantisedWeight): string {
+    const { bits, blockSize } = weight;
+    if (weight.n !== n || weight.k !== k)
+      throw new Error(`Quantised ${layer} is [${weight.n}, ${weight.k}], not [${n}, ${k}]. This is a bug.`);
+    const blocks = Math.ceil(k / blockSize);
+    const packed = this.#external(weight.packed, [n, blocks, (blockSize * bits) / 8]);
+    const scales = this.#external(weight.scales, [n, blocks]);
+    const scale = this.cast(`${scales.value}.${this.activation}`, scales.value, scales.dtype, this.activation);
+    const biasInputs = bias === 'bias' ? ['', '', this.weight(`${layer}.bias`, [n])] : [];
+    const attributes = {
+      K: int(k),
+      N: int(n),
+      bits: int(bits),
+      block_size: int(blockSize),
+      accuracy_level: int(ACCURACY_LEVEL_INT8),
+    };
+    return this.node(layer, 'MatMulNBits', [input, packed.value, scale, ...biasInputs], {
+      domain: 'com.microsoft',
+      attributes,
+    });
+  }
+
+  #external(tensor: StoredTensor, dims: readonly number[]): { readonly value: string; readonly dtype: DType } {
+    const dtype = STORED_DTYPE[tensor.dtype];
+    const { file, offset, bytes } = tensor;
+    if (!this.#initializers.has(tensor.name)) {
+      this.#initializers.set(tensor.name, { name: tensor.name, dtype, dims, data: { file, offset, bytes } });
+    }
+    return { value: tensor.name, dtype };
+  }
+}

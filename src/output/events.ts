@@ -1,0 +1,154 @@
+// What a caption request gives back, as plain data that can cross a process line or a socket unchanged.
+// Every request ends in exactly one of caption-end, caption-error, caption-aborted.
+import type { FinishReason, Priority, SamplingParams } from '../engine/types.ts';
+import type { ErrorCode } from '../base/errors.ts';
+import type { TokenCounts } from '../prompt/types.ts';
+
+export type { FinishReason, Priority, SamplingParams };
+/** `queued` and `fetch` happen in a server, before the captioner sees the request. */
+export type Stage = 'queued' | 'fetch' | 'probe' | 'decode' | 'encode' | 'prefill';
+
+/** What was seen and heard. */
+export interface MediaReport {
+  readonly kind: 'video' | 'audio' | 'image';
+  readonly durationSeconds: number;
+  readonly video?: {
+    readonly frames: number;
+    readonly sampleFps: number;
+    readonly sourceFps: number;
+    readonly width: number;
+    readonly height: number;
+    readonly sourceWidth: number;
+    readonly sourceHeight: number;
+    readonly codec: string;
+    readonly tokens: number;
+  };
+  readonly audio: {
+    readonly present: boolean;
+    readonly used: boolean;
+    readonly seconds: number;
+    readonly tokens: number;
+    readonly codec?: string;
+  };
+  readonly warnings: readonly string[];
+}
+
+export interface Usage {
+  readonly promptTokens: number;
+  /** of all samples together */
+  readonly completionTokens: number;
+  readonly totalTokens: number;
+  readonly promptTokensByModality: Omit<TokenCounts, 'total'>;
+  /** prompt tokens whose keys and values were taken over from an earlier request */
+  readonly cachedTokens: number;
+}
+
+/**
+ * Seconds; `stages` by name: probe, decode, resize, audio, mel, tokenize, vision, audio_tower, prefill, generate; `shared` instead of
+ * decode to audio_tower for a wait on media that another request prepares, none of these for media still in memory; in a server also
+ * queue, fetch.
+ */
+export interface Timings {
+  readonly totalSeconds: number;
+  readonly firstTokenSeconds: number | undefined;
+  readonly tokensPerSecond: number | undefined;
+  readonly stages: Readonly<Record<string, number>>;
+}
+
+/** A token as OpenAI's `logprobs` tells it. `bytes` may be a part of a character. */
+export interface TokenDetail {
+  readonly id: number;
+  readonly logprob: number;
+  readonly bytes: readonly number[];
+}
+
+export interface TokenWithAlternatives extends TokenDetail {
+  /** best first, the chosen one among them when it belongs there */
+  readonly top: readonly TokenDetail[];
+}
+
+export type CaptionEvent =
+  | { readonly type: 'stage'; readonly stage: Stage; readonly done: number; readonly total: number }
+  | {
+      readonly type: 'media';
+      readonly media: MediaReport;
+      readonly profile: string;
+      readonly promptTokens: TokenCounts;
+    }
+  | TextDelta
+  | CaptionEnd
+  | {
+      readonly type: 'caption-error';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly param?: string;
+      readonly retryAfterSeconds?: number;
+    }
+  | { readonly type: 'caption-aborted' };
+
+export interface TextDelta {
+  readonly type: 'text-delta';
+  /** which of the request's `samples`, from 0 */
+  readonly index: number;
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+  readonly logprobs: readonly number[];
+  /** one for each of tokenIds, when the request asked for `topLogprobs` */
+  readonly tokens?: readonly TokenWithAlternatives[];
+}
+
+/** One caption. */
+export interface Sample {
+  readonly caption: string;
+  readonly finishReason: FinishReason;
+  /** all generated ids including the stop token, and the natural log-probability of each under the unmodified logits */
+  readonly tokenIds: readonly number[];
+  readonly logprobs: readonly number[];
+  readonly tokens?: readonly TokenWithAlternatives[];
+}
+
+/** The caption, or the first of several. */
+export interface CaptionEnd extends Sample {
+  readonly type: 'caption-end';
+  /** the samples after the first, where the request asked for more than one */
+  readonly others: readonly Sample[];
+  readonly usage: Usage;
+  readonly media: MediaReport;
+  readonly profile: string;
+  readonly timings: Timings;
+}
+
+/** One caption to make; plain data. `profile` holds overrides of the named profile's fields. */
+export interface CaptionRequest {
+  readonly path: string;
+  /** SHA-256 of the file in hex, where somebody knows it already */
+  readonly contentHash?: string | undefined;
+  readonly prompt?: string | undefined;
+  readonly promptId?: number | undefined;
+  readonly systemPrompt?: string | undefined;
+  readonly useAudio: boolean;
+  readonly profileName?: string | undefined;
+  readonly profile: Readonly<Partial<Record<ProfileField, number>>>;
+  readonly maxTokens: number | undefined;
+  readonly stop: readonly string[];
+  readonly sampling: SamplingParams;
+  readonly priority: Priority;
+  /** captions to make of the one prompt, 1 … 8 */
+  readonly samples: number;
+  /** alternatives to tell beside each token, 0 … 20; undefined = no `tokens` in the events */
+  readonly topLogprobs: number | undefined;
+  /** end a caption that repeats itself without end, with finish reason `repetition` */
+  readonly repetitionGuard: boolean;
+}
+
+export type ProfileField =
+  | 'fps'
+  | 'nframes'
+  | 'minFrames'
+  | 'maxFrames'
+  | 'minPixels'
+  | 'maxPixels'
+  | 'totalPixels'
+  | 'processorMinPixels'
+  | 'processorMaxPixels'
+  | 'processorFps';

@@ -1,0 +1,147 @@
+import { describe, expect, it } from 'vitest';
+import { captionRequest } from '../../../src/captioner/caption-options.ts';
+import { AvocadoError } from '../../../src/base/errors.ts';
+
+function refusal(options: unknown): Pick<AvocadoError, 'code' | 'param' | 'message'> {
+  try {
+    captionRequest('a.mp4', options);
+  } catch (error) {
+    if (error instanceof AvocadoError) return error;
+    throw error;
+  }
+  throw new Error(`${JSON.stringify(options)} was taken.`);
+}
+
+describe('captionRequest', () => {
+  it('without options is the reference: greedy, with sound, the model’s own profile', () => {
+    expect(captionRequest('a.mp4', {})).toEqual({
+      path: 'a.mp4',
+      prompt: undefined,
+      promptId: undefined,
+      systemPrompt: undefined,
+      useAudio: true,
+      profileName: undefined,
+      profile: {},
+      maxTokens: undefined,
+      stop: [],
+      sampling: {
+        temperature: 0,
+        topP: 1,
+        topK: 0,
+        repetitionPenalty: 1,
+        presencePenalty: 0,
+        frequencyPenalty: 0,
+        seed: undefined,
+      },
+      priority: 'interactive',
+      samples: 1,
+      topLogprobs: undefined,
+      repetitionGuard: false,
+    });
+  });
+
+  it('carries every option to its place', () => {
+    const frames = { fps: 1, nframes: 2, min_frames: 3, max_frames: 4 };
+    const pixels = {
+      min_pixels: 5,
+      max_pixels: 6,
+      total_pixels: 7,
+      processor_min_pixels: 8,
+      processor_max_pixels: 9,
+      processor_fps: 10.5,
+    };
+    const prompt = { prompt: 'p', system_prompt: '', audio: false, profile: 'paper', max_tokens: 11, stop: ['s'] };
+    const sampling = {
+      temperature: 0.5,
+      top_p: 0.9,
+      top_k: 40,
+      seed: 0,
+      repetition_penalty: 1.1,
+      presence_penalty: -2,
+      frequency_penalty: 2,
+    };
+    const telling = { n: 8, repetition_guard: true, logprobs: 0 };
+    expect(captionRequest('a.mp4', { ...frames, ...pixels, ...prompt, ...sampling, ...telling })).toEqual({
+      path: 'a.mp4',
+      prompt: 'p',
+      promptId: undefined,
+      systemPrompt: '',
+      useAudio: false,
+      profileName: 'paper',
+      profile: {
+        fps: 1,
+        nframes: 2,
+        minFrames: 3,
+        maxFrames: 4,
+        minPixels: 5,
+        maxPixels: 6,
+        totalPixels: 7,
+        processorMinPixels: 8,
+        processorMaxPixels: 9,
+        processorFps: 10.5,
+      },
+      maxTokens: 11,
+      stop: ['s'],
+      sampling: {
+        temperature: 0.5,
+        topP: 0.9,
+        topK: 40,
+        repetitionPenalty: 1.1,
+        presencePenalty: -2,
+        frequencyPenalty: 2,
+        seed: 0,
+      },
+      priority: 'interactive',
+      samples: 8,
+      topLogprobs: 0,
+      repetitionGuard: true,
+    });
+  });
+
+  it.each([
+    ['fps', 0],
+    ['fps', Number.NaN],
+    ['nframes', 0],
+    ['nframes', 2.5],
+    ['max_pixels', -1],
+    ['temperature', -0.1],
+    ['temperature', 2.1],
+    ['top_p', 0],
+    ['top_p', 1.01],
+    ['top_k', -1],
+    ['seed', -1],
+    ['seed', 1e300],
+    ['repetition_penalty', 0],
+    ['stop', 'text'],
+    ['stop', ['']],
+    ['prompt', ''],
+    ['prompt_id', 8],
+    ['prompt_id', '1'],
+    ['audio', 1],
+    ['max_tokens', 0],
+    ['profile', null],
+    ['n', 0],
+    ['n', 9],
+    ['n', 1.5],
+    ['repetition_guard', 'yes'],
+    ['presence_penalty', 2.1],
+    ['frequency_penalty', -2.1],
+    ['logprobs', 21],
+    ['logprobs', -1],
+    ['logprobs', true],
+  ])('refuses %s = %j by name', (field, value) => {
+    expect(refusal({ [field]: value })).toMatchObject({
+      code: 'bad_request',
+      param: field,
+      message: expect.stringContaining(field) as string,
+    });
+  });
+
+  it('names an unknown field before a wrong one', () => {
+    expect(refusal({ fps: 0, fpss: 1 })).toMatchObject({ code: 'unknown_field', param: 'fpss' });
+  });
+
+  it.each([null, [], 'x', 7])('refuses %j, which is no object', (value) => {
+    expect(refusal(value)).toMatchObject({ code: 'bad_request' });
+  });
+});

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { encodeMedia, mediaOrder, mediaRows } from '../../../src/encoder/encode-media.ts';
+import type { PreparedMedia } from '../../../src/features/types.ts';
+import type { TokenIds } from '../../../src/model/checkpoint/config-types.ts';
+import type { Towers } from '../../../src/model/execution/thinker.ts';
+import type { MediaTokens } from '../../../src/prompt/types.ts';
+
+const CONFIG = { vision: { mergeSize: 2 }, positionIdPerSeconds: 25, secondsPerChunk: 2 };
+const TOKENS = { video: 1, image: 2, audio: 3 } as TokenIds;
+
+/** Two steps of two tokens each, and sound. */
+const VIDEO: MediaTokens = { kind: 'video', gridThw: [2, 2, 4], secondPerGrid: 2, audioTokens: 60 };
+
+describe('mediaOrder', () => {
+  it('is the order of the placeholders: a chunk of pictures, a chunk of sound', () => {
+    const { vision, audio } = mediaOrder(VIDEO, CONFIG);
+    expect([...vision]).toEqual([0, 1, 52, 53]);
+    expect([audio.length, audio[0], audio[49], audio[50], audio[59]]).toEqual([60, 2, 51, 54, 63]);
+  });
+
+  it('is plain counting for media of one kind', () => {
+    expect([...mediaOrder({ kind: 'image', gridThw: [1, 2, 4] }, CONFIG).vision]).toEqual([0, 1]);
+    expect([...mediaOrder({ kind: 'audio', audioTokens: 3 }, CONFIG).audio]).toEqual([0, 1, 2]);
+  });
+});
+
+describe('mediaRows', () => {
+  it('finds placeholders of every kind', () => {
+    expect([...mediaRows(Int32Array.of(9, 1, 3, 9, 2, 9), TOKENS)]).toEqual([1, 2, 4]);
+  });
+});
+
+describe('encodeMedia', () => {
+  /** Embeddings that tell their tower and their number. */
+  const numbered = (sign: number, from: number, count: number): Float32Array<ArrayBuffer> =>
+    Float32Array.from({ length: count * 2 }, (_, index) => sign * (1 + from + (index >> 1)));
+  const cut = (): Promise<Float32Array<ArrayBuffer>> => Promise.resolve(new Float32Array(0));
+
+  function setUp(): { readonly media: PreparedMedia; readonly towers: Towers; readonly runs: string[] } {
+    const runs: string[] = [];
+    const media = {
+      plan: { video: { gridThw: VIDEO.kind === 'video' ? VIDEO.gridThw : undefined } },
+      frames: {},
+      audio: { mel: new Float32Array(0), frames: 240, tokens: 60 },
+    } as unknown as PreparedMedia;
+    let seen = 0;
+    const towers: Towers = {
+      encodeVision: async (_patches, steps) => {
+        runs.push(`vision ${steps}`);
+        seen += steps;
+        return numbered(1, (seen - steps) * 2, steps * 2);
+      },
+      encodeAudio: async (_mel, frames, options) => {
+        runs.push(`audio ${frames}`);
+        options?.onProgress?.(40);
+        options?.onProgress?.(60);
+        return numbered(-1, 0, 60);
+      },
+    };
+    return { media, towers, runs };
+  }
+
+  it('puts both towers’ outputs where their rows are, and tells how far it is', async () => {
+    const { media, towers, runs } = setUp();
+    const progress: string[] = [];
+    const order = mediaOrder(VIDEO, CONFIG);
+    const { embeds } = await encodeMedia(media, order, towers, cut, {
+      hiddenSize: 2,
+      onProgress: (done, total) => progress.push(`${done}/${total}`),
+    });
+    expect(runs).toEqual(['vision 2', 'audio 240']);
+    expect(progress).toEqual(['4/64', '44/64', '64/64']);
+    expect([0, 1, 2, 51, 52, 53, 54, 63].map((row) => embeds[row * 2 + 1])).toEqual([1, 2, -1, -50, 3, 4, -51, -60]);
+  });
+
+  it('starts no run for a request that is cancelled', async () => {
+    const { media, towers, runs } = setUp();
+    const encoding = encodeMedia(media, mediaOrder(VIDEO, CONFIG), towers, cut, {
+      hiddenSize: 2,
+      signal: AbortSignal.abort(),
+    });
+    await expect(encoding).rejects.toMatchObject({ name: 'AbortError' });
+    expect(runs).toEqual([]);
+  });
+});

@@ -1,0 +1,173 @@
+// The worked examples B-2 to B-12 of our notes on the paper: lines in, R_D out; speakers are judged by a list of answers.
+import { describe, expect, it } from 'vitest';
+import { dialogueF1 } from '../../../../src/lab/rewards/dialogue-f1.ts';
+import { dialogueReward } from '../../../../src/lab/rewards/dialogue-reward.ts';
+import type { Judge } from '../../../../src/lab/rewards/judges/judge.ts';
+import type { DialogueScore, RewardOptions } from '../../../../src/lab/rewards/types.ts';
+import { isWordless } from '../../../../src/lab/rewards/normalise.ts';
+import { Unscored } from '../../../../src/lab/rewards/unscored.ts';
+import { DIALOGUE_ROWS, REWARD_FIXTURES } from './fixtures.ts';
+
+type Options = Pick<RewardOptions, 'normalisation' | 'emptyBoth' | 'strictGamma'>;
+type Texts = readonly string[];
+const RAW: Options = { normalisation: 'raw', emptyBoth: 1, strictGamma: false };
+
+/** A judge that is told the lines of the caption and says of so many pairs that their speakers are the same. */
+function judgeOf(lines: readonly string[], same: readonly boolean[]): Judge & { asked: number } {
+  const never = (): never => {
+    throw new Error('Nobody asked for this.');
+  };
+  const judge = {
+    asked: 0,
+    about: never,
+    checklist: never,
+    dialogues: async () => lines.map((content) => ({ speaker: 'a man', content })),
+    sameSpeakers: async (pairs: readonly unknown[]) => {
+      judge.asked += 1;
+      return { same: pairs.map((_, index) => same[index] ?? false), mode: 'text' as const };
+    },
+  };
+  return judge;
+}
+
+async function score(
+  generated: Texts,
+  reference: Texts,
+  same: readonly boolean[],
+  options: Partial<Options> = {},
+): Promise<DialogueScore> {
+  const dialogues = reference.map((content) => ({ speaker: 'the man', content }));
+  const item = { completion: 'words', reference: { dialogues } };
+  return dialogueReward(item, judgeOf(generated, same), { ...RAW, ...options }, new AbortController().signal);
+}
+
+const yes = (count: number): boolean[] => new Array<boolean>(count).fill(true);
+
+describe('R_D', () => {
+  it('is that of the reference for every row of dialogue in which each line has words', async () => {
+    const rows = DIALOGUE_ROWS.filter(({ generated, reference }) => ![...generated, ...reference].some(isWordless));
+    expect(rows.length).toBeGreaterThan(150);
+    for (const row of rows) {
+      const found = await score(row.generated, row.reference, row.speaker_yes);
+      expect(found.value).toBeCloseTo(row.value, 9);
+      expect(found.speakers).toBe(row.speaker_score);
+    }
+  });
+
+  it.each(REWARD_FIXTURES.rd)('is $value for N $N, M $M', ({ N, M, content = 0, speaker = 0, value }) => {
+    expect(dialogueF1({ generated: N, reference: M, content, speakers: speaker }, 1)).toBeCloseTo(value, 9);
+  });
+
+  it.each<
+    [name: string, generated: readonly string[], reference: readonly string[], same: readonly boolean[], value: number]
+  >([
+    ['of equal lines is 1', ['hello there', "i'm amy"], ['hello there', "i'm amy"], yes(2), 1],
+    [
+      'falls with misheard words and a wrong speaker',
+      ["i'm aubrey", "i'm amy", "you're watching food mania"],
+      ["i'm aubrey", "i'm amy", "and you're watching food mania review"],
+      yes(2),
+      0.783784,
+    ],
+    [
+      'pairs where it gains most',
+      ['thank you so much', 'thank you'],
+      ['thank you so', 'thank you so much', 'thank you'],
+      yes(2),
+      0.8,
+    ],
+    [
+      'pays nothing for the wrong order',
+      ['stop it nw', 'go go gp', 'come back here'],
+      ['come back here', 'stop it now', 'go go go'],
+      yes(2),
+      0.630682,
+    ],
+    [
+      'halves what a wrong speaker says',
+      ['stop it nw', 'go go gp', 'come back here'],
+      ['come back here', 'stop it now', 'go go go'],
+      yes(1),
+      0.464015,
+    ],
+    [
+      'loses by lines told as one',
+      ["i'm aubrey and i'm amy and you're watching food mania review"],
+      ["i'm aubrey", "i'm amy", "and you're watching food mania review"],
+      yes(1),
+      0.404167,
+    ],
+    [
+      'of Chinese lines counts characters',
+      ['今天天气真好啊', '我们走吧'],
+      ['今天天气真好', '我们走吧', '再见'],
+      yes(1),
+      0.571429,
+    ],
+    ['falls when a line is repeated', new Array<string>(6).fill("let's go"), ["let's go", 'come on'], yes(1), 0.25],
+    ['is 0 when no pair is alike', ['yes'], ['yeah'], [], 0],
+  ])('%s', async (_name, generated, reference, same, value) => {
+    expect((await score(generated, reference, same)).value).toBeCloseTo(value, 6);
+  });
+
+  it('minds case and punctuation, unless normalisation is basic', async () => {
+    const lines = [
+      ["I'm Amy!", "You're watching!"],
+      ["i'm amy", "you're watching"],
+    ] as const;
+    expect((await score(...lines, yes(2))).value).toBeCloseTo(0.875, 9);
+    expect((await score(...lines, yes(2), { normalisation: 'basic' })).value).toBe(1);
+    expect((await score(['“Café!”'], ["'café'"], yes(1), { normalisation: 'basic' })).value).toBe(1);
+  });
+
+  it('takes 0.6 alike for alike, unless strict', async () => {
+    expect((await score(['abcde'], ['abcxy'], yes(1))).value).toBeCloseTo(0.8, 9);
+    expect((await score(['abcde'], ['abcxy'], yes(1), { strictGamma: true })).value).toBe(0);
+  });
+
+  it('of silence on both sides is what the option says; invented or missed speech is 0', async () => {
+    expect((await score([], [], [])).value).toBe(1);
+    expect((await score([], [], [], { emptyBoth: 0 })).value).toBe(0);
+    expect((await score([], [], [], { emptyBoth: 'skip' })).value).toBeNull();
+    expect((await score(['hello'], [], [])).value).toBe(0);
+    expect((await score([], ['hello'], [])).value).toBe(0);
+  });
+
+  it('takes a line of dots for silence', async () => {
+    expect(await score(['…', '...'], ['…'], [])).toMatchObject({ value: 1, generated: 0, reference: 0 });
+  });
+
+  it('is twice the combined score over all lines', async () => {
+    const { value, content, speakers, generated, reference } = await score(
+      ['one two three', 'four five six'],
+      ['one two tree', 'four five sex', 'seven'],
+      [true, false],
+    );
+    const combined = (content + speakers) / 2;
+    const [recall, precision] = [combined / reference, combined / generated];
+    expect(value).toBeCloseTo((2 * precision * recall) / (precision + recall), 12);
+  });
+
+  it('asks nobody about speakers when there is no pair, and says how they were compared when there is one', async () => {
+    const judge = judgeOf(['hello there'], [true]);
+    const item = (content: string): Parameters<typeof dialogueReward>[0] => ({
+      completion: 'words',
+      reference: { dialogues: [{ speaker: 'x', content }] },
+    });
+    expect(
+      (await dialogueReward(item('something else'), judge, RAW, new AbortController().signal)).speakerMode,
+    ).toBeUndefined();
+    expect(judge.asked).toBe(0);
+    expect((await dialogueReward(item('hello there'), judge, RAW, new AbortController().signal)).speakerMode).toBe(
+      'text',
+    );
+  });
+
+  it('cannot be given without a reference', async () => {
+    const failure = await dialogueReward({ completion: 'x' }, judgeOf([], []), RAW, new AbortController().signal).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toBeInstanceOf(Unscored);
+    expect(failure).toMatchObject({ code: 'no_reference' });
+  });
+});

@@ -1,0 +1,154 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { retryAfterMs, withoutThoughts } from '../../../../../src/lab/rewards/judges/chat-attempt.ts';
+import { ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
+import { Unscored } from '../../../../../src/lab/rewards/unscored.ts';
+import { fakeJudge, type Answer, type Asked, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
+
+let judge: FakeJudge | undefined;
+afterEach(async () => {
+  await judge?.close();
+  judge = undefined;
+});
+
+async function serve(answer: (asked: Asked, index: number) => Answer | Promise<Answer>): Promise<FakeJudge> {
+  judge = await fakeJudge(answer);
+  return judge;
+}
+
+const signal = (): AbortSignal => new AbortController().signal;
+const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'no failure',
+    (error: unknown) => error,
+  );
+
+describe('ChatEndpoint', () => {
+  it('asks one question with its key and gives the reply, and tells the model as the server calls it', async () => {
+    const { endpoint, asked } = await serve(() => 'Yes.');
+    const chat = endpoint();
+    expect(await chat.ask('Is it?', 0, signal())).toBe('Yes.');
+    expect(chat.model).toBe('judge-2026');
+    expect(asked).toMatchObject([
+      {
+        path: '/v1/chat/completions',
+        authorization: 'Bearer secret',
+        text: 'Is it?',
+        body: { model: 'judge', temperature: 0 },
+      },
+    ]);
+  });
+
+  it('does not ask again what it knows, nor what it is just asking; a re-ask is another question', async () => {
+    const { endpoint, asked } = await serve((_, index) => `reply ${index}`);
+    const chat = endpoint();
+    const batch = signal();
+    expect(await Promise.all([chat.ask('a', 0, batch), chat.ask('a', 0, batch)])).toEqual(['reply 0', 'reply 0']);
+    expect(await chat.ask('a', 0, signal())).toBe('reply 0');
+    expect(await chat.ask('a', 1, signal())).toBe('reply 1');
+    expect(asked.map(({ body }) => body['temperature'])).toEqual([0, 0.5]);
+  });
+
+  it('waits as long as a 429 says, and tries again after errors of the server', async () => {
+    const answers: Answer[] = [
+      { status: 429, headers: { 'retry-after': '0.3' }, body: '{}' },
+      { status: 503, body: 'busy' },
+      { status: 200, body: '<html>' },
+      'fine',
+    ];
+    const { endpoint, asked } = await serve((_, index) => answers[index]);
+    expect(await endpoint().ask('a', 0, signal())).toBe('fine');
+    expect(asked).toHaveLength(4);
+    expect(asked[1]!.atMs - asked[0]!.atMs).toBeGreaterThanOrEqual(290);
+  });
+
+  it('gives up after eight tries', async () => {
+    const { endpoint, asked } = await serve(() => ({ status: 500, body: 'broken' }));
+    expect(await failureOf(endpoint().ask('a', 0, signal()))).toMatchObject({
+      code: 'judge_unreachable',
+      message: 'The judge answers 500: broken',
+    });
+    expect(asked).toHaveLength(8);
+  });
+
+  it('says that a judge is silent, or not there', async () => {
+    const { endpoint } = await serve(() => undefined);
+    expect(await failureOf(endpoint({ timeoutMs: 20 }).ask('a', 0, signal()))).toMatchObject({ code: 'judge_timeout' });
+    const nowhere = new ChatEndpoint({
+      baseUrl: 'http://127.0.0.1:9/v1',
+      model: 'x',
+      apiKey: undefined,
+      concurrency: 1,
+      timeoutMs: 1000,
+      backoffMs: 1,
+    });
+    expect(await failureOf(nowhere.ask('a', 0, signal()))).toMatchObject({ code: 'judge_unreachable' });
+  });
+
+  it('does not repeat what is wrong with the request', async () => {
+    const { endpoint, asked } = await serve(() => ({ status: 401, body: '{"error":{"message":"bad key"}}' }));
+    const failure = await failureOf(endpoint().ask('a', 0, signal()));
+    expect(failure).toMatchObject({ code: 'judge_refused' });
+    expect(String(failure)).toContain('bad key');
+    expect(String(failure)).not.toContain('secret');
+    expect(asked).toHaveLength(1);
+  });
+
+  it('leaves out a field that the server does not know, for good, and tells so', async () => {
+    const { endpoint, asked } = await serve(({ body }) =>
+      'temperature' in body ? { status: 400, body: '{"error":{"message":"Unsupported value: temperature"}}' } : 'fine',
+    );
+    const chat = endpoint();
+    expect(await Promise.all([chat.ask('a', 0, signal()), chat.ask('b', 0, signal())])).toEqual(['fine', 'fine']);
+    expect(chat.droppedFields).toEqual(['temperature']);
+    const before = asked.length;
+    await chat.ask('c', 0, signal());
+    expect(asked).toHaveLength(before + 1);
+    expect(asked.at(-1)!.body).toMatchObject({ max_tokens: 8192 });
+  });
+
+  it('has no more questions open than it may', async () => {
+    const { endpoint, mostOpen } = await serve(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      return 'x';
+    });
+    const chat = endpoint({ concurrency: 3 });
+    const batch = signal();
+    await Promise.all(Array.from({ length: 20 }, (_, index) => chat.ask(`question ${index}`, 0, batch)));
+    expect(mostOpen()).toBe(3);
+  });
+
+  it('stops with the signal’s reason, whether it runs or waits, and its permits are free again', async () => {
+    const fake = await serve(({ text }) => (text === 'later' ? 'x' : undefined));
+    const chat = fake.endpoint({ concurrency: 1 });
+    const ending = new AbortController();
+    const asked = [chat.ask('a', 0, ending.signal), chat.ask('b', 0, ending.signal)].map(failureOf);
+    while (fake.asked.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    ending.abort(new Unscored('deadline', 'Too late.'));
+    expect(await Promise.all(asked)).toMatchObject([{ code: 'deadline' }, { code: 'deadline' }]);
+    expect(await failureOf(chat.ask('c', 0, ending.signal))).toMatchObject({ code: 'deadline' });
+    expect(await chat.ask('later', 0, signal())).toBe('x');
+    expect(fake.left()).toBe(1);
+  });
+});
+
+describe('what a judge says', () => {
+  it.each([
+    ['<think>hm, {"a": 1}</think>\n{"a": 2}', '{"a": 2}'],
+    ['hm</think> yes', 'yes'],
+    ['<think>and so on without end', ''],
+    [' plain ', 'plain'],
+  ])('is read without its thoughts: %j', (text, rest) => {
+    expect(withoutThoughts(text)).toBe(rest);
+  });
+
+  it.each([
+    ['2', 2000],
+    ['0.5', 500],
+    [null, undefined],
+    ['soon', undefined],
+    ['Thu, 01 Jan 1970 00:00:05 GMT', 4000],
+    ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
+  ] as const)('may be to wait: %s', (header, ms) => {
+    expect(retryAfterMs(header, 1000)).toBe(ms);
+  });
+});
