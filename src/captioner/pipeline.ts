@@ -32,7 +32,11 @@ export async function* caption(
   }
 }
 
-async function* story(request: CaptionRequest, model: CaptionerContext, signal: AbortSignal): AsyncGenerator<CaptionEvent> {
+async function* story(
+  request: CaptionRequest,
+  model: CaptionerContext,
+  signal: AbortSignal,
+): AsyncGenerator<CaptionEvent> {
   const watch = new Stopwatch();
   yield { type: 'stage', stage: 'probe', done: 0, total: 1 };
   const identity = await fileIdentity(request.path);

@@ -38,7 +38,16 @@ interface MetricsParts extends ReadingParts {
 }
 
 const REJECTIONS: readonly Rejection[] = ['queue_count', 'queue_work', 'stopping', 'rate_limited', 'unauthorized'];
-const STAGES: readonly RequestStage[] = ['receive', 'queued', 'fetch', 'probe', 'decode', 'encode', 'prefill', 'generate'];
+const STAGES: readonly RequestStage[] = [
+  'receive',
+  'queued',
+  'fetch',
+  'probe',
+  'decode',
+  'encode',
+  'prefill',
+  'generate',
+];
 
 function recordedIn(registry: Registry, { compat, captioner }: MetricsParts): Recorded {
   const counters = countersOf(COUNTERS, registry);

@@ -23,7 +23,15 @@ interface Reading {
 }
 
 /** Where a request that runs can be; `queued` ones wait. */
-const RUNNING_STAGES: readonly RequestStage[] = ['receive', 'fetch', 'probe', 'decode', 'encode', 'prefill', 'generate'];
+const RUNNING_STAGES: readonly RequestStage[] = [
+  'receive',
+  'fetch',
+  'probe',
+  'decode',
+  'encode',
+  'prefill',
+  'generate',
+];
 const CLASSES = ['interactive', 'batch'] as const;
 const CACHES = ['media', 'prefix'] as const;
 
