@@ -1,3 +1,4 @@
+import { abortError } from '../base/abort.ts';
 import { asAvocadoError, AvocadoError } from '../base/errors.ts';
 import type { MediaSource } from '../intake/types.ts';
 import type { CaptionEvent, MediaReport } from '../output/events.ts';
@@ -6,7 +7,6 @@ import type { Ticket } from './admission-queue.ts';
 import { captionStory, fetchFile, weigh, type StoryParts, type Told } from './caption-story.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { Admitted, CaptionTask, TaskEstimate } from './types.ts';
-import { reasonOf } from './with-signal.ts';
 import { secondsOf } from './work-model.ts';
 
 /** One request and all it holds, given back whichever way it ends. */
@@ -68,7 +68,7 @@ export class AdmittedRequest implements Admitted {
       this.#life.finish();
       return { ...estimate, workSeconds: secondsOf(work), queueSeconds: queue.secondsToTurn };
     } catch (thrown) {
-      if (this.signal.aborted) throw reasonOf(this.signal);
+      if (this.signal.aborted) throw abortError(this.signal);
       this.#life.finish();
       throw renamed(asAvocadoError(thrown), told);
     } finally {
@@ -108,7 +108,7 @@ async function resultOf<T>(events: AsyncGenerator<unknown, T>): Promise<T> {
 
 /** The file under the client's name for it wherever a sentence names it: our path of it is not its business. */
 function rename(text: string, { path, job: { source } }: Told): string {
-  return path === undefined ? text : text.replaceAll(path, () => source.shownAs); // a function, since `$&` in a string would bring our path back
+  return path === undefined ? text : text.replaceAll(path, () => source.displayName); // a function, since `$&` in a string would bring our path back
 }
 
 function renamed({ code, message, param, retryAfterSeconds }: AvocadoError, told: Told): AvocadoError {

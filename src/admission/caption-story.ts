@@ -1,5 +1,6 @@
 // A job's way after admission, in order: fetch, estimate, queue, engine. Errors are thrown; the service makes endings of them.
 import type { Captioner, Estimate } from '../captioner/captioner.ts';
+import { withSignal } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { LocalFile, MediaSource } from '../intake/types.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../output/events.ts';
@@ -7,7 +8,7 @@ import type { AdmissionQueue, Ticket } from './admission-queue.ts';
 import type { Lifetime } from './lifetime.ts';
 import type { CaptionTask, ServingObserver } from './types.ts';
 import { whileWaiting } from './while-waiting.ts';
-import { endingWithSignal, withSignal } from './with-signal.ts';
+import { endingWithSignal } from './with-signal.ts';
 import { secondsOf, type Work, type WorkModel } from './work-model.ts';
 
 export interface StoryParts {

@@ -1,27 +1,5 @@
+import { abortError } from '../base/abort.ts';
 import type { CaptionEvent } from '../output/events.ts';
-
-/** What the signal was aborted with, as an Error. */
-export function reasonOf(signal: AbortSignal): Error {
-  return signal.reason instanceof Error ? signal.reason : new DOMException('The request was cancelled.', 'AbortError');
-}
-
-/** The promise, or the signal's reason as soon as it aborts, whatever the promise's own maker does about it. */
-export async function withSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: () => void = () => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => {
-      reject(reasonOf(signal));
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([aborted, promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    promise.catch(() => undefined); // it lost, and nobody else looks
-  }
-}
 
 /**
  * The same events; but a source that has not ended `graceMs` after the abort is left alone, and the signal's reason thrown: an
@@ -37,7 +15,7 @@ export async function* endingWithSignal(
   let giveUp: (error: Error) => void = () => undefined;
   const onAbort = (): void => {
     timer = setTimeout(() => {
-      giveUp(reasonOf(signal));
+      giveUp(abortError(signal));
     }, graceMs);
   };
   if (signal.aborted) onAbort();

@@ -1,9 +1,10 @@
 import type { Buffer } from 'node:buffer';
+import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { base64Bytes, percentBytes, type Malformed } from './decode-data.ts';
 import { sliceOf, type LongText } from './long-texts.ts';
 import { saveStream, type TemporarySpace } from '../storage/save-stream.ts';
-import { abortedError, storedSource } from './stored-source.ts';
+import { storedSource } from './stored-source.ts';
 import type { MediaSource } from './types.ts';
 
 /** Text that holds a file. */
@@ -17,7 +18,7 @@ interface Data {
 }
 
 export interface DataOptions {
-  readonly shownAs: string;
+  readonly displayName: string;
   readonly param: string;
   readonly space: TemporarySpace;
   readonly maxBytes: number;
@@ -43,17 +44,17 @@ function leastBytes({ text, start, isBase64 }: Data): number {
   return isBase64 ? Math.floor((characters * 3) / 4) - 2 : Math.floor(characters / 3);
 }
 
-function dataSource(data: Data, { shownAs, param, space, maxBytes }: DataOptions): MediaSource {
+function dataSource(data: Data, { displayName, param, space, maxBytes }: DataOptions): MediaSource {
   const tooLarge = (): AvocadoError =>
     new AvocadoError(
       'media_too_large',
-      `The file in ${shownAs} is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`,
+      `The file in ${displayName} is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`,
       { param },
     );
   const malformed: Malformed = (reason) =>
-    new AvocadoError('bad_request', `The file in ${shownAs} ${reason}.`, { param });
+    new AvocadoError('bad_request', `The file in ${displayName} ${reason}.`, { param });
   if (leastBytes(data) > maxBytes) throw tooLarge();
-  return storedSource('data', shownAs, async ({ signal, onProgress }) => {
+  return storedSource('data', displayName, async ({ signal, onProgress }) => {
     const decode = data.isBase64 ? base64Bytes : percentBytes;
     const chunks: AsyncIterable<Buffer> = decode(data.text, data.start, malformed);
     try {
@@ -65,7 +66,7 @@ function dataSource(data: Data, { shownAs, param, space, maxBytes }: DataOptions
         onBytes: (done) => onProgress?.(done, undefined),
       });
     } catch (thrown) {
-      throw signal.aborted ? abortedError(signal) : thrown;
+      throw signal.aborted ? abortError(signal) : thrown;
     }
   });
 }

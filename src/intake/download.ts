@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici';
+import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { explainFetchError } from './explain-fetch-error.ts';
 import { guardedAgent, type AgentOptions, type GuardedAgent } from './guarded-agent.ts';
 import { saveStream, type SavedFile, type TemporarySpace } from '../storage/save-stream.ts';
-import { abortedError } from './stored-source.ts';
 import type { OpenSourceOptions } from './types.ts';
 import type { UrlPolicy } from './url-policy.ts';
 import { shownUrl } from './url-text.ts';
@@ -46,7 +46,7 @@ export async function download(
       onBytes: (done) => onProgress?.(done, total),
     });
   } catch (thrown) {
-    if (signal.aborted) throw abortedError(signal);
+    if (signal.aborted) throw abortError(signal);
     const reason = late.signal.aborted ? `took longer than ${rules.timeoutMs / 1000} s` : explainFetchError(thrown);
     throw named(reason, thrown, url, param);
   } finally {

@@ -64,7 +64,7 @@ export function rootSource(reference: string, param: string, roots: ReadonlyMap<
   }
   return {
     kind: 'root',
-    shownAs: reference,
+    displayName: reference,
     open: async () => ({ path: await realPath(root, path, reference, param), contentHash: undefined }),
     release: () => Promise.resolve(),
   };

@@ -26,7 +26,7 @@ export interface Intake {
    */
   fromReference(reference: string, param: string): MediaSource;
   /** base64 of a file (OpenAI's input_audio, file_data); `format` gives the extension. No I/O. @throws AvocadoError `media_too_large` */
-  fromBase64(data: string, format: string | undefined, shownAs: string, param: string): MediaSource;
+  fromBase64(data: string, format: string | undefined, displayName: string, param: string): MediaSource;
   /**
    * A multipart form with the field file, streamed to disk and hashed on the way.
    * @throws AvocadoError `media_too_large`, `storage_full`, `bad_request`, `unknown_field`, `aborted`
@@ -81,7 +81,7 @@ export async function openIntake(config: IntakeConfig, surroundings: IntakeSurro
     resolve,
     certificateAuthorities,
   };
-  const dataOptions = (shownAs: string, param: string): DataOptions => ({ shownAs, param, space, maxBytes });
+  const dataOptions = (displayName: string, param: string): DataOptions => ({ displayName, param, space, maxBytes });
 
   const longTexts = new LongTexts();
   const fromUrl = (reference: string, param: string): MediaSource => {
@@ -102,8 +102,8 @@ export async function openIntake(config: IntakeConfig, surroundings: IntakeSurro
           throw unknownScheme(param);
       }
     },
-    fromBase64: (data, format, shownAs, param) =>
-      base64Source(longTexts.read(data), format, dataOptions(shownAs, param)),
+    fromBase64: (data, format, displayName, param) =>
+      base64Source(longTexts.read(data), format, dataOptions(displayName, param)),
     receiveUpload: (request) => receiveUpload(request, space, config),
     parseJson: (body) => longTexts.parse(body),
     space: () => space.account.use(),

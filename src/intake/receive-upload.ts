@@ -137,6 +137,6 @@ export async function receiveUpload(
 }
 
 function uploadSource({ path, contentHash, remove }: SavedFile, fileName: string): MediaSource {
-  const shownAs = fileName === '' ? 'the upload' : fileName;
-  return { kind: 'upload', shownAs, open: () => Promise.resolve({ path, contentHash }), release: remove };
+  const displayName = fileName === '' ? 'the upload' : fileName;
+  return { kind: 'upload', displayName, open: () => Promise.resolve({ path, contentHash }), release: remove };
 }

@@ -15,7 +15,7 @@ export interface OpenSourceOptions {
 /** A file a request names or brings. Made without I/O (an upload excepted, which has arrived by then). */
 export interface MediaSource {
   /** what the client calls it; our path of it is not its business */
-  readonly shownAs: string;
+  readonly displayName: string;
   readonly kind: 'upload' | 'url' | 'data' | 'root';
   /** @throws AvocadoError `media_forbidden_host`, `media_unreachable`, `media_too_large`, `media_not_found`, `storage_full`, `aborted` … */
   open(options: OpenSourceOptions): Promise<LocalFile>;

@@ -10,7 +10,7 @@ export type MediaPart =
       readonly type: 'inline';
       readonly data: string;
       readonly format: string | undefined;
-      readonly shownAs: string | undefined;
+      readonly displayName: string | undefined;
       readonly param: string;
     };
 
@@ -47,12 +47,12 @@ export function isMediaPart(type: string): type is MediaPartType {
 function inlineOrReference(
   data: string,
   format: string | undefined,
-  shownAs: string | undefined,
+  displayName: string | undefined,
   param: string,
 ): MediaPart {
   return data.slice(0, 16).includes(':')
     ? { type: 'reference', url: data, param }
-    : { type: 'inline', data, format, shownAs, param };
+    : { type: 'inline', data, format, displayName, param };
 }
 
 function readData(value: unknown, at: string): MediaPart {

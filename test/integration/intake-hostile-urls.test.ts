@@ -315,7 +315,7 @@ describe('what is allowed', () => {
       { resolve: resolver({ 'media.test': [[...addresses('127.0.0.1')]] }) },
     );
     const source = intake.fromReference(`http://media.test:${server.port}/films/a b.mp4?token=secret#x`, 'media');
-    expect([source.kind, source.shownAs]).toEqual(['url', `http://media.test:${server.port}/films/a%20b.mp4`]);
+    expect([source.kind, source.displayName]).toEqual(['url', `http://media.test:${server.port}/films/a%20b.mp4`]);
     const progress: unknown[] = [];
     const file = await source.open({
       signal: new AbortController().signal,

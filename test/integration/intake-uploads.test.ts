@@ -53,7 +53,7 @@ describe('an upload', () => {
     const bytes = Uint8Array.from(randomBytes(500_000));
     expect(await post(form(bytes, { prompt: 'What?', stop: 'x' }, 'Ferien am Meer.mp4'))).toEqual({ status: 200 });
     const { source, fields } = uploads[0]!;
-    expect([source.kind, source.shownAs, fields]).toEqual([
+    expect([source.kind, source.displayName, fields]).toEqual([
       'upload',
       'Ferien am Meer.mp4',
       [

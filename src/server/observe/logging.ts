@@ -83,7 +83,7 @@ function rounded(seconds: number): number {
 }
 
 function contentOf({ job, end }: RequestSummary): Record<string, unknown> {
-  return { file: job?.source.shownAs, prompt: job?.request.prompt, caption: end?.caption };
+  return { file: job?.source.displayName, prompt: job?.request.prompt, caption: end?.caption };
 }
 
 function summaryOf(summary: RequestSummary | undefined, logContent: boolean): Record<string, unknown> {

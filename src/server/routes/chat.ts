@@ -42,7 +42,7 @@ function jobOf(chat: ChatRequest, request: FastifyRequest, { intake, config }: C
   const source =
     media.type === 'reference'
       ? intake.fromReference(media.url, media.param)
-      : intake.fromBase64(media.data, media.format, media.shownAs ?? 'the message', media.param);
+      : intake.fromBase64(media.data, media.format, media.displayName ?? 'the message', media.param);
   return { source, request: caption, timeoutSeconds };
 }
 

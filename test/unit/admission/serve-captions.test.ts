@@ -51,7 +51,7 @@ describe('a caption', () => {
   });
 
   it('names the file as the client does, in errors, warnings and estimates', async () => {
-    const source = fakeSource({ shownAs: '$&.mov' });
+    const source = fakeSource({ displayName: '$&.mov' });
     const failing = serve(
       fakeCaptioner({ error: { code: 'media_undecodable', message: (path) => `${path} cannot be decoded.` } }),
     );

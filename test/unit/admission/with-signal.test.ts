@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { endingWithSignal, withSignal } from '../../../src/admission/with-signal.ts';
+import { endingWithSignal } from '../../../src/admission/with-signal.ts';
 import type { CaptionEvent } from '../../../src/output/events.ts';
 
 const LATE = new AvocadoError('deadline_exceeded', 'Too late.');
@@ -17,21 +17,6 @@ async function collect(events: AsyncIterable<CaptionEvent>): Promise<CaptionEven
   for await (const event of events) seen.push(event);
   return seen;
 }
-
-describe('withSignal', () => {
-  it('gives what the promise gives, or the reason of the signal', async () => {
-    const controller = new AbortController();
-    expect(await withSignal(Promise.resolve(7), controller.signal)).toBe(7);
-    await expect(withSignal(Promise.reject(new Error('no')), controller.signal)).rejects.toThrow('no');
-    const waiting = withSignal(never(), controller.signal);
-    controller.abort(LATE);
-    await expect(waiting).rejects.toBe(LATE);
-    await expect(withSignal(never(), controller.signal)).rejects.toBe(LATE);
-    await expect(
-      withSignal(Promise.reject(new Error('nobody hears this')), AbortSignal.abort('a word')),
-    ).rejects.toThrow('cancelled');
-  });
-});
 
 describe('endingWithSignal', () => {
   it('lets an aborted source end in its own way', async () => {

@@ -121,7 +121,7 @@ describe('a data URL', () => {
 describe('base64 alone', () => {
   it('becomes a file under the name its message gave it, with the format as extension', async () => {
     const source = intake.fromBase64('aGVsbG8=', 'wav', 'the input_audio', 'messages.0.content.1.input_audio.data');
-    expect([source.kind, source.shownAs]).toEqual(['data', 'the input_audio']);
+    expect([source.kind, source.displayName]).toEqual(['data', 'the input_audio']);
     expect(await contentOf(source)).toEqual({ content: Buffer.from('hello'), extension: '.wav' });
     expect((await contentOf(intake.fromBase64('aGVsbG8=', undefined, 'x', 'y'))).extension).toBe('');
     expect((await contentOf(intake.fromBase64('aGVsbG8=', '../../x', 'x', 'y'))).extension).toBe('');

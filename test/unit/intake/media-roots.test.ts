@@ -20,7 +20,7 @@ const source = (reference: string): MediaSource =>
 describe('a media root', () => {
   it('gives the real path of a file, shown as it was asked for, and never removes it', async () => {
     const film = source('media://films/a%20b.mp4');
-    expect([film.kind, film.shownAs]).toEqual(['root', 'media://films/a%20b.mp4']);
+    expect([film.kind, film.displayName]).toEqual(['root', 'media://films/a%20b.mp4']);
     await film.release();
     expect(await openSource(film)).toEqual({ path: `${root}/a b.mp4`, contentHash: undefined });
   });

@@ -52,12 +52,12 @@ describe('readMessages', () => {
     [
       'input_video',
       { data: 'AAAA', format: 'mp4' },
-      { type: 'inline', data: 'AAAA', format: 'mp4', shownAs: undefined, param: '.input_video.data' },
+      { type: 'inline', data: 'AAAA', format: 'mp4', displayName: undefined, param: '.input_video.data' },
     ],
     [
       'input_audio',
       { data: 'AAAA', format: 'wav' },
-      { type: 'inline', data: 'AAAA', format: 'wav', shownAs: undefined, param: '.input_audio.data' },
+      { type: 'inline', data: 'AAAA', format: 'wav', displayName: undefined, param: '.input_audio.data' },
     ],
     [
       'input_audio',
@@ -72,12 +72,12 @@ describe('readMessages', () => {
     [
       'file',
       { file_data: 'AAAA', filename: 'my clip.MOV' },
-      { type: 'inline', data: 'AAAA', format: 'MOV', shownAs: 'my clip.MOV', param: '.file.file_data' },
+      { type: 'inline', data: 'AAAA', format: 'MOV', displayName: 'my clip.MOV', param: '.file.file_data' },
     ],
     [
       'file',
       { file_data: 'AAAA' },
-      { type: 'inline', data: 'AAAA', format: undefined, shownAs: undefined, param: '.file.file_data' },
+      { type: 'inline', data: 'AAAA', format: undefined, displayName: undefined, param: '.file.file_data' },
     ],
   ])('reads a file out of %s %j', (type, value, media) => {
     expect(readMessages([user(text('Describe.'), { type, [type]: value })]).media).toEqual({

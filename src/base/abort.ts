@@ -1,0 +1,33 @@
+import { AvocadoError } from './errors.ts';
+
+/**
+ * The error of work that an abort signal stopped: the signal's reason if it is one of ours (a deadline, a client that left),
+ * otherwise `aborted` with the reason as its cause.
+ */
+export function abortError(signal: AbortSignal | undefined): AvocadoError {
+  const reason: unknown = signal?.reason;
+  return reason instanceof AvocadoError
+    ? reason
+    : new AvocadoError('aborted', 'The request was cancelled.', { cause: reason });
+}
+
+/**
+ * Waits for the promise, but no longer than until the signal aborts. The work behind the promise is not stopped by this.
+ * @throws AvocadoError of {@link abortError} once the signal aborts; the promise's own errors pass
+ */
+export async function withSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: () => void = () => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => {
+      reject(abortError(signal));
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([aborted, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    promise.catch(() => undefined); // a late rejection would otherwise count as unhandled
+  }
+}
