@@ -1,5 +1,5 @@
-import process from 'node:process';
 import type { Command } from 'commander';
+import { readVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { rewardPlan, type RewardDefaults } from '../lab/rewards/reward-plan.ts';
 import type { Scorer } from '../lab/rewards/score-item.ts';
@@ -33,7 +33,7 @@ async function openScorer(flags: RewardFlags, wiring: Wiring): Promise<Scorer> {
   const judge = await openJudge({
     judge: flags.judge,
     model: flags.judgeModel,
-    apiKey: process.env['AVOCADO_JUDGE_API_KEY'],
+    apiKey: readVariable('AVOCADO_JUDGE_API_KEY'),
     concurrency: flags.judgeConcurrency,
     timeoutMs: flags.judgeTimeout * 1000,
     seesVideo: flags.judgeVideo,

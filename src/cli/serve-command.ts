@@ -1,5 +1,5 @@
-import process from 'node:process';
 import type { Command } from 'commander';
+import { readVariable } from '../base/env.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
 import { samplesOf } from '../model/checkpoint/samples.ts';
@@ -38,7 +38,7 @@ function configOf(flags: ServeFlags): ServerConfig {
     maxTemporaryBytes: flags.maxTempBytes,
     maxTimeoutSeconds: flags.maxTimeout,
     apiKeysFile: flags.apiKeys,
-    apiKeysText: process.env['AVOCADO_API_KEYS'],
+    apiKeysText: readVariable('AVOCADO_API_KEYS'),
     rateLimitPerMinute: rateLimit,
     drainMs: flags.drainSeconds * 1000,
     stallMs: flags.stallSeconds * 1000,

@@ -1,6 +1,7 @@
-// Which ffmpeg and ffprobe are used, and whether they will do. The only reader of FFMPEG_PATH and FFPROBE_PATH.
+// Which ffmpeg and ffprobe are used, and whether they are recent enough.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { readVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
 
 export interface FfmpegVersion {
@@ -27,8 +28,8 @@ const found = new Map<string, Promise<FfmpegVersion>>();
  * @throws AvocadoError `ffmpeg_missing` when either is absent, does not run, or is older than 5.1
  */
 export function ffmpegVersion(): Promise<FfmpegVersion> {
-  const ffmpeg = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
-  const ffprobe = process.env['FFPROBE_PATH'] ?? 'ffprobe';
+  const ffmpeg = readVariable('FFMPEG_PATH') ?? 'ffmpeg';
+  const ffprobe = readVariable('FFPROBE_PATH') ?? 'ffprobe';
   const key = `${ffmpeg}\n${ffprobe}`;
   const known = found.get(key);
   if (known !== undefined) return known;

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { readdir, realpath, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { Precision } from '../checkpoint/config-types.ts';
@@ -24,9 +25,8 @@ export interface CacheOptions extends ExportOptions {
 }
 
 function defaultCache(): string {
-  const { AVOCADO_CACHE: own, XDG_CACHE_HOME: shared } = process.env;
-  if (own !== undefined && own !== '') return own;
-  return join(shared !== undefined && shared !== '' ? shared : join(homedir(), '.cache'), 'avocado-captioner');
+  const userCache = nonEmptyVariable('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
+  return nonEmptyVariable('AVOCADO_CACHE') ?? join(userCache, 'avocado-captioner');
 }
 
 function digest(...parts: readonly unknown[]): string {

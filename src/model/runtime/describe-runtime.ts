@@ -2,11 +2,12 @@ import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { declineOnnxruntimeTelemetry } from '../../base/env.ts';
 import { loadNative, nativeStatus } from '../../base/native.ts';
 import type { NativeStatus } from '../../base/native.ts';
 import { findCudaLibraries } from './cuda-libraries.ts';
 import type { CudaLibraries } from './cuda-libraries.ts';
-import { declineTelemetry, onnxruntimeLibrary } from './onnxruntime-library.ts';
+import { onnxruntimeLibrary } from './onnxruntime-library.ts';
 
 export interface RuntimeFacts {
   /** what openRuntime takes when nothing is asked for */
@@ -35,7 +36,7 @@ export async function describeRuntime(): Promise<RuntimeFacts> {
 function describeLibrary(): RuntimeFacts['onnxruntime'] {
   let path: string | undefined;
   try {
-    declineTelemetry();
+    declineOnnxruntimeTelemetry();
     path = onnxruntimeLibrary();
     return { path, version: loadNative()?.loadOnnxRuntime(path), problem: undefined };
   } catch (error) {

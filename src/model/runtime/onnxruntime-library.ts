@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
+import { nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 
 /**
@@ -10,8 +11,8 @@ import { AvocadoError } from '../../base/errors.ts';
  * @throws AvocadoError `runtime_unavailable`
  */
 export function onnxruntimeLibrary(): string {
-  const override = process.env['AVOCADO_ONNXRUNTIME'];
-  const path = override !== undefined && override !== '' ? override : shippedLibrary();
+  const override = nonEmptyVariable('AVOCADO_ONNXRUNTIME');
+  const path = override ?? shippedLibrary();
   if (existsSync(path)) return path;
   const correct = 'Set AVOCADO_ONNXRUNTIME to the path of libonnxruntime.so.1, or unset it.';
   const advice = path === override ? correct : 'Install it again with `npm ci`.';
@@ -22,12 +23,4 @@ function shippedLibrary(): string {
   // dist/index.js → the package's root; the file's name holds for Linux, the only system the addon is built on.
   const root = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '..');
   return join(root, 'bin', 'napi-v6', 'linux', process.arch, 'libonnxruntime.so.1');
-}
-
-/**
- * onnxruntime's Linux library reports usage to its makers and leaves log files in the temporary directory unless the process
- * says no before it is loaded. Somebody who wants that sets the variable to 0.
- */
-export function declineTelemetry(): void {
-  process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
 }

@@ -1,9 +1,10 @@
+import { declineOnnxruntimeTelemetry } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { loadNative, nativeStatus } from '../../base/native.ts';
 import { findCudaLibraries } from './cuda-libraries.ts';
 import { NativeRuntime } from './native-runtime.ts';
 import { openNodeRuntime } from './node-runtime.ts';
-import { declineTelemetry, onnxruntimeLibrary } from './onnxruntime-library.ts';
+import { onnxruntimeLibrary } from './onnxruntime-library.ts';
 import type { Device, Runtime } from './runtime.ts';
 
 export interface RuntimeChoice {
@@ -18,7 +19,7 @@ export interface RuntimeChoice {
  *   both say what to do
  */
 export async function openRuntime({ runtime, device }: RuntimeChoice): Promise<Runtime> {
-  declineTelemetry();
+  declineOnnxruntimeTelemetry();
   const wantsNative =
     runtime === 'native' || (runtime === undefined && (device.type === 'cuda' || loadNative() !== undefined));
   if (wantsNative) return openNative(device);

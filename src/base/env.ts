@@ -1,0 +1,39 @@
+// The only file that reads or sets process.env. Every variable this program knows is named here or in the settings table.
+import process from 'node:process';
+
+/** Variables that are not settings: paths of other programs and libraries, the cache of the user, and secrets. */
+export type EnvironmentVariable =
+  | 'FFMPEG_PATH'
+  | 'FFPROBE_PATH'
+  | 'AVOCADO_ONNXRUNTIME'
+  | 'AVOCADO_CACHE'
+  | 'XDG_CACHE_HOME'
+  | 'AVOCADO_API_KEYS'
+  | 'AVOCADO_JUDGE_API_KEY';
+
+/** Read at each call, since a test or an embedding program may set it later. @returns undefined when it is not set */
+export function readVariable(name: EnvironmentVariable): string | undefined {
+  return process.env[name];
+}
+
+/** As `readVariable`, for variables whose empty value means the same as none. */
+export function nonEmptyVariable(name: EnvironmentVariable): string | undefined {
+  const value = process.env[name];
+  return value === '' ? undefined : value;
+}
+
+/** All AVOCADO_* variables, for the settings that come from the environment. */
+export function avocadoVariables(): Readonly<Record<string, string>> {
+  const found = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => entry[0].startsWith('AVOCADO_') && entry[1] !== undefined,
+  );
+  return Object.fromEntries(found);
+}
+
+/**
+ * The Linux library of onnxruntime sends usage data to its makers and leaves log files in the temporary directory, unless
+ * this variable is set before the library is loaded. Set it to 0 to allow that.
+ */
+export function declineOnnxruntimeTelemetry(): void {
+  process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
+}
