@@ -28,7 +28,7 @@ interface Told {
   readonly end: CaptionEnd;
 }
 
-const FIXTURES = new URL('../fixtures/nano', import.meta.url);
+const FIXTURES = new URL('../fixtures/nano/', import.meta.url);
 const CLIPS = readdirSync(FIXTURES)
   .filter((name) => name.endsWith('.json'))
   .map((name) => name.slice(0, -'.json'.length));
