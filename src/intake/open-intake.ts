@@ -1,5 +1,4 @@
 import type { Buffer } from 'node:buffer';
-import type { FastifyRequest } from 'fastify';
 import { AvocadoError } from '../base/errors.ts';
 import { addressPolicy } from './address-policy.ts';
 import { base64Source, dataUrlSource, type DataOptions } from './data-source.ts';
@@ -9,10 +8,9 @@ import { hostPolicy } from './host-policy.ts';
 import type { IntakeConfig } from './intake-config.ts';
 import { LongTexts } from './long-texts.ts';
 import { rootSource } from './media-roots.ts';
-import { receiveUpload, type Upload } from './receive-upload.ts';
-import type { TemporarySpace } from '../storage/save-stream.ts';
+import { saveStream, type TemporarySpace } from '../storage/save-stream.ts';
 import { SpaceAccount, type SpaceUse } from '../storage/disk-quota.ts';
-import { storedSource } from './stored-source.ts';
+import { mediaTooLarge, storedSource } from './stored-source.ts';
 import { openTemporaryDirectory } from '../storage/temporary-directory.ts';
 import type { MediaSource } from './types.ts';
 import { urlPolicy } from './url-policy.ts';
@@ -28,10 +26,10 @@ export interface Intake {
   /** base64 of a file (OpenAI's input_audio, file_data); `format` gives the extension. No I/O. @throws AvocadoError `media_too_large` */
   fromBase64(data: string, format: string | undefined, displayName: string, param: string): MediaSource;
   /**
-   * A multipart form with the field file, streamed to disk and hashed on the way.
-   * @throws AvocadoError `media_too_large`, `storage_full`, `bad_request`, `unknown_field`, `aborted`
+   * Streams a file to disk and hashes it on the way. `name` is the client's name for it, '' if it gave none.
+   * @throws AvocadoError `media_too_large`, `storage_full`; errors of `chunks` pass; after any error nothing is left on disk
    */
-  receiveUpload(request: FastifyRequest): Promise<Upload>;
+  fromUpload(chunks: AsyncIterable<Uint8Array>, name: string, param: string): Promise<MediaSource>;
   /**
    * JSON.parse for bodies that may hold files: long texts in it stay bytes, known to fromReference and fromBase64 until `release`.
    * @throws AvocadoError `bad_request`
@@ -104,7 +102,12 @@ export async function openIntake(config: IntakeConfig, surroundings: IntakeSurro
     },
     fromBase64: (data, format, displayName, param) =>
       base64Source(longTexts.read(data), format, dataOptions(displayName, param)),
-    receiveUpload: (request) => receiveUpload(request, space, config),
+    fromUpload: async (chunks, name, param) => {
+      const tooLarge = (): AvocadoError => mediaTooLarge('The upload', maxBytes, param);
+      const { path, contentHash, remove } = await saveStream(space, chunks, { name, maxBytes, tooLarge });
+      const displayName = name === '' ? 'the upload' : name;
+      return { kind: 'upload', displayName, open: () => Promise.resolve({ path, contentHash }), release: remove };
+    },
     parseJson: (body) => longTexts.parse(body),
     space: () => space.account.use(),
     close: () => directory.close(),

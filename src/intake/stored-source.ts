@@ -1,6 +1,16 @@
 import { abortError } from '../base/abort.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { SavedFile } from '../storage/save-stream.ts';
 import type { MediaSource, OpenSourceOptions } from './types.ts';
+
+/** @param subject what is too large, as the beginning of a sentence */
+export function mediaTooLarge(subject: string, maxBytes: number, param?: string): AvocadoError {
+  return new AvocadoError(
+    'media_too_large',
+    `${subject} is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`,
+    param === undefined ? {} : { param },
+  );
+}
 
 /** A source whose file comes onto disk when it is first opened. Releasing it stops that, and waits for the file to be gone. */
 export function storedSource(

@@ -7,7 +7,7 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError, ERRORS } from '../../src/base/errors.ts';
 import type { IntakeConfig } from '../../src/intake/intake-config.ts';
-import type { Upload } from '../../src/intake/receive-upload.ts';
+import { receiveUpload, type Upload } from '../../src/server/wire/upload.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
 import { form } from '../fixtures/served-app.ts';
 
@@ -17,7 +17,8 @@ let port: number;
 const uploads: Upload[] = [];
 
 async function start(settings: Partial<IntakeConfig> = {}): Promise<void> {
-  intake = await openedIntake(settings);
+  const config = { maxUploadBytes: 1_000_000, uploadIdleMs: 60_000, ...settings };
+  intake = await openedIntake(config);
   app = Fastify({ forceCloseConnections: true });
   await app.register(multipart, { throwFileSizeLimit: false });
   app.setErrorHandler((error, _request, reply) => {
@@ -25,7 +26,7 @@ async function start(settings: Partial<IntakeConfig> = {}): Promise<void> {
     return reply.code(ERRORS[error.code].status).send({ code: error.code, param: error.param });
   });
   app.post('/', async (request) => {
-    uploads.push(await intake.receiveUpload(request));
+    uploads.push(await receiveUpload(request, { intake, config }));
     return {};
   });
   await app.listen({ host: '127.0.0.1', port: 0 });

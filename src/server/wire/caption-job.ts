@@ -4,6 +4,7 @@ import { AvocadoError } from '../../base/errors.ts';
 import type { MediaSource } from '../../intake/types.ts';
 import type { CaptionTask } from '../../admission/types.ts';
 import { formBody, jsonBody, type CaptionBody } from './caption-body.ts';
+import { receiveUpload } from './upload.ts';
 import { timeoutOf, type CaptionParts } from './run-caption.ts';
 
 /** A request of our own routes, understood; its file is ours to release. */
@@ -23,7 +24,7 @@ function jobOf(request: FastifyRequest, source: MediaSource, body: CaptionBody, 
 }
 
 async function readForm(request: FastifyRequest, parts: JobParts): Promise<ReadJob> {
-  const { source, fields } = await parts.intake.receiveUpload(request);
+  const { source, fields } = await receiveUpload(request, parts);
   try {
     return jobOf(request, source, formBody(fields), parts);
   } catch (error) {
