@@ -1,6 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import tseslint from 'typescript-eslint';
 
+/** `process.env` and `import { env } from 'node:process'`. */
+const ENVIRONMENT = [
+  'MemberExpression[object.name="process"][property.name="env"]',
+  'ImportSpecifier[imported.name="env"]',
+];
+
 export default tseslint.config(
   { ignores: ['dist/**', 'native/**', 'node_modules/**'] },
   ...tseslint.configs.strictTypeChecked,
@@ -26,7 +32,6 @@ export default tseslint.config(
           ignorePattern: '^import |^\\s*(readonly|export) ',
         },
       ],
-      'no-restricted-globals': 'off',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
@@ -41,6 +46,24 @@ export default tseslint.config(
       '@typescript-eslint/require-await': 'off',
       '@typescript-eslint/no-unnecessary-type-parameters': 'off',
       '@typescript-eslint/no-floating-promises': 'error',
+    },
+  },
+  {
+    files: ['src/**'],
+    // For now: the files after the first are to read their setting from the first.
+    ignores: [
+      'src/setup/**',
+      'src/base/env.ts',
+      'src/cli/{reward,serve}-command.ts',
+      'src/media/ffmpeg-version.ts',
+      'src/model/export/export-cache.ts',
+      'src/model/runtime/{onnxruntime-library,node-runtime-worker}.ts',
+    ],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        ...ENVIRONMENT.map((selector) => ({ selector, message: 'Read the environment in src/base/env.ts.' })),
+      ],
     },
   },
   { files: ['**/*.mjs', '**/*.js'], ...tseslint.configs.disableTypeChecked },

@@ -40,7 +40,7 @@ export async function findCudaLibraries(library: string): Promise<CudaLibraries>
 }
 
 const PROVIDER_ADVICE =
-  'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node`, or set AVOCADO_ONNXRUNTIME to the ' +
+  'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node --ignore-scripts=false`, or set AVOCADO_ONNXRUNTIME to the ' +
   'libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside it. It also needs CUDA 12 and cuDNN 9 ' +
   `(${CUDA_12.join(', ')}).`;
 const CUDA_ADVICE =

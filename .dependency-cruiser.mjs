@@ -1,0 +1,162 @@
+// Who may import whom; `npm run lint` checks it. The rooms are the folders of src/. Type imports count as imports, except
+// where this file says "types". Tests may import everything.
+
+/** Each room, and the rooms it may import beside its own files and those of BELOW_ALL. */
+const MAY_IMPORT = {
+  base: [],
+  settings: [],
+  storage: [],
+  media: [],
+  features: ['media'],
+  prompt: [],
+  engine: [],
+  output: [],
+  encoder: ['features', 'media'],
+  'model/checkpoint': [],
+  'model/graphs': ['model/checkpoint'],
+  'model/runtime': ['model/checkpoint'],
+  'model/export': ['model/checkpoint', 'model/graphs', 'model/runtime'],
+  'model/execution': ['model/checkpoint', 'model/graphs', 'model/runtime', 'model/export'],
+  captioner: ['engine', 'prompt', 'output', 'encoder', 'features', 'media', 'model'],
+  'engine-process': ['captioner', 'output'],
+  intake: ['storage'],
+  admission: ['engine-process', 'captioner', 'output', 'intake', 'storage'],
+  openai: ['admission', 'captioner', 'output', 'intake'],
+  server: ['openai', 'admission', 'intake', 'storage', 'engine-process', 'captioner', 'output'],
+  lab: ['server', 'captioner', 'output', 'media'],
+  cli: [
+    'lab',
+    'server',
+    'admission',
+    'intake',
+    'storage',
+    'engine-process',
+    'captioner',
+    'output',
+    'prompt',
+    'media',
+    'model',
+  ],
+};
+
+/** Rooms of which a room may import types, and only types. */
+const MAY_IMPORT_TYPES = {
+  features: ['model/checkpoint'],
+  prompt: ['model/checkpoint'],
+  engine: ['model/execution'],
+  output: ['engine', 'prompt', 'model/checkpoint'],
+  encoder: ['output', 'model/checkpoint', 'model/execution'],
+};
+
+const BELOW_ALL = { base: [], settings: ['base'] };
+
+/** Exceptions for now: imports that the move into rooms has not reached yet. */
+const EXCEPTIONS = {
+  storage: ['intake'],
+  settings: ['model'],
+  encoder: ['captioner', 'prompt'],
+  'model/checkpoint': ['model/export'],
+  'model/graphs': ['model/runtime', 'model/execution'],
+  'model/runtime': ['model/graphs'],
+  server: ['model/checkpoint'],
+};
+const CIRCLES_FOR_NOW =
+  '^src/(server/(observe/(metrics|request-observation)|config|config-values|guards/api-keys)|lab/synthetic/(script|stage)|features/resize(-portable)?)[.]ts$';
+const NOT_YET_USED = '^src/(base/event-channel|settings/engine-settings)[.]ts$';
+
+/** Packages and Node modules that only one place may import; `types` lets the other files import their types. */
+const ONE_DOOR = [
+  { of: 'onnxruntime-node', only: 'model/runtime/' },
+  { of: 'worker_threads', only: 'model/runtime/' },
+  { of: 'child_process', only: '(media|engine-process|model/runtime|setup)/' },
+  {
+    of: 'module',
+    only: '(base/native|model/runtime/[a-z-]+)[.]ts|setup/',
+    what: 'createRequire, which loads native code',
+  },
+  { of: 'fluent-ffmpeg', only: 'media/' },
+  { of: 'sharp', only: 'media/' },
+  { of: '@huggingface/tokenizers', only: 'prompt/' },
+  { of: '@huggingface/jinja', only: 'prompt/' },
+  { of: 'piscina', only: '(features|model/export)/' },
+  { of: 'undici', only: 'intake/' },
+  { of: 'ipaddr.js', only: 'intake/' },
+  { of: 'fastify', only: '(server/app|lab/rewards/http/app)[.]ts', types: '(server|lab/rewards/http|intake)/' },
+  { of: '@fastify/[a-z-]+', only: '(server|lab/rewards/http|intake)/' },
+  { of: 'prom-client', only: '(server/observe|lab/rewards/http)/' },
+  { of: 'close-with-grace', only: 'server/' },
+  { of: '(commander|cli-progress)', only: 'cli/' },
+];
+
+/** Files that Node starts or loads by their path; everything else must be imported by one of them. */
+const ENTRY_POINTS = '^src/(cli/main|index|.*-(entry|worker|task))[.]ts$|^src/setup/';
+
+const folders = (rooms) => rooms.map((room) => `^src/${room}/`);
+
+function directionRules([room, rooms]) {
+  const below = BELOW_ALL[room] ?? Object.keys(BELOW_ALL);
+  const values = [room, ...rooms, ...below, ...(EXCEPTIONS[room] ?? [])];
+  const rule = (name, to) => ({
+    name,
+    severity: 'error',
+    from: { path: `^src/${room}/` },
+    to: { path: '^src/', ...to },
+  });
+  return [
+    rule(`imports of ${room}`, { pathNot: folders(values), dependencyTypesNot: ['type-only'] }),
+    rule(`type imports of ${room}`, {
+      pathNot: folders([...values, ...(MAY_IMPORT_TYPES[room] ?? [])]),
+      dependencyTypes: ['type-only'],
+    }),
+  ];
+}
+
+function doorRules({ of, only, types }) {
+  const path = `(^|node_modules/(@types/)?)${of}(/|$)`;
+  const rule = (name, door, to) => ({
+    name,
+    severity: 'error',
+    from: { path: '^src/', pathNot: `^src/(${door})` },
+    to: { path, ...to },
+  });
+  if (types === undefined) return [rule(`one door for ${of}`, only, {})];
+  return [
+    rule(`one door for ${of}`, only, { dependencyTypesNot: ['type-only'] }),
+    rule(`one door for the types of ${of}`, types, { dependencyTypes: ['type-only'] }),
+  ];
+}
+
+export default {
+  forbidden: [
+    { name: 'no circles', severity: 'error', from: { pathNot: CIRCLES_FOR_NOW }, to: { circular: true } },
+    ...Object.entries(MAY_IMPORT).flatMap(directionRules),
+    ...ONE_DOOR.flatMap(doorRules),
+    {
+      name: 'a folder without a line in this file',
+      severity: 'error',
+      from: { path: '^src/', pathNot: [...folders([...Object.keys(MAY_IMPORT), 'setup']), '^src/index[.]ts$'] },
+      to: {},
+    },
+    { name: 'nothing of the tests', severity: 'error', from: { path: '^src/' }, to: { path: '^(test|dist)/' } },
+    {
+      name: 'a dependency that package.json does not name',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown', 'unknown'], dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'a file that nothing uses',
+      severity: 'error',
+      from: { path: ENTRY_POINTS },
+      to: { path: '^src/.*[.]ts$', pathNot: [ENTRY_POINTS, NOT_YET_USED], reachable: false },
+    },
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^src/page/' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+    skipAnalysisNotInRules: true,
+  },
+};
