@@ -1,35 +1,33 @@
-// The body of POST /v1/chat/completions, understood. Pure: no file is touched and no model is known here.
+// Reads the body of POST /v1/chat/completions. Pure: no I/O, and it does not know the model.
 import Type from 'typebox';
 import { AvocadoError } from '../base/errors.ts';
 import type { Priority } from '../output/events.ts';
-import { CHAT_FIELDS, CHAT_PROPERTIES, type ChatFields } from './chat-fields.ts';
 import { checkValue } from '../base/check-value.ts';
-import type { MediaPart } from './media-part.ts';
-import { MESSAGES_SCHEMA, readMessages, type Conversation } from './messages.ts';
-import { isFields, sortFields } from './sort-fields.ts';
+import { CHAT_FIELDS, CHAT_PROPERTIES, classifyFields, isFields, type ChatFields } from './classify-fields.ts';
+import { MESSAGES_SCHEMA, readMessages, type Conversation, type MediaPart } from './messages.ts';
 
-/** For the API's description. */
+/** The whole body, for the API's description. */
 export const CHAT_BODY = Type.Object({ messages: MESSAGES_SCHEMA, ...CHAT_PROPERTIES });
 
-/** How the answer is to be told. */
-export interface ChatAnswerShape {
+/** The form of the answer. */
+interface ChatAnswerShape {
   readonly stream: boolean;
-  /** a last chunk with the usage */
+  /** send a last chunk with the usage */
   readonly includeUsage: boolean;
 }
 
 export interface ChatRequest {
-  /** undefined = whichever is served */
+  /** undefined = the served model */
   readonly model: string | undefined;
   readonly media: MediaPart;
-  /** under the names that caption options have */
+  /** by the names of caption options */
   readonly options: Readonly<Record<string, unknown>>;
   readonly priority: Priority;
   readonly timeoutSeconds: number | undefined;
   readonly answer: ChatAnswerShape;
-  /** fields that were put aside */
+  /** fields we do not use */
   readonly ignored: readonly string[];
-  /** what the client calls a caption option, to name it in a complaint */
+  /** the client's name of a caption option, for error messages */
   readonly nameField: (option: string) => string;
 }
 
@@ -104,13 +102,13 @@ function checkTogether({ stream_options: streamOptions, logprobs, top_logprobs: 
 }
 
 /**
- * @param body JSON as it was parsed
- * @throws AvocadoError `bad_request`, `unsupported_field`, each naming its field
+ * @param body parsed JSON
+ * @throws AvocadoError `bad_request`, `unsupported_field`, with the field in `param`
  */
 export function readChatRequest(body: unknown): ChatRequest {
   if (!isFields(body))
     throw new AvocadoError('bad_request', 'Send a JSON object with messages, as content type application/json.');
-  const { kept, ignored } = sortFields(body);
+  const { kept, ignored } = classifyFields(body);
   const fields = checkValue(CHAT_FIELDS, kept, '');
   checkTogether(fields);
   const conversation = readMessages(body['messages']);

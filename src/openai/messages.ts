@@ -1,8 +1,94 @@
-// A conversation as one caption request: a system prompt, a question, a file.
+// A conversation as one caption request: a system prompt, a question, one file.
 import Type from 'typebox';
-import { AvocadoError } from '../base/errors.ts';
 import { checkValue } from '../base/check-value.ts';
-import { isMediaPart, MEDIA_PARTS, readMediaPart, type MediaPart } from './media-part.ts';
+import { AvocadoError } from '../base/errors.ts';
+
+/** The file of a message: a URL of any kind, or base64 with the format its sender claims. */
+export type MediaPart =
+  | { readonly type: 'reference'; readonly url: string; readonly param: string }
+  | {
+      readonly type: 'inline';
+      readonly data: string;
+      readonly format: string | undefined;
+      readonly displayName: string | undefined;
+      readonly param: string;
+    };
+
+const text = Type.String({ minLength: 1 });
+const URL_PART = Type.Object({ url: text });
+const DATA_PART = Type.Object({
+  data: Type.Optional(text),
+  url: Type.Optional(text),
+  format: Type.Optional(Type.String({ maxLength: 32 })),
+});
+const FILE_PART = Type.Object({
+  file_data: Type.Optional(text),
+  file_id: Type.Optional(Type.Unknown()),
+  filename: Type.Optional(Type.String({ maxLength: 1024 })),
+});
+
+/** Schemas by the part's `type`, which is also the name of the field with the content. */
+const MEDIA_PARTS = {
+  video_url: URL_PART,
+  input_video: DATA_PART,
+  audio_url: URL_PART,
+  input_audio: DATA_PART,
+  image_url: URL_PART,
+  file: FILE_PART,
+} as const;
+
+type MediaPartType = keyof typeof MEDIA_PARTS;
+
+function isMediaPart(type: string): type is MediaPartType {
+  return Object.hasOwn(MEDIA_PARTS, type);
+}
+
+/** Some clients put a URL where base64 belongs. A URL has a colon near its start, base64 has none. */
+function inlineOrReference(
+  data: string,
+  format: string | undefined,
+  displayName: string | undefined,
+  param: string,
+): MediaPart {
+  return data.slice(0, 16).includes(':')
+    ? { type: 'reference', url: data, param }
+    : { type: 'inline', data, format, displayName, param };
+}
+
+function readData(value: unknown, at: string): MediaPart {
+  const { data, url, format } = checkValue(DATA_PART, value, at);
+  if (data !== undefined && url !== undefined)
+    throw new AvocadoError('bad_request', `${at} has data and url: give one of them.`, { param: at });
+  if (data !== undefined) return inlineOrReference(data, format, undefined, `${at}.data`);
+  if (url !== undefined) return { type: 'reference', url, param: `${at}.url` };
+  throw new AvocadoError('bad_request', `${at} brings nothing: give data (base64) or url.`, { param: at });
+}
+
+function readFile(value: unknown, at: string): MediaPart {
+  const { file_data: data, file_id: id, filename } = checkValue(FILE_PART, value, at);
+  if (data !== undefined)
+    return inlineOrReference(data, /\.([A-Za-z0-9]+)$/.exec(filename ?? '')?.[1], filename, `${at}.file_data`);
+  if (id === undefined || id === null)
+    throw new AvocadoError('bad_request', `${at} brings nothing: give file_data (base64 or a data URL).`, {
+      param: at,
+    });
+  throw new AvocadoError(
+    'unsupported_field',
+    `${at}.file_id names a stored file, and this server stores none. Send file_data, or a video_url.`,
+    { param: `${at}.file_id` },
+  );
+}
+
+/**
+ * @param value content of the part
+ * @param at its path in the body, such as `messages[0].content[1].video_url`
+ * @throws AvocadoError `bad_request`, `unsupported_field`
+ */
+function readMediaPart(type: MediaPartType, value: unknown, at: string): MediaPart {
+  if (type === 'file') return readFile(value, at);
+  if (type === 'input_video' || type === 'input_audio') return readData(value, at);
+  return { type: 'reference', url: checkValue(URL_PART, value, at).url, param: `${at}.url` };
+}
 
 const PART = Type.Object({ type: Type.String() });
 const TEXT_PART = Type.Object({ type: Type.Literal('text'), text: Type.String({ maxLength: 100_000 }) });
@@ -10,7 +96,7 @@ const MESSAGE = Type.Object({ role: Type.String(), content: Type.Unknown() });
 const MESSAGES = Type.Array(MESSAGE, { minItems: 1, maxItems: 64 });
 const PARTS = Type.Array(Type.Unknown(), { maxItems: 256 });
 
-/** For the API's description; what a request gets wrong is told part by part. */
+/** For the API's description only: requests are checked part by part, for better error messages. */
 export const MESSAGES_SCHEMA = Type.Array(
   Type.Object({
     role: Type.Enum(['system', 'developer', 'user']),
@@ -31,7 +117,7 @@ export const MESSAGES_SCHEMA = Type.Array(
 
 export interface Conversation {
   readonly systemPrompt: string | undefined;
-  /** undefined = the model's own */
+  /** undefined = the model's default prompt */
   readonly prompt: string | undefined;
   readonly media: MediaPart;
 }

@@ -1,12 +1,12 @@
 import { AvocadoError } from '../base/errors.ts';
 
-/** What of a served model its card tells. */
-export interface ServedModel {
+/** The fields of a served model that its card shows. */
+interface ServedModel {
   readonly name: string;
   readonly context: number;
 }
 
-export interface ModelCard {
+interface ModelCard {
   readonly id: string;
   readonly object: 'model';
   readonly created: number;
@@ -26,7 +26,10 @@ export function modelCard(model: ServedModel, createdSeconds: number): ModelCard
   };
 }
 
-/** @throws AvocadoError `model_not_found` when another model is asked for; undefined asks for whichever is there */
+/**
+ * @param asked undefined = the served model
+ * @throws AvocadoError `model_not_found` when a request names another model
+ */
 export function checkModel(asked: string | undefined, { name }: ServedModel): void {
   if (asked === undefined || asked === name) return;
   throw new AvocadoError(

@@ -4,7 +4,7 @@ import type { CaptionerModel } from '../../captioner/captioner.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { readChatRequest, type ChatRequest } from '../../openai/chat-request.ts';
 import { chatCompletion } from '../../openai/completion.ts';
-import { completionHead, systemFingerprint } from '../../openai/completion-head.ts';
+import { completionHead, systemFingerprint } from '../../openai/completion.ts';
 import { checkModel } from '../../openai/model-card.ts';
 import type { CaptionTask } from '../../admission/types.ts';
 import type { CaptionEvent, CaptionRequest } from '../../output/events.ts';

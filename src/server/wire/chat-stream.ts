@@ -1,7 +1,7 @@
 // A caption's events as OpenAI's stream: unnamed data lines, comments while there is nothing to say, [DONE].
 import type { SSESource } from '@fastify/sse';
 import type { FastifyReply } from 'fastify';
-import { Chunks, type ChunkOptions } from '../../openai/chunks.ts';
+import { Chunks, type ChunkOptions } from '../../openai/completion.ts';
 import { snakeCase } from '../../output/caption-answer.ts';
 import type { CaptionEnd, CaptionEvent } from '../../output/events.ts';
 import { errorBody } from './error-reply.ts';

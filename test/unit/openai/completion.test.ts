@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { Chunks, type ChatChunk, type ChunkOptions } from '../../../src/openai/chunks.ts';
-import { chatCompletion } from '../../../src/openai/completion.ts';
-import { completionHead, systemFingerprint } from '../../../src/openai/completion-head.ts';
-import { wireLogprobs } from '../../../src/openai/logprobs.ts';
+import {
+  chatCompletion,
+  Chunks,
+  completionHead,
+  systemFingerprint,
+  wireLogprobs,
+  type ChatChunk,
+  type ChunkOptions,
+} from '../../../src/openai/completion.ts';
 import { checkModel, modelCard } from '../../../src/openai/model-card.ts';
 import type { CaptionEnd, TokenWithAlternatives } from '../../../src/output/events.ts';
 import { thrownBy } from './thrown-by.ts';
