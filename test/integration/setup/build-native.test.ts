@@ -25,7 +25,7 @@ function build(env: NodeJS.ProcessEnv, ...args: string[]): { status: number | nu
 const canBuild =
   process.platform === 'linux' && ['g++', 'clang++', 'c++'].some((name) => spawnSync(name, ['--version']).status === 0);
 if (!canBuild)
-  console.warn('Skipped: test/unit/setup/build-native.test.ts. This machine has no C++ compiler for the addon.');
+  console.warn('Skipped: test/integration/setup/build-native.test.ts. This machine has no C++ compiler for the addon.');
 
 describe.skipIf(!canBuild)('build-native', () => {
   it('builds an addon that loads, and has nothing to do the second time', () => {
