@@ -40,10 +40,10 @@ async function served(
 }
 
 describe('avocado reward', () => {
-  it('answers README’s curl line as README says, with neither ONNX Runtime nor media libraries loaded, and stops when asked', async () => {
-    const readme = readFileSync(`${ROOT}README.md`, 'utf8');
+  it('answers the curl line of rewards.md as that page says, with neither ONNX Runtime nor media libraries loaded, and stops when asked', async () => {
+    const page = readFileSync(`${ROOT}.github/docs/rewards.md`, 'utf8');
     const [, line, answer] =
-      /^(curl -s http:\/\/127\.0\.0\.1:8100\/v1\/rewards .+)\n```\n```json\n(.+?) …$/m.exec(readme) ?? [];
+      /^(curl -s http:\/\/127\.0\.0\.1:8100\/v1\/rewards .+)\n```\n```json\n(.+?) …$/m.exec(page) ?? [];
     const { url, child: started } = await served();
     const { stdout } = await promisify(execFile)('sh', ['-c', line!.replace('http://127.0.0.1:8100', url)]);
     expect(stdout).toContain(answer!);
