@@ -9,7 +9,7 @@ import { WorkModel } from './work-model.ts';
 
 export interface ServingLimits {
   /** most requests alive at a time; default: eight for every slot of the KV cache */
-  readonly maxRequests?: number;
+  readonly maxRequests?: number | undefined;
   /** most estimated seconds of work that may be waiting or running; a request alone is never too much */
   readonly maxQueueSeconds: number;
   /** requests handed to the engine beyond its slots, so that their media are ready when a slot is free */

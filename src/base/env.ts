@@ -3,13 +3,7 @@ import process from 'node:process';
 
 /** Variables that are not settings: paths of other programs and libraries, the cache of the user, and secrets. */
 export type EnvironmentVariable =
-  | 'FFMPEG_PATH'
-  | 'FFPROBE_PATH'
-  | 'AVOCADO_ONNXRUNTIME'
-  | 'AVOCADO_CACHE'
-  | 'XDG_CACHE_HOME'
-  | 'AVOCADO_API_KEYS'
-  | 'AVOCADO_JUDGE_API_KEY';
+  'FFMPEG_PATH' | 'FFPROBE_PATH' | 'AVOCADO_ONNXRUNTIME' | 'AVOCADO_CACHE' | 'XDG_CACHE_HOME' | 'AVOCADO_JUDGE_API_KEY';
 
 /** Read at each call, since a test or an embedding program may set it later. @returns undefined when it is not set */
 export function readVariable(name: EnvironmentVariable): string | undefined {
@@ -22,7 +16,7 @@ export function nonEmptyVariable(name: EnvironmentVariable): string | undefined 
   return value === '' ? undefined : value;
 }
 
-/** All AVOCADO_* variables, for the settings that come from the environment. */
+/** All AVOCADO_* variables: settings of the command line and of the server, and the keys of its clients. */
 export function avocadoVariables(): Readonly<Record<string, string>> {
   const found = Object.entries(process.env).filter(
     (entry): entry is [string, string] => entry[0].startsWith('AVOCADO_') && entry[1] !== undefined,

@@ -7,14 +7,14 @@ import {
   readStopIds,
   type PreprocessorConfig,
 } from '../model/checkpoint/config.ts';
-import type { ModelConfig, Precision } from '../model/checkpoint/config-types.ts';
+import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import { checkpointDirectoryOf } from '../model/checkpoint/checkpoint-directory.ts';
 import { loadThinker, type LoadedThinker } from '../model/execution/load-thinker.ts';
 import { readModelPackage, type ModelPackage } from '../model/checkpoint/model-package.ts';
-import type { Device } from '../model/runtime/runtime.ts';
 import type { Thinker } from '../model/execution/thinker.ts';
 import { loadChatTemplate, type ChatTemplate } from '../prompt/chat-template.ts';
 import { loadTokenizer, type Tokenizer } from '../prompt/tokenizer.ts';
+import type { Precision, Device } from '../settings/engine-settings.ts';
 
 export interface OpenOptions {
   readonly modelDir: string;

@@ -4,9 +4,9 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { AvocadoError } from '../base/errors.ts';
 import type { Clip } from '../lab/loadtest/types.ts';
 import { snakeCase } from '../output/caption-answer.ts';
-import { defaultModelDirectory } from './default-model.ts';
-import { numberValue, wholeNumber } from './flag-values.ts';
-import type { Outcome, Wiring } from './wiring.ts';
+import { defaultModelDirectory } from '../base/package-files.ts';
+import { numberValue, wholeNumber } from './flags.ts';
+import type { ExitStatus, CliEnvironment } from './cli-environment.ts';
 import { write, writeJson } from './write.ts';
 
 interface BenchFlags {
@@ -29,7 +29,7 @@ function share(text: string): number {
   throw new InvalidArgumentError('It must be from 0 to 1.');
 }
 
-export function addBenchCommand(program: Command, wiring: Wiring, outcome: Outcome): void {
+export function addBenchCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
   const bench = program.command('bench').description('load and speed tests');
   bench
     .command('serve [clips...]')
@@ -42,7 +42,7 @@ export function addBenchCommand(program: Command, wiring: Wiring, outcome: Outco
     .option('--max-tokens <n>', 'most tokens of a caption', wholeNumber(1))
     .option('--seed <n>', 'of the order of clips and of the leavers', wholeNumber(0), 1)
     .action(async (clips: readonly string[], flags: BenchFlags) => {
-      await benchServe(clips, flags, wiring, outcome);
+      await benchServe(clips, flags, environment, status);
     });
 }
 
@@ -86,8 +86,8 @@ async function checkServer(url: string): Promise<void> {
 async function benchServe(
   paths: readonly string[],
   flags: BenchFlags,
-  wiring: Wiring,
-  outcome: Outcome,
+  environment: CliEnvironment,
+  status: ExitStatus,
 ): Promise<void> {
   const [{ runLevel }, { clipSender }, { levelTable, summarise }] = await Promise.all([
     import('../lab/loadtest/closed-loop.ts'),
@@ -97,7 +97,7 @@ async function benchServe(
   const url = flags.url.replace(/\/+$/, '');
   const clips = await readClips(paths);
   await checkServer(url);
-  const signal = wiring.interruption();
+  const signal = environment.interruption();
   const send = clipSender({
     url,
     apiKey: flags.apiKey,
@@ -109,8 +109,8 @@ async function benchServe(
     const options = { concurrency, requests: flags.requests * concurrency, leaving: flags.leaving, seed: flags.seed };
     levels.push(summarise(await runLevel(clips, send, options, signal)));
   }
-  await write(wiring.stdout, `${levelTable(levels)}\n`);
-  await writeJson(wiring.stdout, snakeCase({ url, clips: clips.length, levels }));
-  if (signal.aborted) outcome.fail(130);
-  else if (levels.some(({ failed }) => Object.keys(failed).length > 0)) outcome.fail(1);
+  await write(environment.stdout, `${levelTable(levels)}\n`);
+  await writeJson(environment.stdout, snakeCase({ url, clips: clips.length, levels }));
+  if (signal.aborted) status.fail(130);
+  else if (levels.some(({ failed }) => Object.keys(failed).length > 0)) status.fail(1);
 }

@@ -1,33 +1,35 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { AvocadoError, ERRORS } from '../base/errors.ts';
+import type { EngineSettings } from '../settings/engine-settings.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import { CaptionPrinter } from './caption-printer.ts';
 import { interrupted, orInterrupted } from './interrupted.ts';
-import { addModelFlags, openOptions, type ModelFlags } from './model-flags.ts';
+import { MODEL_SETTINGS } from '../settings/schema.ts';
+import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
 import { ProgressLine } from './progress-line.ts';
 import { reportError } from './report-error.ts';
-import { addRequestFlags, requestFromFlags } from './request-flags.ts';
-import type { Outcome, Wiring } from './wiring.ts';
+import type { ExitStatus, CliEnvironment } from './cli-environment.ts';
 
-interface CaptionFlags extends ModelFlags {
+interface CaptionFlags extends Flags {
   readonly json: boolean;
   readonly tokenIds: boolean;
   readonly verbose: boolean;
 }
 
-export function addCaptionCommand(program: Command, wiring: Wiring, outcome: Outcome): void {
+export function addCaptionCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
   const command = program
     .command('caption')
     .description('tell what is seen and heard in videos, pictures or sound files')
     .argument('<file...>');
-  addModelFlags(addRequestFlags(command))
+  addSettingFlags(addRequestFlags(command), MODEL_SETTINGS)
     .option('--json', 'one JSON object a file on stdout, nothing else', false)
     .option('--token-ids', 'with --json: also token ids and log-probabilities', false)
     .option('--verbose', 'progress and numbers on stderr even when it is not a terminal', false)
     .action(async (files: readonly string[], flags: CaptionFlags) => {
-      const requests = files.map((file) => requestFromFlags(file, flags as unknown as Record<string, unknown>));
-      await captionAll(requests, flags, wiring, outcome);
+      const requests = files.map((file) => requestFromFlags(file, flags));
+      const settings = await oneCaptionSettings(flags, environment);
+      await captionAll(requests, { flags, settings }, environment, status);
     });
 }
 
@@ -46,20 +48,23 @@ async function noneExists(requests: readonly CaptionRequest[]): Promise<boolean>
 
 async function captionAll(
   requests: readonly CaptionRequest[],
-  flags: CaptionFlags,
-  wiring: Wiring,
-  outcome: Outcome,
+  { flags, settings }: { readonly flags: CaptionFlags; readonly settings: EngineSettings },
+  environment: CliEnvironment,
+  status: ExitStatus,
 ): Promise<void> {
   if (await noneExists(requests)) {
     for (const { path } of requests) {
       const error = new AvocadoError('media_not_found', `There is no file ${path}. Check the path.`, { param: 'file' });
-      outcome.fail(await reportError(error, wiring, { json: flags.json, file: path }));
+      status.fail(await reportError(error, environment, { json: flags.json, file: path }));
     }
     return;
   }
-  const signal = wiring.interruption();
-  const progress = new ProgressLine(wiring.stderr, { terminal: wiring.stderrIsTerminal, verbose: flags.verbose });
-  const opening = wiring.openCaptioner(openOptions(flags, 1, progress.show.bind(progress)));
+  const signal = environment.interruption();
+  const progress = new ProgressLine(environment.stderr, {
+    terminal: environment.stderrIsTerminal,
+    verbose: flags.verbose,
+  });
+  const opening = environment.openCaptioner({ ...settings, onProgress: progress.show.bind(progress) });
   const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(() => {
     progress.clear();
   });
@@ -74,9 +79,9 @@ async function captionAll(
         samples: request.samples,
         model: captioner.model.name,
       };
-      const printer = new CaptionPrinter(wiring, progress, shape);
+      const printer = new CaptionPrinter(environment, progress, shape);
       const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
-      if (exitCode !== 0) outcome.fail(exitCode);
+      if (exitCode !== 0) status.fail(exitCode);
       if (exitCode === ERRORS.aborted.exit) return;
     }
   } finally {

@@ -6,7 +6,7 @@ import { interrupted } from './interrupted.ts';
 import type { ProgressLine } from './progress-line.ts';
 import { reportError } from './report-error.ts';
 import { write, writeJson } from './write.ts';
-import type { Wiring } from './wiring.ts';
+import type { CliEnvironment } from './cli-environment.ts';
 
 export interface PrinterOptions {
   readonly json: boolean;
@@ -40,20 +40,20 @@ function listOf(samples: readonly Sample[]): string {
 
 /** The events of one caption as text that grows on stdout, or as one line of JSON. */
 export class CaptionPrinter {
-  readonly #wiring: Wiring;
+  readonly #environment: CliEnvironment;
   readonly #progress: ProgressLine;
   readonly #options: PrinterOptions;
   #midLine = false;
 
-  constructor(wiring: Wiring, progress: ProgressLine, options: PrinterOptions) {
-    this.#wiring = wiring;
+  constructor(environment: CliEnvironment, progress: ProgressLine, options: PrinterOptions) {
+    this.#environment = environment;
     this.#progress = progress;
     this.#options = options;
   }
 
   /** @returns 0, or the exit code of the error that was reported */
   async print(file: string, events: AsyncIterable<CaptionEvent>, signal: AbortSignal): Promise<number> {
-    if (this.#options.heading && !this.#options.json) await write(this.#wiring.stdout, `== ${file} ==\n`);
+    if (this.#options.heading && !this.#options.json) await write(this.#environment.stdout, `== ${file} ==\n`);
     let exitCode = 0;
     for await (const event of oneEnding(events, signal)) exitCode = await this.#printEvent(file, event);
     return exitCode;
@@ -87,27 +87,27 @@ export class CaptionPrinter {
 
   async #warn(warnings: readonly string[]): Promise<void> {
     this.#progress.clear();
-    for (const warning of warnings) await write(this.#wiring.stderr, `warning: ${warning}\n`);
+    for (const warning of warnings) await write(this.#environment.stderr, `warning: ${warning}\n`);
   }
 
   async #grow(text: string): Promise<void> {
     if (this.#options.json || this.#options.samples > 1 || text === '') return;
     this.#progress.clear();
     this.#midLine = true;
-    await write(this.#wiring.stdout, text);
+    await write(this.#environment.stdout, text);
   }
 
   async #end(file: string, end: CaptionEnd): Promise<void> {
     this.#progress.clear();
     if (this.#options.json)
-      await writeJson(this.#wiring.stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
-    else await write(this.#wiring.stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
+      await writeJson(this.#environment.stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
+    else await write(this.#environment.stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
     this.#progress.note(summary(end));
   }
 
   async #fail(file: string, error: AvocadoError): Promise<number> {
     this.#progress.clear();
-    if (this.#midLine) await write(this.#wiring.stdout, '\n');
-    return reportError(error, this.#wiring, { json: this.#options.json, file });
+    if (this.#midLine) await write(this.#environment.stdout, '\n');
+    return reportError(error, this.#environment, { json: this.#options.json, file });
   }
 }

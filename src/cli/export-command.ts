@@ -1,37 +1,37 @@
 import type { Command } from 'commander';
 import { SingleBar } from 'cli-progress';
 import { AvocadoError } from '../base/errors.ts';
-import type { Precision } from '../model/checkpoint/config-types.ts';
-import { precisionValue } from './flag-values.ts';
+import { readSettings } from '../settings/read-settings.ts';
 import { write } from './write.ts';
-import type { Wiring } from './wiring.ts';
+import type { CliEnvironment } from './cli-environment.ts';
 
 interface ExportFlags {
-  readonly precision?: Precision;
+  readonly precision?: string;
   readonly out?: string;
 }
 
-export function addExportCommand(program: Command, wiring: Wiring): void {
+export function addExportCommand(program: Command, environment: CliEnvironment): void {
   program
     .command('export')
     .description('build the ONNX graphs of a checkpoint')
     .argument('<checkpoint>')
-    .option('--precision <name>', 'fp32, int4, bf16 or fp16', precisionValue)
+    .option('--precision <name>', 'fp32, int4, bf16 or fp16')
     .option('--out <dir>', 'where to write (default: the cache directory)')
     .action(async (checkpoint: string, flags: ExportFlags) => {
-      const { precision } = flags;
+      const sources = { flags: { precision: flags.precision }, variables: {}, file: undefined };
+      const { precision } = readSettings(['precision'], sources).values;
       if (precision === undefined)
         throw new AvocadoError('bad_request', '--precision is missing: give fp32, int4, bf16 or fp16.', {
           param: 'precision',
         });
-      const bar = new ExportBar(wiring);
+      const bar = new ExportBar(environment);
       try {
-        const directory = await wiring.exportModel(checkpoint, precision, flags.out, {
+        const directory = await environment.exportModel(checkpoint, precision, flags.out, {
           onProgress: bar.update,
-          signal: wiring.interruption(),
+          signal: environment.interruption(),
         });
         bar.stop();
-        await write(wiring.stdout, `${directory}\n`);
+        await write(environment.stdout, `${directory}\n`);
       } finally {
         bar.stop();
       }
@@ -43,10 +43,10 @@ class ExportBar {
   readonly #bar: SingleBar;
   #total = 0;
 
-  constructor(wiring: Wiring) {
+  constructor(environment: CliEnvironment) {
     // cli-progress asks its stream whether it is a terminal; without one it prints a line every two seconds.
     this.#bar = new SingleBar({
-      stream: wiring.stderr,
+      stream: environment.stderr,
       format: 'quantising {bar} {percentage}%, {eta_formatted} left',
       noTTYOutput: true,
       notTTYSchedule: 2000,

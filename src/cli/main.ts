@@ -1,7 +1,8 @@
 // The program: real streams, real signals, and the real parts behind the commands, loaded only by the command that needs them.
 import process from 'node:process';
+import { avocadoVariables } from '../base/env.ts';
 import { run } from './run.ts';
-import type { Wiring } from './wiring.ts';
+import type { CliEnvironment } from './cli-environment.ts';
 
 const interruption = new AbortController();
 
@@ -24,12 +25,13 @@ process.stdout.on('error', () => {
 });
 process.stderr.on('error', () => undefined);
 
-const wiring: Wiring = {
+const environment: CliEnvironment = {
   stdout: process.stdout,
   stderr: process.stderr,
   stdoutIsGone: () => stdoutIsGone,
   stderrIsTerminal: process.stderr.isTTY,
   interruption: catchInterrupts,
+  variables: avocadoVariables(),
   openCaptioner: async (options) => (await import('../captioner/open-captioner.ts')).openCaptioner(options),
   openEngineProcess: async (options) => {
     const onFault = (sentence: string): void => {
@@ -49,4 +51,4 @@ const wiring: Wiring = {
   diagnose: async (modelDir) => (await import('./diagnose.ts')).diagnose(modelDir),
 };
 
-process.exitCode = await run(process.argv.slice(2), wiring);
+process.exitCode = await run(process.argv.slice(2), environment);

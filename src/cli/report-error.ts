@@ -2,7 +2,7 @@ import { CommanderError } from 'commander';
 import { asAvocadoError, AvocadoError, ERRORS } from '../base/errors.ts';
 import { errorAnswer } from '../output/caption-answer.ts';
 import { write, writeJson } from './write.ts';
-import type { Wiring } from './wiring.ts';
+import type { CliEnvironment } from './cli-environment.ts';
 
 /** Whatever a command threw as an error with a code. Commander's own complaints are mistakes in the request. */
 function cliError(thrown: unknown): AvocadoError {
@@ -24,16 +24,17 @@ function cliError(thrown: unknown): AvocadoError {
  */
 export async function reportError(
   thrown: unknown,
-  wiring: Wiring,
+  environment: CliEnvironment,
   options: { readonly json: boolean; readonly file?: string },
 ): Promise<number> {
   const error = cliError(thrown);
   const { file } = options;
   // `| head` has read enough: stopping is what was wanted.
-  if (error.code === 'aborted' && wiring.stdoutIsGone()) return ERRORS.aborted.exit;
-  await write(wiring.stderr, `error [${error.code}]: ${error.message}\n`);
+  if (error.code === 'aborted' && environment.stdoutIsGone()) return ERRORS.aborted.exit;
+  await write(environment.stderr, `error [${error.code}]: ${error.message}\n`);
   if (error.code === 'internal' && error.cause instanceof Error && error.cause.stack !== undefined)
-    await write(wiring.stderr, `${error.cause.stack}\n`);
-  if (options.json) await writeJson(wiring.stdout, { ...(file === undefined ? {} : { file }), ...errorAnswer(error) });
+    await write(environment.stderr, `${error.cause.stack}\n`);
+  if (options.json)
+    await writeJson(environment.stdout, { ...(file === undefined ? {} : { file }), ...errorAnswer(error) });
   return ERRORS[error.code].exit;
 }

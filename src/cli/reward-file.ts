@@ -10,7 +10,7 @@ import type { RewardOptions } from '../lab/rewards/types.ts';
 import { Unscored } from '../lab/rewards/unscored.ts';
 import { answerOf, ITEM, itemOf, type WireItem } from '../lab/rewards/wire.ts';
 import { write, writeJson } from './write.ts';
-import type { Wiring } from './wiring.ts';
+import type { CliEnvironment } from './cli-environment.ts';
 
 /** Captions that are read ahead and scored together; their lines come out in order. */
 const AT_ONCE = 256;
@@ -53,8 +53,13 @@ async function* itemsOf(file: string): AsyncGenerator<readonly WireItem[]> {
  * Scores of every line on stdout in order, means on stderr.
  * @throws AvocadoError `bad_request` or `unknown_field` naming the line, `aborted`
  */
-export async function rewardFile(file: string, scorer: Scorer, plan: RewardOptions, wiring: Wiring): Promise<void> {
-  const interruption = wiring.interruption();
+export async function rewardFile(
+  file: string,
+  scorer: Scorer,
+  plan: RewardOptions,
+  environment: CliEnvironment,
+): Promise<void> {
+  const interruption = environment.interruption();
   const stopping = new AbortController();
   const stop = (): void => {
     stopping.abort(new Unscored('aborted', 'Cancelled.'));
@@ -66,9 +71,9 @@ export async function rewardFile(file: string, scorer: Scorer, plan: RewardOptio
     const scores = await scoreBatch(items.map(itemOf), scorer, plan, stopping.signal);
     if (interruption.aborted) throw new AvocadoError('aborted', 'The request was cancelled.');
     for (const [index, score] of scores.entries()) {
-      await writeJson(wiring.stdout, answerOf(items[index] ?? { completion: '' }, score));
+      await writeJson(environment.stdout, answerOf(items[index] ?? { completion: '' }, score));
       summary.add(score);
     }
   }
-  await write(wiring.stderr, summary.text());
+  await write(environment.stderr, summary.text());
 }

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { NORMALISATIONS, type Normalisation } from '../lab/rewards/normalise.ts';
 import { PAPER_REWARDS, REWARDS, type RewardName } from '../lab/rewards/types.ts';
-import { numberValue, positiveNumber, wholeNumber } from './flag-values.ts';
+import { numberValue, positiveNumber, wholeNumber } from './flags.ts';
 
 /** As commander stores them. */
 export interface RewardFlags {

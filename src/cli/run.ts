@@ -1,15 +1,15 @@
 import { CommanderError } from 'commander';
 import { buildProgram } from './program.ts';
 import { reportError } from './report-error.ts';
-import { Outcome, type Wiring } from './wiring.ts';
+import { ExitStatus, type CliEnvironment } from './cli-environment.ts';
 
 /**
  * One command line, from its arguments to its exit code (0, or the `exit` column of src/errors.ts).
  * @param args without node and the script
  */
-export async function run(args: readonly string[], wiring: Wiring): Promise<number> {
-  const outcome = new Outcome();
-  const program = buildProgram(wiring, outcome);
+export async function run(args: readonly string[], environment: CliEnvironment): Promise<number> {
+  const status = new ExitStatus();
+  const program = buildProgram(environment, status);
   if (args.length === 0) {
     program.outputHelp();
     return 0;
@@ -19,7 +19,7 @@ export async function run(args: readonly string[], wiring: Wiring): Promise<numb
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
     // Flags may not have been read yet, so --json is looked for among the words.
-    outcome.fail(await reportError(thrown, wiring, { json: args.includes('--json') }));
+    status.fail(await reportError(thrown, environment, { json: args.includes('--json') }));
   }
-  return outcome.exitCode;
+  return status.exitCode;
 }

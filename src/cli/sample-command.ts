@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AvocadoError } from '../base/errors.ts';
-import { numberValue, wholeNumber } from './flag-values.ts';
-import type { Wiring } from './wiring.ts';
+import { numberValue, wholeNumber } from './flags.ts';
+import type { CliEnvironment } from './cli-environment.ts';
 import { write } from './write.ts';
 
 interface SampleFlags {
@@ -22,7 +22,7 @@ function clipSeconds(text: string): number {
   throw new InvalidArgumentError(`It must be from ${SECONDS.least} to ${SECONDS.most}.`);
 }
 
-export function addSampleCommand(program: Command, wiring: Wiring): void {
+export function addSampleCommand(program: Command, environment: CliEnvironment): void {
   program
     .command('sample <out>')
     .description('make a clip of avocado-nano’s world that nobody has seen, OUT.mp4, and what is true of it, OUT.json')
@@ -38,21 +38,21 @@ export function addSampleCommand(program: Command, wiring: Wiring): void {
     .option('--objects <n>', 'how many, 1 to 3 (default: 1 or 2, as the seed says)', wholeNumber(1, 3))
     .option('--no-sound', 'without a sound track')
     .action(async (out: string, flags: SampleFlags) => {
-      await sample(out, flags, wiring);
+      await sample(out, flags, environment);
     });
 }
 
-async function sample(out: string, flags: SampleFlags, wiring: Wiring): Promise<void> {
+async function sample(out: string, flags: SampleFlags, environment: CliEnvironment): Promise<void> {
   if (!/[^/\\]\.mp4$/i.test(out))
     throw new AvocadoError('bad_request', `The clip is an mp4 file: name it so, such as ${out}.mp4.`, {
       param: 'file',
     });
   const { sampleClip, truthPath } = await import('../lab/synthetic/sample-clip.ts');
   const seed = flags.seed ?? randomInt(1_000_000);
-  const { caption, script } = await sampleClip({ ...flags, seed }, out, wiring.interruption());
+  const { caption, script } = await sampleClip({ ...flags, seed }, out, environment.interruption());
   const [width, height] = script.size;
   await write(
-    wiring.stdout,
+    environment.stdout,
     [
       `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; what is true of it is also in ${truthPath(out)}`,
       caption,

@@ -1,85 +1,75 @@
 import type { Command } from 'commander';
-import { readVariable } from '../base/env.ts';
+import { defaultModelDirectory, packageVersion } from '../base/package-files.ts';
 import type { Captioner } from '../captioner/captioner.ts';
-import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
+import type { EngineProcess } from '../engine-process/open-engine-process.ts';
+import { addressPolicy } from '../intake/address-policy.ts';
+import { hostPolicy } from '../intake/host-policy.ts';
 import { samplesOf } from '../model/checkpoint/samples.ts';
-import { isLoopback, serverConfig, type ServerConfig } from '../server/config.ts';
 import type { Listening } from '../server/listen.ts';
-import { defaultModelDirectory } from './default-model.ts';
-import { openOptions } from './model-flags.ts';
-import { packageVersion } from './package-version.ts';
+import { readServerSettings } from '../settings/read-settings.ts';
+import { SETTING_NAMES } from '../settings/schema.ts';
+import { isLoopback, type EntryChecks, type ServerConfig } from '../settings/server-settings.ts';
+import type { CliEnvironment } from './cli-environment.ts';
+import { addSettingFlags, settingSources, type Flags } from './flags.ts';
 import { ProgressLine } from './progress-line.ts';
-import { addServeFlags, type ServeFlags } from './serve-flags.ts';
-import { write } from './write.ts';
-import type { OnProgress, Wiring } from './wiring.ts';
+import { warn, write } from './write.ts';
 
-/** Kept prompts cost memory on a GPU at once, on a CPU when they are used. */
-const PREFIX_SLOTS = { cpu: 2, cuda: 0 };
-
-export function addServeCommand(program: Command, wiring: Wiring): void {
-  addServeFlags(program.command('serve').description('captions over HTTP, and a page to drop a video on')).action(
-    async (flags: ServeFlags) => {
-      await serve(flags, wiring);
-    },
-  );
+export function addServeCommand(program: Command, environment: CliEnvironment): void {
+  const command = program.command('serve').description('captions over HTTP, and a page to drop a video on');
+  addSettingFlags(command, SETTING_NAMES).action(async (flags: Flags) => {
+    await serve(flags, environment);
+  });
 }
 
-/** @throws AvocadoError `bad_request` that tells all mistakes at once */
-function configOf(flags: ServeFlags): ServerConfig {
-  const { host, port, rateLimit, maxUploadBytes, maxQueueSeconds, logLevel, logContent, metricsCompat } = flags;
-  return serverConfig({
-    ...{ host, port, maxUploadBytes, maxQueueSeconds, logLevel, logContent, metricsCompat },
-    ...(flags.maxRequests === undefined ? {} : { maxRequests: flags.maxRequests }),
-    ...(flags.urlHost.length === 0 ? {} : { urlHosts: flags.urlHost }),
+/** The fetcher's own reading of hosts and ranges, so that a wrong one is reported before a model is loaded. */
+const CHECKS: EntryChecks = {
+  urlHost: (host) => hostPolicy([host]),
+  allowCidr: (range) => addressPolicy([range]),
+};
+
+/** Listens while the model loads, so that probes and early clients get answers. Ends when the model cannot be loaded. */
+async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
+  const { values, warnings } = readServerSettings(settingSources(SETTING_NAMES, flags, environment.variables), {
+    checks: CHECKS,
     version: packageVersion(),
-    mediaRoots: flags.mediaRoot,
-    allowCidrs: flags.allowCidr,
-    fetchTimeoutMs: flags.fetchTimeout * 1000,
-    maxTemporaryBytes: flags.maxTempBytes,
-    maxTimeoutSeconds: flags.maxTimeout,
-    apiKeysFile: flags.apiKeys,
-    apiKeysText: readVariable('AVOCADO_API_KEYS'),
-    rateLimitPerMinute: rateLimit,
-    drainMs: flags.drainSeconds * 1000,
-    stallMs: flags.stallSeconds * 1000,
+    apiKeysText: environment.variables['AVOCADO_API_KEYS'],
   });
-}
-
-function engineOptions(flags: ServeFlags, onProgress: OnProgress): EngineProcessOptions {
-  const { slots, device, mediaCacheBytes, prefixSlots = PREFIX_SLOTS[device.type], stallSeconds } = flags;
-  return { ...openOptions(flags, slots, onProgress), prefixSlots, mediaCacheBytes, stallMs: stallSeconds * 1000 };
-}
-
-/** Listens while the model loads, so that probes and early clients are answered. A model that cannot be loaded ends it. */
-async function serve(flags: ServeFlags, wiring: Wiring): Promise<void> {
-  const config = configOf(flags);
-  const progress = new ProgressLine(wiring.stderr, { terminal: wiring.stderrIsTerminal, verbose: true });
-  const engine = await wiring.openEngineProcess(engineOptions(flags, progress.show.bind(progress))).finally(() => {
-    progress.clear();
-  });
-  const server = await startServer(engine, config, wiring);
+  const { engine: settings, server: config } = values;
+  await warn(environment.stderr, warnings);
+  const progress = new ProgressLine(environment.stderr, { terminal: environment.stderrIsTerminal, verbose: true });
+  const onProgress = progress.show.bind(progress);
+  const engine = await environment
+    .openEngineProcess({ ...settings, stallMs: config.stallMs, onProgress })
+    .finally(() => {
+      progress.clear();
+    });
+  const server = await startServer(engine, config, environment);
   if (config.apiKeys.length === 0 && !isLoopback(config.host)) {
     progress.note(
-      `warning: ${config.host} can be reached from other machines, and anybody who reaches it may ask. Give it keys with --api-keys FILE.`,
+      `warning: ${config.host} can be reached from other machines, and clients there need no key. Require keys with --api-keys FILE.`,
     );
   }
   try {
     await engine.ready(server.stopping);
   } catch (error) {
-    if (server.stopping.aborted) return; // whoever stops it knows why it is not ready
+    if (server.stopping.aborted) return; // stopped on purpose while it was loading
     await server.close();
     throw error;
   } finally {
     progress.clear();
   }
-  await write(wiring.stdout, await welcome(engine, server.url, config.apiKeys.length > 0));
+  await write(environment.stdout, await welcome(engine, server.url, config.apiKeys.length > 0));
 }
 
-/** Loaded here, not at the top: the other commands start without a web server. */
-async function startServer(engine: EngineProcess, config: ServerConfig, wiring: Wiring): Promise<Listening> {
+/** Imported here, not at the top: the other commands start without a web server. */
+async function startServer(
+  engine: EngineProcess,
+  config: ServerConfig,
+  environment: CliEnvironment,
+): Promise<Listening> {
   try {
     const [{ buildApp }, { listen }] = await Promise.all([import('../server/app.ts'), import('../server/listen.ts')]);
-    return await listen(await buildApp({ captioner: engine, config, log: wiring.stderr }), engine, config);
+    return await listen(await buildApp({ captioner: engine, config, log: environment.stderr }), engine, config);
   } catch (error) {
     await engine.close();
     throw error;

@@ -9,6 +9,10 @@ export function write(stream: Writable, text: string): Promise<void> {
   });
 }
 
+export async function warn(stderr: Writable, sentences: readonly string[]): Promise<void> {
+  for (const sentence of sentences) await write(stderr, `warning: ${sentence}\n`);
+}
+
 export function writeJson(stream: Writable, value: unknown): Promise<void> {
   return write(stream, `${JSON.stringify(value)}\n`);
 }

@@ -10,7 +10,7 @@ import { addAuth } from './guards/auth.ts';
 import { answerBrokenHead } from './guards/client-error-handler.ts';
 import { addCaptionsRoute } from './routes/captions.ts';
 import { addChatRoute } from './routes/chat.ts';
-import type { ServerConfig } from './config.ts';
+import type { ServerConfig } from '../settings/server-settings.ts';
 import { watchEngine } from './observe/log-engine-state.ts';
 import { sendError } from './wire/error-reply.ts';
 import { addEstimateRoute } from './routes/estimate.ts';

@@ -1,7 +1,7 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { AvocadoError } from '../base/errors.ts';
-import type { ServerConfig } from './config.ts';
+import type { ServerConfig } from '../settings/server-settings.ts';
 
 type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'>;
 

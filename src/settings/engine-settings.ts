@@ -1,25 +1,143 @@
-// What decides how a model is opened, and nothing else: plain data, frozen, sent to the engine process as it is.
-import type { Precision } from '../model/checkpoint/config-types.ts';
-import type { Device } from '../model/runtime/runtime.ts';
+// What decides how a model is opened: plain data, frozen, sent to the engine process as it is.
+import { defaultModelDirectory } from '../base/package-files.ts';
+import {
+  boolean,
+  choice,
+  integer,
+  text,
+  withDefaults,
+  type GivenValues,
+  type SettingTable,
+  type SettingType,
+  type SettingValues,
+} from './setting.ts';
 
-export interface EngineSettings {
-  readonly modelDir: string;
-  /** undefined: fp32 on a CPU, bf16 on CUDA */
-  readonly precision: Precision | undefined;
-  readonly device: Device;
-  readonly runtime: 'native' | 'node' | undefined;
-  /** intra-op threads; 0 = the runtime's choice */
-  readonly threads: number;
-  /** threads that wait for work keep their core busy: faster alone, much slower beside other work */
-  readonly spinning: boolean;
-  /** sequences that run at the same time */
-  readonly slots: number;
-  /** slots beside them that keep the start of prompts; each takes the memory of a slot once it is used (on CUDA at once) */
+export const PRECISIONS = ['fp32', 'int4', 'bf16', 'fp16'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+export type Device = { readonly type: 'cpu' } | { readonly type: 'cuda'; readonly index: number };
+
+const device: SettingType<Device> = {
+  expected: 'cpu, cuda or cuda:N',
+  json: 'string',
+  parse: (given) => {
+    if (given === 'cpu') return { type: 'cpu' };
+    const match = /^cuda(?::(\d{1,3}))?$/.exec(given);
+    return match === null ? undefined : { type: 'cuda', index: Number(match[1] ?? 0) };
+  },
+  format: (value) => (value.type === 'cpu' ? 'cpu' : `cuda:${value.index}`),
+};
+
+const MIB = 1024 ** 2;
+
+export const ENGINE_TABLE = {
+  modelDir: {
+    group: 'model',
+    flag: 'model',
+    metavar: 'dir',
+    type: text,
+    default: defaultModelDirectory(),
+    defaultText: 'avocado-nano, which comes with the package',
+    help: 'checkpoint or export directory',
+  },
+  precision: {
+    group: 'model',
+    flag: 'precision',
+    metavar: 'name',
+    type: choice(PRECISIONS, 'precision_unsupported'),
+    default: undefined,
+    defaultText: 'fp32 on a CPU, bf16 on CUDA',
+    help: 'fp32, int4, bf16 or fp16',
+  },
+  device: {
+    group: 'model',
+    flag: 'device',
+    metavar: 'name',
+    type: device,
+    default: { type: 'cpu' },
+    help: 'cpu or cuda[:N]',
+  },
+  runtime: {
+    group: 'model',
+    flag: 'runtime',
+    metavar: 'name',
+    type: choice(['native', 'node']),
+    default: undefined,
+    defaultText: 'native where its addon is built',
+    help: 'native or node',
+  },
+  threads: {
+    group: 'model',
+    flag: 'threads',
+    metavar: 'n',
+    type: integer(0, 1024),
+    default: 0,
+    help: 'threads of the model, 0 = all cores',
+  },
+  spinning: {
+    group: 'model',
+    flag: 'spinning',
+    type: boolean,
+    default: false,
+    help: 'keep waiting threads busy: faster on an idle machine, slower beside other work',
+  },
+  context: {
+    group: 'model',
+    flag: 'context',
+    metavar: 'tokens',
+    type: integer(64),
+    default: 32_768, // the budget of the AVoCaDO paper
+    help: 'most tokens of prompt and caption together',
+  },
+  cacheDir: {
+    group: 'model',
+    flag: 'cache-dir',
+    metavar: 'dir',
+    type: text,
+    default: undefined,
+    defaultText: 'avocado-captioner in the user’s cache directory',
+    help: 'where exports of a checkpoint are kept',
+    variable: 'AVOCADO_CACHE',
+  },
+  slots: {
+    group: 'engine',
+    flag: 'slots',
+    metavar: 'n',
+    type: integer(1, 256),
+    default: 4, // on a CPU, room in the KV cache costs nothing until it is used
+    help: 'captions made at the same time',
+  },
+  prefixSlots: {
+    group: 'engine',
+    flag: 'prefix-slots',
+    metavar: 'n',
+    type: integer(0, 256),
+    default: undefined,
+    defaultText: '2 on a CPU, 0 on CUDA',
+    help: 'slots that keep the beginning of prompts, for later requests about the same clip',
+  },
+  mediaCacheBytes: {
+    group: 'engine',
+    flag: 'media-cache-bytes',
+    metavar: 'n',
+    type: integer(0),
+    default: 256 * MIB,
+    help: 'memory for encoded clips, for later requests about the same clip; 0 = none',
+  },
+} as const satisfies SettingTable;
+
+type EngineValues = SettingValues<typeof ENGINE_TABLE>;
+
+export interface EngineSettings extends Omit<EngineValues, 'prefixSlots'> {
+  /** slots beside the others that keep the start of prompts; each takes the memory of a slot once used, on CUDA at once */
   readonly prefixSlots: number;
-  /** most tokens of prompt and caption together */
-  readonly context: number;
-  /** undefined: the user's cache directory */
-  readonly cacheDir: string | undefined;
-  /** bytes of encoded media kept for later requests about the same file; 0 = none */
-  readonly mediaCacheBytes: number;
+}
+
+const PREFIX_SLOTS = { cpu: 2, cuda: 0 };
+
+/** Checked values, or some of them, with the defaults for the rest; frozen. */
+export function engineSettings(given: GivenValues<typeof ENGINE_TABLE> = {}): EngineSettings {
+  const values = withDefaults(ENGINE_TABLE, given);
+  const prefixSlots = values.prefixSlots ?? PREFIX_SLOTS[values.device.type];
+  return Object.freeze({ ...values, device: Object.freeze(values.device), prefixSlots });
 }

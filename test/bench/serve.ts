@@ -11,10 +11,10 @@ import { runLevel } from '../../src/lab/loadtest/closed-loop.ts';
 import { clipSender } from '../../src/lab/loadtest/send-clip.ts';
 import { levelTable, summarise, type LevelSummary } from '../../src/lab/loadtest/summary.ts';
 import type { Clip, Send } from '../../src/lab/loadtest/types.ts';
-import { PRECISIONS } from '../../src/model/checkpoint/config-types.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
 import { startServer } from './served.ts';
+import { PRECISIONS } from '../../src/settings/engine-settings.ts';
 
 const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
 const EXAMPLES = join(NANO, 'examples');

@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Captioner } from '../../src/captioner/captioner.ts';
-import { defaultModelDirectory } from '../../src/cli/default-model.ts';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { ERRORS } from '../../src/base/errors.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';

@@ -5,7 +5,7 @@ import { chromium } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ERRORS } from '../../src/base/errors.ts';
 import { buildApp } from '../../src/server/app.ts';
-import { serverConfig } from '../../src/server/config.ts';
+import { serverConfig } from '../../src/settings/server-settings.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 

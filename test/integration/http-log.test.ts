@@ -5,7 +5,7 @@ import { Writable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { buildApp } from '../../src/server/app.ts';
-import { serverConfig, type ServerSettings } from '../../src/server/config.ts';
+import { serverConfig, type ServerSettings } from '../../src/settings/server-settings.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form } from '../fixtures/served-app.ts';
 

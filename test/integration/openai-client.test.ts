@@ -7,7 +7,7 @@ import type { ChatCompletion, ChatCompletionChunk } from 'openai/resources/chat/
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
-import { defaultModelDirectory } from '../../src/cli/default-model.ts';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import type { CaptionEnd } from '../../src/output/events.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Captioner } from '../../src/captioner/captioner.ts';
-import type { ServerSettings } from '../../src/server/config.ts';
+import type { ServerSettings } from '../../src/settings/server-settings.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';

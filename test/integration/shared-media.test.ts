@@ -6,7 +6,7 @@ import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
-import { defaultModelDirectory } from '../../src/cli/default-model.ts';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { openCaptioner, type CaptionerOptions } from '../../src/captioner/open-captioner.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../src/output/events.ts';
 import { makeClip } from '../fixtures/make-clip.ts';

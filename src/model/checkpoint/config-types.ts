@@ -63,6 +63,3 @@ export interface ModelConfig {
   readonly positionIdPerSeconds: number;
   readonly secondsPerChunk: number;
 }
-
-export type Precision = 'fp32' | 'int4' | 'bf16' | 'fp16';
-export const PRECISIONS: readonly Precision[] = ['fp32', 'int4', 'bf16', 'fp16'];

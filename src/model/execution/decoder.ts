@@ -4,8 +4,9 @@
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { prefixPieces, runPlan, type CacheSlabs, type Media, type RunPlan, type RunShape } from './decode-plan.ts';
 import { MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
-import type { DType, Device, Runtime, Session, Slab } from '../runtime/runtime.ts';
+import type { DType, Runtime, Session, Slab } from '../runtime/runtime.ts';
 import type { Decoder, DecodeRow, PrefillChunk, RunSignal } from './thinker.ts';
+import type { Device } from '../../settings/engine-settings.ts';
 
 /** Plans remembered. One per shape of a decode step; a service settles on a few. */
 const PLANS_KEPT = 64;

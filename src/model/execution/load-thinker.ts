@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
-import type { ModelConfig, Precision } from '../checkpoint/config-types.ts';
+import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { SlotDecoder } from './decoder.ts';
 import { ensureExport, isExport } from '../export/export-cache.ts';
@@ -11,10 +11,11 @@ import { parsePrecision } from '../export/export.ts';
 import { GRAPH_FILES, type Manifest } from '../export/manifest.ts';
 import { ACTIVATION_DTYPE } from '../graphs/onnx/graph-builder.ts';
 import { openRuntime } from '../runtime/open-runtime.ts';
-import type { Device, Runtime, SessionOptions } from '../runtime/runtime.ts';
+import type { Runtime, SessionOptions } from '../runtime/runtime.ts';
 import type { Thinker } from './thinker.ts';
 import { onDemandSessions, residentSessions, type LoadSession, type ThinkerSessions } from './tower-residency.ts';
 import { ThinkerTowers } from './towers.ts';
+import type { Precision, Device } from '../../settings/engine-settings.ts';
 
 export interface LoadOptions {
   /** a Hugging Face checkpoint directory, or an export of one */

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
-import type { Precision } from '../checkpoint/config-types.ts';
 import { exportModel, parsePrecision } from './export.ts';
 import {
   EXPORTER_VERSION,
@@ -18,6 +17,7 @@ import {
   type Manifest,
 } from './manifest.ts';
 import type { ExportOptions } from './quantise-checkpoint.ts';
+import type { Precision } from '../../settings/engine-settings.ts';
 
 export interface CacheOptions extends ExportOptions {
   /** default: AVOCADO_CACHE, else XDG_CACHE_HOME/avocado-captioner, else ~/.cache/avocado-captioner */

@@ -4,7 +4,7 @@ import { open, readdir, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
-import { PRECISIONS, type ModelConfig, type Precision } from '../checkpoint/config-types.ts';
+import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { buildAudioGraph } from '../graphs/audio.ts';
 import { buildDecoderGraph } from '../graphs/decoder.ts';
@@ -21,6 +21,7 @@ import {
 import { quantiseCheckpoint, type ExportOptions } from './quantise-checkpoint.ts';
 import { planQuantisedWeights, WEIGHTS_FILE, type QuantisedWeights } from './quantised-weights.ts';
 import { realPathOfPlanned, stageDirectory } from './staged-directory.ts';
+import { PRECISIONS, type Precision } from '../../settings/engine-settings.ts';
 
 export interface OutputOptions extends ExportOptions {
   /** what to do with a directory that is already there; default: replace our own exports, refuse all else */

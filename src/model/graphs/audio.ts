@@ -1,8 +1,9 @@
 // The audio tower (docs/reference-model.md 7.2) as one graph over chunks of mel frames. Chunks never attend to each
 // other; the shorter last one is padded, masked after the first convolution and in attention, and its padding dropped.
-import type { AudioConfig, ModelConfig, Precision } from '../checkpoint/config-types.ts';
+import type { AudioConfig, ModelConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, ints, type BuiltGraph } from './onnx/graph-builder.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
+import type { Precision } from '../../settings/engine-settings.ts';
 
 const EPSILON = 1e-5;
 /** The reference clamps float16 activations after each layer to the largest finite value less 1000 (reference-model 7.2). */

@@ -1,10 +1,11 @@
 // The language model (docs/reference-model.md 7.3) as one graph that serves prefill, chunked prefill and batched decode
 // (docs/onnxruntime.md section 10): token embedding, media rows put in place, layers with the KV cache updated in place,
 // and the head on the wanted rows only.
-import type { ModelConfig, Precision, TextConfig } from '../checkpoint/config-types.ts';
+import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, ints, type BuiltGraph } from './onnx/graph-builder.ts';
 import { textRopeTables } from '../execution/rope-tables.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
+import type { Precision } from '../../settings/engine-settings.ts';
 
 /** The rotation takes no more tokens in a run than its tables have rows, and they have at least this many. */
 export const MOST_TOKENS_PER_RUN = 32_768;

@@ -1,8 +1,9 @@
 // The vision tower (docs/reference-model.md 7.1) as one graph over S temporal steps of one size. Steps never attend to
 // each other, so every index and rope table describes one step and holds for all. Rows run in window order inside.
-import type { ModelConfig, Precision, VisionConfig } from '../checkpoint/config-types.ts';
+import type { ModelConfig, VisionConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, type BuiltGraph } from './onnx/graph-builder.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
+import type { Precision } from '../../settings/engine-settings.ts';
 
 /** RMSNorm epsilon of all vision norms (reference-model 7.1). */
 const EPSILON = 1e-6;

@@ -10,18 +10,9 @@ import type {
 import { bindTensors } from './bind-tensors.ts';
 import { refuseAborted } from './refuse-aborted.ts';
 import { DTYPE_BYTES } from './runtime.ts';
-import type {
-  Device,
-  DType,
-  RunOptions,
-  Runtime,
-  Session,
-  SessionOptions,
-  Slab,
-  SlabPiece,
-  Tensor,
-} from './runtime.ts';
+import type { DType, RunOptions, Runtime, Session, SessionOptions, Slab, SlabPiece, Tensor } from './runtime.ts';
 import { tensorLayout } from './tensor-layout.ts';
+import type { Device } from '../../settings/engine-settings.ts';
 
 // What goes wrong comes home as an exception; onnxruntime's log would only say it twice.
 const LOG_FATAL = 4;

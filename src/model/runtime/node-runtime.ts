@@ -8,7 +8,6 @@ import { RuntimeThread } from './node-runtime-thread.ts';
 import type { ReplyOf } from './node-runtime-thread.ts';
 import { refuseAborted } from './refuse-aborted.ts';
 import type {
-  Device,
   DType,
   HostTensor,
   RunOptions,
@@ -19,6 +18,7 @@ import type {
   SlabPiece,
   Tensor,
 } from './runtime.ts';
+import type { Device } from '../../settings/engine-settings.ts';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 

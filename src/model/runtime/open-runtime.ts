@@ -5,7 +5,8 @@ import { findCudaLibraries } from './cuda-libraries.ts';
 import { NativeRuntime } from './native-runtime.ts';
 import { openNodeRuntime } from './node-runtime.ts';
 import { onnxruntimeLibrary } from './onnxruntime-library.ts';
-import type { Device, Runtime } from './runtime.ts';
+import type { Runtime } from './runtime.ts';
+import type { Device } from '../../settings/engine-settings.ts';
 
 export interface RuntimeChoice {
   /** undefined: native where its addon is built, else node */

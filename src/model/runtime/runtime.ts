@@ -1,6 +1,7 @@
 // The small interface between our graphs and whatever runs them. Two implementations: native-runtime.ts (our addon)
 // and node-runtime.ts (onnxruntime-node in a worker thread). Callers preallocate every output, so that a run
 // allocates nothing the caller can see and the KV cache is updated in place.
+import type { Device } from '../../settings/engine-settings.ts';
 
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'uint8' | 'int8';
 
@@ -78,8 +79,6 @@ export interface Session {
   /** Frees the session's memory; waits for a run in flight. */
   release(): Promise<void>;
 }
-
-export type Device = { readonly type: 'cpu' } | { readonly type: 'cuda'; readonly index: number };
 
 export interface SessionOptions {
   readonly device: Device;

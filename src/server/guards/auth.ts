@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AvocadoError } from '../../base/errors.ts';
-import { findKey } from './api-keys.ts';
-import type { ApiKey } from '../config.ts';
+import { findKey, type ApiKey } from '../../settings/api-keys.ts';
 
 /** Nothing here is secret, and probes and browsers that open a page cannot send a key. */
 const OPEN_ROUTES: ReadonlySet<string> = new Set([

@@ -2,7 +2,7 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AvocadoError } from '../../base/errors.ts';
 import { keyNameOf } from './auth.ts';
-import type { ServerConfig } from '../config.ts';
+import type { ServerConfig } from '../../settings/server-settings.ts';
 
 /** Requests that make work. Looking, and giving work up, must stay possible for whoever has asked too much. */
 function isLimited({ method, routeOptions: { url } }: FastifyRequest): boolean {

@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
 import { asAvocadoError, type AvocadoError } from '../../base/errors.ts';
 import { keyNameOf } from '../guards/auth.ts';
-import type { ServerConfig } from '../config.ts';
+import type { ServerConfig } from '../../settings/server-settings.ts';
 import type { Metrics } from './metrics.ts';
 import type { RequestSummary } from './request-observation.ts';
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
 import type { Captioner } from '../../captioner/captioner.ts';
 import type { CaptionService } from '../../admission/types.ts';
-import type { ServerConfig } from '../config.ts';
+import type { ServerConfig } from '../../settings/server-settings.ts';
 import { Liveness } from '../observe/liveness.ts';
 import type { Metrics } from '../observe/metrics.ts';
 

@@ -7,7 +7,7 @@ import type { Intake } from '../../intake/open-intake.ts';
 import type { Admitted, CaptionService } from '../../admission/types.ts';
 import type { CaptionEnd, CaptionEvent } from '../../output/events.ts';
 import { keyNameOf } from '../guards/auth.ts';
-import type { ServerConfig } from '../config.ts';
+import type { ServerConfig } from '../../settings/server-settings.ts';
 import { asServerError } from './error-reply.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { RequestObservation } from '../observe/request-observation.ts';

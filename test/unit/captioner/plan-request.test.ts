@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { captionRequest } from '../../../src/captioner/caption-options.ts';
-import { defaultModelDirectory } from '../../../src/cli/default-model.ts';
+import { defaultModelDirectory } from '../../../src/base/package-files.ts';
 import { openPlanningModel } from '../../../src/captioner/open-model.ts';
 import { checkPositions, planRequest, type PlanningModel } from '../../../src/captioner/plan-request.ts';
 import type { Prompt } from '../../../src/prompt/types.ts';

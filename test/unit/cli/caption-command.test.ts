@@ -154,7 +154,7 @@ describe('avocado caption', () => {
     }, 20);
     const { exitCode } = await runCli(['caption', HERE], {
       signal: controller.signal,
-      wiring: { openCaptioner: () => loading },
+      environment: { openCaptioner: () => loading },
     });
     expect([exitCode, captioner.closed]).toEqual([130, false]);
     load(captioner);
@@ -226,7 +226,7 @@ describe('flags of caption', () => {
       device: { type: 'cpu' },
       runtime: undefined,
       threads: 0,
-      context: undefined,
+      context: 32_768,
       cacheDir: undefined,
     });
     expect(opened[0]!.modelDir).toMatch(/models\/avocado-nano$/);

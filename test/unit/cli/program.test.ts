@@ -64,7 +64,7 @@ describe('avocado inspect', () => {
     timings: { probe: 0.1 },
   };
   const inspecting = (seen: unknown[] = []) => ({
-    wiring: {
+    environment: {
       inspect: async (...args: unknown[]) => {
         seen.push(args[1]);
         return report;
@@ -129,8 +129,8 @@ describe('avocado export', () => {
 });
 
 describe('avocado doctor', () => {
-  const diagnosis = (ffmpegOk: boolean): { wiring: { diagnose: () => Promise<Diagnosis> } } => ({
-    wiring: {
+  const diagnosis = (ffmpegOk: boolean): { environment: { diagnose: () => Promise<Diagnosis> } } => ({
+    environment: {
       diagnose: async () => ({
         checks: [
           { name: 'gpu', ok: false, needed: false, value: 'none' },

@@ -8,7 +8,7 @@ import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 async function askedFor(args: readonly string[]): Promise<EngineProcessOptions> {
   const asked: EngineProcessOptions[] = [];
   const { exitCode, stderr } = await runCli(['serve', ...args], {
-    wiring: {
+    environment: {
       openEngineProcess: async (options) => {
         asked.push(options);
         throw new AvocadoError('device_unavailable', 'There is no such device.');
@@ -42,7 +42,7 @@ describe('avocado serve', () => {
       ready: () => Promise.reject(new AvocadoError('tensor_missing', 'A tensor is missing.')),
     });
     const { exitCode, stdout, stderr } = await runCli(['serve', '--port', '0', '--drain-seconds', '0'], {
-      wiring: { openEngineProcess: async () => engine },
+      environment: { openEngineProcess: async () => engine },
     });
     expect([exitCode, stdout]).toEqual([4, '']);
     expect(stderr).toContain('error [tensor_missing]: A tensor is missing.\n');

@@ -1,10 +1,10 @@
 // Collects the nodes and initialisers of one graph. It knows ONNX's data model and where weights lie, nothing of the
 // architecture. Activations have one type D; weights stored in another type get a Cast, which the runtime folds at load.
-import type { Precision } from '../../checkpoint/config-types.ts';
 import type { DType } from '../../runtime/runtime.ts';
 import type { QuantisedWeight, StoredDType, StoredTensor, WeightSource } from '../../checkpoint/weights.ts';
 import { encodeModel, onnxDataType } from './encode-model.ts';
 import type { AttributeValue, Dim, Initializer, OnnxModel, OnnxNode, ValueInfo } from './model-types.ts';
+import type { Precision } from '../../../settings/engine-settings.ts';
 
 export type ActivationDType = 'float32' | 'float16' | 'bfloat16';
 

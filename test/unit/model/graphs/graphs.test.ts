@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../../../src/model/checkpoint/checkpoint.ts';
-import { PRECISIONS, type Precision } from '../../../../src/model/checkpoint/config-types.ts';
 import { readModelConfig } from '../../../../src/model/checkpoint/config.ts';
 import { buildAudioGraph } from '../../../../src/model/graphs/audio.ts';
 import { buildDecoderGraph } from '../../../../src/model/graphs/decoder.ts';
 import { buildVisionGraph } from '../../../../src/model/graphs/vision.ts';
 import { ACTIVATION_DTYPE, type BuiltGraph } from '../../../../src/model/graphs/onnx/graph-builder.ts';
 import { golden } from '../../../fixtures/golden.ts';
+import { PRECISIONS, type Precision } from '../../../../src/settings/engine-settings.ts';
 
 const BUILDERS = { vision: buildVisionGraph, audio: buildAudioGraph, decoder: buildDecoderGraph };
 const CHECKPOINTS = { 'tiny-a': 'float32', 'tiny-b': 'bfloat16' } as const;

@@ -2,9 +2,20 @@ import { realpathSync, symlinkSync, writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { isLoopback, serverConfig, type ServerSettings } from '../../../src/server/config.ts';
+import { addressPolicy } from '../../../src/intake/address-policy.ts';
+import { hostPolicy } from '../../../src/intake/host-policy.ts';
+import {
+  isLoopback,
+  serverConfig,
+  type EntryChecks,
+  type ServerSettings,
+} from '../../../src/settings/server-settings.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
+const CHECKS: EntryChecks = {
+  urlHost: (host) => hostPolicy([host]),
+  allowCidr: (range) => addressPolicy([range]),
+};
 const scratch = scratchDirectory();
 const directory = scratch('root');
 
@@ -16,7 +27,7 @@ beforeAll(() => {
 
 function mistakeOf(settings: ServerSettings): string {
   try {
-    serverConfig(settings);
+    serverConfig(settings, CHECKS);
   } catch (error) {
     expect(error).toBeInstanceOf(AvocadoError);
     return (error as Error).message;

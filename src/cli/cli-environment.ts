@@ -2,10 +2,10 @@ import type { Writable } from 'node:stream';
 import type { Captioner } from '../captioner/captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
 import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
-import type { Precision } from '../model/checkpoint/config-types.ts';
 import type { OpenOptions } from '../captioner/open-model.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import type { Diagnosis } from './diagnosis.ts';
+import type { Precision } from '../settings/engine-settings.ts';
 
 export type OnProgress = (text: string, done: number, total: number) => void;
 
@@ -14,16 +14,18 @@ export interface ExportOptions {
   readonly signal: AbortSignal;
 }
 
-/** Everything the commands reach outside themselves, so that a test hands in its own. */
-export interface Wiring {
+/** Everything the commands use of the process and of the rest of the program; tests pass their own. */
+export interface CliEnvironment {
   readonly stdout: Writable;
   readonly stderr: Writable;
-  /** whoever read stdout has gone, as `| head` does */
+  /** the reader of stdout has closed it, as `| head` does */
   readonly stdoutIsGone: () => boolean;
-  /** people watch: progress may be drawn */
+  /** progress may be drawn */
   readonly stderrIsTerminal: boolean;
   /** aborts on Ctrl-C; asking for it turns the default (die at once) off */
   readonly interruption: () => AbortSignal;
+  /** AVOCADO_* variables of the process */
+  readonly variables: Readonly<Record<string, string>>;
   readonly openCaptioner: (options: OpenOptions) => Promise<Captioner>;
   /** resolves when the model is known; its `ready()` when it is loaded */
   readonly openEngineProcess: (options: EngineProcessOptions) => Promise<EngineProcess>;
@@ -38,8 +40,8 @@ export interface Wiring {
   readonly diagnose: (modelDir: string) => Promise<Diagnosis>;
 }
 
-/** How a run of the program ends; commands that go on after a failure note the first one here. */
-export class Outcome {
+/** The exit code of the program. Commands that continue after a failure record it here. */
+export class ExitStatus {
   exitCode = 0;
 
   /** The first failure decides. */

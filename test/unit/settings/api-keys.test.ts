@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { findKey, keysOfEnvironment, keysOfFile } from '../../../src/server/guards/api-keys.ts';
+import { findKey, keysOfEnvironment, keysOfFile } from '../../../src/settings/api-keys.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();

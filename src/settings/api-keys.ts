@@ -1,14 +1,20 @@
-// Who may ask: names with the hash of a key each. A key itself is forgotten as soon as it is hashed.
+// The keys that clients of a server must send, each under a name. Of a key itself only the hash is kept.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { ApiKey } from '../config.ts';
+
+export interface ApiKey {
+  /** appears in logs */
+  readonly name: string;
+  /** of the key, in hexadecimal */
+  readonly sha256: string;
+}
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-/** what a header can carry in one word; shorter ones can be guessed */
+/** characters that a header can carry in one word; a shorter key could be guessed */
 const KEY = /^[\x21-\x7e]{16,512}$/;
 const SHA256 = /^sha256:([0-9a-fA-F]{64})$/;
 
-export interface ReadKeys {
+interface ReadKeys {
   readonly keys: readonly ApiKey[];
   /** sentences that name the line, never the key */
   readonly mistakes: readonly string[];
@@ -48,13 +54,13 @@ function parseKeys(text: string, separator: RegExp, place: string): ReadKeys {
       mistakes.push(`${place}, line ${index + 1}: the name ${parsed.name} is given twice.`);
     else keys.push(parsed);
   }
-  // An empty file is more likely a mistake than a wish to let everybody in.
+  // An empty file is more likely a mistake than the wish for a server without keys.
   if (keys.length === 0 && mistakes.length === 0)
-    mistakes.push(`${place} holds no key. Leave it out to let everybody ask.`);
+    mistakes.push(`${place} holds no key. Leave it out for a server that needs no key.`);
   return { keys, mistakes };
 }
 
-/** Keys of a file, read at once: a server that starts has nobody to keep waiting. */
+/** Keys of a file. Read synchronously: this runs once, before the server accepts requests. */
 export function keysOfFile(path: string): ReadKeys {
   const place = `--api-keys ${path}`;
   try {
@@ -72,7 +78,7 @@ export function keysOfEnvironment(text: string): ReadKeys {
   return parseKeys(text, /,|\r?\n/, 'AVOCADO_API_KEYS');
 }
 
-/** The key's owner among `keys`, compared in the same time whichever it is. */
+/** The entry of a key that a client sent. The time it takes does not depend on which entry matches (timing attacks). */
 export function findKey(presented: string, keys: readonly ApiKey[]): ApiKey | undefined {
   const hash = digest(presented);
   let found: ApiKey | undefined;
