@@ -1,8 +1,8 @@
 import { AvocadoError } from '../base/errors.ts';
-import type { MediaPlan, MediaProbe, PreprocessProfile } from '../media/types.ts';
+import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { planMedia } from '../media/plan.ts';
 import { probeMedia } from '../media/probe.ts';
-import { resolveProfile } from '../media/profile.ts';
+import { resolveProfile, type PreprocessProfile } from '../media/profile.ts';
 import type { OpenModel } from './open-model.ts';
 import { MOST_TOKENS_PER_RUN } from '../model/graphs/decoder.ts';
 import { buildPrompt, checkBudget } from '../prompt/build-prompt.ts';

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { asAvocadoError } from '../base/errors.ts';
-import { ffmpegVersion } from '../media/ffmpeg-version.ts';
+import { ffmpegVersion } from '../media/ffmpeg.ts';
 import { describeRuntime, type RuntimeFacts } from '../model/runtime/describe-runtime.ts';
 import { openPlanningModel } from '../captioner/open-model.ts';
 import type { Check, Diagnosis } from './diagnosis.ts';

@@ -1,60 +1,56 @@
+import fluent from 'fluent-ffmpeg';
 import { AvocadoError } from '../base/errors.ts';
-import { runEncoder } from './ffmpeg.ts';
+import { ffmpegVersion, fileUrl, quietly } from './ffmpeg.ts';
+import { descriptor, runProcess } from './ffmpeg-process.ts';
 
 export interface RawClip {
   /** width and height, pixels, both even */
   readonly size: readonly [number, number];
   readonly fps: number;
-  /** rgb24, one piece a frame */
+  /** rgb24, one item per frame */
   readonly frames: Iterable<Uint8Array>;
   /** mono, -1 to 1; undefined = no sound track */
   readonly sound: { readonly wave: Float32Array; readonly sampleRate: number } | undefined;
 }
 
-/** A clip of seconds takes seconds; this is for a machine that has stopped. */
+/** Encoding takes about as long as the clip lasts; this deadline only ends an ffmpeg that hangs. */
 const ENCODE_SECONDS = 300;
 
 /**
- * Writes a clip as players like it: H.264 and AAC. A file of that name is written over.
- * @throws AvocadoError `ffmpeg_missing` when it lacks an encoder or fails, `media_timeout`, `aborted`
+ * Writes a clip that common players play: H.264 and AAC in mp4. Overwrites a file of that name.
+ * @throws AvocadoError `ffmpeg_missing` when ffmpeg lacks an encoder or fails, `media_timeout`, `aborted`; or what `frames` threw
  */
 export async function encodeMp4(clip: RawClip, out: string, signal: AbortSignal): Promise<void> {
-  const {
-    size: [width, height],
-    fps,
-    frames,
-    sound,
-  } = clip;
-  const pictures = {
-    options: ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', `${width}x${height}`, '-r', String(fps)],
-    pieces: frames,
-  };
-  const track =
-    sound === undefined
-      ? []
-      : [{ options: ['-f', 's16le', '-ac', '1', '-ar', String(sound.sampleRate)], pieces: [pcm16(sound.wave)] }];
-  const codecs = [
-    '-c:v',
-    'libx264',
-    '-preset',
-    'veryfast',
-    '-crf',
-    '20',
-    '-pix_fmt',
-    'yuv420p',
-    ...(sound === undefined ? [] : ['-c:a', 'aac', '-b:a', '64k']),
-  ];
-  const { exitCode, log } = await runEncoder({
-    inputs: [pictures, ...track],
-    outputOptions: [...codecs, '-f', 'mp4'],
-    out,
+  const { fps, frames, sound } = clip;
+  const [width, height] = clip.size;
+  const { ffmpeg } = await ffmpegVersion();
+  const fromPipe = ['-protocol_whitelist', 'pipe', '-f'];
+  const command = fluent()
+    .input(`pipe:${descriptor(0)}`)
+    .inputOptions(...quietly('error'), ...fromPipe, 'rawvideo', '-pix_fmt', 'rgb24')
+    .inputOptions('-s', `${width}x${height}`, '-r', String(fps))
+    .outputOptions('-c:v', 'libx264', '-preset', 'veryfast', '-crf', '20', '-pix_fmt', 'yuv420p');
+  const inputs = [frames];
+  if (sound !== undefined) {
+    command
+      .input(`pipe:${descriptor(1)}`)
+      .inputOptions(...fromPipe, 's16le', '-ac', '1', '-ar', String(sound.sampleRate))
+      .outputOptions('-c:a', 'aac', '-b:a', '64k');
+    inputs.push([pcm16(sound.wave)]);
+  }
+  const { exitCode, log } = await runProcess({
+    program: ffmpeg,
+    args: command.outputOptions('-f', 'mp4', '-y').output(fileUrl(out))._getArguments(),
     timeoutSeconds: ENCODE_SECONDS,
+    timeoutMessage: `Encoding took longer than ${ENCODE_SECONDS} s and was stopped. Make a shorter clip.`,
     signal,
+    inputs,
   });
   if (exitCode === 0) return;
+  const reason = log.at(-1) ?? `exit code ${exitCode ?? 'unknown'}`;
   throw new AvocadoError(
     'ffmpeg_missing',
-    `ffmpeg could not write the clip (${log.at(-1) ?? `exit code ${exitCode ?? 'unknown'}`}). It needs libx264 and aac: install a complete build, then run: avocado doctor`,
+    `ffmpeg could not write the clip (${reason}). It needs libx264 and aac: install a complete build, then run: avocado doctor`,
   );
 }
 

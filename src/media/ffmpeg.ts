@@ -1,405 +1,178 @@
-// The one place that starts ffmpeg and ffprobe. Owns allow-lists, deadline, cancellation, stderr and the death of the
-// process; knows nothing of what is decoded.
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import fluent, { type FfmpegCommand, type FormatsCallback, type EncodersCallback } from 'fluent-ffmpeg';
+// Command lines of ffmpeg and ffprobe: which program, which inputs are allowed, how output comes back.
+import fluent from 'fluent-ffmpeg';
+import { resolve } from 'node:path';
+import { readVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
-import { inputGuards, inputUrl } from './allow-list.ts';
-import { DecoderLog } from './decoder-log.ts';
-import { ffmpegVersion } from './ffmpeg-version.ts';
+import { runProcess, type ChunkAnswer, type ProcessOutcome, type ProcessRun } from './ffmpeg-process.ts';
 
-export { ffmpegVersion, type FfmpegVersion } from './ffmpeg-version.ts';
+export interface FfmpegVersion {
+  /** programs as they are started */
+  readonly ffmpeg: string;
+  readonly ffprobe: string;
+  /** as ffmpeg prints it, such as 5.1.9-0+deb12u1 */
+  readonly version: string;
+  /** built with libsoxr, the reference's resampler */
+  readonly soxr: boolean;
+}
 
-export interface FfmpegRun {
+/** libavutil of ffmpeg 5.1. Builds from git print no release number, but every build prints its library versions. */
+const NEEDED = { major: 57, minor: 28 };
+
+const HOW_TO_INSTALL = 'Install it with: sudo apt-get install -y ffmpeg (or set FFMPEG_PATH and FFPROBE_PATH).';
+
+const versions = new Map<string, Promise<FfmpegVersion>>();
+
+/**
+ * Finds ffmpeg and ffprobe and checks their versions, once per process and pair of paths.
+ * @throws AvocadoError `ffmpeg_missing` when either is absent, does not run, or is older than 5.1
+ */
+export function ffmpegVersion(): Promise<FfmpegVersion> {
+  const ffmpeg = readVariable('FFMPEG_PATH') ?? 'ffmpeg';
+  const ffprobe = readVariable('FFPROBE_PATH') ?? 'ffprobe';
+  const key = `${ffmpeg}\n${ffprobe}`;
+  const known = versions.get(key);
+  if (known !== undefined) return known;
+  const found = Promise.all([readBanner(ffmpeg), readBanner(ffprobe)]).then(([text]) => ({
+    ffmpeg,
+    ffprobe,
+    version: /^ffmpeg version (\S+)/.exec(text)?.[1] ?? 'unknown',
+    soxr: text.includes('--enable-libsoxr'),
+  }));
+  versions.set(key, found);
+  // Not cached: it may be installed while this process runs.
+  found.catch(() => versions.delete(key));
+  return found;
+}
+
+async function readBanner(program: string): Promise<string> {
+  const cannotRun = (cause: unknown): AvocadoError =>
+    new AvocadoError('ffmpeg_missing', `${program} cannot be run; ffmpeg 5.1 or newer is needed. ${HOW_TO_INSTALL}`, {
+      cause,
+    });
+  const { exitCode, stdout } = await runForText({
+    program,
+    args: ['-version'],
+    timeoutSeconds: 10,
+    timeoutMessage: `${program} -version did not end.`,
+  }).catch((cause: unknown) => {
+    throw cannotRun(cause);
+  });
+  if (exitCode !== 0) throw cannotRun(`exit code ${exitCode ?? 'unknown'}`);
+  const [, major = 0, minor = 0] = (/^libavutil\s+(\d+)\.\s*(\d+)\./m.exec(stdout) ?? []).map(Number);
+  if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) return stdout;
+  throw new AvocadoError(
+    'ffmpeg_missing',
+    `${program} is too old (${stdout.split('\n')[0] ?? ''}); ffmpeg 5.1 or newer is needed. ${HOW_TO_INSTALL}`,
+  );
+}
+
+/**
+ * Containers that hold their media themselves. Playlists (hls, dash, concat, image2) are absent on purpose: they name other
+ * files or addresses, and ffmpeg would open those, also another tenant's.
+ */
+const DEMUXERS = [
+  ...['mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'flv', 'asf', 'ogg'],
+  ...['wav', 'w64', 'aiff', 'mp3', 'aac', 'flac', 'gif'],
+].join(',');
+
+/** Options in front of `-i` that limit ffmpeg and ffprobe to one local file of a known kind and a bounded picture size. */
+function inputGuards(maxPixels: number): string[] {
+  return ['-protocol_whitelist', 'file', '-format_whitelist', DEMUXERS, '-max_pixels', String(maxPixels)];
+}
+
+/** The path in a form that ffmpeg cannot read as an option, a protocol or a file pattern. */
+export function fileUrl(path: string): string {
+  return `file:${resolve(path)}`;
+}
+
+/** Options of every run of ffmpeg: it never asks, and prints only log lines of this level, each with its level. */
+export function quietly(logLevel: 'error' | 'info'): string[] {
+  return ['-nostdin', '-hide_banner', '-nostats', '-loglevel', `level+${logLevel}`];
+}
+
+export interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'onLine'> {
   readonly path: string;
-  /** filters, mapping, codec and `-f`; output goes to us */
+  /** filters, mapping, codec and `-f`; the output comes to `onChunk` */
   readonly outputOptions: readonly string[];
   readonly logLevel: 'error' | 'info';
   readonly maxPixels: number;
-  readonly timeoutSeconds: number;
-  readonly signal?: AbortSignal | undefined;
-  /** Gets stdout in pieces of any size; ffmpeg waits while the promise is open. `enough` ends the run well. */
   readonly onChunk: (chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>;
-  readonly onLine?: ((line: string) => void) | undefined;
-}
-
-export type ChunkAnswer = 'more' | 'enough';
-
-export interface FfmpegOutcome {
-  /** null when we ended it because we had enough */
-  readonly exitCode: number | null;
-  readonly errors: number;
-  readonly log: readonly string[];
 }
 
 /**
- * Runs ffmpeg on one local file. A damaged file is no error here: ffmpeg's exit code and errors are in the outcome.
+ * Decodes one local file with ffmpeg. A damaged file is no error here: the outcome has ffmpeg's exit code and errors.
  * When the promise settles, the process is gone.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or whatever `onChunk` threw
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or what `onChunk` threw
  */
-export async function runFfmpeg(run: FfmpegRun): Promise<FfmpegOutcome> {
+export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
   const { ffmpeg } = await ffmpegVersion();
-  if (run.signal?.aborted === true) throw abortedError(run.signal);
-  return await new DecoderProcess(run, ffmpeg).outcome();
-}
-
-const alive = new Set<ChildProcess>();
-let reaping = false;
-
-/** A process that waits on a full pipe outlives us unless it is told; SIGTERM it ignores there. */
-function reapOnExit(child: ChildProcess): void {
-  alive.add(child);
-  if (reaping) return;
-  reaping = true;
-  process.on('exit', () => {
-    for (const left of alive) left.kill('SIGKILL');
+  const command = fluent()
+    .input(fileUrl(run.path))
+    .inputOptions(...quietly(run.logLevel), ...inputGuards(run.maxPixels))
+    .outputOptions(...run.outputOptions)
+    .output('pipe:1');
+  return await runProcess({
+    program: ffmpeg,
+    args: command._getArguments(),
+    timeoutSeconds: run.timeoutSeconds,
+    timeoutMessage: `Decoding took longer than ${run.timeoutSeconds} s and was stopped. Give a shorter clip or one of smaller pictures.`,
+    signal: run.signal,
+    onChunk: run.onChunk,
+    onLine: run.onLine,
   });
 }
 
-class DecoderProcess {
-  readonly #run: FfmpegRun;
-  readonly #log = new DecoderLog();
-  readonly #sink: Writable;
-  readonly #command: FfmpegCommand & { ffmpegProc?: ChildProcess };
-  #child: ChildProcess | undefined;
-  #failure: Error | undefined;
-  #enough = false;
-  #gone: (exitCode: number | null) => void = () => undefined;
-  #drained: () => void = () => undefined;
-  readonly #untilDrained: Promise<void>;
-
-  constructor(run: FfmpegRun, program: string) {
-    this.#run = run;
-    this.#untilDrained = new Promise((resolve) => {
-      this.#drained = resolve;
-    });
-    // Kept open: fluent takes a closed stream for a reason to stop ffmpeg and to report an error, even after a good end.
-    this.#sink = new Writable({
-      highWaterMark: 1 << 20,
-      autoDestroy: false,
-      emitClose: false,
-      write: (chunk: Uint8Array, _encoding, next) => {
-        this.#take(chunk, next);
-      },
-      final: (next) => {
-        next();
-        this.#drained();
-      },
-    });
-    this.#command = fluent({ stdoutLines: 40 });
-    this.#command.setFfmpegPath(program);
-    knowFormats(this.#command);
-    this.#command
-      .input(inputUrl(run.path))
-      .inputOptions(
-        '-nostdin',
-        '-hide_banner',
-        '-nostats',
-        '-loglevel',
-        `level+${run.logLevel}`,
-        ...inputGuards(run.maxPixels),
-      )
-      .outputOptions(...run.outputOptions)
-      .output(this.#sink, { end: true });
-  }
-
-  async outcome(): Promise<FfmpegOutcome> {
-    const { signal, timeoutSeconds } = this.#run;
-    const onAbort = (): void => {
-      this.#fail(abortedError(signal));
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = setTimeout(() => {
-      this.#fail(
-        new AvocadoError(
-          'media_timeout',
-          `Decoding took longer than ${timeoutSeconds} s and was stopped. Give a shorter clip or one of smaller pictures.`,
-        ),
-      );
-    }, timeoutSeconds * 1000);
-    try {
-      const exitCode = await this.#untilGone();
-      if (this.#failure === undefined && !this.#enough) await this.#untilDrained;
-      if (this.#failure !== undefined) throw this.#failure;
-      return { exitCode: this.#enough ? null : exitCode, errors: this.#log.errors, log: this.#log.lines() };
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    }
-  }
-
-  /** Resolves with the exit code once the process has ended and its pipes are closed. */
-  #untilGone(): Promise<number | null> {
-    return new Promise((resolve) => {
-      this.#gone = resolve;
-      this.#command.on('start', () => {
-        this.#adopt();
-      });
-      this.#command.on('stderr', (line: string) => {
-        this.#log.add(line);
-        this.#run.onLine?.(line);
-      });
-      this.#command.on('error', (error: Error) => {
-        // Of a process that ran, its own end is the news.
-        if (this.#child?.pid !== undefined) return;
-        this.#failure ??= new AvocadoError(
-          'ffmpeg_missing',
-          `ffmpeg could not be started: ${error.message}. Run: avocado doctor`,
-          { cause: error },
-        );
-        resolve(null);
-      });
-      this.#command.run();
-    });
-  }
-
-  #adopt(): void {
-    const child = this.#command.ffmpegProc;
-    if (child === undefined) throw new Error('fluent-ffmpeg started a process without showing it. This is a bug.');
-    this.#child = child;
-    if (child.pid === undefined) return;
-    reapOnExit(child);
-    child.once('close', (code: number | null) => {
-      alive.delete(child);
-      this.#gone(code);
-    });
-    if (this.#failure !== undefined) this.#kill();
-  }
-
-  #take(chunk: Uint8Array, next: () => void): void {
-    if (this.#enough || this.#failure !== undefined) return;
-    const answered = (answer: ChunkAnswer): void => {
-      if (answer === 'more') {
-        next();
-        return;
-      }
-      this.#enough = true;
-      this.#kill();
-      this.#drained();
-    };
-    try {
-      const answer = this.#run.onChunk(chunk);
-      if (typeof answer === 'string') answered(answer);
-      else
-        answer.then(answered, (error: unknown) => {
-          this.#fail(error);
-        });
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??= error instanceof Error ? error : new Error(String(error));
-    this.#kill();
-    this.#drained();
-  }
-
-  /** SIGKILL, since ffmpeg that waits on a full pipe ignores SIGTERM; the pipe is dropped so that `close` comes. */
-  #kill(): void {
-    this.#child?.kill('SIGKILL');
-    this.#child?.stdout?.destroy();
-  }
-}
-
-/** fluent asks ffmpeg for all its formats and encoders first: two processes, 180 ms, and nobody to stop them. We know ours. */
-function knowFormats(command: FfmpegCommand): void {
-  const muxer = { description: '', canDemux: true, canMux: true };
-  const none = null as unknown as Error;
-  command.availableFormats = (callback: FormatsCallback) => {
-    callback(none, { rawvideo: muxer, f32le: muxer });
-  };
-  command.availableEncoders = (callback: EncodersCallback) => {
-    callback(none, {});
-  };
-}
-
-export interface FfprobeRun {
+export interface FfprobeRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal'> {
   readonly path: string;
+  /** as `-show_entries` takes it */
   readonly entries: string;
   readonly maxPixels: number;
-  readonly timeoutSeconds: number;
-  readonly signal?: AbortSignal | undefined;
 }
 
-export interface FfprobeOutcome {
-  readonly ok: boolean;
+export interface TextOutcome extends ProcessOutcome {
   readonly stdout: string;
-  readonly log: readonly string[];
 }
 
-/** A megabyte a minute is usual for the list of packets; a file that needs this much is an attack. */
-const PROBE_MAX_BYTES = 256 * 1024 * 1024;
-
 /**
- * Runs ffprobe on one local file and returns its JSON; a file it refuses is no error here.
- * When the promise settles, the process is gone.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `media_too_large` (endless packets), `aborted`
+ * Runs ffprobe on one local file for its JSON. A file that it refuses is no error here: see the exit code and the log.
+ * fluent-ffmpeg's own ffprobe call can neither be cancelled nor given a deadline.
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `media_too_large` (too many packets), `aborted`
  */
-export async function runFfprobe(run: FfprobeRun): Promise<FfprobeOutcome> {
+export async function runFfprobe(run: FfprobeRun): Promise<TextOutcome> {
   const { ffprobe } = await ffmpegVersion();
-  const { signal } = run;
-  if (signal?.aborted === true) throw abortedError(signal);
-  const args = [
-    '-hide_banner',
-    '-loglevel',
-    'level+error',
-    ...inputGuards(run.maxPixels),
-    '-show_entries',
-    run.entries,
-    '-of',
-    'json=compact=1',
-    '-i',
-    inputUrl(run.path),
-  ];
-  return await new Promise((resolve, reject) => {
-    // execFile's own signal option would settle before the process is gone.
-    const onAbort = (): void => {
-      child.kill('SIGKILL');
-    };
-    const child = execFile(
-      ffprobe,
-      args,
-      { timeout: run.timeoutSeconds * 1000, killSignal: 'SIGKILL', maxBuffer: PROBE_MAX_BYTES },
-      (error, stdout, stderr) => {
-        alive.delete(child);
-        signal?.removeEventListener('abort', onAbort);
-        const log = new DecoderLog();
-        for (const line of stderr.split('\n')) log.add(line);
-        const code = error?.code;
-        if (signal?.aborted === true) reject(abortedError(signal));
-        else if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
-          reject(
-            new AvocadoError(
-              'media_too_large',
-              'The file holds too many packets to be a clip. Cut it or re-encode it.',
-            ),
-          );
-        else if (error !== null && error.killed === true)
-          reject(
-            new AvocadoError(
-              'media_timeout',
-              `Reading the file took longer than ${run.timeoutSeconds} s. Give a smaller file.`,
-            ),
-          );
-        else if (typeof code === 'string')
-          reject(
-            new AvocadoError(
-              'ffmpeg_missing',
-              `ffprobe could not be started: ${error?.message ?? code}. Run: avocado doctor`,
-              { cause: error },
-            ),
-          );
-        else resolve({ ok: error === null, stdout, log: log.lines() });
-      },
-    );
-    reapOnExit(child);
-    signal?.addEventListener('abort', onAbort, { once: true });
-  });
-}
-
-export interface EncoderRun {
-  /** raw media through a pipe each: what `-i` needs before it, and the bytes */
-  readonly inputs: readonly { readonly options: readonly string[]; readonly pieces: Iterable<Uint8Array> }[];
-  /** codecs and `-f` */
-  readonly outputOptions: readonly string[];
-  /** is written over */
-  readonly out: string;
-  readonly timeoutSeconds: number;
-  readonly signal: AbortSignal;
-}
-
-export interface EncoderOutcome {
-  readonly exitCode: number | null;
-  readonly log: readonly string[];
-}
-
-/**
- * Runs ffmpeg on media that we make, into a file. That it cannot write it is no error here: its exit code is in the outcome.
- * When the promise settles, the process is gone.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or whatever making the bytes threw
- */
-export async function runEncoder(run: EncoderRun): Promise<EncoderOutcome> {
-  const { ffmpeg } = await ffmpegVersion();
-  const { signal } = run;
-  const refuseAborted = (): void => {
-    if (signal.aborted) throw abortedError(signal);
-  };
-  refuseAborted();
-  const pipes = run.inputs.map((_, index) => (index === 0 ? 0 : index + 2)); // 1 and 2 are taken
-  const inputs = run.inputs.flatMap(({ options }, index) => [
-    '-protocol_whitelist',
-    'pipe',
-    ...options,
-    '-i',
-    `pipe:${pipes[index] ?? 0}`,
-  ]);
-  const child = spawn(
-    ffmpeg,
-    [
-      '-nostdin',
-      '-hide_banner',
-      '-nostats',
-      '-loglevel',
-      'level+error',
-      ...inputs,
-      ...run.outputOptions,
-      '-y',
-      inputUrl(run.out),
+  const report = ['-show_entries', run.entries, '-of', 'json=compact=1'];
+  return await runForText({
+    program: ffprobe,
+    args: [
+      ...['-hide_banner', '-loglevel', 'level+error'],
+      ...inputGuards(run.maxPixels),
+      ...report,
+      ...['-i', fileUrl(run.path)],
     ],
-    {
-      stdio: ['pipe', 'ignore', 'pipe', ...run.inputs.slice(1).map(() => 'pipe' as const)],
-      timeout: run.timeoutSeconds * 1000,
-      killSignal: 'SIGKILL',
+    timeoutSeconds: run.timeoutSeconds,
+    timeoutMessage: `Reading the file took longer than ${run.timeoutSeconds} s. Give a smaller file.`,
+    signal: run.signal,
+  });
+}
+
+/** The list of packets usually takes a megabyte a minute. A file that needs this much is an attack. */
+const MAX_TEXT_BYTES = 256 * 1024 * 1024;
+
+async function runForText(run: ProcessRun): Promise<TextOutcome> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const outcome = await runProcess({
+    ...run,
+    onChunk: (chunk) => {
+      bytes += chunk.length;
+      if (bytes > MAX_TEXT_BYTES)
+        throw new AvocadoError(
+          'media_too_large',
+          'The file holds too many packets to be a clip. Cut it or re-encode it.',
+        );
+      chunks.push(chunk);
+      return 'more';
     },
-  );
-  reapOnExit(child);
-  const onAbort = (): void => {
-    child.kill('SIGKILL');
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  const log = new DecoderLog();
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    for (const line of text.split('\n')) log.add(line);
   });
-  const gone = new Promise<number | null>((resolve, reject) => {
-    child.once('close', resolve);
-    child.once('error', (error) => {
-      reject(
-        new AvocadoError('ffmpeg_missing', `ffmpeg could not be started: ${error.message}. Run: avocado doctor`, {
-          cause: error,
-        }),
-      );
-    });
-  });
-  const fed = run.inputs.map(({ pieces }, index) => feed(child, child.stdio[pipes[index] ?? 0] as Writable, pieces));
-  try {
-    const [exitCode] = await Promise.all([gone, ...fed]);
-    refuseAborted();
-    if (child.killed)
-      throw new AvocadoError(
-        'media_timeout',
-        `Encoding took longer than ${run.timeoutSeconds} s and was stopped. Make a shorter clip.`,
-      );
-    return { exitCode, log: log.lines() };
-  } finally {
-    alive.delete(child);
-    signal.removeEventListener('abort', onAbort);
-  }
-}
-
-/** A process that stops reading says why by its exit code; what fails in making the bytes ends it. */
-async function feed(child: ChildProcess, pipe: Writable, pieces: Iterable<Uint8Array>): Promise<void> {
-  await pipeline(Readable.from(pieces), pipe).catch(async (error: unknown) => {
-    if (['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes((error as NodeJS.ErrnoException).code ?? ''))
-      return;
-    const gone = new Promise((resolve) => child.once('close', resolve));
-    if (child.kill('SIGKILL')) await gone;
-    throw error;
-  });
-}
-
-function abortedError(signal: AbortSignal | undefined): AvocadoError {
-  return new AvocadoError('aborted', 'The request was cancelled.', { cause: signal?.reason });
+  return { ...outcome, stdout: Buffer.concat(chunks).toString('utf8') };
 }

@@ -1,10 +1,10 @@
 import { AvocadoError } from '../base/errors.ts';
-import { DEFAULT_LIMITS } from './limits.ts';
-import { openMediaFile, type MediaFile } from './open-file.ts';
-import { probeContainer } from './probe-container.ts';
-import { probeStill } from './probe-still.ts';
-import { checkAspectRatio } from './smart-resize.ts';
-import type { MediaLimits, MediaProbe } from './types.ts';
+import { PROBE_ENTRIES, readContainerReport } from './container-report.ts';
+import { runFfprobe } from './ffmpeg.ts';
+import { openMediaFile, type MediaFile } from './media-file.ts';
+import { checkAspectRatio, tooFewFrames } from './sampling.ts';
+import { probeStill } from './still.ts';
+import { DEFAULT_LIMITS, type MediaLimits, type MediaProbe } from './types.ts';
 
 export interface ProbeOptions {
   readonly signal?: AbortSignal | undefined;
@@ -12,8 +12,8 @@ export interface ProbeOptions {
 }
 
 /**
- * What a local file holds, in numbers, without decoding it. The frame total counts the video packets that will be shown, as
- * the reference does; sizes are upright.
+ * Streams, sizes and durations of a local file, without decoding it. The number of frames is the number of video packets that
+ * will be shown, as in the reference; sizes are upright.
  * @throws AvocadoError `media_not_found`, `media_not_a_file`, `media_empty`, `media_unsupported`, `media_undecodable`,
  *   `media_no_streams`, `media_too_short`, `media_too_long`, `media_too_large`, `media_aspect_ratio`, `media_timeout`,
  *   `ffmpeg_missing`, `aborted`
@@ -54,6 +54,16 @@ async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSign
   }
 }
 
+async function probeContainer(
+  file: MediaFile,
+  limits: MediaLimits,
+  signal: AbortSignal | undefined,
+): Promise<MediaProbe> {
+  const { maxPixels, probeTimeoutSeconds: timeoutSeconds } = limits;
+  const outcome = await runFfprobe({ path: file.path, entries: PROBE_ENTRIES, maxPixels, timeoutSeconds, signal });
+  return readContainerReport(outcome, file, maxPixels);
+}
+
 function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
   if (video === undefined) return;
   const most = video.still ? limits.maxStillPixels : limits.maxPixels;
@@ -64,10 +74,5 @@ function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
     );
   }
   checkAspectRatio(video);
-  if (!video.still && video.totalFrames < 2) {
-    throw new AvocadoError(
-      'media_too_short',
-      `The video has ${video.totalFrames === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`,
-    );
-  }
+  if (!video.still && video.totalFrames < 2) throw tooFewFrames(video.totalFrames);
 }

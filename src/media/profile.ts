@@ -1,7 +1,53 @@
 import { AvocadoError } from '../base/errors.ts';
-import type { PreprocessProfile, ProfileOverrides } from './types.ts';
 
-/** The regime AVoCaDO was trained in: at most 512 merged patches a frame and 25,600 of them a clip (paper, appendix C; reference-model 3.3). */
+/** Fields of a profile that a request or a model directory may set. */
+export type ProfileOverrides = Readonly<
+  Partial<
+    Record<
+      | 'fps'
+      | 'nframes'
+      | 'minFrames'
+      | 'maxFrames'
+      | 'minPixels'
+      | 'maxPixels'
+      | 'totalPixels'
+      | 'processorMinPixels'
+      | 'processorMaxPixels'
+      | 'processorFps',
+      number
+    >
+  >
+>;
+
+/** Every number that decides what the model sees. Pixels are per frame unless stated otherwise. */
+export interface PreprocessProfile {
+  readonly name: string;
+  readonly version: number;
+  /** sampling rate asked for, frames per second */
+  readonly fps: number;
+  /** fixed number of frames instead of fps */
+  readonly nframes?: number | undefined;
+  readonly minFrames: number;
+  readonly maxFrames: number;
+  /** stage A: first resize (qwen-omni-utils) */
+  readonly minPixels: number;
+  readonly maxPixels?: number | undefined;
+  /** pixels of all frames together; at most totalPixels / nframes * 2 a frame */
+  readonly totalPixels: number;
+  /** stage B: second smart_resize inside the processor */
+  readonly processorMinPixels: number;
+  readonly processorMaxPixels: number;
+  /** limits of still pictures, set only where the processor's limits were overridden; else preprocessor_config.json decides */
+  readonly imageMinPixels?: number | undefined;
+  readonly imageMaxPixels?: number | undefined;
+  /** only sets second_per_grid = temporal_patch_size / processorFps */
+  readonly processorFps: number;
+}
+
+/**
+ * How AVoCaDO was trained: at most 512 merged patches a frame and 25,600 a clip (paper, appendix C; reference-model.md, Pixel
+ * budget and smart_resize).
+ */
 const PAPER: PreprocessProfile = {
   name: 'paper',
   version: 1,
@@ -16,13 +62,16 @@ const PAPER: PreprocessProfile = {
   processorFps: 2,
 };
 
-/** What the authors' inference.py does literally: its total budget comes too late to have an effect (reference-model 3.3). */
+/**
+ * What the authors' inference.py does: it sets the total budget too late to have an effect (reference-model.md, Pixel budget
+ * and smart_resize).
+ */
 const REFERENCE_CLI: PreprocessProfile = { ...PAPER, name: 'reference-cli', totalPixels: 90_316_800 };
 
-/** Named, versioned pre-processing; a version changes whenever a number does. */
+/** Named pre-processing. The version changes whenever a number does. */
 export const PROFILES: readonly PreprocessProfile[] = [PAPER, REFERENCE_CLI];
 
-/** A profile that a model directory brings (avocado.json): overrides of `paper` under a name of its own. */
+/** A profile that a model directory defines (avocado.json): overrides of `paper` under its own name. */
 export interface ModelProfile extends ProfileOverrides {
   readonly name: string;
   readonly version: number;
@@ -104,7 +153,10 @@ function checkFields(profile: PreprocessProfile): void {
   }
 }
 
-/** Only of what was asked for in one breath: a low maximum alone is fine, it wins over the profile's minimum as in the reference. */
+/**
+ * Compares only limits that were overridden together. A low maximum alone is fine: it wins over the profile's minimum, as in
+ * the reference.
+ */
 function checkOrder(overrides: ProfileOverrides): void {
   for (const [low, high] of ORDERED) {
     const least = overrides[low];
@@ -114,7 +166,7 @@ function checkOrder(overrides: ProfileOverrides): void {
   }
 }
 
-/** The name people give a field by: `minFrames` is `min_frames` in a request. */
+/** The name of a field in a request: `minFrames` is `min_frames` there. */
 function requestName(field: string): string {
   return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

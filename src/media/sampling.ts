@@ -1,7 +1,6 @@
-// Which frames of a video are looked at. Pure: knows counts and rates, never the file.
+// Which frames of a video the model sees, and how large. Pure: it works on counts, rates and sizes, never on the file.
 import { AvocadoError } from '../base/errors.ts';
-import { roundHalfEven } from './round-half-even.ts';
-import type { PreprocessProfile } from './types.ts';
+import type { PreprocessProfile } from './profile.ts';
 
 /** Two frames make one temporal step (qwen-omni-utils FRAME_FACTOR). */
 const FRAME_FACTOR = 2;
@@ -10,18 +9,13 @@ const FRAME_FACTOR = 2;
 export type SamplingRules = Pick<PreprocessProfile, 'fps' | 'nframes' | 'minFrames' | 'maxFrames'>;
 
 /**
- * How many frames to look at: always even (reference-model 3.2, qwen-omni-utils `smart_nframes`).
+ * Number of frames to decode: always even (reference-model.md, Frame count and indices; qwen-omni-utils `smart_nframes`).
  * @param total frames in the file
  * @param averageFps the container's average rate
  * @throws AvocadoError `media_too_short` below two frames; `bad_request` when the rules ask for fewer than 2 or more than there are
  */
 export function frameCount(total: number, averageFps: number, rules: SamplingRules): number {
-  if (total < FRAME_FACTOR) {
-    throw new AvocadoError(
-      'media_too_short',
-      `The video has ${total === 1 ? 'one frame' : 'no frames'}; at least two are needed. Give a longer clip, or the picture as an image file.`,
-    );
-  }
+  if (total < FRAME_FACTOR) throw tooFewFrames(total);
   const count =
     rules.nframes === undefined
       ? countByRate(total, averageFps, rules)
@@ -33,6 +27,15 @@ export function frameCount(total: number, averageFps: number, rules: SamplingRul
   });
 }
 
+/** The error for a video that has fewer than two frames. */
+export function tooFewFrames(total: number): AvocadoError {
+  const found = total === 1 ? 'one frame' : 'no frames';
+  return new AvocadoError(
+    'media_too_short',
+    `The video has ${found}; at least two are needed. Give a longer clip, or the picture as an image file.`,
+  );
+}
+
 function countByRate(total: number, averageFps: number, rules: SamplingRules): number {
   const fewest = Math.ceil(rules.minFrames / FRAME_FACTOR) * FRAME_FACTOR;
   const most = Math.floor(rules.maxFrames / FRAME_FACTOR) * FRAME_FACTOR;
@@ -41,8 +44,9 @@ function countByRate(total: number, averageFps: number, rules: SamplingRules): n
 }
 
 /**
- * `count` indices from the first frame to the last: torch.linspace(0, total - 1, count).round() (reference-model 3.2).
- * torch works in float32 with one rounding per value, from both ends; float64 would pick another frame in 7 % of long clips.
+ * `count` indices from the first frame to the last: torch.linspace(0, total - 1, count).round() (reference-model.md, Frame
+ * count and indices). torch works in float32 with one rounding per value, from both ends; float64 would choose another frame
+ * in 7 % of long clips.
  */
 export function frameIndices(total: number, count: number): number[] {
   const last = total - 1;
@@ -51,4 +55,94 @@ export function frameIndices(total: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) =>
     roundHalfEven(Math.fround(i < half ? step * i : last - step * (count - 1 - i))),
   );
+}
+
+export interface FrameSize {
+  readonly height: number;
+  readonly width: number;
+}
+
+/** qwen-omni-utils MAX_RATIO (reference-model.md, Constants). */
+const MAX_ASPECT_RATIO = 200;
+
+/** @throws AvocadoError `media_aspect_ratio` when one side is more than 200 times the other */
+export function checkAspectRatio({ height, width }: FrameSize): void {
+  if (Math.max(height, width) / Math.min(height, width) <= MAX_ASPECT_RATIO) return;
+  throw new AvocadoError(
+    'media_aspect_ratio',
+    `The picture is ${width}x${height}: one side may be at most ${MAX_ASPECT_RATIO} times the other. Crop it or pad it.`,
+  );
+}
+
+/**
+ * The size nearest to `size` whose sides are multiples of `factor` and whose area is within the limits (reference-model.md,
+ * Pixel budget and smart_resize; qwen-omni-utils 0.0.8 `smart_resize`, float64 throughout).
+ * @param limits pixels; may be fractional
+ * @throws AvocadoError `media_aspect_ratio`
+ */
+export function smartResize(
+  size: FrameSize,
+  factor: number,
+  limits: { readonly minPixels: number; readonly maxPixels: number },
+): FrameSize {
+  checkAspectRatio(size);
+  const { minPixels, maxPixels } = limits;
+  const nearest = (side: number): number => Math.max(factor, roundHalfEven(side / factor) * factor);
+  const height = nearest(size.height);
+  const width = nearest(size.width);
+  if (height * width > maxPixels) {
+    const beta = Math.sqrt((size.height * size.width) / maxPixels);
+    const shrink = (side: number): number => Math.max(factor, Math.floor(side / beta / factor) * factor);
+    return { height: shrink(size.height), width: shrink(size.width) };
+  }
+  if (height * width < minPixels) {
+    const beta = Math.sqrt(minPixels / (size.height * size.width));
+    const grow = (side: number): number => Math.ceil((side * beta) / factor) * factor;
+    return { height: grow(size.height), width: grow(size.width) };
+  }
+  return { height, width };
+}
+
+/** qwen-omni-utils VIDEO_MAX_PIXELS: no frame is ever larger, whatever the request allows (reference-model.md, Constants). */
+const FRAME_MAX_PIXELS = 768 * 28 * 28;
+
+/** The fields of a profile that decide the size of a frame. */
+export type PixelRules = Pick<
+  PreprocessProfile,
+  'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels'
+>;
+
+/** Largest area of one frame when `count` frames share the budget, pixels; may be fractional. @see smartResize */
+export function pixelCap(count: number, rules: PixelRules): number {
+  const share = (Math.trunc(rules.totalPixels) / count) * 2;
+  const cap = Math.max(Math.min(FRAME_MAX_PIXELS, share), Math.trunc(rules.minPixels * 1.05));
+  return Math.min(rules.maxPixels ?? cap, cap);
+}
+
+export interface FrameSizes {
+  /** after the first resize (qwen-omni-utils) */
+  readonly stageA: FrameSize;
+  /** after the second (the processor); equal to stageA where the second changes nothing */
+  readonly final: FrameSize;
+}
+
+/**
+ * Sizes of every frame after the first and the second resize (reference-model.md, Pixel budget and smart_resize, and Second
+ * smart_resize).
+ * @throws AvocadoError `media_aspect_ratio`
+ */
+export function frameSizes(source: FrameSize, count: number, factor: number, rules: PixelRules): FrameSizes {
+  const stageA = smartResize(source, factor, { minPixels: rules.minPixels, maxPixels: pixelCap(count, rules) });
+  return {
+    stageA,
+    final: smartResize(stageA, factor, { minPixels: rules.processorMinPixels, maxPixels: rules.processorMaxPixels }),
+  };
+}
+
+/** Rounds as Python's and torch's `round`: a tie goes to the even neighbour. */
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const fraction = value - floor;
+  if (fraction !== 0.5) return fraction < 0.5 ? floor : floor + 1;
+  return floor % 2 === 0 ? floor : floor + 1;
 }

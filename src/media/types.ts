@@ -1,4 +1,5 @@
-// What media/ promises to the stages on its right.
+// What is known of a file before it is decoded: its streams, the limits it must keep, and the plan of what will be decoded.
+import type { PreprocessProfile } from './profile.ts';
 
 export interface VideoStream {
   /** ffmpeg's index among the file's streams */
@@ -9,15 +10,15 @@ export interface VideoStream {
   readonly storedHeight: number;
   /** as ffprobe prints it, degrees */
   readonly rotation: number;
-  /** size after rotation: what the frames will have */
+  /** size after rotation, which decoded frames have */
   readonly width: number;
   readonly height: number;
-  /** frames per second as the container states it: the reference's `avg_fps` */
+  /** frames per second according to the container: the reference's `avg_fps` */
   readonly averageFps: number;
-  /** video packets in the container: the reference's total */
+  /** video packets in the container: the reference's `total_frames` */
   readonly totalFrames: number;
   readonly durationSeconds: number;
-  /** one picture (png, jpeg, …) rather than a moving one */
+  /** a single picture (png, jpeg, …), not a video */
   readonly still: boolean;
 }
 
@@ -36,11 +37,11 @@ export interface MediaProbe {
   readonly durationSeconds: number;
   readonly video: VideoStream | undefined;
   readonly audio: AudioStream | undefined;
-  /** what is wrong with the file though it can be captioned, in sentences */
+  /** sentences about defects that do not prevent a caption */
   readonly warnings?: readonly string[];
 }
 
-/** What may be decoded at all; a file beyond any of these is refused before a frame is decoded. */
+/** A file beyond any of these is refused before a frame is decoded. */
 export interface MediaLimits {
   readonly maxSizeBytes: number;
   readonly maxDurationSeconds: number;
@@ -49,55 +50,25 @@ export interface MediaLimits {
   /** of one still picture */
   readonly maxStillPixels: number;
   readonly probeTimeoutSeconds: number;
-  /** for the pictures and again for the sound */
+  /** for the frames, and the same again for the audio */
   readonly decodeTimeoutSeconds: number;
 }
 
-/** Fields of a profile that a request or a model directory may set. */
-export type ProfileOverrides = Readonly<
-  Partial<
-    Record<
-      | 'fps'
-      | 'nframes'
-      | 'minFrames'
-      | 'maxFrames'
-      | 'minPixels'
-      | 'maxPixels'
-      | 'totalPixels'
-      | 'processorMinPixels'
-      | 'processorMaxPixels'
-      | 'processorFps',
-      number
-    >
-  >
->;
+/**
+ * Used where the caller sets no other limit. One hour: the profiles sample at most 768 frames, which is 384 s at 2 fps, and
+ * longer files only get sparser. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can ask for more).
+ * 50 megapixels is the largest photograph of a phone.
+ */
+export const DEFAULT_LIMITS: MediaLimits = {
+  maxSizeBytes: 4 * 1024 ** 3,
+  maxDurationSeconds: 3600,
+  maxPixels: 8192 * 4320,
+  maxStillPixels: 50_000_000,
+  probeTimeoutSeconds: 60,
+  decodeTimeoutSeconds: 900,
+};
 
-/** Every number that decides what the model sees; see profile.ts for the named ones. Pixels are per frame unless said. */
-export interface PreprocessProfile {
-  readonly name: string;
-  readonly version: number;
-  /** sampling rate asked for, frames per second */
-  readonly fps: number;
-  /** fixed number of frames instead of fps */
-  readonly nframes?: number | undefined;
-  readonly minFrames: number;
-  readonly maxFrames: number;
-  /** stage A: first resize (qwen-omni-utils) */
-  readonly minPixels: number;
-  readonly maxPixels?: number | undefined;
-  /** pixels of all frames together; at most totalPixels / nframes * 2 a frame */
-  readonly totalPixels: number;
-  /** stage B: second smart_resize inside the processor */
-  readonly processorMinPixels: number;
-  readonly processorMaxPixels: number;
-  /** limits of still pictures, set only where someone set the processor's; else preprocessor_config.json rules */
-  readonly imageMinPixels?: number | undefined;
-  readonly imageMaxPixels?: number | undefined;
-  /** only sets second_per_grid = temporal_patch_size / processorFps */
-  readonly processorFps: number;
-}
-
-/** Which pixels and samples will be read, known from the probe alone, before anything is decoded. */
+/** Which frames and how much audio will be decoded, from the probe alone. */
 export interface MediaPlan {
   readonly probe: MediaProbe;
   readonly profile: PreprocessProfile;
@@ -112,7 +83,7 @@ export interface VideoPlan {
   readonly sampleFps: number;
   /** after the first resize */
   readonly stageA: { readonly height: number; readonly width: number };
-  /** after the second; equal to stageA when it does not fire */
+  /** after the second; equal to stageA when the second changes nothing */
   readonly final: { readonly height: number; readonly width: number };
   /** temporal steps, patch rows, patch columns */
   readonly gridThw: readonly [number, number, number];
@@ -121,7 +92,7 @@ export interface VideoPlan {
 }
 
 export interface AudioPlan {
-  /** from the container; the decoded sound may differ by a few tokens */
+  /** by the container's duration; decoding may give a few tokens more or less */
   readonly estimatedTokens: number;
   readonly durationSeconds: number;
 }

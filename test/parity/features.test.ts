@@ -8,7 +8,7 @@ import { logMel, melLengths } from '../../src/features/log-mel.ts';
 import { createResizer } from '../../src/features/resize.ts';
 import { resizeStill } from '../../src/features/resize-still.ts';
 import type { FrameStack } from '../../src/features/types.ts';
-import { decodeStill } from '../../src/media/decode-still.ts';
+import { decodeStill } from '../../src/media/still.ts';
 import { golden, goldenJson, goldenTensors } from '../fixtures/golden.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
 import { largestDifference, pixelDifference } from '../fixtures/compare-features.ts';

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { frameSizes, pixelCap } from '../../../src/media/pixel-budget.ts';
 import { resolveProfile } from '../../../src/media/profile.ts';
-import { frameCount, frameIndices } from '../../../src/media/sampling.ts';
+import { frameCount, frameIndices, frameSizes, pixelCap, smartResize } from '../../../src/media/sampling.ts';
 import { goldenJson } from '../../fixtures/golden.ts';
 import { overridesOf, type GoldenLimits } from '../../fixtures/media-cases.ts';
 
@@ -21,6 +20,15 @@ interface Row {
   readonly stage_a: readonly number[];
   readonly stage_b_limits: readonly [number, number];
   readonly final: readonly number[];
+}
+
+interface ResizeRow {
+  readonly height: number;
+  readonly width: number;
+  readonly factor: number;
+  readonly min_pixels: number;
+  readonly max_pixels: number;
+  readonly result?: readonly number[];
 }
 
 const rows = goldenJson<Row[]>('processing/frames_and_sizes.json');
@@ -77,6 +85,22 @@ describe('frame sizes', () => {
       const { stageA, final } = frameSizes(row, row.nframes, 28, rules);
       expect([stageA.height, stageA.width], JSON.stringify(row)).toEqual(row.stage_a);
       expect([final.height, final.width], JSON.stringify(row)).toEqual(row.final);
+    }
+  });
+
+  test('of smartResize agree with all 500 rows of the reference, and 200:1 is refused as there', () => {
+    const rows = goldenJson<ResizeRow[]>('processing/smart_resize.json');
+    expect(rows.length).toBe(500);
+    for (const row of rows) {
+      const resize = (): number[] => {
+        const { height, width } = smartResize(row, row.factor, {
+          minPixels: row.min_pixels,
+          maxPixels: row.max_pixels,
+        });
+        return [height, width];
+      };
+      if (row.result === undefined) expect(resize).toThrow(expect.objectContaining({ code: 'media_aspect_ratio' }));
+      else expect(resize(), JSON.stringify(row)).toEqual(row.result);
     }
   });
 });

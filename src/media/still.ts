@@ -1,5 +1,54 @@
-import sharp from 'sharp';
+// Still pictures, through sharp: what their header says, and their pixels.
+import sharp, { type Metadata } from 'sharp';
 import { AvocadoError } from '../base/errors.ts';
+import type { MediaFile } from './media-file.ts';
+import type { MediaProbe } from './types.ts';
+
+/** Degrees by EXIF orientation; 5 to 8 swap height and width. */
+const ROTATIONS: Readonly<Record<number, number>> = { 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270 };
+
+/**
+ * Facts of a still picture, from its header alone.
+ * @throws AvocadoError `media_undecodable`
+ */
+export async function probeStill(file: MediaFile): Promise<MediaProbe> {
+  let header: Metadata;
+  try {
+    // probeMedia checks the limit and names both sizes in its error.
+    header = await sharp(file.path, { limitInputPixels: false }).metadata();
+  } catch (cause) {
+    throw new AvocadoError(
+      'media_undecodable',
+      `The picture cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Is the file complete?`,
+      { cause },
+    );
+  }
+  const rotation = ROTATIONS[header.orientation ?? 1] ?? 0;
+  const sideways = rotation % 180 !== 0;
+  const pages = header.pages ?? 1;
+  return {
+    path: file.path,
+    container: header.format,
+    sizeBytes: file.sizeBytes,
+    durationSeconds: 0,
+    audio: undefined,
+    video: {
+      index: 0,
+      codec: header.format,
+      pixelFormat: `${header.space}${header.hasAlpha ? '+alpha' : ''}`,
+      storedWidth: header.width,
+      storedHeight: header.height,
+      rotation,
+      width: sideways ? header.height : header.width,
+      height: sideways ? header.width : header.height,
+      averageFps: 0,
+      totalFrames: 1,
+      durationSeconds: 0,
+      still: true,
+    },
+    ...(pages > 1 ? { warnings: [`The file holds ${pages} pictures; only the first is looked at.`] } : {}),
+  };
+}
 
 export interface StillPicture {
   /** u8 RGB [height, width, 3] */
@@ -10,8 +59,8 @@ export interface StillPicture {
 
 /**
  * Decodes a still picture to RGB at full size as qwen-omni-utils `fetch_image` does with PIL: colour profiles ignored, true-colour
- * alpha laid over white, other alpha dropped. Unlike it, EXIF orientation is obeyed, so that a photograph stands upright as a
- * video does.
+ * alpha blended with white, other alpha dropped. Unlike it, EXIF orientation is applied, so that photographs are upright as
+ * videos are.
  * @throws AvocadoError `media_undecodable`, `media_too_large`
  */
 export async function decodeStill(path: string, maxPixels: number): Promise<StillPicture> {
@@ -39,7 +88,7 @@ export async function decodeStill(path: string, maxPixels: number): Promise<Stil
   }
 }
 
-/** @param blend lay colour over white by its alpha, with PIL's rounding (`paste` with a mask); else alpha is dropped */
+/** @param blend blend colours with white by their alpha, rounded as PIL's `paste` with a mask does; otherwise drop alpha */
 function fillRgb(rgb: Uint8Array, source: Uint8Array, channels: number, blend: boolean): void {
   const grey = channels < 3;
   const alphaAt = blend && channels === 4 ? 3 : undefined;

@@ -1,10 +1,11 @@
+// Reads ffprobe's report about a container. Pure: it starts nothing.
 import { AvocadoError } from '../base/errors.ts';
-import { runFfprobe } from './ffmpeg.ts';
-import type { MediaFile } from './open-file.ts';
-import type { AudioStream, MediaLimits, MediaProbe, VideoStream } from './types.ts';
+import type { TextOutcome } from './ffmpeg.ts';
+import type { MediaFile } from './media-file.ts';
+import type { AudioStream, MediaProbe, VideoStream } from './types.ts';
 
-/** ffprobe's JSON, as far as asked for. */
-interface Report {
+/** ffprobe's JSON for PROBE_ENTRIES. */
+interface FfprobeReport {
   readonly packets?: readonly { readonly stream_index: number; readonly flags: string }[];
   readonly streams?: readonly StreamReport[];
   readonly format?: { readonly format_name?: string; readonly duration?: string };
@@ -27,7 +28,8 @@ interface StreamReport {
   readonly side_data_list?: readonly { readonly rotation?: number }[];
 }
 
-const ENTRIES = [
+/** What ffprobe is asked for (`-show_entries`). */
+export const PROBE_ENTRIES = [
   'packet=stream_index,flags',
   'format=format_name,duration',
   'stream=index,codec_type,codec_name,pix_fmt,width,height,avg_frame_rate,r_frame_rate,nb_frames,duration,sample_rate,channels',
@@ -36,30 +38,20 @@ const ENTRIES = [
 ].join(':');
 
 /**
- * Facts of a video or sound file, from ffprobe.
- * @throws AvocadoError `media_unsupported`, `media_undecodable`, `media_no_streams`, `media_too_large`, and those of runFfprobe
+ * Facts of a video or audio file, from what ffprobe printed about it.
+ * @param maxPixels the limit that ffprobe was started with
+ * @throws AvocadoError `media_unsupported`, `media_undecodable`, `media_no_streams`, `media_too_short`, `media_too_large`
  */
-export async function probeContainer(
-  file: MediaFile,
-  limits: MediaLimits,
-  signal: AbortSignal | undefined,
-): Promise<MediaProbe> {
-  const { maxPixels, probeTimeoutSeconds: timeoutSeconds } = limits;
-  const { ok, stdout, log } = await runFfprobe({
-    path: file.path,
-    entries: ENTRIES,
-    maxPixels,
-    timeoutSeconds,
-    signal,
-  });
+export function readContainerReport(outcome: TextOutcome, file: MediaFile, maxPixels: number): MediaProbe {
+  const { exitCode, stdout, log } = outcome;
   if (log.some((line) => line.includes('exceeds specified max pixel count'))) {
     throw new AvocadoError(
       'media_too_large',
-      `The pictures have more than ${limits.maxPixels} pixels each. Scale the video down.`,
+      `The pictures have more than ${maxPixels} pixels each. Scale the video down.`,
     );
   }
-  if (!ok) throw refusal(file, log);
-  return readReport(JSON.parse(stdout) as Report, file, log);
+  if (exitCode !== 0) throw refusal(file, log);
+  return readReport(JSON.parse(stdout) as FfprobeReport, file, log);
 }
 
 function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
@@ -78,18 +70,18 @@ function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
   if (file.kind === 'container') return damaged(log, file);
   return new AvocadoError(
     'media_unsupported',
-    `The file is no video, sound or picture that ffmpeg knows (${lastWords(log, file)}).`,
+    `The file is no video, sound or picture that ffmpeg knows (${lastError(log, file)}).`,
   );
 }
 
 function damaged(log: readonly string[], file: MediaFile): AvocadoError {
   return new AvocadoError(
     'media_undecodable',
-    `The file is damaged: ${lastWords(log, file)}. Try to play it, or re-encode it.`,
+    `The file is damaged: ${lastError(log, file)}. Try to play it, or re-encode it.`,
   );
 }
 
-function lastWords(log: readonly string[], file: MediaFile): string {
+function lastError(log: readonly string[], file: MediaFile): string {
   return (
     log
       .at(-1)
@@ -98,8 +90,8 @@ function lastWords(log: readonly string[], file: MediaFile): string {
   );
 }
 
-function readReport(report: Report, file: MediaFile, log: readonly string[]): MediaProbe {
-  const shown = countPackets(report);
+function readReport(report: FfprobeReport, file: MediaFile, log: readonly string[]): MediaProbe {
+  const packets = countPackets(report);
   const streams = report.streams ?? [];
   const warnings: string[] = [];
   const pictures = streams.find((stream) => stream.codec_type === 'video' && stream.disposition?.attached_pic !== 1);
@@ -108,15 +100,15 @@ function readReport(report: Report, file: MediaFile, log: readonly string[]): Me
   let video =
     pictures === undefined
       ? undefined
-      : videoStream(pictures, shown.get(pictures.index) ?? 0, fileSeconds, report.format?.format_name === 'gif');
+      : videoStream(pictures, packets.get(pictures.index) ?? 0, fileSeconds, report.format?.format_name === 'gif');
   const audio =
-    sound === undefined ? undefined : audioStream(sound, shown.get(sound.index) ?? 0, fileSeconds, warnings);
+    sound === undefined ? undefined : audioStream(sound, packets.get(sound.index) ?? 0, fileSeconds, warnings);
   if (video?.totalFrames === 0 && audio !== undefined) {
     warnings.push('The video track is empty; only the sound is captioned.');
     video = undefined;
   }
   if (video === undefined && audio === undefined) throw nothingInside(streams, file, log);
-  if (video !== undefined) warnings.push(...missing(video, pictures, log));
+  if (video !== undefined) warnings.push(...missingFrames(video, pictures, log));
   return {
     path: file.path,
     container: report.format?.format_name ?? 'unknown',
@@ -128,8 +120,8 @@ function readReport(report: Report, file: MediaFile, log: readonly string[]): Me
   };
 }
 
-/** Packets by stream, without those that an edit list hides (flag D): their frames are never shown. */
-function countPackets(report: Report): Map<number, number> {
+/** Packets per stream, without those that an edit list hides (flag D): their frames are never shown. */
+function countPackets(report: FfprobeReport): Map<number, number> {
   const counts = new Map<number, number>();
   for (const { stream_index, flags } of report.packets ?? []) {
     if (!flags.includes('D')) counts.set(stream_index, (counts.get(stream_index) ?? 0) + 1);
@@ -137,7 +129,7 @@ function countPackets(report: Report): Map<number, number> {
   return counts;
 }
 
-/** As ffmpeg chooses when nobody says: the default track, then the one with most channels, then the first. */
+/** ffmpeg's own default choice: the track marked as default, then the one with most channels, then the first. */
 function chooseSound(streams: readonly StreamReport[]): StreamReport | undefined {
   const rank = (stream: StreamReport): number =>
     (stream.disposition?.default === 1 ? 1000 : 0) + (stream.channels ?? 0);
@@ -202,7 +194,7 @@ function audioStream(
   };
 }
 
-/** No container needs more to say that it holds nothing: beyond this its index was lost. */
+/** An empty container is smaller than this. A larger one without streams has lost its index. */
 const EMPTY_CONTAINER_BYTES = 4096;
 
 function nothingInside(streams: readonly StreamReport[], file: MediaFile, log: readonly string[]): AvocadoError {
@@ -215,8 +207,8 @@ function nothingInside(streams: readonly StreamReport[], file: MediaFile, log: r
   );
 }
 
-/** What the container promised and does not hold. */
-function missing(video: VideoStream, stream: StreamReport | undefined, log: readonly string[]): string[] {
+/** Warnings about frames that the container announces and does not hold. */
+function missingFrames(video: VideoStream, stream: StreamReport | undefined, log: readonly string[]): string[] {
   const cutShort = log.some((line) => /partial file|ended prematurely|truncat/i.test(line));
   const promised = Number(stream?.nb_frames ?? 0);
   if (cutShort && promised > video.totalFrames)

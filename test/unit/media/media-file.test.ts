@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { sniff, SNIFF_BYTES } from '../../../src/media/sniff.ts';
+import { sniff, SNIFF_BYTES } from '../../../src/media/media-file.ts';
 import { golden } from '../../fixtures/golden.ts';
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'latin1'));

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { WaveformBuilder } from '../../../src/media/waveform-builder.ts';
+import { WaveformBuilder } from '../../../src/media/decode-audio.ts';
 
 const samples = (...values: number[]): Uint8Array => new Uint8Array(Float32Array.from(values).buffer);
 

@@ -1,0 +1,169 @@
+// The only file that starts ffmpeg and ffprobe. It owns the deadline, cancellation, stderr and the kill; it does not know
+// what is decoded. Children stay in our process group: whoever kills the group of the engine process kills them too.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { abortError } from '../base/abort.ts';
+import { AvocadoError } from '../base/errors.ts';
+
+export interface ProcessRun {
+  /** name on the PATH, or a path */
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly timeoutSeconds: number;
+  /** what the user is told when the deadline passes */
+  readonly timeoutMessage: string;
+  readonly signal?: AbortSignal | undefined;
+  /** bytes to write: the first goes to stdin, the next to file descriptor 3, then 4 and so on */
+  readonly inputs?: readonly Iterable<Uint8Array>[] | undefined;
+  /** Gets stdout in pieces of any size; the process waits while the promise is pending. `enough` ends the run as a success. */
+  readonly onChunk?: ((chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>) | undefined;
+  /** gets each line of stderr */
+  readonly onLine?: ((line: string) => void) | undefined;
+}
+
+export type ChunkAnswer = 'more' | 'enough';
+
+export interface ProcessOutcome {
+  /** null when we ended the process because we had enough, or when a signal from outside ended it */
+  readonly exitCode: number | null;
+  /** number of errors on stderr */
+  readonly errors: number;
+  /** last lines of stderr */
+  readonly log: readonly string[];
+}
+
+/**
+ * Runs a program to its end. A failing exit code is no error here. When the promise settles, the process is gone.
+ * @throws AvocadoError `ffmpeg_missing` when it does not start, `media_timeout`, `aborted`; or what a callback or an input threw
+ */
+export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
+  const { signal, onChunk, inputs = [] } = run;
+  if (signal?.aborted === true) throw abortError(signal);
+  const child = await start(run);
+  const log = new DecoderLog();
+  createInterface({ input: child.stderr as Readable }).on('line', (line) => {
+    log.add(line);
+    run.onLine?.(line);
+  });
+  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const stopping = new AbortController();
+  const stop = (reason: unknown): void => {
+    if (stopping.signal.aborted) return;
+    stopping.abort(reason);
+    // SIGKILL: ffmpeg ignores SIGTERM while it waits on a full pipe. Node emits `close` only after stdout is closed too.
+    child.kill('SIGKILL');
+    child.stdout?.destroy();
+  };
+  const onAbort = (): void => {
+    stop(abortError(signal));
+  };
+  const timer = setTimeout(() => {
+    stop(new AvocadoError('media_timeout', run.timeoutMessage));
+  }, run.timeoutSeconds * 1000);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const tasks = inputs.map((pieces, index) => feed(pieces, child.stdio[descriptor(index)] as Writable));
+    if (onChunk !== undefined) tasks.push(consume(child.stdout as Readable, onChunk, stop));
+    // A callback may stay pending forever: after a stop, only the end of the process is awaited.
+    await Promise.race([once(stopping.signal, 'abort'), Promise.all([closed, ...tasks]).catch(stop)]);
+    const exitCode = await closed;
+    if (!stopping.signal.aborted) return { exitCode, errors: log.errors, log: log.lines() };
+    const reason: unknown = stopping.signal.reason;
+    if (reason === ENOUGH) return { exitCode: null, errors: log.errors, log: log.lines() };
+    throw reason instanceof Error ? reason : new Error(String(reason));
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+    running.delete(child);
+  }
+}
+
+/** Reason of a stop that is a success. */
+const ENOUGH = Symbol('enough');
+
+/** File descriptor of the child that gets the input at `index`: 1 and 2 are its stdout and stderr. */
+export function descriptor(index: number): number {
+  return index === 0 ? 0 : index + 2;
+}
+
+const running = new Set<ChildProcess>();
+let killsOnExit = false;
+
+async function start({ program, args, onChunk, inputs = [] }: ProcessRun): Promise<ChildProcess> {
+  const child = spawn(program, args, {
+    stdio: [
+      inputs.length === 0 ? 'ignore' : 'pipe',
+      onChunk === undefined ? 'ignore' : 'pipe',
+      'pipe',
+      ...inputs.slice(1).map(() => 'pipe' as const),
+    ],
+  });
+  if (child.pid === undefined) {
+    const [cause] = (await once(child, 'error')) as [Error];
+    throw new AvocadoError('ffmpeg_missing', `${program} could not be started: ${cause.message}. Run: avocado doctor`, {
+      cause,
+    });
+  }
+  child.on('error', () => undefined); // a kill that came too late
+  running.add(child);
+  if (!killsOnExit) {
+    killsOnExit = true;
+    // A process that waits on a full pipe would outlive us.
+    process.on('exit', () => {
+      for (const left of running) left.kill('SIGKILL');
+    });
+  }
+  return child;
+}
+
+async function consume(
+  stdout: Readable,
+  onChunk: (chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>,
+  stop: (reason: unknown) => void,
+): Promise<void> {
+  for await (const chunk of stdout) {
+    if ((await onChunk(chunk as Uint8Array)) === 'enough') {
+      stop(ENOUGH);
+      return;
+    }
+  }
+}
+
+/** A program that stops reading is no error here: its exit code says why. */
+const CLOSED_PIPE = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
+
+async function feed(pieces: Iterable<Uint8Array>, pipe: Writable): Promise<void> {
+  try {
+    await pipeline(Readable.from(pieces), pipe);
+  } catch (error) {
+    if (!CLOSED_PIPE.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
+}
+
+const KEPT_LINES = 20;
+const KEPT_CHARACTERS = 300;
+
+/** Stderr of ffmpeg under `-loglevel level+…`: keeps the last lines and counts the errors, however much it writes. */
+export class DecoderLog {
+  readonly #lines: string[] = [];
+  #errors = 0;
+
+  add(line: string): void {
+    if (line.trim() === '' || line.includes('[info]')) return;
+    if (/\[(error|fatal|panic)\]/.test(line)) this.#errors++;
+    // Memory addresses differ from run to run.
+    this.#lines.push(line.replaceAll(/ @ 0x[0-9a-f]+/g, '').slice(0, KEPT_CHARACTERS));
+    if (this.#lines.length > KEPT_LINES) this.#lines.shift();
+  }
+
+  get errors(): number {
+    return this.#errors;
+  }
+
+  lines(): readonly string[] {
+    return [...this.#lines];
+  }
+}
