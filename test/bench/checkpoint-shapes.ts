@@ -1,4 +1,5 @@
-// The published sizes of the Qwen2.5-Omni thinker, as config.json and as a list of tensors (reference-model sections 1 and 2).
+// The published sizes of the Qwen2.5-Omni thinker, as config.json and as a list of tensors
+// (reference-model.md, Config fields and Checkpoint tensors).
 
 export interface Shape {
   readonly hidden: number;

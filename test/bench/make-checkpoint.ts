@@ -25,7 +25,7 @@ const DTYPES = {
 } as const;
 type DTypeName = keyof typeof DTYPES;
 
-/** Qwen2.5-Omni renames seven of Qwen2.5's special tokens (reference-model 1.1); ids stay. */
+/** Qwen2.5-Omni renames seven of Qwen2.5's special tokens (reference-model.md, Config fields); ids stay. */
 const RENAMED: Readonly<Record<string, string>> = {
   '<|object_ref_start|>': '<|AUDIO|>',
   '<|object_ref_end|>': '<|audio_bos|>',

@@ -1,5 +1,5 @@
 // A golden case from its file to its last token, as a person asks for it: every number of the dry run, and both greedy captions.
-// Tolerances: golden's README, "Tolerances".
+// Tolerances: exactness.md, Tolerances.
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -13,7 +13,7 @@ import { golden, goldenJson, goldenTensors } from '../fixtures/golden.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
 import { largestDifference, pixelDifference } from '../fixtures/compare-features.ts';
 
-/** Golden README: pixel rows 1e-5; log-mel 1e-4, whose float32 FFT is the noisier side in quiet bands. */
+/** exactness.md, Tolerances. The log-mel of the reference is the noisier side: its FFT is float32. */
 const PIXEL_TOLERANCE = 1e-5;
 const MEL_TOLERANCE = 1e-4;
 const MEL_USUAL = 2e-5;

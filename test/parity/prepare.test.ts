@@ -36,7 +36,7 @@ function checkFrames(input: GoldenInput & { readonly resized_sha256?: string }, 
   expect(pixelDifference(stack, goldenTensors(`inputs/${input.id}.safetensors`))).toBeLessThan(1e-5);
 }
 
-/** Golden README: 1e-4; the waveform itself is the other test's business (media/), here it must only not spoil the features. */
+/** exactness.md, Tolerances. The waveform has tests of its own (media/); here it must only not spoil the features. */
 function checkSound(clip: string, media: PreparedMedia): void {
   const facts = goldenJson<{ audio: { valid_mel_frames: number; audio_tokens: number; samples_16k: number } }>(
     `media/${clip}.json`,

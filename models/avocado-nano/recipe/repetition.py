@@ -1,4 +1,4 @@
-"""RepCol: whether a caption has collapsed into a loop (evaluation-and-rewards.md B.7, loops A and B)."""
+"""RepCol: whether a caption has collapsed into a loop (evaluation.md, Repetition collapse, loops A and B)."""
 
 
 def collapsed(text):

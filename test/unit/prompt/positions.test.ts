@@ -57,7 +57,7 @@ const NAMES: Record<RunKind, string> = {
   audio: 'A',
 };
 
-/** Neighbouring runs of one kind are told as one, as in golden/README. */
+/** Neighbouring runs of one kind are told as one, as in exactness.md, Golden data. */
 function readable(media: MediaTokens): string {
   const merged: { name: string; count: number }[] = [];
   for (const { kind, count } of layoutMedia(media, config)) {
