@@ -50,15 +50,7 @@ export default tseslint.config(
   },
   {
     files: ['src/**'],
-    // For now: the files after the first are to read their setting from the first.
-    ignores: [
-      'src/setup/**',
-      'src/base/env.ts',
-      'src/cli/{reward,serve}-command.ts',
-      'src/media/ffmpeg-version.ts',
-      'src/model/export/export-cache.ts',
-      'src/model/runtime/{onnxruntime-library,node-runtime-worker}.ts',
-    ],
+    ignores: ['src/base/env.ts', 'src/setup/**'],
     rules: {
       'no-restricted-syntax': [
         'error',
