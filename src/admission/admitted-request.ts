@@ -1,6 +1,6 @@
 import { abortError } from '../base/abort.ts';
 import { asAvocadoError, AvocadoError } from '../base/errors.ts';
-import type { MediaSource } from '../intake/types.ts';
+import type { MediaSource } from '../intake/media-source.ts';
 import type { CaptionEvent, MediaReport } from '../output/events.ts';
 import { isEnding, oneEnding } from '../output/one-ending.ts';
 import type { Ticket } from './admission-queue.ts';

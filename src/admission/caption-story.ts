@@ -2,7 +2,7 @@
 import type { Captioner, Estimate } from '../captioner/captioner.ts';
 import { withSignal } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
-import type { LocalFile, MediaSource } from '../intake/types.ts';
+import type { LocalFile, MediaSource } from '../intake/media-source.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../output/events.ts';
 import type { AdmissionQueue, Ticket } from './admission-queue.ts';
 import type { Lifetime } from './lifetime.ts';

@@ -1,7 +1,7 @@
 // One request's way through a server: admission, fetch, estimate, queue, engine. The doors (captions, chat) differ only in
 // how they read a request and how they tell the events.
 import type { Estimate } from '../captioner/captioner.ts';
-import type { MediaSource } from '../intake/types.ts';
+import type { MediaSource } from '../intake/media-source.ts';
 import type { CaptionEvent, CaptionRequest, Priority, Stage } from '../output/events.ts';
 
 /** A request as a door has understood it. */

@@ -3,7 +3,8 @@ import multipart from '@fastify/multipart';
 import sse, { type SSEPluginOptions } from '@fastify/sse';
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify';
 import type { Captioner } from '../captioner/captioner.ts';
-import { openIntake } from '../intake/open-intake.ts';
+import { createIntake } from '../intake/intake.ts';
+import { openTemporaryStorage } from '../storage/temporary-storage.ts';
 import { serveCaptions } from '../admission/serve-captions.ts';
 import type { CaptionService } from '../admission/types.ts';
 import { addAuth } from './guards/auth.ts';
@@ -83,14 +84,15 @@ async function addGuards(
  * `config.drainMs`, aborts the rest, and removes the media on disk. The captioner stays its owner's.
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
-  const intake = await openIntake(config);
+  const storage = await openTemporaryStorage(config);
+  const intake = createIntake(config, storage);
   const { version, metricsCompat: compat } = config;
   const metrics = createMetrics({
     captioner,
     version,
     compat,
     service: () => service.stats(),
-    space: () => intake.space(),
+    space: () => storage.use(),
   });
   const service: CaptionService = serveCaptions({ captioner, limits: config, observer: metrics });
   const responses = new LiveResponses();
@@ -106,7 +108,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   });
   app.addHook('onClose', async () => {
     metrics.close();
-    await intake.close();
+    await storage.close();
   });
   app.setErrorHandler(sendError);
   addNotFound(app, 'Captions are made at POST /v1/captions.');

@@ -1,43 +1,26 @@
 import { AvocadoError } from '../base/errors.ts';
 
-export interface SpaceUse {
+export interface DiskUse {
   readonly usedBytes: number;
   readonly limitBytes: number;
   readonly files: number;
 }
 
-/** @returns the error of a disk, or of our share of it, that has no room */
+/** @returns the error for a full disk or a full quota */
 export function storageFull(cause?: unknown): AvocadoError {
   return new AvocadoError('storage_full', 'The server has no room for media right now. Try again later.', { cause });
 }
 
-/** What one file takes up. */
-export class Reservation {
-  readonly #account: SpaceAccount;
-  #bytes = 0;
-  #released = false;
-
-  constructor(account: SpaceAccount) {
-    this.#account = account;
-  }
-
-  /** Before the bytes are written. @throws AvocadoError `storage_full` */
-  grow(bytes: number): void {
-    if (this.#released) throw new Error('A file grows that was given back. This is a bug.');
-    this.#account.take(bytes);
-    this.#bytes += bytes;
-  }
-
-  /** After the file is gone. Any number of times. */
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    this.#account.giveBack(this.#bytes);
-  }
+/** The bytes that one file holds of a quota. */
+export interface Reservation {
+  /** Reserves more bytes, before they are written. @throws AvocadoError `storage_full` */
+  grow(bytes: number): void;
+  /** Returns all bytes, after the file is deleted. Repeated calls do nothing. */
+  release(): void;
 }
 
-/** Bytes of media on disk, all requests together, so that no number of them fills it. */
-export class SpaceAccount {
+/** Limits the total size of the files that are on disk at the same time. */
+export class DiskQuota {
   readonly #limitBytes: number;
   #usedBytes = 0;
   #files = 0;
@@ -46,23 +29,28 @@ export class SpaceAccount {
     this.#limitBytes = limitBytes;
   }
 
-  /** Counts a file that is about to be made. */
-  open(): Reservation {
+  /** Counts a new file, empty at first. */
+  reserve(): Reservation {
+    let reservedBytes = 0;
+    let released = false;
     this.#files += 1;
-    return new Reservation(this);
+    return {
+      grow: (bytes) => {
+        if (released) throw new Error('A file grows after its reservation was released. This is a bug.');
+        if (this.#usedBytes + bytes > this.#limitBytes) throw storageFull();
+        this.#usedBytes += bytes;
+        reservedBytes += bytes;
+      },
+      release: () => {
+        if (released) return;
+        released = true;
+        this.#usedBytes -= reservedBytes;
+        this.#files -= 1;
+      },
+    };
   }
 
-  take(bytes: number): void {
-    if (this.#usedBytes + bytes > this.#limitBytes) throw storageFull();
-    this.#usedBytes += bytes;
-  }
-
-  giveBack(bytes: number): void {
-    this.#usedBytes -= bytes;
-    this.#files -= 1;
-  }
-
-  use(): SpaceUse {
+  use(): DiskUse {
     return { usedBytes: this.#usedBytes, limitBytes: this.#limitBytes, files: this.#files };
   }
 }

@@ -252,9 +252,9 @@ afterAll(async () => {
 const url = (path = 'clip.mp4'): string => `http://media.test:${server.port}/${path}?token=SECRET`;
 
 async function nothingIsLeft(opened: OpenedIntake, path = 'clip.mp4'): Promise<void> {
-  expect({ files: await opened.files(), space: opened.space() }).toMatchObject({
+  expect({ files: await opened.files(), use: opened.use() }).toMatchObject({
     files: [],
-    space: { usedBytes: 0, files: 0 },
+    use: { usedBytes: 0, files: 0 },
   });
   await vi.waitFor(() => {
     expect(live).not.toContain(`/${path}?token=SECRET`);
@@ -285,7 +285,7 @@ describe('a server that', () => {
     expect((await openSource(source)).contentHash).toBe(
       'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
     );
-    expect(intake.space().usedBytes).toBe(3);
+    expect(intake.use().usedBytes).toBe(3);
     await source.release();
     await nothingIsLeft(intake);
   });
@@ -344,7 +344,7 @@ describe('a download', () => {
     const first = small.fromReference(url(), 'media');
     await openSource(first);
     expect((await small.errorOf(url()))?.code).toBe('storage_full');
-    expect(small.space()).toEqual({ usedBytes: 60_000, limitBytes: MAX_BYTES, files: 1 });
+    expect(small.use()).toEqual({ usedBytes: 60_000, limitBytes: MAX_BYTES, files: 1 });
     expect(await small.files()).toHaveLength(1);
     await first.release();
     expect(await small.errorOf(url())).toBeUndefined();
@@ -369,7 +369,7 @@ describe('a download', () => {
     ).rejects.toMatchObject({ code: 'media_too_large' });
     expect(seen).toBeGreaterThan(limit - 1_000_000);
     expect(most).toBeLessThan(120_000_000);
-    expect(large.space()).toMatchObject({ usedBytes: 0, files: 0 });
+    expect(large.use()).toMatchObject({ usedBytes: 0, files: 0 });
     await large.close();
   });
 });

@@ -1,7 +1,7 @@
 // What a client may not make this server ask, and what it may not be made to swallow. Real sockets; only names are made up.
 import type { LookupAddress } from 'node:dns';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Resolve } from '../../src/intake/guarded-agent.ts';
+import type { Resolve } from '../../src/intake/download.ts';
 import { FORBIDDEN_HOSTS, FORBIDDEN_URLS } from '../fixtures/hostile-urls.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
 import { rawServer, rawTlsServer, trap, type RawServer } from '../fixtures/raw-server.ts';
@@ -27,9 +27,9 @@ function hostsOf(urls: readonly string[]): string[] {
 }
 
 async function nothingIsLeft(intake: OpenedIntake): Promise<void> {
-  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({
+  expect({ files: await intake.files(), use: intake.use() }).toMatchObject({
     files: [],
-    space: { usedBytes: 0, files: 0 },
+    use: { usedBytes: 0, files: 0 },
   });
 }
 
@@ -325,7 +325,7 @@ describe('what is allowed', () => {
     expect(file.path).toMatch(/\.mp4$/);
     expect(progress.at(-1)).toEqual([3, 3]);
     expect(await openSource(source)).toEqual(file); // once is enough
-    expect([server.connections(), proxy.connections(), intake.space()]).toEqual([
+    expect([server.connections(), proxy.connections(), intake.use()]).toEqual([
       1,
       0,
       { usedBytes: 3, limitBytes: 10_000_000, files: 1 },

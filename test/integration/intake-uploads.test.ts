@@ -6,7 +6,8 @@ import multipart from '@fastify/multipart';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError, ERRORS } from '../../src/base/errors.ts';
-import type { IntakeConfig } from '../../src/intake/intake-config.ts';
+import type { IntakeConfig } from '../../src/intake/intake.ts';
+import type { StorageConfig } from '../../src/storage/temporary-storage.ts';
 import { receiveUpload, type Upload } from '../../src/server/wire/upload.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
 import { form } from '../fixtures/served-app.ts';
@@ -16,7 +17,7 @@ let intake: OpenedIntake;
 let port: number;
 const uploads: Upload[] = [];
 
-async function start(settings: Partial<IntakeConfig> = {}): Promise<void> {
+async function start(settings: Partial<IntakeConfig & StorageConfig> = {}): Promise<void> {
   const config = { maxUploadBytes: 1_000_000, uploadIdleMs: 60_000, ...settings };
   intake = await openedIntake(config);
   app = Fastify({ forceCloseConnections: true });
@@ -35,9 +36,9 @@ async function start(settings: Partial<IntakeConfig> = {}): Promise<void> {
 
 afterEach(async () => {
   for (const { source } of uploads.splice(0)) await source.release();
-  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({
+  expect({ files: await intake.files(), use: intake.use() }).toMatchObject({
     files: [],
-    space: { usedBytes: 0, files: 0 },
+    use: { usedBytes: 0, files: 0 },
   });
   await app.close();
   await intake.close();
@@ -65,7 +66,7 @@ describe('an upload', () => {
     const { path, contentHash } = await openSource(source);
     expect((await readFile(path)).equals(bytes)).toBe(true);
     expect(contentHash).toBe(createHash('sha256').update(bytes).digest('hex'));
-    expect(intake.space()).toMatchObject({ usedBytes: 500_000, files: 1 });
+    expect(intake.use()).toMatchObject({ usedBytes: 500_000, files: 1 });
   });
 
   it('that would fill the disk is refused while others lie there, and taken afterwards', async () => {
@@ -73,7 +74,7 @@ describe('an upload', () => {
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 503, code: 'storage_full' });
     expect(await intake.files()).toHaveLength(1);
-    expect(intake.space()).toEqual({ usedBytes: 600_000, limitBytes: 1_000_000, files: 1 });
+    expect(intake.use()).toEqual({ usedBytes: 600_000, limitBytes: 1_000_000, files: 1 });
     await uploads[0]!.source.release();
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
   });
@@ -116,7 +117,7 @@ describe('an upload', () => {
       }),
     );
     await vi.waitFor(async () => {
-      expect({ files: await intake.files(), used: intake.space().usedBytes }).toEqual({ files: [], used: 0 });
+      expect({ files: await intake.files(), used: intake.use().usedBytes }).toEqual({ files: [], used: 0 });
     }, 20_000);
     expect(await post(form('still here'))).toEqual({ status: 200 });
   });

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { captionRequest } from '../../captioner/caption-options.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import type { MediaSource } from '../../intake/types.ts';
+import type { MediaSource } from '../../intake/media-source.ts';
 import type { CaptionTask } from '../../admission/types.ts';
 import { formBody, jsonBody, type CaptionBody } from './caption-body.ts';
 import { receiveUpload } from './upload.ts';

@@ -1,6 +1,6 @@
 import type { Buffer } from 'node:buffer';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Intake } from '../../intake/open-intake.ts';
+import type { Intake } from '../../intake/intake.ts';
 
 /** Bodies that hold no file worth the trouble go Fastify's own way. */
 const SMALL_BYTES = 256 * 1024;

@@ -3,7 +3,7 @@
 import type { FastifyReply, FastifyRequest, preParsingAsyncHookHandler } from 'fastify';
 import type { Captioner } from '../../captioner/captioner.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import type { Intake } from '../../intake/open-intake.ts';
+import type { Intake } from '../../intake/intake.ts';
 import type { Admitted, CaptionService } from '../../admission/types.ts';
 import type { CaptionEnd, CaptionEvent } from '../../output/events.ts';
 import { keyNameOf } from '../guards/auth.ts';

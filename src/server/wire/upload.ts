@@ -2,10 +2,8 @@
 import type { MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError } from '../../base/errors.ts';
-import type { IntakeConfig } from '../../intake/intake-config.ts';
-import type { Intake } from '../../intake/open-intake.ts';
-import { mediaTooLarge } from '../../intake/stored-source.ts';
-import type { MediaSource } from '../../intake/types.ts';
+import type { Intake } from '../../intake/intake.ts';
+import { mediaTooLarge, type MediaSource } from '../../intake/media-source.ts';
 
 /** A complete form. */
 export interface Upload {
@@ -15,7 +13,11 @@ export interface Upload {
 
 export interface UploadParts {
   readonly intake: Pick<Intake, 'fromUpload'>;
-  readonly config: Pick<IntakeConfig, 'maxUploadBytes' | 'uploadIdleMs'>;
+  readonly config: {
+    readonly maxUploadBytes: number;
+    /** an upload that sends nothing for this long is aborted */
+    readonly uploadIdleMs: number;
+  };
 }
 
 /** What is complete so far. */

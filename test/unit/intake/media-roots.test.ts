@@ -1,7 +1,7 @@
 import { mkdirSync, realpathSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { rootSource } from '../../../src/intake/media-roots.ts';
-import type { MediaSource } from '../../../src/intake/types.ts';
+import type { MediaSource } from '../../../src/intake/media-source.ts';
 import { openSource } from '../../fixtures/opened-intake.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 

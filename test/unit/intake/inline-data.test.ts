@@ -4,16 +4,16 @@ import { extname } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openedIntake, openSource, type OpenedIntake } from '../../fixtures/opened-intake.ts';
-import type { MediaSource } from '../../../src/intake/types.ts';
+import type { MediaSource } from '../../../src/intake/media-source.ts';
 
 let intake: OpenedIntake;
 beforeAll(async () => {
   intake = await openedIntake({ maxUploadBytes: 2_000_000 });
 });
 afterAll(async () => {
-  expect({ files: await intake.files(), space: intake.space() }).toMatchObject({
+  expect({ files: await intake.files(), use: intake.use() }).toMatchObject({
     files: [],
-    space: { usedBytes: 0, files: 0 },
+    use: { usedBytes: 0, files: 0 },
   });
   await intake.close();
 });
@@ -111,7 +111,7 @@ describe('a data URL', () => {
     delay.disable();
     // The median tells what a piece costs even on a machine that is busy with other things.
     expect(delay.percentile(50) / 1e6).toBeLessThan(50);
-    expect(large.space().usedBytes).toBe(99_000_000);
+    expect(large.use().usedBytes).toBe(99_000_000);
     expect(file.contentHash).toMatch(/^[0-9a-f]{64}$/);
     await source.release();
     await large.close();

@@ -1,0 +1,136 @@
+// Files that a request holds as text: data URLs (RFC 2397) and plain base64. They are decoded piece by piece, so that 100 MB
+// of text does not block the event loop.
+import { Buffer } from 'node:buffer';
+import { setImmediate } from 'node:timers/promises';
+import { abortError } from '../base/abort.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { TemporaryStorage } from '../storage/temporary-storage.ts';
+import { sliceOf, type FileText } from './json-attachments.ts';
+import { mediaTooLarge, storedSource, type MediaSource } from './media-source.ts';
+
+export interface InlineOptions {
+  readonly displayName: string;
+  readonly param: string;
+  readonly storage: TemporaryStorage;
+  readonly maxBytes: number;
+}
+
+interface EncodedFile {
+  readonly text: FileText;
+  /** where in the text the file begins */
+  readonly start: number;
+  readonly isBase64: boolean;
+  /** such as mp4; '' = unknown */
+  readonly extension: string;
+}
+
+/** Makes the error of malformed text; the reason ends a sentence. */
+type Malformed = (reason: string) => AvocadoError;
+
+/** `data:[media type][;base64],` is short; text without a comma by then is not a data URL. */
+const MAX_HEAD_CHARACTERS = 1000;
+/** Decoding so many takes well under a millisecond. */
+const PIECE_CHARACTERS = 256 * 1024;
+
+/** @throws AvocadoError `bad_request`, `media_too_large`; open() also `storage_full`, `aborted` */
+export function dataUrlSource(reference: FileText, options: InlineOptions): MediaSource {
+  return inlineSource(parseDataUrl(reference, options.param), options);
+}
+
+/** Plain base64; `format` is the file's extension. @throws as {@link dataUrlSource} */
+export function base64Source(text: FileText, format: string | undefined, options: InlineOptions): MediaSource {
+  return inlineSource({ text, start: 0, isBase64: true, extension: format ?? '' }, options);
+}
+
+function parseDataUrl(reference: FileText, param: string): EncodedFile {
+  const comma = sliceOf(reference, 0, MAX_HEAD_CHARACTERS).indexOf(',');
+  if (comma === -1)
+    throw new AvocadoError('bad_request', 'The data URL has no comma. Write it like data:video/mp4;base64,AAAA….', {
+      param,
+    });
+  const head = sliceOf(reference, 'data:'.length, comma);
+  const extension = /^\s*[a-z]+\/([a-z0-9]{1,8})\s*(;|$)/i.exec(head)?.[1] ?? '';
+  return { text: reference, start: comma + 1, isBase64: /; *base64\s*$/i.test(head), extension };
+}
+
+function inlineSource(file: EncodedFile, { displayName, param, storage, maxBytes }: InlineOptions): MediaSource {
+  const tooLarge = (): AvocadoError => mediaTooLarge(`The file in ${displayName}`, maxBytes, param);
+  const malformed: Malformed = (reason) =>
+    new AvocadoError('bad_request', `The file in ${displayName} ${reason}.`, { param });
+  if (minimumBytes(file) > maxBytes) throw tooLarge();
+  return storedSource('data', displayName, async ({ signal, onProgress }) => {
+    const decode = file.isBase64 ? base64Bytes : percentBytes;
+    try {
+      return await storage.save(decode(file.text, file.start, malformed), {
+        name: `data.${file.extension}`,
+        maxBytes,
+        tooLarge,
+        signal,
+        onBytes: (done) => onProgress?.(done, undefined),
+      });
+    } catch (thrown) {
+      throw signal.aborted ? abortError(signal) : thrown;
+    }
+  });
+}
+
+/** The least bytes that the text can encode. (For base64 with line breaks it is a little more than that.) */
+function minimumBytes({ text, start, isBase64 }: EncodedFile): number {
+  const characters = text.length - start;
+  return isBase64 ? Math.floor((characters * 3) / 4) - 2 : Math.floor(characters / 3);
+}
+
+/** The bytes of percent-encoded text. @throws the error of `malformed` */
+async function* percentBytes(text: FileText, start: number, malformed: Malformed): AsyncGenerator<Buffer> {
+  for (const piece of pieces(text, start)) {
+    yield percentDecode(piece, malformed);
+    await setImmediate();
+  }
+}
+
+/**
+ * The bytes of base64 or base64url. White space is ignored, percent escapes are decoded, padding may be missing.
+ * @throws the error of `malformed`
+ */
+async function* base64Bytes(text: FileText, start: number, malformed: Malformed): AsyncGenerator<Buffer> {
+  let rest = '';
+  let padded = false;
+  for (const piece of pieces(text, start)) {
+    const plain = piece.includes('%') ? percentDecode(piece, malformed).toString('latin1') : piece;
+    const characters = rest + plain.replace(/[\t\n\f\r ]+/g, '');
+    const body = characters.replace(/={1,2}$/, '');
+    if (/[^A-Za-z0-9+/_-]/.test(body) || (padded && !/^=?$/.test(characters))) throw malformed('is not base64');
+    padded ||= body.length < characters.length;
+    const whole = padded ? body.length : body.length - (body.length % 4);
+    rest = body.slice(whole);
+    yield base64Piece(body.slice(0, whole), malformed);
+    await setImmediate();
+  }
+  yield base64Piece(rest, malformed);
+}
+
+function base64Piece(characters: string, malformed: Malformed): Buffer {
+  if (characters.length % 4 === 1) throw malformed('is not base64: its end is missing');
+  return Buffer.from(characters, 'base64');
+}
+
+/** Pieces that do not cut a percent escape in two. */
+function* pieces(text: FileText, start: number): Generator<string> {
+  for (let from = start; from < text.length;) {
+    const end = Math.min(from + PIECE_CHARACTERS, text.length);
+    const escape = end < text.length ? sliceOf(text, end - 2, end).indexOf('%') : -1;
+    const to = escape === -1 ? end : end - 2 + escape;
+    yield sliceOf(text, from, to);
+    from = to;
+  }
+}
+
+/** Unescaped characters beyond ASCII are refused: a piece could cut one in two. */
+function percentDecode(piece: string, malformed: Malformed): Buffer {
+  if (/%(?![0-9A-Fa-f]{2})/.test(piece)) throw malformed('holds a broken percent escape: write % as %25');
+  if (/[^\0-\x7f]/.test(piece)) throw malformed('holds characters beyond ASCII that are not escaped');
+  return Buffer.from(
+    piece.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  );
+}

@@ -1,0 +1,121 @@
+// The way of a client's file to this disk: upload, URL, text inside JSON, or a directory of this server.
+// It knows no HTTP server: src/server/wire/upload.ts reads the multipart form.
+import type { Buffer } from 'node:buffer';
+import { AvocadoError } from '../base/errors.ts';
+import type { TemporaryStorage } from '../storage/temporary-storage.ts';
+import { download, type DownloadRules, type Resolve } from './download.ts';
+import { base64Source, dataUrlSource, type InlineOptions } from './inline-data.ts';
+import { JsonAttachments } from './json-attachments.ts';
+import { rootSource } from './media-roots.ts';
+import { mediaTooLarge, storedSource, type MediaSource } from './media-source.ts';
+import { addressPolicy, hostPolicy, redactedUrl, urlPolicy, type UrlHosts } from './url-policy.ts';
+
+export interface IntakeConfig {
+  /** name → real path of a directory whose files may be requested as media://NAME/path */
+  readonly mediaRoots: ReadonlyMap<string, string>;
+  /** limit for one file, however it arrives */
+  readonly maxUploadBytes: number;
+  /** which hosts may be fetched from */
+  readonly urlHosts: UrlHosts;
+  /** private address ranges that may be fetched from, such as 10.1.0.0/16 */
+  readonly allowCidrs: readonly string[];
+  /** for one download, from the first DNS lookup to the last byte */
+  readonly fetchTimeoutMs: number;
+}
+
+/** Replaced by tests. */
+export interface NetworkOptions {
+  /** default: the resolver of the operating system */
+  readonly resolve?: Resolve | undefined;
+  /** PEM; default: those that Node trusts */
+  readonly certificateAuthorities?: string | undefined;
+  /** a server that sends nothing for this long has failed */
+  readonly fetchIdleMs?: number | undefined;
+}
+
+/** Makes a source of whatever a request brings. `param` names the field at fault in errors. */
+export interface Intake {
+  /**
+   * A media://NAME/path, https:, http: or data: reference. No I/O.
+   * @throws AvocadoError `bad_request`, `media_forbidden_path`, `media_forbidden_host`, `media_too_large`
+   */
+  fromReference(reference: string, param: string): MediaSource;
+  /**
+   * A file as base64 (OpenAI's input_audio, file_data); `format` gives the extension. No I/O.
+   * @throws AvocadoError `media_too_large`
+   */
+  fromBase64(data: string, format: string | undefined, displayName: string, param: string): MediaSource;
+  /**
+   * Saves an uploaded file. `name` is the client's name for it, '' if it gave none. After an error nothing is left on disk.
+   * @throws AvocadoError `media_too_large`, `storage_full`; errors of `chunks` pass
+   */
+  fromUpload(chunks: AsyncIterable<Uint8Array>, name: string, param: string): Promise<MediaSource>;
+  /**
+   * Like JSON.parse, for bodies that may hold files: long strings stay bytes. Until `release`, fromReference and fromBase64
+   * accept the markers that stand for them.
+   * @throws AvocadoError `bad_request`
+   */
+  parseJson(body: Buffer): { readonly value: unknown; release(): void };
+}
+
+const FETCH_IDLE_MS = 30_000;
+
+/** @throws AvocadoError `bad_request` for hosts or ranges in the configuration that are malformed */
+export function createIntake(config: IntakeConfig, storage: TemporaryStorage, network: NetworkOptions = {}): Intake {
+  const { maxUploadBytes: maxBytes, fetchTimeoutMs } = config;
+  const { resolve, certificateAuthorities, fetchIdleMs = FETCH_IDLE_MS } = network;
+  const allowsAddress = addressPolicy(config.allowCidrs);
+  const urls = urlPolicy(hostPolicy(config.urlHosts), allowsAddress);
+  const rules: DownloadRules = {
+    urls,
+    allowsAddress,
+    maxBytes,
+    timeoutMs: fetchTimeoutMs,
+    idleMs: fetchIdleMs,
+    resolve,
+    certificateAuthorities,
+  };
+  const attachments = new JsonAttachments();
+  const inlineOptions = (displayName: string, param: string): InlineOptions => ({
+    displayName,
+    param,
+    storage,
+    maxBytes,
+  });
+  const fromUrl = (reference: string, param: string): MediaSource => {
+    const url = urls.read(reference, param);
+    return storedSource('url', redactedUrl(url), (options) => download(url, param, storage, rules, options));
+  };
+  return {
+    fromReference: (reference, param) => {
+      switch (/^([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
+        case 'http':
+        case 'https':
+          return fromUrl(reference, param);
+        case 'data':
+          return dataUrlSource(attachments.read(reference), inlineOptions('the data URL', param));
+        case 'media':
+          return rootSource(reference, param, config.mediaRoots);
+        default:
+          throw unknownScheme(param);
+      }
+    },
+    fromBase64: (data, format, displayName, param) =>
+      base64Source(attachments.read(data), format, inlineOptions(displayName, param)),
+    fromUpload: async (chunks, name, param) => {
+      const tooLarge = (): AvocadoError => mediaTooLarge('The upload', maxBytes, param);
+      const { path, contentHash, remove } = await storage.save(chunks, { name, maxBytes, tooLarge });
+      const displayName = name === '' ? 'the upload' : name;
+      return { kind: 'upload', displayName, open: () => Promise.resolve({ path, contentHash }), release: remove };
+    },
+    parseJson: (body) => attachments.parse(body),
+  };
+}
+
+function unknownScheme(param: string): AvocadoError {
+  return new AvocadoError(
+    'bad_request',
+    `${param} must be an https:, http: or data: URL, or media://NAME/path with NAME being a --media-root of this server.`,
+    { param },
+  );
+}
