@@ -1,8 +1,8 @@
 import { AvocadoError } from './errors.ts';
 
 /**
- * The error of work that an abort signal stopped: the signal's reason if it is one of ours (a deadline, a client that left),
- * otherwise `aborted` with the reason as its cause.
+ * The error of work that an abort signal stopped: the signal's reason if it is one of ours (a deadline, a client that
+ * left), otherwise `aborted` with the reason as its cause.
  */
 export function abortError(signal: AbortSignal | undefined): AvocadoError {
   const reason: unknown = signal?.reason;
@@ -12,7 +12,7 @@ export function abortError(signal: AbortSignal | undefined): AvocadoError {
 }
 
 /**
- * Waits for the promise, but no longer than until the signal aborts. The work behind the promise is not stopped by this.
+ * Waits for the promise, but only until the signal aborts. The work behind the promise goes on.
  * @throws AvocadoError of {@link abortError} once the signal aborts; the promise's own errors pass
  */
 export async function withSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -66,7 +66,9 @@ export async function download(
   }
 }
 
-/** Our own errors get the field; others are replaced, since their messages may hold addresses of an internal network. */
+/**
+ * Our own errors get the field; others are replaced, since their messages may hold addresses of an internal network.
+ */
 function downloadError(reason: string, thrown: unknown, url: URL, param: string): AvocadoError {
   if (thrown instanceof AvocadoError) return new AvocadoError(thrown.code, thrown.message, { param, cause: thrown });
   return new AvocadoError(
@@ -97,7 +99,8 @@ async function followRedirects(
     response.body.destroy(); // the body of a redirect or an error is not read
     if (!REDIRECTS.includes(response.statusCode)) {
       throw unreachable(
-        `The URL was answered with status ${response.statusCode} instead of 200 and the file. Check that it can be fetched without signing in.`,
+        `The URL was answered with status ${response.statusCode} instead of 200 and the file. ` +
+          'Check that it can be fetched without signing in.',
       );
     }
     url = urls.follow(url, singleValue(response.headers['location']));
@@ -172,7 +175,7 @@ function guardedAgent(rules: DownloadRules): GuardedAgent {
   return {
     get: async (url, signal) => {
       const response = await request(url, { dispatcher, signal, headers: HEADERS });
-      // Reading the body reports its errors; without a listener, the error of a body that is not read would crash the process.
+      // Reading the body reports its errors. Without a listener, an error of an unread body would crash the process.
       response.body.on('error', () => undefined);
       return response;
     },
@@ -212,8 +215,8 @@ function guardedConnector(rules: DownloadRules): buildConnector.connector {
 }
 
 /**
- * A lookup that returns allowed addresses only: the connection uses exactly what was checked, so a name that changes its address
- * (DNS rebinding) gains nothing. One forbidden address refuses the whole name.
+ * A lookup that returns allowed addresses only: the connection uses exactly what was checked, so a name that changes
+ * its address (DNS rebinding) gains nothing. One forbidden address refuses the whole name.
  */
 function guardedLookup({ allowsAddress, resolve = systemResolve }: DownloadRules): LookupFunction {
   const checked = async (hostname: string): Promise<[LookupAddress, ...LookupAddress[]]> => {

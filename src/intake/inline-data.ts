@@ -1,5 +1,5 @@
-// Files that a request holds as text: data URLs (RFC 2397) and plain base64. They are decoded piece by piece, so that 100 MB
-// of text does not block the event loop.
+// Files that a request holds as text: data URLs (RFC 2397) and plain base64. They are decoded piece by piece, so that
+// 100 MB of text does not block the event loop.
 import { Buffer } from 'node:buffer';
 import { setImmediate } from 'node:timers/promises';
 import { abortError } from '../base/abort.ts';

@@ -46,13 +46,13 @@ export interface Intake {
    */
   fromBase64(data: string, format: string | undefined, displayName: string, param: string): MediaSource;
   /**
-   * Saves an uploaded file. `name` is the client's name for it, '' if it gave none. After an error nothing is left on disk.
+   * Saves an uploaded file; `name` is the client's name for it, or ''. After an error nothing is left on disk.
    * @throws AvocadoError `media_too_large`, `storage_full`; errors of `chunks` pass
    */
   fromUpload(chunks: AsyncIterable<Uint8Array>, name: string, param: string): Promise<MediaSource>;
   /**
-   * Like JSON.parse, for bodies that may hold files: long strings stay bytes. Until `release`, fromReference and fromBase64
-   * accept the markers that stand for them.
+   * Like JSON.parse, for bodies that may hold files: long strings stay bytes. Until `release`, fromReference and
+   * fromBase64 accept the markers that stand for them.
    * @throws AvocadoError `bad_request`
    */
   parseJson(body: Buffer): { readonly value: unknown; release(): void };
@@ -115,7 +115,7 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
 function unknownScheme(param: string): AvocadoError {
   return new AvocadoError(
     'bad_request',
-    `${param} must be an https:, http: or data: URL, or media://NAME/path with NAME being a --media-root of this server.`,
+    `${param} must be an https:, http: or data: URL, or media://NAME/path, NAME being a --media-root of this server.`,
     { param },
   );
 }

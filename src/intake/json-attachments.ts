@@ -1,10 +1,10 @@
-// Files inside JSON bodies, as base64 or data URLs. JSON.parse of 30 MB of text would block the event loop for a quarter of a
-// second, so long strings are cut out of the bytes first, and the parsed value holds a short marker in place of each.
+// Files inside JSON bodies, as base64 or data URLs. JSON.parse of 30 MB of text would block the event loop for a
+// quarter of a second, so long strings are cut out of the bytes first; the parsed value holds short markers instead.
 import { Buffer } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { AvocadoError } from '../base/errors.ts';
 
-/** Text that encodes a file: a short one as a string, a long one as its bytes (decoding refuses bytes that are not ASCII). */
+/** Text that encodes a file: a short one as a string, a long one as its bytes. Decoding refuses all but ASCII. */
 export type FileText = string | Buffer;
 
 /** Shorter strings are parsed in less than a millisecond. */

@@ -5,7 +5,7 @@ import { AvocadoError } from '../base/errors.ts';
 import type { MediaSource } from './media-source.ts';
 
 /**
- * The file that a reference names. The path is checked now, symlinks when the source is opened. It is never copied or deleted.
+ * The file that a reference names, never copied or deleted. Its path is checked now, symlinks when it is opened.
  * @param roots name → real path of the directory
  * @throws AvocadoError `bad_request`, `media_forbidden_path`; open() `media_forbidden_path`, `media_not_found`
  */

@@ -19,7 +19,10 @@ export interface MediaSource {
   /** the client's name for the file; clients never see our path of it */
   readonly displayName: string;
   readonly kind: 'upload' | 'url' | 'data' | 'root';
-  /** @throws AvocadoError `media_forbidden_host`, `media_unreachable`, `media_too_large`, `media_not_found`, `storage_full`, `aborted` … */
+  /**
+   * @throws AvocadoError `media_forbidden_host`, `media_unreachable`, `media_too_large`, `media_not_found`,
+   * `storage_full`, `aborted` …
+   */
   open(options: OpenSourceOptions): Promise<LocalFile>;
   /** Deletes what was stored for this request. Every request calls it at its end; safe at any time and repeatedly. */
   release(): Promise<void>;
@@ -34,7 +37,7 @@ export function mediaTooLarge(subject: string, maxBytes: number, param?: string)
   );
 }
 
-/** A source that `store` saves to disk when it is first opened. Releasing it stops `store` and waits until the file is deleted. */
+/** A source that `store` saves to disk when it is first opened. Releasing it stops `store` and deletes the file. */
 export function storedSource(
   kind: MediaSource['kind'],
   displayName: string,

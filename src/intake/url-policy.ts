@@ -1,5 +1,5 @@
-// What this server may fetch (defence against server-side request forgery): which URLs, which hosts, which IP addresses.
-// Everything that is not allowed here is denied. No I/O; download.ts also checks the addresses that names resolve to.
+// What this server may fetch (defence against server-side request forgery, SSRF): which URLs, hosts and IP addresses.
+// Everything that is not allowed here is denied. No I/O: download.ts applies addressPolicy to what names resolve to.
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { AvocadoError } from '../base/errors.ts';
@@ -34,7 +34,7 @@ export function urlPolicy(hosts: HostPolicy | undefined, allowsAddress: AddressP
     if (url.username !== '' || url.password !== '')
       return 'holds a user name or a password, which this server does not send';
     if (hosts?.(url) !== true) return 'names a host or a port this server does not fetch from';
-    // A host that is an address is not resolved, so it is checked here. The URL parser has normalised all ways to write it.
+    // A host that is an address is not resolved, so it is checked here; the URL parser has normalised its spelling.
     const host = bareHost(url.hostname);
     const address = LOCALHOST.test(host) ? '127.0.0.1' : host;
     return isIP(address) !== 0 && !allowsAddress(address)
@@ -84,7 +84,7 @@ export function urlPolicy(hosts: HostPolicy | undefined, allowsAddress: AddressP
 }
 
 /**
- * `public` allows any host at its scheme's default port: other ports rarely serve media, and often databases and admin pages.
+ * `public` allows any host at its scheme's default port: other ports rarely serve media, but often databases.
  * @returns undefined when this server fetches no URLs
  * @throws AvocadoError `bad_request` for an entry that is not a host
  */
@@ -134,7 +134,7 @@ const PUBLIC_V6 = ipaddr.parseCIDR('2000::/3');
 const AZURE_WIRE_SERVER = ipaddr.parseCIDR('168.63.129.16/32');
 
 /**
- * Allows public addresses and those in `allowCidrs`. An IPv4 address mapped into IPv6 (::ffff:…) counts as the IPv4 address.
+ * Allows public addresses and those in `allowCidrs`. An IPv4 address mapped into IPv6 (::ffff:…) counts as IPv4.
  * @throws AvocadoError `bad_request` for text that is not a range
  */
 export function addressPolicy(allowCidrs: readonly string[]): AddressPolicy {
@@ -155,7 +155,7 @@ function isWithin(address: Address, [base, bits]: Range): boolean {
   return address.kind() === base.kind() && address.match(base, bits);
 }
 
-/** Stricter than ipaddr.js, which also reads 127.1 and takes ::8.8.8.8 for ::ffff:8.8.8.8. Addresses with a zone are refused. */
+/** Stricter than ipaddr.js, which reads 127.1 and takes ::8.8.8.8 for ::ffff:8.8.8.8. A zone (%eth0) is refused. */
 function parseAddress(text: string): Address | undefined {
   if (isIP(text) !== 6) return isIP(text) === 4 ? ipaddr.process(text) : undefined;
   const url = parseUrl(`http://[${text}]/`);

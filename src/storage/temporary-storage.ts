@@ -1,5 +1,5 @@
-// Files that live as long as a request: a directory of this process, a quota over everything in it, streams saved to it.
-// It knows nothing of where the bytes come from.
+// Temporary files: a directory of this process, a quota over everything in it, and streams saved to it.
+// It does not know where the bytes come from.
 import { createHash, randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { mkdtemp, open, readdir, rm, unlink } from 'node:fs/promises';
@@ -50,8 +50,8 @@ const PREFIX = 'avocado-intake';
 const STARTED_MS = Math.round(performance.timeOrigin);
 
 /**
- * Makes a directory that only this user can read, after deleting those of processes that died. It is deleted by `close()`
- * or when the process exits.
+ * Makes a directory that only this user can read, after deleting those of processes that died. It is deleted by
+ * `close()` or when the process exits.
  */
 export async function openTemporaryStorage(config: StorageConfig): Promise<TemporaryStorage> {
   const parent = config.temporaryDirectory;
@@ -142,8 +142,8 @@ async function removeLeftovers(parent: string): Promise<void> {
 }
 
 /**
- * Names are `PREFIX.host.pid.startMs.random`. Our own pid with another start time belongs to a dead process: in a container the
- * server always has the same pid.
+ * Names are `PREFIX.host.pid.startMs.random`. Our own pid with another start time belongs to a dead process, since a
+ * server in a container always has the same pid.
  */
 function isLeftover(name: string): boolean {
   if (!name.startsWith(hostPrefix())) return false;

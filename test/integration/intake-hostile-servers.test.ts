@@ -1,4 +1,4 @@
-// What a server a URL leads to may say, and what becomes of it: an error with a code, nothing on disk, nothing left open.
+// Hostile answers to a download: each ends in an error with a code, no file on disk, no open connection.
 import type { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';

@@ -1,4 +1,4 @@
-// What a client may not make this server ask, and what it may not be made to swallow. Real sockets; only names are made up.
+// URLs that this server must not fetch (SSRF). Real sockets; only the names are invented.
 import type { LookupAddress } from 'node:dns';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Resolve } from '../../src/intake/download.ts';

@@ -50,7 +50,7 @@ function uploadError(thrown: unknown): Error {
   return error;
 }
 
-/** Reads and discards the rest of the body for a while: closing the socket on a client that still sends loses the response. */
+/** Reads and discards the rest of the body: closing the socket on a client that still sends loses the response. */
 function discardRest(request: FastifyRequest): void {
   request.raw.unpipe();
   request.raw.resume();
@@ -69,8 +69,8 @@ async function receiveFile(part: MultipartFile, received: Received, { intake, co
   if (received.source !== undefined)
     throw new AvocadoError('bad_request', 'file is given twice: one request captions one file.', { param: 'file' });
   // The typings say that a file always has a name; an octet-stream part without one is a file too.
-  const { filename = '' }: { readonly filename?: string } = part;
-  received.source = await intake.fromUpload(part.file, filename, 'file');
+  const named: { readonly filename?: string } = part;
+  received.source = await intake.fromUpload(part.file, named.filename ?? '', 'file');
   // The form parser has a limit of its own (app.ts), and cuts the file there without an error.
   if (part.file.truncated) throw uploadTooLarge(config);
 }
@@ -100,7 +100,8 @@ async function receiveParts(request: FastifyRequest, received: Received, parts: 
 
 /**
  * Streams the form's file to disk. Releasing the source removes it; after an error nothing is left on disk.
- * @throws AvocadoError `media_too_large`, `storage_full`, `bad_request`, `unknown_field`, `aborted` when the client disconnected
+ * @throws AvocadoError `media_too_large`, `storage_full`, `bad_request`, `unknown_field`, `aborted` when the client
+ * disconnected
  */
 export async function receiveUpload(request: FastifyRequest, parts: UploadParts): Promise<Upload> {
   const received: Received = { fields: [] };

@@ -99,8 +99,10 @@ describe('the directory', () => {
   });
 
   it('is removed when the process exits without closing it', () => {
-    const script = `import { openTemporaryStorage } from ${JSON.stringify(new URL('../../../src/storage/temporary-storage.ts', import.meta.url).href)};
-      await openTemporaryStorage(${JSON.stringify({ temporaryDirectory: parent, maxTemporaryBytes: 1 })}); process.exit(3);`;
+    const module = new URL('../../../src/storage/temporary-storage.ts', import.meta.url).href;
+    const config = { temporaryDirectory: parent, maxTemporaryBytes: 1 };
+    const script = `import { openTemporaryStorage } from ${JSON.stringify(module)};
+      await openTemporaryStorage(${JSON.stringify(config)}); process.exit(3);`;
     const result = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
       encoding: 'utf8',
     });
