@@ -1,9 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import process from 'node:process';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
@@ -71,43 +69,6 @@ describe('the directory', () => {
     expect(new Set(paths.map((path) => dirname(path))).size).toBe(1);
     expect(new Set(paths).size).toBe(paths.length);
     await storage.close();
-  });
-
-  it('removes what dead processes of this host left, and leaves all else alone', async () => {
-    const dead = spawnSync(process.execPath, ['-e', '']).pid;
-    const host = hostname().replace(/[^A-Za-z0-9-]/g, '_');
-    const prefix = `avocado-intake.${host}`;
-    const earlierSelf = `${prefix}.${process.pid}.1000.abc`;
-    const living = `${prefix}.${process.ppid}.1000.abc`;
-    const names = [
-      `${prefix}.${dead}.1000.abc`,
-      earlierSelf,
-      living,
-      `avocado-intake.other-host.${dead}.1000.abc`,
-      `${prefix}.x`,
-      'avocado-intake',
-      'unrelated',
-    ];
-    for (const name of names) await mkdir(join(parent, name));
-    const first = await openStorage();
-    const second = await openStorage();
-    const own = [(await save(first, bytes(1))).path, (await save(second, bytes(1))).path];
-    const left = await readdir(parent);
-    expect(left.sort()).toEqual([...names.slice(2), ...own.map((path) => basename(dirname(path)))].sort());
-    await first.close();
-    await second.close();
-  });
-
-  it('is removed when the process exits without closing it', () => {
-    const module = new URL('../../../src/storage/temporary-storage.ts', import.meta.url).href;
-    const config = { temporaryDirectory: parent, maxTemporaryBytes: 1 };
-    const script = `import { openTemporaryStorage } from ${JSON.stringify(module)};
-      await openTemporaryStorage(${JSON.stringify(config)}); process.exit(3);`;
-    const result = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-      encoding: 'utf8',
-    });
-    expect([result.status, result.stderr]).toEqual([3, '']);
-    expect(spawnSync('ls', ['-A', parent], { encoding: 'utf8' }).stdout).toBe('');
   });
 });
 
