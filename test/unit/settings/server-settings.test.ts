@@ -2,8 +2,7 @@ import { realpathSync, symlinkSync, writeFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { addressPolicy } from '../../../src/intake/address-policy.ts';
-import { hostPolicy } from '../../../src/intake/host-policy.ts';
+import { addressPolicy, hostPolicy } from '../../../src/intake/url-policy.ts';
 import {
   isLoopback,
   serverConfig,
