@@ -7,7 +7,7 @@ import { snakeCase } from '../output/caption-answer.ts';
 import { defaultModelDirectory } from '../base/package-files.ts';
 import { numberValue, wholeNumber } from './flags.ts';
 import type { ExitStatus, CliEnvironment } from './cli-environment.ts';
-import { write, writeJson } from './write.ts';
+import { write, writeJson } from './terminal.ts';
 
 interface BenchFlags {
   readonly url: string;

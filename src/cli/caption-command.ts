@@ -1,15 +1,14 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { AvocadoError, ERRORS } from '../base/errors.ts';
+import { captionAnswer } from '../output/caption-answer.ts';
+import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output/events.ts';
+import { oneEnding } from '../output/one-ending.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
-import type { CaptionRequest } from '../output/events.ts';
-import { CaptionPrinter } from './caption-printer.ts';
-import { interrupted, orInterrupted } from './interrupted.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
+import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
-import { ProgressLine } from './progress-line.ts';
-import { reportError } from './report-error.ts';
-import type { ExitStatus, CliEnvironment } from './cli-environment.ts';
+import { ProgressLine, reportError, warn, write, writeJson } from './terminal.ts';
 
 interface CaptionFlags extends Flags {
   readonly json: boolean;
@@ -29,7 +28,8 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .action(async (files: readonly string[], flags: CaptionFlags) => {
       const requests = files.map((file) => requestFromFlags(file, flags));
       const settings = await oneCaptionSettings(flags, environment);
-      await captionAll(requests, { flags, settings }, environment, status);
+      if (await noneExists(requests)) await reportMissing(requests, flags, environment, status);
+      else await captionAll(requests, { flags, settings }, environment, status);
     });
 }
 
@@ -40,10 +40,22 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Loading a model can take minutes: not for files that are not there. */
+/** Loading a model can take minutes, so files are looked for first. */
 async function noneExists(requests: readonly CaptionRequest[]): Promise<boolean> {
   const found = await Promise.all(requests.map(({ path }) => exists(path)));
-  return found.every((there) => !there);
+  return !found.includes(true);
+}
+
+async function reportMissing(
+  requests: readonly CaptionRequest[],
+  { json }: CaptionFlags,
+  environment: CliEnvironment,
+  status: ExitStatus,
+): Promise<void> {
+  for (const { path } of requests) {
+    const error = new AvocadoError('media_not_found', `There is no file ${path}. Check the path.`, { param: 'file' });
+    status.fail(await reportError(error, environment, { json, file: path }));
+  }
 }
 
 async function captionAll(
@@ -52,39 +64,153 @@ async function captionAll(
   environment: CliEnvironment,
   status: ExitStatus,
 ): Promise<void> {
-  if (await noneExists(requests)) {
-    for (const { path } of requests) {
-      const error = new AvocadoError('media_not_found', `There is no file ${path}. Check the path.`, { param: 'file' });
-      status.fail(await reportError(error, environment, { json: flags.json, file: path }));
-    }
-    return;
-  }
   const signal = environment.interruption();
-  const progress = new ProgressLine(environment.stderr, {
-    terminal: environment.stderrIsTerminal,
-    verbose: flags.verbose,
-  });
-  const opening = environment.openCaptioner({ ...settings, onProgress: progress.show.bind(progress) });
-  const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(() => {
-    progress.clear();
-  });
+  const progress = new ProgressLine(environment, flags);
+  const opening = environment.openCaptioner(settings, progress.show);
+  const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
+  const { json, tokenIds } = flags;
+  const heading = requests.length > 1;
   try {
     for (const request of requests) {
       if (signal.aborted) throw interrupted();
-      const { json, tokenIds } = flags;
-      const shape = {
-        json,
-        tokenIds,
-        heading: requests.length > 1,
-        samples: request.samples,
-        model: captioner.model.name,
-      };
+      const shape = { json, tokenIds, heading, samples: request.samples, model: captioner.model.name };
       const printer = new CaptionPrinter(environment, progress, shape);
-      const exitCode = await printer.print(request.path, captioner.caption(request, signal), signal);
+      const exitCode = await printer.print(request.path, oneEnding(captioner.caption(request, signal), signal));
       if (exitCode !== 0) status.fail(exitCode);
       if (exitCode === ERRORS.aborted.exit) return;
     }
   } finally {
     await captioner.close();
+  }
+}
+
+/** @returns the error of Ctrl-C, for a signal that has been aborted */
+function interrupted(): AvocadoError {
+  return new AvocadoError('aborted', 'Interrupted: nothing was kept.');
+}
+
+/**
+ * Waits for work that cannot be cancelled, until the signal aborts. A result that comes after that goes to `discard`.
+ * @throws AvocadoError `aborted`
+ */
+function orInterrupted<T>(work: Promise<T>, signal: AbortSignal, discard: (late: T) => Promise<void>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => {
+      reject(interrupted());
+      work.then(discard).catch(() => undefined); // the command has ended: a later failure is not reported
+    };
+    if (signal.aborted) {
+      leave();
+      return;
+    }
+    signal.addEventListener('abort', leave, { once: true });
+    work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', leave);
+    });
+  });
+}
+
+interface PrinterOptions {
+  readonly json: boolean;
+  readonly tokenIds: boolean;
+  /** a line with the file's name before its caption */
+  readonly heading: boolean;
+  /** several captions grow at the same time, so they are printed when all are done */
+  readonly samples: number;
+  readonly model: string;
+}
+
+function summary(end: CaptionEnd): string {
+  const { media, usage, timings } = end;
+  const seen =
+    media.video === undefined
+      ? 'nothing seen'
+      : `${media.video.frames} frames of ${media.video.width}x${media.video.height} seen`;
+  const heard = media.audio.used
+    ? `${media.audio.seconds.toFixed(1)} s heard`
+    : media.audio.present
+      ? 'sound not listened to'
+      : 'no sound';
+  const endings = [end, ...end.others].map(({ finishReason }) => finishReason).join(', ');
+  const tokens = `${usage.promptTokens} tokens in, ${usage.completionTokens} out (${endings})`;
+  const speed = timings.tokensPerSecond === undefined ? '' : `, ${timings.tokensPerSecond.toFixed(1)} tokens/s`;
+  return `${seen}, ${heard}; ${tokens}; ${timings.totalSeconds.toFixed(2)} s${speed}; profile ${end.profile}`;
+}
+
+/** Several captions of one file, each under its number. */
+function listOf(samples: readonly Sample[]): string {
+  return samples.map(({ caption }, index) => `-- ${index + 1} of ${samples.length} --\n${caption}\n`).join('');
+}
+
+/** The events of one caption as text that grows on stdout, or as one line of JSON. */
+class CaptionPrinter {
+  readonly #environment: CliEnvironment;
+  readonly #progress: ProgressLine;
+  readonly #options: PrinterOptions;
+  #midLine = false;
+
+  constructor(environment: CliEnvironment, progress: ProgressLine, options: PrinterOptions) {
+    this.#environment = environment;
+    this.#progress = progress;
+    this.#options = options;
+  }
+
+  /** @returns 0, or the exit code of the error that was reported */
+  async print(file: string, events: AsyncIterable<CaptionEvent>): Promise<number> {
+    if (this.#options.heading && !this.#options.json) await write(this.#environment.stdout, `== ${file} ==\n`);
+    let exitCode = 0;
+    for await (const event of events) exitCode = await this.#printEvent(file, event);
+    return exitCode;
+  }
+
+  async #printEvent(file: string, event: CaptionEvent): Promise<number> {
+    switch (event.type) {
+      case 'stage':
+        if (!this.#midLine) this.#progress.show(event.stage, event.done, event.total);
+        return 0;
+      case 'media':
+        if (!this.#options.json) {
+          this.#progress.clear();
+          await warn(this.#environment.stderr, event.media.warnings);
+        }
+        return 0;
+      case 'text-delta':
+        await this.#grow(event.text);
+        return 0;
+      case 'caption-end':
+        await this.#end(file, event);
+        return 0;
+      case 'caption-error':
+        return this.#fail(
+          file,
+          new AvocadoError(event.code, event.message, event.param === undefined ? {} : { param: event.param }),
+        );
+      case 'caption-aborted':
+        return this.#fail(file, interrupted());
+      default:
+        return event satisfies never;
+    }
+  }
+
+  async #grow(text: string): Promise<void> {
+    if (this.#options.json || this.#options.samples > 1 || text === '') return;
+    this.#progress.clear();
+    this.#midLine = true;
+    await write(this.#environment.stdout, text);
+  }
+
+  async #end(file: string, end: CaptionEnd): Promise<void> {
+    const { stdout } = this.#environment;
+    this.#progress.clear();
+    if (this.#options.json)
+      await writeJson(stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
+    else await write(stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
+    this.#progress.note(summary(end));
+  }
+
+  async #fail(file: string, error: AvocadoError): Promise<number> {
+    this.#progress.clear();
+    if (this.#midLine) await write(this.#environment.stdout, '\n');
+    return reportError(error, this.#environment, { json: this.#options.json, file });
   }
 }

@@ -1,15 +1,30 @@
 import type { Writable } from 'node:stream';
 import type { Captioner } from '../captioner/captioner.ts';
-import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
-import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
-import type { OpenOptions } from '../captioner/open-model.ts';
+import type { InspectReport, InspectStage } from '../captioner/inspect.ts';
+import type { EngineProcess } from '../engine-process/open-engine-process.ts';
 import type { CaptionRequest } from '../output/events.ts';
-import type { Diagnosis } from './diagnosis.ts';
-import type { Precision } from '../settings/engine-settings.ts';
+import type { EngineSettings, Precision } from '../settings/engine-settings.ts';
+import type { Diagnosis } from './diagnose.ts';
 
+/** `done` of `total`; `text` says of what */
 export type OnProgress = (text: string, done: number, total: number) => void;
 
-export interface ExportOptions {
+interface EngineProcessOptions {
+  readonly settings: EngineSettings;
+  /** work without progress for so long counts as a hang */
+  readonly stallMs: number;
+  readonly onProgress: OnProgress;
+}
+
+interface InspectOptions {
+  readonly settings: EngineSettings;
+  readonly stage: InspectStage;
+  /** safetensors file to write, undefined = none */
+  readonly dump: string | undefined;
+  readonly onProgress: OnProgress;
+}
+
+interface ExportOptions {
   readonly onProgress: (done: number, total: number) => void;
   readonly signal: AbortSignal;
 }
@@ -22,11 +37,11 @@ export interface CliEnvironment {
   readonly stdoutIsGone: () => boolean;
   /** progress may be drawn */
   readonly stderrIsTerminal: boolean;
-  /** aborts on Ctrl-C; asking for it turns the default (die at once) off */
+  /** aborts on Ctrl-C; the first call turns off the default, which is to end at once */
   readonly interruption: () => AbortSignal;
   /** AVOCADO_* variables of the process */
   readonly variables: Readonly<Record<string, string>>;
-  readonly openCaptioner: (options: OpenOptions) => Promise<Captioner>;
+  readonly openCaptioner: (settings: EngineSettings, onProgress: OnProgress) => Promise<Captioner>;
   /** resolves when the model is known; its `ready()` when it is loaded */
   readonly openEngineProcess: (options: EngineProcessOptions) => Promise<EngineProcess>;
   readonly inspect: (request: CaptionRequest, options: InspectOptions, signal: AbortSignal) => Promise<InspectReport>;

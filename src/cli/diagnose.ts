@@ -3,7 +3,21 @@ import { asAvocadoError } from '../base/errors.ts';
 import { ffmpegVersion } from '../media/ffmpeg.ts';
 import { describeRuntime, type RuntimeFacts } from '../model/runtime/describe-runtime.ts';
 import { openPlanningModel } from '../captioner/open-model.ts';
-import type { Check, Diagnosis } from './diagnosis.ts';
+
+/** One thing the machine has or lacks. */
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  /** without it no caption can be made; the others only make it faster */
+  readonly needed: boolean;
+  readonly value: string;
+  /** what to do when it is not there */
+  readonly advice?: string | undefined;
+}
+
+export interface Diagnosis {
+  readonly checks: readonly Check[];
+}
 
 const OLDEST_NODE = [20, 19] as const;
 

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { ERRORS } from '../base/errors.ts';
-import { canCaption, diagnosisTable, firstAdvice } from './diagnosis.ts';
+import type { Check, Diagnosis } from './diagnose.ts';
 import { addSettingFlags, readFlags, type Flags } from './flags.ts';
-import { write, writeJson } from './write.ts';
+import { write, writeJson } from './terminal.ts';
 import type { ExitStatus, CliEnvironment } from './cli-environment.ts';
 
 export function addDoctorCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
@@ -24,4 +24,29 @@ export function addDoctorCommand(program: Command, environment: CliEnvironment, 
       // What the machine lacks has one exit code, whichever part it is.
       if (!ok) status.fail(ERRORS.ffmpeg_missing.exit);
     });
+}
+
+function canCaption({ checks }: Diagnosis): boolean {
+  return checks.every(({ ok, needed }) => ok || !needed);
+}
+
+/** The first thing to do, in one sentence. */
+function firstAdvice({ checks }: Diagnosis): string {
+  const missing = checks.find(({ ok, needed }) => needed && !ok);
+  return missing === undefined ? '' : `${missing.name}: ${missing.advice ?? missing.value}`;
+}
+
+function mark({ ok, needed }: Check): string {
+  if (ok) return 'ok  ';
+  return needed ? 'MISS' : 'none';
+}
+
+/** For people: one line a check, advice below it. */
+function diagnosisTable(diagnosis: Diagnosis): string {
+  const width = Math.max(...diagnosis.checks.map(({ name }) => name.length));
+  const lines = diagnosis.checks.map((check) => {
+    const advice = check.ok || check.advice === undefined ? '' : `\n      ${' '.repeat(width)}→ ${check.advice}`;
+    return `${mark(check)}  ${check.name.padEnd(width)}  ${check.value}${advice}\n`;
+  });
+  return lines.join('');
 }

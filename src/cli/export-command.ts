@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { SingleBar } from 'cli-progress';
 import { AvocadoError } from '../base/errors.ts';
 import { readSettings } from '../settings/read-settings.ts';
-import { write } from './write.ts';
+import { write } from './terminal.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
 interface ExportFlags {

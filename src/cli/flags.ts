@@ -8,7 +8,7 @@ import { readSettings, type FlagValue, type SettingSources } from '../settings/r
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
 import { defaultText, MODEL_SETTINGS, settingOf, type SettingName, type Settings } from '../settings/schema.ts';
 import type { CliEnvironment } from './cli-environment.ts';
-import { warn } from './write.ts';
+import { warn } from './terminal.ts';
 
 /** Values as commander stores them, by flag in camelCase. */
 export type Flags = Readonly<Record<string, unknown>>;

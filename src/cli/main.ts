@@ -1,4 +1,4 @@
-// The program: real streams, real signals, and the real parts behind the commands, loaded only by the command that needs them.
+// The program itself: real streams and signals, and modules that only the command that needs them imports.
 import process from 'node:process';
 import { avocadoVariables } from '../base/env.ts';
 import { run } from './run.ts';
@@ -6,7 +6,7 @@ import type { CliEnvironment } from './cli-environment.ts';
 
 const interruption = new AbortController();
 
-/** The first Ctrl-C lets the work end cleanly; the second one does not wait. */
+/** The first Ctrl-C lets the work end cleanly; the second one ends the process at once. */
 function catchInterrupts(): AbortSignal {
   const interrupt = (): void => {
     if (interruption.signal.aborted) process.exit(130);
@@ -17,7 +17,7 @@ function catchInterrupts(): AbortSignal {
   return interruption.signal;
 }
 
-// A reader that has seen enough (`| head`) ends the work as Ctrl-C does; there is nobody left to tell.
+// A reader that closes stdout (`| head`) ends the work as Ctrl-C does.
 let stdoutIsGone = false;
 process.stdout.on('error', () => {
   stdoutIsGone = true;
@@ -32,15 +32,18 @@ const environment: CliEnvironment = {
   stderrIsTerminal: process.stderr.isTTY,
   interruption: catchInterrupts,
   variables: avocadoVariables(),
-  openCaptioner: async (options) => (await import('../captioner/open-captioner.ts')).openCaptioner(options),
-  openEngineProcess: async (options) => {
-    const onFault = (sentence: string): void => {
-      process.stderr.write(`${sentence}\n`);
-    };
-    return (await import('../engine-process/open-engine-process.ts')).openEngineProcess({ onFault, ...options });
-  },
-  inspect: async (request, options, signal) =>
-    (await import('../captioner/inspect.ts')).inspect(request, options, signal),
+  openCaptioner: async (settings, onProgress) =>
+    (await import('../captioner/open-captioner.ts')).openCaptioner({ ...settings, onProgress }),
+  openEngineProcess: async ({ settings, ...options }) =>
+    (await import('../engine-process/open-engine-process.ts')).openEngineProcess({
+      ...settings,
+      ...options,
+      onFault: (sentence) => {
+        process.stderr.write(`${sentence}\n`);
+      },
+    }),
+  inspect: async (request, { settings, ...options }, signal) =>
+    (await import('../captioner/inspect.ts')).inspect(request, { ...settings, ...options }, signal),
   exportModel: async (checkpoint, precision, out, options) => {
     if (out === undefined)
       return (await (await import('../model/export/export-cache.ts')).ensureExport(checkpoint, precision, options))

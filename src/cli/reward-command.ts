@@ -4,7 +4,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { rewardPlan, type RewardDefaults } from '../lab/rewards/reward-plan.ts';
 import type { Scorer } from '../lab/rewards/score-item.ts';
 import { addRewardFlags, type RewardFlags } from './reward-flags.ts';
-import { write } from './write.ts';
+import { write } from './terminal.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
 /** Batches under way end by their own deadline; a stop waits no longer than this for them. */

@@ -9,7 +9,7 @@ import { Summary } from '../lab/rewards/summary.ts';
 import type { RewardOptions } from '../lab/rewards/types.ts';
 import { Unscored } from '../lab/rewards/unscored.ts';
 import { answerOf, ITEM, itemOf, type WireItem } from '../lab/rewards/wire.ts';
-import { write, writeJson } from './write.ts';
+import { write, writeJson } from './terminal.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
 /** Captions that are read ahead and scored together; their lines come out in order. */

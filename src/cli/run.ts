@@ -1,10 +1,38 @@
-import { CommanderError } from 'commander';
-import { buildProgram } from './program.ts';
-import { reportError } from './report-error.ts';
+import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../base/package-files.ts';
+import { addBenchCommand } from './bench-command.ts';
+import { addCaptionCommand } from './caption-command.ts';
 import { ExitStatus, type CliEnvironment } from './cli-environment.ts';
+import { addDoctorCommand } from './doctor-command.ts';
+import { addExportCommand } from './export-command.ts';
+import { addInspectCommand } from './inspect-command.ts';
+import { addRewardCommand } from './reward-command.ts';
+import { addSampleCommand } from './sample-command.ts';
+import { addServeCommand } from './serve-command.ts';
+import { reportError } from './terminal.ts';
+
+function buildProgram(environment: CliEnvironment, status: ExitStatus): Command {
+  const program = new Command('avocado')
+    .description('Video captions that tell what is seen and heard, in order of time.')
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => environment.stdout.write(text),
+      writeErr: () => undefined, // reportError writes each error once, with its code
+    });
+  addCaptionCommand(program, environment, status);
+  addInspectCommand(program, environment);
+  addExportCommand(program, environment);
+  addServeCommand(program, environment);
+  addSampleCommand(program, environment);
+  addBenchCommand(program, environment, status);
+  addRewardCommand(program, environment);
+  addDoctorCommand(program, environment, status);
+  return program;
+}
 
 /**
- * One command line, from its arguments to its exit code (0, or the `exit` column of src/errors.ts).
+ * One command line, from its arguments to its exit code (0, or the `exit` column of base/errors.ts).
  * @param args without node and the script
  */
 export async function run(args: readonly string[], environment: CliEnvironment): Promise<number> {
@@ -18,7 +46,7 @@ export async function run(args: readonly string[], environment: CliEnvironment):
     await program.parseAsync(args, { from: 'user' });
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
-    // Flags may not have been read yet, so --json is looked for among the words.
+    // The flags may not have been parsed yet, so --json is looked for among the arguments.
     status.fail(await reportError(thrown, environment, { json: args.includes('--json') }));
   }
   return status.exitCode;

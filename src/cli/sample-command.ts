@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AvocadoError } from '../base/errors.ts';
 import { numberValue, wholeNumber } from './flags.ts';
 import type { CliEnvironment } from './cli-environment.ts';
-import { write } from './write.ts';
+import { write } from './terminal.ts';
 
 interface SampleFlags {
   readonly seed?: number;

@@ -10,8 +10,7 @@ import { SETTING_NAMES } from '../settings/schema.ts';
 import { isLoopback, type EntryChecks, type ServerConfig } from '../settings/server-settings.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 import { addSettingFlags, settingSources, type Flags } from './flags.ts';
-import { ProgressLine } from './progress-line.ts';
-import { warn, write } from './write.ts';
+import { ProgressLine, warn, write } from './terminal.ts';
 
 export function addServeCommand(program: Command, environment: CliEnvironment): void {
   const command = program.command('serve').description('captions over HTTP, and a page to drop a video on');
@@ -35,13 +34,10 @@ async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
   });
   const { engine: settings, server: config } = values;
   await warn(environment.stderr, warnings);
-  const progress = new ProgressLine(environment.stderr, { terminal: environment.stderrIsTerminal, verbose: true });
-  const onProgress = progress.show.bind(progress);
+  const progress = new ProgressLine(environment, { verbose: true });
   const engine = await environment
-    .openEngineProcess({ ...settings, stallMs: config.stallMs, onProgress })
-    .finally(() => {
-      progress.clear();
-    });
+    .openEngineProcess({ settings, stallMs: config.stallMs, onProgress: progress.show })
+    .finally(progress.clear);
   const server = await startServer(engine, config, environment);
   if (config.apiKeys.length === 0 && !isLoopback(config.host)) {
     progress.note(

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 
@@ -130,9 +130,15 @@ describe('avocado caption', () => {
   it('ends with 130 and closes the model when it is interrupted between words', async () => {
     const controller = new AbortController();
     const captioner = fakeCaptioner({ words: ['a ', 'b ', 'c '], wordDelayMs: 50 });
-    setTimeout(() => {
-      controller.abort();
-    }, 80);
+    void vi
+      .waitFor(() => {
+        expect(captioner.seen).toHaveLength(1);
+      })
+      .then(() =>
+        setTimeout(() => {
+          controller.abort();
+        }, 80),
+      );
     const { exitCode, stdout, stderr } = await runCli(['caption', HERE, HERE], {
       captioner,
       signal: controller.signal,

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import type { Diagnosis } from '../../../src/cli/diagnosis.ts';
+import type { Diagnosis } from '../../../src/cli/diagnose.ts';
 import type { InspectReport } from '../../../src/captioner/inspect.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 

@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import type { EngineProcess, EngineProcessOptions } from '../../../src/engine-process/open-engine-process.ts';
+import type { EngineProcess } from '../../../src/engine-process/open-engine-process.ts';
+import type { EngineSettings } from '../../../src/settings/engine-settings.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 
 /** An engine that is asked for and does not come. */
-async function askedFor(args: readonly string[]): Promise<EngineProcessOptions> {
-  const asked: EngineProcessOptions[] = [];
+async function askedFor(args: readonly string[]): Promise<EngineSettings & { readonly stallMs: number }> {
+  const asked: (EngineSettings & { readonly stallMs: number })[] = [];
   const { exitCode, stderr } = await runCli(['serve', ...args], {
     environment: {
-      openEngineProcess: async (options) => {
-        asked.push(options);
+      openEngineProcess: async ({ settings, stallMs }) => {
+        asked.push({ ...settings, stallMs });
         throw new AvocadoError('device_unavailable', 'There is no such device.');
       },
     },
@@ -63,5 +64,33 @@ describe('avocado serve', () => {
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(/^error \[bad_request\]: [^\n]+\n$/);
     expect(stderr).toContain(args[0]);
+  });
+});
+
+describe('settings of avocado serve', () => {
+  it('come from variables where no flag says otherwise', async () => {
+    const asked: EngineSettings[] = [];
+    const { exitCode, stderr } = await runCli(['serve', '--threads', '3'], {
+      variables: { AVOCADO_SLOTS: '7', AVOCADO_THREADS: '2', AVOCADO_SLOT: '1' },
+      environment: {
+        openEngineProcess: async ({ settings }) => {
+          asked.push(settings);
+          throw new AvocadoError('device_unavailable', 'There is no such device.');
+        },
+      },
+    });
+    expect(exitCode).toBe(5);
+    expect(asked[0]).toMatchObject({ slots: 7, threads: 3 });
+    expect(stderr).toMatch(/^warning: The variable AVOCADO_SLOT is not a setting\. Did you mean AVOCADO_SLOTS\?\n/);
+  });
+
+  it('and their mistakes are reported with those of keys and directories, before a model is loaded', async () => {
+    const { exitCode, stderr, opened } = await runCli(['serve', '--media-root', 'x', '--slots', '0'], {
+      variables: { AVOCADO_PORT: 'http', AVOCADO_API_KEYS: 'carl:short' },
+    });
+    expect([exitCode, opened]).toEqual([2, []]);
+    expect(stderr).toMatch(/^error \[bad_request\]: [^\n]+\n$/);
+    for (const name of ['--media-root x', '--slots', 'AVOCADO_PORT', 'AVOCADO_API_KEYS, line 1'])
+      expect(stderr).toContain(name);
   });
 });
