@@ -1,4 +1,4 @@
-// Lengths of audio: samples → log-mel frames → tokens (reference-model.md, Lengths).
+// Lengths of audio: samples → log-mel frames → tokens (reference-model.md, Audio lengths).
 
 /** Hz, of the audio tower's input */
 export const SAMPLE_RATE = 16_000;

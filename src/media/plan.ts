@@ -20,8 +20,8 @@ const MAX_FRAME_BYTES = 2 * 1024 ** 3;
 const IMAGE_STAGE_A = { minPixels: 4 * 28 * 28, maxPixels: 16_384 * 28 * 28 };
 
 /**
- * Decides which frames of a file are decoded, their sizes, the patch grid and the number of tokens (reference-model.md, Video
- * pre-processing and Audio pre-processing).
+ * Decides which frames of a file are decoded, their sizes, the patch grid and the number of tokens (reference-model.md, Frame
+ * sampling to Audio lengths).
  * @throws AvocadoError `media_too_short`, `media_aspect_ratio`, or `bad_request` when the request leaves neither video nor audio
  */
 export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options: MediaPlanOptions): MediaPlan {

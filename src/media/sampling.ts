@@ -9,7 +9,7 @@ const FRAME_FACTOR = 2;
 export type SamplingRules = Pick<PreprocessProfile, 'fps' | 'nframes' | 'minFrames' | 'maxFrames'>;
 
 /**
- * Number of frames to decode: always even (reference-model.md, Frame count and indices; qwen-omni-utils `smart_nframes`).
+ * Number of frames to decode: always even (reference-model.md, Frame sampling; qwen-omni-utils `smart_nframes`).
  * @param total frames in the file
  * @param averageFps the container's average rate
  * @throws AvocadoError `media_too_short` below two frames; `bad_request` when the rules ask for fewer than 2 or more than there are
@@ -45,7 +45,7 @@ function countByRate(total: number, averageFps: number, rules: SamplingRules): n
 
 /**
  * `count` indices from the first frame to the last: torch.linspace(0, total - 1, count).round() (reference-model.md, Frame
- * count and indices). torch works in float32 with one rounding per value, from both ends; float64 would choose another frame
+ * sampling). torch works in float32 with one rounding per value, from both ends; float64 would choose another frame
  * in 7 % of long clips.
  */
 export function frameIndices(total: number, count: number): number[] {
@@ -62,7 +62,7 @@ export interface FrameSize {
   readonly width: number;
 }
 
-/** qwen-omni-utils MAX_RATIO (reference-model.md, Constants). */
+/** qwen-omni-utils MAX_RATIO (reference-model.md, Pixel budget). */
 const MAX_ASPECT_RATIO = 200;
 
 /** @throws AvocadoError `media_aspect_ratio` when one side is more than 200 times the other */
@@ -103,7 +103,7 @@ export function smartResize(
   return { height, width };
 }
 
-/** qwen-omni-utils VIDEO_MAX_PIXELS: no frame is ever larger, whatever the request allows (reference-model.md, Constants). */
+/** qwen-omni-utils VIDEO_MAX_PIXELS: no frame is ever larger, whatever the request allows (reference-model.md, Pixel budget). */
 const FRAME_MAX_PIXELS = 768 * 28 * 28;
 
 /** The fields of a profile that decide the size of a frame. */

@@ -54,8 +54,9 @@ export function errorsPage(): string {
 
 <!-- Generated from src/base/errors.ts by test/docs/make-pages.ts: do not edit by hand. -->
 
-Every error has a code and a sentence that says what to do. The code decides the HTTP status, the exit code of the command line, and whether the
-same request may succeed later (the header \`x-should-retry\`). The shape of an error answer is in [http-api.md](http-api.md#errors).
+Every error has a code and a sentence that says what to do. The code decides the HTTP status, the exit code of the
+command line, and whether the same request may succeed later (the header \`x-should-retry\`). The shape of an error answer
+is in [http-api.md](http-api.md#errors).
 
 Exit codes: 1 a bug, 2 wrong usage, 3 the media, 4 the model or checkpoint, 5 runtime, device or service, 6 a missing program, 130 interrupted.
 

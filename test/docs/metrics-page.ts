@@ -49,8 +49,8 @@ export function metricsPage(): string {
 
 <!-- Generated from src/server/observe by test/docs/make-pages.ts: do not edit by hand. -->
 
-\`GET /metrics\` answers in the text format of Prometheus. No label ever holds a file name, a URL, a key name or a person's words. The usual
-\`process_*\` and \`nodejs_*\` metrics of prom-client are there too, for the server process.
+\`GET /metrics\` answers in the text format of Prometheus. No label ever holds a file name, a URL, a key name or a
+person's words. The usual \`process_*\` and \`nodejs_*\` metrics of prom-client are there too, for the server process.
 
 | name | type | labels | meaning |
 |---|---|---|---|
@@ -58,10 +58,10 @@ ${ours()}
 
 Useful questions:
 
-* **Is it overloaded?** \`avocado_queue_work_seconds\` is the estimated work let in and not done; autoscale on it. Refusals count in
-  \`avocado_requests_rejected_total\`.
-* **Is it slow?** \`avocado_time_to_first_token_seconds\` and \`avocado_inter_token_seconds\` for clients, \`avocado_stage_duration_seconds\` for where
-  the time goes.
+* **Is it overloaded?** \`avocado_queue_work_seconds\` is the estimated work let in and not done; autoscale on it.
+  Refusals count in \`avocado_requests_rejected_total\`.
+* **Is it slow?** \`avocado_time_to_first_token_seconds\` and \`avocado_inter_token_seconds\` for clients,
+  \`avocado_stage_duration_seconds\` for where the time goes.
 * **Is it stuck?** \`avocado_engine_last_step_timestamp_seconds\` and \`avocado_engine_restarts_total\`.
 
 ## Names of vLLM
