@@ -55,9 +55,6 @@ const EXCEPTIONS = {
   storage: ['intake'],
   settings: ['model'],
   encoder: ['captioner', 'prompt'],
-  'model/checkpoint': ['model/export'],
-  'model/graphs': ['model/runtime', 'model/execution'],
-  'model/runtime': ['model/graphs'],
   server: ['model/checkpoint'],
 };
 const CIRCLES_FOR_NOW =

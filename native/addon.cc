@@ -1,10 +1,9 @@
-// The table of what JavaScript can call; src/base/native.ts has the types.
+// The functions that JavaScript can call. Their types are in src/base/native.ts.
 #include <napi.h>
 
 #include "pixels.h"
 #include "session-calls.h"
 #include "slab-calls.h"
-#include "slab-copy.h"
 
 namespace {
 

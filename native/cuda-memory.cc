@@ -20,8 +20,8 @@ struct CudaRuntime {
   const char* (*GetErrorString)(int error);
 };
 
-// The copy that the CUDA provider has loaded already comes first: two CUDA runtimes of different majors would both work,
-// but need twice the memory for their contexts.
+// Prefers the library that the CUDA provider has loaded already. Two CUDA runtimes of different major versions would
+// both work, but use twice the memory for their contexts.
 void* OpenRuntime() {
   const char* const names[] = {"libcudart.so.12", "libcudart.so.13"};
   for (const char* name : names) {
@@ -56,11 +56,11 @@ const CudaRuntime& Runtime() {
   return runtime;
 }
 
-void Check(int error, const std::string& deed) {
-  if (error != 0) throw std::runtime_error(deed + " failed: " + Runtime().GetErrorString(error) + ".");
+void Check(int error, const std::string& action) {
+  if (error != 0) throw std::runtime_error(action + " failed: " + Runtime().GetErrorString(error) + ".");
 }
 
-// The current device belongs to the calling thread: put it back, others run on this thread too.
+// The current device is a setting of the calling thread. Restores it, because other code uses this thread too.
 class DeviceScope {
  public:
   explicit DeviceScope(int device) {
@@ -80,13 +80,14 @@ class DeviceScope {
 void* AllocateCuda(int device, size_t bytes) {
   const DeviceScope scope(device);
   void* memory = nullptr;
-  Check(Runtime().Malloc(&memory, bytes), "Allocating " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device));
-  // cudaMemset returns before it is done, and onnxruntime's stream does not wait for the default stream.
+  const std::string where = " on CUDA device " + std::to_string(device);
+  Check(Runtime().Malloc(&memory, bytes), "Allocating " + std::to_string(bytes) + " bytes" + where);
+  // cudaMemset is asynchronous, and onnxruntime's stream does not wait for the default stream.
   const int error = Runtime().Memset(memory, 0, bytes);
   const int waited = Runtime().DeviceSynchronize();
   if (error != 0 || waited != 0) {
     Runtime().Free(memory);
-    Check(error != 0 ? error : waited, "Clearing memory on CUDA device " + std::to_string(device));
+    Check(error != 0 ? error : waited, "Clearing memory" + where);
   }
   return memory;
 }
@@ -96,16 +97,18 @@ void FreeCuda(int device, void* memory) noexcept {
     const DeviceScope scope(device);
     Runtime().Free(memory);
   } catch (const std::exception&) {
-    // The device is lost or the process ends: its memory goes with it.
+    // The device is lost or the process is ending: the memory is freed with it.
   }
 }
 
 void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
   const DeviceScope scope(device);
-  const std::string deed = "Copying on CUDA device " + std::to_string(device);
-  // onnxruntime's stream and the default one do not wait for each other.
-  Check(Runtime().DeviceSynchronize(), deed);
-  for (const PieceCopy& piece : pieces) Check(Runtime().Memcpy(piece.to, piece.from, piece.bytes, kDeviceToDevice), deed);
-  // A copy inside the device returns before it is done.
-  Check(Runtime().DeviceSynchronize(), deed);
+  const std::string action = "Copying on CUDA device " + std::to_string(device);
+  // onnxruntime's stream and the default stream do not wait for each other.
+  Check(Runtime().DeviceSynchronize(), action);
+  for (const PieceCopy& piece : pieces) {
+    Check(Runtime().Memcpy(piece.to, piece.from, piece.bytes, kDeviceToDevice), action);
+  }
+  // A copy inside the device is asynchronous.
+  Check(Runtime().DeviceSynchronize(), action);
 }

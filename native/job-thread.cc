@@ -6,9 +6,9 @@
 
 namespace {
 
-// Every live thread of the process. exit() runs no cleanup hook of Node's main thread, and a thread that is still inside
-// onnxruntime while its static destructors run takes the process down; so the threads are stopped before those.
-// Never freed, since exit() comes after everything.
+// All live threads of the process. exit() runs no cleanup hook of Node's main thread, and a thread that is still inside
+// onnxruntime while onnxruntime's static destructors run crashes the process. So atexit stops the threads first. The
+// registry is never freed, because exit() uses it last.
 struct Registry {
   std::mutex mutex;
   std::set<JobThread*> threads;
@@ -54,12 +54,12 @@ void JobThread::Post(ThreadJob job) {
 }
 
 void JobThread::Stop() noexcept {
-  std::deque<ThreadJob> dropped;  // destroyed after the lock is gone
+  std::deque<ThreadJob> dropped;  // destroyed after the lock is released
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
     dropped.swap(queue_);
-    if (hasten_running_) hasten_running_();
+    if (request_stop_) request_stop_();
   }
   wake_.notify_one();
   const std::lock_guard<std::mutex> lock(join_mutex_);
@@ -73,10 +73,10 @@ void JobThread::Loop() {
     if (stopping_) return;
     ThreadJob job = std::move(queue_.front());
     queue_.pop_front();
-    hasten_running_ = job.hasten;
+    request_stop_ = job.request_stop;
     lock.unlock();
     job.work();
     lock.lock();
-    hasten_running_ = nullptr;
+    request_stop_ = nullptr;
   }
 }

@@ -1,4 +1,4 @@
-// A thread that does one job after another, in order. Knows no JavaScript and no onnxruntime.
+// A thread that runs jobs in order, one at a time. Independent of JavaScript and onnxruntime.
 #pragma once
 
 #include <condition_variable>
@@ -9,7 +9,7 @@
 
 struct ThreadJob {
   std::function<void()> work;  // must not throw
-  std::function<void()> hasten;  // called from another thread to end `work` early; may be empty
+  std::function<void()> request_stop;  // called from another thread to end `work` early; may be empty
 };
 
 class JobThread {
@@ -21,7 +21,10 @@ class JobThread {
 
   void Post(ThreadJob job);
 
-  /** Drops what waits, hastens what runs and returns when the thread has ended. Any thread may call it, more than once. */
+  /**
+   * Drops waiting jobs, asks the running job to stop and returns when the thread has ended. Any thread may call it,
+   * more than once.
+   */
   void Stop() noexcept;
 
  private:
@@ -30,7 +33,7 @@ class JobThread {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<ThreadJob> queue_;
-  std::function<void()> hasten_running_;
+  std::function<void()> request_stop_;  // of the running job
   bool stopping_ = false;
   std::mutex join_mutex_;
   std::thread thread_;

@@ -1,6 +1,7 @@
-// The part of onnxruntime's C API that this addon calls, declared by us: no onnxruntime header is on npm. OrtApi is a
-// table of function pointers that only ever grows at its end, so a slot's number is part of the ABI and holds for every
-// version from API_VERSION on. Numbers count from 0; ort-library.cc checks the table before anything else uses it.
+// The part of onnxruntime's C API that this addon calls. We declare it ourselves, because no npm package has
+// onnxruntime's headers. OrtApi is a table of function pointers that only grows at its end. So the index of a function
+// is part of the ABI and is the same in every version from API_VERSION on. ort-library.cc checks the table before it is
+// used.
 #pragma once
 
 #include <cstddef>
@@ -33,10 +34,10 @@ constexpr int ALL_OPTIMISATIONS = 99;
 constexpr int LOG_ERRORS = 3;
 constexpr int CODE_FAIL = 1;
 
-// X(slot, name, arguments): functions that answer with a status, null when all went well.
+// X(index in the table, name, arguments): functions that return a status, null on success.
 #define ORT_STATUS_FUNCTIONS(X)                                                                                        \
   X(3, CreateEnv, int severity, const char* name, OrtEnv** out)                                                        \
-  X(8, CreateSessionFromArray, OrtEnv* env, const void* model, size_t bytes, const OrtSessionOptions*, OrtSession** out) \
+  X(8, CreateSessionFromArray, OrtEnv*, const void* model, size_t bytes, const OrtSessionOptions*, OrtSession** out)   \
   X(10, CreateSessionOptions, OrtSessionOptions** out)                                                                 \
   X(22, SetSessionLogSeverityLevel, OrtSessionOptions*, int severity)                                                  \
   X(23, SetSessionGraphOptimizationLevel, OrtSessionOptions*, int level)                                               \
@@ -63,7 +64,7 @@ constexpr int CODE_FAIL = 1;
   X(205, CreateCUDAProviderOptions, OrtCudaOptions** out)                                                              \
   X(206, UpdateCUDAProviderOptions, OrtCudaOptions*, const char* const* keys, const char* const* values, size_t count)
 
-// X(slot, name, arguments): functions that answer nothing.
+// X(index in the table, name, arguments): functions that return nothing.
 #define ORT_VOID_FUNCTIONS(X)                      \
   X(93, ReleaseStatus, OrtStatus*)                 \
   X(94, ReleaseMemoryInfo, OrtMemoryInfo*)         \
@@ -78,11 +79,11 @@ constexpr int CODE_FAIL = 1;
 
 /** Every function we call, by its name in the C API. */
 struct Api {
-  OrtStatus* (*CreateStatus)(int code, const char* message);  // slot 0
-  int (*GetErrorCode)(const OrtStatus*);                      // slot 1
-  const char* (*GetErrorMessage)(const OrtStatus*);           // slot 2
-#define DECLARE_STATUS(slot, name, ...) OrtStatus* (*name)(__VA_ARGS__);
-#define DECLARE_VOID(slot, name, ...) void (*name)(__VA_ARGS__);
+  OrtStatus* (*CreateStatus)(int code, const char* message);  // index 0
+  int (*GetErrorCode)(const OrtStatus*);                      // index 1
+  const char* (*GetErrorMessage)(const OrtStatus*);           // index 2
+#define DECLARE_STATUS(index, name, ...) OrtStatus* (*name)(__VA_ARGS__);
+#define DECLARE_VOID(index, name, ...) void (*name)(__VA_ARGS__);
   ORT_STATUS_FUNCTIONS(DECLARE_STATUS)
   ORT_VOID_FUNCTIONS(DECLARE_VOID)
 #undef DECLARE_STATUS

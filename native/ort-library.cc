@@ -16,14 +16,14 @@ struct Library {
   std::string version;
 };
 
-// Never freed: a thread may still be inside the library while the process runs its static destructors.
+// Never freed: a thread may still use the library while the process runs static destructors.
 const Library* library = nullptr;
 std::mutex library_mutex;
 
 template <typename Function>
-void Bind(Function& target, const void* const* table, size_t slot, const char* name) {
-  if (table[slot] == nullptr) throw std::runtime_error(std::string("libonnxruntime lacks ") + name + ".");
-  target = reinterpret_cast<Function>(const_cast<void*>(table[slot]));
+void Bind(Function& target, const void* const* table, size_t index, const char* name) {
+  if (table[index] == nullptr) throw std::runtime_error(std::string("libonnxruntime lacks ") + name + ".");
+  target = reinterpret_cast<Function>(const_cast<void*>(table[index]));
 }
 
 Api ReadTable(const void* const* table) {
@@ -31,17 +31,18 @@ Api ReadTable(const void* const* table) {
   Bind(api.CreateStatus, table, 0, "CreateStatus");
   Bind(api.GetErrorCode, table, 1, "GetErrorCode");
   Bind(api.GetErrorMessage, table, 2, "GetErrorMessage");
-#define BIND(slot, name, ...) Bind(api.name, table, slot, #name);
+#define BIND(index, name, ...) Bind(api.name, table, index, #name);
   ORT_STATUS_FUNCTIONS(BIND)
   ORT_VOID_FUNCTIONS(BIND)
 #undef BIND
   return api;
 }
 
-// A status that comes back as it was made shows that the table starts where we think it does.
+// Creates a status and reads it back, to check that the table starts where we expect it.
 void ProbeTable(const Api& api) {
   OrtStatus* status = api.CreateStatus(CODE_FAIL, "probe");
-  const bool same = status != nullptr && api.GetErrorCode(status) == CODE_FAIL && std::strcmp(api.GetErrorMessage(status), "probe") == 0;
+  const bool same = status != nullptr && api.GetErrorCode(status) == CODE_FAIL &&
+                    std::strcmp(api.GetErrorMessage(status), "probe") == 0;
   if (!same) throw std::runtime_error("libonnxruntime's function table is not the one this addon was written for.");
   api.ReleaseStatus(status);
 }
@@ -58,7 +59,7 @@ void CheckVersion(const std::string& version) {
   int major = 0;
   int minor = 0;
   const bool read = std::sscanf(version.c_str(), "%d.%d", &major, &minor) == 2;
-  // GetApi itself would print to stderr and answer null; the version says it in words.
+  // GetApi itself would only print to stderr and return null.
   if (read && major == 1 && minor >= static_cast<int>(API_VERSION)) return;
   const std::string needed = "1." + std::to_string(API_VERSION);
   throw std::runtime_error("onnxruntime " + version + " is not supported: " + needed + " or a newer 1.x is needed.");
@@ -74,7 +75,10 @@ std::string LoadLibrary(const std::string& path) {
   loaded->version = base->GetVersionString();
   CheckVersion(loaded->version);
   const void* table = base->GetApi(API_VERSION);
-  if (table == nullptr) throw std::runtime_error("onnxruntime " + loaded->version + " does not offer the API it is known for.");
+  if (table == nullptr) {
+    const std::string wanted = std::to_string(API_VERSION);
+    throw std::runtime_error("onnxruntime " + loaded->version + " does not offer API version " + wanted + ".");
+  }
   loaded->api = ReadTable(static_cast<const void* const*>(table));
   ProbeTable(loaded->api);
   if (OrtStatus* status = loaded->api.CreateEnv(LOG_ERRORS, "avocado", &loaded->env)) {

@@ -10,7 +10,7 @@ namespace ort {
 
 /**
  * Loads libonnxruntime from an absolute path and checks that its function table is the one ort-api.h declares.
- * Later calls return at once; the first path wins. Answers the library's version. Throws std::runtime_error.
+ * Later calls return at once, whatever their path. Returns the library's version. Throws std::runtime_error.
  */
 std::string LoadLibrary(const std::string& path);
 
@@ -20,7 +20,7 @@ const Api& GetApi();
 /** The process's one OrtEnv. */
 OrtEnv* GetEnv();
 
-/** Throws the status's own message as std::runtime_error, and frees it. */
+/** Throws the message of a status as std::runtime_error and frees the status. */
 void Check(OrtStatus* status);
 
 /** An owned object of the C API: Handle<OrtSession, &Api::ReleaseSession>. */

@@ -1,5 +1,5 @@
-// Normalises frames and cuts them into the vision tower's rows (src/features/patches.ts has the formula and its source).
-// Knows pixels and nothing of JavaScript.
+// Normalises frames and cuts them into the vision tower's rows (formula and source: src/features/patches.ts).
+// Independent of JavaScript. src/model/checkpoint refuses checkpoints with another patch geometry.
 #pragma once
 #include <cstdint>
 

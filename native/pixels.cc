@@ -8,7 +8,7 @@
 
 namespace {
 
-/** A typed array's memory; asks nothing of its buffer, which Node-API will not describe when it is shared. */
+/** A typed array's memory. Does not ask for its buffer: Node-API does not support shared buffers. */
 struct Span {
   napi_typedarray_type type;
   size_t length;
@@ -37,7 +37,7 @@ int32_t ReadCount(const Napi::CallbackInfo& info, size_t index, int32_t least) {
   return value;
 }
 
-/** Checks every tap: the kernel then reads without asking. */
+/** Checks every tap, because the kernel reads without checks. */
 avocado::AxisTaps ReadTaps(Napi::Env env, Napi::Value value, int32_t source_size, int32_t target_size) {
   const Napi::Object object = value.As<Napi::Object>();
   const size_t size = static_cast<size_t>(target_size);
@@ -46,7 +46,8 @@ avocado::AxisTaps ReadTaps(Napi::Env env, Napi::Value value, int32_t source_size
   taps.start = Elements<int32_t>(ReadSpan(env, object.Get("start"), "start"), napi_int32_array, size, "start");
   taps.count = Elements<int32_t>(ReadSpan(env, object.Get("count"), "count"), napi_int32_array, size, "count");
   const size_t weights = size * static_cast<size_t>(taps.stride);
-  taps.weights = Elements<float>(ReadSpan(env, object.Get("weights"), "weights"), napi_float32_array, weights, "weights");
+  const Span weight_span = ReadSpan(env, object.Get("weights"), "weights");
+  taps.weights = Elements<float>(weight_span, napi_float32_array, weights, "weights");
   for (size_t index = 0; index < size; index++) {
     const int64_t start = taps.start[index];
     const int64_t count = taps.count[index];
@@ -68,11 +69,15 @@ Napi::Value ResizeFrame(const Napi::CallbackInfo& info) {
   job.source_width = ReadCount(info, 2, 1);
   job.target_height = ReadCount(info, 4, 1);
   job.target_width = ReadCount(info, 5, 1);
-  job.source = Elements<uint8_t>(ReadSpan(env, info[0], "source"), napi_uint8_array, Area(job.source_height, job.source_width), "source");
+  const size_t source_size = Area(job.source_height, job.source_width);
+  job.source = Elements<uint8_t>(ReadSpan(env, info[0], "source"), napi_uint8_array, source_size, "source");
   const Span target = ReadSpan(env, info[3], "target");
   const size_t size = Area(job.target_height, job.target_width);
-  if (target.type == napi_float32_array) job.target_floats = Elements<float>(target, napi_float32_array, size, "target");
-  else job.target_bytes = Elements<uint8_t>(target, napi_uint8_array, size, "target");
+  if (target.type == napi_float32_array) {
+    job.target_floats = Elements<float>(target, napi_float32_array, size, "target");
+  } else {
+    job.target_bytes = Elements<uint8_t>(target, napi_uint8_array, size, "target");
+  }
   job.rows = ReadTaps(env, info[6], job.source_height, job.target_height);
   job.columns = ReadTaps(env, info[7], job.source_width, job.target_width);
   avocado::ResizeRgb(job);
@@ -88,8 +93,12 @@ Napi::Value CutPatches(const Napi::CallbackInfo& info) {
   job.first_step = ReadCount(info, 4, 0);
   job.steps = ReadCount(info, 5, job.first_step) - job.first_step;
   const size_t frame_size = Area(job.height, job.width);
-  if (job.height % 28 != 0 || job.width % 28 != 0) throw std::runtime_error("Frames are no whole number of patches. This is a bug.");
-  if (job.first_step + job.steps > (job.frames + 1) / 2) throw std::runtime_error("These steps do not exist. This is a bug.");
+  if (job.height % 28 != 0 || job.width % 28 != 0) {
+    throw std::runtime_error("The frame size is not a multiple of 28 pixels. This is a bug.");
+  }
+  if (job.first_step + job.steps > (job.frames + 1) / 2) {
+    throw std::runtime_error("These steps do not exist. This is a bug.");
+  }
   const Span frames = ReadSpan(env, info[0], "frames");
   const size_t size = frame_size * static_cast<size_t>(job.frames);
   if (frames.type == napi_float32_array) job.frame_floats = Elements<float>(frames, napi_float32_array, size, "frames");
@@ -100,7 +109,7 @@ Napi::Value CutPatches(const Napi::CallbackInfo& info) {
     job.mean[channel] = mean[channel];
     job.deviation[channel] = deviation[channel];
   }
-  // Each step holds two frames' worth of values.
+  // Each step has the values of two frames.
   const size_t target_size = frame_size * 2 * static_cast<size_t>(job.steps);
   job.target = Elements<float>(ReadSpan(env, info[8], "target"), napi_float32_array, target_size, "target");
   avocado::CutPatchRows(job);

@@ -1,11 +1,11 @@
-// What JavaScript can call of the pixel kernels. Both run on the calling thread, for worker threads that have nothing
-// else to do; typed arrays may lie in shared memory.
+// The JavaScript functions of the pixel kernels. They run on the calling thread, which should be a worker thread. Typed
+// arrays may be in shared memory.
 #pragma once
 #include <napi.h>
 
 /**
- * resizeFrame(source: Uint8Array, sourceHeight, sourceWidth, target: Uint8Array | Float32Array, targetHeight, targetWidth,
- * rows: AxisTaps, columns: AxisTaps), AxisTaps as in src/features/resize-weights.ts.
+ * resizeFrame(source: Uint8Array, sourceHeight, sourceWidth, target: Uint8Array | Float32Array, targetHeight,
+ * targetWidth, rows: AxisTaps, columns: AxisTaps), AxisTaps as in src/features/resize-weights.ts.
  */
 Napi::Value ResizeFrame(const Napi::CallbackInfo& info);
 

@@ -1,6 +1,6 @@
-// The resize for one instruction set. resize.cc includes this file once for each, with KERNEL (a namespace), KERNEL_BYTES
-// (size of a register) and KERNEL_FUSED (the machine multiplies and adds with one rounding) defined and the compiler's
-// target set: the wide instructions named below may only stand in functions of that target.
+// The resize for one instruction set. resize.cc includes this file once for each, after it has defined KERNEL (a
+// namespace), KERNEL_BYTES (size of a register) and KERNEL_FUSED (the machine has a multiply-add with one rounding) and
+// has set the compiler's target. The wide instructions below may only be in functions of that target.
 
 namespace avocado {
 namespace {
@@ -15,7 +15,7 @@ typedef int32_t Ints __attribute__((vector_size(KERNEL_BYTES)));
 typedef uint8_t Octets __attribute__((vector_size(KERNEL_BYTES / 4)));
 typedef uint32_t Quads __attribute__((vector_size(KERNEL_BYTES / 4)));
 
-// gcc 12 converts lane by lane where the width changes fourfold, so these two say which instruction is meant.
+// gcc 12 converts lane by lane when the width changes by a factor of four, so these two functions name the instruction.
 INLINE void Widen(const Octets& octets, Floats& floats) {
 #if KERNEL_BYTES == 64
   floats = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(octets)));
@@ -42,7 +42,7 @@ INLINE void Start(Floats& sum, const float* from, float weight) {
 INLINE void AddRounded(Floats& sum, const float* from, float weight) {
   Floats product;
   Start(product, from, weight);
-  KEEP_APART(product);  // or the compiler would fuse it with the addition
+  KEEP_APART(product);  // otherwise the compiler would fuse it with the addition
   sum += product;
 }
 
@@ -52,7 +52,8 @@ INLINE void AddFused(Floats& sum, const float* from, float weight) {
 #if KERNEL_FUSED
   sum = value * weight + sum;
 #else
-  const Doubles exact = __builtin_convertvector(value, Doubles) * static_cast<double>(weight) + __builtin_convertvector(sum, Doubles);
+  const Doubles exact =
+      __builtin_convertvector(value, Doubles) * static_cast<double>(weight) + __builtin_convertvector(sum, Doubles);
   sum = __builtin_convertvector(exact, Floats);
 #endif
 }
@@ -72,7 +73,10 @@ INLINE void StoreBytes(const Floats& sum, uint8_t* to, int32_t count) {
   std::memcpy(to, &octets, static_cast<size_t>(count));
 }
 
-/** Source rows from `first` on as floats, side by side; rows past the end repeat the last one and are never used. */
+/**
+ * Converts source rows from `first` on to floats, interleaved. Rows past the end repeat the last row and are never
+ * used.
+ */
 INLINE void Spread(const ResizeJob& job, int32_t first, float* line) {
   const size_t row_bytes = static_cast<size_t>(job.source_width) * 3;
   const uint8_t* rows[kRows];
@@ -80,14 +84,14 @@ INLINE void Spread(const ResizeJob& job, int32_t first, float* line) {
     const int32_t row = first + r < job.source_height ? first + r : job.source_height - 1;
     rows[r] = job.source + row_bytes * static_cast<size_t>(row);
   }
-  // The last pixel is read byte by byte: a fourth byte may lie past the frame.
+  // The last pixel is read byte by byte: a fourth byte may be past the end of the frame.
   const int32_t last = job.source_width - 1;
   for (int32_t x = 0; x < last; x++) {
     Quads quads;
     for (int r = 0; r < kRows; r++) {
       uint32_t quad;
       std::memcpy(&quad, rows[r] + 3 * x, 4);
-      quads[r] = quad;  // in a register: a pass through memory would stall
+      quads[r] = quad;  // stays in a register: going through memory would stall
     }
     Octets octets;
     std::memcpy(&octets, &quads, sizeof octets);
@@ -114,8 +118,10 @@ INLINE void Horizontal(const ResizeJob& job, int32_t first, const Scratch& scrat
     int32_t k = 1;
     for (; k <= apart; k++) AddRounded(sum, from + k * kLanes, weights[k]);
     for (; k < count; k++) AddFused(sum, from + k * kLanes, weights[k]);
-    // The idle lane spills onto the next pixel, which is written after it (rows are padded for the last one).
-    for (int r = 0; r < kRows; r++) std::memcpy(out + r * scratch.row_floats + 3 * x, reinterpret_cast<const float*>(&sum) + 4 * r, 16);
+    // The unused lane overwrites part of the next pixel, which is written later (rows are padded for the last one).
+    for (int r = 0; r < kRows; r++) {
+      std::memcpy(out + r * scratch.row_floats + 3 * x, reinterpret_cast<const float*>(&sum) + 4 * r, 16);
+    }
   }
 }
 
@@ -136,14 +142,18 @@ INLINE void Vertical(const ResizeJob& job, int32_t y, const Scratch& scratch) {
     for (; k <= apart; k++) AddRounded(sum, rows[k] + i, weights[k]);
     for (; k < count; k++) AddFused(sum, rows[k] + i, weights[k]);
     const int32_t left = width - i < kLanes ? width - i : kLanes;
-    if (job.target_floats != nullptr) std::memcpy(job.target_floats + offset + i, &sum, static_cast<size_t>(left) * sizeof(float));
-    else if (left == kLanes) StoreBytes(sum, job.target_bytes + offset + i, kLanes);
-    else StoreBytes(sum, job.target_bytes + offset + i, left);
+    if (job.target_floats != nullptr) {
+      std::memcpy(job.target_floats + offset + i, &sum, static_cast<size_t>(left) * sizeof(float));
+    } else if (left == kLanes) {  // a constant count compiles to one store
+      StoreBytes(sum, job.target_bytes + offset + i, kLanes);
+    } else {
+      StoreBytes(sum, job.target_bytes + offset + i, left);
+    }
   }
 }
 
 void Resize(const ResizeJob& job, const Scratch& scratch) {
-  int32_t done = 0;  // source rows whose horizontal pass is finished
+  int32_t done = 0;  // source rows whose horizontal pass is done
   for (int32_t y = 0; y < job.target_height; y++) {
     const int32_t first = job.rows.start[y];
     if (done < first / kRows * kRows) done = first / kRows * kRows;

@@ -1,8 +1,8 @@
-// Horizontal pass on a few source rows at once (lanes: rows x RGB and one idle), then the vertical pass over a ring of
-// finished rows, so that a frame costs one small buffer and every instruction fills a whole register.
+// A horizontal pass over a few source rows at once (lanes: rows x RGB and one unused), then a vertical pass over a ring
+// of finished rows. So a frame needs only one small buffer, and every instruction fills a whole register.
 //
-// torch 2.x sums in a peculiar way: the first product, then groups of four taps multiplied and added apart, then the rest
-// fused. The same order here gives the same bits.
+// torch 2.x sums in a special order: the first product, then groups of four taps with separate multiplication and
+// addition, then the rest with fused multiply-add. We use the same order to get the same bits.
 #include "resize.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 #pragma clang fp contract(fast)
 #else
 #pragma GCC diagnostic ignored "-Wpsabi"
-// gcc 12 warns about its own headers, whose intrinsics start from an undefined register.
+// gcc 12 warns about its own headers, where intrinsics start from an undefined register.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
@@ -82,7 +82,8 @@ struct Kernel {
 Kernel Choose() {
 #if defined(HAS_WIDE_KERNELS)
   const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                    __builtin_cpu_supports("avx512dq");
   if (fused && wide) return {avx512::Resize, avx512::kLanes};
   if (fused) return {avx2::Resize, avx2::kLanes};
 #endif

@@ -1,5 +1,5 @@
 // Antialiased bicubic resize of one RGB24 frame with weights made in TypeScript (src/features/resize-weights.ts).
-// Knows pixels and nothing of JavaScript.
+// Independent of JavaScript.
 #pragma once
 #include <cstdint>
 
@@ -13,7 +13,7 @@ struct AxisTaps {
   int32_t stride;
 };
 
-/** Exactly one of target_bytes and target_floats is set: rounded and clamped bytes, or the sums as they are. */
+/** Exactly one of target_bytes and target_floats is set: rounded and clamped bytes, or the exact sums. */
 struct ResizeJob {
   const uint8_t* source;  // [source_height, source_width, 3]
   int32_t source_height;

@@ -12,12 +12,12 @@ namespace {
 
 SessionOnThread& HandleOf(Napi::Value handle) { return *handle.As<Napi::External<SessionOnThread>>().Data(); }
 
-// The handle itself is lent too: it must not be collected while its thread works.
-Napi::Array Lend(Napi::Env env, Napi::Value handle, Napi::Value values) {
-  Napi::Array lent = Napi::Array::New(env, 2);
-  lent.Set(uint32_t{0}, handle);
-  lent.Set(uint32_t{1}, values);
-  return lent;
+// What must not be collected during a job: the memory it uses, and the handle whose thread it runs on.
+Napi::Array KeepAlive(Napi::Env env, Napi::Value handle, Napi::Value values) {
+  Napi::Array kept_alive = Napi::Array::New(env, 2);
+  kept_alive.Set(uint32_t{0}, handle);
+  kept_alive.Set(uint32_t{1}, values);
+  return kept_alive;
 }
 
 SessionConfig ReadConfig(Napi::Object object) {
@@ -27,7 +27,6 @@ SessionConfig ReadConfig(Napi::Object object) {
   config.spinning = object.Get("spinning").As<Napi::Boolean>().Value();
   config.disable_prepacking = object.Get("disablePrepacking").As<Napi::Boolean>().Value();
   config.log_severity = object.Get("logSeverity").As<Napi::Number>().Int32Value();
-  config.device_memory_limit = static_cast<uint64_t>(object.Get("deviceMemoryLimit").As<Napi::Number>().DoubleValue());
   return config;
 }
 
@@ -54,11 +53,13 @@ Napi::Value CreateSession(const Napi::CallbackInfo& info) {
   const SessionConfig config = ReadConfig(info[1].As<Napi::Object>());
   auto owned = std::make_unique<SessionOnThread>(env);
   SessionOnThread* raw = owned.get();
-  const auto handle = Napi::External<SessionOnThread>::New(env, owned.release(), [](Napi::Env, SessionOnThread* held) { delete held; });
+  const auto handle = Napi::External<SessionOnThread>::New(env, owned.release(),
+                                                           [](Napi::Env, SessionOnThread* held) { delete held; });
   const uint8_t* bytes = model.Data();
   const size_t size = model.ByteLength();
-  ThreadJob load{[raw, bytes, size, config] { raw->session = std::make_unique<Session>(bytes, size, config); }, nullptr};
-  raw->Submit(env, std::move(load), Lend(env, handle, model), info[2].As<Napi::Function>());
+  ThreadJob load{[raw, bytes, size, config] { raw->session = std::make_unique<Session>(bytes, size, config); },
+                 nullptr};
+  raw->Submit(env, std::move(load), KeepAlive(env, handle, model), info[2].As<Napi::Function>());
   return handle;
 }
 
@@ -73,9 +74,9 @@ Napi::Value SessionNames(const Napi::CallbackInfo& info) {
 Napi::Value RunSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SessionOnThread& handle = HandleOf(info[0]);
-  const auto lent = info[2].As<Napi::Array>();
-  std::vector<TensorView> views = ReadTensors(info[1].As<Napi::Float64Array>(), lent);
-  // Shared: whoever hastens the run may still hold the terminator when JavaScript has its answer.
+  const auto memory = info[2].As<Napi::Array>();
+  std::vector<TensorView> views = ReadTensors(info[1].As<Napi::Float64Array>(), memory);
+  // Shared: the thread that stops the run may still use the terminator after JavaScript was called back.
   auto request = std::make_shared<RunRequest>();
   const Session& session = LoadedSession(handle);
   const size_t expected = session.inputs().size() + session.outputs().size();
@@ -83,14 +84,18 @@ Napi::Value RunSession(const Napi::CallbackInfo& info) {
   const auto outputs = views.begin() + static_cast<std::ptrdiff_t>(session.inputs().size());
   request->inputs.assign(std::make_move_iterator(views.begin()), std::make_move_iterator(outputs));
   request->outputs.assign(std::make_move_iterator(outputs), std::make_move_iterator(views.end()));
-  ThreadJob run{[&handle, request] { LoadedSession(handle).Run(*request); }, [request] { request->terminator.Terminate(); }};
-  const uint32_t ticket = handle.Submit(env, std::move(run), Lend(env, info[0], lent), info[3].As<Napi::Function>());
+  ThreadJob run{[&handle, request] { LoadedSession(handle).Run(*request); },
+                [request] { request->terminator.Terminate(); }};
+  const auto done = info[3].As<Napi::Function>();
+  const uint32_t ticket = handle.Submit(env, std::move(run), KeepAlive(env, info[0], memory), done);
   return Napi::Number::New(env, ticket);
 }
 
-void TerminateRun(const Napi::CallbackInfo& info) { HandleOf(info[0]).Hasten(info[1].As<Napi::Number>().Uint32Value()); }
+void TerminateRun(const Napi::CallbackInfo& info) {
+  HandleOf(info[0]).RequestStop(info[1].As<Napi::Number>().Uint32Value());
+}
 
 void ReleaseSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  HandleOf(info[0]).Retire(env, Lend(env, info[0], env.Undefined()), info[1].As<Napi::Function>());
+  HandleOf(info[0]).Release(env, KeepAlive(env, info[0], env.Undefined()), info[1].As<Napi::Function>());
 }

@@ -3,36 +3,39 @@
 #include <stdexcept>
 #include <utility>
 
-SessionOnThread::SessionOnThread(Napi::Env env) : env_(env), courier_(Courier::New(env, "avocado session", 0, 1, this)) {
-  courier_.Unref(env);
-  // Registered after the courier's own hook, so it runs before: the thread is gone when the courier goes.
+SessionOnThread::SessionOnThread(Napi::Env env)
+    : env_(env), callback_(ThreadSafeCallback::New(env, "avocado session", 0, 1, this)) {
+  callback_.Unref(env);
+  // Hooks run in reverse order of registration: the thread ends before the callback's own hook runs.
   napi_add_env_cleanup_hook(env, &OnEnvironmentEnd, this);
 }
 
 SessionOnThread::~SessionOnThread() { Close(); }
 
-uint32_t SessionOnThread::Submit(Napi::Env env, ThreadJob thread_job, Napi::Array lent, Napi::Function done) {
-  if (closed_ || retiring_ticket_ != 0) throw std::runtime_error("The session was released already. This is a bug.");
+uint32_t SessionOnThread::Submit(Napi::Env env, ThreadJob thread_job, Napi::Array kept_alive, Napi::Function done) {
+  if (closed_ || release_ticket_ != 0) throw std::runtime_error("The session was released already. This is a bug.");
   auto job = std::make_unique<Job>();
   job->ticket = ++last_ticket_;
   job->thread_job = std::move(thread_job);
-  job->lent = Napi::Reference<Napi::Array>::New(lent, 1);
+  job->kept_alive = Napi::Reference<Napi::Array>::New(kept_alive, 1);
   job->done = Napi::Persistent(done);
   Job* raw = job.get();
-  // Work under way keeps the process alive; an idle session does not.
-  if (jobs_.empty()) courier_.Ref(env);
+  // A job in progress keeps the process alive; an idle session does not.
+  if (jobs_.empty()) callback_.Ref(env);
   jobs_.emplace(raw->ticket, std::move(job));
-  thread_.Post({[this, raw] { Perform(raw); }, raw->thread_job.hasten});
+  thread_.Post({[this, raw] { Perform(raw); }, raw->thread_job.request_stop});
   return raw->ticket;
 }
 
-void SessionOnThread::Retire(Napi::Env env, Napi::Array lent, Napi::Function done) {
-  retiring_ticket_ = Submit(env, {[this] { session.reset(); }, nullptr}, lent, done);
+void SessionOnThread::Release(Napi::Env env, Napi::Array kept_alive, Napi::Function done) {
+  release_ticket_ = Submit(env, {[this] { session.reset(); }, nullptr}, kept_alive, done);
 }
 
-void SessionOnThread::Hasten(uint32_t ticket) {
+void SessionOnThread::RequestStop(uint32_t ticket) {
   const auto found = jobs_.find(ticket);
-  if (found != jobs_.end() && found->second->thread_job.hasten) found->second->thread_job.hasten();
+  if (found == jobs_.end()) return;
+  const ThreadJob& job = found->second->thread_job;
+  if (job.request_stop) job.request_stop();
 }
 
 void SessionOnThread::Close() {
@@ -40,7 +43,7 @@ void SessionOnThread::Close() {
   thread_.Stop();
   jobs_.clear();
   session.reset();
-  courier_.Release();
+  callback_.Release();
   napi_remove_env_cleanup_hook(env_, &OnEnvironmentEnd, this);
 }
 
@@ -53,11 +56,11 @@ void SessionOnThread::Perform(Job* job) {
     job->error = error.what();
     if (job->error.empty()) job->error = "unknown error";
   }
-  if (!closed_) courier_.NonBlockingCall(job);
+  if (!closed_) callback_.NonBlockingCall(job);
 }
 
 void SessionOnThread::Deliver(Napi::Env env, Napi::Function, SessionOnThread* self, Job* job) {
-  // Without an environment nobody listens, and `self` and `job` are gone already.
+  // Without an environment, `self` and `job` are deleted already.
   if (env == nullptr) return;
   self->Finish(env, job);
 }
@@ -67,11 +70,11 @@ void SessionOnThread::Finish(Napi::Env env, Job* job) {
   if (found == jobs_.end()) return;
   const std::unique_ptr<Job> finished = std::move(found->second);
   jobs_.erase(found);
-  if (jobs_.empty()) courier_.Unref(env);
-  if (finished->ticket == retiring_ticket_) Close();
+  if (jobs_.empty()) callback_.Unref(env);
+  if (finished->ticket == release_ticket_) Close();
   try {
     finished->done.Call({finished->error.empty() ? env.Undefined() : Napi::String::New(env, finished->error)});
   } catch (const Napi::Error&) {
-    // The thread that asked is being terminated: throwing into it would abort the process.
+    // The calling thread is being terminated: an exception in it would abort the process.
   }
 }

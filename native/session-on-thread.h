@@ -1,5 +1,6 @@
-// A session as JavaScript holds it: its own thread, the jobs under way, and their way back to JavaScript. Jobs run in
-// order. All members are called on the JavaScript thread that made the object; only a job's work is not.
+// A session with its own thread, as JavaScript uses it: jobs run in order, and their results are delivered to
+// JavaScript. All members are called on the JavaScript thread that created the object; only a job's work runs on the
+// session's thread.
 #pragma once
 
 #include <napi.h>
@@ -21,21 +22,27 @@ class SessionOnThread {
   SessionOnThread& operator=(const SessionOnThread&) = delete;
 
   /**
-   * Queues `job` and later calls done(message) with what it threw, or done() when it went well. `lent` holds the
-   * JavaScript values whose memory the job uses. Answers the job's ticket.
+   * Queues `job`. Later calls done() after success, done(message) with the message of what the job threw. `kept_alive`
+   * holds the JavaScript values whose memory the job uses. Returns the job's ticket.
    */
-  uint32_t Submit(Napi::Env env, ThreadJob job, Napi::Array lent, Napi::Function done);
+  uint32_t Submit(Napi::Env env, ThreadJob job, Napi::Array kept_alive, Napi::Function done);
 
-  /** Frees the session after the jobs that were submitted before, calls done(), and ends the thread. Nothing follows it. */
-  void Retire(Napi::Env env, Napi::Array lent, Napi::Function done);
+  /**
+   * Frees the session after the jobs submitted so far, calls done() and ends the thread. No job can be submitted after
+   * it.
+   */
+  void Release(Napi::Env env, Napi::Array kept_alive, Napi::Function done);
 
-  /** Ends a job early, whether it waits or runs; its done() is still called. Unknown tickets are ignored. */
-  void Hasten(uint32_t ticket);
+  /** Asks a waiting or running job to end early. Its done() is still called. Unknown tickets are ignored. */
+  void RequestStop(uint32_t ticket);
 
-  /** Ends the thread. Jobs under way are cut short and never answered: for the end of an environment, and for garbage. */
+  /**
+   * Ends the thread. Jobs are stopped and their done() is never called: at the end of an environment, or when
+   * collected.
+   */
   void Close();
 
-  /** The loaded graph; used on the thread only, except for its names once it is loaded. */
+  /** The loaded graph. Only used on the session's thread, except for its names once it is loaded. */
   std::unique_ptr<Session> session;
 
  private:
@@ -43,22 +50,22 @@ class SessionOnThread {
     uint32_t ticket;
     ThreadJob thread_job;
     std::string error;
-    Napi::Reference<Napi::Array> lent;
+    Napi::Reference<Napi::Array> kept_alive;
     Napi::FunctionReference done;
   };
 
   static void Deliver(Napi::Env env, Napi::Function, SessionOnThread* self, Job* job);
-  using Courier = Napi::TypedThreadSafeFunction<SessionOnThread, Job, Deliver>;
+  using ThreadSafeCallback = Napi::TypedThreadSafeFunction<SessionOnThread, Job, Deliver>;
 
   static void OnEnvironmentEnd(void* self);
   void Perform(Job* job);
   void Finish(Napi::Env env, Job* job);
 
   napi_env env_;
-  Courier courier_;
+  ThreadSafeCallback callback_;
   std::atomic<bool> closed_{false};
   uint32_t last_ticket_ = 0;
-  uint32_t retiring_ticket_ = 0;
+  uint32_t release_ticket_ = 0;
   std::unordered_map<uint32_t, std::unique_ptr<Job>> jobs_;
   JobThread thread_;
 };

@@ -1,8 +1,7 @@
 #include "session.h"
 
+#include <iterator>
 #include <stdexcept>
-
-#include "session-options.h"
 
 namespace {
 
@@ -30,6 +29,45 @@ ort::MemoryInfoHandle MakeMemoryInfo(const Device& device) {
   OrtMemoryInfo* raw = nullptr;
   ort::Check(ort::GetApi().CreateMemoryInfo(name, ort::DEVICE_ALLOCATOR, device.index, ort::DEFAULT_MEMORY, &raw));
   return ort::MemoryInfoHandle(raw);
+}
+
+void AppendCuda(OrtSessionOptions* options, const SessionConfig& config) {
+  const auto& api = ort::GetApi();
+  OrtCudaOptions* raw = nullptr;
+  ort::Check(api.CreateCUDAProviderOptions(&raw));
+  const ort::CudaOptionsHandle cuda(raw);
+  const std::string device = std::to_string(config.device.index);
+  const char* const keys[] = {
+      "device_id",
+      "arena_extend_strategy",               // grow by what is needed; doubling would take memory from the KV cache
+      "cudnn_conv_algo_search",              // EXHAUSTIVE would benchmark again for every new clip length
+      "use_tf32",                            // fp32 means fp32
+      "enable_skip_layer_norm_strict_mode",  // sums in fp32, like the reference
+  };
+  const char* const values[] = {device.c_str(), "kSameAsRequested", "HEURISTIC", "0", "1"};
+  ort::Check(api.UpdateCUDAProviderOptions(cuda.get(), keys, values, std::size(keys)));
+  ort::Check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()));
+}
+
+/**
+ * Session options with the execution provider. Throws onnxruntime's message, such as a CUDA provider that does not
+ * load.
+ */
+ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
+  const auto& api = ort::GetApi();
+  OrtSessionOptions* raw = nullptr;
+  ort::Check(api.CreateSessionOptions(&raw));
+  ort::SessionOptionsHandle options(raw);
+  ort::Check(api.SetSessionLogSeverityLevel(raw, config.log_severity));
+  ort::Check(api.SetSessionGraphOptimizationLevel(raw, ort::ALL_OPTIMISATIONS));
+  if (config.threads > 0) ort::Check(api.SetIntraOpNumThreads(raw, config.threads));
+  ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", config.spinning ? "1" : "0"));
+  ort::Check(api.AddSessionConfigEntry(raw, "session.disable_prepacking", config.disable_prepacking ? "1" : "0"));
+  // Weights stay in the checkpoint's files. onnxruntime refuses absolute paths and symlinks that leave the model's
+  // folder, so the folder is "/".
+  ort::Check(api.AddSessionConfigEntry(raw, "session.model_external_initializers_file_folder_path", "/"));
+  if (config.device.type == Device::Type::kCuda) AppendCuda(raw, config);
+  return options;
 }
 
 ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config) {
@@ -67,10 +105,13 @@ Session::Session(const void* model, size_t bytes, const SessionConfig& config)
 
 ort::ValueHandle Session::ValueOf(const TensorView& view) const {
   const bool on_host = view.device.type == Device::Type::kCpu;
-  if (!on_host && view.device != device_) throw std::runtime_error("A slab of another device was bound. This is a bug.");
+  if (!on_host && view.device != device_) {
+    throw std::runtime_error("A slab of another device was bound. This is a bug.");
+  }
   OrtValue* raw = nullptr;
-  ort::Check(ort::GetApi().CreateTensorWithDataAsOrtValue(on_host ? host_memory_.get() : device_memory_.get(), view.memory, view.bytes,
-                                                          view.dims.data(), view.dims.size(), view.type, &raw));
+  const OrtMemoryInfo* memory = on_host ? host_memory_.get() : device_memory_.get();
+  ort::Check(ort::GetApi().CreateTensorWithDataAsOrtValue(memory, view.memory, view.bytes, view.dims.data(),
+                                                          view.dims.size(), view.type, &raw));
   return ort::ValueHandle(raw);
 }
 
@@ -79,7 +120,7 @@ void Session::Bind(const RunRequest& request) {
   api.ClearBoundInputs(binding_.get());
   api.ClearBoundOutputs(binding_.get());
   for (size_t index = 0; index < inputs_.size(); index++) {
-    // Binding copies a host tensor to the device where the graph wants it there.
+    // Binding copies a host tensor to the device if the graph needs it there.
     ort::Check(api.BindInput(binding_.get(), inputs_[index].c_str(), ValueOf(request.inputs[index]).get()));
   }
   for (size_t index = 0; index < outputs_.size(); index++) {

@@ -1,4 +1,4 @@
-// One loaded graph and its binding. Knows no JavaScript; used from one thread, except RunTerminator.
+// One loaded graph and its binding. Independent of JavaScript. Used from one thread, except RunTerminator.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "device.h"
 #include "ort-library.h"
 #include "slab.h"
 
@@ -16,21 +15,19 @@ struct SessionConfig {
   bool spinning = false;
   bool disable_prepacking = false;
   int log_severity = ort::LOG_ERRORS;
-  /** most bytes onnxruntime may take on a CUDA device for weights and scratch; 0 = no limit of ours */
-  uint64_t device_memory_limit = 0;
 };
 
-/** Memory that somebody else keeps alive while a run uses it. */
+/** A tensor's memory. The caller keeps it alive while a run uses it. */
 struct TensorView {
   int type = 0;  // ONNX data type
   std::vector<int64_t> dims;
   void* memory = nullptr;
   size_t bytes = 0;
   Device device;
-  std::shared_ptr<Slab> slab;  // set when the memory belongs to a slab
+  std::shared_ptr<Slab> slab;  // set when the memory is part of a slab
 };
 
-/** Stops one run from any thread, before or while it happens; the run then fails between two graph nodes. */
+/** Stops one run, from any thread, before or during it. The run then fails between two graph nodes. */
 class RunTerminator {
  public:
   RunTerminator();
@@ -41,7 +38,7 @@ class RunTerminator {
   ort::RunOptionsHandle options_;
 };
 
-/** What one run reads and writes: an entry per graph input and output; an output without memory is not wanted. */
+/** What one run reads and writes: an entry per graph input and output. An output without memory is not computed. */
 struct RunRequest {
   std::vector<TensorView> inputs;
   std::vector<TensorView> outputs;

@@ -1,4 +1,4 @@
-// Slabs as JavaScript calls them.
+// The JavaScript functions for slabs.
 #pragma once
 
 #include <napi.h>
@@ -13,8 +13,15 @@ Device ReadDevice(Napi::Object device);
 /** The slab behind a handle. Throws std::runtime_error when it was released. */
 std::shared_ptr<Slab> SlabOf(Napi::Value handle);
 
-/** allocateSlab(device, bytes) → handle; throws when the memory is not to be had. */
+/** allocateSlab(device, bytes) → handle; throws when the memory cannot be allocated. */
 Napi::Value AllocateSlab(const Napi::CallbackInfo& info);
 
-/** releaseSlab(handle): frees the memory once no run uses it. */
+/** releaseSlab(handle): frees the memory once no run or copy uses it. */
 void ReleaseSlab(const Napi::CallbackInfo& info);
+
+/**
+ * copyWithinSlab(handle, pieces, done): copies inside one slab, outside the JavaScript thread. `pieces` holds [from,
+ * to, bytes] per piece, in bytes. Calls done() after success, done(message) after a failure. Throws std::runtime_error
+ * when a piece reaches past the slab or overlaps itself. No run may use the slab meanwhile.
+ */
+void CopyWithinSlab(const Napi::CallbackInfo& info);

@@ -11,7 +11,7 @@
 
 namespace {
 
-// Straight from the kernel, not from malloc: a page that no token ever reaches never costs memory.
+// From mmap, not malloc: a page that is never touched never uses memory.
 void* MapZeroed(size_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory != MAP_FAILED) return memory;
@@ -21,8 +21,9 @@ void* MapZeroed(size_t bytes) {
 }  // namespace
 
 Slab::Slab(Device device, size_t bytes) : device_(device), bytes_(bytes) {
-  if (bytes == 0) throw std::runtime_error("A slab of no bytes was asked for. This is a bug.");
-  memory_ = static_cast<std::byte*>(device.type == Device::Type::kCuda ? AllocateCuda(device.index, bytes) : MapZeroed(bytes));
+  if (bytes == 0) throw std::runtime_error("A slab must not be empty. This is a bug.");
+  void* memory = device.type == Device::Type::kCuda ? AllocateCuda(device.index, bytes) : MapZeroed(bytes);
+  memory_ = static_cast<std::byte*>(memory);
 }
 
 Slab::~Slab() {

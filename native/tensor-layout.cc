@@ -20,7 +20,7 @@ size_t ElementBytes(int type) {
     case 16:  // bfloat16
       return 2;
     default:
-      throw std::runtime_error("Data type " + std::to_string(type) + " does not cross to onnxruntime. This is a bug.");
+      throw std::runtime_error("Data type " + std::to_string(type) + " is not supported. This is a bug.");
   }
 }
 
@@ -48,12 +48,12 @@ Memory MemoryOfArray(Napi::Value value) {
   size_t length = 0;
   void* data = nullptr;
   if (napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok) {
-    throw std::runtime_error("A tensor without memory was lent to a run. This is a bug.");
+    throw std::runtime_error("A tensor of a run has no memory. This is a bug.");
   }
   return {static_cast<std::byte*>(data), length * value.As<Napi::TypedArray>().ElementSize()};
 }
 
-TensorView ReadTensor(LayoutReader& reader, Napi::Value lent) {
+TensorView ReadTensor(LayoutReader& reader, Napi::Value owner) {
   TensorView view;
   view.type = static_cast<int>(reader.Next());
   const auto offset = static_cast<size_t>(reader.Next());
@@ -63,21 +63,21 @@ TensorView ReadTensor(LayoutReader& reader, Napi::Value lent) {
     view.dims.push_back(static_cast<int64_t>(reader.Next()));
     elements *= static_cast<size_t>(view.dims.back());
   }
-  if (lent.IsNull()) return view;
+  if (owner.IsNull()) return view;
   Memory memory;
-  if (lent.IsExternal()) {
-    view.slab = SlabOf(lent);
+  if (owner.IsExternal()) {
+    view.slab = SlabOf(owner);
     view.device = view.slab->device();
     memory = {view.slab->memory(), view.slab->bytes()};
   } else {
-    memory = MemoryOfArray(lent);
+    memory = MemoryOfArray(owner);
   }
   view.bytes = elements * ElementBytes(view.type);
   if (offset > memory.bytes || view.bytes > memory.bytes - offset) {
     throw std::runtime_error("A tensor of " + std::to_string(view.bytes) + " bytes at " + std::to_string(offset) +
                              " reaches past its memory of " + std::to_string(memory.bytes) + " bytes. This is a bug.");
   }
-  // A tensor of no elements may have no memory either; null means "not wanted" to the session.
+  // An empty tensor may have no memory, but to the session null means "not wanted".
   static std::byte nothing{};
   view.memory = memory.start == nullptr ? &nothing : memory.start + offset;
   return view;
@@ -85,14 +85,14 @@ TensorView ReadTensor(LayoutReader& reader, Napi::Value lent) {
 
 }  // namespace
 
-std::vector<TensorView> ReadTensors(Napi::Float64Array layout, Napi::Array lent) {
+std::vector<TensorView> ReadTensors(Napi::Float64Array layout, Napi::Array memory) {
   LayoutReader reader(layout);
-  const uint32_t count = lent.Length();
+  const uint32_t count = memory.Length();
   std::vector<TensorView> views;
   views.reserve(count);
   for (uint32_t index = 0; index < count; index++) {
-    const Napi::HandleScope scope(lent.Env());
-    views.push_back(ReadTensor(reader, lent.Get(index)));
+    const Napi::HandleScope scope(memory.Env());
+    views.push_back(ReadTensor(reader, memory.Get(index)));
   }
   return views;
 }

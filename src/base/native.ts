@@ -1,4 +1,4 @@
-// The one door to native/: finds the addon, types it, and says why it is not there. Importing this file loads nothing.
+// Types and loads the addon of native/, and says why it cannot be loaded. Importing this file loads nothing.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 declare const sessionBrand: unique symbol;
 declare const slabBrand: unique symbol;
 
-/** Opaque handles; memory is freed by their release call, or when they are collected. */
+/** Opaque handles. Their memory is freed by the release call, or when they are garbage-collected. */
 export interface NativeSessionHandle {
   readonly [sessionBrand]: true;
 }
@@ -15,7 +15,7 @@ export interface NativeSlabHandle {
   readonly [slabBrand]: true;
 }
 
-/** Called once, on the JS thread; `message` is what went wrong. */
+/** Called once, on the JS thread. `message` is set when the call failed. */
 export type NativeDone = (message?: string) => void;
 
 export interface NativeDevice {
@@ -28,32 +28,33 @@ export interface NativeSessionConfig {
   readonly threads: number;
   readonly spinning: boolean;
   readonly disablePrepacking: boolean;
-  /** onnxruntime's: 0 verbose … 3 errors, 4 fatal */
+  /** onnxruntime's levels: 0 verbose … 3 errors, 4 fatal */
   readonly logSeverity: number;
-  /** bytes; 0 = no limit */
-  readonly deviceMemoryLimit: number;
 }
 
-/** The functions of native/addon.cc. Argument mistakes throw `… This is a bug.`; only src/model calls the session part. */
+/**
+ * The functions of native/addon.cc. Wrong arguments throw an Error that ends in `This is a bug.` Only src/model uses sessions
+ * and slabs, only src/features the pixel kernels.
+ */
 export interface NativeAddon {
-  /** Loads libonnxruntime once per process; returns its version. */
+  /** Loads libonnxruntime, once per process. Returns its version. */
   readonly loadOnnxRuntime: (path: string) => string;
   readonly createSession: (model: Uint8Array, config: NativeSessionConfig, done: NativeDone) => NativeSessionHandle;
   readonly sessionNames: (session: NativeSessionHandle) => { inputs: string[]; outputs: string[] };
-  /** `layout` and `lent` as in native/tensor-layout.h, inputs first, then outputs; returns the run's ticket. */
+  /** `layout` and `memory` as in native/tensor-layout.h, inputs first, then outputs. Returns the run's ticket. */
   readonly runSession: (
     session: NativeSessionHandle,
     layout: Float64Array,
-    lent: readonly unknown[],
+    memory: readonly unknown[],
     done: NativeDone,
   ) => number;
   readonly terminateRun: (session: NativeSessionHandle, ticket: number) => void;
   readonly releaseSession: (session: NativeSessionHandle, done: NativeDone) => void;
   readonly allocateSlab: (device: NativeDevice, bytes: number) => NativeSlabHandle;
   readonly releaseSlab: (slab: NativeSlabHandle) => void;
-  /** `pieces` holds [from, to, bytes] per piece, in bytes; none overlaps itself. No run may use the slab until it is done. */
+  /** `pieces` has [from, to, bytes] per piece, in bytes, none overlapping itself. No run may use the slab until done(). */
   readonly copyWithinSlab: (slab: NativeSlabHandle, pieces: Float64Array, done: NativeDone) => void;
-  /** Pixel kernels (native/pixels.h), for features/ alone: synchronous, for worker threads; arrays may be shared memory. */
+  /** Pixel kernels (native/pixels.h). They run synchronously, in worker threads. Arrays may be in shared memory. */
   readonly resizeFrame: (
     source: Uint8Array,
     sourceHeight: number,
@@ -77,7 +78,7 @@ export interface NativeAddon {
   ) => void;
 }
 
-/** As features/resize-weights.ts makes them. */
+/** Made by features/resize-weights.ts. */
 interface NativeAxisTaps {
   readonly start: Int32Array;
   readonly count: Int32Array;
@@ -91,18 +92,18 @@ export type NativeStatus =
 let addon: NativeAddon | undefined;
 let status: NativeStatus | undefined;
 
-// src/base/ and dist/base/ both lie two folders below the package's root.
+// Both src/base/ and dist/base/ are two folders below the package's root.
 const ADDON_PATH = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'native', 'build', 'avocado.node');
 
 export const BUILD_COMMAND = 'node src/setup/build-native.mjs';
 
-/** The addon, or undefined when it is not built or does not load here; nativeStatus() then has the reason. */
+/** The addon, or undefined when it is not built or does not load. Then nativeStatus() has the reason. */
 export function loadNative(): NativeAddon | undefined {
   if (status === undefined) status = tryLoad();
   return addon;
 }
 
-/** What loadNative found. */
+/** Whether loadNative found the addon, or why not. */
 export function nativeStatus(): NativeStatus {
   loadNative();
   return status ?? { loaded: false, reason: 'not tried' };

@@ -1,6 +1,6 @@
 import type { CaptionerModel } from './captioner.ts';
 import { resolveProfile } from '../media/profile.ts';
-import { checkpointDirectoryOf } from '../model/checkpoint/checkpoint-directory.ts';
+import { checkpointDirectoryOf } from '../model/export/read-model-files.ts';
 import { readModelConfig } from '../model/checkpoint/config.ts';
 import { readManifest } from '../model/export/manifest.ts';
 import { readModelPackage } from '../model/checkpoint/model-package.ts';

@@ -1,6 +1,6 @@
 import type { CutPatches, MediaEmbeddings, MediaOrder } from '../encoder/encode-media.ts';
 import type { FrameStack, PreparedMedia } from '../features/types.ts';
-import type { DumpTensor } from '../model/checkpoint/safetensors-writer.ts';
+import type { DumpTensor } from '../model/checkpoint/safetensors.ts';
 import type { PlanningModel } from './plan-request.ts';
 import type { Prompt } from '../prompt/types.ts';
 

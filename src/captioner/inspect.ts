@@ -4,7 +4,7 @@ import { dumpTensors } from './inspect-dump.ts';
 import type { PreparedMedia } from '../features/types.ts';
 import { createPreparePool, type PreparePool } from '../features/pool.ts';
 import type { MediaPlan } from '../media/types.ts';
-import { writeSafetensors } from '../model/checkpoint/safetensors-writer.ts';
+import { writeSafetensors } from '../model/checkpoint/safetensors.ts';
 import type { Thinker } from '../model/execution/thinker.ts';
 import { loadModelThinker, openPlanningModel, type OpenOptions } from './open-model.ts';
 import { mediaTokens, planRequest, promptOf, type PlannedRequest, type PlanningModel } from './plan-request.ts';

@@ -8,7 +8,7 @@ import {
   type PreprocessorConfig,
 } from '../model/checkpoint/config.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
-import { checkpointDirectoryOf } from '../model/checkpoint/checkpoint-directory.ts';
+import { checkpointDirectoryOf } from '../model/export/read-model-files.ts';
 import { loadThinker, type LoadedThinker } from '../model/execution/load-thinker.ts';
 import { readModelPackage, type ModelPackage } from '../model/checkpoint/model-package.ts';
 import type { Thinker } from '../model/execution/thinker.ts';

@@ -3,7 +3,7 @@ import { defaultModelDirectory, packageVersion } from '../base/package-files.ts'
 import type { Captioner } from '../captioner/captioner.ts';
 import type { EngineProcess } from '../engine-process/open-engine-process.ts';
 import { addressPolicy, hostPolicy } from '../intake/url-policy.ts';
-import { samplesOf } from '../model/checkpoint/samples.ts';
+import { readSampleClips } from '../model/checkpoint/model-package.ts';
 import type { Listening } from '../server/listen.ts';
 import { readServerSettings } from '../settings/read-settings.ts';
 import { SETTING_NAMES } from '../settings/schema.ts';
@@ -77,7 +77,7 @@ function shellQuote(text: string): string {
 
 /** A clip that comes with the package, so that the first command works as printed. */
 async function sampleClip(): Promise<string> {
-  const [first] = await samplesOf(defaultModelDirectory());
+  const [first] = await readSampleClips(defaultModelDirectory());
   return first?.path ?? 'YOUR-VIDEO.mp4';
 }
 

@@ -1,9 +1,9 @@
-// The three architecture parts of a thinker's config.json (docs/reference-model.md 1.2-1.4). Features we cannot run are refused
-// by name, rather than run wrongly.
+// The three architecture parts of a thinker's config.json (reference-model.md, Config fields). What the graphs, the
+// pre-processing or the addon cannot do is refused by name here, so that it never ends in wrong numbers later.
 import type { AudioConfig, TextConfig, VisionConfig } from './config-types.ts';
 import type { JsonFields } from './json-fields.ts';
 
-/** M-RoPE settings: `rope_parameters` since transformers 5, `rope_scaling` beside `rope_theta` before. */
+/** M-RoPE settings: `rope_parameters` since transformers 5, before that `rope_scaling` beside `rope_theta`. */
 function readRope(text: JsonFields, headDim: number): Pick<TextConfig, 'ropeTheta' | 'mropeSection'> {
   const field = text.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling';
   const rope = text.object(field);
@@ -41,7 +41,7 @@ function refuseSlidingWindow(text: JsonFields, layers: number): void {
   }
 }
 
-/** @throws AvocadoError `checkpoint_invalid`, naming the field; so do the two below */
+/** Reads `text_config`. @throws AvocadoError `checkpoint_invalid`, naming the field */
 export function readText(text: JsonFields): TextConfig {
   text.only('hidden_act', ['silu']);
   const layers = text.integer('num_hidden_layers');
@@ -52,7 +52,7 @@ export function readText(text: JsonFields): TextConfig {
   if (heads % kvHeads !== 0)
     throw text.invalid('num_key_value_heads', `must divide num_attention_heads ${heads}, found ${kvHeads}`);
   const headDim = text.integer('head_dim', Math.floor(hiddenSize / heads));
-  // The attention kernels read heads in vectors of 8 (docs/onnxruntime.md 1.1).
+  // The attention kernels read heads in vectors of 8 (onnxruntime.md, GroupQueryAttention).
   if (headDim % 8 !== 0 || (!text.has('head_dim') && headDim * heads !== hiddenSize)) {
     throw text.invalid(
       'hidden_size',
@@ -73,7 +73,12 @@ export function readText(text: JsonFields): TextConfig {
   };
 }
 
-/** @param outputSize the language model's hidden size, which embeddings must have */
+/**
+ * Reads `vision_config`. Patch geometry is fixed in src/media (sizes are multiples of 28) and in the patch kernels
+ * (src/features, native/patches.cc): RGB, 14 x 14 pixels, 2 frames a step, 2 x 2 patches merged into one token.
+ * @param outputSize the language model's hidden size, which embeddings must have
+ * @throws AvocadoError `checkpoint_invalid`, naming the field
+ */
 export function readVision(vision: JsonFields, outputSize: number): VisionConfig {
   vision.only('hidden_act', ['silu']);
   vision.only('out_hidden_size', [outputSize]);
@@ -88,8 +93,8 @@ export function readVision(vision: JsonFields, outputSize: number): VisionConfig
       `must split hidden_size ${hiddenSize} into heads of a multiple of 4 channels, found ${heads}`,
     );
   }
-  const patchSize = vision.integer('patch_size', 14);
-  const mergeSize = vision.integer('spatial_merge_size', 2);
+  const patchSize = vision.exactly('patch_size', 14);
+  const mergeSize = vision.exactly('spatial_merge_size', 2);
   const windowSize = vision.integer('window_size', 112);
   if (windowSize < patchSize * mergeSize) {
     throw vision.invalid('window_size', `must be at least ${patchSize * mergeSize} pixels, one merged group`);
@@ -104,16 +109,20 @@ export function readVision(vision: JsonFields, outputSize: number): VisionConfig
     intermediateSize: vision.integer('intermediate_size'),
     heads,
     headDim,
-    channels: vision.integer('in_channels', 3),
+    channels: vision.exactly('in_channels', 3),
     patchSize,
-    temporalPatchSize: vision.integer('temporal_patch_size', 2),
+    temporalPatchSize: vision.exactly('temporal_patch_size', 2),
     mergeSize,
     windowSize,
     fullAttentionBlocks,
   };
 }
 
-/** @param outputSize the language model's hidden size, which embeddings must have */
+/**
+ * Reads `audio_config`. The log-mel code in src/features makes 128 bands.
+ * @param outputSize the language model's hidden size, which embeddings must have
+ * @throws AvocadoError `checkpoint_invalid`, naming the field
+ */
 export function readAudio(audio: JsonFields, outputSize: number): AudioConfig {
   audio.only('activation_function', ['gelu']);
   audio.only('scale_embedding', [false]);
@@ -127,7 +136,7 @@ export function readAudio(audio: JsonFields, outputSize: number): AudioConfig {
   if (window > audio.integer('max_source_positions', 1500))
     throw audio.invalid('n_window', 'must not exceed max_source_positions');
   return {
-    melBins: audio.integer('num_mel_bins', 128),
+    melBins: audio.exactly('num_mel_bins', 128),
     hiddenSize,
     layers: audio.integer('encoder_layers'),
     heads,

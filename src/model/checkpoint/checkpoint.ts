@@ -1,21 +1,21 @@
-// A Hugging Face directory of a Qwen2.5-Omni thinker, seen as named tensors. It knows shards, prefixes and tied heads;
-// it never reads a weight.
+// A Hugging Face directory of a Qwen2.5-Omni thinker as named tensors. Handles shards, name prefixes and tied heads. Reads
+// headers only, never a weight.
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import { readJsonFields } from './json-fields.ts';
-import { readSafetensorsHeader, type SafetensorsEntry } from './safetensors-header.ts';
+import { readSafetensorsHeader, type SafetensorsEntry } from './safetensors.ts';
 import type { StoredTensor, WeightSource } from './weights.ts';
 
 const PREFIX = 'thinker.';
-/** What a thinker's tensor names begin with; everything else (talker, token2wav, …) is somebody else's. */
+/** What a thinker's tensor names begin with. All other tensors (talker, token2wav, …) are ignored. */
 const PARTS = ['audio_tower.', 'visual.', 'model.', 'lm_head.'];
 const HEAD = 'lm_head.weight';
 const EMBEDDING = 'model.embed_tokens.weight';
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 
-/** Our name of a tensor (no `thinker.`), or undefined when it is not the thinker's. */
+/** The name without `thinker.`, or undefined when the tensor is not part of the thinker. */
 function thinkerName(stored: string, prefixed: boolean): string | undefined {
   if (prefixed && !stored.startsWith(PREFIX)) return undefined;
   const name = prefixed ? stored.slice(PREFIX.length) : stored;
@@ -27,7 +27,7 @@ export interface Checkpoint extends WeightSource {
   readonly directory: string;
   /** real paths of the files that hold thinker tensors */
   readonly files: readonly string[];
-  /** names without `thinker.`; a tied head is not among them */
+  /** names without `thinker.`; does not contain a tied head */
   readonly names: readonly string[];
   /** true when `lm_head.weight` is the embedding */
   readonly tied: boolean;
@@ -85,7 +85,7 @@ class SafetensorsCheckpoint implements Checkpoint {
   }
 }
 
-/** File names of the shards that hold thinker tensors. */
+/** File names of the shards that contain thinker tensors. */
 async function listShards(directory: string): Promise<readonly string[]> {
   const index = await readJsonFields(join(directory, INDEX));
   if (index === undefined) return [SINGLE];
@@ -95,7 +95,7 @@ async function listShards(directory: string): Promise<readonly string[]> {
   const shards = new Set<string>();
   for (const [name, file] of stored) {
     if (thinkerName(name, prefixed) === undefined) continue;
-    // An index comes from strangers: it may name files of its own folder only.
+    // The index is untrusted input: it may only name files in its own folder.
     if (typeof file !== 'string' || /[/\\]|^\.*$/.test(file))
       throw map.invalid(name, 'must be the name of a file in the same directory');
     shards.add(file);
@@ -106,8 +106,8 @@ async function listShards(directory: string): Promise<readonly string[]> {
 }
 
 /**
- * Opens a checkpoint directory: `model.safetensors`, or shards with an index. Reads headers only, of those shards that
- * hold thinker tensors, and checks them against the sizes of their files.
+ * Opens a checkpoint directory: `model.safetensors`, or shards with an index. Reads the headers of the shards that contain
+ * thinker tensors and checks them against the sizes of the files.
  * @throws AvocadoError `checkpoint_not_found` (no such directory, no weights in it), `checkpoint_invalid` (a shard is
  * missing, truncated or damaged; no thinker tensors)
  */

@@ -1,4 +1,4 @@
-// What the rest of the code knows of a checkpoint's architecture, in our names. Read by config.ts from config.json.
+// A checkpoint's architecture in our own field names. config.ts reads it from config.json.
 
 export interface TextConfig {
   readonly hiddenSize: number;
@@ -11,7 +11,7 @@ export interface TextConfig {
   readonly maxPositions: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
-  /** pairs of channels turned by the t, h and w position; sums to headDim / 2 */
+  /** pairs of channels rotated by the t, h and w position; the sum is headDim / 2 */
   readonly mropeSection: readonly [number, number, number];
 }
 

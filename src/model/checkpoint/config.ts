@@ -1,5 +1,5 @@
-// The JSON files of a Qwen2.5-Omni checkpoint that we read: config.json of the whole model or the thinker alone,
-// preprocessor_config.json, generation_config.json. Field names as published (docs/reference-model.md section 1) and as newer
+// The JSON settings of a Qwen2.5-Omni checkpoint: config.json (of the whole model or of the thinker alone),
+// preprocessor_config.json and generation_config.json. Field names as published (reference-model.md, Config fields) and as newer
 // transformers versions write them.
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,8 +29,8 @@ function readTokens(thinker: JsonFields, vocabSize: number): TokenIds {
 
 /**
  * Reads and checks `config.json`.
- * @throws AvocadoError `checkpoint_not_found` (no directory, no config.json), `checkpoint_invalid` (names the field; other
- * model types, unsupported features)
+ * @throws AvocadoError `checkpoint_not_found` (no directory, no config.json), `checkpoint_invalid` (another model type, a
+ * wrong or unsupported value; names the field)
  */
 export async function readModelConfig(path: string): Promise<ModelConfig> {
   const directory = await realpath(path).catch((error: unknown) => {
@@ -68,12 +68,12 @@ export interface PreprocessorConfig {
   /** per channel, of pixel values in 0..1 */
   readonly imageMean: readonly [number, number, number];
   readonly imageStd: readonly [number, number, number];
-  /** limits of still pictures; videos have their own (docs/reference-model.md 1.5) */
+  /** limits for still pictures; videos have their own (reference-model.md, Still pictures) */
   readonly minPixels: number;
   readonly maxPixels: number;
 }
 
-/** As published with Qwen2.5-Omni and AVoCaDO (docs/reference-model.md 1.5). */
+/** As published with Qwen2.5-Omni and AVoCaDO. */
 const PUBLISHED: PreprocessorConfig = {
   imageMean: [0.48145466, 0.4578275, 0.40821073],
   imageStd: [0.26862954, 0.26130258, 0.27577711],
@@ -81,10 +81,36 @@ const PUBLISHED: PreprocessorConfig = {
   maxPixels: 12_845_056,
 };
 
-/** `preprocessor_config.json`, or the published values where the file or a field is absent. @throws AvocadoError `checkpoint_invalid` */
+/**
+ * What src/media, src/features and native/ do and cannot change: patch geometry, bicubic resize, rescaling and
+ * normalisation of pixels, and the log-mel spectrogram of up to 300 s of silence-padded 16 kHz sound.
+ */
+const FIXED: Readonly<Record<string, unknown>> = {
+  patch_size: 14,
+  temporal_patch_size: 2,
+  merge_size: 2,
+  do_resize: true,
+  resample: 3,
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  feature_size: 128,
+  sampling_rate: 16_000,
+  n_fft: 400,
+  hop_length: 160,
+  chunk_length: 300,
+  padding_value: 0,
+  dither: 0,
+};
+
+/**
+ * Reads `preprocessor_config.json`. Uses the published values where the file or a field is absent.
+ * @throws AvocadoError `checkpoint_invalid`, naming the field: a wrong value, or one that the pre-processing does not support
+ */
 export async function readPreprocessorConfig(directory: string): Promise<PreprocessorConfig> {
   const fields = await readJsonFields(join(directory, 'preprocessor_config.json'));
   if (fields === undefined) return PUBLISHED;
+  for (const [name, value] of Object.entries(FIXED)) fields.only(name, [value]);
   const triple = (name: string, fallback: readonly number[]): readonly [number, number, number] => {
     const [red, green, blue, ...rest] = fields.numbers(name, fallback);
     if (red === undefined || green === undefined || blue === undefined || rest.length > 0)
@@ -93,7 +119,7 @@ export async function readPreprocessorConfig(directory: string): Promise<Preproc
   };
   const imageStd = triple('image_std', PUBLISHED.imageStd);
   if (imageStd.some((value) => value <= 0)) throw fields.invalid('image_std', 'must be positive');
-  // Since transformers 4.53 the limits are saved as the edges of `size`, which still count pixels.
+  // transformers 4.53 and newer save the limits in `size`. They are called edges there but still count pixels.
   const size = fields.has('size') ? fields.object('size') : undefined;
   return {
     imageMean: triple('image_mean', PUBLISHED.imageMean),
@@ -104,14 +130,18 @@ export async function readPreprocessorConfig(directory: string): Promise<Preproc
 }
 
 /**
- * Token ids that end a caption: the thinker config's eos and those of `generation_config.json`, which as published names
- * none (docs/reference-model.md 8). The pad token is not among them: the reference does not stop there either.
- * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`
+ * Token ids that end a caption: the thinker's eos and those that `generation_config.json` lists. The published file lists
+ * none (reference-model.md, Generation). The pad token does not end a caption, as in the reference.
+ * @throws AvocadoError `checkpoint_invalid`
  */
-export async function readStopIds(directory: string): Promise<readonly number[]> {
-  const { tokens } = await readModelConfig(directory);
+export async function stopIdsOf({ directory, tokens }: ModelConfig): Promise<readonly number[]> {
   const fields = await readJsonFields(join(directory, 'generation_config.json'));
   const eos = fields?.raw('eos_token_id');
   const listed = typeof eos === 'number' ? [eos] : (fields?.numbers('eos_token_id', []) ?? []);
   return [...new Set([tokens.eos, ...listed])];
+}
+
+/** As stopIdsOf, for a caller that has no config yet: reads config.json again. */
+export async function readStopIds(directory: string): Promise<readonly number[]> {
+  return stopIdsOf(await readModelConfig(directory));
 }

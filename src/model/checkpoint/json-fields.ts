@@ -1,5 +1,5 @@
-// Reads typed fields out of a parsed JSON file. Every refusal names the file, the path of the field, what was found and
-// what is supported, because a person has to find that line in a file that somebody else wrote.
+// Reads typed fields of a parsed JSON file. Every error names the file, the path of the field, what was found and what is
+// supported, so that the user can find the line.
 import { readFile } from 'node:fs/promises';
 import { AvocadoError } from '../../base/errors.ts';
 
@@ -9,7 +9,7 @@ function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The object at `path` inside `file`; the readers below take field names relative to it. */
+/** The object at `path` inside `file`. Field names are relative to it. */
 export class JsonFields {
   readonly file: string;
   readonly path: string;
@@ -30,7 +30,7 @@ export class JsonFields {
     return this.#object[name] !== undefined && this.#object[name] !== null;
   }
 
-  /** The raw value, undefined for absent and for null. */
+  /** The raw value; undefined when it is absent or null. */
   raw(name: string): unknown {
     return this.#object[name] ?? undefined;
   }
@@ -71,7 +71,13 @@ export class JsonFields {
     return value;
   }
 
-  /** Refuses any value but the given ones; absent counts as the first. */
+  /** The only supported value of a field, which may be absent. */
+  exactly(name: string, supported: number): number {
+    this.only(name, [supported]);
+    return supported;
+  }
+
+  /** Refuses any value but the given ones. An absent field counts as the first one. */
   only(name: string, supported: readonly unknown[]): void {
     const value = this.raw(name) ?? supported[0];
     if (!supported.includes(value)) {
@@ -92,7 +98,10 @@ export class JsonFields {
   }
 }
 
-/** The top object of a JSON file, or undefined when there is no such file. @throws AvocadoError `checkpoint_invalid` when it is not JSON. */
+/**
+ * The top object of a JSON file, or undefined when there is no such file.
+ * @throws AvocadoError `checkpoint_invalid` when it cannot be read or is not a JSON object
+ */
 export async function readJsonFields(file: string): Promise<JsonFields | undefined> {
   let text: string;
   try {

@@ -1,3 +1,4 @@
+// What a model directory may contain beside the Hugging Face files: avocado.json, and sample clips in `examples`.
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import Type from 'typebox';
@@ -9,7 +10,7 @@ const positive = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
 const SCHEMA = Type.Object(
   {
     name: Type.Optional(Type.String({ minLength: 1 })),
-    /** overrides of the `paper` profile under a name of its own */
+    /** changes to the `paper` profile, under a name of its own */
     profile: Type.Optional(
       Type.Object(
         {
@@ -30,7 +31,7 @@ const SCHEMA = Type.Object(
     ),
     maxTokens: Type.Optional(Type.Integer({ minimum: 1 })),
     systemPrompt: Type.Optional(Type.String()),
-    /** replace AVoCaDO's seven; prompt ids count from 1 in this list */
+    /** replaces AVoCaDO's seven prompts; prompt ids are positions in this list, from 1 */
     prompts: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1 })),
     /** one sentence: what the model can caption */
     world: Type.Optional(Type.String()),
@@ -38,42 +39,66 @@ const SCHEMA = Type.Object(
   { additionalProperties: false },
 );
 
-/** What a model directory says about itself beyond the Hugging Face files (avocado.json, optional). */
+/** The content of avocado.json. */
 export type ModelPackage = Type.Static<typeof SCHEMA> & { readonly name: string };
 
-/** `models--org--name/snapshots/<revision>` is how the hub cache spells `org/name`. */
+/** The directory's name. The Hugging Face cache keeps `org/name` in `models--org--name/snapshots/<revision>`. */
 function nameOf(directory: string): string {
   const hub = /models--(.+?)[\\/]snapshots[\\/]/.exec(`${directory}/`)?.[1];
   return hub === undefined ? basename(directory) : hub.replace('--', '/');
 }
 
-/**
- * Reads `avocado.json` of a model directory; without one the directory's name is all there is.
- * @throws AvocadoError `checkpoint_invalid` when the file is not JSON or has unknown or wrong fields
- */
-export async function readModelPackage(directory: string): Promise<ModelPackage> {
-  const path = join(directory, 'avocado.json');
+/** @returns undefined when there is no such file */
+async function readOptionalJson(path: string): Promise<unknown> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { name: nameOf(directory) };
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new AvocadoError('checkpoint_invalid', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
-    throw new AvocadoError(
-      'checkpoint_invalid',
-      `${path} is not JSON: ${(cause as Error).message}. Correct it or remove it.`,
-      { cause },
-    );
+    const problem = `is not JSON: ${(cause as Error).message}. Correct it or remove it.`;
+    throw new AvocadoError('checkpoint_invalid', `${path} ${problem}`, { cause });
   }
+}
+
+/**
+ * Reads `avocado.json` of a model directory. Without the file, only the name is known, from the directory.
+ * @throws AvocadoError `checkpoint_invalid` when the file is not JSON or has unknown or wrong fields
+ */
+export async function readModelPackage(directory: string): Promise<ModelPackage> {
+  const path = join(directory, 'avocado.json');
+  const value = await readOptionalJson(path);
+  if (value === undefined) return { name: nameOf(directory) };
   if (Check(SCHEMA, value)) return { ...value, name: value.name ?? nameOf(directory) };
   const first = Errors(SCHEMA, value)[0];
   throw new AvocadoError(
     'checkpoint_invalid',
     `${path}: ${first?.instancePath ?? '/'} ${first?.message ?? 'is not valid'}. Correct it or remove it.`,
+  );
+}
+
+/** A sample clip that came with a model. */
+export interface SampleClip {
+  readonly name: string;
+  readonly path: string;
+  /** what is special about it */
+  readonly kind: string;
+  /** its true content */
+  readonly caption: string;
+}
+
+/**
+ * The sample clips that `examples/captions.json` lists, in its order. Empty when the model came without.
+ * @throws AvocadoError `checkpoint_invalid` when the file cannot be read or is not JSON
+ */
+export async function readSampleClips(modelDirectory: string): Promise<SampleClip[]> {
+  const directory = join(modelDirectory, 'examples');
+  const listed = (await readOptionalJson(join(directory, 'captions.json'))) ?? {};
+  return Object.entries(listed as Record<string, Pick<SampleClip, 'kind' | 'caption'>>).map(
+    ([name, { kind, caption }]) => ({ name, path: join(directory, name), kind, caption }),
   );
 }

@@ -1,8 +1,24 @@
-// Where a graph's weights lie on disk. Graphs never hold weight bytes: initialisers point into these files.
+// Element types, where a graph's weights are on disk, and how stored bytes become numbers. Graphs never contain weight
+// bytes: their initialisers point into these files.
 
+/** Element types of tensors in graphs and runs. */
+export type DType = 'float32' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'uint8' | 'int8';
+
+/** ONNX's number of each element type (TensorProto.DataType), in models and in what crosses to the addon. */
+export const ONNX_TYPES: Record<DType, number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+  bfloat16: 16,
+};
+
+/** Element types of stored tensors, in safetensors' names. */
 export type StoredDType = 'F32' | 'F16' | 'BF16' | 'U8';
 
-/** A contiguous tensor in some file; row-major. */
+/** A contiguous, row-major tensor in a file. */
 export interface StoredTensor {
   readonly name: string;
   readonly dtype: StoredDType;
@@ -14,7 +30,7 @@ export interface StoredTensor {
   readonly bytes: number;
 }
 
-/** One linear's weight as MatMulNBits wants it (block 32, symmetric around 2^(bits-1), no zero points). */
+/** The weight of one linear layer in the form that MatMulNBits reads: symmetric around 2^(bits-1), no zero points. */
 export interface QuantisedWeight {
   readonly bits: 4 | 8;
   readonly blockSize: number;
@@ -26,11 +42,64 @@ export interface QuantisedWeight {
   readonly scales: StoredTensor;
 }
 
-/** What a graph builder asks for its weights. Names are the checkpoint's, without `thinker.`. */
+/** Where a graph builder gets its weights. Names are the checkpoint's, without `thinker.`. */
 export interface WeightSource {
   has(name: string): boolean;
   /** @throws AvocadoError `tensor_missing`, `tensor_invalid` (wrong shape or dtype), naming the tensor and its file */
   plain(name: string, shape: readonly number[]): StoredTensor;
-  /** The quantised form where the precision has one for this tensor; [n, k] is its checkpoint shape. */
+  /** The quantised form of this tensor, if the precision has one; its checkpoint shape is [n, k]. */
   quantised(name: string): QuantisedWeight | undefined;
+}
+
+/** Bytes of one stored element. */
+export const STORED_BYTES: Readonly<Record<StoredDType, number>> = { F32: 4, F16: 2, BF16: 2, U8: 1 };
+
+function halfToFloat(half: number): number {
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 1023;
+  const sign = half & 0x8000 ? -1 : 1;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+let halves: Float32Array | undefined;
+
+/** All 65,536 half floats, computed on first use: a look-up is faster than arithmetic on every weight. */
+function halfTable(): Float32Array {
+  halves ??= Float32Array.from({ length: 65_536 }, (_, half) => halfToFloat(half));
+  return halves;
+}
+
+/**
+ * Converts stored bytes to numbers, without rounding.
+ * @param bytes little-endian elements of `dtype`; their byte offset in the buffer is a multiple of the element size
+ * @param values f32, one per element, overwritten
+ */
+export function decodeValues(
+  bytes: Uint8Array<ArrayBuffer>,
+  dtype: StoredDType,
+  values: Float32Array<ArrayBuffer>,
+): void {
+  switch (dtype) {
+    case 'F32':
+      values.set(new Float32Array(bytes.buffer, bytes.byteOffset, values.length));
+      return;
+    case 'BF16': {
+      const words = new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
+      const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+      for (let index = 0; index < words.length; index++) bits[index] = (words[index] as number) << 16;
+      return;
+    }
+    case 'F16': {
+      const words = new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
+      const table = halfTable();
+      for (let index = 0; index < words.length; index++) values[index] = table[words[index] as number] as number;
+      return;
+    }
+    case 'U8':
+      throw new Error('U8 tensors hold packed weights, not values. This is a bug.');
+    default:
+      dtype satisfies never;
+  }
 }

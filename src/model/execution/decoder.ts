@@ -1,31 +1,143 @@
-// The decoder over its session and KV cache. One slab per layer for keys and one for values, [slots, kvHeads, rows, headDim]; a
-// run sees a contiguous range of slots and updates them in place; prefix slots come last, where no run reaches. It knows lengths
-// of slots, not whose they are.
+// The decoder: its session and its KV cache. Each layer has one slab for keys and one for values, [slots, kvHeads, rows,
+// headDim]. A run reads and updates a contiguous range of slots in place. Prefix slots come last and are never in a run.
+// The decoder knows the length of each slot, but not which sequence uses it.
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
-import { prefixPieces, runPlan, type CacheSlabs, type Media, type RunPlan, type RunShape } from './decode-plan.ts';
-import { MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
-import type { DType, Runtime, Session, Slab } from '../runtime/runtime.ts';
-import type { Decoder, DecodeRow, PrefillChunk, RunSignal } from './thinker.ts';
 import type { Device } from '../../settings/engine-settings.ts';
+import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
+import type { DType } from '../checkpoint/weights.ts';
+import type { HostArray, HostTensor, Runtime, Session, Slab, SlabPiece, SlabView, Tensor } from '../runtime/runtime.ts';
+import type { Decoder, DecodeRow, PrefillChunk, RunSignal } from './thinker.ts';
 
-/** Plans remembered. One per shape of a decode step; a service settles on a few. */
+/** Cached plans, one per shape of a decode step. A server uses only a few shapes. */
 const PLANS_KEPT = 64;
 
 export interface DecoderOptions {
   readonly runtime: Runtime;
-  /** of the graph that buildDecoderGraph() makes; stays the caller's to release */
+  /** of the graph from buildDecoderGraph(); the caller releases it */
   readonly session: Session;
   readonly device: Device;
   /** type of the cache: the graph's activation type */
   readonly dtype: DType;
   readonly slots: number;
-  /** slots beside them that only keep copied tokens; default 0 */
+  /** additional slots that only keep copied tokens; default 0 */
   readonly prefixSlots?: number | undefined;
   /** tokens one slot can hold */
   readonly capacity: number;
 }
 
-/** Rows of a slot in its slabs: one more than its tokens, where a full slot that sits out a step is written. */
+/** Keys and values of each layer, [slots, kvHeads, rows, headDim] each. */
+type CacheSlabs = readonly (readonly [keys: Slab, values: Slab])[];
+
+/** `slots` slots from `first` on, `tokens` tokens for each, `wanted` rows of logits. */
+interface RunShape {
+  readonly first: number;
+  readonly slots: number;
+  readonly tokens: number;
+  readonly wanted: number;
+}
+
+/** Embeddings that replace those of placeholder tokens. */
+interface Media {
+  /** [rows, 2] batch row and token row */
+  readonly index: BigInt64Array<ArrayBuffer>;
+  /** [rows, hidden] */
+  readonly embeds: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * The tensors of one shape of run, allocated once and filled again for every step, and views to fill them through. An
+ * int64 tensor is written through its low words: all values are in 0 … 2^31 - 1.
+ */
+interface RunPlan {
+  readonly feeds: Readonly<Record<string, Tensor>>;
+  readonly fetches: Readonly<Record<string, Tensor>>;
+  /** int64 [slots, tokens] */
+  readonly ids: Int32Array;
+  /** int64 [3, slots, tokens] */
+  readonly positions: Int32Array;
+  /** int64 [wanted] */
+  readonly logitIndex: Int32Array;
+  /** int32 [slots] */
+  readonly lastIndex: Int32Array;
+  /** int32 [] */
+  readonly totalLength: Int32Array;
+  readonly logits: Float32Array;
+}
+
+function host(dtype: DType, dims: readonly number[], data: HostArray): HostTensor {
+  return { kind: 'host', dtype, dims, data };
+}
+
+function lowWords(array: BigInt64Array<ArrayBuffer>): Int32Array {
+  return new Int32Array(array.buffer);
+}
+
+interface CacheViews {
+  readonly past: Readonly<Record<string, SlabView>>;
+  readonly present: Readonly<Record<string, SlabView>>;
+}
+
+function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: RunShape): CacheViews {
+  const { kvHeads, headDim } = text;
+  const offset = shape.first * kvHeads * rows * headDim;
+  const view = (slab: Slab): SlabView => ({ kind: 'slab', slab, offset, dims: [shape.slots, kvHeads, rows, headDim] });
+  const past: Record<string, SlabView> = {};
+  const present: Record<string, SlabView> = {};
+  cache.forEach(([keys, values], layer) => {
+    const names = cacheNames(layer);
+    past[names.pastKey] = present[names.presentKey] = view(keys);
+    past[names.pastValue] = present[names.presentValue] = view(values);
+  });
+  return { past, present };
+}
+
+/** What to copy in a slab to give slot `to` the first `tokens` tokens of slot `from`: one piece per head. */
+function prefixPieces(text: TextConfig, rows: number, from: number, to: number, tokens: number): SlabPiece[] {
+  const { kvHeads, headDim } = text;
+  const start = (slot: number, head: number): number => (slot * kvHeads + head) * rows * headDim;
+  return Array.from({ length: kvHeads }, (_, head) => ({
+    from: start(from, head),
+    to: start(to, head),
+    elements: tokens * headDim,
+  }));
+}
+
+/**
+ * @param rows rows of one slot in a slab
+ * @param logits [wanted, vocab], owned by the caller
+ */
+function runPlan(
+  text: TextConfig,
+  cache: CacheSlabs,
+  rows: number,
+  shape: RunShape,
+  media: Media,
+  logits: Float32Array<ArrayBuffer>,
+): RunPlan {
+  const { slots, tokens, wanted } = shape;
+  const ids = new BigInt64Array(slots * tokens);
+  const positions = new BigInt64Array(3 * slots * tokens);
+  const logitIndex = new BigInt64Array(wanted);
+  const lastIndex = new Int32Array(slots);
+  const totalLength = new Int32Array(1);
+  const { past, present } = cacheViews(text, cache, rows, shape);
+  const mediaRows = media.index.length / 2;
+  const feeds = {
+    input_ids: host('int64', [slots, tokens], ids),
+    media_embeds: host('float32', [mediaRows, text.hiddenSize], media.embeds),
+    media_index: host('int64', [mediaRows, 2], media.index),
+    position_ids: host('int64', [3, slots, tokens], positions),
+    seqlens_k: host('int32', [slots], lastIndex),
+    total_len: host('int32', [], totalLength),
+    logit_index: host('int64', [wanted], logitIndex),
+    ...past,
+  };
+  const fetches = { logits: host('float32', [wanted, text.vocabSize], logits), ...present };
+  const words = { ids: lowWords(ids), positions: lowWords(positions), logitIndex: lowWords(logitIndex) };
+  return { feeds, fetches, ...words, lastIndex, totalLength, logits };
+}
+
+/** Rows of a slot in its slabs: one more than its tokens, because a full slot inside a run is still written to (see #park). */
 function slotRows(capacity: number): number {
   return capacity + 1;
 }
@@ -77,7 +189,7 @@ export class SlotDecoder implements Decoder {
     return new SlotDecoder(config, options, cache);
   }
 
-  /** See Decoder. At most 32,768 tokens a chunk; its positions may be any the rope tables hold. */
+  /** See Decoder. At most MOST_TOKENS_PER_RUN tokens a chunk. */
   async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Float32Array | undefined> {
     const { slot, start, ids, positions, mediaRows, mediaEmbeds, wantLogits } = chunk;
     const tokens = ids.length;
@@ -150,15 +262,15 @@ export class SlotDecoder implements Decoder {
     this.#lengths[slot] = 0;
   }
 
-  /** Frees the cache. The session is not the decoder's. */
+  /** Frees the cache. The caller releases the session. */
   release(): void {
     for (const slab of this.#cache.flat()) slab.release();
     this.#plans.clear();
   }
 
   /**
-   * Every slot of the range takes one token; those that are not decoding get a worthless one, written where their next
-   * real token will overwrite it.
+   * Every slot in the range of a run takes one token. Slots that are not decoding get a dummy token, written where their
+   * next real token overwrites it.
    */
   #park(plan: RunPlan, first: number, slots: number): void {
     plan.ids.fill(0);
@@ -200,11 +312,11 @@ export class SlotDecoder implements Decoder {
     return runPlan(this.#text, this.#cache, slotRows(this.capacity), shape, media, this.#logitRows(shape.wanted));
   }
 
-  /** [rows, vocab] of the one buffer that every call shares. */
+  /** [rows, vocab], part of one buffer that all calls share. */
   #logitRows(rows: number): Float32Array<ArrayBuffer> {
     if (this.#logits.length < rows * this.vocabSize) {
       this.#logits = new Float32Array(rows * this.vocabSize);
-      // Plans point into the buffer that is being replaced.
+      // Plans refer to the buffer that is being replaced.
       this.#plans.clear();
     }
     return this.#logits.subarray(0, rows * this.vocabSize);

@@ -1,38 +1,40 @@
-// From a directory to a Thinker: the export that fits, a runtime, three sessions, and the cache.
+// Loads a Thinker from a model directory: finds or makes the export, opens a runtime, three sessions and the KV cache.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
-import { readModelConfig } from '../checkpoint/config.ts';
+import type { Device, Precision } from '../../settings/engine-settings.ts';
 import { SlotDecoder } from './decoder.ts';
-import { ensureExport, isExport } from '../export/export-cache.ts';
+import { checkExportPrecision, ensureExport } from '../export/export-cache.ts';
 import { parsePrecision } from '../export/export.ts';
 import { GRAPH_FILES, type Manifest } from '../export/manifest.ts';
-import { ACTIVATION_DTYPE } from '../graphs/onnx/graph-builder.ts';
+import { readModelFiles, type ModelFiles } from '../export/read-model-files.ts';
+import { ACTIVATION_DTYPE } from '../graphs/graph-builder.ts';
 import { openRuntime } from '../runtime/open-runtime.ts';
 import type { Runtime, SessionOptions } from '../runtime/runtime.ts';
 import type { Thinker } from './thinker.ts';
 import { onDemandSessions, residentSessions, type LoadSession, type ThinkerSessions } from './tower-residency.ts';
 import { ThinkerTowers } from './towers.ts';
-import type { Precision, Device } from '../../settings/engine-settings.ts';
 
 export interface LoadOptions {
   /** a Hugging Face checkpoint directory, or an export of one */
   readonly modelDir: string;
-  /** undefined: what the export has; for a checkpoint fp32 on a CPU, bf16 on CUDA */
+  /** what readModelFiles(modelDir) returned; undefined: they are read here */
+  readonly files?: Pick<ModelFiles, 'config' | 'manifest'> | undefined;
+  /** undefined: the export's precision; for a checkpoint fp32 on a CPU, bf16 on CUDA */
   readonly precision?: Precision | undefined;
   readonly device: Device;
-  /** undefined: the native one where it is built, else onnxruntime-node */
+  /** undefined: the native one if it is built, otherwise onnxruntime-node */
   readonly runtime?: 'native' | 'node' | undefined;
   readonly threads: number;
   readonly spinning: boolean;
   readonly slots: number;
-  /** slots beside them that keep the start of prompts for others that start alike; default 0 */
+  /** additional slots that keep the start of prompts, for other prompts with the same start; default 0 */
   readonly prefixSlots?: number | undefined;
-  /** tokens a slot can hold; memory is taken as slots fill, not here */
+  /** tokens a slot can hold; on a CPU, memory is used only as slots fill */
   readonly capacity: number;
-  /** `on-demand` keeps the towers in memory only while they work; default: on-demand for int4 */
+  /** `on-demand` keeps the towers in memory only while they are used; default: on-demand for int4 */
   readonly towers?: 'resident' | 'on-demand' | undefined;
   readonly cacheDir?: string | undefined;
   readonly onProgress?: ((text: string, done: number, total: number) => void) | undefined;
@@ -43,11 +45,9 @@ export interface LoadedThinker {
   readonly thinker: Thinker;
   readonly config: ModelConfig;
   readonly precision: Precision;
-  /** real path; tokenizer and preprocessor settings lie there */
-  readonly checkpointDirectory: string;
 }
 
-/** The kernels decide: GroupQueryAttention takes fp32 on a CPU, fp16 and bf16 on CUDA (docs/onnxruntime.md 1.1). */
+/** GroupQueryAttention has fp32 kernels on a CPU, fp16 and bf16 kernels on CUDA (onnxruntime.md, GroupQueryAttention). */
 const RUNS_ON: Readonly<Record<Device['type'], readonly Precision[]>> = {
   cpu: ['fp32', 'int4'],
   cuda: ['bf16', 'fp16'],
@@ -61,22 +61,28 @@ function checkDevice(precision: Precision, { type }: Device): void {
   });
 }
 
-async function findExport(options: LoadOptions): Promise<Manifest> {
+async function findExport(
+  { config, manifest }: Pick<ModelFiles, 'config' | 'manifest'>,
+  options: LoadOptions,
+): Promise<Manifest> {
   const given = options.precision === undefined ? undefined : parsePrecision(options.precision);
-  const fallback = options.device.type === 'cuda' ? 'bf16' : 'fp32';
-  const precision = given ?? ((await isExport(options.modelDir)) ? undefined : fallback);
-  if (precision !== undefined) checkDevice(precision, options.device);
-  const { cacheDir, signal, onProgress } = options;
-  const manifest = await ensureExport(options.modelDir, precision, {
+  if (manifest !== undefined) {
+    checkDevice(given ?? manifest.precision, options.device);
+    checkExportPrecision(manifest, given);
+    return manifest;
+  }
+  const precision = given ?? (options.device.type === 'cuda' ? 'bf16' : 'fp32');
+  checkDevice(precision, options.device);
+  const { modelDir, cacheDir, signal, onProgress } = options;
+  return ensureExport(modelDir, precision, {
+    config,
     cacheDir,
     signal,
     onProgress: (done, total) => onProgress?.('Quantising weights', done, total),
   });
-  checkDevice(manifest.precision, options.device);
-  return manifest;
 }
 
-/** Weights stay mapped from the checkpoint where they need no conversion: no copy, and shared between processes. */
+/** Weights that need no conversion stay mapped from the checkpoint's files: no copy, and shared between processes. */
 async function mapsWeights({ precision }: Manifest, config: ModelConfig): Promise<boolean> {
   if (precision !== 'fp32') return false;
   const checkpoint = await openCheckpoint(config.directory);
@@ -105,14 +111,15 @@ async function loadSessions(
 }
 
 /**
- * Loads a model for use, exporting it into the cache first where needed.
+ * Loads a model, after exporting it into the cache if needed.
  * @throws AvocadoError `checkpoint_*`, `tensor_*`, `export_*`, `precision_unsupported`, `runtime_unavailable`,
  * `device_unavailable`, `engine_error` (out of memory)
  */
 export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> {
-  const manifest = await findExport(options);
-  const { precision, checkpoint } = manifest;
-  const config = await readModelConfig(checkpoint.directory);
+  const files = options.files ?? (await readModelFiles(options.modelDir));
+  const { config } = files;
+  const manifest = await findExport(files, options);
+  const { precision } = manifest;
   const runtime = await openRuntime({ runtime: options.runtime, device: options.device });
   let sessions: ThinkerSessions | undefined;
   try {
@@ -137,7 +144,7 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
       capacity,
     };
     const thinker = { towers: new ThinkerTowers(config, vision, audio), decoder, description, close };
-    return { thinker, config, precision, checkpointDirectory: checkpoint.directory };
+    return { thinker, config, precision };
   } catch (error) {
     for (const part of Object.values(sessions ?? {}) as ThinkerSessions['vision'][]) await part.release();
     await runtime.close();

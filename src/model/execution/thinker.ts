@@ -1,18 +1,18 @@
-// The model as the engine and the story see it: two towers that turn features into embeddings, and a decoder
-// with KV slots. Nobody outside src/model knows graphs, sessions or runtimes.
+// The model as the engine and the encoder see it: two towers that turn features into embeddings, and a decoder with KV
+// slots. Graphs, sessions and runtimes are known inside src/model only.
 
 export interface RunSignal {
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface AudioOptions extends RunSignal {
-  /** after every run: audio tokens so far */
+  /** called after every run with the audio tokens so far */
   readonly onProgress?: ((tokens: number) => void) | undefined;
 }
 
 export interface Towers {
   /**
-   * One call = any number of temporal steps of one size (steps never attend to each other, reference-model 7.1).
+   * Encodes any number of temporal steps of one size. Steps never attend to each other.
    * @param patches [steps * gridH * gridW, channels * temporalPatch * patch * patch] f32, rows in the processor's order
    * @returns [steps * gridH * gridW / merge², hidden] f32
    */
@@ -34,7 +34,7 @@ export interface Towers {
   ): Promise<Float32Array<ArrayBuffer>>;
 }
 
-/** Tokens `start … start + ids.length` of one sequence, to be run in one pass and added to its slot. */
+/** Tokens [start, start + ids.length) of one sequence, run in one pass and added to its slot. */
 export interface PrefillChunk {
   readonly slot: number;
   /** tokens of this sequence already in the slot */
@@ -42,7 +42,7 @@ export interface PrefillChunk {
   readonly ids: Int32Array;
   /** [3, ids.length] t, h, w */
   readonly positions: Int32Array;
-  /** rows of this chunk (0-based within it) whose token embedding is replaced, ascending */
+  /** rows of this chunk, counted from 0, whose token embedding is replaced; ascending */
   readonly mediaRows: Int32Array;
   /** [mediaRows.length, hidden] f32 */
   readonly mediaEmbeds: Float32Array<ArrayBuffer>;
@@ -60,22 +60,26 @@ export interface DecodeRow {
 
 export interface Decoder {
   readonly slots: number;
-  /** slots after the `slots` that run: they only keep the tokens that copyPrefix brings */
+  /** slots after the `slots` that run: they only keep tokens copied by copyPrefix */
   readonly prefixSlots: number;
   /** most tokens one slot can hold */
   readonly capacity: number;
   readonly vocabSize: number;
   readonly hiddenSize: number;
-  /** @returns logits [vocab] f32 of the last row, or undefined. The array is reused by the next call. */
+  /** @returns logits [vocab] f32 of the last token, or undefined. The array is reused by the next call. */
   prefill(chunk: PrefillChunk, options?: RunSignal): Promise<Float32Array | undefined>;
-  /** One step of all given sequences. @returns logits [rows.length, vocab] f32 in the order of `rows`; reused by the next call. */
+  /**
+   * One step of all given sequences.
+   * @returns logits [rows.length, vocab] f32 in the order of `rows`. The array is reused by the next call.
+   */
   decode(rows: readonly DecodeRow[], options?: RunSignal): Promise<Float32Array>;
   /**
-   * Makes the first `tokens` tokens of slot `from` all that slot `to` holds; either may be a prefix slot. No run may be under way.
-   * When it fails, `to` is empty. @throws AvocadoError `engine_error`
+   * Replaces the content of slot `to` with the first `tokens` tokens of slot `from`. Either may be a prefix slot. No run may
+   * be in progress. On failure, `to` is empty.
+   * @throws AvocadoError `engine_error`
    */
   copyPrefix(from: number, to: number, tokens: number): Promise<void>;
-  /** Forgets the slot's tokens (its memory stays). */
+  /** Empties the slot. Its memory stays allocated. */
   reset(slot: number): void;
 }
 

@@ -1,11 +1,10 @@
-// Sessions that come and go, so that a model fits where its parts do not fit together: towers are used once per clip, the
-// decoder for every token. Order of use on a fresh start: vision, audio, decoder, each loaded after the one before has left.
-import { refuseAborted } from '../runtime/refuse-aborted.ts';
-import type { RunOptions, Session, Tensor } from '../runtime/runtime.ts';
+// Sessions that are loaded on demand, so that a model fits into memory that is too small for all its parts at once. Towers
+// are used once per clip, the decoder for every token. At most one tower is loaded at a time.
+import { throwIfAborted, type RunOptions, type Session, type Tensor } from '../runtime/runtime.ts';
 
 export type LoadSession = () => Promise<Session>;
 
-/** A session that is loaded at its first run, and again after it was released. */
+/** A session that loads at its first run, and again at the first run after a release. */
 class OnDemandSession implements Session {
   readonly #load: LoadSession;
   readonly #beforeRun: (loaded: boolean) => Promise<void>;
@@ -32,7 +31,7 @@ class OnDemandSession implements Session {
     fetches: Readonly<Record<string, Tensor>>,
     options?: RunOptions,
   ): Promise<void> {
-    refuseAborted(options?.signal); // who left while waiting for its turn needs nothing loaded
+    throwIfAborted(options?.signal); // do not load anything for a run that was cancelled while it waited
     this.#running += 1;
     try {
       await this.#beforeRun(this.#loaded !== undefined);
@@ -44,7 +43,7 @@ class OnDemandSession implements Session {
     }
   }
 
-  /** Frees the memory unless a run is under way or ended less than `idleMs` ago; the next run loads it again. */
+  /** Frees the memory unless a run is in progress or ended less than `idleMs` ago. The next run loads it again. */
   async releaseIdle(idleMs: number): Promise<void> {
     if (this.#running > 0 || performance.now() - this.#lastUse < idleMs) return;
     await this.release();
@@ -64,7 +63,7 @@ class OnDemandSession implements Session {
       this.#session = await loading;
       return this.#session;
     } catch (error) {
-      // The next run tries again: memory may be there by then.
+      // The next run tries again: memory may be available by then.
       if (this.#loaded === loading) this.#loaded = undefined;
       throw error;
     }
@@ -77,15 +76,15 @@ export interface ThinkerSessions {
   readonly decoder: Session;
 }
 
-/** How long a tower may rest between the parts of one clip while other sequences decode. */
+/** How long a tower stays loaded between the parts of one clip while other sequences decode. */
 const IDLE_MS = 2000;
 
 /** Sessions of which at most one tower is loaded at a time, and none while the decoder is being loaded. */
 export function onDemandSessions(load: Readonly<Record<keyof ThinkerSessions, LoadSession>>): ThinkerSessions {
-  let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = async (work: () => Promise<void>): Promise<void> => {
-    const mine = turn.then(work);
-    turn = mine.catch(() => undefined);
+  let last: Promise<unknown> = Promise.resolve();
+  const inOrder = async (work: () => Promise<void>): Promise<void> => {
+    const mine = last.then(work);
+    last = mine.catch(() => undefined);
     await mine;
   };
   const vision = new OnDemandSession(load.vision, async (loaded) => {
@@ -99,17 +98,17 @@ export function onDemandSessions(load: Readonly<Record<keyof ThinkerSessions, Lo
     await vision.releaseIdle(idleMs);
     await audio.releaseIdle(idleMs);
   });
-  // Picture and sound of one clip may be asked for at once: they take turns.
+  // The pictures and the sound of one clip may be encoded at the same time: run one after the other.
   const tower = (session: OnDemandSession): Session => ({
     inputs: session.inputs,
     outputs: session.outputs,
-    run: (feeds, fetches, options) => inTurn(() => session.run(feeds, fetches, options)),
+    run: (feeds, fetches, options) => inOrder(() => session.run(feeds, fetches, options)),
     release: () => session.release(),
   });
   return { vision: tower(vision), audio: tower(audio), decoder };
 }
 
-/** All three loaded now, one after another, to stay. */
+/** Loads all three sessions now, one after another. They stay loaded until they are released. */
 export async function residentSessions(
   load: Readonly<Record<keyof ThinkerSessions, LoadSession>>,
 ): Promise<ThinkerSessions> {

@@ -1,14 +1,13 @@
-// The two towers over their sessions: tables per picture size, chunks per sound.
-import { audioChunks, audioTokens } from './audio-chunks.ts';
+// The vision and audio towers: turns features into the inputs of their sessions, and runs them.
 import type { ModelConfig } from '../checkpoint/config-types.ts';
-import { sinusoids } from './rope-tables.ts';
+import { sinusoids } from '../graphs/rope-tables.ts';
 import type { HostArray, HostTensor, Session } from '../runtime/runtime.ts';
 import type { AudioOptions, RunSignal, Towers } from './thinker.ts';
-import { stepLayout, type StepLayout } from './window-order.ts';
+import { audioChunks, audioTokens, stepLayout, type StepLayout } from './tower-inputs.ts';
 
-/** Chunks of sound per run; bounds memory, and even, so that no pair of positions is cut. */
+/** Audio chunks per run. It limits memory and is even, so that no pair of positions is split. */
 const CHUNKS_PER_RUN = 16;
-/** Picture sizes remembered: a service sees few, and each costs about as much as one step's patches. */
+/** Cached picture sizes: a server sees only a few, and each takes about as much memory as one step's patches. */
 const LAYOUTS_KEPT = 8;
 
 function host(dtype: HostTensor['dtype'], dims: readonly number[], data: HostArray): HostTensor {

@@ -1,27 +1,24 @@
-// Exports made on the way, so that a checkpoint directory can be served as it is. One entry per checkpoint and
-// precision: a changed checkpoint replaces its own entry.
+// A cache of exports, so that a checkpoint directory can be served without an export step. One entry per checkpoint and
+// precision; when the checkpoint changes, its entry is replaced.
 import { createHash } from 'node:crypto';
-import { readdir, realpath, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
-import { exportModel, parsePrecision } from './export.ts';
-import {
-  EXPORTER_VERSION,
-  GRAPH_FILES,
-  MANIFEST_FILE,
-  openManifest,
-  sourceFilesOf,
-  type Manifest,
-} from './manifest.ts';
-import type { ExportOptions } from './quantise-checkpoint.ts';
+import type { ModelConfig } from '../checkpoint/config-types.ts';
 import type { Precision } from '../../settings/engine-settings.ts';
+import { readModelConfig } from '../checkpoint/config.ts';
+import { exportCheckpoint, parsePrecision } from './export.ts';
+import { EXPORTER_VERSION, isExport, openManifest, sourceFilesOf, type Manifest } from './manifest.ts';
+import type { ExportOptions } from './quantised-weights.ts';
 
 export interface CacheOptions extends ExportOptions {
   /** default: AVOCADO_CACHE, else XDG_CACHE_HOME/avocado-captioner, else ~/.cache/avocado-captioner */
   readonly cacheDir?: string | undefined;
+  /** of the checkpoint, when it was read already */
+  readonly config?: ModelConfig | undefined;
 }
 
 function defaultCache(): string {
@@ -33,7 +30,7 @@ function digest(...parts: readonly unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
-/** `<checkpoint>-<precision>-` names all entries of one checkpoint and precision, the rest its state and our version. */
+/** All entries of one checkpoint and precision begin with `family`. The rest is the checkpoint's state and our version. */
 async function entryName(
   checkpoint: Checkpoint,
   precision: Precision,
@@ -42,40 +39,23 @@ async function entryName(
   return { family, name: family + digest(await sourceFilesOf(checkpoint), EXPORTER_VERSION, await codeStamp()) };
 }
 
-/** While this code runs as TypeScript it is being worked on: its own text then counts as version. */
+/** Running as TypeScript means development: then the modification times of the graph code are part of the version. */
 async function codeStamp(): Promise<string> {
   if (!import.meta.url.endsWith('.ts')) return '';
-  const times = ['../graphs/', '../graphs/onnx/'].map(async (name) => {
-    const folder = new URL(name, import.meta.url);
-    const files = await readdir(folder);
-    return Promise.all(files.map(async (file) => (await stat(new URL(file, folder))).mtimeMs));
-  });
-  return digest(await Promise.all(times));
+  const folder = new URL('../graphs/', import.meta.url);
+  const files = await readdir(folder);
+  return digest(await Promise.all(files.map(async (file) => (await stat(new URL(file, folder))).mtimeMs)));
 }
 
-async function hasFile(directory: string, name: string): Promise<boolean> {
-  return stat(join(directory, name)).then(
-    () => true,
-    () => false,
+/** @throws AvocadoError `precision_unsupported` when an export has another precision than the wanted one */
+export function checkExportPrecision(manifest: Manifest, precision: Precision | undefined): void {
+  if (precision === undefined || manifest.precision === precision) return;
+  const advice = `leave the precision out, or give the checkpoint ${manifest.checkpoint.directory}`;
+  throw new AvocadoError(
+    'precision_unsupported',
+    `${manifest.directory} is an export in ${manifest.precision}, not ${precision}: ${advice}.`,
+    { param: 'precision' },
   );
-}
-
-/** True for a directory that an export was written to, finished or not. */
-export async function isExport(directory: string): Promise<boolean> {
-  return (await hasFile(directory, MANIFEST_FILE)) || (await hasFile(directory, GRAPH_FILES.decoder));
-}
-
-async function openExport(directory: string, precision: Precision | undefined): Promise<Manifest> {
-  const manifest = await openManifest(await realpath(directory));
-  if (precision !== undefined && manifest.precision !== precision) {
-    const advice = `leave the precision out, or give the checkpoint ${manifest.checkpoint.directory}`;
-    throw new AvocadoError(
-      'precision_unsupported',
-      `${directory} is an export in ${manifest.precision}, not ${precision}: ${advice}.`,
-      { param: 'precision' },
-    );
-  }
-  return manifest;
 }
 
 async function openCached(directory: string): Promise<Manifest | undefined> {
@@ -90,17 +70,21 @@ async function openCached(directory: string): Promise<Manifest | undefined> {
 }
 
 /**
- * The export to run: `modelDir` itself when it is one, else the cached one of that checkpoint, built when it is missing
- * or no longer right.
- * @param precision undefined = what the export has; a checkpoint needs it
- * @throws AvocadoError as exportModel and openManifest; `precision_unsupported` when the export has another one
+ * The export to run: `modelDir` itself when it is one, otherwise the cached export of that checkpoint. Builds the cached
+ * one when it is missing, damaged or stale.
+ * @param precision undefined = the precision of the export; required for a checkpoint
+ * @throws AvocadoError as exportModel and openManifest; `precision_unsupported` when the export has another precision
  */
 export async function ensureExport(
   modelDir: string,
   precision: Precision | undefined,
   options: CacheOptions = {},
 ): Promise<Manifest> {
-  if (await isExport(modelDir)) return openExport(modelDir, precision);
+  if (await isExport(modelDir)) {
+    const manifest = await openManifest(modelDir);
+    checkExportPrecision(manifest, precision);
+    return manifest;
+  }
   if (precision === undefined) throw new Error('A checkpoint needs a precision. This is a bug.');
   parsePrecision(precision);
   const checkpoint = await openCheckpoint(modelDir);
@@ -109,10 +93,11 @@ export async function ensureExport(
   const entry = join(cache, name);
   const cached = await openCached(entry);
   if (cached !== undefined) return cached;
-  // Another process may finish first, and already be loading: then its entry stays.
+  const config = options.config ?? (await readModelConfig(modelDir));
+  // Another process may finish first and already use its entry: keep that one.
   const existing = async (target: string): Promise<'replace' | 'keep'> =>
     (await openCached(target)) === undefined ? 'replace' : 'keep';
-  const manifest = await exportModel(modelDir, precision, entry, { ...options, existing });
+  const manifest = await exportCheckpoint({ checkpoint, config }, precision, entry, { ...options, existing });
   for (const other of await readdir(cache)) {
     if (other.startsWith(family) && other !== name) await rm(join(cache, other), { recursive: true, force: true });
   }

@@ -1,10 +1,11 @@
-// A checkpoint becomes three graphs and, for int4, one file of quantised weights. All that can be refused is refused
-// before the first byte is written; what is written appears in one step.
+// Exports a checkpoint as three graphs and, for int4, one file of quantised weights. Everything that can be refused is
+// refused before the first byte is written, and the export directory appears in one step.
 import { open, readdir, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
+import { PRECISIONS, type Precision } from '../../settings/engine-settings.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { buildAudioGraph } from '../graphs/audio.ts';
 import { buildDecoderGraph } from '../graphs/decoder.ts';
@@ -18,30 +19,39 @@ import {
   sourceFilesOf,
   type Manifest,
 } from './manifest.ts';
-import { quantiseCheckpoint, type ExportOptions } from './quantise-checkpoint.ts';
-import { planQuantisedWeights, WEIGHTS_FILE, type QuantisedWeights } from './quantised-weights.ts';
+import {
+  planQuantisedWeights,
+  WEIGHTS_FILE,
+  writeQuantisedWeights,
+  type ExportOptions,
+  type QuantisedWeights,
+} from './quantised-weights.ts';
 import { realPathOfPlanned, stageDirectory } from './staged-directory.ts';
-import { PRECISIONS, type Precision } from '../../settings/engine-settings.ts';
 
 export interface OutputOptions extends ExportOptions {
-  /** what to do with a directory that is already there; default: replace our own exports, refuse all else */
+  /** what to do with a directory that exists already; default: replace our own exports, refuse all else */
   readonly existing?: ((target: string) => Promise<'replace' | 'keep'>) | undefined;
 }
 
-/** Room for the manifest and the file system's own notes. */
+/** Space for the manifest and the file system's metadata. */
 const SPARE_BYTES = 2 ** 20;
 
-interface Plan {
+/** A checkpoint whose config and headers have been read. */
+export interface OpenedCheckpoint {
   readonly config: ModelConfig;
   readonly checkpoint: Checkpoint;
+}
+
+interface Plan {
+  readonly checkpoint: Checkpoint;
   readonly precision: Precision;
-  /** real path where the export will lie */
+  /** real path of the export directory to be */
   readonly target: string;
   readonly quantised: QuantisedWeights | undefined;
   readonly graphs: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
 }
 
-/** @throws AvocadoError `precision_unsupported`, naming those that exist */
+/** @throws AvocadoError `precision_unsupported`, listing the precisions that exist */
 export function parsePrecision(text: string): Precision {
   const precision = PRECISIONS.find((known) => known === text);
   if (precision === undefined) {
@@ -54,9 +64,7 @@ export function parsePrecision(text: string): Precision {
   return precision;
 }
 
-async function makePlan(checkpointDir: string, precision: Precision, outDir: string): Promise<Plan> {
-  const config = await readModelConfig(checkpointDir);
-  const checkpoint = await openCheckpoint(checkpointDir);
+async function makePlan({ config, checkpoint }: OpenedCheckpoint, precision: Precision, outDir: string): Promise<Plan> {
   const target = await realPathOfPlanned(outDir);
   const quantised = precision === 'int4' ? planQuantisedWeights(checkpoint, config, target) : undefined;
   const weights = quantised ?? checkpoint;
@@ -65,7 +73,7 @@ async function makePlan(checkpointDir: string, precision: Precision, outDir: str
     [GRAPH_FILES.audio]: buildAudioGraph(config, weights, precision).bytes,
     [GRAPH_FILES.decoder]: buildDecoderGraph(config, weights, precision).bytes,
   };
-  return { config, checkpoint, precision, target, quantised, graphs };
+  return { checkpoint, precision, target, quantised, graphs };
 }
 
 async function checkSpace(parent: string, bytes: number): Promise<void> {
@@ -102,7 +110,7 @@ async function fill(plan: Plan, staged: string, options: ExportOptions): Promise
   const files: Manifest['files'] = [];
   if (plan.quantised !== undefined) {
     const path = join(staged, WEIGHTS_FILE);
-    await quantiseCheckpoint(plan.quantised, path, options);
+    await writeQuantisedWeights(plan.quantised, path, options);
     await syncFile(path);
     files.push({ name: WEIGHTS_FILE, bytes: plan.quantised.bytes });
   }
@@ -169,19 +177,14 @@ function explain(error: unknown, target: string): unknown {
   }
 }
 
-/**
- * Exports a checkpoint: vision.onnx, audio.onnx, decoder.onnx, weights.bin (int4 only) and manifest.json in `outDir`. The
- * graphs point into the checkpoint's files and into `outDir`, so neither may be moved afterwards.
- * @throws AvocadoError `precision_unsupported`, `checkpoint_*`, `tensor_*`, `bad_request` (outDir holds other files),
- * `export_incomplete` (disk full), `aborted`; nothing is left behind
- */
-export async function exportModel(
-  checkpointDir: string,
-  precision: string,
+/** As exportModel, for a checkpoint that is open already. */
+export async function exportCheckpoint(
+  opened: OpenedCheckpoint,
+  precision: Precision,
   outDir: string,
   options: OutputOptions = {},
 ): Promise<Manifest> {
-  const plan = await makePlan(checkpointDir, parsePrecision(precision), outDir);
+  const plan = await makePlan(opened, precision, outDir);
   const existing = options.existing ?? replaceOurs;
   try {
     options.signal?.throwIfAborted();
@@ -195,4 +198,22 @@ export async function exportModel(
       throw new AvocadoError('aborted', 'The export was cancelled; nothing was written.', { cause: error });
     throw error instanceof AvocadoError ? error : explain(error, plan.target);
   }
+}
+
+/**
+ * Exports a checkpoint: vision.onnx, audio.onnx, decoder.onnx, weights.bin (int4 only) and manifest.json in `outDir`. The
+ * graphs point into the checkpoint's files and into `outDir`, so neither may be moved afterwards.
+ * @throws AvocadoError `precision_unsupported`, `checkpoint_*`, `tensor_*`, `bad_request` (outDir holds other files),
+ * `export_incomplete` (disk full), `aborted`; then nothing is left behind
+ */
+export async function exportModel(
+  checkpointDir: string,
+  precision: string,
+  outDir: string,
+  options: OutputOptions = {},
+): Promise<Manifest> {
+  const parsed = parsePrecision(precision);
+  const config = await readModelConfig(checkpointDir);
+  const checkpoint = await openCheckpoint(checkpointDir);
+  return exportCheckpoint({ config, checkpoint }, parsed, outDir, options);
 }

@@ -1,5 +1,5 @@
-// manifest.json: written last, so an export without one is not finished. It names what the graphs point at by path,
-// and is checked before any of it is loaded: initialisers are offsets into files that could have changed since.
+// manifest.json is written last, so an export without one is not finished. It lists the files that the graphs point into
+// and is checked before any graph is loaded: initialisers are offsets into files that may have changed since.
 import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 
 export const MANIFEST_FILE = 'manifest.json';
 export const GRAPH_FILES = { vision: 'vision.onnx', audio: 'audio.onnx', decoder: 'decoder.onnx' } as const;
-/** Version of the graphs' inputs, outputs and meaning: raise it when an older export can no longer be run. */
+/** Version of the graphs' inputs, outputs and meaning. Raise it when an older export can no longer be run. */
 export const EXPORTER_VERSION = 1;
 const FORMAT = 'avocado-export';
 
@@ -23,7 +23,7 @@ const SCHEMA = Type.Object({
   checkpoint: Type.Object({
     /** real path */
     directory: Type.String(),
-    /** config.json and the shards: real paths, sizes, times of last change in ms */
+    /** config.json and the shards: real paths, sizes in bytes, modification times in ms */
     files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer(), modified: Type.Number() }), {
       minItems: 1,
     }),
@@ -38,7 +38,7 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** What an export depends on: config.json and every shard with thinker tensors. */
+/** The files an export depends on: config.json and every shard with thinker tensors. */
 export async function sourceFilesOf(checkpoint: Checkpoint): Promise<SourceFile[]> {
   const paths = [await realpath(join(checkpoint.directory, 'config.json')), ...checkpoint.files];
   return Promise.all(
@@ -49,13 +49,23 @@ export async function sourceFilesOf(checkpoint: Checkpoint): Promise<SourceFile[
   );
 }
 
-/** The command that makes this export anew. */
+/** The command that makes this export again. */
 function command(manifest: Pick<Manifest, 'precision' | 'checkpoint'>, directory: string): string {
   return `avocado export ${manifest.checkpoint.directory} --precision ${manifest.precision} --out ${directory}`;
 }
 
+/** True for a directory that an export was written to, finished or not. */
+export async function isExport(directory: string): Promise<boolean> {
+  const has = async (name: string): Promise<boolean> =>
+    stat(join(directory, name)).then(
+      () => true,
+      () => false,
+    );
+  return (await has(MANIFEST_FILE)) || (await has(GRAPH_FILES.decoder));
+}
+
 /**
- * Reads the manifest of an export directory without checking what it names.
+ * Reads the manifest of an export directory. The files it lists are not checked.
  * @returns undefined when there is none
  * @throws AvocadoError `export_incomplete` when it is damaged
  */
@@ -114,7 +124,8 @@ async function checkSource(
 }
 
 /**
- * Checks that an export is whole, where it was made, by this version, and that its checkpoint is unchanged.
+ * Reads and checks a manifest: the export is complete, lies where it was made, was made by this version, and its
+ * checkpoint is unchanged.
  * @throws AvocadoError `export_incomplete`, `export_stale`, each with the command to run
  */
 export async function openManifest(directory: string): Promise<Manifest> {

@@ -1,7 +1,12 @@
-// Block-wise symmetric quantisation as com.microsoft.MatMulNBits reads it (onnxruntime.md 1.2): block b of a row has one
-// scale s and stores q = round(w / s) + 2^(bits-1) in `bits` bits, low nibble = even column; w ≈ (q - 2^(bits-1)) * s.
+// Block-wise symmetric quantisation as com.microsoft.MatMulNBits reads it (onnxruntime.md, MatMulNBits). Each block of
+// a row has one scale s and stores q = round(w / s) + 2^(bits-1) in `bits` bits, low nibble = even column, so that
+// w ≈ (q - 2^(bits-1)) * s. The default export is the task of the quantising threads: some rows of one matrix, from the
+// checkpoint file to their place in weights.bin.
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import type { ErrorCode } from '../../base/errors.ts';
+import { decodeValues, STORED_BYTES, type StoredDType } from '../checkpoint/weights.ts';
 
-/** Columns that share one scale. */
+/** Number of columns that share one scale. */
 export const BLOCK_SIZE = 32;
 
 export type QuantisedBits = 4 | 8;
@@ -21,7 +26,7 @@ export function quantisedBytes(
   return { packed: (blocks * BLOCK_SIZE * bits) / 8, scales: blocks * 4 };
 }
 
-/** The value of a block that lies furthest from zero, with its sign. */
+/** The value of a block with the largest magnitude, with its sign. */
 function furthest(values: Float32Array, from: number, to: number): number {
   let most = 0;
   let least = 0;
@@ -34,8 +39,8 @@ function furthest(values: Float32Array, from: number, to: number): number {
 }
 
 /**
- * Squared error of a 4-bit block under `scale`. (x | 0) of a positive x rounds down, so adding 8.5 before it rounds to
- * nearest; only the top can overflow, since both candidate scales reach the furthest value.
+ * Squared error of a 4-bit block with this scale. (x | 0) rounds a positive x down, so adding 8.5 first rounds to nearest.
+ * Only the upper end can overflow, since both candidate scales reach the value with the largest magnitude.
  */
 function squaredError(values: Float32Array, from: number, to: number, scale: number): number {
   const inverse = 1 / scale;
@@ -51,13 +56,14 @@ function squaredError(values: Float32Array, from: number, to: number, scale: num
 }
 
 /**
- * onnxruntime's own convention gives the furthest value the code -8, all 16 codes used and it exact; dividing by 7
- * keeps both ends. Neither is always better, so the smaller error decides, block by block.
+ * The better of two scales for a 4-bit block. onnxruntime's own rule (peak / -8) maps the peak to code -8: it is exact and
+ * all 16 codes are used. Dividing by 7 covers both ends equally. Neither is always better, so the smaller squared error
+ * decides for each block.
  */
 function scale4(values: Float32Array, from: number, to: number, peak: number): number {
-  const lopsided = Math.fround(peak / -8);
+  const asymmetric = Math.fround(peak / -8);
   const even = Math.fround(Math.abs(peak) / 7);
-  return squaredError(values, from, to, even) < squaredError(values, from, to, lopsided) ? even : lopsided;
+  return squaredError(values, from, to, even) < squaredError(values, from, to, asymmetric) ? even : asymmetric;
 }
 
 function pack4(values: Float32Array, from: number, to: number, scale: number, packed: Uint8Array, at: number): void {
@@ -79,7 +85,7 @@ function pack8(values: Float32Array, from: number, to: number, scale: number, pa
   }
 }
 
-/** A scale so small that its reciprocal is not finite would turn zeros into NaN: such a block is zero. */
+/** Below this peak the reciprocal of the scale would not be finite and zeros would become NaN: store zeros instead. */
 const SMALLEST_PEAK = 1e-36;
 
 /**
@@ -87,7 +93,7 @@ const SMALLEST_PEAK = 1e-36;
  * @param values [rows, k] f32
  * @param packed [rows, blocks, 32 * bits / 8], overwritten
  * @param scales [rows, blocks] f32, overwritten
- * @returns false when a weight is infinite, so that no scale can hold it
+ * @returns false when a weight is infinite: no scale can represent it
  */
 export function quantiseRows(
   values: Float32Array,
@@ -116,4 +122,87 @@ export function quantiseRows(
     }
   }
   return true;
+}
+
+/** Consecutive rows of one matrix to quantise. Offsets are bytes in `source` and `target`. */
+export interface QuantiseTask {
+  readonly name: string;
+  readonly source: string;
+  readonly sourceOffset: number;
+  readonly dtype: StoredDType;
+  readonly rows: number;
+  readonly k: number;
+  readonly bits: QuantisedBits;
+  readonly target: string;
+  readonly packedOffset: number;
+  readonly scalesOffset: number;
+}
+
+/** An error as a value: an exception would lose its code on the way out of the thread. */
+export interface QuantiseFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** errno name, such as ENOSPC */
+  readonly errno?: string | undefined;
+}
+
+function readAll(path: string, bytes: number, offset: number): Uint8Array<ArrayBuffer> | undefined {
+  const buffer = new Uint8Array(bytes);
+  const file = openSync(path, 'r');
+  try {
+    for (let at = 0; at < bytes;) {
+      const read = readSync(file, buffer, at, bytes - at, offset + at);
+      if (read === 0) return undefined;
+      at += read;
+    }
+    return buffer;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeAll(file: number, bytes: Uint8Array, offset: number): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at, bytes.length - at, offset + at);
+}
+
+function quantiseInFiles(task: QuantiseTask): QuantiseFailure | undefined {
+  const stored = readAll(task.source, task.rows * task.k * STORED_BYTES[task.dtype], task.sourceOffset);
+  if (stored === undefined)
+    return {
+      code: 'checkpoint_invalid',
+      message: `${task.source} ended before tensor ${task.name}: download this file again.`,
+    };
+  const values = new Float32Array(task.rows * task.k);
+  decodeValues(stored, task.dtype, values);
+  const size = quantisedBytes(task.rows, task.k, task.bits);
+  const packed = new Uint8Array(size.packed);
+  const scales = new Float32Array(size.scales / 4);
+  if (!quantiseRows(values, task.k, task.bits, packed, scales)) {
+    return {
+      code: 'tensor_invalid',
+      message: `Tensor ${task.name} in ${task.source} holds infinite weights: the checkpoint is damaged.`,
+    };
+  }
+  const file = openSync(task.target, 'r+');
+  try {
+    writeAll(file, packed, task.packedOffset);
+    writeAll(file, new Uint8Array(scales.buffer), task.scalesOffset);
+  } finally {
+    closeSync(file);
+  }
+  return undefined;
+}
+
+/** Quantises rows of one matrix into `target`, which must exist. Synchronous. @returns what went wrong, or undefined */
+export default function quantiseTask(task: QuantiseTask): QuantiseFailure | undefined {
+  try {
+    return quantiseInFiles(task);
+  } catch (thrown) {
+    const error = thrown as NodeJS.ErrnoException;
+    return {
+      code: 'export_incomplete',
+      message: `Quantising ${task.name} failed: ${error.message}.`,
+      errno: error.code,
+    };
+  }
 }

@@ -1,13 +1,24 @@
-// Which weights the int4 precision quantises, to how many bits, and where each lies in weights.bin. The layout is known
-// before a byte is written, so graphs can be built, and every shape checked, first.
+// weights.bin of the int4 precision: which weights are quantised to how many bits, where each is in the file, and how the
+// file is written. The layout is computed before a byte is written, so that graphs are built and shapes are checked first.
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Piscina } from 'piscina';
+import { AvocadoError } from '../../base/errors.ts';
+import { workerEntry } from '../../base/worker-entry.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
-import { BLOCK_SIZE, blocksOf, quantisedBytes, type QuantisedBits } from './quantise.ts';
-import type { QuantisedWeight, StoredTensor, WeightSource } from '../checkpoint/weights.ts';
+import { STORED_BYTES, type QuantisedWeight, type StoredTensor, type WeightSource } from '../checkpoint/weights.ts';
+import quantiseTask, {
+  BLOCK_SIZE,
+  blocksOf,
+  quantisedBytes,
+  type QuantisedBits,
+  type QuantiseFailure,
+  type QuantiseTask,
+} from './quantise.ts';
 
 export const WEIGHTS_FILE = 'weights.bin';
-/** Tensors begin at cache lines. */
+/** Tensors start at multiples of a cache line. */
 const ALIGNMENT = 64;
 
 interface Linear {
@@ -17,8 +28,8 @@ interface Linear {
   readonly bits: QuantisedBits;
 }
 
-/** A matrix to quantise: where it comes from and what becomes of it. */
-export interface QuantisationStep {
+/** One matrix to quantise: where it comes from and what it becomes. */
+interface QuantisationStep {
   readonly source: StoredTensor;
   readonly weight: QuantisedWeight;
 }
@@ -29,7 +40,10 @@ export interface QuantisedWeights extends WeightSource {
   readonly bytes: number;
 }
 
-/** The decoder is read once per token, so its bytes are the speed: 4 bits. The head decides between near ties: 8. */
+/**
+ * The decoder's weights are read once per token, so their size decides the speed: 4 bits. The head decides between tokens
+ * of nearly equal probability: 8 bits.
+ */
 function decoderLinears({ text }: ModelConfig): Linear[] {
   const query = text.heads * text.headDim;
   const kv = text.kvHeads * text.headDim;
@@ -53,7 +67,7 @@ function decoderLinears({ text }: ModelConfig): Linear[] {
   return [...layers.flat(), { name: 'lm_head.weight', n: text.vocabSize, k: text.hiddenSize, bits: 8 }];
 }
 
-/** The towers run once per clip and bound what can be seen and heard at all: 8 bits. */
+/** The towers run only once per clip, and what they lose is lost for every token: 8 bits. */
 function visionLinears({ vision, text }: ModelConfig): Linear[] {
   const linear = (part: string, n: number, k: number): Linear => ({ name: `visual.${part}.weight`, n, k, bits: 8 });
   const width = vision.hiddenSize;
@@ -86,8 +100,8 @@ function audioLinears({ audio, text }: ModelConfig): Linear[] {
 }
 
 /**
- * Lays out the quantised form of a checkpoint; all that is not a linear stays where it is.
- * @param directory where weights.bin will lie when graphs are run: real path
+ * Lays out the quantised form of a checkpoint. Only linear layers are quantised; all else stays in the checkpoint.
+ * @param directory real path of the directory that weights.bin will be in when the graphs run
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function planQuantisedWeights(checkpoint: Checkpoint, config: ModelConfig, directory: string): QuantisedWeights {
@@ -113,4 +127,124 @@ export function planQuantisedWeights(checkpoint: Checkpoint, config: ModelConfig
     plain: (name, shape) => checkpoint.plain(name, shape),
     quantised: (name) => steps.get(name)?.weight,
   };
+}
+
+export interface ExportOptions {
+  /** bytes of source weights that are done, and the total */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Elements of one task: at most 40 MB a thread, its f32 values included. */
+const TASK_ELEMENTS = 1 << 22;
+const THREADS = 2;
+/** Below this, starting threads takes longer than the work. */
+const INLINE_BYTES = 64 * 2 ** 20;
+
+function tasksOf({ source, weight }: QuantisationStep, target: string): QuantiseTask[] {
+  const { n, k, bits } = weight;
+  const tasks: QuantiseTask[] = [];
+  const rowBytes = source.bytes / n;
+  const step = Math.max(1, Math.floor(TASK_ELEMENTS / k));
+  for (let row = 0; row < n; row += step) {
+    const before = quantisedBytes(row, k, bits);
+    tasks.push({
+      name: source.name,
+      source: source.file,
+      sourceOffset: source.offset + row * rowBytes,
+      dtype: source.dtype,
+      rows: Math.min(step, n - row),
+      k,
+      bits,
+      target,
+      packedOffset: weight.packed.offset + before.packed,
+      scalesOffset: weight.scales.offset + row * blocksOf(k) * 4,
+    });
+  }
+  return tasks;
+}
+
+/** Creates the file at its full length, so that tasks may write in any order. */
+async function createSparse(path: string, bytes: number): Promise<void> {
+  const file = await open(path, 'wx');
+  try {
+    await file.truncate(bytes);
+  } finally {
+    await file.close();
+  }
+}
+
+function throwFailure(failure: QuantiseFailure): never {
+  const full = failure.errno === 'ENOSPC' || failure.errno === 'EDQUOT';
+  const advice = full ? ' Free space on that disk, or give another directory.' : '';
+  throw new AvocadoError(failure.code, failure.message + advice);
+}
+
+/** Keeps `THREADS` tasks in flight. The first failure or an abort stops the rest. */
+async function runAll(
+  weights: QuantisedWeights,
+  target: string,
+  run: (task: QuantiseTask) => Promise<QuantiseFailure | undefined>,
+  { onProgress, signal }: ExportOptions,
+): Promise<void> {
+  const total = weights.steps.reduce((sum, { source }) => sum + source.bytes, 0);
+  const tasks = weights.steps.flatMap((step) => tasksOf(step, target)).values();
+  let done = 0;
+  let failed = false;
+  onProgress?.(0, total);
+  const lane = async (): Promise<void> => {
+    for (const task of tasks) {
+      if (failed) return;
+      signal?.throwIfAborted();
+      const failure = await run(task);
+      if (failure !== undefined) {
+        failed = true;
+        throwFailure(failure);
+      }
+      done += task.rows * task.k * STORED_BYTES[task.dtype];
+      onProgress?.(done, total);
+    }
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: THREADS }, lane));
+  const broken = lanes.find((result) => result.status === 'rejected');
+  if (broken !== undefined) throw broken.reason;
+}
+
+/**
+ * Writes weights.bin. Reads the checkpoint some rows at a time, in two threads when it is large, so that memory does not
+ * depend on the size of the model.
+ * @throws AvocadoError `checkpoint_invalid`, `tensor_invalid`, `export_incomplete` (the disk is full or broken)
+ * @throws the signal's reason when it aborts
+ */
+export async function writeQuantisedWeights(
+  weights: QuantisedWeights,
+  target: string,
+  options: ExportOptions = {},
+): Promise<void> {
+  await createSparse(target, weights.bytes);
+  const total = weights.steps.reduce((sum, { source }) => sum + source.bytes, 0);
+  if (total < INLINE_BYTES) {
+    await runAll(
+      weights,
+      target,
+      (task) =>
+        new Promise((resolve) =>
+          setImmediate(() => {
+            resolve(quantiseTask(task));
+          }),
+        ),
+      options,
+    );
+    return;
+  }
+  const pool = new Piscina<QuantiseTask, QuantiseFailure | undefined>({
+    ...workerEntry(import.meta.url, './quantise'),
+    minThreads: THREADS,
+    maxThreads: THREADS,
+  });
+  try {
+    await runAll(weights, target, (task) => pool.run(task), options);
+  } finally {
+    await pool.destroy();
+  }
 }

@@ -1,13 +1,14 @@
-// A directory that appears whole or not at all: it is filled beside its place under another name and then renamed.
+// A directory that appears complete or not at all: it is filled next to its final place, under another name, and then
+// renamed.
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 
-/** Staged directories of this process that are still being filled. */
+/** Staged directories that this process is still filling. */
 const filling = new Set<string>();
 
-/** The path with every symlink that exists resolved; parts that do not exist yet stay as they are. */
+/** The path with all existing symlinks resolved. Parts that do not exist yet stay as they are. */
 export async function realPathOfPlanned(path: string): Promise<string> {
   const absolute = resolve(path);
   try {
@@ -19,7 +20,7 @@ export async function realPathOfPlanned(path: string): Promise<string> {
 }
 
 function isRunning(pid: number, path: string): boolean {
-  // In a container every start has the same number: our own is running only if we know it.
+  // In a container every start may have the same process id, so our own id says nothing: look at what we are filling.
   if (pid === process.pid) return filling.has(path);
   try {
     process.kill(pid, 0);
@@ -29,16 +30,16 @@ function isRunning(pid: number, path: string): boolean {
   }
 }
 
-/** Machines that share a disk do not share process numbers, so names carry the host. */
+/** Machines that share a disk do not share process ids, so the name contains the host. */
 function stagedPrefix(target: string): string {
   return `.${basename(target)}.staged-${hostname()}-`;
 }
 
-function besides(target: string): string {
+function siblingOf(target: string): string {
   return join(dirname(target), `${stagedPrefix(target)}${process.pid}-${randomBytes(6).toString('hex')}`);
 }
 
-/** Removes what killed processes of this machine left beside `target`. */
+/** Removes what killed processes of this machine left next to `target`. */
 async function removeAbandoned(target: string): Promise<void> {
   const parent = dirname(target);
   const prefix = stagedPrefix(target);
@@ -60,10 +61,10 @@ async function syncDirectory(path: string): Promise<void> {
 
 const OCCUPIED: ReadonlySet<string | undefined> = new Set(['ENOTEMPTY', 'EEXIST']);
 
-/** What to do with a directory that is already there; throws when it must not be touched. */
-export type Existing = () => Promise<'replace' | 'keep'>;
+/** Decides about a directory that exists already; throws when it must not be touched. */
+type Existing = () => Promise<'replace' | 'keep'>;
 
-/** Renames `staged` to `target`, unless what is there is to be kept. */
+/** Renames `staged` to `target`, unless `existing` decides to keep what is there. */
 async function moveIntoPlace(staged: string, target: string, existing: Existing): Promise<void> {
   const replaced: string[] = [];
   try {
@@ -76,10 +77,10 @@ async function moveIntoPlace(staged: string, target: string, existing: Existing)
         if (!OCCUPIED.has((error as NodeJS.ErrnoException).code)) throw error;
       }
       if ((await existing()) === 'keep') return;
-      const aside = besides(target);
+      const aside = siblingOf(target);
       filling.add(aside);
       replaced.push(aside);
-      // Somebody else may have moved it first: then the next rename finds the place free, or theirs in it.
+      // Another process may have moved it first. Then the next rename finds the place free, or the other's directory in it.
       await rename(target, aside).catch(() => undefined);
     }
   } finally {
@@ -91,8 +92,8 @@ async function moveIntoPlace(staged: string, target: string, existing: Existing)
 }
 
 /**
- * Fills a new directory and puts it at `target` (a real path) in one step. When `fill` fails or is aborted, nothing is left.
- * Several at once: each is whole, and `existing` says whether the first or the last one stays.
+ * Fills a new directory and puts it at `target` (a real path) in one step. When `fill` fails or is aborted, nothing is
+ * left. Several calls at once are safe: `existing` decides whether the first or the last directory stays.
  */
 export async function stageDirectory<T>(
   target: string,
@@ -102,7 +103,7 @@ export async function stageDirectory<T>(
   await mkdir(dirname(target), { recursive: true });
   await existing();
   await removeAbandoned(target);
-  const staged = besides(target);
+  const staged = siblingOf(target);
   filling.add(staged);
   try {
     await mkdir(staged);

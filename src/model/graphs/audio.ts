@@ -1,12 +1,13 @@
-// The audio tower (docs/reference-model.md 7.2) as one graph over chunks of mel frames. Chunks never attend to each
-// other; the shorter last one is padded, masked after the first convolution and in attention, and its padding dropped.
+// The audio tower (reference-model.md, Audio tower) as one graph over chunks of mel frames. Chunks never attend to each
+// other. The last chunk may be shorter: it is padded, masked after the first convolution and in attention, and its padding
+// is dropped at the end.
 import type { AudioConfig, ModelConfig } from '../checkpoint/config-types.ts';
-import { float, GraphBuilder, int, ints, type BuiltGraph } from './onnx/graph-builder.ts';
-import type { WeightSource } from '../checkpoint/weights.ts';
 import type { Precision } from '../../settings/engine-settings.ts';
+import { float, GraphBuilder, int, ints, type BuiltGraph } from './graph-builder.ts';
+import type { WeightSource } from '../checkpoint/weights.ts';
 
 const EPSILON = 1e-5;
-/** The reference clamps float16 activations after each layer to the largest finite value less 1000 (reference-model 7.2). */
+/** The reference clamps float16 activations after each layer to the largest finite value minus 1000. */
 const FLOAT16_LIMIT = 65_504 - 1000;
 
 function layerNorm(graph: GraphBuilder, input: string, norm: string, size: number): string {
@@ -28,7 +29,7 @@ function convolve(
   return graph.node(`${layer}.gelu`, 'Gelu', [graph.node(layer, 'Conv', inputs, { attributes })]);
 }
 
-/** mel [C, bins, T] -> [C, ceil(T / 2), hidden] with sinusoid positions, which start anew in every chunk. */
+/** mel [C, bins, T] -> [C, ceil(T / 2), hidden] with sinusoid positions, which start at 0 in every chunk. */
 function embedFrames(graph: GraphBuilder, audio: AudioConfig): string {
   const { activation } = graph;
   const first = convolve(
@@ -38,7 +39,7 @@ function embedFrames(graph: GraphBuilder, audio: AudioConfig): string {
     audio.melBins,
     audio,
   );
-  // Beyond a chunk's end the second convolution must see zeros, as it would without padding.
+  // The second convolution must see zeros beyond a chunk's end, as it would without padding.
   const masked = graph.node('conv1.masked', 'Mul', [
     first,
     graph.cast('frame_mask.activation', 'frame_mask', 'float32', activation),
@@ -74,7 +75,7 @@ function addLayer(graph: GraphBuilder, audio: AudioConfig, input: string, index:
     : output;
 }
 
-/** Averages pairs of positions, then norm and projection: [C, T2, hidden] -> [tokens, text hidden]. */
+/** Averages pairs of positions, then normalises and projects: [C, T2, hidden] -> [tokens, text hidden]. */
 function addProjection(graph: GraphBuilder, config: ModelConfig, input: string): string {
   const { hiddenSize } = config.audio;
   const rows = graph.reshape('rows', input, [-1, hiddenSize]);
@@ -96,10 +97,14 @@ function addProjection(graph: GraphBuilder, config: ModelConfig, input: string):
 }
 
 /**
- * Builds the audio tower. Inputs, with T = frames of the longest chunk, T2 = ceil(T / 2):
- * mel f32 [C, bins, T] (zeros beyond a chunk's end), frame_mask f32 [C, 1, T] (1 = a real frame), positions f32 [T2, hidden]
- * (sinusoids), chunk_lengths i32 [C] (real positions after the second convolution), pair_first and pair_second i64 [tokens]
- * (rows of [C·T2] averaged into each token). Output: audio_embeds f32 [tokens, text hidden]. See audio-chunks.ts.
+ * Builds the audio tower. Inputs, with T = frames of the longest chunk and T2 = ceil(T / 2):
+ * - mel f32 [C, bins, T], zeros beyond a chunk's end
+ * - frame_mask f32 [C, 1, T], 1 = a real frame
+ * - positions f32 [T2, hidden], sinusoids
+ * - chunk_lengths i32 [C], real positions after the second convolution
+ * - pair_first, pair_second i64 [tokens], the two rows of [C·T2] that are averaged into each token
+ *
+ * Output: audio_embeds f32 [tokens, text hidden]. audioChunks() in execution/tower-inputs.ts makes the inputs.
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function buildAudioGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {

@@ -1,16 +1,16 @@
-// The language model (docs/reference-model.md 7.3) as one graph that serves prefill, chunked prefill and batched decode
-// (docs/onnxruntime.md section 10): token embedding, media rows put in place, layers with the KV cache updated in place,
-// and the head on the wanted rows only.
+// The language model (reference-model.md, Decoder) as one graph for prefill, chunked prefill and batched decode
+// (onnxruntime.md, Graphs): token embedding, media embeddings written over their rows, layers that
+// update the KV cache in place, and the head on the wanted rows only.
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
-import { float, GraphBuilder, int, ints, type BuiltGraph } from './onnx/graph-builder.ts';
-import { textRopeTables } from '../execution/rope-tables.ts';
-import type { WeightSource } from '../checkpoint/weights.ts';
 import type { Precision } from '../../settings/engine-settings.ts';
+import { float, GraphBuilder, int, ints, type BuiltGraph } from './graph-builder.ts';
+import { textRopeTables } from './rope-tables.ts';
+import type { WeightSource } from '../checkpoint/weights.ts';
 
-/** The rotation takes no more tokens in a run than its tables have rows, and they have at least this many. */
+/** MRotaryEmbedding takes at most as many tokens in a run as its tables have rows; they have at least this many. */
 export const MOST_TOKENS_PER_RUN = 32_768;
 
-/** Names of one layer's cache tensors; past and present are the same memory. */
+/** Names of one layer's cache tensors. Past and present are the same memory. */
 export function cacheNames(
   layer: number,
 ): Readonly<Record<'pastKey' | 'pastValue' | 'presentKey' | 'presentValue', string>> {
@@ -42,13 +42,13 @@ function addRopeTables(graph: GraphBuilder, text: TextConfig): void {
   const tables = textRopeTables(text.ropeTheta, text.headDim, rows);
   for (const name of ['cos', 'sin'] as const) {
     const table = graph.constant(`rope_${name}.float32`, 'float32', [rows, text.headDim / 2], tables[name]);
-    // The reference rotates in the activation type here, unlike in the vision tower (reference-model 7.3).
+    // The reference rotates in the activation type here, but in float32 in the vision tower.
     if (graph.activation === 'float32') graph.node(`rope_${name}`, 'Identity', [table]);
     else graph.cast(`rope_${name}`, table, 'float32', graph.activation);
   }
 }
 
-/** Token embeddings [B, S, hidden] with the media rows in place. The table is read row by row, so it stays in its file. */
+/** Token embeddings [B, S, hidden], media rows replaced. The table is read row by row, so it can stay in its file. */
 function embedTokens(graph: GraphBuilder, text: TextConfig): string {
   const table = graph.stored('model.embed_tokens.weight', [text.vocabSize, text.hiddenSize]);
   const rows = graph.node('token_embeds.stored', 'Gather', [table.value, 'input_ids'], {
@@ -62,13 +62,13 @@ function embedTokens(graph: GraphBuilder, text: TextConfig): string {
 function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, layer: number): string {
   const { hiddenSize, heads, kvHeads, headDim } = text;
   const prefix = `model.layers.${layer}.self_attn`;
-  const turn = (input: string, count: number): string =>
+  const rotate = (input: string, count: number): string =>
     graph.node(`${input}.rope`, 'MRotaryEmbedding', [input, 'position_ids', 'rope_cos', 'rope_sin'], {
       domain: 'com.microsoft',
       attributes: { num_heads: int(count), mrope_section: ints(...text.mropeSection), mrope_layout: int(0) },
     });
-  const query = turn(graph.linear(normed, `${prefix}.q_proj`, heads * headDim, hiddenSize, 'bias'), heads);
-  const key = turn(graph.linear(normed, `${prefix}.k_proj`, kvHeads * headDim, hiddenSize, 'bias'), kvHeads);
+  const query = rotate(graph.linear(normed, `${prefix}.q_proj`, heads * headDim, hiddenSize, 'bias'), heads);
+  const key = rotate(graph.linear(normed, `${prefix}.k_proj`, kvHeads * headDim, hiddenSize, 'bias'), kvHeads);
   const value = graph.linear(normed, `${prefix}.v_proj`, kvHeads * headDim, hiddenSize, 'bias');
   const names = cacheNames(layer);
   const attributes = {
@@ -96,11 +96,17 @@ function addHead(graph: GraphBuilder, text: TextConfig, normed: string): void {
 }
 
 /**
- * Builds the decoder. Inputs: input_ids i64 [B, S]; media_embeds f32 [M, hidden] and media_index i64 [M, 2] (batch row, token
- * row), M may be 0; position_ids i64 [3, B, S]; seqlens_k i32 [B] = tokens in the cache after the run, less one; total_len i32
- * scalar = the largest of them, plus one; logit_index i64 [L] = rows of B·S wanted; past_key.N and past_value.N D
- * [B, kvHeads, capacity, headDim]. Outputs: logits f32 [L, vocab], present_key.N and present_value.N bound to the same memory.
- * S > 1 onto a cache that is not empty needs B = 1 (docs/onnxruntime.md 1.1).
+ * Builds the decoder. Inputs, with D = the activation type:
+ * - input_ids i64 [B, S]
+ * - media_embeds f32 [M, hidden] and media_index i64 [M, 2] (batch row, token row); M may be 0
+ * - position_ids i64 [3, B, S]
+ * - seqlens_k i32 [B], tokens in the cache after the run, minus one
+ * - total_len i32 scalar, the largest of seqlens_k, plus one
+ * - logit_index i64 [L], the wanted rows of B·S
+ * - past_key.N, past_value.N D [B, kvHeads, capacity, headDim]
+ *
+ * Outputs: logits f32 [L, vocab]; present_key.N and present_value.N, bound to the memory of past_key.N and past_value.N.
+ * Limit: S > 1 with a cache that is not empty needs B = 1 (onnxruntime.md, GroupQueryAttention).
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function buildDecoderGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {

@@ -1,11 +1,11 @@
-// The vision tower (docs/reference-model.md 7.1) as one graph over S temporal steps of one size. Steps never attend to
-// each other, so every index and rope table describes one step and holds for all. Rows run in window order inside.
+// The vision tower (reference-model.md, Vision tower) as one graph over S temporal steps of one size. Steps never attend
+// to each other, so one set of index and rope tables serves all steps. Inside the graph, rows are in window order.
 import type { ModelConfig, VisionConfig } from '../checkpoint/config-types.ts';
-import { float, GraphBuilder, int, type BuiltGraph } from './onnx/graph-builder.ts';
-import type { WeightSource } from '../checkpoint/weights.ts';
 import type { Precision } from '../../settings/engine-settings.ts';
+import { float, GraphBuilder, int, type BuiltGraph } from './graph-builder.ts';
+import type { WeightSource } from '../checkpoint/weights.ts';
 
-/** RMSNorm epsilon of all vision norms (reference-model 7.1). */
+/** RMSNorm epsilon of all vision norms. */
 const EPSILON = 1e-6;
 
 interface Shapes {
@@ -15,7 +15,7 @@ interface Shapes {
   readonly steps: string;
 }
 
-/** Shapes known at run time only, computed once per run. */
+/** Shapes that are only known at run time, computed once per run. */
 function addShapes(graph: GraphBuilder, hiddenSize: number): Shapes {
   const hidden = graph.constant('hidden_size', 'int64', [1], BigInt64Array.of(BigInt(hiddenSize)));
   const rest = graph.constant('rest', 'int64', [1], BigInt64Array.of(-1n));
@@ -43,7 +43,7 @@ function addInputs(graph: GraphBuilder, vision: VisionConfig): void {
   graph.constant('rope_offset', 'int64', [1], BigInt64Array.of(0n));
 }
 
-/** Patches in processor order -> rows [S, hw, hidden] in window order; a merged group's rows move as a unit. */
+/** Patches in processor order -> rows [S, hw, hidden] in window order. The rows of a merged group move together. */
 function embedPatches(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes): string {
   const { hiddenSize, channels, temporalPatchSize: frames, patchSize, mergeSize } = vision;
   const columns = channels * frames * patchSize ** 2;
@@ -55,16 +55,16 @@ function embedPatches(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes)
   return graph.node('ordered_rows', 'Reshape', [ordered, shapes.steps]);
 }
 
-/** Rotates [S, hw, hidden] by the step's tables; in float32 whatever the activation type, as the reference does. */
+/** Rotates [S, hw, hidden] by the step's tables. Always in float32, like the reference. */
 function addRope(graph: GraphBuilder, vision: VisionConfig, input: string): string {
   const wide = graph.cast(`${input}.float32`, input, graph.activation, 'float32');
   const inputs = [wide, 'rope_offset', 'rope_cos', 'rope_sin'];
   const attributes = { num_heads: int(vision.heads) };
-  const turned = graph.node(`${input}.turned`, 'RotaryEmbedding', inputs, { domain: 'com.microsoft', attributes });
-  return graph.cast(`${input}.rope`, turned, 'float32', graph.activation);
+  const rotated = graph.node(`${input}.rotated`, 'RotaryEmbedding', inputs, { domain: 'com.microsoft', attributes });
+  return graph.cast(`${input}.rope`, rotated, 'float32', graph.activation);
 }
 
-/** Attention of one block, without the bias of its output projection. Batch = steps (full) or windows. */
+/** Attention of one block, without the bias of its output projection. The batch is steps (full) or windows. */
 function addAttention(
   graph: GraphBuilder,
   vision: VisionConfig,
@@ -113,11 +113,15 @@ function addMerger(graph: GraphBuilder, config: ModelConfig, normed: string): st
 }
 
 /**
- * Builds the vision tower. Inputs, with hw = rows of one step, groups = hw / merge²:
- * patches f32 [S, hw, channels·frames·patch²], group_order and group_back i64 [groups], rope_cos and rope_sin f32
- * [hw, headDim / 2] in window order, window_rows i64 [windows, longest] (rows of each window, padded), window_lengths i32
- * [S·windows] (rows that count), window_back i64 [hw] (where each row lies among the padded ones).
- * Output: vision_embeds f32 [S, groups, text hidden]. See window-order.ts for the tables.
+ * Builds the vision tower. Inputs, with hw = rows of one step and groups = hw / merge²:
+ * - patches f32 [S, hw, channels·frames·patch²]
+ * - group_order, group_back i64 [groups]
+ * - rope_cos, rope_sin f32 [hw, headDim / 2], in window order
+ * - window_rows i64 [windows, longest], the rows of each window, padded
+ * - window_lengths i32 [S·windows], rows of each window without padding
+ * - window_back i64 [hw], the index of each row among the padded rows
+ *
+ * Output: vision_embeds f32 [S, groups, text hidden]. stepLayout() in execution/tower-inputs.ts makes the tables.
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function buildVisionGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {

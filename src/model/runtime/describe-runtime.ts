@@ -1,30 +1,113 @@
+// Which runtime libraries this machine has: libonnxruntime, its CUDA provider, GPUs.
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
 import { promisify } from 'node:util';
-import { declineOnnxruntimeTelemetry } from '../../base/env.ts';
-import { loadNative, nativeStatus } from '../../base/native.ts';
-import type { NativeStatus } from '../../base/native.ts';
-import { findCudaLibraries } from './cuda-libraries.ts';
-import type { CudaLibraries } from './cuda-libraries.ts';
-import { onnxruntimeLibrary } from './onnxruntime-library.ts';
+import { declineOnnxruntimeTelemetry, nonEmptyVariable } from '../../base/env.ts';
+import { AvocadoError } from '../../base/errors.ts';
+import { loadNative, nativeStatus, type NativeStatus } from '../../base/native.ts';
+
+/**
+ * Absolute path of the libonnxruntime that the native runtime loads: the file that AVOCADO_ONNXRUNTIME names, such as a
+ * CUDA build with its provider libraries in the same folder, or the one that onnxruntime-node ships.
+ * @throws AvocadoError `runtime_unavailable`
+ */
+export function onnxruntimeLibrary(): string {
+  const override = nonEmptyVariable('AVOCADO_ONNXRUNTIME');
+  const path = override ?? shippedLibrary();
+  if (existsSync(path)) return path;
+  const correct = 'Set AVOCADO_ONNXRUNTIME to the path of libonnxruntime.so.1, or unset it.';
+  const advice = path === override ? correct : 'Install it again with `npm ci`.';
+  throw new AvocadoError('runtime_unavailable', `There is no onnxruntime library at ${path}. ${advice}`);
+}
+
+function shippedLibrary(): string {
+  // The package's entry is dist/index.js. The file name is Linux's, the only system the addon is built for.
+  const root = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '..');
+  return join(root, 'bin', 'napi-v6', 'linux', process.arch, 'libonnxruntime.so.1');
+}
+
+/** What onnxruntime 1.2x's CUDA 12 provider links to; reported when the provider itself is missing. */
+const CUDA_12 = [
+  'libcudart.so.12',
+  'libcublas.so.12',
+  'libcublasLt.so.12',
+  'libcufft.so.11',
+  'libcurand.so.10',
+  'libcudnn.so.9',
+];
+
+/** The first one loads the second one. */
+const PROVIDERS = ['libonnxruntime_providers_shared.so', 'libonnxruntime_providers_cuda.so'];
+
+interface CudaLibraries {
+  /** whether the provider can be loaded */
+  readonly complete: boolean;
+  /** path of libonnxruntime_providers_cuda.so, whether it exists or not */
+  readonly provider: string;
+  /** file names that were not found */
+  readonly missing: readonly string[];
+  /** what to do; '' when complete */
+  readonly advice: string;
+}
+
+/**
+ * Looks for the CUDA provider in libonnxruntime's folder and for everything it links to. Loads nothing: it asks ldd, since
+ * only the dynamic loader knows all the places where it looks.
+ */
+export async function findCudaLibraries(library: string): Promise<CudaLibraries> {
+  const folder = dirname(library);
+  const provider = join(folder, 'libonnxruntime_providers_cuda.so');
+  const absent = PROVIDERS.filter((name) => !existsSync(join(folder, name)));
+  if (absent.length > 0) return { complete: false, provider, missing: absent, advice: PROVIDER_ADVICE };
+  const missing = await unresolvedBy(provider, folder);
+  return { complete: missing.length === 0, provider, missing, advice: missing.length === 0 ? '' : CUDA_ADVICE };
+}
+
+const PROVIDER_ADVICE =
+  'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node --ignore-scripts=false`, or set ' +
+  'AVOCADO_ONNXRUNTIME to the libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside it. ' +
+  'It also needs CUDA 12 and cuDNN 9 ' +
+  `(${CUDA_12.join(', ')}).`;
+const CUDA_ADVICE =
+  'Install CUDA 12 and cuDNN 9 (the base images nvidia/cuda:12…-cudnn-runtime have both), or add their folder to ' +
+  'LD_LIBRARY_PATH.';
+
+async function unresolvedBy(provider: string, folder: string): Promise<string[]> {
+  try {
+    const { stdout } = await promisify(execFile)('ldd', [provider], { timeout: 20_000 });
+    // Libraries in the same folder are loaded before the provider, which ldd cannot know.
+    return missingLibraries(stdout).filter((name) => !existsSync(join(folder, name)));
+  } catch {
+    // No ldd in a minimal image: then onnxruntime's own error will say what does not load.
+    return [];
+  }
+}
+
+/** The names that ldd could not resolve: lines such as `libcudnn.so.9 => not found`. */
+export function missingLibraries(lddOutput: string): string[] {
+  return [...lddOutput.matchAll(/^\s*(\S+) => not found/gm)].flatMap(([, name]) => (name === undefined ? [] : [name]));
+}
 
 export interface RuntimeFacts {
-  /** what openRuntime takes when nothing is asked for */
+  /** what openRuntime opens by default */
   readonly runtime: 'native' | 'node';
   readonly addon: NativeStatus;
-  /** the library the native runtime loads; `version` needs the addon, `problem` says why there is none */
+  /** the library that the native runtime loads; `version` needs the addon, `problem` says why it cannot be used */
   readonly onnxruntime: {
     readonly path: string | undefined;
     readonly version: string | undefined;
     readonly problem: string | undefined;
   };
   readonly cuda: CudaLibraries | undefined;
-  /** names of the NVIDIA GPUs that the driver shows */
+  /** names of the NVIDIA GPUs that the driver reports */
   readonly gpus: readonly string[];
 }
 
-/** What `avocado doctor` says about the runtime. Never throws: what is missing is the answer. */
+/** What `avocado doctor` reports about the runtime. Never throws: a missing library is part of the report. */
 export async function describeRuntime(): Promise<RuntimeFacts> {
   const addon = nativeStatus();
   const onnxruntime = describeLibrary();
@@ -44,7 +127,7 @@ function describeLibrary(): RuntimeFacts['onnxruntime'] {
   }
 }
 
-/** Model names, one per GPU: from the driver's files, or from nvidia-smi where a container hides those. */
+/** Model names, one per GPU: from the driver's files, or from nvidia-smi if a container hides those. */
 export async function findGpus(driver = '/proc/driver/nvidia/gpus'): Promise<string[]> {
   try {
     const cards = (await readdir(driver)).sort();

@@ -1,4 +1,4 @@
-// The runtime on our addon: every session has its own thread, slabs stay on the device, a run can be stopped.
+// The runtime on our addon: every session has a thread of its own, slabs stay on the device, a run can be stopped.
 import { AvocadoError } from '../../base/errors.ts';
 import type {
   NativeAddon,
@@ -7,14 +7,23 @@ import type {
   NativeSessionHandle,
   NativeSlabHandle,
 } from '../../base/native.ts';
-import { bindTensors } from './bind-tensors.ts';
-import { refuseAborted } from './refuse-aborted.ts';
-import { DTYPE_BYTES } from './runtime.ts';
-import type { DType, RunOptions, Runtime, Session, SessionOptions, Slab, SlabPiece, Tensor } from './runtime.ts';
-import { tensorLayout } from './tensor-layout.ts';
 import type { Device } from '../../settings/engine-settings.ts';
+import { ONNX_TYPES, type DType } from '../checkpoint/weights.ts';
+import {
+  bindTensors,
+  DTYPE_BYTES,
+  throwIfAborted,
+  type RunOptions,
+  type Runtime,
+  type Session,
+  type SessionOptions,
+  type Slab,
+  type SlabPiece,
+  type Tensor,
+  type Tensors,
+} from './runtime.ts';
 
-// What goes wrong comes home as an exception; onnxruntime's log would only say it twice.
+// Errors are thrown as exceptions. onnxruntime's log would only repeat them.
 const LOG_FATAL = 4;
 
 class NativeSlab implements Slab {
@@ -53,31 +62,27 @@ class NativeSession implements Session {
     ({ inputs: this.inputs, outputs: this.outputs } = addon.sessionNames(handle));
   }
 
-  async run(
-    feeds: Readonly<Record<string, Tensor>>,
-    fetches: Readonly<Record<string, Tensor>>,
-    options: RunOptions = {},
-  ): Promise<void> {
+  async run(feeds: Tensors, fetches: Tensors, options: RunOptions = {}): Promise<void> {
     const { signal } = options;
     if (this.#released !== undefined) throw new Error('The session was released already. This is a bug.');
-    refuseAborted(signal);
+    throwIfAborted(signal);
     const { inputs, outputs } = bindTensors(this, feeds, fetches);
-    const { numbers, lent } = tensorLayout([...inputs, ...outputs], handleOf);
+    const { numbers, memory } = tensorLayout([...inputs, ...outputs]);
     let ticket = 0;
     const stop = (): void => {
       this.#addon.terminateRun(this.#handle, ticket);
     };
-    const message = await answer((done) => {
-      ticket = this.#addon.runSession(this.#handle, numbers, lent, done);
+    const message = await messageOfCall((done) => {
+      ticket = this.#addon.runSession(this.#handle, numbers, memory, done);
       signal?.addEventListener('abort', stop, { once: true });
     });
     signal?.removeEventListener('abort', stop);
-    refuseAborted(signal);
+    throwIfAborted(signal);
     if (message !== undefined) throw new AvocadoError('engine_error', `The run failed: ${message}`);
   }
 
   async release(): Promise<void> {
-    this.#released ??= answer((done) => {
+    this.#released ??= messageOfCall((done) => {
       this.#addon.releaseSession(this.#handle, done);
     }).then(() => {
       this.#forget(this);
@@ -111,10 +116,9 @@ export class NativeRuntime implements Runtime {
       spinning,
       disablePrepacking,
       logSeverity: LOG_FATAL,
-      deviceMemoryLimit: 0,
     };
     let handle: NativeSessionHandle | undefined;
-    const message = await answer((done) => {
+    const message = await messageOfCall((done) => {
       handle = this.#addon.createSession(model, config, done);
     });
     if (handle === undefined) throw new Error('A session without a handle. This is a bug.');
@@ -127,7 +131,7 @@ export class NativeRuntime implements Runtime {
     return session;
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- the other runtime has to ask its worker
+  // eslint-disable-next-line @typescript-eslint/require-await -- asynchronous in the other runtime
   async allocate(dtype: DType, elements: number, device: Device): Promise<Slab> {
     try {
       return new NativeSlab(this.#addon, dtype, elements, device);
@@ -142,7 +146,7 @@ export class NativeRuntime implements Runtime {
     const numbers = Float64Array.from(
       pieces.flatMap(({ from, to, elements }) => [from * size, to * size, elements * size]),
     );
-    const message = await answer((done) => {
+    const message = await messageOfCall((done) => {
       this.#addon.copyWithinSlab(handleOf(slab), numbers, done);
     });
     if (message !== undefined) throw new AvocadoError('engine_error', `Copying in the KV cache failed: ${message}`);
@@ -153,9 +157,37 @@ export class NativeRuntime implements Runtime {
   }
 }
 
-function answer(ask: (done: NativeDone) => void): Promise<string | undefined> {
+interface TensorLayout {
+  /** [ONNX type, byte offset, rank, ...dims] per tensor; zeros for an output that is not wanted */
+  readonly numbers: Float64Array;
+  /** memory of each tensor: typed array, slab handle or null */
+  readonly memory: (ArrayBufferView | NativeSlabHandle | null)[];
+}
+
+/** Describes the tensors of a run (undefined = not wanted) for the addon. See native/tensor-layout.h. */
+function tensorLayout(tensors: readonly (Tensor | undefined)[]): TensorLayout {
+  const numbers: number[] = [];
+  const memory: TensorLayout['memory'] = [];
+  for (const tensor of tensors) {
+    if (tensor === undefined) {
+      numbers.push(0, 0, 0);
+      memory.push(null);
+    } else if (tensor.kind === 'host') {
+      numbers.push(ONNX_TYPES[tensor.dtype], 0, tensor.dims.length, ...tensor.dims);
+      memory.push(tensor.data);
+    } else {
+      const { dtype } = tensor.slab;
+      numbers.push(ONNX_TYPES[dtype], tensor.offset * DTYPE_BYTES[dtype], tensor.dims.length, ...tensor.dims);
+      memory.push(handleOf(tensor.slab));
+    }
+  }
+  return { numbers: Float64Array.from(numbers), memory };
+}
+
+/** Resolves with the error message of a call to the addon, or with undefined. */
+function messageOfCall(call: (done: NativeDone) => void): Promise<string | undefined> {
   return new Promise((resolve) => {
-    ask(resolve);
+    call(resolve);
   });
 }
 
@@ -168,7 +200,7 @@ function nativeDevice(device: Device): NativeDevice {
   return { type: device.type, index: device.type === 'cuda' ? device.index : 0 };
 }
 
-// onnxruntime has no code of its own for "no such device"; these are the words of its CUDA provider.
+// onnxruntime has no error code for "no such device". These are the messages of its CUDA provider.
 const DEVICE_WORDS =
   /CUDA (failure|error)|Failed to load (shared )?library|no CUDA-capable device|invalid device ordinal|driver version/i;
 

@@ -1,9 +1,11 @@
-// The thread in which onnxruntime-node runs: its run() blocks whoever calls it. The only file that imports onnxruntime-node.
-// It is never terminated from outside, since ending a thread inside a run aborts the process (docs: onnxruntime, section 6).
+// The thread in which onnxruntime-node runs, because its run() blocks the calling thread. The only file that imports
+// onnxruntime-node. The thread is never terminated from outside: that would abort the process if a run is in progress
+// (onnxruntime.md, Threads and cancel).
 import { parentPort } from 'node:worker_threads';
 import { InferenceSession, Tensor, env } from 'onnxruntime-node';
-import type { NodeRuntimeReply, NodeRuntimeRequest, WireTensor } from './node-runtime-messages.ts';
-import type { DType, SessionOptions, SlabPiece } from './runtime.ts';
+import type { NodeRuntimeReply, NodeRuntimeRequest, WireTensor } from './node-runtime.ts';
+import type { DType } from '../checkpoint/weights.ts';
+import type { SessionOptions, SlabPiece } from './runtime.ts';
 
 const VIEWS = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array, int8: Int8Array };
 type PortableType = keyof typeof VIEWS;
@@ -27,8 +29,8 @@ function found<T>(map: ReadonlyMap<number, T>, id: number): T {
   return value;
 }
 
-// Tensors see our memory, not a copy: onnxruntime writes a fetched tensor into the array it was given, and a slab that
-// is fed and fetched as the same array is updated in place.
+// Tensors use our memory, not a copy: onnxruntime writes a fetched tensor into the given array, and a slab that is both fed
+// and fetched is updated in place.
 function tensorOf(wire: WireTensor): Tensor {
   if (wire.kind === 'host') {
     const dtype = portable(wire.dtype);
@@ -99,7 +101,7 @@ async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
       slabs.delete(request.slab);
       return { type: 'done' };
     case 'close':
-      // With its port closed the thread ends by itself.
+      // Once its port is closed, the thread ends.
       setImmediate(() => {
         port.close();
       });

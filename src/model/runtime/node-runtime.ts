@@ -1,26 +1,147 @@
-// The portable runtime: onnxruntime-node in a worker thread, so that the JS thread never waits for a run. Right but slower
-// than native-runtime.ts: onnxruntime-node copies every fetched tensor, and a run cannot be stopped half-way.
+// The portable runtime: onnxruntime-node in a worker thread (node-runtime-worker.ts), so that the JS thread never waits for
+// a run. The same results as native-runtime.ts, but slower: onnxruntime-node copies every fetched tensor, and a run cannot
+// be stopped before its end.
+import { Worker } from 'node:worker_threads';
 import { AvocadoError } from '../../base/errors.ts';
 import { BUILD_COMMAND } from '../../base/native.ts';
-import { bindTensors } from './bind-tensors.ts';
-import type { NodeRuntimeReply, WireTensor } from './node-runtime-messages.ts';
-import { RuntimeThread } from './node-runtime-thread.ts';
-import type { ReplyOf } from './node-runtime-thread.ts';
-import { refuseAborted } from './refuse-aborted.ts';
-import type {
-  DType,
-  HostTensor,
-  RunOptions,
-  Runtime,
-  Session,
-  SessionOptions,
-  Slab,
-  SlabPiece,
-  Tensor,
-} from './runtime.ts';
+import { workerEntry } from '../../base/worker-entry.ts';
 import type { Device } from '../../settings/engine-settings.ts';
+import type { DType } from '../checkpoint/weights.ts';
+import {
+  bindTensors,
+  throwIfAborted,
+  type HostTensor,
+  type RunOptions,
+  type Runtime,
+  type Session,
+  type SessionOptions,
+  type Slab,
+  type SlabPiece,
+  type Tensor,
+  type Tensors,
+} from './runtime.ts';
 
-type Tensors = Readonly<Record<string, Tensor>>;
+/** A tensor in a message: bytes to read, a buffer of the right size to fill, or a part of a slab that lives in the worker. */
+export type WireTensor =
+  | {
+      readonly kind: 'host';
+      readonly name: string;
+      readonly dtype: DType;
+      readonly dims: readonly number[];
+      readonly bytes: ArrayBuffer;
+    }
+  | {
+      readonly kind: 'slab';
+      readonly name: string;
+      readonly slab: number;
+      readonly offset: number;
+      readonly dims: readonly number[];
+    };
+
+export type NodeRuntimeRequest =
+  | { readonly type: 'load'; readonly session: number; readonly model: Uint8Array; readonly options: SessionOptions }
+  | {
+      readonly type: 'run';
+      readonly session: number;
+      readonly feeds: readonly WireTensor[];
+      readonly fetches: readonly WireTensor[];
+    }
+  | { readonly type: 'release'; readonly session: number }
+  | { readonly type: 'allocate'; readonly slab: number; readonly dtype: DType; readonly elements: number }
+  | { readonly type: 'copy'; readonly slab: number; readonly pieces: readonly SlabPiece[] }
+  | { readonly type: 'free'; readonly slab: number }
+  | { readonly type: 'close' };
+
+export type NodeRuntimeReply =
+  | { readonly type: 'ready'; readonly version: string }
+  | { readonly type: 'loaded'; readonly inputs: readonly string[]; readonly outputs: readonly string[] }
+  /** bytes of the host fetches, in the order of the request */
+  | { readonly type: 'ran'; readonly bytes: readonly ArrayBuffer[] }
+  | { readonly type: 'done' }
+  | { readonly type: 'failed'; readonly message: string };
+
+type ReplyOf<T extends NodeRuntimeReply['type']> = Extract<NodeRuntimeReply, { type: T }>;
+
+interface Posted {
+  readonly request: NodeRuntimeRequest;
+  readonly transfer?: ArrayBuffer[];
+}
+
+/** The thread in which onnxruntime-node runs. It gets one request at a time. */
+class RuntimeThread {
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+  #settle: { resolve: (reply: NodeRuntimeReply) => void; reject: (error: Error) => void } | undefined;
+  #last: Promise<unknown>;
+  #ended: AvocadoError | undefined;
+  #busy = 0;
+
+  /** The thread's first reply is `ready`. `started` receives it. */
+  constructor(started: (reply: Promise<NodeRuntimeReply>) => void) {
+    const { filename, execArgv } = workerEntry(import.meta.url, './node-runtime-worker');
+    this.#worker = new Worker(filename, { execArgv });
+    this.#worker.on('message', (reply: NodeRuntimeReply) => {
+      this.#settle?.resolve(reply);
+    });
+    this.#worker.on('error', (cause) => {
+      this.#end(cause);
+    });
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#end(undefined);
+        resolve();
+      });
+    });
+    const first = this.#reply();
+    this.#last = first.catch(() => undefined);
+    started(first);
+  }
+
+  /** `makeRequest` is called when the thread is free, so that tensors are not copied earlier than needed. */
+  async ask<T extends NodeRuntimeReply['type']>(type: T, makeRequest: () => Posted): Promise<ReplyOf<T>> {
+    const mine = this.#last.then(async () => {
+      const { request, transfer = [] } = makeRequest();
+      const answered = this.#reply();
+      this.#worker.postMessage(request, transfer);
+      return answered;
+    });
+    this.#last = mine.catch(() => undefined);
+    const reply = await mine;
+    if (reply.type === 'failed') throw new AvocadoError('engine_error', reply.message);
+    if (reply.type !== type)
+      throw new Error(`The runtime's thread answered ${reply.type} instead of ${type}. This is a bug.`);
+    return reply as ReplyOf<T>;
+  }
+
+  /** Resolves when the thread has ended, after it has answered all earlier requests. */
+  async close(): Promise<void> {
+    this.#busy++;
+    this.#worker.ref();
+    if (this.#ended === undefined) await this.ask('done', () => ({ request: { type: 'close' } }));
+    await this.#exited;
+  }
+
+  // A request in progress keeps the process alive; an idle thread does not.
+  async #reply(): Promise<NodeRuntimeReply> {
+    if (this.#ended !== undefined) throw this.#ended;
+    if (this.#busy++ === 0) this.#worker.ref();
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#settle = { resolve, reject };
+      });
+    } finally {
+      if (--this.#busy === 0) this.#worker.unref();
+    }
+  }
+
+  #end(cause: unknown): void {
+    const said = cause instanceof Error ? `: ${cause.message}` : '';
+    this.#ended ??= new AvocadoError('runtime_unavailable', `The portable runtime's thread has ended${said}.`, {
+      cause,
+    });
+    this.#settle?.reject(this.#ended);
+  }
+}
 
 class NodeSlab implements Slab {
   readonly dtype: DType;
@@ -39,7 +160,7 @@ class NodeSlab implements Slab {
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    // A thread that has ended has freed it already.
+    // If the thread has ended, the memory is free already.
     this.thread.ask('done', () => ({ request: { type: 'free', slab: this.id } })).catch(() => undefined);
   }
 }
@@ -60,10 +181,10 @@ class NodeSession implements Session {
 
   async run(feeds: Tensors, fetches: Tensors, options: RunOptions = {}): Promise<void> {
     if (this.#released !== undefined) throw new Error('The session was released already. This is a bug.');
-    refuseAborted(options.signal);
+    throwIfAborted(options.signal);
     bindTensors(this, feeds, fetches);
     const { bytes } = await this.#ask(feeds, fetches, options.signal);
-    refuseAborted(options.signal);
+    throwIfAborted(options.signal);
     const hosts = Object.values(fetches).filter((tensor) => tensor.kind === 'host');
     for (const [index, { data }] of hosts.entries()) {
       new Uint8Array(data.buffer, data.byteOffset, data.byteLength).set(
@@ -80,7 +201,7 @@ class NodeSession implements Session {
   async #ask(feeds: Tensors, fetches: Tensors, signal: AbortSignal | undefined): Promise<ReplyOf<'ran'>> {
     try {
       return await this.#thread.ask('ran', () => {
-        refuseAborted(signal);
+        throwIfAborted(signal);
         const wireFeeds = Object.entries(feeds).map(([name, tensor]) => wireOf(this.#thread, name, tensor, bytesOf));
         const wireFetches = Object.entries(fetches).map(([name, tensor]) =>
           wireOf(this.#thread, name, tensor, roomFor),
@@ -89,14 +210,14 @@ class NodeSession implements Session {
         return { request: { type: 'run', session: this.#id, feeds: wireFeeds, fetches: wireFetches }, transfer };
       });
     } catch (cause) {
-      refuseAborted(signal);
+      throwIfAborted(signal);
       throw explained('The run failed', cause);
     }
   }
 }
 
-/** Over onnxruntime-node; open it with openNodeRuntime. */
-export class NodeRuntime implements Runtime {
+/** Opened by openNodeRuntime. */
+class NodeRuntime implements Runtime {
   readonly name = 'node';
   readonly version: string;
   readonly #thread: RuntimeThread;
@@ -140,7 +261,7 @@ export class NodeRuntime implements Runtime {
 }
 
 /** Starts the thread and waits until onnxruntime-node is loaded. @throws AvocadoError `runtime_unavailable` */
-export async function openNodeRuntime(): Promise<NodeRuntime> {
+export async function openNodeRuntime(): Promise<Runtime> {
   let started: Promise<NodeRuntimeReply> | undefined;
   const thread = new RuntimeThread((reply) => {
     started = reply;
@@ -167,7 +288,7 @@ function idOf(thread: RuntimeThread, slab: Slab): number {
   throw new Error('A slab of another runtime was bound. This is a bug.');
 }
 
-// A copy of exactly the tensor: the caller keeps its array, and an array may be a small part of a large buffer.
+// A copy of only the tensor: the caller keeps its array, which may be a small part of a large buffer.
 function bytesOf({ data }: HostTensor): ArrayBuffer {
   return data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
 }
@@ -176,10 +297,10 @@ function roomFor({ data }: HostTensor): ArrayBuffer {
   return new ArrayBuffer(data.byteLength);
 }
 
-// The runtime's own message with what was being done; anything else as it is.
-function explained(deed: string, cause: unknown): unknown {
+// Puts what was being done before the runtime's own message.
+function explained(what: string, cause: unknown): unknown {
   if (!(cause instanceof AvocadoError) || cause.code !== 'engine_error') return cause;
-  return new AvocadoError('engine_error', `${deed}: ${cause.message}`, { cause });
+  return new AvocadoError('engine_error', `${what}: ${cause.message}`, { cause });
 }
 
 function refuseCuda(device: Device): void {

@@ -1,23 +1,22 @@
 import { declineOnnxruntimeTelemetry } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { loadNative, nativeStatus } from '../../base/native.ts';
-import { findCudaLibraries } from './cuda-libraries.ts';
+import type { Device } from '../../settings/engine-settings.ts';
+import { findCudaLibraries, onnxruntimeLibrary } from './describe-runtime.ts';
 import { NativeRuntime } from './native-runtime.ts';
 import { openNodeRuntime } from './node-runtime.ts';
-import { onnxruntimeLibrary } from './onnxruntime-library.ts';
 import type { Runtime } from './runtime.ts';
-import type { Device } from '../../settings/engine-settings.ts';
 
 export interface RuntimeChoice {
-  /** undefined: native where its addon is built, else node */
+  /** undefined: native if its addon is built, otherwise node */
   readonly runtime: Runtime['name'] | undefined;
   readonly device: Device;
 }
 
 /**
- * Opens the runtime that will run every graph of this process.
- * @throws AvocadoError `runtime_unavailable` when the asked one is not there, `device_unavailable` when CUDA cannot be used;
- *   both say what to do
+ * Opens the runtime for all graphs of this process.
+ * @throws AvocadoError `runtime_unavailable` when the wanted runtime is missing, `device_unavailable` when CUDA cannot be
+ * used; both messages say what to do
  */
 export async function openRuntime({ runtime, device }: RuntimeChoice): Promise<Runtime> {
   declineOnnxruntimeTelemetry();

@@ -1,9 +1,9 @@
-// The small interface between our graphs and whatever runs them. Two implementations: native-runtime.ts (our addon)
-// and node-runtime.ts (onnxruntime-node in a worker thread). Callers preallocate every output, so that a run
-// allocates nothing the caller can see and the KV cache is updated in place.
+// The interface between our graphs and what runs them, and the checks that both implementations share: native-runtime.ts
+// (our addon) and node-runtime.ts (onnxruntime-node in a worker thread). The caller allocates every output before the run,
+// so that a run allocates no tensors and updates the KV cache in place.
+import { AvocadoError } from '../../base/errors.ts';
 import type { Device } from '../../settings/engine-settings.ts';
-
-export type DType = 'float32' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'uint8' | 'int8';
+import type { DType } from '../checkpoint/weights.ts';
 
 /** Bytes of one element. */
 export const DTYPE_BYTES: Record<DType, number> = {
@@ -23,7 +23,10 @@ export type HostArray =
   | Uint8Array<ArrayBuffer>
   | Uint16Array<ArrayBuffer>;
 
-/** A tensor in this process's memory; element count of `data` = product of `dims`. Lent to the runtime until run() settles. */
+/**
+ * A tensor in this process's memory. `data` has as many elements as the product of `dims`. The runtime uses the memory until
+ * run() settles.
+ */
 export interface HostTensor {
   readonly kind: 'host';
   readonly dtype: DType;
@@ -31,62 +34,61 @@ export interface HostTensor {
   readonly data: HostArray;
 }
 
-/** Memory on the session's device that lives across runs (a KV cache slab). Zero-filled lazily: untouched pages cost nothing on a CPU. */
+/** Zeroed memory on the session's device that lives across runs, for the KV cache. On a CPU, untouched pages cost nothing. */
 export interface Slab {
   readonly dtype: DType;
   readonly elements: number;
   release(): void;
 }
 
-/** A contiguous part of a slab, seen with its own shape. The same view given as feed and fetch is updated in place. */
+/** A contiguous part of a slab with a shape of its own. A view that is both feed and fetch is updated in place. */
 export interface SlabView {
   readonly kind: 'slab';
   readonly slab: Slab;
-  /** first element of the view, counted in elements */
+  /** index of the view's first element */
   readonly offset: number;
   readonly dims: readonly number[];
 }
 
-/** Elements of a slab that go to another place in it; the two places do not overlap. */
+/** Elements to copy to another place of the same slab. The two places must not overlap. */
 export interface SlabPiece {
-  /** first element */
+  /** index of the first element */
   readonly from: number;
-  /** first element of where they go */
+  /** index of the first target element */
   readonly to: number;
   readonly elements: number;
 }
 
 export type Tensor = HostTensor | SlabView;
+export type Tensors = Readonly<Record<string, Tensor>>;
 
 export interface RunOptions {
-  /** Aborting ends the run between two graph nodes (native) or after it (node); run() then rejects with code `aborted`. */
+  /** Aborting stops the run between two graph nodes (native) or lets it finish (node). run() then rejects with `aborted`. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One loaded graph. Runs of one session are serialised by the session itself. */
+/** One loaded graph. The session runs one call after another. */
 export interface Session {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   /**
-   * Runs the graph off the JS thread. `feeds` holds every input, `fetches` a preallocated tensor for every wanted output
-   * (its dims are exact). @throws AvocadoError `engine_error` with the runtime's own message, `aborted`.
+   * Runs the graph outside the JS thread.
+   * @param feeds a tensor for every input
+   * @param fetches a preallocated tensor with exact dims for every wanted output
+   * @throws AvocadoError `engine_error` with the runtime's own message, `aborted`
    */
-  run(
-    feeds: Readonly<Record<string, Tensor>>,
-    fetches: Readonly<Record<string, Tensor>>,
-    options?: RunOptions,
-  ): Promise<void>;
-  /** Frees the session's memory; waits for a run in flight. */
+  run(feeds: Tensors, fetches: Tensors, options?: RunOptions): Promise<void>;
+  /** Frees the session's memory after the runs in progress. */
   release(): Promise<void>;
 }
 
 export interface SessionOptions {
   readonly device: Device;
-  /** intra-op threads; 0 = the runtime's choice */
+  /** intra-op threads; 0 = the runtime decides */
   readonly threads: number;
-  /** spinning worker threads are faster alone and slower beside other work */
+  /** whether idle worker threads spin: faster when nothing else runs, slower otherwise */
   readonly spinning: boolean;
-  /** fp32 on CPU straight from an fp32 checkpoint: keep weights file-mapped instead of packing a copy */
+  /** keep file-mapped weights as they are instead of packing a copy; for fp32 on a CPU from an fp32 checkpoint */
   readonly disablePrepacking: boolean;
 }
 
@@ -95,12 +97,64 @@ export interface Runtime {
   /** version of libonnxruntime */
   readonly version: string;
   /**
-   * Loads a graph from its serialised ModelProto. External data locations inside are absolute paths without the leading
-   * slash; they resolve against "/" (docs: onnxruntime refuses absolute paths and symlinks that leave the model's folder).
+   * Loads a graph from its serialised ModelProto. Its external data locations are absolute paths without the leading slash
+   * and are resolved against "/", because onnxruntime refuses absolute paths and symlinks that leave the model's folder.
    */
   createSession(model: Uint8Array, options: SessionOptions): Promise<Session>;
   allocate(dtype: DType, elements: number, device: Device): Promise<Slab>;
-  /** Copies inside a slab, off the JS thread. No run may use the slab meanwhile. @throws AvocadoError `engine_error` */
+  /** Copies inside a slab, outside the JS thread. No run may use the slab meanwhile. @throws AvocadoError `engine_error` */
   copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void>;
   close(): Promise<void>;
+}
+
+/** @throws AvocadoError `aborted` when the signal is aborted, with the signal's reason as its cause */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new AvocadoError('aborted', 'The run was cancelled.', { cause: signal.reason });
+}
+
+/**
+ * Sorts feeds and fetches into the order of the graph's inputs and outputs. An output that is not fetched is undefined.
+ * @throws Error when names or sizes do not match the graph: our own code builds both, so that is a bug
+ */
+export function bindTensors(
+  graph: Pick<Session, 'inputs' | 'outputs'>,
+  feeds: Tensors,
+  fetches: Tensors,
+): { inputs: Tensor[]; outputs: (Tensor | undefined)[] } {
+  const inputs = graph.inputs.map((name) => {
+    const tensor = feeds[name];
+    if (tensor === undefined) throw new Error(`Input "${name}" is not fed. This is a bug.`);
+    checkSize(name, tensor);
+    return tensor;
+  });
+  const outputs = graph.outputs.map((name) => {
+    const tensor = fetches[name];
+    if (tensor !== undefined) checkSize(name, tensor);
+    return tensor;
+  });
+  refuseUnknown('feed', feeds, graph.inputs, inputs.length);
+  refuseUnknown('fetch', fetches, graph.outputs, outputs.filter((tensor) => tensor !== undefined).length);
+  return { inputs, outputs };
+}
+
+function elementsOf(tensor: Tensor): number {
+  let elements = 1;
+  for (const size of tensor.dims) elements *= size;
+  return elements;
+}
+
+function refuseUnknown(what: string, tensors: Tensors, known: readonly string[], used: number): void {
+  const names = Object.keys(tensors);
+  if (names.length === used) return;
+  const unknown = names.find((name) => !known.includes(name)) ?? '';
+  throw new Error(`The graph has no tensor "${unknown}" to ${what}; it has ${known.join(', ')}. This is a bug.`);
+}
+
+function checkSize(name: string, tensor: Tensor): void {
+  const elements = elementsOf(tensor);
+  const fits =
+    tensor.kind === 'host'
+      ? tensor.data.byteLength === elements * DTYPE_BYTES[tensor.dtype]
+      : Number.isInteger(tensor.offset) && tensor.offset >= 0 && tensor.offset + elements <= tensor.slab.elements;
+  if (!fits) throw new Error(`Tensor "${name}" of [${tensor.dims.join(', ')}] does not fit its memory. This is a bug.`);
 }

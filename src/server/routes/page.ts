@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Captioner } from '../../captioner/captioner.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import { samplesOf } from '../../model/checkpoint/samples.ts';
+import { readSampleClips } from '../../model/checkpoint/model-package.ts';
 
 /** The same files from src/server and from dist/server: pages are not compiled. */
 const PAGE = new URL('../../../src/page/', import.meta.url);
@@ -39,13 +39,13 @@ export function addPage(app: FastifyInstance, { model }: Pick<Captioner, 'model'
     app.get(name === 'page.html' ? '/' : `/page/${name}`, async (_request, reply) => sendAsset(reply, name, text));
   }
   app.get('/page/samples', async () => {
-    const samples = await samplesOf(model.directory);
+    const samples = await readSampleClips(model.directory);
     return {
       samples: samples.map(({ name, kind, caption }) => ({ name, kind, caption, url: `/page/samples/${name}` })),
     };
   });
   app.get<{ Params: { name: string } }>('/page/samples/:name', async ({ params: { name } }, reply) => {
-    const sample = (await samplesOf(model.directory)).find((one) => one.name === name); // only a name from the list becomes a path
+    const sample = (await readSampleClips(model.directory)).find((one) => one.name === name); // only a name from the list becomes a path
     if (sample === undefined)
       throw new AvocadoError('not_found', `There is no sample ${name}. GET /page/samples lists them.`);
     return reply.type('video/mp4').send(await readFile(sample.path));

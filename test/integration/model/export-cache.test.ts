@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ensureExport } from '../../../src/model/export/export-cache.ts';
 import { exportModel } from '../../../src/model/export/export.ts';
-import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
 import { writeVariant } from '../../fixtures/checkpoint-variants.ts';
 
 let scratch: string;
@@ -70,32 +69,5 @@ describe('The cache of exports', () => {
     await exportModel(checkpoint, 'int4', own);
     expect((await ensureExport(own, undefined, { cacheDir })).directory).toBe(own);
     expect(readdirSync(scratch)).not.toContain('deep');
-  });
-});
-
-describe('Loading a thinker', () => {
-  const options = { device: { type: 'cpu' }, threads: 1, spinning: false, slots: 1, capacity: 16 } as const;
-
-  it('refuses precisions that the device has no kernels for, before exporting', async () => {
-    const bf16 = loadThinker({ ...options, modelDir: checkpoint, precision: 'bf16', cacheDir });
-    await expect(bf16).rejects.toMatchObject({
-      code: 'precision_unsupported',
-      message: expect.stringContaining('fp32, int4') as string,
-    });
-    expect(readdirSync(scratch)).not.toContain('deep');
-  });
-
-  it('tells what it does and what it made', async () => {
-    const told = new Set<string>();
-    const { thinker, precision, checkpointDirectory } = await loadThinker({
-      ...options,
-      modelDir: checkpoint,
-      cacheDir,
-      onProgress: (text) => told.add(text),
-    });
-    await thinker.close();
-    expect([...told]).toEqual(['Loading vision', 'Loading audio', 'Loading decoder']);
-    expect([precision, checkpointDirectory]).toEqual(['fp32', checkpoint]);
-    expect(thinker.description).toMatchObject({ device: 'cpu', precision: 'fp32', slots: 1, capacity: 16 });
   });
 });

@@ -13,7 +13,7 @@ const SIZE = 512;
 const LONG = 4000;
 
 const status = nativeStatus();
-if (!status.loaded) console.warn(`Skipped: test/unit/model/native-runtime.test.ts. ${status.reason}`);
+if (!status.loaded) console.warn(`Skipped: test/integration/model/native-runtime.test.ts. ${status.reason}`);
 
 /** [n, n] with ones on the diagonal: a product chain of it ends in itself, not in zeros. */
 function unitMatrix(n: number): ReturnType<typeof floats> {

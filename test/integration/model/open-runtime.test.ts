@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { missingLibraries } from '../../../src/model/runtime/cuda-libraries.ts';
+import { missingLibraries } from '../../../src/model/runtime/describe-runtime.ts';
 import { describeRuntime, findGpus } from '../../../src/model/runtime/describe-runtime.ts';
-import { onnxruntimeLibrary } from '../../../src/model/runtime/onnxruntime-library.ts';
+import { onnxruntimeLibrary } from '../../../src/model/runtime/describe-runtime.ts';
 import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
 import { nativeStatus } from '../../../src/base/native.ts';
 

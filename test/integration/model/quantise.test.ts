@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
-import { encodeModel } from '../../../src/model/graphs/onnx/encode-model.ts';
+import { encodeModel } from '../../../src/model/graphs/onnx-model.ts';
 import { blocksOf, quantisedBytes, quantiseRows, type QuantisedBits } from '../../../src/model/export/quantise.ts';
 import type { Runtime } from '../../../src/model/runtime/runtime.ts';
 import { dequantiseRows } from '../../fixtures/dequantise.ts';

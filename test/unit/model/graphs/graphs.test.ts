@@ -4,7 +4,7 @@ import { readModelConfig } from '../../../../src/model/checkpoint/config.ts';
 import { buildAudioGraph } from '../../../../src/model/graphs/audio.ts';
 import { buildDecoderGraph } from '../../../../src/model/graphs/decoder.ts';
 import { buildVisionGraph } from '../../../../src/model/graphs/vision.ts';
-import { ACTIVATION_DTYPE, type BuiltGraph } from '../../../../src/model/graphs/onnx/graph-builder.ts';
+import { ACTIVATION_DTYPE, type BuiltGraph } from '../../../../src/model/graphs/graph-builder.ts';
 import { golden } from '../../../fixtures/golden.ts';
 import { PRECISIONS, type Precision } from '../../../../src/settings/engine-settings.ts';
 
@@ -20,7 +20,7 @@ async function build(
   return BUILDERS[part](await readModelConfig(directory), await openCheckpoint(directory), precision);
 }
 
-/** Kernels with a bfloat16 version on CUDA, or that see no activation (docs/onnxruntime.md 1.2). */
+/** Kernels with a bfloat16 version on CUDA, or that see no activation (onnxruntime.md, Operators). */
 const ON_CUDA_BFLOAT16 = new Set([
   'Add',
   'Cast',

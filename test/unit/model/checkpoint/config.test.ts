@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readModelConfig, readPreprocessorConfig, readStopIds } from '../../../src/model/checkpoint/config.ts';
-import { golden } from '../../fixtures/golden.ts';
+import { readModelConfig, readPreprocessorConfig, readStopIds } from '../../../../src/model/checkpoint/config.ts';
+import { golden } from '../../../fixtures/golden.ts';
 
 type Json = Record<string, unknown>;
 let scratch: string;
@@ -96,6 +96,11 @@ describe('config.json', () => {
     ['vision_config.window_size', 20],
     ['vision_config.fullatt_block_indexes', 'all'],
     ['vision_config.out_hidden_size', 64],
+    ['vision_config.patch_size', 16],
+    ['vision_config.temporal_patch_size', 4],
+    ['vision_config.spatial_merge_size', 1],
+    ['vision_config.in_channels', 1],
+    ['audio_config.num_mel_bins', 80],
     ['audio_config.activation_function', 'relu'],
     ['audio_config.output_dim', 64],
     ['audio_config.scale_embedding', true],
@@ -173,6 +178,47 @@ describe('preprocessor_config.json', () => {
     await expect(readPreprocessorConfig(written({ image_mean: [0.5] }, 'preprocessor_config.json'))).rejects.toThrow(
       'image_mean must hold three numbers',
     );
+  });
+
+  it.each<[string, unknown]>([
+    ['patch_size', 16],
+    ['temporal_patch_size', 1],
+    ['merge_size', 4],
+    ['do_resize', false],
+    ['resample', 2],
+    ['do_rescale', false],
+    ['rescale_factor', 1 / 256],
+    ['do_normalize', false],
+    ['feature_size', 80],
+    ['sampling_rate', 24_000],
+    ['n_fft', 512],
+    ['hop_length', 320],
+    ['chunk_length', 30],
+    ['padding_value', 1],
+    ['dither', 0.001],
+  ])('with %s = %j, which the pre-processing does not do, is refused by name', async (field, value) => {
+    const directory = written({ [field]: value }, 'preprocessor_config.json');
+    await expect(readPreprocessorConfig(directory)).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      param: field,
+      message: expect.stringMatching(
+        new RegExp(`preprocessor_config\\.json: ${field} is ${JSON.stringify(value)}; supported: `),
+      ) as string,
+    });
+  });
+
+  it('as newer transformers versions write it is read', async () => {
+    const newer = {
+      do_convert_rgb: true,
+      do_normalize: true,
+      do_rescale: true,
+      do_resize: true,
+      resample: 3,
+      rescale_factor: 0.00392156862745098,
+      dither: 0.0,
+      size: { shortest_edge: 3136, longest_edge: 12_845_056 },
+    };
+    expect(await readPreprocessorConfig(written(newer, 'preprocessor_config.json'))).toEqual(published);
   });
 });
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import type { Session } from '../../../src/model/runtime/runtime.ts';
-import { onDemandSessions, residentSessions } from '../../../src/model/execution/tower-residency.ts';
+import type { Session } from '../../../../src/model/runtime/runtime.ts';
+import { onDemandSessions, residentSessions } from '../../../../src/model/execution/tower-residency.ts';
 
 /** Sessions that only say what happens to them, in order. */
 function diary(): { told: string[]; load: (name: string, fails?: () => boolean) => () => Promise<Session> } {

@@ -2,9 +2,9 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { openCheckpoint } from '../../../src/model/checkpoint/checkpoint.ts';
-import { writeVariant, type Variant } from '../../fixtures/checkpoint-variants.ts';
-import { golden } from '../../fixtures/golden.ts';
+import { openCheckpoint } from '../../../../src/model/checkpoint/checkpoint.ts';
+import { writeVariant, type Variant } from '../../../fixtures/checkpoint-variants.ts';
+import { golden } from '../../../fixtures/golden.ts';
 
 const INDEX = 'model.safetensors.index.json';
 let scratch: string;

@@ -1,10 +1,24 @@
-// Collects the nodes and initialisers of one graph. It knows ONNX's data model and where weights lie, nothing of the
-// architecture. Activations have one type D; weights stored in another type get a Cast, which the runtime folds at load.
-import type { DType } from '../../runtime/runtime.ts';
-import type { QuantisedWeight, StoredDType, StoredTensor, WeightSource } from '../../checkpoint/weights.ts';
-import { encodeModel, onnxDataType } from './encode-model.ts';
-import type { AttributeValue, Dim, Initializer, OnnxModel, OnnxNode, ValueInfo } from './model-types.ts';
-import type { Precision } from '../../../settings/engine-settings.ts';
+// Collects the nodes and initialisers of one graph. It knows ONNX's data model and where the weights are, but nothing of
+// the architecture. All activations have one type; a weight stored in another type gets a Cast, which the runtime folds
+// when it loads the graph.
+import type { Precision } from '../../settings/engine-settings.ts';
+import {
+  ONNX_TYPES,
+  type DType,
+  type QuantisedWeight,
+  type StoredDType,
+  type StoredTensor,
+  type WeightSource,
+} from '../checkpoint/weights.ts';
+import {
+  encodeModel,
+  type AttributeValue,
+  type Dim,
+  type Initializer,
+  type OnnxModel,
+  type OnnxNode,
+  type ValueInfo,
+} from './onnx-model.ts';
 
 export type ActivationDType = 'float32' | 'float16' | 'bfloat16';
 
@@ -17,12 +31,12 @@ export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
 };
 
 const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', U8: 'uint8' };
-/** MatMulNBits: activations are quantised to int8 block by block; level 0 has no fast kernel (docs/onnxruntime.md section 5). */
+/** MatMulNBits quantises activations to int8, block by block; level 0 has no fast kernel (onnxruntime.md, MatMulNBits). */
 const ACCURACY_LEVEL_INT8 = 4;
 
 type Bias = 'bias' | 'no bias';
 
-/** A graph ready to load. */
+/** A graph that a runtime can load. */
 export interface BuiltGraph {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly model: OnnxModel;
@@ -63,7 +77,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** Adds a node whose outputs have the given names; '' leaves an optional input or output out. */
+  /** Adds a node whose outputs have the given names; '' omits an optional input or output. */
   nodeTo(outputs: readonly string[], opType: string, inputs: readonly string[], options: NodeOptions = {}): void {
     const name = outputs.find((output) => output !== '');
     if (name === undefined) throw new Error(`Node ${opType} has no output. This is a bug.`);
@@ -84,7 +98,7 @@ export class GraphBuilder {
   }
 
   cast(name: string, input: string, from: DType, to: DType): string {
-    return from === to ? input : this.node(name, 'Cast', [input], { attributes: { to: int(onnxDataType(to)) } });
+    return from === to ? input : this.node(name, 'Cast', [input], { attributes: { to: int(ONNX_TYPES[to]) } });
   }
 
   /** A constant inside the model. */
@@ -98,7 +112,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** x with another shape; -1 = the rest, 0 = as it was. Equal shapes share one constant. */
+  /** Reshapes; -1 = the remaining size, 0 = the same size as before. Equal shapes share one constant. */
   reshape(name: string, input: string, shape: readonly number[]): string {
     const constant = `shape_${shape.join('_')}`;
     if (!this.#initializers.has(constant))
@@ -106,7 +120,7 @@ export class GraphBuilder {
     return this.node(name, 'Reshape', [input, constant]);
   }
 
-  /** A checkpoint tensor in its stored type, lying where it lies; `dims` = another shape of as many elements. */
+  /** A checkpoint tensor in its stored type, referenced in its file. `dims` = another shape with as many elements. */
   stored(name: string, shape: readonly number[], dims = shape): { readonly value: string; readonly dtype: DType } {
     return this.#external(this.#weights.plain(name, shape), dims);
   }
@@ -123,8 +137,8 @@ export class GraphBuilder {
   }
 
   /**
-   * x [..., k] -> [..., n]: x · Wᵀ (+ bias), with W `${layer}.weight` [n, k] as the checkpoint stores it. FusedMatMul reads it
-   * untransposed; where the source has a quantised form, MatMulNBits takes that instead.
+   * x [..., k] -> [..., n]: x · Wᵀ (+ bias), with W = `${layer}.weight` [n, k] as the checkpoint stores it. FusedMatMul
+   * transposes while it multiplies. If the source has a quantised form, MatMulNBits uses that instead.
    */
   linear(input: string, layer: string, n: number, k: number, bias: Bias, dims: readonly number[] = [n, k]): string {
     const weight = `${layer}.weight`;
@@ -139,7 +153,7 @@ export class GraphBuilder {
     return bias === 'bias' ? this.node(layer, 'Add', [product, this.weight(`${layer}.bias`, [n])]) : product;
   }
 
-  /** RMSNorm over the last axis, statistics in float32. */
+  /** RMSNorm over the last axis, with statistics in float32. */
   rmsNorm(input: string, norm: string, size: number, epsilon: number): string {
     const attributes = { axis: int(-1), epsilon: float(epsilon), stash_type: int(1) };
     return this.node(norm, 'SimplifiedLayerNormalization', [input, this.weight(`${norm}.weight`, [size])], {
@@ -167,11 +181,11 @@ export class GraphBuilder {
     return { normed: norm, sum };
   }
 
-  /** down(silu(gate(x)) * up(x)); the bias of `down` is left to the caller when it has one. */
+  /** down(silu(gate(x)) * up(x)). If `down` has a bias, the caller adds it. */
   swiGlu(input: string, layer: string, hidden: number, intermediate: number, bias: Bias): string {
     const gate = this.linear(input, `${layer}.gate_proj`, intermediate, hidden, bias);
     const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias);
-    // Sigmoid and Mul become one QuickGelu(alpha 1) where the device has it.
+    // The runtime fuses Sigmoid and Mul into one QuickGelu(alpha 1) on devices that have it.
     const silu = this.node(`${layer}.silu`, 'Mul', [gate, this.node(`${layer}.sigmoid`, 'Sigmoid', [gate])]);
     return this.linear(
       this.node(`${layer}.gated`, 'Mul', [silu, up]),

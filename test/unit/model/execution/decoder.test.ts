@@ -1,9 +1,9 @@
 // copyPrefix with a runtime that only notes what it is asked: which pieces, and what stands when one of them fails.
 import { describe, expect, it } from 'vitest';
-import { readModelConfig } from '../../../src/model/checkpoint/config.ts';
-import { SlotDecoder } from '../../../src/model/execution/decoder.ts';
-import type { Runtime, Session, SlabPiece } from '../../../src/model/runtime/runtime.ts';
-import { golden } from '../../fixtures/golden.ts';
+import { readModelConfig } from '../../../../src/model/checkpoint/config.ts';
+import { SlotDecoder } from '../../../../src/model/execution/decoder.ts';
+import type { Runtime, Session, SlabPiece } from '../../../../src/model/runtime/runtime.ts';
+import { golden } from '../../../fixtures/golden.ts';
 
 const CAPACITY = 20;
 const NOTHING = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { sinusoids, textRopeTables } from '../../../src/model/execution/rope-tables.ts';
+import { sinusoids, textRopeTables } from '../../../../src/model/graphs/rope-tables.ts';
 
 it("keeps the reference's float32 rounding of angles at far positions", () => {
   // torch: (1.0 / 1e6 ** (torch.arange(0, 128, 2).float() / 128))[1] is 0.80584216...; times 30000 in float32, then cos.

@@ -1,5 +1,5 @@
-// Angles and sinusoids, rounded to float32 where torch rounds them (docs/reference-model.md 7.1-7.3): inverse frequency
-// and angle are float32 there, so that far positions carry the reference's own rounding.
+// Rotary angles and sinusoids, rounded to float32 where torch rounds them (reference-model.md, Decoder). Inverse
+// frequencies and angles are float32 there, so at far positions the reference's rounding shows in its output.
 
 /** theta^(-2m/channels) for m < channels / 2, float32. */
 function inverseFrequencies(theta: number, channels: number): Float32Array {
@@ -15,7 +15,7 @@ export interface RopeTables {
   readonly sin: Float32Array<ArrayBuffer>;
 }
 
-/** Text: cos and sin [rows, headDim / 2] of positions 0 … rows - 1. */
+/** Language model: cos and sin [rows, headDim / 2] of positions 0 … rows - 1. */
 export function textRopeTables(theta: number, headDim: number, rows: number): RopeTables {
   const frequencies = inverseFrequencies(theta, headDim);
   const columns = frequencies.length;
@@ -31,7 +31,10 @@ export function textRopeTables(theta: number, headDim: number, rows: number): Ro
   return { cos, sin };
 }
 
-/** Vision: cos and sin [rows, headDim / 2] of patches at (y, x); the first half of the columns turns by y, the second by x. */
+/**
+ * Vision tower: cos and sin [rows, headDim / 2] of patches at (y, x). The first half of the columns rotates by y, the
+ * second half by x.
+ */
 export function visionRopeTables(headDim: number, y: Int32Array, x: Int32Array): RopeTables {
   const frequencies = inverseFrequencies(10_000, headDim / 2);
   const columns = headDim / 2;
@@ -50,7 +53,7 @@ export function visionRopeTables(headDim: number, y: Int32Array, x: Int32Array):
   return { cos, sin };
 }
 
-/** Audio: [rows, channels], sines in the first half of the columns, cosines in the second. */
+/** Audio tower: [rows, channels], sines in the first half of the columns, cosines in the second. */
 export function sinusoids(rows: number, channels: number): Float32Array<ArrayBuffer> {
   const half = channels / 2;
   const step = Math.log(10_000) / (half - 1);

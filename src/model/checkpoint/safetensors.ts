@@ -1,11 +1,12 @@
-// One safetensors file: u64 little-endian header length, JSON header, data. Only the header is read here; what it
-// promises is checked against the size of the file, so that a half-downloaded shard is found before anything is built on it.
-import { open, realpath, type FileHandle } from 'node:fs/promises';
+// safetensors files: u64 little-endian header length, JSON header, raw data. The reader reads only the header and checks
+// it against the size of the file, so a half-downloaded shard is found before any of it is used. The writer makes dumps.
+import { open, realpath, rm, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 
-/** Longest header the safetensors library itself accepts. */
+/** The longest header that the safetensors library itself accepts. */
 const MAX_HEADER_BYTES = 100_000_000;
+/** Bytes of one element, by safetensors' name of the type. */
 const DTYPE_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
   U8: 1,
@@ -24,7 +25,7 @@ const DTYPE_BYTES: Readonly<Record<string, number>> = {
   U64: 8,
 };
 
-/** A tensor as the header describes it; `dtype` is safetensors' own name, supported by us or not. */
+/** A tensor as the header describes it. `dtype` is safetensors' own name; the caller checks whether it is supported. */
 export interface SafetensorsEntry {
   readonly dtype: string;
   readonly shape: readonly number[];
@@ -100,11 +101,12 @@ function readEntry(file: string, name: string, value: unknown, dataStart: number
 }
 
 /**
- * The tensors of one file by name.
- * @throws AvocadoError `checkpoint_invalid`: no such file, no safetensors, truncated (names the file and the bytes missing)
+ * The tensors of one file, by name.
+ * @throws AvocadoError `checkpoint_invalid`: the file is missing, is not safetensors, or is truncated (the message names
+ * the file and the number of missing bytes)
  */
 export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<string, SafetensorsEntry>> {
-  // onnxruntime refuses symlinks that leave a model's folder, as in the hub's cache: hand out real paths only.
+  // Files in the Hugging Face cache are symlinks, and onnxruntime refuses symlinks that leave the model's folder.
   const file = await realpath(path).catch((error: unknown) => {
     throw new AvocadoError('checkpoint_invalid', `${basename(path)} is missing: download it again to ${path}`, {
       cause: error,
@@ -131,5 +133,60 @@ export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<s
     return entries;
   } finally {
     await handle.close();
+  }
+}
+
+type DumpDType = 'F32' | 'F64' | 'I32' | 'I64' | 'U8';
+
+/** One tensor to write. `data` may come in pieces, so that a gigabyte of patches is never in memory at once. */
+export interface DumpTensor {
+  readonly name: string;
+  readonly dtype: DumpDType;
+  readonly shape: readonly number[];
+  readonly data: ArrayBufferView | AsyncIterable<ArrayBufferView>;
+}
+
+function bytesOf({ dtype, shape }: DumpTensor): number {
+  return shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype] ?? 0);
+}
+
+function headerOf(tensors: readonly DumpTensor[]): Buffer {
+  let offset = 0;
+  const entries: Record<string, unknown> = {};
+  for (const tensor of tensors) {
+    const end = offset + bytesOf(tensor);
+    entries[tensor.name] = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [offset, end] };
+    offset = end;
+  }
+  const json = Buffer.from(JSON.stringify(entries), 'utf8');
+  const padded = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
+  padded.writeBigUInt64LE(BigInt(padded.length - 8), 0);
+  json.copy(padded, 8);
+  return padded;
+}
+
+async function writeTensor(file: FileHandle, tensor: DumpTensor): Promise<void> {
+  const expected = bytesOf(tensor);
+  const pieces = ArrayBuffer.isView(tensor.data) ? [tensor.data] : tensor.data;
+  let written = 0;
+  for await (const piece of pieces) {
+    await file.writeFile(new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength));
+    written += piece.byteLength;
+  }
+  if (written !== expected)
+    throw new Error(`${tensor.name} has ${written} bytes where its shape says ${expected}. This is a bug.`);
+}
+
+/** Writes a safetensors file with the tensors in the given order. On failure no file is left. */
+export async function writeSafetensors(path: string, tensors: readonly DumpTensor[]): Promise<void> {
+  const file = await open(path, 'w');
+  try {
+    await file.writeFile(headerOf(tensors));
+    for (const tensor of tensors) await writeTensor(file, tensor);
+    await file.close();
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    await rm(path, { force: true });
+    throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { ProtoWriter } from '../../../../src/model/graphs/onnx/proto.ts';
+import { ProtoWriter } from '../../../../src/model/graphs/onnx-model.ts';
 
 const hex = (writer: ProtoWriter): string => Buffer.from(writer.finish()).toString('hex');
 
