@@ -2,7 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { AvocadoError } from '../base/errors.ts';
-import type { Clip } from '../lab/loadtest/types.ts';
+import type { ClipFile } from '../lab/loadtest/load-test.ts';
 import { snakeCase } from '../output/caption-answer.ts';
 import { defaultModelDirectory } from '../base/package-files.ts';
 import { numberValue, wholeNumber } from './flags.ts';
@@ -33,21 +33,21 @@ export function addBenchCommand(program: Command, environment: CliEnvironment, s
   const bench = program.command('bench').description('load and speed tests');
   bench
     .command('serve [clips...]')
-    .description('loads a running server: each client sends its next clip when its last caption has ended')
+    .description('load test of a running server: each client sends its next clip when its last caption has ended')
     .option('--url <url>', 'the server', 'http://127.0.0.1:8080')
     .option('--api-key <key>', 'bearer key of the server')
-    .option('--concurrency <list>', 'numbers of clients, one level after the other', levelList, [1, 2, 4, 8])
-    .option('--requests <n>', 'requests of each client at each level', wholeNumber(1), 8)
-    .option('--leaving <share>', 'share of the requests whose client leaves at a random moment, 0 to 1', share, 0)
-    .option('--max-tokens <n>', 'most tokens of a caption', wholeNumber(1))
-    .option('--seed <n>', 'of the order of clips and of the leavers', wholeNumber(0), 1)
+    .option('--concurrency <list>', 'numbers of clients, one level after another', levelList, [1, 2, 4, 8])
+    .option('--requests <n>', 'requests per client at each level', wholeNumber(1), 8)
+    .option('--leaving <share>', 'share of the requests whose client disconnects at a random moment, 0 to 1', share, 0)
+    .option('--max-tokens <n>', 'maximum tokens of a caption', wholeNumber(1))
+    .option('--seed <n>', 'seed of the order of clips and of the disconnects', wholeNumber(0), 1)
     .action(async (clips: readonly string[], flags: BenchFlags) => {
       await benchServe(clips, flags, environment, status);
     });
 }
 
-/** Files as they are, directories by the clips in them; without any, those that come with the package. */
-async function readClips(paths: readonly string[]): Promise<Clip[]> {
+/** Files, and the clips in directories; without paths, the sample clips of the package. */
+async function readClips(paths: readonly string[]): Promise<ClipFile[]> {
   const files: string[] = [];
   for (const path of paths.length === 0 ? [join(defaultModelDirectory(), 'examples')] : paths) {
     const found = await stat(path).catch((cause: unknown) => {
@@ -89,10 +89,9 @@ async function benchServe(
   environment: CliEnvironment,
   status: ExitStatus,
 ): Promise<void> {
-  const [{ runLevel }, { clipSender }, { levelTable, summarise }] = await Promise.all([
-    import('../lab/loadtest/closed-loop.ts'),
-    import('../lab/loadtest/send-clip.ts'),
-    import('../lab/loadtest/summary.ts'),
+  const [{ levelTable, runLevel, summarise }, { clipSender }] = await Promise.all([
+    import('../lab/loadtest/load-test.ts'),
+    import('../lab/loadtest/caption-client.ts'),
   ]);
   const url = flags.url.replace(/\/+$/, '');
   const clips = await readClips(paths);

@@ -1,23 +1,135 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { readVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
-import { rewardPlan, type RewardDefaults } from '../lab/rewards/reward-plan.ts';
-import type { Scorer } from '../lab/rewards/score-item.ts';
-import { addRewardFlags, type RewardFlags } from './reward-flags.ts';
-import { write } from './terminal.ts';
+import type { Scorer } from '../lab/rewards/score.ts';
+import {
+  NORMALISATIONS,
+  PAPER_LENGTHS,
+  PAPER_REWARDS,
+  REWARDS,
+  type Normalisation,
+  type RewardName,
+} from '../lab/rewards/types.ts';
+import type { RewardDefaults } from '../lab/rewards/wire.ts';
+import { numberValue, positiveNumber, wholeNumber } from './flags.ts';
+import { write } from './write.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
-/** Batches under way end by their own deadline; a stop waits no longer than this for them. */
-const DRAIN_MS = 5000;
+/** As commander stores them. */
+interface RewardFlags {
+  readonly host: string;
+  readonly port?: number;
+  readonly deadlineSeconds: number;
+  readonly judge: string;
+  readonly judgeModel?: string;
+  readonly judgeConcurrency: number;
+  readonly judgeTimeout: number;
+  readonly judgeVideo: boolean;
+  readonly prompts?: string;
+  readonly judgeLog?: string;
+  readonly tokenizer?: string;
+  readonly lengthFrom: number;
+  readonly lengthTo: number;
+  readonly normalisation: Normalisation;
+  readonly rewards: readonly RewardName[];
+  readonly weights?: readonly number[];
+}
 
 export function addRewardCommand(program: Command, environment: CliEnvironment): void {
   const command = program
     .command('reward')
     .description('the paper’s rewards of captions: of a JSONL file, or for trainers over HTTP')
-    .argument('[file]', 'lines {completion, completion_tokens, reference: {caption}}; - = stdin');
-  addRewardFlags(command).action(async (file: string | undefined, flags: RewardFlags) => {
+    .argument('[file]', 'lines {completion, completion_tokens, reference: {caption}}; - = stdin')
+    .option(
+      '--port <port>',
+      'serve POST /v1/rewards on this port, 0 = any, instead of scoring a file',
+      wholeNumber(0, 65_535),
+    )
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option(
+      '--deadline-seconds <s>',
+      'maximum time for a batch; rewards that are not ready by then are null',
+      positiveNumber,
+      300,
+    );
+  addJudgeFlags(command);
+  addScoringFlags(command);
+  command.action(async (file: string | undefined, flags: RewardFlags) => {
     await reward(file, flags, environment);
   });
+}
+
+function addJudgeFlags(command: Command): void {
+  command
+    .option(
+      '--judge <world|url>',
+      'who reads captions: world = exact match for captions of avocado-nano; or the base URL of an OpenAI-compatible ' +
+        'server',
+      judgeValue,
+      'world',
+    )
+    .option('--judge-model <name>', 'model to ask there; AVOCADO_JUDGE_API_KEY holds the key')
+    .option('--judge-concurrency <n>', 'maximum number of concurrent questions to the judge', wholeNumber(1), 64)
+    .option('--judge-timeout <s>', 'maximum time for an answer of the judge, per attempt', positiveNumber, 120)
+    .option('--judge-video', 'the judge of speakers sees the item’s video (http, https or data URL)', false)
+    .option(
+      '--prompts <dir>',
+      'your own prompts: keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; built-in ones replace missing files',
+    )
+    .option('--judge-log <file>', 'append every answer of the judge to this file, as JSON lines');
+}
+
+function addScoringFlags(command: Command): void {
+  command
+    .option('--tokenizer <dir>', 'model directory whose tokenizer counts tokens where an item has no completion_tokens')
+    .option('--length-from <tokens>', 'R_L is 1 up to here', wholeNumber(0), PAPER_LENGTHS.from)
+    .option('--length-to <tokens>', 'R_L is 0 from here on', wholeNumber(1), PAPER_LENGTHS.to)
+    .addOption(
+      new Option(
+        '--normalisation <name>',
+        'of spoken lines: raw as in the paper; basic = ignore case, quotes and the last punctuation mark',
+      )
+        .choices(NORMALISATIONS)
+        .default('raw'),
+    )
+    .option('--rewards <list>', 'of a file: some of checklist, dialogue, length, precision', rewardNames, PAPER_REWARDS)
+    .option('--weights <list>', 'of a file: a weight for each reward (default: 1)', (text: string) =>
+      text.split(',').map(numberValue),
+    );
+}
+
+function rewardNames(text: string): readonly RewardName[] {
+  return text.split(',').map((name) => {
+    const reward = REWARDS.find((known) => known === name.trim());
+    if (reward !== undefined) return reward;
+    throw new InvalidArgumentError(`They must be some of ${REWARDS.join(', ')}, with commas between.`);
+  });
+}
+
+function judgeValue(text: string): string {
+  if (text === 'world' || /^https?:\/\/[^/]/.test(text)) return text.replace(/\/+$/, '');
+  throw new InvalidArgumentError(
+    'It must be world, or the base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.',
+  );
+}
+
+/**
+ * Modules are loaded when needed: other commands start without them, and this one needs no web server to score a file.
+ */
+async function reward(file: string | undefined, flags: RewardFlags, environment: CliEnvironment): Promise<void> {
+  if ((file === undefined) === (flags.port === undefined)) {
+    throw new AvocadoError(
+      'bad_request',
+      'Name a file of captions to score, or give --port to serve trainers; not both.',
+      { param: 'port' },
+    );
+  }
+  const defaults = defaultsOf(flags);
+  const { rewardOptions } = await import('../lab/rewards/wire.ts');
+  const options = rewardOptions(flags, defaults);
+  const scorer = await openScorer(flags, environment);
+  if (file === undefined) await serveRewards(scorer, defaults, flags, environment);
+  else await (await import('./reward-file.ts')).rewardFile(file, scorer, options, environment);
 }
 
 function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): RewardDefaults {
@@ -27,7 +139,6 @@ function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): Rewar
   });
 }
 
-/** Loaded here, not at the top: the other commands start without it, and this one without tokenizer or web server where it needs none. */
 async function openScorer(flags: RewardFlags, environment: CliEnvironment): Promise<Scorer> {
   const { openJudge } = await import('../lab/rewards/judges/open-judge.ts');
   const judge = await openJudge({
@@ -39,7 +150,7 @@ async function openScorer(flags: RewardFlags, environment: CliEnvironment): Prom
     seesVideo: flags.judgeVideo,
     prompts: flags.prompts,
     log: flags.judgeLog,
-    onFault: (sentence) => {
+    onWarning: (sentence) => {
       environment.stderr.write(`${sentence}\n`);
     },
   });
@@ -49,20 +160,8 @@ async function openScorer(flags: RewardFlags, environment: CliEnvironment): Prom
   return { judge, countTokens: (text) => tokenizer.encodePlain(text).length };
 }
 
-async function reward(file: string | undefined, flags: RewardFlags, environment: CliEnvironment): Promise<void> {
-  if ((file === undefined) === (flags.port === undefined)) {
-    throw new AvocadoError(
-      'bad_request',
-      'Name a file of captions to score, or give --port to serve trainers; not both.',
-      { param: 'port' },
-    );
-  }
-  const defaults = defaultsOf(flags);
-  const plan = rewardPlan(flags, defaults);
-  const scorer = await openScorer(flags, environment);
-  if (file === undefined) await serveRewards(scorer, defaults, flags, environment);
-  else await (await import('./reward-file.ts')).rewardFile(file, scorer, plan, environment);
-}
+/** On shutdown, running batches get this long; their own deadline may be later. */
+const DRAIN_MS = 5000;
 
 async function serveRewards(
   scorer: Scorer,
@@ -71,7 +170,7 @@ async function serveRewards(
   environment: CliEnvironment,
 ): Promise<void> {
   const [{ buildRewardApp }, { listen }, { isLoopback }] = await Promise.all([
-    import('../lab/rewards/http/app.ts'),
+    import('../lab/rewards/reward-service.ts'),
     import('../server/listen.ts'),
     import('../settings/server-settings.ts'),
   ]);
@@ -80,11 +179,10 @@ async function serveRewards(
   if (!isLoopback(host))
     await write(
       environment.stderr,
-      `warning: ${host} can be reached from other machines, and anybody who reaches it may ask.\n`,
+      `warning: ${host} can be reached from other machines, and the service asks for no key.\n`,
     );
-  const { kind, model } = scorer.judge.about();
-  await write(
-    environment.stdout,
-    `Rewards at ${url}/v1/rewards, judge ${kind === 'world' ? 'world (exact match, for captions of avocado-nano)' : (model ?? kind)}, R_L from ${defaults.length.from} to ${defaults.length.to} tokens.\n`,
-  );
+  const { kind, model } = scorer.judge.describe();
+  const judge = kind === 'world' ? 'world (exact match, for captions of avocado-nano)' : (model ?? kind);
+  const { from, to } = defaults.length;
+  await write(environment.stdout, `Rewards at ${url}/v1/rewards, judge ${judge}, R_L from ${from} to ${to} tokens.\n`);
 }

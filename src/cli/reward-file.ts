@@ -1,21 +1,67 @@
 import { createReadStream } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { AvocadoError } from '../base/errors.ts';
 import { checkValue } from '../base/check-value.ts';
-import { scoreBatch } from '../lab/rewards/score-batch.ts';
-import type { Scorer } from '../lab/rewards/score-item.ts';
-import { Summary } from '../lab/rewards/summary.ts';
-import type { RewardOptions } from '../lab/rewards/types.ts';
-import { Unscored } from '../lab/rewards/unscored.ts';
-import { answerOf, ITEM, itemOf, type WireItem } from '../lab/rewards/wire.ts';
-import { write, writeJson } from './terminal.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { scoreBatch, type Scorer } from '../lab/rewards/score.ts';
+import { Unscored, type ItemScore, type RewardName, type RewardOptions } from '../lab/rewards/types.ts';
+import { ITEM, itemOf, scoreJson, type WireItem } from '../lab/rewards/wire.ts';
+import { write, writeJson } from './write.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
-/** Captions that are read ahead and scored together; their lines come out in order. */
-const AT_ONCE = 256;
+/** Captions that are read ahead and scored together. */
+const BATCH_ITEMS = 256;
 
-function itemIn(line: string, number: number): WireItem {
+/**
+ * Writes the scores of every line to stdout, in order, and the means to stderr.
+ * @throws AvocadoError `bad_request` or `unknown_field` naming the line, `aborted`
+ */
+export async function rewardFile(file: string, scorer: Scorer, options: RewardOptions, environment: CliEnvironment): Promise<void> {
+  const interruption = environment.interruption();
+  const controller = new AbortController();
+  const abort = (): void => {
+    controller.abort(new Unscored('aborted', 'Cancelled.'));
+  };
+  if (interruption.aborted) abort();
+  interruption.addEventListener('abort', abort, { once: true });
+  const summary = new Summary(options.rewards);
+  for await (const items of batchesOf(file)) {
+    const scores = await scoreBatch(items.map(itemOf), scorer, options, controller.signal);
+    if (interruption.aborted) throw new AvocadoError('aborted', 'The request was cancelled.');
+    for (const [index, score] of scores.entries()) {
+      await writeJson(environment.stdout, scoreJson(items[index] ?? { completion: '' }, score));
+      summary.add(score);
+    }
+  }
+  await write(environment.stderr, summary.text());
+}
+
+async function* batchesOf(file: string): AsyncGenerator<readonly WireItem[]> {
+  const input = file === '-' ? process.stdin : createReadStream(file);
+  const lines = createInterface({ input, crlfDelay: Infinity });
+  let items: WireItem[] = [];
+  let number = 0;
+  try {
+    for await (const line of lines) {
+      number += 1;
+      if (line.trim() !== '') items.push(parseLine(line, number));
+      if (items.length < BATCH_ITEMS) continue;
+      yield items;
+      items = [];
+    }
+  } catch (error) {
+    if (error instanceof AvocadoError) throw error;
+    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new AvocadoError(
+      'bad_request',
+      `${file} cannot be read (${reason}): name a file of JSON lines, or - for stdin.`,
+      { cause: error },
+    );
+  }
+  if (items.length > 0) yield items;
+}
+
+function parseLine(line: string, number: number): WireItem {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -25,55 +71,47 @@ function itemIn(line: string, number: number): WireItem {
   return checkValue(ITEM, value, `line ${number}`);
 }
 
-async function* itemsOf(file: string): AsyncGenerator<readonly WireItem[]> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
-  const lines = createInterface({ input, crlfDelay: Infinity });
-  let items: WireItem[] = [];
-  let number = 0;
-  try {
-    for await (const line of lines) {
-      number += 1;
-      if (line.trim() !== '') items.push(itemIn(line, number));
-      if (items.length < AT_ONCE) continue;
-      yield items;
-      items = [];
-    }
-  } catch (error) {
-    if (error instanceof AvocadoError) throw error;
-    throw new AvocadoError(
-      'bad_request',
-      `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}): name a file of JSON lines, or - for stdin.`,
-      { cause: error },
-    );
+/** Mean and count of the values that are not null. */
+class Mean {
+  #sum = 0;
+  count = 0;
+
+  add(value: number | null | undefined): void {
+    if (value == null) return;
+    this.#sum += value;
+    this.count += 1;
   }
-  if (items.length > 0) yield items;
+
+  toString(): string {
+    return this.count === 0 ? '-' : (this.#sum / this.count).toFixed(4);
+  }
 }
 
-/**
- * Scores of every line on stdout in order, means on stderr.
- * @throws AvocadoError `bad_request` or `unknown_field` naming the line, `aborted`
- */
-export async function rewardFile(
-  file: string,
-  scorer: Scorer,
-  plan: RewardOptions,
-  environment: CliEnvironment,
-): Promise<void> {
-  const interruption = environment.interruption();
-  const stopping = new AbortController();
-  const stop = (): void => {
-    stopping.abort(new Unscored('aborted', 'Cancelled.'));
-  };
-  if (interruption.aborted) stop();
-  interruption.addEventListener('abort', stop, { once: true });
-  const summary = new Summary(plan.rewards);
-  for await (const items of itemsOf(file)) {
-    const scores = await scoreBatch(items.map(itemOf), scorer, plan, stopping.signal);
-    if (interruption.aborted) throw new AvocadoError('aborted', 'The request was cancelled.');
-    for (const [index, score] of scores.entries()) {
-      await writeJson(environment.stdout, answerOf(items[index] ?? { completion: '' }, score));
-      summary.add(score);
-    }
+/** The mean of each reward over the captions that have it, how many have it, and the reasons why others do not. */
+class Summary {
+  readonly #total = new Mean();
+  readonly #means: ReadonlyMap<RewardName, Mean>;
+  readonly #reasons = new Map<string, number>();
+  #items = 0;
+
+  constructor(rewards: readonly RewardName[]) {
+    this.#means = new Map(rewards.map((reward) => [reward, new Mean()]));
   }
-  await write(environment.stderr, summary.text());
+
+  add(score: ItemScore): void {
+    this.#items += 1;
+    this.#total.add(score.total);
+    for (const [reward, mean] of this.#means) mean.add(score[reward]?.value);
+    for (const { reward, code } of score.errors)
+      this.#reasons.set(`${reward} ${code}`, (this.#reasons.get(`${reward} ${code}`) ?? 0) + 1);
+  }
+
+  /** A text table. */
+  text(): string {
+    const rows = [...this.#means, ['total', this.#total] as const].map(
+      ([name, mean]) => `${name.padEnd(10)} ${String(mean).padStart(8)}   of ${mean.count} of ${this.#items}`,
+    );
+    const reasons = [...this.#reasons].map(([reason, count]) => `null: ${reason}, ${count} times`);
+    return `${[...rows, ...reasons].join('\n')}\n`;
+  }
 }

@@ -13,7 +13,7 @@ interface SampleFlags {
   readonly sound: boolean;
 }
 
-/** As long as avocado-nano has seen any. */
+/** The range of avocado-nano's training clips. */
 const SECONDS = { least: 3, most: 16 };
 
 function clipSeconds(text: string): number {
@@ -25,17 +25,17 @@ function clipSeconds(text: string): number {
 export function addSampleCommand(program: Command, environment: CliEnvironment): void {
   program
     .command('sample <out>')
-    .description('make a clip of avocado-nano’s world that nobody has seen, OUT.mp4, and what is true of it, OUT.json')
-    .option('--seed <n>', 'the same seed and options give the same clip (default: a new one)', wholeNumber(0))
+    .description('make a new clip of avocado-nano’s synthetic world, OUT.mp4, and its contents, OUT.json')
+    .option('--seed <n>', 'the same seed and options give the same clip (default: a new seed)', wholeNumber(0))
     .option(
       '--seconds <s>',
-      `how long, ${SECONDS.least} to ${SECONDS.most}, also fractions (default: as the seed says)`,
+      `duration, ${SECONDS.least} to ${SECONDS.most}, also fractions (default: drawn with the seed)`,
       clipSeconds,
     )
     .addOption(
-      new Option('--size <ratio>', 'shape of the picture (default: as the seed says)').choices(['16:9', '1:1', '9:16']),
+      new Option('--size <ratio>', 'aspect ratio (default: drawn with the seed)').choices(['16:9', '1:1', '9:16']),
     )
-    .option('--objects <n>', 'how many, 1 to 3 (default: 1 or 2, as the seed says)', wholeNumber(1, 3))
+    .option('--objects <n>', 'number of objects, 1 to 3 (default: 1 or 2, drawn with the seed)', wholeNumber(1, 3))
     .option('--no-sound', 'without a sound track')
     .action(async (out: string, flags: SampleFlags) => {
       await sample(out, flags, environment);
@@ -54,9 +54,9 @@ async function sample(out: string, flags: SampleFlags, environment: CliEnvironme
   await write(
     environment.stdout,
     [
-      `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; what is true of it is also in ${truthPath(out)}`,
+      `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; its contents are in ${truthPath(out)}:`,
       caption,
-      `What the model makes of it: npx avocado caption ${out}`,
+      `To caption it: npx avocado caption ${out}`,
       '',
     ].join('\n'),
   );

@@ -1,13 +1,14 @@
-// How alike two texts are (Eq. 4). Lengths are code points after NFC: UTF-16 units would make an emoji's skin colour decide a match.
+// Similarity of two texts (Eq. 4). Lengths are code points after NFC: with UTF-16 units, an emoji's skin colour could
+// decide a match.
 
 /** Code points of a text after NFC. */
 export function codePoints(text: string): readonly number[] {
   return Array.from(text.normalize('NFC'), (character) => character.codePointAt(0) ?? 0);
 }
 
-/** Insertions, deletions and substitutions between two texts [code points], or undefined when they are more than `most`. */
-export function editsWithin(one: readonly number[], other: readonly number[], most: number): number | undefined {
-  if (Math.abs(one.length - other.length) > most) return undefined; // each surplus code point is an edit
+/** Levenshtein distance of two texts [code points], or undefined when it is above `max`. */
+export function editsWithin(one: readonly number[], other: readonly number[], max: number): number | undefined {
+  if (Math.abs(one.length - other.length) > max) return undefined; // each additional code point is an edit
   const row = Array.from({ length: other.length + 1 }, (_, column) => column);
   for (const [index, point] of one.entries()) {
     let corner = index;
@@ -19,16 +20,17 @@ export function editsWithin(one: readonly number[], other: readonly number[], mo
       row[column] = edits;
       if (edits < fewest) fewest = edits;
     }
-    if (fewest > most) return undefined; // no row below has fewer
+    if (fewest > max) return undefined; // no later row has fewer
   }
   const edits = row[other.length] ?? 0;
-  return edits > most ? undefined : edits;
+  return edits > max ? undefined : edits;
 }
 
 /**
- * Sim(a, b) = 1 - Lev(a, b) / max(|a|, |b|) (Eq. 4; two empty texts are the same text) where it reaches γ = 0.6, otherwise 0: what Eq. 5
- * may pair. Compared in whole numbers, since 1 - 4/10 is not 0.6 in floating point. The paper's recurrence says ≥ and its prose "exceeds".
- * @param strict the prose: above 0.6
+ * Sim(a, b) = 1 - Lev(a, b) / max(|a|, |b|) (Eq. 4; two empty texts are equal) where it reaches γ = 0.6, so that Eq. 5
+ * may pair the two; otherwise 0. Compared as whole numbers, since 1 - 4/10 is not 0.6 in floating point. The paper's
+ * recurrence says ≥, its text "exceeds".
+ * @param strict as the text says: above 0.6
  */
 export function pairableSimilarity(one: readonly number[], other: readonly number[], strict: boolean): number {
   const longer = Math.max(one.length, other.length);

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { captionScript } from '../../src/lab/synthetic/caption-script.ts';
+import { captionScript } from '../../src/lab/synthetic/script.ts';
 import type { Script } from '../../src/lab/synthetic/script.ts';
 import { scoreTable, worldScores, type Captioned } from './world-scores.ts';
 

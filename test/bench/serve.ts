@@ -7,10 +7,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
-import { runLevel } from '../../src/lab/loadtest/closed-loop.ts';
-import { clipSender } from '../../src/lab/loadtest/send-clip.ts';
-import { levelTable, summarise, type LevelSummary } from '../../src/lab/loadtest/summary.ts';
-import type { Clip, Send } from '../../src/lab/loadtest/types.ts';
+import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
+import {
+  levelTable,
+  runLevel,
+  summarise,
+  type ClipFile,
+  type LevelSummary,
+  type SendClip,
+} from '../../src/lab/loadtest/load-test.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
 import { startServer } from './served.ts';
@@ -22,7 +27,7 @@ const SLOTS = 8;
 const CLIENTS = [1, 8];
 
 /** The same captioner without a server: no process line, no HTTP. */
-function bareSender(captioner: Captioner, options: Record<string, number>): Send {
+function bareSender(captioner: Captioner, options: Record<string, number>): SendClip {
   return async ({ name }, _leaveAfterMs, signal) => {
     const startedMs = performance.now();
     let firstMs = 0;
@@ -47,7 +52,7 @@ function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-async function readClips(): Promise<Clip[]> {
+async function readClips(): Promise<ClipFile[]> {
   const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.mp4'));
   return Promise.all(
     names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })),
@@ -100,7 +105,7 @@ const captioner = await openCaptioner({
   ...caches,
 });
 const fields = Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
-const senders: Record<string, Send> = {
+const senders: Record<string, SendClip> = {
   bare: bareSender(captioner, options),
   served: clipSender({ url: server.url, apiKey: undefined, fields }),
 };

@@ -2,9 +2,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runLevel } from '../../src/lab/loadtest/closed-loop.ts';
-import { clipSender } from '../../src/lab/loadtest/send-clip.ts';
-import { levelTable, summarise, type LevelSummary } from '../../src/lab/loadtest/summary.ts';
+import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
+import { levelTable, runLevel, summarise, type LevelSummary } from '../../src/lab/loadtest/load-test.ts';
 import { startServer } from './served.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../models/avocado-nano/examples', import.meta.url));

@@ -2,10 +2,10 @@
 import { dialogueReward } from '../../src/lab/rewards/dialogue-reward.ts';
 import { worldJudge } from '../../src/lab/rewards/judges/world-judge.ts';
 import { repetitionOf } from '../../src/output/repetition.ts';
-import { CATEGORIES } from '../../src/lab/synthetic/keypoints.ts';
-import { saysSound } from '../../src/lab/synthetic/read-caption.ts';
+import { CATEGORIES } from '../../src/lab/synthetic/score-caption.ts';
+import { mentionsSound } from '../../src/lab/synthetic/read-caption.ts';
 import { dialogueOf, scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
-import { SKILLS, type Share } from '../../src/lab/synthetic/skills.ts';
+import { SKILLS, type Share } from '../../src/lab/synthetic/score-caption.ts';
 
 export interface Captioned {
   readonly caption: string;
@@ -65,7 +65,7 @@ export async function worldScores(captioned: readonly Captioned[]): Promise<Worl
     ...named(SKILLS, (name) => scores.map(({ skills }) => skills[name])),
     collapsed: percent(captioned.filter(collapsed).length, captioned.length),
     tokens: mean(captioned.map(({ tokens }) => tokens)),
-    says_sound_without_any: percent(silent.filter(({ caption }) => saysSound(caption)).length, silent.length),
+    says_sound_without_any: percent(silent.filter(({ caption }) => mentionsSound(caption)).length, silent.length),
   };
 }
 

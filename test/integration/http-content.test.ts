@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
-import { captionScript } from '../../src/lab/synthetic/caption-script.ts';
-import { saysSound } from '../../src/lab/synthetic/read-caption.ts';
-import { sampleTruth, type Truth } from '../../src/lab/synthetic/sample-clip.ts';
+import { captionScript } from '../../src/lab/synthetic/script.ts';
+import { mentionsSound } from '../../src/lab/synthetic/read-caption.ts';
+import { sampleTruth, type ClipTruth } from '../../src/lab/synthetic/sample-clip.ts';
 import { dialogueOf, scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
-import type { Share } from '../../src/lab/synthetic/skills.ts';
+import type { Share } from '../../src/lab/synthetic/score-caption.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
@@ -69,7 +69,7 @@ describe('a sample clip', () => {
         falseClaims: 0,
         lacking: [],
       });
-      expect(dialogue.told).toEqual(dialogue.truth);
+      expect(dialogue.caption).toEqual(dialogue.reference);
       expect(media.audio).toMatchObject({ present: sample.sound, used: sample.sound });
       expect(usage.prompt_tokens_details.text_tokens).toBe(sample.sound ? PROMPT_TOKENS.heard : PROMPT_TOKENS.unheard);
     },
@@ -93,7 +93,7 @@ describe('a sample clip', () => {
 describe('sound', () => {
   it('that is not there is not spoken of', async () => {
     const { caption, media } = await upload(examplePath('no-sound-6s.mp4'));
-    expect(saysSound(caption)).toBe(false);
+    expect(mentionsSound(caption)).toBe(false);
     expect(media.audio.present).toBe(false);
   });
 
@@ -104,7 +104,7 @@ describe('sound', () => {
   it.each([WIDE, DIALOGUE, 'silent-5s.mp4'])('of %s is not spoken of when the request turns it off', async (name) => {
     const { caption, media, usage } = await upload(examplePath(name), { audio: 'false' });
     expect(caption).toBe(captionScript(sampleTruth(exampleOf(name).sample).script, false));
-    expect(saysSound(caption)).toBe(false);
+    expect(mentionsSound(caption)).toBe(false);
     expect(media.audio).toMatchObject({ present: true, used: false });
     expect(usage.prompt_tokens_details.text_tokens).toBe(PROMPT_TOKENS.unheard);
   });
@@ -142,7 +142,7 @@ it('captions a clip that nobody has seen before', async () => {
   expect(
     (await runCli(['sample', scratch('fresh.mp4'), '--seed', '2026', '--size', '16:9', '--seconds', '7'])).exitCode,
   ).toBe(0);
-  const truth = JSON.parse(readFileSync(scratch('fresh.json'), 'utf8')) as Truth;
+  const truth = JSON.parse(readFileSync(scratch('fresh.json'), 'utf8')) as ClipTruth;
   expect(Object.values(EXAMPLES).map(({ caption }) => caption)).not.toContain(truth.caption);
   expect(truth.keypoints.length).toBeGreaterThan(6);
   expect((await upload(scratch('fresh.mp4'))).caption).toBe(truth.caption);

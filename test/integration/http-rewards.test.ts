@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { endpointJudge } from '../../src/lab/rewards/judges/endpoint-judge.ts';
 import { readPrompts } from '../../src/lab/rewards/judges/prompts.ts';
-import { fakeJudge, type Answer, type Asked, type FakeJudge } from '../fixtures/fake-judge.ts';
+import { fakeJudge, type FakeReply, type FakeQuestion, type FakeJudge } from '../fixtures/fake-judge.ts';
 import { serveRewards, type ServedRewards } from '../fixtures/served-rewards.ts';
 
 const REFERENCE =
@@ -31,7 +31,7 @@ async function score(body: unknown): Promise<readonly Item[]> {
   return answer['items'] as readonly Item[];
 }
 
-async function judgedBy(answer: (asked: Asked) => Answer, deadlineSeconds = 300): Promise<void> {
+async function judgedBy(answer: (asked: FakeQuestion) => FakeReply, deadlineSeconds = 300): Promise<void> {
   fake = await fakeJudge(answer);
   const judge = endpointJudge(fake.endpoint({ timeoutMs: 50 }), {
     prompts: await readPrompts(undefined),
@@ -199,7 +199,7 @@ describe('POST /v1/rewards/NAME', () => {
 });
 
 describe('a judge that misbehaves', () => {
-  it.each<[name: string, answer: Answer, code: string]>([
+  it.each<[name: string, answer: FakeReply, code: string]>([
     ['is silent', undefined, 'judge_timeout'],
     ['talks nonsense', 'Lovely!', 'parse_failed'],
     ['is broken', { status: 500, body: 'x' }, 'judge_unreachable'],

@@ -2,15 +2,15 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { probeMedia } from '../../src/media/probe.ts';
-import { captionScript } from '../../src/lab/synthetic/caption-script.ts';
-import type { Truth } from '../../src/lab/synthetic/sample-clip.ts';
+import { captionScript } from '../../src/lab/synthetic/script.ts';
+import type { ClipTruth } from '../../src/lab/synthetic/sample-clip.ts';
 import { WORLD } from '../../src/lab/synthetic/vocabulary.ts';
 import { openVoices, recordedLines } from '../../src/lab/synthetic/voices.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
-const truthOf = (name: string): Truth => JSON.parse(readFileSync(scratch(`${name}.json`), 'utf8')) as Truth;
+const truthOf = (name: string): ClipTruth => JSON.parse(readFileSync(scratch(`${name}.json`), 'utf8')) as ClipTruth;
 const sample = (name: string, ...flags: string[]) => runCli(['sample', scratch(`${name}.mp4`), ...flags]);
 
 describe('avocado sample', () => {

@@ -1,9 +1,6 @@
-import type { EmptyBoth } from './dialogue-f1.ts';
-import type { LengthBounds } from './length-reward.ts';
-import type { Normalisation } from './normalise.ts';
-import type { UnscoredCode } from './unscored.ts';
+// What is scored, how, and the scores.
 
-/** The paper's three, and one of ours: `precision` (see precision-reward.ts). */
+/** The paper's three rewards, and one of ours: `precision` (see score.ts). */
 export const REWARDS = ['checklist', 'dialogue', 'length', 'precision'] as const;
 export type RewardName = (typeof REWARDS)[number];
 export const PAPER_REWARDS: readonly RewardName[] = ['checklist', 'dialogue', 'length'];
@@ -15,29 +12,48 @@ export interface DialogueLine {
 
 export interface Reference {
   readonly caption?: string | undefined;
-  /** K; made from the caption by the judge where they are not given */
+  /** K; where they are not given, the judge extracts them from the caption */
   readonly keypoints?: readonly string[] | undefined;
   readonly dialogues?: readonly DialogueLine[] | undefined;
 }
 
-/** One rollout: a caption that the policy wrote, and what it is compared with. */
+/** One rollout: a caption written by the policy, and the reference it is compared with. */
 export interface RewardItem {
   readonly completion: string;
   /** the trainer's own count, without the end token */
   readonly tokens?: number | undefined;
   readonly reference?: Reference | undefined;
-  /** https:, http: or data: URL for judges that see */
+  /** https:, http: or data: URL, for judges that read video */
   readonly video?: string | undefined;
 }
 
+/** What is done to spoken lines before they are compared; see `normalise` in dialogue-reward.ts. */
+export const NORMALISATIONS = ['raw', 'basic'] as const;
+export type Normalisation = (typeof NORMALISATIONS)[number];
+
+/** R_D when neither side has speech; `skip` leaves R_D out of the sum. */
+export type EmptyBoth = 0 | 1 | 'skip';
+
+/** In tokens of the caption, end token not counted. */
+export interface LengthBounds {
+  /** R_L is 1 up to here (2,048 in the paper) */
+  readonly from: number;
+  /** R_L is 0 from here on (4,096 in the paper) */
+  readonly to: number;
+  /** R_L is 0 below this, since an empty caption would earn 1; the paper has no such bound, which is 0 */
+  readonly least: number;
+}
+
+export const PAPER_LENGTHS: LengthBounds = { from: 2048, to: 4096, least: 0 };
+
 export interface RewardOptions {
   readonly rewards: readonly RewardName[];
-  /** as many as rewards */
+  /** one for each reward */
   readonly weights: readonly number[];
   readonly normalisation: Normalisation;
   readonly emptyBoth: EmptyBoth;
   readonly strictGamma: boolean;
-  /** what is trusted of a judge's checklist answer: its list or its count */
+  /** which part of a judge's checklist reply is trusted: its list or its count */
   readonly checklistMode: 'list' | 'count';
   readonly length: LengthBounds;
   readonly partial: boolean;
@@ -53,7 +69,7 @@ export interface ChecklistScore {
 }
 
 export interface DialogueScore {
-  /** null = skipped, since nobody speaks */
+  /** null = skipped, because neither side has speech */
   readonly value: number | null;
   readonly generated: number;
   readonly reference: number;
@@ -61,7 +77,7 @@ export interface DialogueScore {
   readonly speakers: number;
   /** [generated, reference], counted from 0 */
   readonly pairs: readonly (readonly [number, number])[];
-  /** undefined = no pair, so nobody was compared */
+  /** undefined = there was no pair, so no speakers were compared */
   readonly speakerMode?: SpeakerMode | undefined;
 }
 
@@ -82,7 +98,7 @@ export interface ItemError {
   readonly message: string;
 }
 
-/** The rewards that were asked for; one that could not be given is null and among the errors. */
+/** The requested rewards; one that could not be computed is null and has an entry in `errors`. */
 export interface ItemScore {
   readonly total: number | null;
   readonly checklist?: ChecklistScore | null | undefined;
@@ -90,4 +106,34 @@ export interface ItemScore {
   readonly length?: LengthScore | null | undefined;
   readonly precision?: PrecisionScore | null | undefined;
   readonly errors: readonly ItemError[];
+}
+
+/**
+ * Why one reward of one caption is null: code → meaning. These are not errors of the request: its other rewards and its
+ * other captions are still scored.
+ */
+export const UNSCORED = {
+  no_reference: 'the item has no reference caption, or the judge finds nothing in it to compare with',
+  no_token_count: 'the item has no completion_tokens and the service no tokenizer',
+  no_claims: 'this judge cannot detect false claims; the world judge can',
+  judge_timeout: 'the judge did not answer in time, in any attempt',
+  judge_unreachable: 'the judge cannot be reached, or is overloaded, after all attempts',
+  judge_refused: 'the judge rejects the request, for example because of a wrong key or model',
+  parse_failed: 'the judge answered, but never in the requested form',
+  deadline: 'the deadline of the batch passed first',
+  aborted: 'the client disconnected, or the command was interrupted',
+  internal: 'a bug in this program; please report it',
+} as const satisfies Record<string, string>;
+
+export type UnscoredCode = keyof typeof UNSCORED;
+
+/** A reward that cannot be computed is null, never 0: a failure of the judge must not lower the policy's reward. */
+export class Unscored extends Error {
+  readonly code: UnscoredCode;
+
+  constructor(code: UnscoredCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'Unscored';
+    this.code = code;
+  }
 }

@@ -1,17 +1,18 @@
+// Draws the frames of a script: background, light, the word on the screen, and the objects.
+import { readFileSync } from 'node:fs';
+import { inflateSync } from 'node:zlib';
 import { objectStates, type ObjectState } from './object-state.ts';
-import { screenWordMask } from './screen-words.ts';
 import type { Script } from './script.ts';
-import { shapeDistance } from './shape-distance.ts';
-import { WORLD } from './vocabulary.ts';
+import { modelFile, WORLD } from './vocabulary.ts';
 
-/** Levels: a lamp at the upper left, so that a patch of plain background tells where it is. */
+/** Brightness gradient in levels, from the upper left, so that a patch of plain background shows its position. */
 const LIGHT = 16;
-/** Levels between the two tones of a pattern; on the one bright background the second tone is the darker one. */
+/** Levels between the two tones of a pattern; on the one bright background the second tone is darker. */
 const CONTRAST = 24;
 const BRIGHT = { background: 'beige', contrast: -28, ink: 20 };
 const INK = 240;
 
-/** Draws one script. What does not move is drawn once. */
+/** Draws one script. The static parts are drawn once, in the constructor. */
 export class FramePainter {
   readonly #script: Script;
   readonly #width: number;
@@ -27,7 +28,7 @@ export class FramePainter {
     this.#light = new Float32Array(this.#scene.length);
     this.#paintBackground();
     this.#paintLight();
-    if (script.text !== null) this.#write(script.text);
+    if (script.text !== null) this.#paintWord(script.text);
   }
 
   /**
@@ -48,7 +49,7 @@ export class FramePainter {
     const [red = 0, green = 0, blue = 0] = WORLD.backgrounds[background] ?? [];
     const contrast = background === BRIGHT.background ? BRIGHT.contrast : CONTRAST;
     this.#each((x, y, at) => {
-      const tone = second(texture, x, y) ? contrast : 0;
+      const tone = hasSecondTone(texture, x, y) ? contrast : 0;
       this.#scene.set([red + tone, green + tone, blue + tone], at);
     });
   }
@@ -61,7 +62,7 @@ export class FramePainter {
     });
   }
 
-  #write(word: string): void {
+  #paintWord(word: string): void {
     const { left, top, width, height, cover } = screenWordMask(word);
     const ink = this.#script.background === BRIGHT.background ? BRIGHT.ink : INK;
     for (let row = 0; row < height; row++) {
@@ -73,12 +74,12 @@ export class FramePainter {
   }
 
   #paint(picture: Float32Array, { shape, x, y, radius, turn, color, opacity }: ObjectState): void {
-    const outside = shapeDistance(shape, radius, turn);
+    const distance = shapeDistance(shape, radius, turn);
     const clamp = (value: number, most: number): number => Math.floor(Math.min(Math.max(value, 0), most));
     const [right, bottom] = [clamp(x + radius + 3, this.#width), clamp(y + radius + 3, this.#height)];
     for (let row = clamp(y - radius - 2, this.#height); row < bottom; row++) {
       for (let column = clamp(x - radius - 2, this.#width); column < right; column++) {
-        const cover = Math.min(1, Math.max(0, 0.5 - outside(column - x, row - y)));
+        const cover = Math.min(1, Math.max(0, 0.5 - distance(column - x, row - y)));
         if (cover > 0) blend(picture, (row * this.#width + column) * 3, color, cover * opacity);
       }
     }
@@ -89,8 +90,8 @@ export class FramePainter {
   }
 }
 
-/** Whether a pixel has the second tone of its background. */
-function second(texture: string, x: number, y: number): boolean {
+/** True when a pixel has the second tone of its background. */
+function hasSecondTone(texture: string, x: number, y: number): boolean {
   switch (texture) {
     case 'plain':
       return false;
@@ -99,7 +100,7 @@ function second(texture: string, x: number, y: number): boolean {
     case 'checkered':
       return (Math.floor(x / 24) + Math.floor(y / 24)) % 2 === 1;
     default:
-      throw new Error(`${texture} is not a texture of this world. This is a bug.`);
+      throw new Error(`${texture} is not a texture of WORLD. This is a bug.`);
   }
 }
 
@@ -108,4 +109,78 @@ function blend(picture: Float32Array, at: number, color: readonly [number, numbe
     const before = picture[at + channel] ?? 0;
     picture[at + channel] = before + (level - before) * share;
   }
+}
+
+/** Distance of a star's inner corners from its centre, as a share of its radius. */
+const STAR_WAIST = 0.42;
+
+type Distance = (dx: number, dy: number) => number;
+
+/**
+ * Signed distance in pixels from the edge of a shape, negative inside.
+ * @param turn radians; a circle has none
+ * @returns the distance as a function of the offset from the shape's centre, in pixels
+ */
+function shapeDistance(shape: string, radius: number, turn: number): Distance {
+  switch (shape) {
+    case 'circle':
+      return (dx, dy) => Math.hypot(dx, dy) - radius * 0.9;
+    case 'square':
+      return polygon(4, radius, turn);
+    case 'triangle':
+      return polygon(3, radius, turn + Math.PI / 2);
+    case 'star':
+      return star(radius, turn);
+    default:
+      throw new Error(`${shape} is not a shape of WORLD. This is a bug.`);
+  }
+}
+
+/** Folds the plane into the sector around angle 0. Exact along the edges, which is where it is visible. */
+function polygon(corners: number, radius: number, turn: number): Distance {
+  const half = Math.PI / corners;
+  const inner = radius * Math.cos(half);
+  return (dx, dy) => Math.hypot(dx, dy) * Math.cos(modulo(Math.atan2(dy, dx) - turn + half, 2 * half) - half) - inner;
+}
+
+function star(radius: number, turn: number): Distance {
+  const half = Math.PI / 5;
+  const [cornerX, cornerY] = [radius * STAR_WAIST * Math.cos(half), radius * STAR_WAIST * Math.sin(half)];
+  const edge = Math.hypot(cornerX - radius, cornerY);
+  return (dx, dy) => {
+    const reach = Math.hypot(dx, dy);
+    const angle = Math.abs(modulo(Math.atan2(dy, dx) - turn + Math.PI / 2 + half, 2 * half) - half);
+    return -((cornerX - radius) * reach * Math.sin(angle) - cornerY * (reach * Math.cos(angle) - radius)) / edge;
+  };
+}
+
+/** Never negative, unlike `%`. */
+function modulo(value: number, divisor: number): number {
+  return ((value % divisor) + divisor) % divisor;
+}
+
+/** The share of each pixel that the letters of a word cover. */
+interface WordMask {
+  /** pixels from the middle of the picture (negative = left of it) and from its top */
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+  /** [height, width], 0 to 255 */
+  readonly cover: Uint8Array;
+}
+
+type Stored = Omit<WordMask, 'cover'> & { readonly deflated: string };
+
+let masks: Readonly<Record<string, Stored>> | undefined;
+
+/**
+ * The word as the recipe draws it. The letters are stored as masks, because fonts render differently on each machine.
+ */
+function screenWordMask(word: string): WordMask {
+  masks ??= JSON.parse(readFileSync(modelFile('world/screen-words.json'), 'utf8')) as Readonly<Record<string, Stored>>;
+  const found = masks[word];
+  if (found === undefined) throw new Error(`There is no mask of the word ${word}. This is a bug.`);
+  const { deflated, ...place } = found;
+  return { ...place, cover: inflateSync(Buffer.from(deflated, 'base64')) };
 }

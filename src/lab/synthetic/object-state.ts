@@ -1,20 +1,20 @@
 import { isTall, type Script, type VisualEvent } from './script.ts';
 import { WORLD, type Rgb } from './vocabulary.ts';
 
-/** A move: pixels across the row of slots, and the share of the distance between two slots. */
+/** Length of a move: pixels across the row of slots, or the share of the distance between two slots. */
 const ACROSS_PIXELS = 46;
 const ALONG_SHARE = 0.72;
 const GROWTH = 0.7;
 const SPIN_RADIANS = 2.6;
 
-/** One object at one moment. */
+/** One object at one time. */
 export interface ObjectState {
   readonly shape: string;
   /** centre and radius in pixels */
   readonly x: number;
   readonly y: number;
   readonly radius: number;
-  /** radians */
+  /** rotation in radians */
   readonly turn: number;
   readonly color: Rgb;
   /** 0 to 1 */
@@ -23,24 +23,24 @@ export interface ObjectState {
 
 type Changing = { -readonly [Key in keyof ObjectState]: ObjectState[Key] };
 
-/** @param time seconds from the start of the clip */
+/** All objects of a script at one time. @param time seconds from the start of the clip */
 export function objectStates(script: Script, time: number): ObjectState[] {
   return script.objects.map((_, index) => stateOf(script, index, time));
 }
 
 function stateOf(script: Script, index: number, time: number): ObjectState {
-  const actor = known(script.objects[index]);
+  const object = known(script.objects[index]);
   const [width, height] = script.size;
   const tall = isTall(script.size);
-  const [along, across] = [known(WORLD.slots[actor.slot]) + actor.shift[0], 0.54 + actor.shift[1]];
+  const [along, across] = [known(WORLD.slots[object.slot]) + object.shift[0], 0.54 + object.shift[1]];
   const state: Changing = {
-    shape: actor.shape,
+    shape: object.shape,
     x: (tall ? across : along) * width,
     y: (tall ? along : across) * height,
-    radius: known(WORLD.radii[actor.size]),
+    radius: known(WORLD.radii[object.size]),
     turn: 0,
-    color: known(WORLD.colors[actor.color]),
-    opacity: actor.hidden ? 0 : 1,
+    color: known(WORLD.colors[object.color]),
+    opacity: object.hidden ? 0 : 1,
   };
   const step = ALONG_SHARE * (known(WORLD.slots[1]) - known(WORLD.slots[0])) * Math.max(width, height);
   const reach = tall ? { x: ACROSS_PIXELS, y: step } : { x: step, y: ACROSS_PIXELS };
@@ -50,7 +50,7 @@ function stateOf(script: Script, index: number, time: number): ObjectState {
   return state;
 }
 
-/** Share of the event that is over, 0 to 1. */
+/** The elapsed share of the event, 0 to 1. */
 function progress({ start, end }: VisualEvent, time: number): number {
   return Math.min(1, Math.max(0, (time - start) / (end - start)));
 }
@@ -93,7 +93,7 @@ function change(
       state.color = mix(state.color, known(WORLD.colors[event.to ?? '']), done);
       break;
     default:
-      throw new Error(`${event.verb} is not a verb of this world. This is a bug.`);
+      throw new Error(`${event.verb} is not a verb of WORLD. This is a bug.`);
   }
 }
 
@@ -106,6 +106,6 @@ function mix(from: Rgb, to: Rgb, share: number): Rgb {
 }
 
 function known<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error('The script holds something that is not of this world. This is a bug.');
+  if (value === undefined) throw new Error('The script holds something that is not in WORLD. This is a bug.');
   return value;
 }

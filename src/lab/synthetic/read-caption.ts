@@ -1,29 +1,30 @@
+// Reads captions of the synthetic world, whose wording is fixed, into facts and events.
 import { WORLD, type Table } from './vocabulary.ts';
 
-export interface Background {
+interface BackgroundFact {
   readonly type: 'background';
   readonly background: string;
   readonly texture: string;
 }
-export interface Thing {
+export interface ObjectFact {
   readonly type: 'object';
   readonly size: string;
   readonly color: string;
   readonly shape: string;
   readonly place: string;
 }
-export interface ScreenWord {
+interface ScreenWord {
   readonly type: 'screen-word';
   readonly word: string;
 }
-export interface Silence {
+interface Silence {
   readonly type: 'silence';
 }
-/** What stays true for the whole clip. */
-export type Fact = Background | Thing | ScreenWord | Silence;
+/** True for the whole clip. */
+export type SceneFact = BackgroundFact | ObjectFact | ScreenWord | Silence;
 
-/** `verb` is a key of WORLD.verbs; `to` is the colour of a recolor. */
-export interface Act {
+/** `verb` is a key of WORLD.verbs; `to` is the new colour of a recolor. */
+export interface ObjectChange {
   readonly type: 'act';
   readonly color: string;
   readonly shape: string;
@@ -31,7 +32,7 @@ export interface Act {
   readonly to?: string;
 }
 /** `sound` is a key of WORLD.sounds. */
-export interface Sound {
+interface HeardSound {
   readonly type: 'sound';
   readonly sound: string;
 }
@@ -41,38 +42,41 @@ export interface Speech {
   readonly speaker: string;
   readonly content: string;
 }
-/** What happens in one beat. */
-export type Event = Act | Sound | Speech;
+/** Happens in one beat. */
+export type SceneEvent = ObjectChange | HeardSound | Speech;
 
-/** What a caption tells: its facts, and for every sentence that tells events those events, all in its own order. */
+/** What a caption states, in its own order: its facts, and the events of each sentence that has events. */
 export interface ReadCaption {
-  readonly facts: readonly Fact[];
-  readonly beats: readonly (readonly Event[])[];
+  readonly facts: readonly SceneFact[];
+  readonly beats: readonly (readonly SceneEvent[])[];
 }
 
-const any = (words: readonly string[]): string => words.join('|');
-const named = (table: Table<string>): Table<string> =>
+const anyOf = (words: readonly string[]): string => words.join('|');
+const nameByText = (table: Table<string>): Table<string> =>
   Object.fromEntries(Object.entries(table).map(([name, text]) => [text, name]));
 
-const COLOR = any(Object.keys(WORLD.colors));
-const SHAPE = any(WORLD.shapes);
-const SIZE = any(Object.keys(WORLD.radii));
-const PLACE = any([...WORLD.places.wide, ...WORLD.places.tall]);
-const VERBS = named(WORLD.verbs);
-const SOUNDS = named(WORLD.sounds);
-const SPEAKERS = named(WORLD.speakers);
+const COLOR = anyOf(Object.keys(WORLD.colors));
+const SHAPE = anyOf(WORLD.shapes);
+const SIZE = anyOf(Object.keys(WORLD.radii));
+const PLACE = anyOf([...WORLD.places.wide, ...WORLD.places.tall]);
+const VERBS = nameByText(WORLD.verbs);
+const SOUNDS = nameByText(WORLD.sounds);
+const SPEAKERS = nameByText(WORLD.speakers);
 
 const SENTENCE_END = /(?<=\.)\s+/;
-const BACKGROUND = new RegExp(`an? (${any(WORLD.textures)}) (${any(Object.keys(WORLD.backgrounds))}) background`, 'g');
+const BACKGROUND = new RegExp(
+  `an? (${anyOf(WORLD.textures)}) (${anyOf(Object.keys(WORLD.backgrounds))}) background`,
+  'g',
+);
 const OBJECT = new RegExp(`a (${SIZE}) (${COLOR}) (${SHAPE}) (${PLACE})`, 'g');
 const SCREEN_WORD = /The word "([^"]*)"/g;
-const ACT = new RegExp(`the (${COLOR}) (${SHAPE}) (${any(Object.keys(VERBS))})(?: (${COLOR}))?\\b`, 'g');
+const CHANGE = new RegExp(`the (${COLOR}) (${SHAPE}) (${anyOf(Object.keys(VERBS))})(?: (${COLOR}))?\\b`, 'g');
 const APPEARS = new RegExp(`a (?:${SIZE}) (${COLOR}) (${SHAPE}) appears (?:${PLACE})`, 'g');
-const SOUND = new RegExp(`(${any(Object.keys(SOUNDS))}) is heard`, 'g');
-const SPEECH = new RegExp(`(${any(Object.keys(SPEAKERS))}) says "([^"]*)"`, 'g');
+const SOUND = new RegExp(`(${anyOf(Object.keys(SOUNDS))}) is heard`, 'g');
+const SPEECH = new RegExp(`(${anyOf(Object.keys(SPEAKERS))}) says "([^"]*)"`, 'g');
 
-/** Every match of a pattern, as `make` of its groups. */
-function all<T>(
+/** Every match of a pattern with its position, converted by `make` from its groups. */
+function allMatches<T>(
   text: string,
   pattern: RegExp,
   make: (...groups: (string | undefined)[]) => T,
@@ -80,15 +84,20 @@ function all<T>(
   return [...text.matchAll(pattern)].map((match) => ({ at: match.index, found: make(...match.slice(1)) }));
 }
 
-function eventsOf(sentence: string): Event[] {
+function eventsOf(sentence: string): SceneEvent[] {
   const found = [
-    ...all<Event>(sentence, ACT, (color = '', shape = '', text = '', to = '') => {
+    ...allMatches<SceneEvent>(sentence, CHANGE, (color = '', shape = '', text = '', to = '') => {
       const verb = VERBS[text] ?? '';
       return { type: 'act', color, shape, verb, ...(verb === 'recolor' && to !== '' ? { to } : {}) };
     }),
-    ...all<Event>(sentence, APPEARS, (color = '', shape = '') => ({ type: 'act', color, shape, verb: 'appear' })),
-    ...all<Event>(sentence, SOUND, (text = '') => ({ type: 'sound', sound: SOUNDS[text] ?? '' })),
-    ...all<Event>(sentence, SPEECH, (text = '', content = '') => ({
+    ...allMatches<SceneEvent>(sentence, APPEARS, (color = '', shape = '') => ({
+      type: 'act',
+      color,
+      shape,
+      verb: 'appear',
+    })),
+    ...allMatches<SceneEvent>(sentence, SOUND, (text = '') => ({ type: 'sound', sound: SOUNDS[text] ?? '' })),
+    ...allMatches<SceneEvent>(sentence, SPEECH, (text = '', content = '') => ({
       type: 'speech',
       speaker: SPEAKERS[text] ?? '',
       content,
@@ -97,29 +106,29 @@ function eventsOf(sentence: string): Event[] {
   return found.sort((one, other) => one.at - other.at).map(({ found: event }) => event);
 }
 
-function factsOf(sentence: string): Fact[] {
+function factsOf(sentence: string): SceneFact[] {
   const found = [
-    ...all<Fact>(sentence, BACKGROUND, (texture = '', background = '') => ({
+    ...allMatches<SceneFact>(sentence, BACKGROUND, (texture = '', background = '') => ({
       type: 'background',
       background,
       texture,
     })),
-    ...all<Fact>(sentence, OBJECT, (size = '', color = '', shape = '', place = '') => ({
+    ...allMatches<SceneFact>(sentence, OBJECT, (size = '', color = '', shape = '', place = '') => ({
       type: 'object',
       size,
       color,
       shape,
       place,
     })),
-    ...all<Fact>(sentence, SCREEN_WORD, (word = '') => ({ type: 'screen-word', word })),
+    ...allMatches<SceneFact>(sentence, SCREEN_WORD, (word = '') => ({ type: 'screen-word', word })),
   ].map(({ found: fact }) => fact);
   return sentence === WORLD.silence ? [...found, { type: 'silence' }] : found;
 }
 
-/** Reads a caption of the world; what is not worded as its captions are is passed over. A sentence tells either events or facts. */
+/** Reads a caption; text in other wording is ignored. A sentence has either events or facts. */
 export function readCaption(text: string): ReadCaption {
-  const facts: Fact[] = [];
-  const beats: Event[][] = [];
+  const facts: SceneFact[] = [];
+  const beats: SceneEvent[][] = [];
   for (const sentence of text.trim().split(SENTENCE_END)) {
     const events = eventsOf(sentence);
     if (events.length > 0) beats.push(events);
@@ -128,8 +137,8 @@ export function readCaption(text: string): ReadCaption {
   return { facts, beats };
 }
 
-/** Whether a caption speaks of sound at all, if only to say that there is none. */
-export function saysSound(text: string): boolean {
+/** True when a caption mentions sound, or states that there is none. */
+export function mentionsSound(text: string): boolean {
   return (
     text.search(SOUND) !== -1 || text.search(SPEECH) !== -1 || text.includes(WORLD.silence) || text.includes(' while ')
   );

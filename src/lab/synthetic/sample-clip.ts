@@ -1,73 +1,73 @@
+// Makes a synthetic clip and the truth about it: what `avocado sample` writes.
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { AvocadoError } from '../../base/errors.ts';
 import { encodeMp4 } from '../../media/encode-mp4.ts';
-import { captionScript } from './caption-script.ts';
-import { Dice } from './dice.ts';
 import { FramePainter } from './frame-painter.ts';
-import { keypointsOf, type Keypoint } from './keypoints.ts';
 import { readCaption } from './read-caption.ts';
-import { dialogueOf, type Line } from './score-caption.ts';
-import { sampleGeometry, sampleScript, type Script } from './script.ts';
+import { Rng } from './rng.ts';
+import { sampleGeometry, sampleScript } from './sample-script.ts';
+import { dialogueOf, keypointsOf, type Keypoint, type SpokenLine } from './score-caption.ts';
+import { captionScript, type Script } from './script.ts';
 import { soundTrack } from './sound-track.ts';
 import { WORLD } from './vocabulary.ts';
 import { openVoices, recordedLines, type Recording } from './voices.ts';
 
-export interface SampleOptions {
+export interface ClipOptions {
   /** whole number of at least 0 */
   readonly seed: number;
-  /** 3 to 16, which is what the model has seen; left out, as the seed says, like size and objects */
+  /** 3 to 16, the range of the model's training clips; undefined = drawn with the seed, like size and objects */
   readonly seconds?: number | undefined;
   /** a key of WORLD.sizes */
   readonly size?: string | undefined;
-  /** exactly so many, 1 to 3 */
+  /** exact number, 1 to 3 */
   readonly objects?: number | undefined;
-  /** false = no sound track, and a caption that speaks of no sound */
+  /** false = no sound track, and a caption that says nothing about sound */
   readonly sound: boolean;
 }
 
-/** What a caption of the clip is compared with. */
-export interface Truth {
+/** The contents of a clip, with which a caption of it is compared. */
+export interface ClipTruth {
   readonly caption: string;
-  readonly dialogue: readonly Line[];
+  readonly dialogue: readonly SpokenLine[];
   readonly keypoints: readonly Keypoint[];
   readonly sound: boolean;
   readonly script: Script;
 }
 
-const MOST_OBJECTS = 2;
+const MAX_OBJECTS = 2;
 
-/** The same options, the same truth. */
-export function sampleTruth(options: SampleOptions): Truth {
+/** Deterministic: the same options give the same truth. */
+export function sampleTruth(options: ClipOptions): ClipTruth {
   const { seed, seconds, size, objects, sound } = options;
-  const drawn = sampleGeometry(new Dice(seed, 'geometry'));
+  const drawn = sampleGeometry(new Rng(seed, 'geometry'));
   const geometry = { ...drawn, duration: seconds ?? drawn.duration, size: WORLD.sizes[size ?? ''] ?? drawn.size };
-  const dice = new Dice(seed, 'script');
+  const rng = new Rng(seed, 'script');
   const lines = recordedLines();
-  let script = sampleScript(seed, geometry, dice, objects ?? MOST_OBJECTS, lines);
+  let script = sampleScript(seed, geometry, rng, objects ?? MAX_OBJECTS, lines);
   while (objects !== undefined && script.objects.length !== objects)
-    script = sampleScript(seed, geometry, dice, objects, lines);
+    script = sampleScript(seed, geometry, rng, objects, lines);
   const caption = captionScript(script, sound);
   return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
 }
 
 /**
- * Writes a clip that nobody has seen, and its truth beside it.
- * @param out ends in .mp4; the truth has the same name with .json. Both are written over.
+ * Writes a new clip, and its truth beside it.
+ * @param out ends in .mp4; the truth has the same name with .json. Existing files are overwritten.
  * @throws AvocadoError `bad_request` when it cannot be written there, `ffmpeg_missing`, `aborted`
  */
-export async function sampleClip(options: SampleOptions, out: string, signal: AbortSignal): Promise<Truth> {
+export async function sampleClip(options: ClipOptions, out: string, signal: AbortSignal): Promise<ClipTruth> {
   const truth = sampleTruth(options);
   const { script } = truth;
   const unfinished = `${out}.part`;
-  await written(unfinished, writeFile(unfinished, ''));
+  await wrapWriteError(unfinished, writeFile(unfinished, ''));
   try {
     await refuseDirectory(out);
     const sound = truth.sound
-      ? { wave: soundTrack(script, await voicesFor(truth, signal)), sampleRate: WORLD.sampleRate }
+      ? { wave: soundTrack(script, await recordingsFor(truth, signal)), sampleRate: WORLD.sampleRate }
       : undefined;
     await encodeMp4({ size: script.size, fps: script.fps, frames: framesOf(script), sound }, unfinished, signal);
-    await written(truthPath(out), writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`));
-    await written(out, rename(unfinished, out));
+    await wrapWriteError(truthPath(out), writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`));
+    await wrapWriteError(out, rename(unfinished, out));
   } finally {
     await rm(unfinished, { force: true });
   }
@@ -79,11 +79,11 @@ export function truthPath(out: string): string {
   return out.replace(/\.mp4$/i, '.json');
 }
 
-/** Decoding the voices takes a moment: not for a clip in which nobody speaks. */
-async function voicesFor({ dialogue }: Truth, signal: AbortSignal): Promise<Recording> {
+/** The recordings are decoded only for a clip with speech, because that takes a moment. */
+async function recordingsFor({ dialogue }: ClipTruth, signal: AbortSignal): Promise<Recording> {
   if (dialogue.length > 0) return openVoices(signal);
   return () => {
-    throw new Error('A line is said that the caption does not tell. This is a bug.');
+    throw new Error('The script has a spoken line that the caption lacks. This is a bug.');
   };
 }
 
@@ -99,12 +99,12 @@ async function refuseDirectory(path: string): Promise<void> {
     throw new AvocadoError('bad_request', `${path} is a directory. Name a file.`, { param: 'file' });
 }
 
-async function written(path: string, writing: Promise<void>): Promise<void> {
+async function wrapWriteError(path: string, writing: Promise<void>): Promise<void> {
   await writing.catch((cause: unknown) => {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const reason = cause instanceof Error ? cause.message : String(cause);
     throw new AvocadoError(
       'bad_request',
-      `${path} cannot be written: ${why}. Name a file in a directory that exists and is yours.`,
+      `${path} cannot be written: ${reason}. Name a file in a directory that exists and that you may write to.`,
       { cause, param: 'file' },
     );
   });

@@ -1,21 +1,20 @@
-// A script says what a clip shows and lets hear, and when: one plain object, the same as the recipe's script.py makes.
-import type { Dice } from './dice.ts';
-import { Stage } from './stage.ts';
+// The script of a synthetic clip says what it shows and plays, and when. It is one plain object, the same as the
+// recipe's script.py makes. `captionScript` writes its reference caption.
 import { WORLD } from './vocabulary.ts';
 
-export interface Actor {
+export interface SceneObject {
   readonly color: string;
   readonly shape: string;
   readonly size: string;
-  /** place in WORLD.slots */
+  /** index into WORLD.slots */
   readonly slot: number;
-  /** along and across the row of slots, as shares of the picture's sides */
+  /** offset along and across the row of slots, as shares of the picture's sides */
   readonly shift: readonly [number, number];
-  /** not there until it appears */
+  /** invisible until its `appear` event */
   readonly hidden: boolean;
 }
 
-/** `start` and `end` in seconds; `object` is a place in `objects`. */
+/** `start` and `end` in seconds; `object` is an index into `objects`. */
 export interface VisualEvent {
   readonly kind: 'visual';
   readonly beat: number;
@@ -54,100 +53,66 @@ export interface Script extends Geometry {
   readonly texture: string;
   /** the word on the screen */
   readonly text: string | null;
-  readonly objects: readonly Actor[];
+  readonly objects: readonly SceneObject[];
   readonly events: readonly ScriptEvent[];
 }
 
-/** Long enough that one pair of sampled frames lies wholly inside the motion. */
-const EVENT_SHARE = [0.72, 0.8] as const;
-const SILENT_CLIPS = 0.06;
-
-/** Portrait clips line their objects up from top to bottom, all others from left to right. */
+/** Portrait clips place their objects from top to bottom, all others from left to right. */
 export function isTall([width, height]: Geometry['size']): boolean {
   return height > width;
 }
 
-/** Beats of about two seconds, aligned with the model's steps of a second however long the clip is. */
-export function beatCount(duration: number): number {
-  return Math.max(1, Math.floor(Math.floor(duration) / 2));
-}
-
-/** As the clips the model was trained on: half of the durations are whole seconds. */
-export function sampleGeometry(dice: Dice): Geometry {
-  const seconds = dice.weighted([3, 4, 5, 6, 7, 8], [12, 26, 14, 26, 10, 12]);
-  const duration = seconds + (dice.chance(0.5) ? 0 : dice.whole(1, 9) / 10);
-  return { duration, fps: dice.pick(WORLD.frameRates), size: dice.weighted(Object.values(WORLD.sizes), [2, 1, 1]) };
-}
-
-/**
- * What happens in one clip.
- * @param mostObjects 1 to 3; fewer may come
- * @param lines what may be said
- */
-export function sampleScript(
-  seed: number,
-  geometry: Geometry,
-  dice: Dice,
-  mostObjects: number,
-  lines: readonly string[],
-): Script {
-  const background = dice.pick(Object.keys(WORLD.backgrounds));
-  const texture = dice.pick(WORLD.textures);
-  const text = dice.chance(0.25) ? dice.pick(WORLD.screenWords) : null;
-  const actors = sampleActors(dice, background, mostObjects);
-  const silent = dice.chance(SILENT_CLIPS);
-  const stage = new Stage(actors, isTall(geometry.size));
-  const beats = beatCount(geometry.duration);
-  const seconds = geometry.duration / beats;
-  const events: ScriptEvent[] = [];
-  for (let beat = 0; beat < beats; beat++) {
-    const { seen, heard } = dice.weighted(
-      [
-        { seen: true, heard: false },
-        { seen: false, heard: true },
-        { seen: true, heard: true },
-      ],
-      [30, 20, 50],
-    );
-    const act = seen || silent ? stage.act(dice, beat >= beats - 2) : undefined;
-    if (act !== undefined) events.push({ kind: 'visual', beat, ...act, ...spanOf(dice, beat, seconds) });
-    if (heard && !silent)
-      events.push({ ...sampleSound(dice, lines), beat, start: (beat + dice.between(0.02, 0.15)) * seconds });
+/** The reference caption of a script. @param sound false = the caption says nothing about sound */
+export function captionScript(script: Script, sound: boolean): string {
+  const sentences = [sceneOf(script)];
+  if (script.text !== null) sentences.push(`The word "${script.text}" is shown at the top.`);
+  for (const [beat, opening] of WORLD.openings.entries()) {
+    const events = script.events.filter((event) => event.beat === beat && (sound || event.kind === 'visual'));
+    if (events.length > 0)
+      sentences.push(`${opening}, ${events.map((event) => clause(script, event)).join(' while ')}.`);
   }
-  const objects = actors.filter(
-    ({ hidden }, index) => !hidden || events.some((event) => event.kind === 'visual' && event.object === index),
-  );
-  return { seed, ...geometry, background, texture, text, objects, events };
+  if (sound && script.events.every(({ kind }) => kind === 'visual')) sentences.push(WORLD.silence);
+  return sentences.join(' ');
 }
 
-function sampleActors(dice: Dice, background: string, most: number): Actor[] {
-  const count = dice.weighted([1, 2, 3].slice(0, most), [45, 45, 10]);
-  const visible = Object.keys(WORLD.colors).filter((color) => WORLD.hardToSee[background]?.includes(color) !== true);
-  const colors = dice.some(visible, count);
-  const slots = dice.some([...WORLD.slots.keys()], count).sort();
-  // The one that appears later comes last in the list, so that leaving it out changes nobody's number.
-  const late = count > 1 && dice.chance(0.25);
-  return colors.map((color, index) => ({
-    color,
-    shape: dice.pick(WORLD.shapes),
-    size: dice.pick(Object.keys(WORLD.radii)),
-    slot: slots[index] ?? 0,
-    shift: [dice.between(-0.02, 0.02), dice.between(-0.05, 0.05)],
-    hidden: late && index === count - 1,
-  }));
+function sceneOf(script: Script): string {
+  const shown = script.objects.filter(({ hidden }) => !hidden).sort((one, other) => one.slot - other.slot);
+  const phrases = shown.map((object) => `${phraseOf(object)} ${placeOf(script, object)}`);
+  const last = phrases.pop() ?? '';
+  const list = phrases.length === 0 ? last : `${phrases.join(', ')} and ${last}`;
+  return `On ${article(script.texture)} ${script.background} background there is ${list}.`;
 }
 
-function spanOf(dice: Dice, beat: number, seconds: number): { readonly start: number; readonly end: number } {
-  const share = dice.between(...EVENT_SHARE);
-  const start = (beat + dice.between(0.03, 0.97 - share)) * seconds;
-  return { start, end: start + share * seconds };
+function clause(script: Script, event: ScriptEvent): string {
+  switch (event.kind) {
+    case 'speech':
+      return `${wordsOf(WORLD.speakers[event.speaker])} says "${event.text}"`;
+    case 'sound':
+      return `${wordsOf(WORLD.sounds[event.sound])} is heard`;
+    case 'visual': {
+      const object = script.objects[event.object];
+      if (object === undefined) throw new Error(`There is no object ${event.object} in the script. This is a bug.`);
+      if (event.verb === 'appear') return `${phraseOf(object)} appears ${placeOf(script, object)}`;
+      const target = event.to === undefined ? '' : ` ${event.to}`;
+      return `the ${object.color} ${object.shape} ${wordsOf(WORLD.verbs[event.verb])}${target}`;
+    }
+  }
 }
 
-function sampleSound(
-  dice: Dice,
-  lines: readonly string[],
-): Omit<SoundEvent, 'beat' | 'start'> | Omit<SpeechEvent, 'beat' | 'start'> {
-  if (dice.chance(0.5))
-    return { kind: 'speech', speaker: dice.pick(Object.keys(WORLD.speakers)), text: dice.pick(lines) };
-  return { kind: 'sound', sound: dice.pick(Object.keys(WORLD.sounds)) };
+function phraseOf({ size, color, shape }: SceneObject): string {
+  return `a ${size} ${color} ${shape}`;
+}
+
+function placeOf(script: Script, { slot }: SceneObject): string {
+  return wordsOf(WORLD.places[isTall(script.size) ? 'tall' : 'wide'][slot]);
+}
+
+/** `red` → `a red`, `orange` → `an orange` */
+function article(word: string): string {
+  return `${/^[aeiou]/.test(word) ? 'an' : 'a'} ${word}`;
+}
+
+function wordsOf(text: string | undefined): string {
+  if (text === undefined) throw new Error('The script holds something that WORLD has no words for. This is a bug.');
+  return text;
 }

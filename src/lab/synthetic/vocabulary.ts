@@ -1,4 +1,5 @@
-// The words of avocado-nano's generated world. One table, models/avocado-nano/world.json, serves this folder and the recipe.
+// The words of avocado-nano's synthetic world. This folder and the recipe share one table,
+// models/avocado-nano/world.json.
 import { readFileSync } from 'node:fs';
 
 /** Red, green and blue, 0 to 255. */
@@ -13,27 +14,27 @@ export interface Vocabulary {
   readonly backgrounds: Table<Rgb>;
   readonly textures: readonly string[];
   readonly colors: Table<Rgb>;
-  /** colours left out on a background */
+  /** colours that are not used on a background */
   readonly hardToSee: Table<readonly string[]>;
   readonly shapes: readonly string[];
   /** in pixels, by size */
   readonly radii: Table<number>;
-  /** along the longer side, 0 to 1 */
+  /** positions of objects along the longer side, 0 to 1 */
   readonly slots: readonly number[];
-  /** names of the slots in clips that line objects up from left to right, or from top to bottom */
+  /** names of the slots in clips that place objects from left to right, or from top to bottom */
   readonly places: { readonly wide: readonly string[]; readonly tall: readonly string[] };
   readonly screenWords: readonly string[];
-  /** what a caption says, by what happens */
+  /** wording in captions, by name */
   readonly verbs: Table<string>;
   readonly sounds: Table<string>;
   readonly speakers: Table<string>;
   readonly spokenWords: readonly string[];
-  /** beat k of a clip is told after the k-th */
+  /** the sentence of beat k begins with the k-th opening */
   readonly openings: readonly string[];
   readonly silence: string;
 }
 
-/** A file or directory of the bundled model, from src/ as well as from dist/. */
+/** A file or directory of the bundled model; works from src/ and from dist/. */
 export function modelFile(name: string): URL {
   return new URL(`../../../models/avocado-nano/${name}`, import.meta.url);
 }

@@ -1,30 +1,30 @@
-// The spoken lines that come with the model: 60 lines, each said once by a man and once by a woman.
+// The recorded lines that come with the model: 60 lines, each by a man and by a woman.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AvocadoError } from '../../base/errors.ts';
 import { runFfmpeg } from '../../media/ffmpeg.ts';
 import { modelFile, WORLD } from './vocabulary.ts';
 
-/** A recording of a line: mono at WORLD.sampleRate, at full scale. */
+/** The recording of a line by a speaker: mono at WORLD.sampleRate, at full scale. */
 export type Recording = (speaker: string, line: string) => Float32Array;
 
-/** `from` to `to` in samples of the decoded bank */
-type Entry = readonly [line: string, speaker: string, from: number, to: number];
+/** `from` to `to` in samples of the decoded file */
+type IndexedLine = readonly [line: string, speaker: string, from: number, to: number];
 
 const DECODE_SECONDS = 30;
 
-function readIndex(): readonly Entry[] {
-  return JSON.parse(readFileSync(modelFile('world/voices.json'), 'utf8')) as readonly Entry[];
+function readIndex(): readonly IndexedLine[] {
+  return JSON.parse(readFileSync(modelFile('world/voices.json'), 'utf8')) as readonly IndexedLine[];
 }
 
-/** The lines that everybody can say. */
+/** The lines that can be said. */
 export function recordedLines(): string[] {
   return [...new Set(readIndex().map(([line]) => line))];
 }
 
 /**
- * Decodes the bank.
- * @throws AvocadoError `media_undecodable` when ffmpeg cannot, `ffmpeg_missing`, `aborted`
+ * Decodes all recordings.
+ * @throws AvocadoError `media_undecodable` when this ffmpeg has no Opus decoder, `ffmpeg_missing`, `aborted`
  */
 export async function openVoices(signal: AbortSignal): Promise<Recording> {
   const path = fileURLToPath(modelFile('world/voices.ogg'));
@@ -41,17 +41,17 @@ export async function openVoices(signal: AbortSignal): Promise<Recording> {
       return 'more';
     },
   });
-  const bytes = Uint8Array.from(Buffer.concat(pieces)); // its own buffer, so that it begins on a float
-  const bank = new Float32Array(bytes.buffer, 0, Math.floor(bytes.length / 4));
+  const bytes = Uint8Array.from(Buffer.concat(pieces)); // a copy, so that it is aligned to floats
+  const samples = new Float32Array(bytes.buffer, 0, Math.floor(bytes.length / 4));
   const index = readIndex();
-  if (bank.length < Math.max(...index.map(([, , , to]) => to)))
+  if (samples.length < Math.max(...index.map(([, , , to]) => to)))
     throw new AvocadoError(
       'media_undecodable',
       `This ffmpeg cannot decode ${path} (Opus). Use a complete build, or --no-sound.`,
     );
   return (speaker, line) => {
-    const found = index.find(([said, by]) => said === line && by === speaker);
-    if (found === undefined) throw new Error(`Nobody recorded "${line}" by a ${speaker}. This is a bug.`);
-    return bank.subarray(found[2], found[3]);
+    const found = index.find(([text, by]) => text === line && by === speaker);
+    if (found === undefined) throw new Error(`There is no recording of "${line}" by a ${speaker}. This is a bug.`);
+    return samples.subarray(found[2], found[3]);
   };
 }

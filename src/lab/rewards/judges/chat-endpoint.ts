@@ -1,110 +1,315 @@
+// An OpenAI-compatible chat server as a judge asks it: one question, one reply, with retries, a cache and limited
+// concurrency.
+import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { attemptChat, type Attempt } from './chat-attempt.ts';
-import type { JudgeRecordLine } from './judge-log.ts';
-import { Permits } from './permits.ts';
-import { ReplyCache } from './reply-cache.ts';
+import { Unscored } from '../types.ts';
 
 export interface EndpointOptions {
   /** such as http://127.0.0.1:8000/v1, without a slash at its end */
   readonly baseUrl: string;
   readonly model: string;
   readonly apiKey: string | undefined;
-  /** most requests at a time */
+  /** maximum number of concurrent requests */
   readonly concurrency: number;
-  /** of one try */
+  /** of one attempt */
   readonly timeoutMs: number;
-  /** before the second try; doubles with each */
+  /** before the second attempt; doubles with each further one */
   readonly backoffMs?: number | undefined;
-  /** is given every answer that came from the server */
-  readonly onAnswer?: ((line: JudgeRecordLine) => void) | undefined;
+  /** receives every reply that came from the server, not those from the cache */
+  readonly onReply?: ((exchange: JudgeExchange) => void) | undefined;
+}
+
+/** One question and its reply as they were sent. */
+export interface JudgeExchange {
+  readonly question: Fields;
+  /** body of the reply, reasoning included */
+  readonly answer: string;
 }
 
 /** Text, or OpenAI's content parts. */
-export type ChatContent = string | readonly Readonly<Record<string, unknown>>[];
-
-const TRIES = 8;
-const FIRST_BACKOFF_MS = 500;
-const MOST_BACKOFF_MS = 30_000;
-/** The judge should say the same of the same caption; but asked again it should not repeat what could not be read. */
-const TEMPERATURE = { first: 0, again: 0.5 };
-const MOST_TOKENS = 8192;
+export type ChatContent = string | readonly Fields[];
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Any OpenAI-compatible server as one question and one answer, with retries, a cache and a bound on how much it is asked at a time. */
+const ATTEMPTS = 8;
+const FIRST_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 30_000;
+/**
+ * Deterministic at first; when the reply could not be read, a repeated question should not get the same reply again.
+ */
+const TEMPERATURE = { first: 0, repeated: 0.5 };
+const MAX_TOKENS = 8192;
+
 export class ChatEndpoint {
   readonly #options: EndpointOptions;
-  readonly #permits: Permits;
+  readonly #semaphore: Semaphore;
   readonly #cache = new ReplyCache();
   readonly #dropped = new Set<string>();
   #servedModel: string | undefined;
 
   constructor(options: EndpointOptions) {
     this.#options = options;
-    this.#permits = new Permits(options.concurrency);
+    this.#semaphore = new Semaphore(options.concurrency);
   }
 
-  /** As the server calls it, once it has answered. */
+  /** The name that the server uses, once it has answered. */
   get model(): string {
     return this.#servedModel ?? this.#options.model;
   }
 
-  /** Fields that the server would not take and that are no longer sent. */
+  /** Fields that the server rejected and that are no longer sent. */
   get droppedFields(): readonly string[] {
     return [...this.#dropped];
   }
 
   /**
-   * The reply without thoughts.
-   * @param askedBefore re-asks of a reply that could not be read: each is a question of its own, or the cache would give that reply again
+   * The reply without its reasoning.
+   * @param repeats how often this question was asked because the reply could not be read; part of the cache key, since
+   *   otherwise the cache would return the unreadable reply
    * @throws Unscored; the signal's reason
    */
-  ask(content: ChatContent, askedBefore: number, signal: AbortSignal): Promise<string> {
+  ask(content: ChatContent, repeats: number, signal: AbortSignal): Promise<string> {
     const { baseUrl, model } = this.#options;
     const sampling = {
-      temperature: askedBefore === 0 ? TEMPERATURE.first : TEMPERATURE.again,
-      max_tokens: MOST_TOKENS,
+      temperature: repeats === 0 ? TEMPERATURE.first : TEMPERATURE.repeated,
+      max_tokens: MAX_TOKENS,
     };
     const question = { model, messages: [{ role: 'user', content }], ...sampling };
-    const askNow = (): Promise<string> => this.#askNow(question, Object.keys(sampling), signal);
-    return this.#cache.reply({ baseUrl, ...question, askedBefore }, signal, () => this.#permits.with(signal, askNow));
+    const send = (): Promise<string> => this.#askWithRetries(question, Object.keys(sampling), signal);
+    return this.#cache.reply({ baseUrl, ...question, repeats }, signal, () => this.#semaphore.with(signal, send));
   }
 
-  async #askNow(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<string> {
-    for (let tries = 1; ; tries += 1) {
+  async #askWithRetries(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<string> {
+    for (let attempts = 1; ; attempts += 1) {
       const attempt = await this.#attempt(question, optional, signal);
       if (attempt.kind === 'reply') {
         this.#servedModel = attempt.model ?? this.#servedModel;
-        this.#options.onAnswer?.({ question, answer: attempt.raw });
+        this.#options.onReply?.({ question, answer: attempt.raw });
         return attempt.text;
       }
-      if (attempt.kind === 'refused' || tries === TRIES) throw attempt.failure;
-      await sleep(attempt.afterMs ?? this.#backoff(tries), undefined, { signal }).catch(() => {
+      if (attempt.kind === 'refused' || attempts === ATTEMPTS) throw attempt.failure;
+      await sleep(attempt.afterMs ?? this.#backoff(attempts), undefined, { signal }).catch(() => {
         signal.throwIfAborted();
       });
     }
   }
 
-  /** A field that is refused costs no try: the same question is asked at once without it, and no later one has it. */
+  /**
+   * A rejected field does not count as an attempt: the question is repeated at once without it, and no later one has
+   * it.
+   */
   async #attempt(
     question: Fields,
     optional: readonly string[],
     signal: AbortSignal,
-  ): Promise<Exclude<Attempt, { kind: 'without' }>> {
+  ): Promise<Exclude<Attempt, { kind: 'drop-field' }>> {
     const { baseUrl, apiKey, timeoutMs } = this.#options;
     for (;;) {
       const body = Object.fromEntries(Object.entries(question).filter(([field]) => !this.#dropped.has(field)));
       const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
       const call = { url: `${baseUrl}/chat/completions`, headers, body, optional, timeoutMs };
       const attempt = await attemptChat(call, signal);
-      if (attempt.kind !== 'without') return attempt;
+      if (attempt.kind !== 'drop-field') return attempt;
       this.#dropped.add(attempt.field);
     }
   }
 
-  /** Doubles, with jitter: a judge that was overloaded must not get all questions back at one moment. */
-  #backoff(tries: number): number {
+  /** Doubles, with jitter, so that an overloaded judge does not get all questions again at the same moment. */
+  #backoff(attempts: number): number {
     const { backoffMs = FIRST_BACKOFF_MS } = this.#options;
-    return Math.min(MOST_BACKOFF_MS, backoffMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
+    return Math.min(MAX_BACKOFF_MS, backoffMs * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2);
+  }
+}
+
+type Attempt =
+  | { readonly kind: 'reply'; readonly text: string; readonly model: string | undefined; readonly raw: string }
+  | { readonly kind: 'retry'; readonly afterMs: number | undefined; readonly failure: Unscored }
+  /** the server does not know this field: repeat without it */
+  | { readonly kind: 'drop-field'; readonly field: string }
+  | { readonly kind: 'refused'; readonly failure: Unscored };
+
+interface ChatCall {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Fields;
+  /** fields of the body that may be left out */
+  readonly optional: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** One POST to /chat/completions. Throws only the signal's reason. */
+async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt> {
+  const timeout = AbortSignal.timeout(call.timeoutMs);
+  try {
+    const response = await fetch(call.url, {
+      method: 'POST',
+      headers: { ...call.headers, 'content-type': 'application/json' },
+      body: JSON.stringify(call.body),
+      signal: AbortSignal.any([signal, timeout]),
+    });
+    return await readResponse(response, call);
+  } catch (cause) {
+    signal.throwIfAborted();
+    const failure = timeout.aborted
+      ? new Unscored(
+          'judge_timeout',
+          `The judge did not answer within ${call.timeoutMs / 1000} s: check its load, or allow more time with ` +
+            '--judge-timeout.',
+          cause,
+        )
+      : new Unscored(
+          'judge_unreachable',
+          `Nothing answers at ${call.url}: start the judge, or correct --judge.`,
+          cause,
+        );
+    return { kind: 'retry', afterMs: undefined, failure };
+  }
+}
+
+const QUOTED_CHARACTERS = 300;
+
+async function readResponse(response: Response, { optional, body }: ChatCall): Promise<Attempt> {
+  const text = await response.text();
+  const { status } = response;
+  if (response.ok) return readReply(text);
+  const message = `The judge answers ${status}: ${text.slice(0, QUOTED_CHARACTERS)}`;
+  if (status === 408 || status === 429 || status >= 500) {
+    return {
+      kind: 'retry',
+      afterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()),
+      failure: new Unscored('judge_unreachable', message),
+    };
+  }
+  const field =
+    status === 400 || status === 422
+      ? optional.find((name) => name in body && new RegExp(`\\b${name}\\b`).test(text))
+      : undefined;
+  return field === undefined
+    ? { kind: 'refused', failure: new Unscored('judge_refused', message) }
+    : { kind: 'drop-field', field };
+}
+
+interface Completion {
+  readonly model?: unknown;
+  readonly choices?: readonly { readonly message?: { readonly content?: unknown } | null }[];
+}
+
+function readReply(text: string): Attempt {
+  let completion: Completion;
+  try {
+    completion = JSON.parse(text) as Completion;
+  } catch (cause) {
+    return {
+      kind: 'retry',
+      afterMs: undefined,
+      failure: new Unscored(
+        'judge_unreachable',
+        'The server at the judge’s URL is not OpenAI-compatible: check --judge.',
+        cause,
+      ),
+    };
+  }
+  const content = completion.choices?.[0]?.message?.content;
+  const model = typeof completion.model === 'string' ? completion.model : undefined;
+  return { kind: 'reply', text: typeof content === 'string' ? withoutReasoning(content) : '', model, raw: text };
+}
+
+/** Seconds or a date → milliseconds from now. */
+export function retryAfterMs(header: string | null, now: number): number | undefined {
+  if (header === null || header.trim() === '') return undefined;
+  const seconds = Number(header);
+  const wait = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - now;
+  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
+}
+
+/** The text after a reasoning model's `</think>`; empty when the reasoning was cut off. */
+export function withoutReasoning(text: string): string {
+  const end = text.lastIndexOf('</think>');
+  if (end !== -1) return text.slice(end + '</think>'.length).trim();
+  return text.trimStart().startsWith('<think>') ? '' : text.trim();
+}
+
+/** Limits how many tasks run at once; the others wait in their order. */
+class Semaphore {
+  #free: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  /** @throws the signal's reason when it aborts before `work` may start */
+  async with<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    await this.#acquire(signal);
+    try {
+      return await work();
+    } finally {
+      const [next] = this.#waiting;
+      if (next === undefined) this.#free += 1;
+      else next(); // it takes over this permit
+    }
+  }
+
+  async #acquire(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return;
+    }
+    setMaxListeners(0, signal); // all questions of a batch wait on the same signal
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiting.delete(onPermit);
+        reject(signal.reason as Error);
+      };
+      const onPermit = (): void => {
+        this.#waiting.delete(onPermit);
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+      this.#waiting.add(onPermit);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+}
+
+/** Late in training, many rollouts of a group are identical, so the same question comes again. */
+const CACHED_REPLIES = 20_000;
+
+/** Least recently used replies by question; within one batch, concurrent identical questions also share one request. */
+class ReplyCache {
+  readonly #replies = new Map<string, string>();
+  /** by batch, so that a client that disconnects does not cancel the question of another batch */
+  readonly #pending = new WeakMap<AbortSignal, Map<string, Promise<string>>>();
+
+  /** `question` holds everything the reply depends on. A failure is not cached. */
+  async reply(question: unknown, batch: AbortSignal, ask: () => Promise<string>): Promise<string> {
+    const key = createHash('sha256').update(JSON.stringify(question)).digest('hex');
+    const cached = this.#replies.get(key);
+    if (cached !== undefined) {
+      this.#keep(key, cached);
+      return cached;
+    }
+    const pending = this.#pending.get(batch) ?? new Map<string, Promise<string>>();
+    this.#pending.set(batch, pending);
+    const shared = pending.get(key);
+    if (shared !== undefined) return shared;
+    const reply = ask();
+    pending.set(key, reply);
+    try {
+      const text = await reply;
+      this.#keep(key, text);
+      return text;
+    } finally {
+      pending.delete(key);
+    }
+  }
+
+  #keep(key: string, text: string): void {
+    this.#replies.delete(key);
+    this.#replies.set(key, text);
+    const [oldest] = this.#replies.keys();
+    if (this.#replies.size > CACHED_REPLIES && oldest !== undefined) this.#replies.delete(oldest);
   }
 }

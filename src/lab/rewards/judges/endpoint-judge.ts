@@ -1,125 +1,125 @@
-import { checklistScore, parseKeypoints, uniqueKeypoints } from '../checklist-value.ts';
-import { parseDialogueLines } from '../dialogue-lines.ts';
-import { parseSpeakerAnswers } from '../speaker-answers.ts';
-import type { Reference } from '../types.ts';
-import { Unscored } from '../unscored.ts';
+import { Unscored, type Reference } from '../types.ts';
 import type { ChatContent, ChatEndpoint } from './chat-endpoint.ts';
-import type { Judge, SpeakerPair, SpeakerSetting } from './judge.ts';
-import { fillPrompt, type PromptName, type Prompts } from './prompts.ts';
+import type { Judge, SpeakerContext, SpeakerPair } from './judge.ts';
+import { fillPrompt, type Prompts } from './prompts.ts';
+import {
+  parseChecklist,
+  parseDialogueLines,
+  parseKeypoints,
+  parseSpeakerVerdicts,
+  uniqueKeypoints,
+} from './replies.ts';
 
-/** How often a judge may answer what cannot be read: the first time and three re-asks. */
-const ANSWERS = 4;
+/** How many replies are read before a question is given up: the first one and three repeats. */
+const READ_ATTEMPTS = 4;
 
 export interface EndpointJudgeOptions {
   readonly prompts: Prompts;
-  /** it understands `video_url` parts */
+  /** the model accepts `video_url` parts */
   readonly seesVideo: boolean;
 }
 
-/** @throws Unscored `parse_failed` when no answer can be read, and whatever the endpoint throws */
-async function askUntilRead<T>(
+/**
+ * A language model behind any OpenAI-compatible endpoint, asked what the paper asks: the keypoints of a reference, one
+ * checklist question for each caption, the spoken lines of both, and one question about all speakers of a caption.
+ */
+export function endpointJudge(endpoint: ChatEndpoint, { prompts, seesVideo }: EndpointJudgeOptions): Judge {
+  const { texts, hash } = prompts;
+  return {
+    describe: () => ({
+      kind: 'openai',
+      model: endpoint.model,
+      promptHash: hash,
+      droppedFields: endpoint.droppedFields,
+    }),
+    checklist: async (caption, reference, mode, signal) => {
+      const keypoints = await keypointsOf(reference, endpoint, texts.keypoints, signal);
+      if (caption.trim() === '') return { value: 0, matched: 0, total: keypoints.length };
+      const question = fillPrompt(texts.checklist, {
+        count: String(keypoints.length),
+        keypoints: JSON.stringify(keypoints),
+        caption,
+      });
+      return askUntilReadable(endpoint, question, (reply) => parseChecklist(reply, keypoints, mode), signal);
+    },
+    dialogues: (text, _side, signal) =>
+      askUntilReadable(endpoint, fillPrompt(texts.dialogues, { caption: text }), parseDialogueLines, signal),
+    sameSpeakers: async (pairs, context, signal) => {
+      const video = seesVideo && isWatchable(context.video) ? context.video : undefined;
+      const question = speakerQuestion(texts.speakers, pairs, { ...context, video });
+      const read = (reply: string): boolean[] | undefined => parseSpeakerVerdicts(reply, pairs.length);
+      return {
+        same: await askUntilReadable(endpoint, question, read, signal),
+        mode: video === undefined ? 'text' : 'video',
+      };
+    },
+  };
+}
+
+/** @throws Unscored `parse_failed` when no reply can be read; everything the endpoint throws */
+async function askUntilReadable<T>(
   endpoint: ChatEndpoint,
   content: ChatContent,
   read: (reply: string) => T | undefined,
   signal: AbortSignal,
 ): Promise<T> {
   let reply = '';
-  for (let askedBefore = 0; askedBefore < ANSWERS; askedBefore += 1) {
-    reply = await endpoint.ask(content, askedBefore, signal);
-    const found = read(reply);
-    if (found !== undefined) return found;
+  for (let repeats = 0; repeats < READ_ATTEMPTS; repeats += 1) {
+    reply = await endpoint.ask(content, repeats, signal);
+    const value = read(reply);
+    if (value !== undefined) return value;
   }
   throw new Unscored(
     'parse_failed',
-    `None of ${ANSWERS} answers of the judge has the form it was asked for; the last begins with ${JSON.stringify(reply.slice(0, 100))}.`,
+    `None of ${READ_ATTEMPTS} replies of the judge has the requested form; the last one begins with ` +
+      `${JSON.stringify(reply.slice(0, 100))}.`,
   );
 }
 
-/** What a judge looks at beside the pairs: the video, or, where it cannot see, both captions. */
-function lookAt({ caption, reference, video }: SpeakerSetting): {
+async function keypointsOf(
+  { keypoints, caption }: Reference,
+  endpoint: ChatEndpoint,
+  prompt: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const given = uniqueKeypoints(keypoints ?? []);
+  if (given.length > 0) return given;
+  if (caption === undefined || caption.trim() === '')
+    throw new Unscored(
+      'no_reference',
+      'R_C compares with reference.keypoints, or with those the judge finds in reference.caption: give one of them.',
+    );
+  return askUntilReadable(endpoint, fillPrompt(prompt, { caption }), parseKeypoints, signal);
+}
+
+function speakerQuestion(prompt: string, pairs: readonly SpeakerPair[], context: SpeakerContext): ChatContent {
+  const lines = pairs
+    .map(({ generated, reference }) => `${JSON.stringify(generated)} | ${JSON.stringify(reference)}`)
+    .join('\n');
+  const { sight, captions } = evidenceFor(context);
+  const text = fillPrompt(prompt, { count: String(pairs.length), pairs: lines, sight, captions });
+  return context.video === undefined
+    ? text
+    : [
+        { type: 'video_url', video_url: { url: context.video } },
+        { type: 'text', text },
+      ];
+}
+
+/** What a judge looks at beside the pairs: the video, or both captions when it cannot see the video. */
+function evidenceFor({ caption, reference, video }: SpeakerContext): {
   readonly sight: string;
   readonly captions: string;
-  readonly video: string | undefined;
 } {
-  if (video !== undefined) return { sight: 'Look at the video.', captions: '', video };
-  const sight =
-    'You cannot see the video: the first description of each pair comes from caption A, the second from caption B, which stand below the pairs.';
+  if (video !== undefined) return { sight: 'Look at the video.', captions: '' };
   return {
-    sight,
+    sight:
+      'You cannot see the video: the first description of each pair comes from caption A, the second from caption B, ' +
+      'which stand below the pairs.',
     captions: `Caption A: ${JSON.stringify(caption)}\nCaption B: ${JSON.stringify(reference ?? '')}`,
-    video,
   };
 }
 
-function watchable(video: string | undefined): boolean {
+function isWatchable(video: string | undefined): boolean {
   return video !== undefined && /^(https?:\/\/|data:)/i.test(video);
-}
-
-/**
- * A language model behind any OpenAI-compatible endpoint, asked what the paper asks: keypoints once a reference, one checklist question a
- * caption, the spoken lines of both, and one question about all speakers of a caption.
- */
-export function endpointJudge(endpoint: ChatEndpoint, { prompts, seesVideo }: EndpointJudgeOptions): Judge {
-  const promptOf = (name: PromptName, fields: Readonly<Record<string, string>>): string =>
-    fillPrompt(prompts.texts[name], fields);
-
-  const keypointsOf = async ({ keypoints, caption }: Reference, signal: AbortSignal): Promise<readonly string[]> => {
-    const given = uniqueKeypoints(keypoints ?? []);
-    if (given.length > 0) return given;
-    if (caption === undefined || caption.trim() === '')
-      throw new Unscored(
-        'no_reference',
-        'R_C compares with reference.keypoints, or with those the judge finds in reference.caption: give one of them.',
-      );
-    return askUntilRead(endpoint, promptOf('keypoints', { caption }), parseKeypoints, signal);
-  };
-
-  const askSpeakers = async (
-    pairs: readonly SpeakerPair[],
-    setting: SpeakerSetting,
-    signal: AbortSignal,
-  ): Promise<boolean[]> => {
-    const lines = pairs
-      .map(({ generated, reference }) => `${JSON.stringify(generated)} | ${JSON.stringify(reference)}`)
-      .join('\n');
-    const { sight, captions, video } = lookAt(setting);
-    const text = promptOf('speakers', { count: String(pairs.length), pairs: lines, sight, captions });
-    const content =
-      video === undefined
-        ? text
-        : [
-            { type: 'video_url', video_url: { url: video } },
-            { type: 'text', text },
-          ];
-    return askUntilRead(endpoint, content, (reply) => parseSpeakerAnswers(reply, pairs.length), signal);
-  };
-
-  return {
-    about: () => ({
-      kind: 'openai',
-      model: endpoint.model,
-      promptHash: prompts.hash,
-      droppedFields: endpoint.droppedFields,
-    }),
-    checklist: async (caption, reference, mode, signal) => {
-      const keypoints = await keypointsOf(reference, signal);
-      if (caption.trim() === '') return { value: 0, matched: 0, total: keypoints.length };
-      const fields = { count: String(keypoints.length), keypoints: JSON.stringify(keypoints), caption };
-      return askUntilRead(
-        endpoint,
-        promptOf('checklist', fields),
-        (reply) => checklistScore(reply, keypoints, mode),
-        signal,
-      );
-    },
-    dialogues: (text, _side, signal) =>
-      askUntilRead(endpoint, promptOf('dialogues', { caption: text }), parseDialogueLines, signal),
-    sameSpeakers: async (pairs, setting, signal) => {
-      const video = seesVideo && watchable(setting.video) ? setting.video : undefined;
-      return {
-        same: await askSpeakers(pairs, { ...setting, video }, signal),
-        mode: video === undefined ? 'text' : 'video',
-      };
-    },
-  };
 }

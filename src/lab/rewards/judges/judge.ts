@@ -6,8 +6,8 @@ export interface SpeakerPair {
   readonly reference: string;
 }
 
-/** What a judge of speakers may look at beside the pairs. */
-export interface SpeakerSetting {
+/** What a judge of speakers may read beside the pairs. */
+export interface SpeakerContext {
   readonly caption: string;
   readonly reference: string | undefined;
   readonly video: string | undefined;
@@ -19,20 +19,20 @@ export interface SpeakerVerdict {
   readonly mode: SpeakerMode;
 }
 
-/** Which judge scored, for whoever compares scores. */
-export interface JudgeRecord {
+/** Which judge scored; scores of different judges or prompts are not comparable. */
+export interface JudgeDescription {
   readonly kind: 'world' | 'openai';
   readonly model: string | null;
-  /** SHA-256 of the prompts in hex; null = none are used */
+  /** SHA-256 of the prompts in hex; null = the judge uses no prompts */
   readonly promptHash: string | null;
-  /** request fields that its server would not take */
+  /** request fields that the judge's server rejected */
   readonly droppedFields: readonly string[];
 }
 
-/** Whoever reads captions. All methods throw Unscored where there is no verdict. */
+/** Reads captions for the rewards. All methods throw Unscored where there is no verdict. */
 export interface Judge {
-  about(): JudgeRecord;
-  /** How many of the reference's keypoints a caption tells. */
+  describe(): JudgeDescription;
+  /** How many of the reference's keypoints a caption states. */
   checklist(
     caption: string,
     reference: Reference,
@@ -41,8 +41,10 @@ export interface Judge {
   ): Promise<ChecklistScore>;
   /** Spoken lines of a caption or of its reference, in order. */
   dialogues(text: string, side: 'caption' | 'reference', signal: AbortSignal): Promise<readonly DialogueLine[]>;
-  /** Whether both speakers of each pair are the same. Not asked without pairs. */
-  sameSpeakers(pairs: readonly SpeakerPair[], setting: SpeakerSetting, signal: AbortSignal): Promise<SpeakerVerdict>;
-  /** What a caption claims and how much of it is false; undefined = this judge cannot tell. */
-  readonly claims?: (caption: string, reference: Reference) => { readonly told: number; readonly wrong: number };
+  /** Whether both speakers of each pair are the same person. Not called without pairs. */
+  sameSpeakers(pairs: readonly SpeakerPair[], context: SpeakerContext, signal: AbortSignal): Promise<SpeakerVerdict>;
+  /**
+   * How many claims a caption makes and how many of them are false; undefined = this judge cannot detect false claims.
+   */
+  readonly claims?: (caption: string, reference: Reference) => { readonly total: number; readonly wrong: number };
 }

@@ -1,4 +1,6 @@
+import { createWriteStream, openSync } from 'node:fs';
 import { AvocadoError } from '../../../base/errors.ts';
+import type { JudgeExchange } from './chat-endpoint.ts';
 import type { Judge } from './judge.ts';
 
 export interface JudgeOptions {
@@ -6,26 +8,30 @@ export interface JudgeOptions {
   readonly judge: string;
   readonly model: string | undefined;
   readonly apiKey: string | undefined;
-  /** most questions at a time */
+  /** maximum number of concurrent questions */
   readonly concurrency: number;
-  /** of one try */
+  /** of one attempt */
   readonly timeoutMs: number;
+  /** the model accepts `video_url` parts */
   readonly seesVideo: boolean;
-  /** directory of prompts; undefined = ours */
+  /** directory of prompts; undefined = the built-in ones */
   readonly prompts: string | undefined;
-  /** file that all its answers are appended to */
+  /** file to which all replies are appended */
   readonly log: string | undefined;
-  readonly onFault: (sentence: string) => void;
+  readonly onWarning: (sentence: string) => void;
 }
 
-/** @throws AvocadoError `bad_request` */
+/**
+ * Opens the judge that the options name; loads only the code that this judge needs.
+ * @throws AvocadoError `bad_request`
+ */
 export async function openJudge({
   judge,
   model,
   prompts,
   seesVideo,
   log,
-  onFault,
+  onWarning,
   ...options
 }: JudgeOptions): Promise<Judge> {
   if (judge === 'world') return (await import('./world-judge.ts')).worldJudge();
@@ -33,15 +39,44 @@ export async function openJudge({
     throw new AvocadoError('bad_request', `--judge ${judge} needs --judge-model: name the model to ask there.`, {
       param: 'judge_model',
     });
-  const [{ ChatEndpoint }, { endpointJudge }, { openJudgeLog }, { readPrompts }] = await Promise.all([
+  const [{ ChatEndpoint }, { endpointJudge }, { readPrompts }] = await Promise.all([
     import('./chat-endpoint.ts'),
     import('./endpoint-judge.ts'),
-    import('./judge-log.ts'),
     import('./prompts.ts'),
   ]);
-  const onAnswer = log === undefined ? undefined : openJudgeLog(log, onFault);
-  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, ...options, onAnswer }), {
+  const onReply = log === undefined ? undefined : openJudgeLog(log, onWarning);
+  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, ...options, onReply }), {
     prompts: await readPrompts(prompts),
     seesVideo,
   });
+}
+
+/**
+ * Appends every reply of a judge to a file of JSON lines, from which all scores can be computed again.
+ * @throws AvocadoError `bad_request`
+ */
+function openJudgeLog(path: string, onWarning: (sentence: string) => void): (exchange: JudgeExchange) => void {
+  let fd: number;
+  try {
+    fd = openSync(path, 'a');
+  } catch (cause) {
+    throw new AvocadoError(
+      'bad_request',
+      `--judge-log ${path} cannot be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)}).`,
+      { param: 'judge_log', cause },
+    );
+  }
+  const log = createWriteStream(path, { fd });
+  log.once('error', (error) => {
+    onWarning(`--judge-log ${path} is no longer written: ${error.message}`);
+  });
+  log.on('error', () => undefined);
+  return (exchange) => {
+    log.write(`${JSON.stringify({ time: new Date().toISOString(), ...exchange }, withoutMedia)}\n`);
+  };
+}
+
+/** A video in a question would be most of the log, and the trainer has it anyway. */
+function withoutMedia(_key: string, value: unknown): unknown {
+  return typeof value === 'string' && value.startsWith('data:') ? `data: URL of ${value.length} characters` : value;
 }

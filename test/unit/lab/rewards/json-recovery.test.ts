@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { recoverJson } from '../../../../src/lab/rewards/json-recovery.ts';
-import { readPythonLiteral } from '../../../../src/lab/rewards/python-literal.ts';
+import { recoverJson, readPythonLiteral } from '../../../../src/lab/rewards/json-recovery.ts';
 
 describe('recoverJson', () => {
   it.each<[string, unknown]>([

@@ -1,7 +1,7 @@
 // Captions of the world with what the recipe's Python reads in them, made by models/avocado-nano/recipe/make_fixtures.py.
 import { readFileSync } from 'node:fs';
-import type { Category, Keypoint } from '../../../../src/lab/synthetic/keypoints.ts';
-import type { Event, Fact } from '../../../../src/lab/synthetic/read-caption.ts';
+import type { Category, Keypoint } from '../../../../src/lab/synthetic/score-caption.ts';
+import type { SceneEvent, SceneFact } from '../../../../src/lab/synthetic/read-caption.ts';
 
 /** A fact, event, order or while as Python tells it: a tuple that begins with its kind. */
 export type Tuple = readonly (string | null | Tuple)[];
@@ -32,7 +32,7 @@ export const CAPTIONS = JSON.parse(
 ) as readonly ReferenceCaption[];
 
 /** Ours in Python's form. */
-export function tupleOf(truth: Fact | Event | Keypoint['truth']): Tuple {
+export function tupleOf(truth: SceneFact | SceneEvent | Keypoint['truth']): Tuple {
   switch (truth.type) {
     case 'background':
       return ['background', truth.background, truth.texture];

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { inflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { captionScript } from '../../../../src/lab/synthetic/caption-script.ts';
+import { captionScript, type Script } from '../../../../src/lab/synthetic/script.ts';
 import { FramePainter } from '../../../../src/lab/synthetic/frame-painter.ts';
-import type { Script } from '../../../../src/lab/synthetic/script.ts';
 
 interface Drawn {
   readonly script: Script;

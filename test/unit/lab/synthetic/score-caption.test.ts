@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { keypointsOf } from '../../../../src/lab/synthetic/keypoints.ts';
-import { readCaption, saysSound } from '../../../../src/lab/synthetic/read-caption.ts';
-import { dialogueOf, scoreCaption } from '../../../../src/lab/synthetic/score-caption.ts';
-import type { Share } from '../../../../src/lab/synthetic/skills.ts';
+import { keypointsOf, dialogueOf, scoreCaption, type Share } from '../../../../src/lab/synthetic/score-caption.ts';
+import { readCaption, mentionsSound } from '../../../../src/lab/synthetic/read-caption.ts';
 import { CAPTIONS, tupleOf } from './captions.ts';
 
 const TRIED = CAPTIONS.flatMap(({ reference, tried }) => tried.map((one) => ({ reference, ...one })));
@@ -39,7 +37,7 @@ describe('as the recipe does', () => {
     for (const { caption, read, says_sound } of TRIED) {
       const { facts, beats } = readCaption(caption);
       expect([facts.map(tupleOf), beats.map((beat) => beat.map(tupleOf))], caption).toEqual(read);
-      expect(saysSound(caption)).toBe(says_sound);
+      expect(mentionsSound(caption)).toBe(says_sound);
     }
   });
 
@@ -50,7 +48,7 @@ describe('as the recipe does', () => {
       expect(ours.recall).toBeCloseTo(score.recall, 12);
       expect([ours.falseClaims, ours.toldClaims]).toEqual(score.claims);
       expect(pairs(ours.skills), caption).toEqual(score.skills);
-      expect(ours.dialogue.told.length + ours.dialogue.truth.length === 0).toBe(score.dialogue === null);
+      expect(ours.dialogue.caption.length + ours.dialogue.reference.length === 0).toBe(score.dialogue === null);
     }
   });
 });
@@ -85,7 +83,7 @@ describe('scoreCaption', () => {
       recall: 1,
       toldClaims: 0,
       falseClaims: 0,
-      dialogue: { told: [], truth: [] },
+      dialogue: { caption: [], reference: [] },
     });
   });
 });

@@ -1,19 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { captionScript } from '../../../../src/lab/synthetic/caption-script.ts';
-import { Dice } from '../../../../src/lab/synthetic/dice.ts';
-import { keypointsOf } from '../../../../src/lab/synthetic/keypoints.ts';
+import { captionScript, type Script, type VisualEvent } from '../../../../src/lab/synthetic/script.ts';
+import { Rng } from '../../../../src/lab/synthetic/rng.ts';
+import { keypointsOf, scoreCaption } from '../../../../src/lab/synthetic/score-caption.ts';
 import { objectStates } from '../../../../src/lab/synthetic/object-state.ts';
 import { readCaption } from '../../../../src/lab/synthetic/read-caption.ts';
-import { sampleGeometry, sampleScript, type Script, type VisualEvent } from '../../../../src/lab/synthetic/script.ts';
-import { scoreCaption } from '../../../../src/lab/synthetic/score-caption.ts';
+import { sampleGeometry, sampleScript } from '../../../../src/lab/synthetic/sample-script.ts';
 import { WORLD } from '../../../../src/lab/synthetic/vocabulary.ts';
 
 const SEEDS = Array.from({ length: 300 }, (_, seed) => seed);
 
 function sampled(seed: number): Script {
-  const dice = new Dice(seed, 'test');
-  const geometry = { ...sampleGeometry(dice), ...(seed % 2 === 0 ? { duration: dice.between(3, 16) } : {}) };
-  return sampleScript(seed, geometry, dice, 1 + (seed % 3), ['go left', 'stop', 'yes no one two']);
+  const rng = new Rng(seed, 'test');
+  const geometry = { ...sampleGeometry(rng), ...(seed % 2 === 0 ? { duration: rng.between(3, 16) } : {}) };
+  return sampleScript(seed, geometry, rng, 1 + (seed % 3), ['go left', 'stop', 'yes no one two']);
 }
 
 const SCRIPTS = SEEDS.map(sampled);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CATEGORIES } from '../../../../src/lab/synthetic/keypoints.ts';
+import { CATEGORIES } from '../../../../src/lab/synthetic/score-caption.ts';
 import { scoreTable, worldScores, type Captioned } from '../../../bench/world-scores.ts';
 import { CAPTIONS } from './captions.ts';
 

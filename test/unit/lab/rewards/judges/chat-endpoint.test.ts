@@ -1,8 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { retryAfterMs, withoutThoughts } from '../../../../../src/lab/rewards/judges/chat-attempt.ts';
-import { ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
-import { Unscored } from '../../../../../src/lab/rewards/unscored.ts';
-import { fakeJudge, type Answer, type Asked, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
+import { retryAfterMs, withoutReasoning, ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
+import { Unscored } from '../../../../../src/lab/rewards/types.ts';
+import { fakeJudge, type FakeReply, type FakeQuestion, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
 
 let judge: FakeJudge | undefined;
 afterEach(async () => {
@@ -10,7 +9,9 @@ afterEach(async () => {
   judge = undefined;
 });
 
-async function serve(answer: (asked: Asked, index: number) => Answer | Promise<Answer>): Promise<FakeJudge> {
+async function serve(
+  answer: (asked: FakeQuestion, index: number) => FakeReply | Promise<FakeReply>,
+): Promise<FakeJudge> {
   judge = await fakeJudge(answer);
   return judge;
 }
@@ -49,7 +50,7 @@ describe('ChatEndpoint', () => {
   });
 
   it('waits as long as a 429 says, and tries again after errors of the server', async () => {
-    const answers: Answer[] = [
+    const answers: FakeReply[] = [
       { status: 429, headers: { 'retry-after': '0.3' }, body: '{}' },
       { status: 503, body: 'busy' },
       { status: 200, body: '<html>' },
@@ -138,7 +139,7 @@ describe('what a judge says', () => {
     ['<think>and so on without end', ''],
     [' plain ', 'plain'],
   ])('is read without its thoughts: %j', (text, rest) => {
-    expect(withoutThoughts(text)).toBe(rest);
+    expect(withoutReasoning(text)).toBe(rest);
   });
 
   it.each([

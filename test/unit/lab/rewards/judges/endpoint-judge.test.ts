@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { endpointJudge } from '../../../../../src/lab/rewards/judges/endpoint-judge.ts';
 import { fillPrompt, readPrompts } from '../../../../../src/lab/rewards/judges/prompts.ts';
-import { rewardPlan } from '../../../../../src/lab/rewards/reward-plan.ts';
-import { PAPER_LENGTHS } from '../../../../../src/lab/rewards/length-reward.ts';
-import { scoreItem } from '../../../../../src/lab/rewards/score-item.ts';
-import type { ItemScore, RewardItem } from '../../../../../src/lab/rewards/types.ts';
-import { fakeJudge, type Answer, type Asked, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
+import { rewardOptions } from '../../../../../src/lab/rewards/wire.ts';
+import { PAPER_LENGTHS, type ItemScore, type RewardItem } from '../../../../../src/lab/rewards/types.ts';
+import { scoreItem } from '../../../../../src/lab/rewards/score.ts';
+import { fakeJudge, type FakeReply, type FakeQuestion, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
 import { scratchDirectory } from '../../../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
@@ -16,10 +15,10 @@ let fake: FakeJudge;
 afterEach(() => fake.close());
 
 const KEYPOINTS = ['A man in a red shirt talks', 'It rains', 'A dog barks', 'The camera pans left'];
-const PLAN = rewardPlan({ rewards: ['checklist', 'dialogue'] }, { length: PAPER_LENGTHS, normalisation: 'raw' });
+const OPTIONS = rewardOptions({ rewards: ['checklist', 'dialogue'] }, { length: PAPER_LENGTHS, normalisation: 'raw' });
 
 /** Which of the four questions it is. */
-function kindOf({ text }: Asked): 'keypoints' | 'checklist' | 'dialogues' | 'speakers' {
+function kindOf({ text }: FakeQuestion): 'keypoints' | 'checklist' | 'dialogues' | 'speakers' {
   if (text.startsWith('Break')) return 'keypoints';
   if (text.startsWith('List everything')) return 'dialogues';
   return text.startsWith('Below are') ? 'speakers' : 'checklist';
@@ -41,7 +40,7 @@ interface JudgedWith {
 }
 
 async function scoreWith(
-  answer: (asked: Asked) => Answer,
+  answer: (asked: FakeQuestion) => FakeReply,
   item: Partial<RewardItem> = {},
   settings: JudgedWith = {},
 ): Promise<ItemScore> {
@@ -51,7 +50,7 @@ async function scoreWith(
   return scoreItem(
     { completion: 'A man talks.', reference: { caption: 'A man in a red shirt talks.' }, ...item },
     { judge },
-    PLAN,
+    OPTIONS,
     new AbortController().signal,
   );
 }

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Dice } from '../../../../src/lab/synthetic/dice.ts';
-import { makeSound } from '../../../../src/lab/synthetic/make-sound.ts';
+import { Rng } from '../../../../src/lab/synthetic/rng.ts';
+import { makeSound, soundTrack } from '../../../../src/lab/synthetic/sound-track.ts';
 import type { Script } from '../../../../src/lab/synthetic/script.ts';
-import { soundTrack } from '../../../../src/lab/synthetic/sound-track.ts';
 import { WORLD } from '../../../../src/lab/synthetic/vocabulary.ts';
 
 const SEEDS = Array.from({ length: 20 }, (_, seed) => seed);
@@ -20,7 +19,7 @@ function hertz(wave: Float32Array, from = 0, to = 1): number {
 describe('makeSound', () => {
   it.each(Object.keys(WORLD.sounds))('%s is heard, lasts under two seconds, and stays in range', (name) => {
     for (const seed of SEEDS) {
-      const wave = makeSound(new Dice(seed, name), name);
+      const wave = makeSound(new Rng(seed, name), name);
       expect(wave.length / WORLD.sampleRate).toBeGreaterThan(0.3);
       expect(wave.length / WORLD.sampleRate).toBeLessThan(2);
       expect(level(wave)).toBeGreaterThan(0.05);
@@ -31,8 +30,8 @@ describe('makeSound', () => {
   it('beeps high or low', () => {
     for (const seed of SEEDS) {
       const [high, low] = [
-        hertz(makeSound(new Dice(seed, ''), 'beep_high')),
-        hertz(makeSound(new Dice(seed, ''), 'beep_low')),
+        hertz(makeSound(new Rng(seed, ''), 'beep_high')),
+        hertz(makeSound(new Rng(seed, ''), 'beep_low')),
       ];
       expect(high > 1450 && high < 2250, `${high} Hz`).toBe(true);
       expect(low > 220 && low < 390, `${low} Hz`).toBe(true);
@@ -41,7 +40,7 @@ describe('makeSound', () => {
 
   it('rises and falls', () => {
     for (const seed of SEEDS) {
-      const [up, down] = [makeSound(new Dice(seed, ''), 'sweep_up'), makeSound(new Dice(seed, ''), 'sweep_down')];
+      const [up, down] = [makeSound(new Rng(seed, ''), 'sweep_up'), makeSound(new Rng(seed, ''), 'sweep_down')];
       expect(hertz(up, 0.8)).toBeGreaterThan(2 * hertz(up, 0, 0.2));
       expect(hertz(down, 0, 0.2)).toBeGreaterThan(2 * hertz(down, 0.8));
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { serverEvents } from '../../../../src/lab/loadtest/server-events.ts';
+import { serverEvents } from '../../../../src/lab/loadtest/caption-client.ts';
 
 async function eventsOf(pieces: readonly Uint8Array[]): Promise<unknown[]> {
   const found: unknown[] = [];

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Dice } from '../../../../src/lab/synthetic/dice.ts';
+import { Rng } from '../../../../src/lab/synthetic/rng.ts';
 
-const first = (seed: number, purpose = 'test'): number => new Dice(seed, purpose).unit();
+const first = (seed: number, purpose = 'test'): number => new Rng(seed, purpose).unit();
 const MANY = Array.from({ length: 10_000 }, (_, index) => index);
 
-describe('Dice', () => {
+describe('Rng', () => {
   it('gives the same choices to the same seed and purpose, and others to any other', () => {
     expect(first(7)).toBe(first(7));
     const others = [first(7), first(8), first(7, 'tset'), first(7 + 2 ** 32), first(2 ** 53 - 1)];
@@ -12,8 +12,8 @@ describe('Dice', () => {
   });
 
   it('is even over seeds, which people count up, and over throws', () => {
-    const dice = new Dice(1, 'test');
-    for (const values of [MANY.map((seed) => first(seed)), MANY.map(() => dice.unit())]) {
+    const rng = new Rng(1, 'test');
+    for (const values of [MANY.map((seed) => first(seed)), MANY.map(() => rng.unit())]) {
       expect(values.every((value) => value >= 0 && value < 1)).toBe(true);
       const counts = Array.from(
         { length: 10 },
@@ -24,22 +24,22 @@ describe('Dice', () => {
   });
 
   it('weighs, and leaves out weights that belong to nothing', () => {
-    const dice = new Dice(2, 'test');
-    const drawn = MANY.map(() => dice.weighted(['a', 'b'], [30, 10, 1000]));
+    const rng = new Rng(2, 'test');
+    const drawn = MANY.map(() => rng.weighted(['a', 'b'], [30, 10, 1000]));
     expect(drawn.filter((value) => value === 'a').length / MANY.length).toBeCloseTo(0.75, 1);
   });
 
   it('reaches both ends of whole numbers, and never repeats among some', () => {
-    const dice = new Dice(3, 'test');
-    expect(new Set(MANY.map(() => dice.whole(4, 6)))).toEqual(new Set([4, 5, 6]));
+    const rng = new Rng(3, 'test');
+    expect(new Set(MANY.map(() => rng.whole(4, 6)))).toEqual(new Set([4, 5, 6]));
     MANY.slice(0, 100).forEach(() => {
-      expect(new Set(dice.some([1, 2, 3, 4], 3)).size).toBe(3);
+      expect(new Set(rng.some([1, 2, 3, 4], 3)).size).toBe(3);
     });
   });
 
   it('spreads as a normal distribution does', () => {
-    const dice = new Dice(4, 'test');
-    const values = MANY.map(() => dice.gaussian(2));
+    const rng = new Rng(4, 'test');
+    const values = MANY.map(() => rng.gaussian(2));
     expect(values.reduce((sum, value) => sum + value, 0) / MANY.length).toBeCloseTo(0, 0);
     expect(Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / MANY.length)).toBeCloseTo(2, 0);
   });

@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { worldJudge } from '../../../../src/lab/rewards/judges/world-judge.ts';
-import { PAPER_LENGTHS } from '../../../../src/lab/rewards/length-reward.ts';
-import { rewardPlan } from '../../../../src/lab/rewards/reward-plan.ts';
-import { scoreItem } from '../../../../src/lab/rewards/score-item.ts';
-import { REWARDS, type ItemScore, type RewardItem } from '../../../../src/lab/rewards/types.ts';
+import { worldJudge } from '../../../../../src/lab/rewards/judges/world-judge.ts';
+import { PAPER_LENGTHS, REWARDS, type ItemScore, type RewardItem } from '../../../../../src/lab/rewards/types.ts';
+import { rewardOptions } from '../../../../../src/lab/rewards/wire.ts';
+import { scoreItem } from '../../../../../src/lab/rewards/score.ts';
 
 interface Clip {
   readonly reference: string;
@@ -20,11 +19,11 @@ interface Clip {
 
 /** Damaged captions and what the recipe's scorer, in Python, says of them. */
 const CLIPS = JSON.parse(
-  readFileSync(new URL('../../../fixtures/world/captions.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../../../../fixtures/world/captions.json', import.meta.url), 'utf8'),
 ) as readonly Clip[];
-const PLAN = rewardPlan({ rewards: REWARDS }, { length: PAPER_LENGTHS, normalisation: 'raw' });
-const score = (item: RewardItem, plan = PLAN): Promise<ItemScore> =>
-  scoreItem(item, { judge: worldJudge() }, plan, new AbortController().signal);
+const OPTIONS = rewardOptions({ rewards: REWARDS }, { length: PAPER_LENGTHS, normalisation: 'raw' });
+const score = (item: RewardItem, options = OPTIONS): Promise<ItemScore> =>
+  scoreItem(item, { judge: worldJudge() }, options, new AbortController().signal);
 
 const REFERENCE =
   'On a plain gray background there is a small red circle on the left. At first, the red circle moves left while a man says "go left now".';
@@ -71,7 +70,7 @@ describe('the world judge', () => {
       precision: { value: 0 },
       length: { value: 1 },
     });
-    const guarded = rewardPlan(
+    const guarded = rewardOptions(
       { rewards: REWARDS, options: { minTokens: 1 } },
       { length: PAPER_LENGTHS, normalisation: 'raw' },
     );
