@@ -58,7 +58,7 @@ const EXCEPTIONS = {
   server: ['model/checkpoint'],
 };
 const CIRCLES_FOR_NOW =
-  '^src/(server/(observe/(metrics|request-observation)|config|config-values|guards/api-keys)|lab/synthetic/(script|stage)|features/resize(-portable)?)[.]ts$';
+  '^src/(server/(observe/(metrics|request-observation)|config|config-values|guards/api-keys)|features/resize(-portable)?)[.]ts$';
 const NOT_YET_USED = '^src/(base/event-channel|settings/engine-settings)[.]ts$';
 
 /** Packages and Node modules that only one place may import; `types` lets the other files import their types. */
@@ -78,9 +78,9 @@ const ONE_DOOR = [
   { of: 'piscina', only: '(features|model/export)/' },
   { of: 'undici', only: 'intake/' },
   { of: 'ipaddr.js', only: 'intake/' },
-  { of: 'fastify', only: '(server/app|lab/rewards/http/app)[.]ts', types: '(server|lab/rewards/http)/' },
-  { of: '@fastify/[a-z-]+', only: '(server|lab/rewards/http)/' },
-  { of: 'prom-client', only: '(server/observe|lab/rewards/http)/' },
+  { of: 'fastify', only: '(server/app|lab/rewards/reward-service)[.]ts', types: 'server/' },
+  { of: '@fastify/[a-z-]+', only: 'server/' },
+  { of: 'prom-client', only: '(server/observe/|lab/rewards/reward-service[.]ts)' },
   { of: 'close-with-grace', only: 'server/' },
   { of: '(commander|cli-progress)', only: 'cli/' },
 ];

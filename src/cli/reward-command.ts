@@ -74,7 +74,7 @@ function addJudgeFlags(command: Command): void {
     .option('--judge-video', 'the judge of speakers sees the item’s video (http, https or data URL)', false)
     .option(
       '--prompts <dir>',
-      'your own prompts: keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; built-in ones replace missing files',
+      'your own prompts: keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; missing ones are built in',
     )
     .option('--judge-log <file>', 'append every answer of the judge to this file, as JSON lines');
 }

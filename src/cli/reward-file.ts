@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { abortError } from '../base/abort.ts';
 import { checkValue } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { scoreBatch, type Scorer } from '../lab/rewards/score.ts';
@@ -27,7 +28,7 @@ export async function rewardFile(file: string, scorer: Scorer, options: RewardOp
   const summary = new Summary(options.rewards);
   for await (const items of batchesOf(file)) {
     const scores = await scoreBatch(items.map(itemOf), scorer, options, controller.signal);
-    if (interruption.aborted) throw new AvocadoError('aborted', 'The request was cancelled.');
+    if (interruption.aborted) throw abortError(interruption);
     for (const [index, score] of scores.entries()) {
       await writeJson(environment.stdout, scoreJson(items[index] ?? { completion: '' }, score));
       summary.add(score);

@@ -153,7 +153,8 @@ function isSame(claim: Claim, truth: Claim): boolean {
 }
 
 function isEqual(claim: Claim, truth: Claim): boolean {
-  return JSON.stringify(claim) === JSON.stringify(truth); // both are flat, and readCaption fixes the order of their fields
+  // Both are flat, and readCaption fixes the order of their fields.
+  return JSON.stringify(claim) === JSON.stringify(truth);
 }
 
 export const SKILLS = [

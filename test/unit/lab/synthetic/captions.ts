@@ -1,4 +1,5 @@
-// Captions of the world with what the recipe's Python reads in them, made by models/avocado-nano/recipe/make_fixtures.py.
+// Captions of the world with what the recipe's Python reads in them, made by
+// models/avocado-nano/recipe/make_fixtures.py.
 import { readFileSync } from 'node:fs';
 import type { Category, Keypoint } from '../../../../src/lab/synthetic/score-caption.ts';
 import type { SceneEvent, SceneFact } from '../../../../src/lab/synthetic/read-caption.ts';

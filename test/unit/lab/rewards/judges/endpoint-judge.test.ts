@@ -1,4 +1,5 @@
-// R_C and R_D with a language model as judge: which questions it is asked, and what becomes of good, wrapped and useless replies.
+// R_C and R_D with a language model as judge: which questions it is asked, and what becomes of good, wrapped and
+// useless replies.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
