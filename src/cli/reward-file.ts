@@ -17,7 +17,12 @@ const BATCH_ITEMS = 256;
  * Writes the scores of every line to stdout, in order, and the means to stderr.
  * @throws AvocadoError `bad_request` or `unknown_field` naming the line, `aborted`
  */
-export async function rewardFile(file: string, scorer: Scorer, options: RewardOptions, environment: CliEnvironment): Promise<void> {
+export async function rewardFile(
+  file: string,
+  scorer: Scorer,
+  options: RewardOptions,
+  environment: CliEnvironment,
+): Promise<void> {
   const interruption = environment.interruption();
   const controller = new AbortController();
   const abort = (): void => {
