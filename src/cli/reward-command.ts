@@ -12,7 +12,7 @@ import {
 } from '../lab/rewards/types.ts';
 import type { RewardDefaults } from '../lab/rewards/wire.ts';
 import { numberValue, positiveNumber, wholeNumber } from './flags.ts';
-import { write } from './write.ts';
+import { write } from './terminal.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
 /** As commander stores them. */

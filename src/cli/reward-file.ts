@@ -7,7 +7,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { scoreBatch, type Scorer } from '../lab/rewards/score.ts';
 import { Unscored, type ItemScore, type RewardName, type RewardOptions } from '../lab/rewards/types.ts';
 import { ITEM, itemOf, scoreJson, type WireItem } from '../lab/rewards/wire.ts';
-import { write, writeJson } from './write.ts';
+import { write, writeJson } from './terminal.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
 /** Captions that are read ahead and scored together. */
