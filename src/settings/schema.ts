@@ -1,7 +1,7 @@
 // The one table of settings. Command line flags, environment variables, the config file and the documentation come from it.
 import { ENGINE_TABLE } from './engine-settings.ts';
 import { SERVER_TABLE } from './server-settings.ts';
-import { SETTING_GROUPS, type Setting, type SettingGroup, type SettingValues } from './setting.ts';
+import type { Setting, SettingValues } from './setting.ts';
 
 export const SETTINGS = { ...ENGINE_TABLE, ...SERVER_TABLE };
 
@@ -39,32 +39,4 @@ export function defaultText({ type, default: value, defaultText: words }: Settin
   if (words !== undefined) return words;
   const written = value === undefined || value === false ? '' : type.format(value);
   return written === '' ? undefined : written;
-}
-
-function tableRow(setting: Setting): string {
-  const value = setting.metavar === undefined ? '' : ` <${setting.metavar}>`;
-  const cells = [
-    `\`--${setting.flag}${value}\``,
-    `\`${variableName(setting)}\``,
-    defaultText(setting) ?? (setting.type.json === 'boolean' ? 'off' : 'none'),
-    setting.help,
-  ];
-  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-}
-
-/** Every setting in Markdown: one table a group. */
-export function settingsTable(): string {
-  const groups = Object.entries(SETTING_GROUPS) as [SettingGroup, string][];
-  const sections = groups.map(([group, title]) => {
-    const rows = SETTING_NAMES.map(settingOf).filter((setting) => setting.group === group);
-    return [
-      `## ${title}`,
-      '',
-      '| flag | environment variable | default | meaning |',
-      '|---|---|---|---|',
-      ...rows.map(tableRow),
-      '',
-    ].join('\n');
-  });
-  return sections.join('\n');
 }

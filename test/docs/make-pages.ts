@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import process from 'node:process';
 import { errorsPage } from './errors-page.ts';
 import { metricsPage } from './metrics-page.ts';
+import { settingsPage } from './settings-page.ts';
 
 /** Where the pages are. */
 export const DOCS = fileURLToPath(new URL('../../.github/docs/', import.meta.url));
@@ -13,6 +14,7 @@ export const DOCS = fileURLToPath(new URL('../../.github/docs/', import.meta.url
 export const PAGES: Readonly<Record<string, () => string>> = {
   'errors.md': errorsPage,
   'metrics.md': metricsPage,
+  'settings.md': settingsPage,
 };
 
 /** Names of the pages whose file differs from what the code says. */
