@@ -1,4 +1,5 @@
-// The only file that reads or sets process.env. Every variable this program knows is named here or in the settings table.
+// The only file that reads or sets process.env. Every variable this program knows is named here or in the settings
+// table.
 import process from 'node:process';
 
 /** Variables that are not settings: paths of other programs and libraries, the cache of the user, and secrets. */
@@ -25,8 +26,8 @@ export function avocadoVariables(): Readonly<Record<string, string>> {
 }
 
 /**
- * The Linux library of onnxruntime sends usage data to its makers and leaves log files in the temporary directory, unless
- * this variable is set before the library is loaded. Set it to 0 to allow that.
+ * The Linux library of onnxruntime sends usage data to its makers and leaves log files in the temporary directory,
+ * unless this variable is set before the library is loaded. Set it to 0 to allow that.
  */
 export function declineOnnxruntimeTelemetry(): void {
   process.env['ORT_DISABLE_TELEMETRY'] ??= '1';

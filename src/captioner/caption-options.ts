@@ -1,5 +1,5 @@
-// The options of a caption, in one schema: the fields of HTTP requests and the flags of the command line, with their help, come
-// from it.
+// The options of a caption, in one schema: the fields of HTTP requests and the flags of the command line, with their
+// help, come from it.
 import Type from 'typebox';
 import { Check, Errors } from 'typebox/value';
 import { AvocadoError } from '../base/errors.ts';

@@ -33,7 +33,7 @@ function checkNode(): Check {
   };
 }
 
-/** A part whose absence throws: its sentence is the advice. */
+/** For parts whose absence throws an error: its message is the advice. */
 async function checkPart(name: string, look: () => Promise<string>): Promise<Check> {
   try {
     return { name, ok: true, needed: true, value: await look() };
@@ -53,7 +53,7 @@ function runtimeChecks(facts: RuntimeFacts): Check[] {
       value: addon.loaded ? addon.path : 'not loaded: slower, through onnxruntime-node',
       advice: addon.loaded ? undefined : addon.reason,
     },
-    // Elsewhere than on Linux onnxruntime-node brings a library of another name, and the addon is not built.
+    // On other systems than Linux, onnxruntime-node has a library of another name, and the addon is not built.
     {
       name: 'onnxruntime',
       ok: onnxruntime.problem === undefined,
@@ -72,7 +72,7 @@ function runtimeChecks(facts: RuntimeFacts): Check[] {
   ];
 }
 
-/** Advice only for those who have a GPU to use them with. */
+/** Advice only where there is a GPU. */
 function cudaCheck({ cuda, gpus }: RuntimeFacts): Check {
   const name = 'cuda libraries';
   if (cuda === undefined) return { name, ok: false, needed: false, value: 'not looked for without onnxruntime' };
@@ -80,7 +80,10 @@ function cudaCheck({ cuda, gpus }: RuntimeFacts): Check {
   return { name, ok: cuda.complete, needed: false, value, advice: gpus.length > 0 ? cuda.advice : undefined };
 }
 
-/** Looks at everything a caption needs and everything that would make it faster. Never throws: what is missing is the answer. */
+/**
+ * Looks at everything a caption needs and everything that would make it faster. Never throws: what is missing is
+ * reported in the result.
+ */
 export async function diagnose(modelDir: string): Promise<Diagnosis> {
   const [ffmpeg, runtime, model] = await Promise.all([
     checkPart('ffmpeg', async () => {

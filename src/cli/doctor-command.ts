@@ -15,13 +15,10 @@ export function addDoctorCommand(program: Command, environment: CliEnvironment, 
       const { modelDir } = await readFlags(['modelDir'], flags, environment);
       const diagnosis = await environment.diagnose(modelDir);
       const ok = canCaption(diagnosis);
+      const conclusion = ok ? 'Captions can be made.' : `No captions yet. ${firstAdvice(diagnosis)}`;
       if (flags['json'] === true) await writeJson(environment.stdout, { ok, checks: diagnosis.checks });
-      else
-        await write(
-          environment.stdout,
-          `${diagnosisTable(diagnosis)}${ok ? 'Captions can be made.' : `No captions yet. ${firstAdvice(diagnosis)}`}\n`,
-        );
-      // What the machine lacks has one exit code, whichever part it is.
+      else await write(environment.stdout, `${diagnosisTable(diagnosis)}${conclusion}\n`);
+      // One exit code for anything the machine lacks.
       if (!ok) status.fail(ERRORS.ffmpeg_missing.exit);
     });
 }

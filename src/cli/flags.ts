@@ -1,5 +1,5 @@
-// Flags: those of settings come from the settings table, those of a request from the schema of caption options, so that a new
-// setting or option needs no edit here. Also what other commands need to read numbers from flags.
+// Flags of settings come from the settings table, flags of a request from the schema of caption options: a new setting
+// or option needs no edit here. The number readers are for the flags of other commands.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type Type from 'typebox';
 import { captionRequest, OPTION_PROPERTIES } from '../captioner/caption-options.ts';
@@ -56,7 +56,8 @@ export function addSettingFlags(command: Command, names: readonly SettingName[])
   }
   return command.option(
     '--config <file>',
-    'JSON file of settings: {"log_level": "info"} is --log-level info, which is also AVOCADO_LOG_LEVEL; flags come before variables, both before the file',
+    'JSON file of settings: {"log_level": "info"} is --log-level info. Each setting is also a variable, such as ' +
+      'AVOCADO_LOG_LEVEL. Flags come first, then variables, then the file',
   );
 }
 
@@ -88,7 +89,10 @@ export async function readFlags<Name extends SettingName>(
   return values;
 }
 
-/** For commands that make one caption at a time: one slot, and nothing kept for later requests. @throws as `readFlags` */
+/**
+ * For commands that make one caption at a time: one slot, and nothing kept for later requests.
+ * @throws AvocadoError as `readFlags`
+ */
 export async function oneCaptionSettings(flags: Flags, environment: CliEnvironment): Promise<EngineSettings> {
   const model = await readFlags(MODEL_SETTINGS, flags, environment);
   return engineSettings({ ...model, slots: 1, prefixSlots: 0, mediaCacheBytes: 0 });

@@ -49,15 +49,16 @@ function indices(all: readonly number[]): string {
   return all.length <= 24 ? all.join(' ') : `${all.slice(0, 12).join(' ')} … ${all.slice(-6).join(' ')}`;
 }
 
-function mediaRows({ probe }: InspectReport): Row[] {
-  const { video, audio } = probe;
+function mediaRows({ probe: { path, container, sizeBytes, durationSeconds, video, audio } }: InspectReport): Row[] {
+  const rotated = video === undefined || video.rotation === 0 ? '' : `, rotated ${video.rotation}°`;
   return [
-    ['file', `${probe.path} (${probe.container}, ${probe.sizeBytes} bytes, ${probe.durationSeconds.toFixed(3)} s)`],
+    ['file', `${path} (${container}, ${sizeBytes} bytes, ${durationSeconds.toFixed(3)} s)`],
     [
       'video',
       video === undefined
         ? 'none'
-        : `${video.codec} ${video.width}x${video.height}, ${video.totalFrames} frames at ${video.averageFps.toFixed(3)} fps${video.rotation === 0 ? '' : `, rotated ${video.rotation}°`}`,
+        : `${video.codec} ${video.width}x${video.height}, ${video.totalFrames} frames` +
+          ` at ${video.averageFps.toFixed(3)} fps${rotated}`,
     ],
     [
       'sound',
@@ -112,7 +113,7 @@ function workRows({ topTokens, dump, timings, warnings }: InspectReport): Row[] 
   return rows;
 }
 
-/** The report for people: one line a fact. */
+/** The report as text: one line a fact. */
 function inspectTable(report: InspectReport): string {
   const { profile } = report;
   const rows: Row[] = [

@@ -25,7 +25,9 @@ const CHECKS: EntryChecks = {
   allowCidr: (range) => addressPolicy([range]),
 };
 
-/** Listens while the model loads, so that probes and early clients get answers. Ends when the model cannot be loaded. */
+/**
+ * Listens while the model loads, so that probes and early clients get answers. Ends when the model cannot be loaded.
+ */
 async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
   const { values, warnings } = readServerSettings(settingSources(SETTING_NAMES, flags, environment.variables), {
     checks: CHECKS,
@@ -40,9 +42,8 @@ async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
     .finally(progress.clear);
   const server = await startServer(engine, config, environment);
   if (config.apiKeys.length === 0 && !isLoopback(config.host)) {
-    progress.note(
-      `warning: ${config.host} can be reached from other machines, and clients there need no key. Require keys with --api-keys FILE.`,
-    );
+    const reachable = `${config.host} can be reached from other machines, and clients there need no key.`;
+    progress.note(`warning: ${reachable} Require keys with --api-keys FILE.`);
   }
   try {
     await engine.ready(server.stopping);
@@ -84,8 +85,9 @@ async function sampleClip(): Promise<string> {
 async function welcome({ model }: Captioner, url: string, keys: boolean): Promise<string> {
   const clip = await sampleClip();
   const key = keys ? ' -H "Authorization: Bearer YOUR-KEY"' : '';
+  const engine = `${model.precision} on ${model.device}, ${model.runtime}`;
   return [
-    `${model.name} is ready: ${model.precision} on ${model.device}, ${model.runtime}, ${model.slots} captions at a time, profile ${model.profile}.`,
+    `${model.name} is ready: ${engine}, ${model.slots} captions at a time, profile ${model.profile}.`,
     `  page   ${url}/`,
     `  API    ${url}/docs`,
     `  try    curl -s${key} -F ${shellQuote(`file=@${clip}`)} ${url}/v1/captions`,

@@ -6,8 +6,8 @@ import { errorAnswer } from '../output/caption-answer.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
 /**
- * Writes and waits until the text is out, so that a slow reader slows the program down. A reader that has closed the stream is no
- * error here: the stream reports that itself.
+ * Writes and waits until the text is out, so that a slow reader slows the program down. A reader that has closed the
+ * stream is no error here: the stream reports that itself.
  */
 export function write(stream: Writable, text: string): Promise<void> {
   return new Promise((resolve) => {

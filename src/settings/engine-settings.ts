@@ -129,7 +129,9 @@ export const ENGINE_TABLE = {
 type EngineValues = SettingValues<typeof ENGINE_TABLE>;
 
 export interface EngineSettings extends Omit<EngineValues, 'prefixSlots'> {
-  /** slots beside the others that keep the start of prompts; each takes the memory of a slot once used, on CUDA at once */
+  /**
+   * slots beside the others that keep the start of prompts; each takes the memory of a slot once used, on CUDA at once
+   */
   readonly prefixSlots: number;
 }
 

@@ -1,5 +1,5 @@
-// Settings from their four sources. A flag comes before a variable of the environment, that before the config file, that before
-// the default. All mistakes of all sources are reported together.
+// Settings from their four sources. A flag comes before a variable of the environment, that before the config file,
+// that before the default. All mistakes of all sources are reported together.
 import { readFileSync } from 'node:fs';
 import { AvocadoError, type ErrorCode } from '../base/errors.ts';
 import { engineSettings, type EngineSettings } from './engine-settings.ts';
@@ -34,7 +34,8 @@ interface Mistake {
 const OTHER_VARIABLES = ['AVOCADO_API_KEYS', 'AVOCADO_JUDGE_API_KEY', 'AVOCADO_ONNXRUNTIME'];
 
 /**
- * The values of some settings, checked and frozen. The config file may hold settings of other commands, which are checked too.
+ * The values of some settings, checked and frozen. The config file may hold settings of other commands, which are
+ * checked too.
  * @throws AvocadoError `bad_request` that names all mistakes (a single one has the code of its setting)
  */
 export function readSettings<Name extends SettingName>(
@@ -162,7 +163,7 @@ function throwMistakes(mistakes: readonly Mistake[]): void {
   throw new AvocadoError(code, sentences, first.param === '' ? {} : { param: first.param });
 }
 
-/** Only names close to one of ours: other AVOCADO_* variables belong to somebody else's scripts. */
+/** Only names close to one of ours: other AVOCADO_* variables may belong to scripts around this program. */
 function misspeltVariables(variables: Readonly<Record<string, string>>): string[] {
   const known = [...SETTING_NAMES.map((name) => variableName(settingOf(name))), ...OTHER_VARIABLES];
   return Object.keys(variables).flatMap((variable) => {

@@ -1,4 +1,4 @@
-// The one table of settings. Command line flags, environment variables, the config file and the documentation come from it.
+// The one table of settings: command line flags, environment variables, the config file and settings.md come from it.
 import { ENGINE_TABLE } from './engine-settings.ts';
 import { SERVER_TABLE } from './server-settings.ts';
 import type { Setting, SettingValues } from './setting.ts';
@@ -14,7 +14,10 @@ type ModelSettingName = {
   [Name in SettingName]: (typeof SETTINGS)[Name]['group'] extends 'model' ? Name : never;
 }[SettingName];
 
-/** Which model, where it runs, and with how much of the machine: for the commands that open a model in their own process. */
+/**
+ * Which model, where it runs, and with how much of the machine: for the commands that open a model in their own
+ * process.
+ */
 export const MODEL_SETTINGS = SETTING_NAMES.filter(
   (name): name is ModelSettingName => SETTINGS[name].group === 'model',
 );

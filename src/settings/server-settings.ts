@@ -1,4 +1,5 @@
-// What `avocado serve` is told beside the engine's settings: its address, where media may come from, who may ask, what is logged.
+// What `avocado serve` is told beside the engine's settings: its address, where media may come from, who may ask, what
+// is logged.
 import { realpathSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { AvocadoError } from '../base/errors.ts';

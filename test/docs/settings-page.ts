@@ -28,8 +28,9 @@ export function settingsPage(): string {
 
 <!-- Generated from src/settings by test/docs/make-pages.ts: do not edit by hand. -->
 
-\`avocado serve\` takes all settings below; \`avocado caption\` and \`avocado inspect\` take those of the first table. A setting can be given in
-three ways. A flag beats a variable, a variable beats the config file, and the file beats the default:
+\`avocado serve\` takes all settings below; \`avocado caption\` and \`avocado inspect\` take those of the first table. A
+setting can be given in three ways. A flag beats a variable, a variable beats the config file, and the file beats the
+default:
 
 \`\`\`sh
 npx avocado serve --log-level info
@@ -37,12 +38,13 @@ AVOCADO_LOG_LEVEL=info npx avocado serve
 npx avocado serve --config settings.json     # {"log_level": "info", "slots": 8, "media_root": ["films=/srv/films"]}
 \`\`\`
 
-* In the file, a setting has the name of its flag with \`_\` for \`-\`. The value is a JSON number, text, \`true\` or \`false\`; a repeatable flag
-  is a list of texts. Relative paths start at the working directory.
-* In the environment, entries of a list stand between commas, and a switch is \`true\` or \`false\`. An empty variable counts as not set.
+* In the file, a setting has the name of its flag with \`_\` for \`-\`. The value is a JSON number, text, \`true\` or
+  \`false\`; a repeatable flag is a list of texts. Relative paths start at the working directory.
+* In the environment, entries of a list stand between commas, and a switch is \`true\` or \`false\`. An empty variable
+  counts as not set.
 * A switch that a variable or the file turns on is turned off by its flag with \`--no-\`, such as \`--no-spinning\`.
-* All mistakes are reported together, before a model is loaded. A name in the file that is no setting is an error; a variable that is
-  close to the name of a setting gives a warning.
+* All mistakes are reported together, before a model is loaded. A name in the file that is no setting is an error; a
+  variable that is close to the name of a setting gives a warning.
 
 ${tables()}
 ## Other variables

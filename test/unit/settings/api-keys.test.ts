@@ -49,7 +49,7 @@ describe('keys', () => {
   });
 
   it('that are none at all are a mistake: an empty file must not let everybody in', () => {
-    expect(keysOfFile(file('# nobody yet\n')).mistakes).toEqual([expect.stringContaining('holds no key')]);
+    expect(keysOfFile(file('# none yet\n')).mistakes).toEqual([expect.stringContaining('holds no key')]);
     expect(keysOfEnvironment('').mistakes).toEqual([expect.stringContaining('AVOCADO_API_KEYS holds no key')]);
     expect(keysOfFile(scratch('missing')).mistakes).toEqual([expect.stringContaining('ENOENT')]);
   });
