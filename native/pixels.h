@@ -5,7 +5,7 @@
 
 /**
  * resizeFrame(source: Uint8Array, sourceHeight, sourceWidth, target: Uint8Array | Float32Array, targetHeight,
- * targetWidth, rows: AxisTaps, columns: AxisTaps), AxisTaps as in src/features/resize-weights.ts.
+ * targetWidth, rows: AxisTaps, columns: AxisTaps), AxisTaps as in src/features/resize.ts.
  */
 Napi::Value ResizeFrame(const Napi::CallbackInfo& info);
 

@@ -1,4 +1,4 @@
-// Antialiased bicubic resize of one RGB24 frame with weights made in TypeScript (src/features/resize-weights.ts).
+// Antialiased bicubic resize of one RGB24 frame with weights made in TypeScript (src/features/resize.ts).
 // Independent of JavaScript.
 #pragma once
 #include <cstdint>

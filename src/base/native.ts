@@ -78,7 +78,7 @@ export interface NativeAddon {
   ) => void;
 }
 
-/** Made by features/resize-weights.ts. */
+/** Made by features/resize.ts. */
 interface NativeAxisTaps {
   readonly start: Int32Array;
   readonly count: Int32Array;

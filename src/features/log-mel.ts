@@ -1,13 +1,11 @@
-import { MEL_BINS, melFilters } from './mel-filters.ts';
+import { HOP_SAMPLES, MAX_SAMPLES, melFrames } from '../media/audio-length.ts';
 import { createPowerSpectrum, FFT_SIZE, SPECTRUM_BINS } from './power-spectrum.ts';
 
-/** The extractor pads or cuts every sound to 300 s at 16 kHz (reference-model 4.2). */
-export const PADDED_SAMPLES = 300 * 16_000;
-const HOP = 160;
-const MOST_FRAMES = PADDED_SAMPLES / HOP;
-/** Tail samples leak into the two frames after the last valid one, and the loudest value may lie there. */
+const MEL_BANDS = 128;
+/** The last samples leak into the two frames after the last valid one, and the loudest value may be there. */
 const FRAMES_AFTER = 2;
 const FLOOR = 1e-10;
+/** log10 units below the loudest value of the whole audio */
 const DYNAMIC_RANGE = 8;
 
 /** Periodic Hann window. */
@@ -16,42 +14,38 @@ const WINDOW = Float64Array.from(
   (_, index) => 0.5 - 0.5 * Math.cos((2 * Math.PI * index) / FFT_SIZE),
 );
 
-/** Frames that the audio tower gets for so many samples, and the tokens it makes of them (reference-model 4.2, 4.3). */
-export function melLengths(samples: number): { frames: number; tokens: number } {
-  const frames = Math.ceil(Math.min(samples, PADDED_SAMPLES) / HOP);
-  return { frames, tokens: Math.floor((frames + 1) / 4) };
-}
-
-/** Windowed samples around 160 * frame: reflected at both edges of the padded 300 s, silent where the sound has ended. */
+/**
+ * Windowed samples around 160 * frame: reflected at both edges of the padded 300 s, silence where the audio has ended.
+ */
 function windowed(waveform: Float32Array, heard: number, frame: number, to: Float64Array): void {
-  const first = frame * HOP - FFT_SIZE / 2;
+  const first = frame * HOP_SAMPLES - FFT_SIZE / 2;
   for (let index = 0; index < FFT_SIZE; index++) {
     let at = Math.abs(first + index);
-    if (at >= PADDED_SAMPLES) at = 2 * PADDED_SAMPLES - 2 - at;
+    if (at >= MAX_SAMPLES) at = 2 * MAX_SAMPLES - 2 - at;
     to[index] = at < heard ? (waveform[at] ?? 0) * (WINDOW[index] ?? 0) : 0;
   }
 }
 
 /**
- * Whisper's log-mel spectrogram as its feature extractor gives it to the audio tower (reference-model 4.2): STFT of 400
- * samples every 160, power, 128 mel bands, log10, at most 8 below the loudest, then (x + 4) / 4.
- * @param waveform 16 kHz mono; what lies beyond 300 s is not heard
- * @returns mel [128, frames] f32, bins outermost
+ * Whisper's log-mel spectrogram as its feature extractor computes it for the audio tower (reference-model.md, Log-mel):
+ * STFT of 400 samples every 160, power, 128 mel bands, log10, at most 8 below the loudest, then (x + 4) / 4.
+ * @param waveform 16 kHz mono; samples beyond 300 s are ignored
+ * @returns mel [128, frames] f32, bands outermost
  */
 export function logMel(waveform: Float32Array): { mel: Float32Array<ArrayBuffer>; frames: number } {
-  const heard = Math.min(waveform.length, PADDED_SAMPLES);
-  const { frames } = melLengths(heard);
-  const computed = frames === 0 ? 0 : Math.min(frames + FRAMES_AFTER, MOST_FRAMES);
+  const heard = Math.min(waveform.length, MAX_SAMPLES);
+  const frames = melFrames(heard);
+  const computed = frames === 0 ? 0 : Math.min(frames + FRAMES_AFTER, MAX_SAMPLES / HOP_SAMPLES);
   const filters = melFilters();
   const spectrum = createPowerSpectrum();
   const samples = new Float64Array(FFT_SIZE);
   const power = new Float64Array(SPECTRUM_BINS);
-  const mel = new Float32Array(MEL_BINS * frames);
+  const mel = new Float32Array(MEL_BANDS * frames);
   let loudest = Math.log10(FLOOR);
   for (let frame = 0; frame < computed; frame++) {
     windowed(waveform, heard, frame, samples);
     spectrum(samples, power);
-    for (let band = 0; band < MEL_BINS; band++) {
+    for (let band = 0; band < MEL_BANDS; band++) {
       const level = Math.log10(Math.max(bandPower(power, filters[band]), FLOOR));
       if (level > loudest) loudest = level;
       if (frame < frames) mel[band * frames + frame] = level;
@@ -62,10 +56,53 @@ export function logMel(waveform: Float32Array): { mel: Float32Array<ArrayBuffer>
   return { mel, frames };
 }
 
-function bandPower(power: Float64Array, filter: { first: number; weights: Float64Array } | undefined): number {
+function bandPower(power: Float64Array, filter: MelFilter | undefined): number {
   if (filter === undefined) throw new Error('A mel band has no filter. This is a bug.');
   let sum = 0;
   for (let index = 0; index < filter.weights.length; index++)
     sum += (power[filter.first + index] ?? 0) * (filter.weights[index] ?? 0);
   return sum;
+}
+
+const TOP_HZ = 8000;
+/** Slaney's scale is linear below 1 kHz and logarithmic above. */
+const KNEE_HZ = 1000;
+const KNEE_MEL = 15;
+const LOG_STEP = Math.log(6.4) / 27;
+
+function toMel(hertz: number): number {
+  return hertz < KNEE_HZ ? (3 * hertz) / 200 : KNEE_MEL + Math.log(hertz / KNEE_HZ) / LOG_STEP;
+}
+
+function toHertz(mel: number): number {
+  return mel < KNEE_MEL ? (200 * mel) / 3 : KNEE_HZ * Math.exp((mel - KNEE_MEL) * LOG_STEP);
+}
+
+/** One triangle: weights of the spectrum bins from `first` on. */
+interface MelFilter {
+  readonly first: number;
+  readonly weights: Float64Array;
+}
+
+/**
+ * Whisper's filter bank: 128 triangles from 0 to 8000 Hz on Slaney's scale with Slaney's norm, over 201 bins
+ * (reference-model.md, Log-mel). Weights are rounded to float32, as the reference stores them.
+ */
+export function melFilters(): MelFilter[] {
+  const top = toMel(TOP_HZ);
+  const corners = Array.from({ length: MEL_BANDS + 2 }, (_, index) => toHertz((top * index) / (MEL_BANDS + 1)));
+  return Array.from({ length: MEL_BANDS }, (_, index) => {
+    const [low = 0, peak = 0, high = 0] = corners.slice(index, index + 3);
+    const values = Array.from({ length: SPECTRUM_BINS }, (__, bin) => {
+      const hertz = (TOP_HZ * bin) / (SPECTRUM_BINS - 1);
+      const height = Math.max(0, Math.min((hertz - low) / (peak - low), (high - hertz) / (high - peak)));
+      return Math.fround((height * 2) / (high - low));
+    });
+    const first = Math.max(
+      0,
+      values.findIndex((value) => value > 0),
+    );
+    const end = values.findLastIndex((value) => value > 0) + 1;
+    return { first, weights: Float64Array.from(values.slice(first, end)) };
+  });
 }

@@ -1,7 +1,7 @@
-// The patch pool's worker. See pool.ts.
+// Worker entry: cuts patches. Started by pool.ts.
 import { move } from 'piscina';
 import { cutPatches } from './patches.ts';
-import type { PatchTask } from './pool.ts';
+import type { PatchTask } from './task-protocol.ts';
 
 export default function patchTask({ stack, fromStep, toStep }: PatchTask): unknown {
   return move(cutPatches(stack, fromStep, toStep).buffer);

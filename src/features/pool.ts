@@ -1,39 +1,35 @@
+// Worker threads for the CPU work of a request.
 import { Piscina } from 'piscina';
-import { AvocadoError } from '../base/errors.ts';
-import type { MediaPlan } from '../media/types.ts';
+import { abortError } from '../base/abort.ts';
 import { workerEntry } from '../base/worker-entry.ts';
-import { createCancelFlag, raise, type CancelFlag } from './cancel-flag.ts';
+import type { MediaPlan } from '../media/types.ts';
 import type { PrepareOptions } from './prepare.ts';
-import { valueOf, type TaskReply } from './task-reply.ts';
+import {
+  cancelTask,
+  createCancelFlag,
+  valueOf,
+  type CancelFlag,
+  type PatchTask,
+  type PrepareTask,
+  type TaskReply,
+} from './task-protocol.ts';
 import type { FrameStack, PreparedMedia } from './types.ts';
 
-export interface PrepareTask {
-  readonly plan: MediaPlan;
-  readonly options: PrepareOptions;
-  readonly flag: CancelFlag;
-}
-
-export interface PatchTask {
-  readonly stack: FrameStack;
-  readonly fromStep: number;
-  readonly toStep: number;
-}
-
-/** CPU work of a request off the main thread: one file decoded per thread, and one more thread that cuts patches. */
+/** Threads that decode, one file each, and one more thread that cuts patches. */
 export interface PreparePool {
   /**
-   * Decodes what the plan promises. Cancelling rejects with `aborted` once its decoders are gone, at once when it still waits
-   * for a thread.
+   * Decodes what the plan asks for. A cancelled task that runs rejects once its decoders are gone; one that waits for a
+   * thread rejects at once.
    * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
    */
   prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia>;
-  /** Patches of the steps [fromStep, toStep), as cutPatches. */
+  /** Patches of the temporal steps [fromStep, toStep), as cutPatches. */
   patches(frames: FrameStack, fromStep: number, toStep: number): Promise<Float32Array<ArrayBuffer>>;
-  /** Cancels what runs, waits for it, ends the threads. */
+  /** Cancels the running tasks, waits for them, and ends the threads. */
   close(): Promise<void>;
 }
 
-/** Threads beyond the first give their memory back when no second file has come for a while. */
+/** Idle threads beyond the first end after this time, which frees their memory. */
 const IDLE_MS = 30_000;
 
 function createThreads(name: string, maxThreads: number): Piscina {
@@ -42,19 +38,15 @@ function createThreads(name: string, maxThreads: number): Piscina {
     minThreads: 1,
     maxThreads,
     idleTimeout: IDLE_MS,
-    // Decoders are asynchronous work: an idle thread must not sleep in Atomics.wait while one of them winds down.
+    // A thread that sleeps in Atomics.wait between tasks could not finish the asynchronous end of its last decoder.
     atomics: 'disabled',
   });
 }
 
-function cancelled(signal: AbortSignal): AvocadoError {
-  return new AvocadoError('aborted', 'The request was cancelled.', { cause: signal.reason });
-}
-
-/** @param options `threads`: files decoded at the same time */
+/** @param options `threads`: number of files decoded at the same time */
 export function createPreparePool(options: { threads: number }): PreparePool {
   const decoding = createThreads('./prepare-task', options.threads);
-  // Patches feed a tower that waits for them, so they never queue behind somebody's decoding.
+  // A thread of its own: an encoder waits for these patches, so they must not queue behind another request's decoding.
   const cutting = createThreads('./patch-task', 1);
   const running = new Set<CancelFlag>();
 
@@ -63,20 +55,23 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     prepareOptions: PrepareOptions,
     signal?: AbortSignal,
   ): Promise<PreparedMedia> {
-    if (signal?.aborted === true) throw cancelled(signal);
+    if (signal?.aborted === true) throw abortError(signal);
     const flag = createCancelFlag();
-    // Only the plain fields: a caller's richer object may not survive the way to another thread.
+    // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
     const { imageMean, imageStd } = prepareOptions.preprocessor;
     const task: PrepareTask = { plan, options: { ...prepareOptions, preprocessor: { imageMean, imageStd } }, flag };
     running.add(flag);
-    const { promise: left, reject: leave } = untilRejected();
+    let reject: (error: Error) => void = () => undefined;
+    const cancelledInQueue = new Promise<never>((_, rejectPromise) => {
+      reject = rejectPromise;
+    });
     const onAbort = (): void => {
-      if (signal !== undefined && !raise(flag)) leave(cancelled(signal));
+      if (!cancelTask(flag)) reject(abortError(signal));
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const reply = decoding.run(task) as Promise<TaskReply<PreparedMedia>>;
-      return valueOf(await Promise.race([reply, left]));
+      return valueOf(await Promise.race([reply, cancelledInQueue]));
     } finally {
       running.delete(flag);
       signal?.removeEventListener('abort', onAbort);
@@ -90,17 +85,8 @@ export function createPreparePool(options: { threads: number }): PreparePool {
       return new Float32Array((await cutting.run(task)) as ArrayBuffer);
     },
     close: async () => {
-      for (const flag of running) raise(flag);
+      for (const flag of running) cancelTask(flag);
       await Promise.all([decoding.close(), cutting.close()]);
     },
   };
-}
-
-/** A promise that only ever rejects. */
-function untilRejected(): { promise: Promise<never>; reject: (error: Error) => void } {
-  let reject: (error: Error) => void = () => undefined;
-  const promise = new Promise<never>((_, rejectPromise) => {
-    reject = rejectPromise;
-  });
-  return { promise, reject };
 }

@@ -1,5 +1,5 @@
-// |FFT|^2 of real frames of 400 samples, float64. 400 is no power of two, which the FFT packages need: a Stockham FFT of
-// 200 complex points (4 x 2 x 5 x 5), then the usual step from 200 complex to 400 real points.
+// |FFT|^2 of real frames of 400 samples, float64. FFT packages need a power of two, so this is our own: a Stockham FFT
+// of 200 complex points (4 x 2 x 5 x 5), then the usual step from 200 complex to 400 real points.
 
 export const FFT_SIZE = 400;
 /** Bins 0..200 of a real FFT. */
@@ -18,8 +18,10 @@ function roots(count: number): Float64Array {
   return table;
 }
 
-/** One Stockham stage: `length / radix` groups of butterflies, `stride` at a time, each output turned by its twiddle. */
-interface Stage {
+/**
+ * One Stockham stage: `length / radix` groups of butterflies, `stride` at a time, each output times its twiddle factor.
+ */
+interface FftStage {
   readonly radix: 2 | 4 | 5;
   readonly groups: number;
   readonly stride: number;
@@ -27,7 +29,7 @@ interface Stage {
   readonly twiddles: Float64Array;
 }
 
-function planStages(): Stage[] {
+function planStages(): FftStage[] {
   let length = POINTS;
   let stride = 1;
   return RADICES.map((radix) => {
@@ -40,7 +42,7 @@ function planStages(): Stage[] {
         twiddles.set(circle.subarray(turn, turn + 2), 2 * (group * radix + output));
       }
     }
-    const stage: Stage = { radix, groups, stride, twiddles };
+    const stage: FftStage = { radix, groups, stride, twiddles };
     length = groups;
     stride *= radix;
     return stage;
@@ -55,17 +57,18 @@ const S2 = Math.sin((4 * Math.PI) / 5);
 const STAGES = planStages();
 const HALF_TURN = roots(FFT_SIZE);
 
-type Signal = Float64Array;
+/** interleaved [re, im] */
+type ComplexArray = Float64Array;
 
-/** Writes `re + i im`, turned by the twiddle at `turn`. */
-function put(to: Signal, at: number, re: number, im: number, twiddles: Float64Array, turn: number): void {
+/** Writes `re + i im` times the twiddle factor at `turn`. */
+function put(to: ComplexArray, at: number, re: number, im: number, twiddles: Float64Array, turn: number): void {
   const wr = twiddles[turn] ?? 0;
   const wi = twiddles[turn + 1] ?? 0;
   to[at] = re * wr - im * wi;
   to[at + 1] = re * wi + im * wr;
 }
 
-function radix2({ groups, stride, twiddles }: Stage, from: Signal, to: Signal): void {
+function radix2({ groups, stride, twiddles }: FftStage, from: ComplexArray, to: ComplexArray): void {
   for (let group = 0; group < groups; group++) {
     for (let q = 0; q < stride; q++) {
       const a = 2 * (q + stride * group);
@@ -82,7 +85,7 @@ function radix2({ groups, stride, twiddles }: Stage, from: Signal, to: Signal): 
   }
 }
 
-function radix4({ groups, stride, twiddles }: Stage, from: Signal, to: Signal): void {
+function radix4({ groups, stride, twiddles }: FftStage, from: ComplexArray, to: ComplexArray): void {
   const next = 2 * stride * groups;
   for (let group = 0; group < groups; group++) {
     const turn = 8 * group;
@@ -106,7 +109,7 @@ function radix4({ groups, stride, twiddles }: Stage, from: Signal, to: Signal): 
   }
 }
 
-function radix5({ groups, stride, twiddles }: Stage, from: Signal, to: Signal): void {
+function radix5({ groups, stride, twiddles }: FftStage, from: ComplexArray, to: ComplexArray): void {
   const next = 2 * stride * groups;
   for (let group = 0; group < groups; group++) {
     const turn = 10 * group;
@@ -145,8 +148,8 @@ function radix5({ groups, stride, twiddles }: Stage, from: Signal, to: Signal): 
   }
 }
 
-/** Forward FFT of 200 complex points; four stages end in the array that they began in. */
-function transform(signal: Signal, spare: Signal): void {
+/** Forward FFT of 200 complex points. After four stages, the result is in `signal` again. */
+function transform(signal: ComplexArray, spare: ComplexArray): void {
   let [from, to] = [signal, spare];
   for (const stage of STAGES) {
     switch (stage.radix) {
@@ -173,7 +176,7 @@ function transform(signal: Signal, spare: Signal): void {
 export function createPowerSpectrum(): (frame: Float64Array, power: Float64Array) => void {
   const spare = new Float64Array(FFT_SIZE);
   return (frame, power) => {
-    // Even samples are real parts, odd ones imaginary parts: the frame already lies so.
+    // Even samples are real parts and odd ones imaginary parts, which is how the frame is stored already.
     transform(frame, spare);
     for (let bin = 0; bin <= POINTS; bin++) {
       const here = 2 * (bin % POINTS);

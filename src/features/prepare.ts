@@ -1,30 +1,35 @@
+// From a plan to the features that the encoders take. Decoding and resizing overlap; frames and audio run at the same
+// time.
+import { audioTokens, MAX_SAMPLES } from '../media/audio-length.ts';
 import type { decodeAudio } from '../media/decode-audio.ts';
 import type { DecodedFrames, decodeFrames } from '../media/decode-frames.ts';
+import type { FrameSize } from '../media/sampling.ts';
 import type { MediaLimits, MediaPlan, VideoPlan } from '../media/types.ts';
-import { logMel, melLengths, PADDED_SAMPLES } from './log-mel.ts';
-import { createResizer, type FrameSize, type Resizer } from './resize.ts';
+import { logMel } from './log-mel.ts';
+import { createResizer, type Resizer } from './resize.ts';
 import { resizeStill } from './resize-still.ts';
 import type { AudioFeatures, FrameStack, PixelNormalisation, PreparedMedia } from './types.ts';
 
 export interface PrepareOptions {
   readonly preprocessor: PixelNormalisation;
-  /** hand the 16 kHz waveform back as well */
+  /** return the 16 kHz waveform too */
   readonly keepWaveform: boolean;
   readonly limits?: Partial<MediaLimits> | undefined;
 }
 
-/** media/'s two decoders, handed in: this stage knows what they give, not how they run. */
+/** The decoders of media/, passed in so that tests can replace them. */
 export interface Decoders {
   readonly frames: typeof decodeFrames;
   readonly audio: typeof decodeAudio;
 }
 
-interface Seen extends DecodedFrames {
+interface VideoFeatures extends DecodedFrames {
   readonly stack: FrameStack;
   readonly seconds: { readonly decode: number; readonly resize: number };
 }
 
-interface Heard {
+interface AudioResult {
+  /** undefined when nothing could be decoded */
   readonly audio: AudioFeatures | undefined;
   readonly warnings: readonly string[];
   readonly decoderLog: readonly string[];
@@ -35,7 +40,10 @@ function secondsSince(started: number): number {
   return (performance.now() - started) / 1000;
 }
 
-/** Pictures take Pillow's resize for both stages, videos torch's for the first; the second waits for the patches. */
+/**
+ * Pictures are resized twice by Pillow's algorithm. Videos are resized once by torch's; the second resize is part of
+ * cutPatches.
+ */
 function resizerFor(video: VideoPlan, source: FrameSize): { resize: Resizer; size: FrameSize } {
   if (video.kind === 'video') return { resize: createResizer(source, video.stageA), size: video.stageA };
   const resize: Resizer = (from, to) => {
@@ -44,16 +52,16 @@ function resizerFor(video: VideoPlan, source: FrameSize): { resize: Resizer; siz
   return { resize, size: video.final };
 }
 
-/** Decodes and resizes each frame as it arrives: at full size, only the decoder's own buffers exist. */
-async function see(
+/** Resizes each frame as it arrives, so that only the decoder's own buffers exist at full size. */
+async function prepareVideo(
   plan: MediaPlan,
   video: VideoPlan,
   options: PrepareOptions,
   decode: Decoders['frames'],
   signal: AbortSignal,
-): Promise<Seen> {
+): Promise<VideoFeatures> {
   const source = plan.probe.video;
-  if (source === undefined) throw new Error('A plan shows pictures of a file without any. This is a bug.');
+  if (source === undefined) throw new Error('The plan has frames of a file without video. This is a bug.');
   const started = performance.now();
   const { resize, size } = resizerFor(video, source);
   const frameSize = size.height * size.width * 3;
@@ -75,20 +83,22 @@ async function see(
   return { ...decoded, stack, seconds: { decode: secondsSince(started) - resizing, resize: resizing } };
 }
 
-async function hear(
+async function prepareAudio(
   plan: MediaPlan,
   options: PrepareOptions,
   decode: Decoders['audio'],
   signal: AbortSignal,
-): Promise<Heard> {
+): Promise<AudioResult> {
   const started = performance.now();
   const { waveform, warnings, decoderLog } = await decode(plan, { signal, limits: options.limits });
   const audio = secondsSince(started);
   const before = performance.now();
-  const samples = Math.min(waveform.length, PADDED_SAMPLES);
+  const samples = Math.min(waveform.length, MAX_SAMPLES);
+  const { mel, frames } = logMel(waveform);
   const features: AudioFeatures = {
-    ...logMel(waveform),
-    tokens: melLengths(samples).tokens,
+    mel,
+    frames,
+    tokens: audioTokens(frames),
     samples,
     waveform: options.keepWaveform ? waveform : undefined,
   };
@@ -100,10 +110,15 @@ async function hear(
   };
 }
 
-type Work<T> = (signal: AbortSignal) => Promise<T>;
-
-/** Runs both at once; when one fails the other is stopped and awaited, so that nothing outlives the answer. */
-async function together<A, B>(first: Work<A>, second: Work<B>, signal: AbortSignal): Promise<[A, B]> {
+/**
+ * Runs both at the same time. When one fails, the other is stopped and awaited.
+ * @throws the first failure
+ */
+async function runBoth<A, B>(
+  first: (signal: AbortSignal) => Promise<A>,
+  second: (signal: AbortSignal) => Promise<B>,
+  signal: AbortSignal,
+): Promise<[A, B]> {
   const other = new AbortController();
   const stop = AbortSignal.any([signal, other.signal]);
   let failure: unknown;
@@ -118,28 +133,28 @@ async function together<A, B>(first: Work<A>, second: Work<B>, signal: AbortSign
 }
 
 /**
- * Decodes what a plan promises into what the towers need. Memory: the resized frames, two frames at full size, the waveform
- * and its log-mel. When the promise settles, no decoder is left running.
+ * Decodes a planned file and makes the inputs of the encoders. Memory: the resized frames, two frames at full size, the
+ * waveform and its log-mel. When the promise settles, no decoder is left running.
  * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
  */
-export async function prepareMedia(
+export async function prepareFeatures(
   plan: MediaPlan,
   options: PrepareOptions,
   decoders: Decoders,
   signal: AbortSignal,
 ): Promise<PreparedMedia> {
   const { video } = plan;
-  const [seen, heard] = await together(
-    async (stop) => (video === undefined ? undefined : await see(plan, video, options, decoders.frames, stop)),
-    async (stop) => (plan.audio === undefined ? undefined : await hear(plan, options, decoders.audio, stop)),
+  const [pictures, audio] = await runBoth(
+    async (stop) => (video === undefined ? undefined : await prepareVideo(plan, video, options, decoders.frames, stop)),
+    async (stop) => (plan.audio === undefined ? undefined : await prepareAudio(plan, options, decoders.audio, stop)),
     signal,
   );
   return {
-    plan: seen === undefined ? plan : { ...plan, video: seen.plan },
-    frames: seen?.stack,
-    audio: heard?.audio,
-    warnings: [...(plan.probe.warnings ?? []), ...(seen?.warnings ?? []), ...(heard?.warnings ?? [])],
-    decoderLog: [...(seen?.decoderLog ?? []), ...(heard?.decoderLog ?? [])],
-    seconds: { ...seen?.seconds, ...heard?.seconds },
+    plan: pictures === undefined ? plan : { ...plan, video: pictures.plan },
+    frames: pictures?.stack,
+    audio: audio?.audio,
+    warnings: [...(plan.probe.warnings ?? []), ...(pictures?.warnings ?? []), ...(audio?.warnings ?? [])],
+    decoderLog: [...(pictures?.decoderLog ?? []), ...(audio?.decoderLog ?? [])],
+    seconds: { ...pictures?.seconds, ...audio?.seconds },
   };
 }

@@ -1,6 +1,6 @@
-// Pillow's own bicubic for pictures: integer arithmetic, bytes between the passes. The reference resizes pictures with it
-// and videos with torch's (resize.ts); the two differ by several levels on sharp edges.
-import type { FrameSize } from './resize.ts';
+// The resize of still pictures: Pillow's bicubic, integer arithmetic with bytes between the passes. Videos have
+// torch's, in resize.ts; the two differ by several levels on sharp edges.
+import type { FrameSize } from '../media/sampling.ts';
 
 /** Pillow's Resample.c: 32 bits, less 8 of the pixel, less 2 of headroom. */
 const PRECISION_BITS = 32 - 8 - 2;
@@ -71,7 +71,7 @@ function pass(source: Uint8Array, target: Uint8Array, taps: FixedTaps, lines: nu
 }
 
 /**
- * `PIL.Image.resize(size, BICUBIC)` of an RGB picture, exact (reference-model 3.5, images).
+ * `PIL.Image.resize(size, BICUBIC)` of an RGB picture, exact (reference-model.md, Still pictures).
  * @param source [source height, source width, 3]
  * @returns [target height, target width, 3]
  */

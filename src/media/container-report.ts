@@ -32,7 +32,8 @@ interface StreamReport {
 export const PROBE_ENTRIES = [
   'packet=stream_index,flags',
   'format=format_name,duration',
-  'stream=index,codec_type,codec_name,pix_fmt,width,height,avg_frame_rate,r_frame_rate,nb_frames,duration,sample_rate,channels',
+  'stream=index,codec_type,codec_name,duration,pix_fmt,width,height,avg_frame_rate,r_frame_rate,nb_frames,' +
+    'sample_rate,channels',
   'stream_disposition=default,attached_pic',
   'stream_side_data=rotation',
 ].join(':');
@@ -40,7 +41,8 @@ export const PROBE_ENTRIES = [
 /**
  * Facts of a video or audio file, from what ffprobe printed about it.
  * @param maxPixels the limit that ffprobe was started with
- * @throws AvocadoError `media_unsupported`, `media_undecodable`, `media_no_streams`, `media_too_short`, `media_too_large`
+ * @throws AvocadoError `media_unsupported`, `media_undecodable`, `media_no_streams`, `media_too_short`,
+ *   `media_too_large`
  */
 export function readContainerReport(outcome: TextOutcome, file: MediaFile, maxPixels: number): MediaProbe {
   const { exitCode, stdout, log } = outcome;
@@ -58,7 +60,8 @@ function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
   if (log.some((line) => line.includes('not on whitelist'))) {
     return new AvocadoError(
       'media_unsupported',
-      'The file is a playlist or of a kind that is not accepted. Give an mp4, mov, mkv, webm, avi, ts, wav, mp3 or a picture.',
+      'The file is a playlist or of a kind that is not accepted. ' +
+        'Give an mp4, mov, mkv, webm, avi, ts, wav, mp3 or a picture.',
     );
   }
   if (log.some((line) => line.includes('moov atom not found')) && file.kind === 'container') {
@@ -180,9 +183,8 @@ function audioStream(
   const sampleRate = Number(stream.sample_rate ?? 0);
   const { codec_name: codec, channels = 0 } = stream;
   if (codec === undefined || sampleRate === 0 || channels === 0 || packets === 0) {
-    warnings.push(
-      `The sound track (${codec ?? 'unknown codec'}) ${packets === 0 ? 'is empty' : 'cannot be decoded'}; nothing was heard.`,
-    );
+    const defect = packets === 0 ? 'is empty' : 'cannot be decoded';
+    warnings.push(`The sound track (${codec ?? 'unknown codec'}) ${defect}; nothing was heard.`);
     return undefined;
   }
   return {

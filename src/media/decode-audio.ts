@@ -16,13 +16,16 @@ export interface DecodedAudio {
   readonly decoderLog: readonly string[];
 }
 
-/** Containers that libsndfile reads. librosa takes their samples as they are, and all others as 16-bit integers from ffmpeg. */
+/**
+ * Containers that libsndfile reads. librosa takes their samples as they are, and all others as 16-bit integers from
+ * ffmpeg.
+ */
 const SNDFILE_CONTAINERS = new Set(['wav', 'w64', 'aiff', 'flac', 'ogg', 'mp3']);
 
 /**
- * Decodes the audio as `librosa.load(path, sr=16000)` does (reference-model.md, Waveform): 16-bit at the native rate, mean of
- * the channels, soxr HQ to 16 kHz, the whole file from its first sample, no shift for a late start.
- * ffmpeg's libsoxr at its default 20 bits gives librosa's waveform bit for bit. A build without it falls back to swresample,
+ * Decodes the audio as `librosa.load(path, sr=16000)` does (reference-model.md, Waveform): 16-bit at the native rate,
+ * mean of the channels, soxr HQ to 16 kHz, the whole file from its first sample, no shift for a late start. ffmpeg's
+ * libsoxr at its default 20 bits gives librosa's waveform bit for bit. A build without it falls back to swresample,
  * whose log-mel differs by up to 0.9 in the bands above 7.3 kHz (0.002 on average).
  * @throws AvocadoError `media_undecodable` when there is no video either, `media_timeout`, `aborted`
  */
@@ -58,8 +61,9 @@ export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions =
 }
 
 /**
- * The mean of the channels is a plain sum and a division. ffmpeg's own downmix weights the channels. The division is done in
- * double precision so that it rounds as numpy's does; in single precision, a product with 1/6 would not. astats only counts.
+ * The mean of the channels is a plain sum and a division. ffmpeg's own downmix weights the channels. The division is
+ * done in double precision so that it rounds as numpy's does; in single precision, a product with 1/6 would not. astats
+ * only counts.
  */
 async function filterChain(stream: AudioStream, container: string): Promise<string> {
   const { soxr } = await ffmpegVersion();
@@ -91,10 +95,8 @@ function warningsOf(samples: number, overflowed: boolean, outcome: ProcessOutcom
     const reason = last === undefined ? '' : ` (${last})`;
     throw new AvocadoError('media_undecodable', `The sound cannot be decoded${reason}. Re-encode it.`);
   }
-  if (overflowed)
-    return [
-      `The sound is longer than ${MAX_AUDIO_SECONDS} s; only the first ${MAX_AUDIO_SECONDS} s were heard, as in the reference.`,
-    ];
+  const most = `${MAX_AUDIO_SECONDS} s`;
+  if (overflowed) return [`The sound is longer than ${most}; only the first ${most} were heard, as in the reference.`];
   if (outcome.errors === 0) return [];
   const seconds = (samples / SAMPLE_RATE).toFixed(1);
   return [`The sound is damaged: the decoder met ${outcome.errors} errors; ${seconds} s were heard.`];

@@ -26,9 +26,9 @@ export type FrameReader = (frame: Uint8Array<SharedArrayBuffer>, position: numbe
 const FRAME_BUFFERS = 2;
 
 /**
- * Decodes the planned frames and hands them to `onFrame` in order: upright RGB, u8 [height, width, 3] at the source's full size,
- * converted as the ffmpeg command line does by default. Where fewer frames come than planned, the reader may have received one
- * more than the returned plan counts. Memory: two frames.
+ * Decodes the planned frames and hands them to `onFrame` in order: upright RGB, u8 [height, width, 3] at the source's
+ * full size, converted as the ffmpeg command line does by default. Where fewer frames come than planned, the reader may
+ * have received one more than the returned plan counts. Memory: two frames.
  * @throws AvocadoError `media_undecodable` below two frames, `media_timeout`, `aborted`; or what `onFrame` threw
  */
 export async function decodeFrames(
@@ -74,8 +74,8 @@ function outputOptions(stream: VideoStream, indices: readonly number[]): string[
 }
 
 /**
- * ffmpeg's `select` expression for these frames. A flat sum of eq() fails beyond a hundred terms (expression depth) and costs
- * one comparison per index and frame; a balanced tree of if(lt()) costs ten for 768 indices.
+ * ffmpeg's `select` expression for these frames. A flat sum of eq() fails beyond a hundred terms (expression depth) and
+ * costs one comparison per index and frame; a balanced tree of if(lt()) costs ten for 768 indices.
  * @param indices ascending, without repetition, at least one
  */
 export function selectExpression(indices: readonly number[]): string {

@@ -18,7 +18,8 @@ const ENCODE_SECONDS = 300;
 
 /**
  * Writes a clip that common players play: H.264 and AAC in mp4. Overwrites a file of that name.
- * @throws AvocadoError `ffmpeg_missing` when ffmpeg lacks an encoder or fails, `media_timeout`, `aborted`; or what `frames` threw
+ * @throws AvocadoError `ffmpeg_missing` when ffmpeg lacks an encoder or fails, `media_timeout`, `aborted`; or what
+ *   `frames` threw
  */
 export async function encodeMp4(clip: RawClip, out: string, signal: AbortSignal): Promise<void> {
   const { fps, frames, sound } = clip;
@@ -50,7 +51,8 @@ export async function encodeMp4(clip: RawClip, out: string, signal: AbortSignal)
   const reason = log.at(-1) ?? `exit code ${exitCode ?? 'unknown'}`;
   throw new AvocadoError(
     'ffmpeg_missing',
-    `ffmpeg could not write the clip (${reason}). It needs libx264 and aac: install a complete build, then run: avocado doctor`,
+    `ffmpeg could not write the clip (${reason}). ` +
+      'It needs libx264 and aac: install a complete build, then run: avocado doctor',
   );
 }
 

@@ -1,5 +1,6 @@
-// The only file that starts ffmpeg and ffprobe. It owns the deadline, cancellation, stderr and the kill; it does not know
-// what is decoded. Children stay in our process group: whoever kills the group of the engine process kills them too.
+// The only file that starts ffmpeg and ffprobe. It owns the deadline, cancellation, stderr and the kill; it does not
+// know what is decoded. Children stay in our process group: whoever kills the group of the engine process kills them
+// too.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -18,7 +19,10 @@ export interface ProcessRun {
   readonly signal?: AbortSignal | undefined;
   /** bytes to write: the first goes to stdin, the next to file descriptor 3, then 4 and so on */
   readonly inputs?: readonly Iterable<Uint8Array>[] | undefined;
-  /** Gets stdout in pieces of any size; the process waits while the promise is pending. `enough` ends the run as a success. */
+  /**
+   * Gets stdout in pieces of any size; the process waits while the promise is pending. `enough` ends the run as a
+   * success.
+   */
   readonly onChunk?: ((chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>) | undefined;
   /** gets each line of stderr */
   readonly onLine?: ((line: string) => void) | undefined;
@@ -37,7 +41,8 @@ export interface ProcessOutcome {
 
 /**
  * Runs a program to its end. A failing exit code is no error here. When the promise settles, the process is gone.
- * @throws AvocadoError `ffmpeg_missing` when it does not start, `media_timeout`, `aborted`; or what a callback or an input threw
+ * @throws AvocadoError `ffmpeg_missing` when it does not start, `media_timeout`, `aborted`; or what a callback or an
+ *   input threw
  */
 export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const { signal, onChunk, inputs = [] } = run;
@@ -53,7 +58,8 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const stop = (reason: unknown): void => {
     if (stopping.signal.aborted) return;
     stopping.abort(reason);
-    // SIGKILL: ffmpeg ignores SIGTERM while it waits on a full pipe. Node emits `close` only after stdout is closed too.
+    // SIGKILL: ffmpeg ignores SIGTERM while it waits on a full pipe. Node emits `close` only after stdout is closed
+    // too.
     child.kill('SIGKILL');
     child.stdout?.destroy();
   };

@@ -67,15 +67,17 @@ async function readBanner(program: string): Promise<string> {
 }
 
 /**
- * Containers that hold their media themselves. Playlists (hls, dash, concat, image2) are absent on purpose: they name other
- * files or addresses, and ffmpeg would open those, also another tenant's.
+ * Containers that hold their media themselves. Playlists (hls, dash, concat, image2) are absent on purpose: they name
+ * other files or addresses, and ffmpeg would open those, also another tenant's.
  */
 const DEMUXERS = [
   ...['mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'flv', 'asf', 'ogg'],
   ...['wav', 'w64', 'aiff', 'mp3', 'aac', 'flac', 'gif'],
 ].join(',');
 
-/** Options in front of `-i` that limit ffmpeg and ffprobe to one local file of a known kind and a bounded picture size. */
+/**
+ * Options in front of `-i` that limit ffmpeg and ffprobe to one local file of a known kind and a bounded picture size.
+ */
 function inputGuards(maxPixels: number): string[] {
   return ['-protocol_whitelist', 'file', '-format_whitelist', DEMUXERS, '-max_pixels', String(maxPixels)];
 }
@@ -115,7 +117,9 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
     program: ffmpeg,
     args: command._getArguments(),
     timeoutSeconds: run.timeoutSeconds,
-    timeoutMessage: `Decoding took longer than ${run.timeoutSeconds} s and was stopped. Give a shorter clip or one of smaller pictures.`,
+    timeoutMessage:
+      `Decoding took longer than ${run.timeoutSeconds} s and was stopped. ` +
+      'Give a shorter clip or one of smaller pictures.',
     signal: run.signal,
     onChunk: run.onChunk,
     onLine: run.onLine,

@@ -14,7 +14,8 @@ export interface MediaFile {
 }
 
 /**
- * Checks a file without decoding it: it exists, is regular, not empty and not too large. Its kind comes from its first bytes.
+ * Checks a file without decoding it: it exists, is regular, not empty and not too large. Its kind comes from its first
+ * bytes.
  * @throws AvocadoError `media_not_found`, `media_not_a_file`, `media_empty`, `media_too_large`
  */
 export async function openMediaFile(path: string, maxSizeBytes: number): Promise<MediaFile> {

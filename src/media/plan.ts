@@ -20,9 +20,10 @@ const MAX_FRAME_BYTES = 2 * 1024 ** 3;
 const IMAGE_STAGE_A = { minPixels: 4 * 28 * 28, maxPixels: 16_384 * 28 * 28 };
 
 /**
- * Decides which frames of a file are decoded, their sizes, the patch grid and the number of tokens (reference-model.md, Frame
- * sampling to Audio lengths).
- * @throws AvocadoError `media_too_short`, `media_aspect_ratio`, or `bad_request` when the request leaves neither video nor audio
+ * Decides which frames of a file are decoded, their sizes, the patch grid and the number of tokens (reference-model.md,
+ * Frame sampling to Audio lengths).
+ * @throws AvocadoError `media_too_short`, `media_aspect_ratio`, or `bad_request` when the request leaves neither video
+ *   nor audio
  */
 export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options: MediaPlanOptions): MediaPlan {
   const video = probe.video === undefined ? undefined : planPictures(probe.video, profile, options);
@@ -92,7 +93,7 @@ function videoPlan(
     sampleFps,
     ...sizes,
     gridThw: [steps, rows, columns],
-    // The model is told the profile's rate, never the true one (reference-model.md, video_second_per_grid).
+    // The model is told the profile's rate, never the true one (reference-model.md, Seconds per grid).
     secondPerGrid: options.temporalPatchSize / profile.processorFps,
     tokens: (steps * rows * columns) / options.mergeSize ** 2,
   };

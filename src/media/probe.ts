@@ -12,8 +12,8 @@ export interface ProbeOptions {
 }
 
 /**
- * Streams, sizes and durations of a local file, without decoding it. The number of frames is the number of video packets that
- * will be shown, as in the reference; sizes are upright.
+ * Streams, sizes and durations of a local file, without decoding it. The number of frames is the number of video
+ * packets that will be shown, as in the reference; sizes are upright.
  * @throws AvocadoError `media_not_found`, `media_not_a_file`, `media_empty`, `media_unsupported`, `media_undecodable`,
  *   `media_no_streams`, `media_too_short`, `media_too_long`, `media_too_large`, `media_aspect_ratio`, `media_timeout`,
  *   `ffmpeg_missing`, `aborted`
@@ -24,9 +24,10 @@ export async function probeMedia(path: string, options: ProbeOptions = {}): Prom
   const probe = await probeKind(file, limits, options.signal);
   checkVideo(probe, limits);
   if (probe.durationSeconds > limits.maxDurationSeconds) {
+    const seconds = Math.round(probe.durationSeconds);
     throw new AvocadoError(
       'media_too_long',
-      `The file lasts ${Math.round(probe.durationSeconds)} s; at most ${limits.maxDurationSeconds} s are captioned. Cut it into parts.`,
+      `The file lasts ${seconds} s; at most ${limits.maxDurationSeconds} s are captioned. Cut it into parts.`,
     );
   }
   return probe;

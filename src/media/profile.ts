@@ -37,7 +37,10 @@ export interface PreprocessProfile {
   /** stage B: second smart_resize inside the processor */
   readonly processorMinPixels: number;
   readonly processorMaxPixels: number;
-  /** limits of still pictures, set only where the processor's limits were overridden; else preprocessor_config.json decides */
+  /**
+   * limits of still pictures, set only where the processor's limits were overridden; else preprocessor_config.json
+   * decides
+   */
   readonly imageMinPixels?: number | undefined;
   readonly imageMaxPixels?: number | undefined;
   /** only sets second_per_grid = temporal_patch_size / processorFps */
@@ -45,8 +48,8 @@ export interface PreprocessProfile {
 }
 
 /**
- * How AVoCaDO was trained: at most 512 merged patches a frame and 25,600 a clip (paper, appendix C; reference-model.md, Pixel
- * budget and smart_resize).
+ * How AVoCaDO was trained: at most 512 merged patches a frame and 25,600 a clip (paper, appendix C; reference-model.md,
+ * Pixel budget).
  */
 const PAPER: PreprocessProfile = {
   name: 'paper',
@@ -63,8 +66,8 @@ const PAPER: PreprocessProfile = {
 };
 
 /**
- * What the authors' inference.py does: it sets the total budget too late to have an effect (reference-model.md, Pixel budget
- * and smart_resize).
+ * What the authors' inference.py does: it sets the total budget too late to have an effect (reference-model.md, Pixel
+ * budget).
  */
 const REFERENCE_CLI: PreprocessProfile = { ...PAPER, name: 'reference-cli', totalPixels: 90_316_800 };
 
@@ -79,7 +82,8 @@ export interface ModelProfile extends ProfileOverrides {
 
 /**
  * The profile of a request: the named one (the model's own, else `paper`), with single fields replaced.
- * @throws AvocadoError `bad_request` for an unknown name, a field that is not positive, or limits that exclude each other
+ * @throws AvocadoError `bad_request` for an unknown name, a field that is not positive, or limits that exclude each
+ *   other
  */
 export function resolveProfile(
   name: string | undefined,
@@ -154,8 +158,8 @@ function checkFields(profile: PreprocessProfile): void {
 }
 
 /**
- * Compares only limits that were overridden together. A low maximum alone is fine: it wins over the profile's minimum, as in
- * the reference.
+ * Compares only limits that were overridden together. A low maximum alone is fine: it wins over the profile's minimum,
+ * as in the reference.
  */
 function checkOrder(overrides: ProfileOverrides): void {
   for (const [low, high] of ORDERED) {

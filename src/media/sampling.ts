@@ -12,7 +12,8 @@ export type SamplingRules = Pick<PreprocessProfile, 'fps' | 'nframes' | 'minFram
  * Number of frames to decode: always even (reference-model.md, Frame sampling; qwen-omni-utils `smart_nframes`).
  * @param total frames in the file
  * @param averageFps the container's average rate
- * @throws AvocadoError `media_too_short` below two frames; `bad_request` when the rules ask for fewer than 2 or more than there are
+ * @throws AvocadoError `media_too_short` below two frames; `bad_request` when the rules ask for fewer than 2 or more
+ *   than there are
  */
 export function frameCount(total: number, averageFps: number, rules: SamplingRules): number {
   if (total < FRAME_FACTOR) throw tooFewFrames(total);
@@ -44,9 +45,9 @@ function countByRate(total: number, averageFps: number, rules: SamplingRules): n
 }
 
 /**
- * `count` indices from the first frame to the last: torch.linspace(0, total - 1, count).round() (reference-model.md, Frame
- * sampling). torch works in float32 with one rounding per value, from both ends; float64 would choose another frame
- * in 7 % of long clips.
+ * `count` indices from the first frame to the last: torch.linspace(0, total - 1, count).round() (reference-model.md,
+ * Frame sampling). torch works in float32 with one rounding per value, from both ends; float64 would choose another
+ * frame in 7 % of long clips.
  */
 export function frameIndices(total: number, count: number): number[] {
   const last = total - 1;
@@ -70,13 +71,14 @@ export function checkAspectRatio({ height, width }: FrameSize): void {
   if (Math.max(height, width) / Math.min(height, width) <= MAX_ASPECT_RATIO) return;
   throw new AvocadoError(
     'media_aspect_ratio',
-    `The picture is ${width}x${height}: one side may be at most ${MAX_ASPECT_RATIO} times the other. Crop it or pad it.`,
+    `The picture is ${width}x${height}: ` +
+      `one side may be at most ${MAX_ASPECT_RATIO} times the other. Crop it or pad it.`,
   );
 }
 
 /**
- * The size nearest to `size` whose sides are multiples of `factor` and whose area is within the limits (reference-model.md,
- * Pixel budget and smart_resize; qwen-omni-utils 0.0.8 `smart_resize`, float64 throughout).
+ * The size nearest to `size` whose sides are multiples of `factor` and whose area is within the limits
+ * (reference-model.md, Pixel budget; qwen-omni-utils 0.0.8 `smart_resize`, float64 throughout).
  * @param limits pixels; may be fractional
  * @throws AvocadoError `media_aspect_ratio`
  */
@@ -103,7 +105,7 @@ export function smartResize(
   return { height, width };
 }
 
-/** qwen-omni-utils VIDEO_MAX_PIXELS: no frame is ever larger, whatever the request allows (reference-model.md, Pixel budget). */
+/** qwen-omni-utils VIDEO_MAX_PIXELS: the largest frame that a request can ask for (reference-model.md, Pixel budget). */
 const FRAME_MAX_PIXELS = 768 * 28 * 28;
 
 /** The fields of a profile that decide the size of a frame. */
@@ -127,8 +129,7 @@ export interface FrameSizes {
 }
 
 /**
- * Sizes of every frame after the first and the second resize (reference-model.md, Pixel budget and smart_resize, and Second
- * smart_resize).
+ * Sizes of every frame after the first and the second resize (reference-model.md, Pixel budget and Second resize).
  * @throws AvocadoError `media_aspect_ratio`
  */
 export function frameSizes(source: FrameSize, count: number, factor: number, rules: PixelRules): FrameSizes {

@@ -58,9 +58,9 @@ export interface StillPicture {
 }
 
 /**
- * Decodes a still picture to RGB at full size as qwen-omni-utils `fetch_image` does with PIL: colour profiles ignored, true-colour
- * alpha blended with white, other alpha dropped. Unlike it, EXIF orientation is applied, so that photographs are upright as
- * videos are.
+ * Decodes a still picture to RGB at full size as qwen-omni-utils `fetch_image` does with PIL: colour profiles ignored,
+ * true-colour alpha blended with white, other alpha dropped. Unlike it, EXIF orientation is applied, so that
+ * photographs are upright as videos are.
  * @throws AvocadoError `media_undecodable`, `media_too_large`
  */
 export async function decodeStill(path: string, maxPixels: number): Promise<StillPicture> {
@@ -88,7 +88,9 @@ export async function decodeStill(path: string, maxPixels: number): Promise<Stil
   }
 }
 
-/** @param blend blend colours with white by their alpha, rounded as PIL's `paste` with a mask does; otherwise drop alpha */
+/**
+ * @param blend blend colours with white by their alpha, rounded as PIL's `paste` with a mask does; otherwise drop alpha
+ */
 function fillRgb(rgb: Uint8Array, source: Uint8Array, channels: number, blend: boolean): void {
   const grey = channels < 3;
   const alphaAt = blend && channels === 4 ? 3 : undefined;

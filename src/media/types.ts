@@ -1,4 +1,5 @@
-// What is known of a file before it is decoded: its streams, the limits it must keep, and the plan of what will be decoded.
+// What is known of a file before it is decoded: its streams, the limits it must keep, and the plan of what will be
+// decoded.
 import type { PreprocessProfile } from './profile.ts';
 
 export interface VideoStream {
@@ -55,9 +56,9 @@ export interface MediaLimits {
 }
 
 /**
- * Used where the caller sets no other limit. One hour: the profiles sample at most 768 frames, which is 384 s at 2 fps, and
- * longer files only get sparser. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can ask for more).
- * 50 megapixels is the largest photograph of a phone.
+ * Used where the caller sets no other limit. One hour: the profiles sample at most 768 frames, which is 384 s at 2 fps,
+ * and longer files only get sparser. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can ask for
+ * more). 50 megapixels is the largest photograph of a phone.
  */
 export const DEFAULT_LIMITS: MediaLimits = {
   maxSizeBytes: 4 * 1024 ** 3,

@@ -91,7 +91,9 @@ describe('a playlist posing as .mp4', () => {
       'bare.mp4': body(secret),
       'http.mp4': body(address),
       'concat.mp4': `ffconcat version 1.0\nfile '${secret}'\n`,
-      'dash.mp4': `<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation><BaseURL>${address}</BaseURL></Representation></AdaptationSet></Period></MPD>`,
+      'dash.mp4':
+        '<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation>' +
+        `<BaseURL>${address}</BaseURL></Representation></AdaptationSet></Period></MPD>`,
     }))
       await refused(await written(name, content), 'media_unsupported');
     // Bytes in front hide a playlist from our own look; ffmpeg's allow-list is the second line.

@@ -26,7 +26,8 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
 describe('decoded sound', () => {
   const clips = goldenClips().filter((clip) => goldenPath(`media/${clip}.safetensors`) !== undefined);
 
-  // Here bit for bit; another build of libsoxr may round otherwise, and swresample differs above 7.3 kHz (reference-model 4.1).
+  // Here bit for bit; another build of libsoxr may round otherwise, and swresample differs above 7.3 kHz
+  // (reference-model.md, Waveform).
   test.each(clips)('of %s is the reference waveform: as long, and as near as the resampler allows', async (clip) => {
     const { audio } = goldenJson<{ audio: { samples_16k: number } }>(`media/${clip}.json`);
     const tensors = goldenTensors(`media/${clip}.safetensors`);

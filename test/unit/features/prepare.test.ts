@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { prepareMedia, type Decoders } from '../../../src/features/prepare.ts';
+import { prepareFeatures, type Decoders } from '../../../src/features/prepare.ts';
 import type { AudioPlan, MediaPlan, VideoPlan } from '../../../src/media/types.ts';
 import { DEFAULT_PROFILE, NORMALISATION, probeOf } from '../../fixtures/media-plan.ts';
 
@@ -42,9 +42,9 @@ function decoders(changes: Partial<Decoders> = {}): Decoders {
   };
 }
 
-describe('prepareMedia', () => {
+describe('prepareFeatures', () => {
   it('resizes each frame into its place and hears the sound', async () => {
-    const media = await prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders(), never);
+    const media = await prepareFeatures(planOf(VIDEO, AUDIO), OPTIONS, decoders(), never);
     const size = 28 * 56 * 3;
     for (let frame = 0; frame < 4; frame++) {
       const pixels = media.frames?.data.subarray(frame * size, (frame + 1) * size);
@@ -55,7 +55,12 @@ describe('prepareMedia', () => {
   });
 
   it('keeps the waveform only when asked', async () => {
-    const media = await prepareMedia(planOf(undefined, AUDIO), { ...OPTIONS, keepWaveform: true }, decoders(), never);
+    const media = await prepareFeatures(
+      planOf(undefined, AUDIO),
+      { ...OPTIONS, keepWaveform: true },
+      decoders(),
+      never,
+    );
     expect(media.audio?.waveform).toHaveLength(16_000);
     expect(media.frames).toBeUndefined();
   });
@@ -66,7 +71,7 @@ describe('prepareMedia', () => {
       for (const position of [0, 1, 2]) await onFrame(new Uint8Array(new SharedArrayBuffer(30 * 60 * 3)), position);
       return { plan: shorter, warnings: ['Only 2 of 4.'], decoderLog: ['bad block'] };
     };
-    const media = await prepareMedia(planOf(VIDEO, undefined), OPTIONS, decoders({ frames }), never);
+    const media = await prepareFeatures(planOf(VIDEO, undefined), OPTIONS, decoders({ frames }), never);
     expect(media.plan.video).toEqual(shorter);
     expect(media.frames?.frames).toBe(2);
     expect(media.warnings).toEqual(['Only 2 of 4.']);
@@ -79,7 +84,7 @@ describe('prepareMedia', () => {
       warnings: ['Nothing was heard.'],
       decoderLog: [],
     });
-    const media = await prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders({ audio }), never);
+    const media = await prepareFeatures(planOf(VIDEO, AUDIO), OPTIONS, decoders({ audio }), never);
     expect(media.audio).toBeUndefined();
     expect(media.warnings).toContain('Nothing was heard.');
   });
@@ -98,9 +103,9 @@ describe('prepareMedia', () => {
     const audio: Decoders['audio'] = async () => {
       throw new AvocadoError('media_timeout', 'Too slow.');
     };
-    await expect(prepareMedia(planOf(VIDEO, AUDIO), OPTIONS, decoders({ frames, audio }), never)).rejects.toMatchObject(
-      { code: 'media_timeout' },
-    );
+    await expect(
+      prepareFeatures(planOf(VIDEO, AUDIO), OPTIONS, decoders({ frames, audio }), never),
+    ).rejects.toMatchObject({ code: 'media_timeout' });
     expect(ended).toBe(true);
   });
 
@@ -113,8 +118,8 @@ describe('prepareMedia', () => {
       await onFrame(shared, 0);
       return { plan: plan.video!, warnings: [], decoderLog: [] };
     };
-    const asPicture = await prepareMedia(planOf(still, undefined), OPTIONS, decoders({ frames }), never);
-    const asVideo = await prepareMedia(
+    const asPicture = await prepareFeatures(planOf(still, undefined), OPTIONS, decoders({ frames }), never);
+    const asVideo = await prepareFeatures(
       planOf({ ...still, kind: 'video' }, undefined),
       OPTIONS,
       decoders({ frames }),

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createResizer } from '../../../src/features/resize.ts';
-import { axisTaps } from '../../../src/features/resize-weights.ts';
+import { axisTaps, createResizer } from '../../../src/features/resize.ts';
 import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 import { noise } from '../../fixtures/noise.ts';
 import { sameBits } from '../../fixtures/same-bits.ts';
@@ -9,7 +8,10 @@ const addon = loadNative();
 const status = nativeStatus();
 if (!status.loaded) console.log(`Kernels are not compared with their twins: ${status.reason}`);
 
-/** source height, source width, target height, target width: shrinking, growing, one axis only, taps of every remainder mod 4 */
+/**
+ * source height, source width, target height, target width: shrinking, growing, one axis only, taps of every remainder
+ * mod 4
+ */
 const SIZES = [
   [90, 160, 56, 84],
   [37, 53, 28, 84],

@@ -7,6 +7,7 @@ test.each([
   [32_000, 200, 50],
   [52_800, 330, 82],
   [320, 2, 0],
+  [321, 3, 1],
   [0, 0, 0],
   [10_000_000, 30_000, 7500],
 ])('%i samples are %i frames and %i tokens', (samples, frames, tokens) => {

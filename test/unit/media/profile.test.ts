@@ -60,7 +60,7 @@ describe('profiles', () => {
     );
   });
 
-  test('a minimum over the maximum of the same request is refused, a low maximum alone is taken as the reference takes it', () => {
+  test('a minimum over the maximum of the same request is refused, a low maximum alone is not', () => {
     expect(() => resolveProfile('paper', { minPixels: 50_000, maxPixels: 20_000 })).toThrow(
       expect.objectContaining({ param: 'min_pixels' }),
     );

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { createCancelFlag, raise, watch } from '../../../src/features/cancel-flag.ts';
-import { replyOf, valueOf } from '../../../src/features/task-reply.ts';
+import { cancelTask, createCancelFlag, replyOf, valueOf, watchFlag } from '../../../src/features/task-protocol.ts';
 
 describe('a task reply', () => {
   it("brings an error home with its class, code, field and the other thread's stack", async () => {
@@ -33,22 +32,22 @@ describe('a task reply', () => {
 });
 
 describe('a cancel flag', () => {
-  it('says that nobody runs yet, and stops the task that comes later', () => {
+  it('says that its task is not running yet, and stops the task when it starts', () => {
     const flag = createCancelFlag();
-    expect(raise(flag)).toBe(false);
-    const { signal, stop } = watch(flag);
+    expect(cancelTask(flag)).toBe(false);
+    const { signal, stop } = watchFlag(flag);
     stop();
     expect(signal.aborted).toBe(true);
   });
 
   it('reaches a running task within its poll', async () => {
     const flag = createCancelFlag();
-    const { signal, stop } = watch(flag);
+    const { signal, stop } = watchFlag(flag);
     const aborted = new Promise((resolve) => {
       signal.addEventListener('abort', resolve);
     });
     expect(signal.aborted).toBe(false);
-    expect(raise(flag)).toBe(true);
+    expect(cancelTask(flag)).toBe(true);
     await aborted;
     stop();
   });

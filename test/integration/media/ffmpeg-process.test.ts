@@ -1,0 +1,120 @@
+import { setTimeout } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { runProcess, type ProcessRun } from '../../../src/media/ffmpeg-process.ts';
+
+/** A run of the shell in place of ffmpeg. */
+function shell(script: string, options: Partial<ProcessRun> = {}): ProcessRun {
+  return { program: 'sh', args: ['-c', script], timeoutSeconds: 30, timeoutMessage: 'Too slow.', ...options };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Prints its process id, then fills its pipe forever. */
+const ENDLESS = 'echo $$; exec yes';
+
+describe('a process', () => {
+  test('ends with its exit code, its last lines and the number of its errors', async () => {
+    const outcome = await runProcess(shell('echo "[error] bad block" >&2; printf "[warning] odd" >&2; exit 3'));
+    expect(outcome).toEqual({ exitCode: 3, errors: 1, log: ['[error] bad block', '[warning] odd'] });
+  });
+
+  test('that ended well before its slow reader is a success, and the reader gets every byte', async () => {
+    const runs = Array.from({ length: 4 }, async () => {
+      let bytes = 0;
+      let readers = 0;
+      const { exitCode } = await runProcess(
+        shell('head -c 300000 /dev/zero', {
+          onChunk: async (chunk): Promise<'more'> => {
+            expect(++readers).toBe(1);
+            await setTimeout(40);
+            bytes += chunk.length;
+            readers--;
+            return 'more';
+          },
+        }),
+      );
+      return [exitCode, bytes];
+    });
+    expect(await Promise.all(runs)).toEqual(Array.from({ length: 4 }, () => [0, 300_000]));
+  });
+
+  test('gets its inputs at stdin and at further descriptors', async () => {
+    let text = '';
+    const inputs = [['one ', 'two '], ['three']].map((pieces) => pieces.map((piece) => Buffer.from(piece)));
+    const onChunk = (chunk: Uint8Array): 'more' => {
+      text += Buffer.from(chunk).toString();
+      return 'more';
+    };
+    await runProcess(shell('cat; cat <&3', { inputs, onChunk }));
+    expect(text).toBe('one two three');
+  });
+
+  test('may stop reading its input: its exit code says why', async () => {
+    const input = [new Uint8Array(1_000_000)];
+    expect((await runProcess(shell('exec <&-; exit 5', { inputs: [input] }))).exitCode).toBe(5);
+  });
+
+  test('that does not start is ffmpeg_missing', async () => {
+    const missing = { code: 'ffmpeg_missing', message: expect.stringContaining('avocado doctor') as string };
+    await expect(runProcess({ ...shell(''), program: '/no/such/program' })).rejects.toMatchObject(missing);
+  });
+});
+
+describe('a process that is stopped is gone when the promise settles', () => {
+  let pid = 0;
+  const remember = (chunk: Uint8Array): void => {
+    if (pid === 0) pid = Number.parseInt(Buffer.from(chunk).toString(), 10);
+  };
+  const expectGone = (): void => {
+    expect(pid).toBeGreaterThan(0);
+    expect(isAlive(pid)).toBe(false);
+    pid = 0;
+  };
+
+  test('by its reader that has enough: a success', async () => {
+    const onChunk = (chunk: Uint8Array): 'enough' => {
+      remember(chunk);
+      return 'enough';
+    };
+    expect(await runProcess(shell(ENDLESS, { onChunk }))).toEqual({ exitCode: null, errors: 0, log: [] });
+    expectGone();
+  });
+
+  test('by an error of its reader: that error', async () => {
+    const onChunk = async (chunk: Uint8Array): Promise<'more'> => {
+      remember(chunk);
+      throw new RangeError('disk full');
+    };
+    await expect(runProcess(shell(ENDLESS, { onChunk }))).rejects.toThrow(new RangeError('disk full'));
+    expectGone();
+  });
+
+  test('by its deadline, though its reader never answers: media_timeout', async () => {
+    const onChunk = (chunk: Uint8Array): Promise<'more'> => {
+      remember(chunk);
+      return new Promise(() => undefined);
+    };
+    const run = runProcess(shell(ENDLESS, { onChunk, timeoutSeconds: 0.5 }));
+    await expect(run).rejects.toMatchObject({ code: 'media_timeout', message: 'Too slow.' });
+    expectGone();
+  });
+
+  test('by its signal: aborted', async () => {
+    const controller = new AbortController();
+    const onChunk = (chunk: Uint8Array): 'more' => {
+      remember(chunk);
+      controller.abort();
+      return 'more';
+    };
+    const run = runProcess(shell(ENDLESS, { onChunk, signal: controller.signal }));
+    await expect(run).rejects.toMatchObject({ code: 'aborted' });
+    expectGone();
+  });
+});
