@@ -1,13 +1,13 @@
-// Renders the conversation: system prompt, then one user turn of [media, text]. What people write never passes through the
-// template: it renders around two marks, and the text is put in their place afterwards, still marked as somebody's text.
+// Renders the conversation: a system prompt, then one user turn of [media, text]. The user's text never passes through
+// the template: the template renders two marks, which are replaced afterwards by segments that are labelled as the
+// user's.
 import { Template } from '@huggingface/jinja';
 import { AvocadoError } from '../base/errors.ts';
-import { isJsonObject, readCheckpointJson, readCheckpointText } from './checkpoint-file.ts';
-import type { JsonObject } from './checkpoint-file.ts';
+import { isJsonObject, readCheckpointJson, readCheckpointText, type JsonObject } from './checkpoint-file.ts';
 import type { MediaKind } from './types.ts';
 
 export interface ChatTurn {
-  /** undefined = no system message: the template then puts its own sentence */
+  /** undefined = no system message: the template then inserts its own sentence */
   readonly systemPrompt: string | undefined;
   readonly userText: string;
   readonly media: MediaKind;
@@ -25,10 +25,10 @@ export interface ChatTemplate {
   render(turn: ChatTurn): readonly ChatSegment[];
 }
 
-/** Private-use characters, so that no template holds them by chance; what people write is never searched for them. */
+/** Private-use characters, which no template contains by chance. The user's text is never searched for them. */
 const MARKS = { system: '\u{F0001}system\u{F0002}', user: '\u{F0001}user\u{F0002}' } as const;
 
-/** The published Qwen2.5-Omni layout (reference-model 5.1), for checkpoints that bring no template. */
+/** The published Qwen2.5-Omni layout (reference-model.md, Chat template), for checkpoints without a template. */
 export const BUILT_IN_TEMPLATE: ChatTemplate = { origin: 'built-in', render: renderBuiltIn };
 
 const MEDIA_MARKS: Readonly<Record<MediaKind, string>> = {
@@ -38,15 +38,17 @@ const MEDIA_MARKS: Readonly<Record<MediaKind, string>> = {
 };
 
 function renderBuiltIn(turn: ChatTurn): readonly ChatSegment[] {
+  const system = turn.systemPrompt === undefined ? 'You are a helpful assistant.' : MARKS.system;
   const rendered =
-    `<|im_start|>system\n${turn.systemPrompt === undefined ? 'You are a helpful assistant.' : MARKS.system}<|im_end|>\n` +
+    `<|im_start|>system\n${system}<|im_end|>\n` +
     `<|im_start|>user\n${MEDIA_MARKS[turn.media]}${MARKS.user}<|im_end|>\n<|im_start|>assistant\n`;
   return fillMarks(rendered, turn);
 }
 
 /**
- * A Jinja chat template as Hugging Face writes them.
- * Errors: checkpoint_invalid when it does not parse or render, or loses the text it is given.
+ * A Jinja chat template in Hugging Face's form.
+ * @throws AvocadoError `checkpoint_invalid` when it does not parse; `render` throws it when it fails or leaves out a
+ *   text
  */
 export function parseChatTemplate(source: string, origin: string): ChatTemplate {
   const template = tryTemplate(origin, 'is not a chat template this program understands', () => new Template(source));
@@ -64,7 +66,7 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
   };
 }
 
-/** The conversation of AVoCaDO's inference.py, with marks for what people write. */
+/** The conversation of AVoCaDO's inference.py, with marks in place of the texts. */
 function messagesOf(turn: ChatTurn): JsonObject[] {
   const system = { role: 'system', content: [{ type: 'text', text: MARKS.system }] };
   const user = {
@@ -104,7 +106,7 @@ function tryTemplate<T>(origin: string, what: string, work: () => T): T {
 /**
  * The chat template of a checkpoint directory: chat_template.jinja, chat_template.json, or chat_template in
  * tokenizer_config.json, in the order of transformers; the built-in one where there is none.
- * Errors: checkpoint_invalid.
+ * @throws AvocadoError `checkpoint_invalid`
  */
 export async function loadChatTemplate(directory: string): Promise<ChatTemplate> {
   const jinja = await readCheckpointText(directory, 'chat_template.jinja');
@@ -116,7 +118,7 @@ export async function loadChatTemplate(directory: string): Promise<ChatTemplate>
   return BUILT_IN_TEMPLATE;
 }
 
-/** `chat_template` is a text, or a list of named texts of which one is called default. */
+/** `chat_template` is a string, or a list of named templates of which one is named default. */
 function templateIn(json: JsonObject | undefined): string | undefined {
   const value = json?.['chat_template'];
   if (typeof value === 'string') return value;

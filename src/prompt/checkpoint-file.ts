@@ -8,7 +8,10 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Text of a checkpoint's file, undefined where there is none. Errors: checkpoint_invalid when it cannot be read. */
+/**
+ * Text of a file of a checkpoint, undefined when there is no such file.
+ * @throws AvocadoError `checkpoint_invalid` when it cannot be read
+ */
 export async function readCheckpointText(directory: string, name: string): Promise<string | undefined> {
   try {
     return await readFile(join(directory, name), 'utf8');
@@ -21,7 +24,10 @@ export async function readCheckpointText(directory: string, name: string): Promi
   }
 }
 
-/** As readCheckpointText, parsed. Errors: checkpoint_invalid when it is not a JSON object. */
+/**
+ * As readCheckpointText, parsed.
+ * @throws AvocadoError `checkpoint_invalid` when it is not a JSON object
+ */
 export async function readCheckpointJson(directory: string, name: string): Promise<JsonObject | undefined> {
   const text = await readCheckpointText(directory, name);
   if (text === undefined) return undefined;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrompt } from '../../../src/prompt/build-prompt.ts';
 import { BUILT_IN_TEMPLATE } from '../../../src/prompt/chat-template.ts';
-import { AVOCADO_PROMPTS, DEFAULT_PROMPT, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts.ts';
+import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts.ts';
 import { loadTokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { Tokenizer } from '../../../src/prompt/tokenizer.ts';
 
@@ -62,10 +62,6 @@ describe("AVoCaDO's prompts in the published vocabulary", () => {
       return ids.length - 43 - 4 - 280 - 50;
     });
     expect(suffixes).toEqual([49, 43, 52, 47, 48, 56, 48]);
-  });
-
-  it('begin with the one used by default', () => {
-    expect(DEFAULT_PROMPT).toBe(AVOCADO_PROMPTS[0]);
   });
 
   it('live in a vocabulary of 151,665 tokens', () => {
