@@ -8,7 +8,7 @@ import { AvocadoError } from '../base/errors.ts';
 export type UrlHosts = 'off' | 'public' | readonly string[];
 
 /** Whether the host and port of a URL are allowed. Its addresses are checked separately. */
-export type HostPolicy = (url: URL) => boolean;
+type HostPolicy = (url: URL) => boolean;
 
 /** Whether a connection to this IP address is allowed. Text that is not an address is not allowed. */
 export type AddressPolicy = (address: string) => boolean;

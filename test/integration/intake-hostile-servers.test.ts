@@ -11,7 +11,7 @@ const BOMB = gzipSync(Buffer.alloc(50_000_000));
 
 type Say = (socket: Socket) => void;
 
-/** Writes again and again as fast as the client reads, or every `everyMs`. */
+/** Writes for ever, as fast as the client reads or every `everyMs`. */
 function forever(socket: Socket, chunk: string | Buffer, everyMs?: number): void {
   if (everyMs !== undefined) {
     const timer = setInterval(() => socket.write(chunk), everyMs);
@@ -51,7 +51,7 @@ const flood =
     forever(socket, chunk);
   };
 
-/** Only what must wait for a limit has a short one: the others take their time on a busy machine. */
+/** Only the cases that run into a time limit have a short one: the others must pass on a busy machine. */
 const [LATE, IDLE] = [/took longer than 1 s/, /stopped sending/];
 
 const CASES: readonly (readonly [title: string, code: string, reason: RegExp, say: Say])[] = [
@@ -220,7 +220,7 @@ let intake: OpenedIntake;
 let current: Say = say('');
 const live: string[] = [];
 
-/** Names lead to this machine, and one server of it may be asked. */
+/** All names resolve to this machine, and one of its ports is allowed. */
 function openedFor(
   port: number,
   settings: Parameters<typeof openedIntake>[0] = {},
@@ -279,7 +279,7 @@ describe('a server that', () => {
     },
   );
 
-  it('sends more than it said has the rest left unread', async () => {
+  it('sends more than it announced: the rest is not read', async () => {
     current = say(`${HEAD}Content-Length: 3\r\n\r\nabcdef`);
     const source = intake.fromReference(url(), 'media');
     expect((await openSource(source)).contentHash).toBe(
@@ -290,7 +290,7 @@ describe('a server that', () => {
     await nothingIsLeft(intake);
   });
 
-  it('is not there takes no connections', async () => {
+  it('does not listen: takes no connections', async () => {
     const gone = await rawServer(say(''));
     await gone.close();
     const other = await openedFor(gone.port);
@@ -302,7 +302,7 @@ describe('a server that', () => {
     await other.close();
   });
 
-  it('hides behind a resolver that never answers is given up in time', async () => {
+  it('has a name whose lookup never ends: the time limit applies', async () => {
     const other = await openedIntake({ fetchTimeoutMs: 200 }, { resolve: () => new Promise(() => undefined) });
     const error = await other.errorOf('http://media.test/');
     expect([error?.code, error?.message]).toEqual([
@@ -323,7 +323,7 @@ describe('a download', () => {
       },
     ],
     ['its source is released', async (source: ReturnType<OpenedIntake['fromReference']>) => source.release()],
-  ])('ends when %s, and leaves nothing', async (_what, leave) => {
+  ])('stops when %s, and leaves nothing', async (_what, leave) => {
     current = drip(`${HEAD}Content-Length: 90000\r\n\r\n`, 'x');
     const controller = new AbortController();
     const source = intake.fromReference(url(), 'media');
@@ -338,7 +338,7 @@ describe('a download', () => {
     await expect(openSource(source)).rejects.toMatchObject({ code: 'aborted' });
   });
 
-  it('that would fill the disk is refused while others lie there, and taken afterwards', async () => {
+  it('that exceeds the disk quota is refused until another file is released', async () => {
     current = say(`${HEAD}Content-Length: 60000\r\n\r\n${'x'.repeat(60_000)}`);
     const small = await openedFor(server.port, { maxTemporaryBytes: MAX_BYTES });
     const first = small.fromReference(url(), 'media');
@@ -351,7 +351,7 @@ describe('a download', () => {
     await small.close();
   });
 
-  it('of a body without end takes no memory', async () => {
+  it('of an endless body does not grow memory', async () => {
     const limit = 300_000_000;
     current = flood(`${HEAD}\r\n`, Buffer.alloc(256 * 1024, 7));
     const large = await openedFor(server.port, { maxUploadBytes: limit, maxTemporaryBytes: limit });

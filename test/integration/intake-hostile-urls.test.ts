@@ -17,7 +17,7 @@ afterAll(async () => {
 
 const atSnare = (url: string): string => url.replaceAll('PORT', String(snare.port));
 
-/** Lets the URLs' own hosts and ports through, so that nothing but the check of addresses stands before them. */
+/** The URLs' own hosts and ports, to be allowed: only the address check is left to refuse them. */
 function hostsOf(urls: readonly string[]): string[] {
   return urls
     .filter((url) => URL.canParse(url))
@@ -37,7 +37,7 @@ function addresses(...texts: string[]): readonly LookupAddress[] {
   return texts.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
 }
 
-/** Answers the name's address, or the first of several answers, then the next. */
+/** A resolver with fixed answers; a name with several answers gives one per lookup, the last for ever. */
 function resolver(
   names: Readonly<Record<string, readonly LookupAddress[][]>>,
 ): Resolve & { readonly asked: () => string[] } {
@@ -64,13 +64,13 @@ describe('a forbidden address', () => {
     await intake.close();
   });
 
-  it.each(FORBIDDEN_HOSTS)('is not asked: %s, %j', async (_what, host) => {
+  it.each(FORBIDDEN_HOSTS)('is not contacted: %s, %j', async (_what, host) => {
     const error = await intake.errorOf(atSnare(`http://${host}:PORT/clip.mp4`));
     expect([error?.code, error?.param, snare.connections()]).toEqual(['media_forbidden_host', 'media', 0]);
     await nothingIsLeft(intake);
   });
 
-  it.each(FORBIDDEN_URLS)('is not asked: %j is %s', async (url, code) => {
+  it.each(FORBIDDEN_URLS)('is not contacted: %j is %s', async (url, code) => {
     const error = await intake.errorOf(atSnare(url));
     expect([error?.code, error?.param, snare.connections()]).toEqual([code, 'media', 0]);
     expect(error!.message).not.toMatch(/secret/);
@@ -87,7 +87,7 @@ describe('a forbidden address', () => {
     ['a public and a private address', addresses('93.184.216.34', '10.0.0.1')],
     ['a private and a public address', addresses('fd00::1', '2606:2800:220:1::1')],
     ['what is no address', addresses('localhost')],
-  ])('is not asked behind a name with %s', async (_what, answer) => {
+  ])('is not contacted through a name that resolves to %s', async (_what, answer) => {
     const named = await openedIntake(
       { urlHosts: [`media.test:${snare.port}`] },
       { resolve: resolver({ 'media.test': [[...answer]] }) },
@@ -98,7 +98,7 @@ describe('a forbidden address', () => {
     await named.close();
   });
 
-  it('would be asked if it were allowed: the trap is open', async () => {
+  it('is contacted when allowed: the trap works', async () => {
     const other = await trap();
     const local = ['127.0.0.1', '2130706433', '①②⑦.⓪.⓪.①', '127.0.0.2', '0.0.0.0', '[::ffff:127.0.0.1]'];
     const reached = local.map((host) => `http://${host}:${other.port}/`);
@@ -112,7 +112,7 @@ describe('a forbidden address', () => {
 });
 
 describe('the list of hosts', () => {
-  it('public: any host, at its own port only, and nobody is asked about others', async () => {
+  it('public: any host at its default port only; other names are not looked up', async () => {
     const resolve = resolver({});
     const intake = await openedIntake({}, { resolve });
     for (const port of [22, 25, 6379, 8080, 9200])
@@ -124,7 +124,7 @@ describe('the list of hosts', () => {
     await intake.close();
   });
 
-  it('off: none at all', async () => {
+  it('off: no URL is fetched', async () => {
     const resolve = resolver({});
     const intake = await openedIntake({ urlHosts: 'off' }, { resolve });
     expect((await intake.errorOf('https://media.test/clip.mp4'))?.code).toBe('media_forbidden_host');
@@ -133,7 +133,7 @@ describe('the list of hosts', () => {
   });
 
   it.each(['a.test.evil.test', 'evil-a.test', 'xa.test', 'b.test', 'sub.a.test', 'wild.test', 'wild.test.evil.test'])(
-    'does not let %s through',
+    'denies %s',
     async (host) => {
       const resolve = resolver({});
       const intake = await openedIntake({ urlHosts: ['a.test', '*.wild.test', 'port.test:8080'] }, { resolve });
@@ -216,7 +216,7 @@ describe('a redirect', () => {
     await nothingIsLeft(intake);
   });
 
-  it('is followed five times, and no sixth', async () => {
+  it('is followed five times, not six', async () => {
     answers['/chain/5'] = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc';
     const before = server.connections();
     expect(await ask('/chain/0')).toBeUndefined();
@@ -269,7 +269,7 @@ describe('a redirect', () => {
 });
 
 describe('a name that changes its address', () => {
-  it('is connected to where it was checked: one answer for each connection', async () => {
+  it('is connected at the address that was checked: one lookup per connection', async () => {
     const body = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc';
     const server = await rawServer((socket, path) => {
       socket.end(
@@ -297,7 +297,7 @@ describe('a name that changes its address', () => {
 });
 
 describe('what is allowed', () => {
-  it('is fetched and hashed, with progress, without a proxy of the environment', async () => {
+  it('is fetched and hashed, with progress, ignoring proxies of the environment', async () => {
     const proxy = await trap();
     const server = await rawServer((socket, _path, head) => {
       expect(head).toMatch(/^GET \/films\/a%20b.mp4\?token=secret HTTP\/1.1\r\n/);

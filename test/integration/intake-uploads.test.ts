@@ -1,4 +1,4 @@
-// Forms on a real socket, up to the source that comes of them: what they take up on disk, and that they give it back.
+// Multipart forms over real sockets, up to the media source: what they store on disk, and that it is deleted again.
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { connect, type AddressInfo } from 'node:net';
@@ -50,7 +50,7 @@ async function post(body: FormData): Promise<{ status: number; code?: string; pa
 }
 
 describe('an upload', () => {
-  it('is hashed on its way to disk and keeps the name its client gave it', async () => {
+  it('is hashed on its way to disk and keeps the name from the client', async () => {
     await start();
     const bytes = Uint8Array.from(randomBytes(500_000));
     expect(await post(form(bytes, { prompt: 'What?', stop: 'x' }, 'Ferien am Meer.mp4'))).toEqual({ status: 200 });
@@ -69,7 +69,7 @@ describe('an upload', () => {
     expect(intake.use()).toMatchObject({ usedBytes: 500_000, files: 1 });
   });
 
-  it('that would fill the disk is refused while others lie there, and taken afterwards', async () => {
+  it('that exceeds the disk quota is refused until another file is released', async () => {
     await start({ maxTemporaryBytes: 1_000_000 });
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 503, code: 'storage_full' });
@@ -79,7 +79,7 @@ describe('an upload', () => {
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
   });
 
-  it('of more bytes than are taken leaves nothing, whether it says so first or not', async () => {
+  it('above the size limit leaves nothing, with or without an announced length', async () => {
     await start({ maxUploadBytes: 1000 });
     expect(await post(form('x'.repeat(1001)))).toEqual({ status: 413, code: 'media_too_large', param: 'file' });
     expect(await post(form('x'.repeat(3_000_000)))).toEqual({ status: 413, code: 'media_too_large', param: 'file' });
@@ -97,7 +97,7 @@ describe('an upload', () => {
     expect(uploads).toEqual([]);
   });
 
-  it('is given up by clients that leave at random moments, and every byte comes back', async () => {
+  it('leaves nothing when clients disconnect at random moments', async () => {
     await start();
     const head =
       'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n';

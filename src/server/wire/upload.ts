@@ -11,7 +11,7 @@ export interface Upload {
   readonly fields: readonly (readonly [name: string, text: string])[];
 }
 
-export interface UploadParts {
+interface UploadParts {
   readonly intake: Pick<Intake, 'fromUpload'>;
   readonly config: {
     readonly maxUploadBytes: number;

@@ -1,4 +1,4 @@
-// What becomes of temporary directories when processes die. Starts real processes.
+// Clean-up after processes that died or exit, with real processes.
 import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ async function directoryOf(storage: TemporaryStorage): Promise<string> {
 }
 
 describe('the temporary directory', () => {
-  it('removes what dead processes of this host left, and leaves all else alone', async () => {
+  it('of a dead process of this host is deleted; everything else stays', async () => {
     const dead = spawnSync(process.execPath, ['-e', '']).pid;
     const host = hostname().replace(/[^A-Za-z0-9-]/g, '_');
     const prefix = `avocado-intake.${host}`;

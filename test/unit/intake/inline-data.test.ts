@@ -73,7 +73,7 @@ describe('a data URL', () => {
     expect(await intake.errorOf(url)).toMatchObject({ code: 'bad_request', param: 'media' });
   });
 
-  it('of any length comes out as it went in, however it is cut', async () => {
+  it('of any length decodes to the original bytes, wherever pieces are cut', async () => {
     for (const size of [196_606, 196_607, 196_608, 196_609, 1_000_003]) {
       const bytes = randomBytes(size);
       const base64 = bytes.toString('base64');
@@ -85,7 +85,7 @@ describe('a data URL', () => {
     }
   });
 
-  it('is taken at exactly the largest size; one byte more is refused before anything is decoded', async () => {
+  it('is accepted at exactly the size limit; one byte more is refused before anything is decoded', async () => {
     const largest = Buffer.alloc(2_000_000);
     expect((await fromUrl(`data:;base64,${largest.toString('base64')}`)).content.equals(largest)).toBe(true);
     for (const url of [
@@ -102,14 +102,14 @@ describe('a data URL', () => {
     });
   });
 
-  it('of 100 MB does not hold up the event loop', async () => {
+  it('of 100 MB does not block the event loop', async () => {
     const large = await openedIntake({ maxUploadBytes: 200_000_000, maxTemporaryBytes: 200_000_000 });
     const source = large.fromReference(`data:video/mp4;base64,${'QUJD'.repeat(33_000_000)}`, 'media');
     const delay = monitorEventLoopDelay({ resolution: 5 });
     delay.enable();
     const file = await openSource(source);
     delay.disable();
-    // The median tells what a piece costs even on a machine that is busy with other things.
+    // The median shows the cost of one piece even on a busy machine.
     expect(delay.percentile(50) / 1e6).toBeLessThan(50);
     expect(large.use().usedBytes).toBe(99_000_000);
     expect(file.contentHash).toMatch(/^[0-9a-f]{64}$/);
@@ -118,8 +118,8 @@ describe('a data URL', () => {
   });
 });
 
-describe('base64 alone', () => {
-  it('becomes a file under the name its message gave it, with the format as extension', async () => {
+describe('plain base64', () => {
+  it('becomes a file with the given display name, and the format as extension', async () => {
     const source = intake.fromBase64('aGVsbG8=', 'wav', 'the input_audio', 'messages.0.content.1.input_audio.data');
     expect([source.kind, source.displayName]).toEqual(['data', 'the input_audio']);
     expect(await contentOf(source)).toEqual({ content: Buffer.from('hello'), extension: '.wav' });
@@ -127,7 +127,7 @@ describe('base64 alone', () => {
     expect((await contentOf(intake.fromBase64('aGVsbG8=', '../../x', 'x', 'y'))).extension).toBe('');
   });
 
-  it('that is none is refused by the name of its field', async () => {
+  it('that is malformed is refused, and the error names its field', async () => {
     await expect(openSource(intake.fromBase64('hello!', 'wav', 'the input_audio', 'data'))).rejects.toMatchObject({
       code: 'bad_request',
       param: 'data',
@@ -135,7 +135,7 @@ describe('base64 alone', () => {
     });
   });
 
-  it('is not decoded for a request that is over', async () => {
+  it('is not decoded after the request is aborted or the source released', async () => {
     const source = intake.fromBase64('aGVsbG8=', 'wav', 'the input_audio', 'data');
     await expect(openSource(source, AbortSignal.abort())).rejects.toMatchObject({ code: 'aborted' });
     await source.release();

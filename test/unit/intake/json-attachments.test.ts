@@ -13,7 +13,7 @@ function bytesOf(text: string | Buffer): string {
 }
 
 describe('JsonAttachments', () => {
-  it('takes files out of JSON and leaves everything else as JSON.parse would', () => {
+  it('cuts files out of JSON and parses everything else as JSON.parse does', () => {
     const attachments = new JsonAttachments();
     const rest = { a: [1, 'quo"te \\', { 'ke"y': 'Müße 🎈\u0000' }], b: null };
     const { value } = parse(attachments, { ...rest, media: LONG, list: [{ url: `${LONG}x` }] });
@@ -25,7 +25,7 @@ describe('JsonAttachments', () => {
     expect(bytesOf(attachments.read(list[0]?.url ?? '')) === `${LONG}x`).toBe(true);
   });
 
-  it('knows a file until it is released, and its own markers only', () => {
+  it('resolves its own markers only, until they are released', () => {
     const [attachments, others] = [new JsonAttachments(), new JsonAttachments()];
     const { value, release } = parse(attachments, { media: LONG });
     const { media } = value as { media: string };
@@ -35,14 +35,14 @@ describe('JsonAttachments', () => {
     expect([attachments.size, attachments.read(media)]).toEqual([0, media]);
   });
 
-  it('leaves strings with escapes to the parser, whatever stands before the quote', () => {
+  it('leaves strings with escapes to the parser', () => {
     const attachments = new JsonAttachments();
     for (const odd of [`${LONG}\\`, `"${LONG}"`, `${LONG}\n\\"`])
       expect((parse(attachments, { media: odd }).value as { media: string }).media === odd).toBe(true);
     expect(attachments.size).toBe(0);
   });
 
-  it('refuses a body that is large without a file', () => {
+  it('refuses a body whose rest is large', () => {
     const keys = Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`key number ${index}`, index]));
     expect(() => parse(new JsonAttachments(), { ...keys, media: LONG })).toThrow(/beside its files/);
   });

@@ -18,7 +18,7 @@ const source = (reference: string): MediaSource =>
   rootSource(reference, 'messages.0.content', new Map([['films', root]]));
 
 describe('a media root', () => {
-  it('gives the real path of a file, shown as it was asked for, and never removes it', async () => {
+  it('gives the real path of a file, displays the reference, and never deletes the file', async () => {
     const film = source('media://films/a%20b.mp4');
     expect([film.kind, film.displayName]).toEqual(['root', 'media://films/a%20b.mp4']);
     await film.release();
@@ -33,11 +33,11 @@ describe('a media root', () => {
     ['media://films/%2e%2e%2foutside.mp4', 'media_forbidden_path'],
     ['media://films/a\n/../../outside.mp4', 'media_forbidden_path'],
     ['media://films//etc/hostname', 'media_forbidden_path'],
-  ])('refuses %j before it looks at the disk', (reference, code) => {
+  ])('refuses %j without reading the disk', (reference, code) => {
     expect(() => source(reference)).toThrow(expect.objectContaining({ code, param: 'messages.0.content' }) as Error);
   });
 
-  it('looks where a link leads when the file is opened', async () => {
+  it('resolves symlinks when the file is opened', async () => {
     const link = source('media://films/link.mp4');
     await expect(openSource(link)).rejects.toMatchObject({ code: 'media_not_found', param: 'messages.0.content' });
     symlinkSync(scratch('outside.mp4'), scratch('films/link.mp4'));

@@ -26,7 +26,7 @@ describe('addressPolicy', () => {
     '2606:4700::1111',
     '2a00:1450::1',
     '::ffff:8.8.8.8',
-  ])('takes the public %s', (address) => {
+  ])('allows the public %s', (address) => {
     expect(addressPolicy([])(address)).toBe(true);
   });
 
@@ -81,7 +81,7 @@ describe('addressPolicy', () => {
     'fe80::1%eth0',
     'fec0::1',
     'ff02::1',
-  ])('does not take %s', (address) => {
+  ])('denies %s', (address) => {
     expect(addressPolicy([])(address)).toBe(false);
   });
 
@@ -99,11 +99,11 @@ describe('addressPolicy', () => {
     '8.8.8',
     '1.2.3.4/8',
     '::g',
-  ])('does not take %j, which is not an address', (text) => {
+  ])('denies %j, which is not an address', (text) => {
     expect(addressPolicy(['0.0.0.0/0', '::/0'])(text)).toBe(false);
   });
 
-  it('takes what lies in the ranges it was given, and nothing beside them', () => {
+  it('allows the given ranges, and no other private address', () => {
     const allows = addressPolicy(['10.1.0.0/16', '127.0.0.1/32', 'fd00:1::/32', '168.63.129.16/32']);
     expect(
       ['10.1.0.0', '10.1.255.255', '127.0.0.1', '::ffff:127.0.0.1', 'fd00:1::5', '168.63.129.16', '8.8.8.8'].map(
@@ -157,7 +157,7 @@ describe('hostPolicy', () => {
     expect(no.filter((url) => allows(new URL(url)))).toEqual([]);
   });
 
-  it('lets nothing through when it is off or the list is empty, and only own ports when it is public', () => {
+  it('denies everything when off or empty, and allows only default ports when public', () => {
     expect(hostPolicy('off')).toBeUndefined();
     expect(hostPolicy([])!(new URL('http://a.test/'))).toBe(false);
     expect(

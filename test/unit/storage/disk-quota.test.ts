@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DiskQuota } from '../../../src/storage/disk-quota.ts';
 
 describe('DiskQuota', () => {
-  it('gives bytes up to its limit, all reservations together, and takes each back once', () => {
+  it('limits all reservations together, and releases each once', () => {
     const quota = new DiskQuota(100);
     const [first, second] = [quota.reserve(), quota.reserve()];
     first.grow(60);

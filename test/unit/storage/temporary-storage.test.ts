@@ -43,8 +43,8 @@ async function nothingIsLeft(of: TemporaryStorage): Promise<void> {
   expect(await readdir(join(parent, directory!))).toEqual([]);
 }
 
-describe('the directory', () => {
-  it('makes a directory only this user can read, and close() removes it with its files', async () => {
+describe('the temporary directory', () => {
+  it('is readable by this user only, and close() deletes it with its files', async () => {
     const storage = await openStorage();
     const { path } = await save(storage, bytes(1));
     expect((await stat(dirname(path))).mode & 0o777).toBe(0o700);
@@ -52,7 +52,7 @@ describe('the directory', () => {
     expect(await readdir(parent)).toEqual([]);
   });
 
-  it('keeps a harmless extension and nothing else of the name the client gave', async () => {
+  it('names files at random, keeping only a harmless extension of the name from the client', async () => {
     const storage = await openStorage();
     const paths: string[] = [];
     for (const name of ['a.mp4', '../../etc/passwd', 'a.mp4/../../b', 'x.m p4', '', '.hidden', 'a.mp4'])
@@ -73,7 +73,7 @@ describe('the directory', () => {
 });
 
 describe('save', () => {
-  it('writes every byte in order, for this user only, and knows their SHA-256', async () => {
+  it('writes every byte in order, for this user only, with the SHA-256', async () => {
     const into = await openStorage(10_000_000);
     const content = randomBytes(3_000_000);
     const chunks = Readable.from([content.subarray(0, 1), content.subarray(1, 2_000_000), content.subarray(2_000_000)]);
@@ -87,7 +87,7 @@ describe('save', () => {
     await nothingIsLeft(into);
   });
 
-  it('takes a file of exactly the limits and none of a byte more', async () => {
+  it('accepts a file of exactly the limits, but not one byte more', async () => {
     const into = await openStorage();
     const file = await save(into, bytes(600, 400));
     await file.remove();
@@ -96,7 +96,7 @@ describe('save', () => {
     await nothingIsLeft(into);
   });
 
-  it('counts all files together, also those still being written', async () => {
+  it('counts all files together, those still being written included', async () => {
     const into = await openStorage();
     let finish = (): void => undefined;
     const finished = new Promise<void>((resolve) => {
@@ -128,7 +128,7 @@ describe('save', () => {
     ['ENOSPC', 'storage_full'],
     ['EDQUOT', 'storage_full'],
     ['EIO', 'EIO'],
-  ])('gives everything back when the disk says %s', async (code, expected) => {
+  ])('leaves nothing when writing fails with %s', async (code, expected) => {
     const into = await openStorage();
     async function* failing(): AsyncGenerator<Buffer> {
       yield Buffer.alloc(10);
@@ -153,7 +153,7 @@ describe('save', () => {
     await nothingIsLeft(into);
   });
 
-  it('has given everything back after a random run of files that come, fail and go', async () => {
+  it('leaves nothing after a random run of saves, aborts and removals', async () => {
     const into = await openStorage(5000);
     const run = async (index: number): Promise<void> => {
       const random = randomBytes(4);
