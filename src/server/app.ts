@@ -1,59 +1,55 @@
 import type { Writable } from 'node:stream';
-import multipart from '@fastify/multipart';
+import { setTimeout as sleep } from 'node:timers/promises';
 import sse, { type SSEPluginOptions } from '@fastify/sse';
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify';
+import { serveCaptions } from '../admission/serve-captions.ts';
+import type { CaptionService } from '../admission/types.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import { createIntake } from '../intake/intake.ts';
 import { openTemporaryStorage } from '../storage/temporary-storage.ts';
-import { serveCaptions } from '../admission/serve-captions.ts';
-import type { CaptionService } from '../admission/types.ts';
-import { addAuth } from './guards/auth.ts';
-import { answerBrokenHead } from './guards/client-error-handler.ts';
-import { addCaptionsRoute } from './routes/captions.ts';
-import { addChatRoute } from './routes/chat.ts';
+import type { CaptionParts } from './caption-route.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
-import { watchEngine } from './observe/log-engine-state.ts';
-import { sendError } from './wire/error-reply.ts';
-import { addEstimateRoute } from './routes/estimate.ts';
-import { addHealthRoutes } from './routes/health.ts';
-import { addJsonBodies } from './wire/json-bodies.ts';
-import { LiveResponses } from './observe/in-flight-responses.ts';
-import { addRequestLog, loggerOptions } from './observe/logging.ts';
-import { createMetrics, type Metrics } from './observe/metrics.ts';
-import { addModelsRoutes } from './routes/models.ts';
-import { addNotFound } from './guards/not-found.ts';
-import { addDocs } from './routes/open-api.ts';
-import { addPage } from './routes/page.ts';
-import { addRateLimit } from './guards/rate-limit.ts';
-import { addSecurityHeaders } from './guards/security-headers.ts';
+import { addGuards } from './guards/access.ts';
+import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.ts';
+import { createMetrics } from './observe/metrics.ts';
+import { InFlightResponses } from './request-context.ts';
+import { addRoutes } from './route.ts';
+import { captionRoutes } from './routes/captions.ts';
+import { chatRoutes } from './routes/chat.ts';
+import { healthRoutes } from './routes/health.ts';
+import { modelRoutes } from './routes/models.ts';
+import { addOpenApi } from './routes/open-api.ts';
+import { pageRoutes } from './routes/page.ts';
+import { addBodyParsers } from './wire/bodies.ts';
+import { addNotFound, handleClientError, sendError } from './wire/error-reply.ts';
 
 export interface AppParts {
   readonly captioner: Captioner;
   readonly config: ServerConfig;
-  /** where log lines (JSON) go; undefined = nowhere */
+  /** destination of log lines (JSON); undefined = no log */
   readonly log?: Writable | undefined;
 }
 
-/** A form is one file and at most every option once; `stop` may repeat. */
-const FORM_LIMITS = { files: 2, fields: 64, parts: 66, fieldNameSize: 100, fieldSize: 512 * 1024, headerPairs: 100 };
-/** A request that waits for a tower or a long prefill must not be cut; node's own limit is five minutes for the whole body. */
+/** Node's limit of five minutes for a whole request would cut slow uploads. Deadlines of our own apply instead. */
 const NO_REQUEST_TIMEOUT = 0;
-/** A stop waits so long for the last bytes of answers that are made. */
+/** After the drain time, how long a stopping server waits for aborted captions to end. */
+const LAST_EVENTS_MS = 6000;
+/** How long a stopping server waits until finished responses have been sent. */
 const LAST_BYTES_MS = 3000;
 
-/** Its typings describe an ES module, but it is CommonJS: what Node imports as default is the plugin itself. */
-const eventStreams = sse as unknown as FastifyPluginAsync<SSEPluginOptions>;
+/** The typings describe an ES module, but the package is CommonJS: Node's default import is the plugin itself. */
+const eventStreamPlugin = sse as unknown as FastifyPluginAsync<SSEPluginOptions>;
 
-function createServer(config: ServerConfig, responses: LiveResponses, log: Writable | undefined): FastifyInstance {
+function createServer(config: ServerConfig, responses: InFlightResponses, log: Writable | undefined): FastifyInstance {
   return Fastify({
     ...loggerOptions(config, log),
-    logController: new LogController({ disableRequestLogging: true }), // one line of ours instead
+    logController: new LogController({ disableRequestLogging: true }), // addRequestLog writes one line per request
     genReqId: (request) => responses.newId(request),
     requestTimeout: NO_REQUEST_TIMEOUT,
     forceCloseConnections: true,
-    return503OnClosing: false, // the service says so itself, in our error shape
-    http: { requireHostHeader: false }, // Node's own complaint has no body; nothing here asks for the host
-    clientErrorHandler: answerBrokenHead,
+    return503OnClosing: false, // the admission refuses requests itself, with an error in our shape
+    http: { requireHostHeader: false }, // Node's own error response has no body, and we do not use the host
+    clientErrorHandler: handleClientError,
     frameworkErrors: (error, request, reply) => {
       void reply.header('x-request-id', request.id);
       void sendError(error, request, reply);
@@ -61,27 +57,9 @@ function createServer(config: ServerConfig, responses: LiveResponses, log: Writa
   });
 }
 
-/** What comes before every route, in this order: id and log, headers, keys, rates. */
-async function addGuards(
-  app: FastifyInstance,
-  config: ServerConfig,
-  metrics: Metrics,
-  responses: LiveResponses,
-): Promise<void> {
-  responses.track(app);
-  addRequestLog(app, config, metrics);
-  await addSecurityHeaders(app);
-  addAuth(app, config.apiKeys, () => {
-    metrics.rejected('unauthorized');
-  });
-  await addRateLimit(app, config, () => {
-    metrics.rejected('rate_limited');
-  });
-}
-
 /**
- * The whole HTTP door, wired by hand; never listens. Closing it takes no new captions, lets running ones end for
- * `config.drainMs`, aborts the rest, and removes the media on disk. The captioner stays its owner's.
+ * The whole HTTP server, wired by hand; it does not listen. Closing it refuses new captions, waits for running ones at most
+ * `config.drainMs`, aborts the rest, and removes all media files. The caller keeps the captioner and closes it.
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
   const storage = await openTemporaryStorage(config);
@@ -95,7 +73,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     space: () => storage.use(),
   });
   const service: CaptionService = serveCaptions({ captioner, limits: config, observer: metrics });
-  const responses = new LiveResponses();
+  const responses = new InFlightResponses();
   const app = createServer(config, responses, log);
 
   app.addHook('onListen', (done) => {
@@ -103,7 +81,9 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     done();
   });
   app.addHook('preClose', async () => {
-    await service.stop(config.drainMs);
+    // A client that does not read its response must not keep the server from stopping.
+    const mostMs = config.drainMs + LAST_EVENTS_MS;
+    await Promise.race([service.stop(config.drainMs), sleep(mostMs, undefined, { ref: false })]);
     await responses.idle(LAST_BYTES_MS);
   });
   app.addHook('onClose', async () => {
@@ -112,22 +92,25 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   });
   app.setErrorHandler(sendError);
   addNotFound(app, 'Captions are made at POST /v1/captions.');
-  await addGuards(app, config, metrics, responses);
-  await addDocs(app, version);
-  addJsonBodies(app, intake);
-  await app.register(multipart, {
-    throwFileSizeLimit: false,
-    limits: { ...FORM_LIMITS, fileSize: config.maxUploadBytes },
-  });
-  await app.register(eventStreams, { heartbeatInterval: config.heartbeatMs });
+  logEngineState(app, captioner);
 
-  const parts = { captioner, config, metrics, intake, service };
-  addCaptionsRoute(app, parts);
-  addEstimateRoute(app, parts);
-  addChatRoute(app, parts);
-  addModelsRoutes(app, parts);
-  addHealthRoutes(app, parts);
-  addPage(app, captioner);
-  watchEngine(app, captioner);
+  // Hooks of every request, in this order: context and id, log line, headers, key, rate limit.
+  responses.track(app);
+  addRequestLog(app, config);
+  await addGuards(app, config, (reason) => {
+    metrics.rejected(reason);
+  });
+  await addOpenApi(app, version);
+  await addBodyParsers(app, intake, config.maxUploadBytes);
+  await app.register(eventStreamPlugin, { heartbeatInterval: config.heartbeatMs });
+
+  const parts: CaptionParts = { captioner, config, metrics, intake, service };
+  addRoutes(app, [
+    ...captionRoutes(parts),
+    ...chatRoutes(parts),
+    ...modelRoutes(parts),
+    ...healthRoutes(app, parts),
+    ...pageRoutes(captioner),
+  ]);
   return app;
 }

@@ -1,7 +1,6 @@
 import { Registry } from 'prom-client';
-import { COUNTERS, HISTOGRAMS, VLLM_COUNTERS, VLLM_HISTOGRAMS } from '../../src/server/observe/catalogue.ts';
-import { countersOf, histogramsOf } from '../../src/server/observe/from-table.ts';
-import { addReadings, addVllmReadings, type ReadingParts } from '../../src/server/observe/readings.ts';
+import { addReadings, type ReadingParts } from '../../src/server/observe/readings.ts';
+import { requestMetrics } from '../../src/server/observe/request-metrics.ts';
 
 /** prom-client keeps these on a metric, but its types do not show them. */
 interface Described {
@@ -16,10 +15,11 @@ const NO_PARTS = {
   captioner: { stats: () => undefined, status: () => undefined },
 } as unknown as ReadingParts;
 
-function rowsOf(registry: Registry): string {
+function rowsOf(registry: Registry, prefix: string): string {
   const metrics = registry.getMetricsAsArray() as unknown as readonly Described[];
   const typeOf = (name: string): string => registry.getSingleMetric(name)?.constructor.name.toLowerCase() ?? '';
   return metrics
+    .filter(({ name }) => name.startsWith(prefix))
     .map(({ name, help, labelNames }) => {
       const labels = labelNames.map((label) => `\`${label}\``).join(', ');
       return `| \`${name}\` | ${typeOf(name)} | ${labels} | ${help} |`;
@@ -27,24 +27,11 @@ function rowsOf(registry: Registry): string {
     .join('\n');
 }
 
-function ours(): string {
-  const registry = new Registry();
-  addReadings(registry, NO_PARTS, { maxSeconds: () => 0, close: () => undefined });
-  countersOf(COUNTERS, registry);
-  histogramsOf(HISTOGRAMS, registry);
-  return rowsOf(registry);
-}
-
-function compatible(): string {
-  const registry = new Registry();
-  addVllmReadings(registry, NO_PARTS);
-  countersOf(VLLM_COUNTERS, registry);
-  histogramsOf(VLLM_HISTOGRAMS, registry);
-  return rowsOf(registry);
-}
-
 /** The whole of metrics.md. */
 export function metricsPage(): string {
+  const registry = new Registry();
+  addReadings(registry, NO_PARTS, 'vllm').close();
+  requestMetrics(registry, () => 'model');
   return `# Metrics
 
 <!-- Generated from src/server/observe by test/docs/make-pages.ts: do not edit by hand. -->
@@ -54,11 +41,11 @@ person's words. The usual \`process_*\` and \`nodejs_*\` metrics of prom-client 
 
 | name | type | labels | meaning |
 |---|---|---|---|
-${ours()}
+${rowsOf(registry, 'avocado_')}
 
 Useful questions:
 
-* **Is it overloaded?** \`avocado_queue_work_seconds\` is the estimated work let in and not done; autoscale on it.
+* **Is it overloaded?** \`avocado_queue_work_seconds\` is the estimated admitted work that is not done yet; autoscale on it.
   Refusals count in \`avocado_requests_rejected_total\`.
 * **Is it slow?** \`avocado_time_to_first_token_seconds\` and \`avocado_inter_token_seconds\` for clients,
   \`avocado_stage_duration_seconds\` for where the time goes.
@@ -70,6 +57,6 @@ With \`--metrics-compat vllm\` the server also exports these, for dashboards and
 
 | name | type | labels | meaning |
 |---|---|---|---|
-${compatible()}
+${rowsOf(registry, 'vllm:')}
 `;
 }

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
-import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { form, parseEvents, runningRequests, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
 let app: ServedApp | undefined;
 
@@ -16,6 +16,8 @@ afterEach(async () => {
   app = undefined;
 });
 
+/** 64 MB of words are far more than all buffers between us and a client that does not read. */
+const LARGE = { words: Array.from({ length: 1000 }, () => 'w'.repeat(64 * 1024)) };
 const SLOW = { words: Array.from({ length: 500 }, (_, index) => `word${index} `), wordDelayMs: 20 };
 
 describe('a client that leaves', () => {
@@ -67,32 +69,37 @@ describe('a client that leaves', () => {
     });
   });
 
-  it('without reading holds the caption back, and is let go when it hangs up', async () => {
-    // 64 MB of words are far more than all buffers between us and a client that does not read.
-    const captioner = fakeCaptioner({ words: Array.from({ length: 1000 }, () => 'w'.repeat(64 * 1024)) });
-    const { port, uploads } = await serve(captioner);
-    const body = formText('{"stream": true}', 'x');
-    const socket = connect(port, '127.0.0.1');
-    socket.on('error', () => undefined);
-    socket.pause();
-    socket.write(
-      `POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-    );
-    await vi.waitFor(() => {
-      expect(captioner.seen).toHaveLength(1);
+  it('without reading does not hold its caption up, and its request ends when it hangs up', async () => {
+    const captioner = fakeCaptioner(LARGE);
+    const { port, uploads, url } = await serve(captioner);
+    const socket = requestWithoutReading(port);
+    await vi.waitFor(async () => {
+      expect(captioner.endings).toEqual(['caption-end']);
+      expect(await uploads()).toEqual([]);
     });
     await sleep(300);
-    expect(captioner.endings).toEqual([]); // still waiting for the socket
+    expect(await runningRequests(url)).toBe(1); // its response is still open
     socket.destroy();
     await vi.waitFor(async () => {
-      expect(captioner.endings).toEqual(['caption-aborted']);
-      expect(await uploads()).toEqual([]);
+      expect(await runningRequests(url)).toBe(0);
     });
   });
 });
 
 function formText(options: string, file: string): string {
   return `--b\r\ncontent-disposition: form-data; name="options"\r\n\r\n${options}\r\n--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${file}\r\n--b--\r\n`;
+}
+
+/** A client that asks for a stream and never reads it. */
+function requestWithoutReading(port: number): Socket {
+  const body = formText('{"stream": true}', 'x');
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  socket.pause();
+  socket.write(
+    `POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  return socket;
 }
 
 /** Sends a part of an upload that says it is larger, and waits. */
@@ -131,6 +138,18 @@ describe('a stop', () => {
     await stopped;
     expect(await directories()).toEqual([]);
   });
+
+  it('does not wait for a client that does not read its caption', async () => {
+    const captioner = fakeCaptioner(LARGE);
+    const { port, stop, directories } = await serve(captioner, { drainMs: 50 });
+    const socket = requestWithoutReading(port);
+    await vi.waitFor(() => {
+      expect(captioner.endings).toEqual(['caption-end']);
+    });
+    await stop();
+    expect(await directories()).toEqual([]);
+    socket.destroy();
+  }, 30_000);
 
   it('tells those still running after the deadline that they were aborted', async () => {
     const captioner = fakeCaptioner(SLOW);

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError, ERRORS } from '../../src/base/errors.ts';
 import type { IntakeConfig } from '../../src/intake/intake.ts';
 import type { StorageConfig } from '../../src/storage/temporary-storage.ts';
-import { receiveUpload, type Upload } from '../../src/server/wire/upload.ts';
+import { receiveUpload, type Upload } from '../../src/server/wire/bodies.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
 import { form } from '../fixtures/served-app.ts';
 

@@ -5,9 +5,8 @@ import Fastify, { LogController, type FastifyError, type FastifyInstance, type F
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { checkValue } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import { addNotFound } from '../../server/guards/not-found.ts';
-import { countersOf, histogramsOf } from '../../server/observe/from-table.ts';
-import { sendError } from '../../server/wire/error-reply.ts';
+import { countersOf, histogramsOf } from '../../server/observe/prometheus.ts';
+import { addNotFound, sendError } from '../../server/wire/error-reply.ts';
 import { deadlineReason, scoreBatch, type Scorer } from './score.ts';
 import { REWARDS, Unscored, UNSCORED, type ItemScore, type RewardOptions } from './types.ts';
 import {

@@ -1,26 +1,25 @@
-// What the log tells (pino, JSON lines): one line a request at level info. It never holds a key; file names, URLs, prompts and
+// The log (pino, JSON lines): one line per request at level info. It never holds an API key; file names, URLs, prompts and
 // captions only with `logContent`.
 import type { Writable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
+import type { Captioner, CaptionerState } from '../../captioner/captioner.ts';
 import { asAvocadoError, type AvocadoError } from '../../base/errors.ts';
-import { keyNameOf } from '../guards/auth.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
-import type { Metrics } from './metrics.ts';
-import type { RequestSummary } from './request-observation.ts';
+import type { RequestSummary } from './request-metrics.ts';
 
 type LogConfig = Pick<ServerConfig, 'logLevel' | 'logContent'>;
 
 const SECRET_HEADERS = ['authorization', 'api-key', 'x-api-key', 'cookie'];
 const REDACTED = ['headers', '*.headers'].flatMap((path) => SECRET_HEADERS.map((header) => `${path}["${header}"]`));
-/** Looked at every few seconds by machines; of no interest when they go well. */
-const PROBES = /^\/(healthz|readyz|health|ping|metrics|v1\/health\/.*|v1\/metrics)$/;
+/** How often the state of the engine is compared with the last one that was logged. */
+const ENGINE_STATE_MS = 250;
 
-/** Messages of these may name a file or a URL. */
+/** Messages of these errors may name a file or a URL. */
 function mayNameContent({ code }: AvocadoError): boolean {
   return code === 'internal' || code.startsWith('media_');
 }
 
-/** Where it happened, without what it said. */
+/** The stack without its first lines, which repeat the message. */
 function framesOf(error: Error): string {
   return (error.stack ?? '')
     .split('\n')
@@ -29,7 +28,6 @@ function framesOf(error: Error): string {
     .join('\n');
 }
 
-/** An error as the log shows it. */
 function errorSerializer(
   logContent: boolean,
 ): (thrown: unknown) => { type: string; message: string; stack: string; [other: string]: unknown } {
@@ -50,7 +48,7 @@ function errorSerializer(
   };
 }
 
-/** The route, not the URL, which may say more. */
+/** Logs the route and not the URL, which may hold private values. */
 function requestSerializer({
   method,
   routeOptions,
@@ -61,7 +59,7 @@ function requestSerializer({
   return { method, url: routeOptions?.url ?? '' };
 }
 
-/** Fastify's logger options. @param log where lines go; undefined = nowhere */
+/** Fastify's logger options. @param log destination of the lines; undefined = no log */
 export function loggerOptions(
   { logLevel, logContent }: LogConfig,
   log: Writable | undefined,
@@ -77,24 +75,24 @@ export function loggerOptions(
   };
 }
 
-/** Seconds to the tenth of a millisecond: more digits say nothing. */
+/** Seconds, to a tenth of a millisecond. */
 function rounded(seconds: number): number {
   return Math.round(seconds * 1e4) / 1e4;
 }
 
-function contentOf({ job, end }: RequestSummary): Record<string, unknown> {
-  return { file: job?.source.displayName, prompt: job?.request.prompt, caption: end?.caption };
+function contentOf({ task, end }: RequestSummary): Record<string, unknown> {
+  return { file: task?.source.displayName, prompt: task?.request.prompt, caption: end?.caption };
 }
 
 function summaryOf(summary: RequestSummary | undefined, logContent: boolean): Record<string, unknown> {
   if (summary === undefined) return {};
-  const { outcome, code, firstTokenSeconds, generatedTokens, job, end } = summary;
+  const { outcome, code, firstTokenSeconds, generatedTokens, task, end } = summary;
   return {
     outcome,
     code,
     finish_reason: end?.finishReason,
-    class: job?.request.priority,
-    source: job?.source.kind,
+    class: task?.request.priority,
+    source: task?.source.kind,
     media: end?.media.kind,
     first_token_seconds: firstTokenSeconds === undefined ? undefined : rounded(firstTokenSeconds),
     prompt_tokens: end?.usage.promptTokens,
@@ -110,39 +108,46 @@ function summaryOf(summary: RequestSummary | undefined, logContent: boolean): Re
 function writeLine(
   request: FastifyRequest,
   reply: FastifyReply,
-  summary: RequestSummary | undefined,
+  status: number | undefined,
   logContent: boolean,
 ): void {
-  const {
-    method,
-    routeOptions: { url: route },
-  } = request;
-  const probe = route !== undefined && PROBES.test(route) && reply.statusCode < 500;
-  const status = reply.raw.headersSent ? reply.raw.statusCode : undefined;
+  const { method, context, routeOptions } = request;
+  const isPoll = routeOptions.config.route?.polled === true && reply.statusCode < 500;
   const line = {
     method,
-    route,
+    route: routeOptions.url,
     status,
-    key: keyNameOf(request),
+    key: context.keyName,
     seconds: rounded(reply.elapsedTime / 1000),
-    ...summaryOf(summary, logContent),
+    ...summaryOf(context.observation?.summary, logContent),
   };
-  request.log[probe ? 'debug' : 'info'](line, 'request');
+  request.log[isPoll ? 'debug' : 'info'](line, 'request');
 }
 
-/** One line a request, when its answer has gone or its reader has, and its caption has ended. */
-export function addRequestLog(app: FastifyInstance, { logContent }: LogConfig, metrics: Metrics): void {
-  app.addHook('onRequest', async (request, reply) => {
-    reply.raw.once('close', () => {
-      // Whoever else waits for this event ends what was begun; then it can be told.
-      setImmediate(() => {
-        const observation = metrics.observationOf(request);
-        const write = (): void => {
-          writeLine(request, reply, observation?.summary, logContent);
-        };
-        if (observation?.running === true) observation.whenEnded(write);
-        else write();
+/** One line per request, when its response has closed and its caption has ended. To be added after the request's context. */
+export function addRequestLog(app: FastifyInstance, { logContent }: LogConfig): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const { context } = request;
+    context.defer(() => {
+      const status = reply.raw.headersSent ? reply.raw.statusCode : undefined;
+      void Promise.resolve(context.work).then(() => {
+        writeLine(request, reply, status, logContent);
       });
     });
+    done();
+  });
+}
+
+/** Logs every change of the engine's state. */
+export function logEngineState(app: FastifyInstance, captioner: Captioner): void {
+  let previous: CaptionerState = captioner.status().state;
+  const timer = setInterval(() => {
+    const { state, text, restarts, pid } = captioner.status();
+    if (state === previous) return;
+    previous = state;
+    app.log[state === 'ready' ? 'info' : 'warn']({ state, text, restarts, engine_pid: pid }, 'engine');
+  }, ENGINE_STATE_MS).unref();
+  app.addHook('onClose', () => {
+    clearInterval(timer);
   });
 }

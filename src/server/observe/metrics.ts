@@ -1,34 +1,18 @@
-// What the server counts, and how Prometheus reads it. The names are in metrics/catalogue.ts and metrics/readings.ts.
+// The metrics of one server: what requests leave (request-metrics.ts) and what is read at a scrape (readings.ts).
 import { stat } from 'node:fs/promises';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import type { RequestStage, Refusal, ServingObserver } from '../../admission/types.ts';
-import { COUNTERS, HISTOGRAMS, VLLM_COUNTERS, VLLM_HISTOGRAMS } from './catalogue.ts';
-import { watchEventLoop } from './event-loop-delay.ts';
-import { countersOf, histogramsOf, type CountersOf, type HistogramsOf } from './from-table.ts';
-import { addReadings, addVllmReadings, type ReadingParts } from './readings.ts';
-import { RequestObservation } from './request-observation.ts';
-
-/** Refusals of the service, and of the door before it. */
-type Rejection = Refusal | 'rate_limited' | 'unauthorized';
-
-/** What requests leave behind. */
-export interface Recorded extends CountersOf<typeof COUNTERS>, HistogramsOf<typeof HISTOGRAMS> {
-  readonly vllm:
-    | (CountersOf<typeof VLLM_COUNTERS> & {
-        readonly histograms: HistogramsOf<typeof VLLM_HISTOGRAMS>;
-        readonly modelName: () => string;
-      })
-    | undefined;
-}
+import type { ServingObserver } from '../../admission/types.ts';
+import { addReadings, type ReadingParts } from './readings.ts';
+import { RequestObservation, requestMetrics, type Rejection } from './request-metrics.ts';
 
 export interface Metrics extends ServingObserver {
   readonly contentType: string;
+  /** in Prometheus' text format */
   text(): Promise<string>;
-  /** One caption request, from its first byte. `request` only stands for it. */
-  begin(request: object): RequestObservation;
-  observationOf(request: object): RequestObservation | undefined;
+  /** Starts the observation of one caption request. */
+  observe(): RequestObservation;
   rejected(reason: Rejection): void;
-  /** what the start took is no delay of anybody's */
+  /** The server listens: event loop delays of its start do not count. */
   listening(): void;
   close(): void;
 }
@@ -37,75 +21,39 @@ interface MetricsParts extends ReadingParts {
   readonly compat: 'none' | 'vllm';
 }
 
-const REJECTIONS: readonly Rejection[] = ['queue_count', 'queue_work', 'stopping', 'rate_limited', 'unauthorized'];
-const STAGES: readonly RequestStage[] = [
-  'receive',
-  'queued',
-  'fetch',
-  'probe',
-  'decode',
-  'encode',
-  'prefill',
-  'generate',
-];
-
-function recordedIn(registry: Registry, { compat, captioner }: MetricsParts): Recorded {
-  const counters = countersOf(COUNTERS, registry);
-  // A rate needs a first value: what has never happened is 0, not nothing.
-  for (const reason of REJECTIONS) counters.rejected.inc({ reason }, 0);
-  for (const stage of STAGES) counters.cancelled.inc({ stage }, 0);
-  const vllm =
-    compat === 'none'
-      ? undefined
-      : {
-          ...countersOf(VLLM_COUNTERS, registry),
-          histograms: histogramsOf(VLLM_HISTOGRAMS, registry),
-          modelName: () => captioner.model.name,
-        };
-  return { ...counters, ...histogramsOf(HISTOGRAMS, registry), vllm };
-}
-
-/** A registry of its own, so that many servers can live in one process. */
+/** Each server has a registry of its own, so that one process can hold several servers. */
 export function createMetrics(parts: MetricsParts): Metrics {
+  const { compat, captioner } = parts;
   const registry = new Registry();
-  const delay = watchEventLoop();
   collectDefaultMetrics({ register: registry });
-  addReadings(registry, parts, delay);
-  if (parts.compat === 'vllm') addVllmReadings(registry, parts);
-  const recorded = recordedIn(registry, parts);
-  const observations = new WeakMap<object, RequestObservation>();
+  const eventLoop = addReadings(registry, parts, compat);
+  const requests = requestMetrics(registry, compat === 'vllm' ? () => captioner.model.name : undefined);
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
-    begin: (request) => {
-      const observation = new RequestObservation(recorded);
-      observations.set(request, observation);
-      return observation;
-    },
-    observationOf: (request) => observations.get(request),
+    observe: () => new RequestObservation(requests),
     rejected: (reason) => {
-      recorded.rejected.inc({ reason });
+      requests.rejected.inc({ reason });
     },
     cancelled: (stage) => {
-      recorded.cancelled.inc({ stage });
+      requests.cancelled.inc({ stage });
     },
     queued: (seconds) => {
-      recorded.stages.observe({ stage: 'queue' }, seconds);
+      requests.stages.observe({ stage: 'queue' }, seconds);
     },
     fetched: (kind, seconds, path) => {
-      recorded.stages.observe({ stage: 'fetch' }, seconds);
-      stat(path).then(
-        ({ size }) => {
-          recorded.mediaBytes.observe({ kind }, size);
-        },
-        () => undefined,
-      ); // one that has gone already has no size
+      requests.stages.observe({ stage: 'fetch' }, seconds);
+      const observeSize = async (): Promise<void> => {
+        const { size } = await stat(path);
+        requests.mediaBytes.observe({ kind }, size);
+      };
+      observeSize().catch(() => undefined); // the request may have ended and removed the file
     },
     listening: () => {
-      delay.maxSeconds();
+      eventLoop.maxSeconds();
     },
     close: () => {
-      delay.close();
+      eventLoop.close();
     },
   };
 }

@@ -1,28 +1,20 @@
-// What is read from the running parts when somebody looks, with names and meanings in one list.
-import { Counter, Gauge, type Registry } from 'prom-client';
+// Metrics whose values are read from the engine, the queue, the disk and the process at every scrape. A metric of this kind
+// is added here and nowhere else.
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Registry } from 'prom-client';
 import type { Captioner } from '../../captioner/captioner.ts';
 import type { RequestStage, ServiceStats } from '../../admission/types.ts';
-import type { EventLoopDelay } from './event-loop-delay.ts';
+import { addReading, type Reading, type Sample } from './prometheus.ts';
 
 export interface ReadingParts {
   readonly captioner: Captioner;
   readonly service: () => ServiceStats;
-  /** bytes of media on disk, all requests together */
+  /** bytes of media files on disk, summed over requests */
   readonly space: () => { readonly usedBytes: number; readonly limitBytes: number };
   readonly version: string;
 }
 
-type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>];
-
-interface Reading {
-  readonly type: 'gauge' | 'counter';
-  readonly name: string;
-  readonly help: string;
-  readonly labels?: readonly string[];
-  readonly read: () => readonly Sample[];
-}
-
-/** Where a request that runs can be; `queued` ones wait. */
+/** Stages of running requests; a request in stage `queued` is waiting. */
 const RUNNING_STAGES: readonly RequestStage[] = [
   'receive',
   'fetch',
@@ -34,6 +26,32 @@ const RUNNING_STAGES: readonly RequestStage[] = [
 ];
 const CLASSES = ['interactive', 'batch'] as const;
 const CACHES = ['media', 'prefix'] as const;
+
+/** How often the delay of the event loop is sampled; more often would cost more than it shows. */
+const RESOLUTION_MS = 10;
+
+/** How long this process's event loop was blocked. */
+interface EventLoopDelay {
+  /** the longest delay since the last call, in seconds */
+  maxSeconds(): number;
+  close(): void;
+}
+
+function watchEventLoop(): EventLoopDelay {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  histogram.enable();
+  return {
+    maxSeconds: () => {
+      const nanoseconds = histogram.count === 0 ? 0 : histogram.max;
+      histogram.reset();
+      // The histogram records the time between two samples, which is the resolution when nothing was late.
+      return Math.max(0, nanoseconds / 1e9 - RESOLUTION_MS / 1000);
+    },
+    close: () => {
+      histogram.disable();
+    },
+  };
+}
 
 function epochSeconds(atMs: number | undefined): number {
   return atMs === undefined ? 0 : (performance.timeOrigin + atMs) / 1000;
@@ -51,20 +69,20 @@ function requestReadings({ service }: ReadingParts): Reading[] {
     {
       type: 'gauge',
       name: 'avocado_requests_waiting',
-      help: 'Caption requests that wait for their turn, by class.',
+      help: 'Caption requests that wait to be scheduled, by class.',
       labels: ['class'],
       read: () => CLASSES.map((name) => [service().waiting[name], { class: name }]),
     },
     {
       type: 'gauge',
       name: 'avocado_queue_work_seconds',
-      help: 'Estimated seconds of work that is let in and not done yet.',
+      help: 'Estimated seconds of admitted work that is not done yet.',
       read: () => [[service().queueWorkSeconds]],
     },
     {
       type: 'gauge',
       name: 'avocado_queue_tokens',
-      help: 'Estimated tokens of work that is let in and not done yet.',
+      help: 'Estimated tokens of admitted work that is not done yet.',
       read: () => [[service().queueTokens]],
     },
   ];
@@ -77,51 +95,51 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
     {
       type: 'gauge',
       name: 'avocado_engine_up',
-      help: '1 when the engine takes work, 0 while it loads, restarts or is stopped.',
+      help: '1 when the engine is ready, 0 while it loads, restarts or is stopped.',
       read: () => [[status().state === 'ready' ? 1 : 0]],
     },
     {
       type: 'counter',
       name: 'avocado_engine_restarts_total',
-      help: 'How often the engine process was started again after a crash or a hang.',
+      help: 'Restarts of the engine process after a crash or a hang.',
       read: () => [[status().restarts]],
     },
     {
       type: 'gauge',
       name: 'avocado_engine_last_step_timestamp_seconds',
-      help: 'When the engine last took a step, seconds since the epoch; 0 before the first.',
+      help: 'Time of the last engine step, in seconds since the epoch; 0 before the first.',
       read: () => [[epochSeconds(stats().lastStepAtMs)]],
     },
     {
       type: 'gauge',
       name: 'avocado_kv_cache_usage_ratio',
-      help: 'Tokens in the KV cache over the tokens it could hold, 0 to 1.',
+      help: 'Tokens in the KV cache divided by its capacity, 0 to 1.',
       read: () => [[stats().kvUsage]],
     },
     {
       type: 'gauge',
       name: 'avocado_kv_slots_capacity',
-      help: 'Sequences the KV cache has room for.',
+      help: 'Sequences the KV cache can hold.',
       read: () => [[stats().slots]],
     },
     {
       type: 'gauge',
       name: 'avocado_kv_slots_free',
-      help: 'Slots of the KV cache that no sequence holds.',
+      help: 'Slots of the KV cache that no sequence uses.',
       read: () => [[stats().freeSlots]],
     },
     {
       type: 'counter',
       name: 'avocado_engine_steps_total',
-      help: 'Steps of the engine; a busy engine whose number stands still is stuck.',
+      help: 'Steps of the engine. If it stops growing while requests run, the engine is stuck.',
       read: () => [[stats().steps]],
     },
+    cacheReading('hits', 'Requests whose encoded media (media) or prompt prefix (prefix) was in the cache.', captioner),
     cacheReading(
-      'hits',
-      'Requests that found their clip (media) or the beginning of their prompt (prefix) ready.',
+      'misses',
+      'Requests whose encoded media (media) or prompt prefix (prefix) was not in the cache.',
       captioner,
     ),
-    cacheReading('misses', 'Requests that did not.', captioner),
   ];
 }
 
@@ -150,61 +168,34 @@ function serverReadings({ captioner, space, version }: ReadingParts, delay: Even
     {
       type: 'gauge',
       name: 'avocado_temporary_bytes_limit',
-      help: 'Most bytes of uploads and downloads on disk.',
+      help: 'Limit of uploads and downloads on disk, in bytes.',
       read: () => [[space().limitBytes]],
     },
     {
       type: 'gauge',
       name: 'avocado_event_loop_delay_max_seconds',
-      help: 'Longest time the server did nothing else, since this was last read.',
+      help: 'Longest delay of the event loop since the last scrape.',
       read: () => [[delay.maxSeconds()]],
     },
     {
       type: 'gauge',
       name: 'avocado_build_info',
-      help: 'What runs here; always 1.',
+      help: 'Version, model and hardware of this server, as labels; the value is always 1.',
       labels: ['version', 'model', 'precision', 'device', 'runtime', 'profile'],
       read: () => [build()],
     },
   ];
 }
 
-function addReading(registry: Registry, { type, name, help, labels = [], read }: Reading): void {
-  const options = { name, help, labelNames: labels, registers: [registry] };
-  if (type === 'gauge') {
-    new Gauge({
-      ...options,
-      collect() {
-        this.reset(); // a label that has gone must not stay
-        for (const [value, values] of read()) this.set(values ?? {}, value);
-      },
-    });
-    return;
-  }
-  new Counter({
-    ...options,
-    collect() {
-      this.reset();
-      for (const [value, values] of read()) this.inc(values ?? {}, value);
-    },
-  });
-}
-
-/** Adds all of them to the registry. */
-export function addReadings(registry: Registry, parts: ReadingParts, delay: EventLoopDelay): void {
-  for (const reading of [...requestReadings(parts), ...engineReadings(parts), ...serverReadings(parts, delay)])
-    addReading(registry, reading);
-}
-
-/** vLLM's gauges: running holds a slot, waiting is let in and does not. */
-export function addVllmReadings(registry: Registry, { captioner, service }: ReadingParts): void {
+/** vLLM's gauges: a running request holds a slot, a waiting one is admitted and does not. */
+function vllmReadings({ captioner, service }: ReadingParts): Reading[] {
   const labelled = (value: number): readonly Sample[] => [[value, { model_name: captioner.model.name }]];
   const running = (): number => captioner.stats().running;
-  const readings: readonly Omit<Reading, 'type' | 'labels'>[] = [
+  const readings = [
     { name: 'vllm:num_requests_running', help: 'Requests in the batch.', read: () => labelled(running()) },
     {
       name: 'vllm:num_requests_waiting',
-      help: 'Requests that are let in and not in the batch yet.',
+      help: 'Requests that are admitted and not in the batch yet.',
       read: () => labelled(Math.max(0, service().alive - running())),
     },
     {
@@ -213,5 +204,14 @@ export function addVllmReadings(registry: Registry, { captioner, service }: Read
       read: () => labelled(captioner.stats().kvUsage),
     },
   ];
-  for (const reading of readings) addReading(registry, { ...reading, type: 'gauge', labels: ['model_name'] });
+  return readings.map((reading) => ({ ...reading, type: 'gauge', labels: ['model_name'] }));
+}
+
+/** Adds all of them to the registry. @returns the watch of the event loop, to be reset and closed */
+export function addReadings(registry: Registry, parts: ReadingParts, compat: 'none' | 'vllm'): EventLoopDelay {
+  const delay = watchEventLoop();
+  const readings = [...requestReadings(parts), ...engineReadings(parts), ...serverReadings(parts, delay)];
+  for (const reading of readings) addReading(registry, reading);
+  if (compat === 'vllm') for (const reading of vllmReadings(parts)) addReading(registry, reading);
+  return delay;
 }

@@ -1,9 +1,13 @@
-import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
-import type { Captioner } from '../../captioner/captioner.ts';
+// Probes, version and metrics, and the names under which other servers have them.
+import Type from 'typebox';
+import type { FastifyInstance } from 'fastify';
 import type { CaptionService } from '../../admission/types.ts';
+import type { Captioner } from '../../captioner/captioner.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
 import { Liveness } from '../observe/liveness.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { defineRoute, type Route } from '../route.ts';
+import { jsonResponse, namedResponse, READINESS } from '../wire/schemas.ts';
 
 interface HealthParts {
   readonly captioner: Captioner;
@@ -12,16 +16,54 @@ interface HealthParts {
   readonly service: CaptionService;
 }
 
-/** The engine's own supervisor acts at `stallMs`; only when even that did not help is the server itself to be restarted. */
+/** The engine's supervisor acts after `stallMs`. The server itself reports a stall only when that did not help. */
 const BEYOND_SUPERVISOR = 3;
-const OFTEN_MS = 1000;
+const LIVENESS_CHECK_MS = 1000;
+const PING = Type.Object({ status: READINESS.properties.status });
+
+/** @param app closing it stops the check of the engine's progress */
+export function healthRoutes(app: FastifyInstance, parts: HealthParts): Route[] {
+  return [live(app, parts), ready(parts), ping(parts), version(parts), metricsRoute(parts)];
+}
+
+/** Should the server be restarted? 200 also while the engine loads or restarts, because then it recovers by itself. */
+function live(app: FastifyInstance, { captioner, config }: HealthParts): Route {
+  const liveness = new Liveness(config.stallMs * BEYOND_SUPERVISOR);
+  const verdict = (): ReturnType<Liveness['verdict']> =>
+    liveness.verdict({ ...captioner.stats(), state: captioner.status().state }, performance.now());
+  const timer = setInterval(verdict, Math.min(LIVENESS_CHECK_MS, Math.max(10, config.stallMs / 10))).unref();
+  app.addHook('onClose', () => {
+    clearInterval(timer);
+  });
+  return defineRoute({
+    method: 'GET',
+    url: ['/healthz', '/v1/health/live'],
+    access: 'open',
+    limit: 'none',
+    polled: true,
+    docs: {
+      tag: 'health',
+      summary: 'Liveness: does the engine make progress?',
+      responses: {
+        200: namedResponse('Liveness', 'Alive; also while the engine loads or restarts'),
+        503: namedResponse('Liveness', 'Restart the server'),
+      },
+    },
+    handler: ({ reply }) => {
+      const status = verdict();
+      const { state, text, done, total, restarts } = captioner.status();
+      const { running, waiting, steps } = captioner.stats();
+      void reply.code(status === 'ok' ? 200 : 503);
+      return { status, engine: state, text, done, total, restarts, running, waiting, steps };
+    },
+  });
+}
 
 interface Readiness {
   readonly status: 'ready' | 'loading' | 'restarting' | 'stopped' | 'stopping' | 'full';
   readonly text: string;
 }
 
-/** What a load balancer should know; the engine's own words where it is not ready. */
 function readinessOf({ captioner, service }: HealthParts): Readiness {
   const { state, text } = captioner.status();
   const { stopping, full } = service.stats();
@@ -31,56 +73,80 @@ function readinessOf({ captioner, service }: HealthParts): Readiness {
   return { status: 'ready', text: '' };
 }
 
-/** Restart me? 200 also while the engine loads or comes back: somebody is on it already. */
-function livenessHandler({ captioner, config }: HealthParts, app: FastifyInstance): RouteHandlerMethod {
-  const liveness = new Liveness(config.stallMs * BEYOND_SUPERVISOR);
-  const verdict = (): ReturnType<Liveness['verdict']> =>
-    liveness.verdict({ ...captioner.stats(), state: captioner.status().state }, performance.now());
-  const timer = setInterval(verdict, Math.min(OFTEN_MS, Math.max(10, config.stallMs / 10))).unref();
-  app.addHook('onClose', () => {
-    clearInterval(timer);
+/** Should a load balancer send requests here? */
+function ready(parts: HealthParts): Route {
+  const { captioner } = parts;
+  return defineRoute({
+    method: 'GET',
+    url: ['/readyz', '/health', '/v1/health/ready'],
+    access: 'open',
+    limit: 'none',
+    polled: true,
+    docs: {
+      tag: 'health',
+      summary: 'Readiness: does the server take requests?',
+      responses: {
+        200: namedResponse('Readiness', 'Ready'),
+        503: namedResponse('Readiness', 'Not ready: see status and text'),
+      },
+    },
+    handler: ({ reply }) => {
+      const readiness = readinessOf(parts);
+      const { done, total } = captioner.status();
+      void reply.code(readiness.status === 'ready' ? 200 : 503);
+      return { ...readiness, done, total, model: captioner.model.name, free_slots: captioner.stats().freeSlots };
+    },
   });
-  return async (_request, reply) => {
-    const status = verdict();
-    const { state, text, done, total, restarts } = captioner.status();
-    const { running, waiting, steps } = captioner.stats();
-    return reply
-      .code(status === 'ok' ? 200 : 503)
-      .send({ status, engine: state, text, done, total, restarts, running, waiting, steps });
-  };
 }
 
-/** Send me work? */
-function readinessHandler(parts: HealthParts): RouteHandlerMethod {
-  return async (_request, reply) => {
-    const readiness = readinessOf(parts);
-    const { done, total } = parts.captioner.status();
-    return reply.code(readiness.status === 'ready' ? 200 : 503).send({
-      ...readiness,
-      done,
-      total,
-      model: parts.captioner.model.name,
-      free_slots: parts.captioner.stats().freeSlots,
-    });
-  };
+/** SageMaker's probe. It stops a container that fails it, so a full queue counts as healthy. */
+function ping(parts: HealthParts): Route {
+  return defineRoute({
+    method: 'GET',
+    url: '/ping',
+    access: 'open',
+    limit: 'none',
+    polled: true,
+    docs: {
+      tag: 'health',
+      summary: 'Readiness, where a full queue counts as ready',
+      responses: { 200: jsonResponse(PING, 'Ready or full'), 503: jsonResponse(PING, 'Not ready') },
+    },
+    handler: ({ reply }) => {
+      const { status } = readinessOf(parts);
+      void reply.code(status === 'ready' || status === 'full' ? 200 : 503);
+      return { status };
+    },
+  });
 }
 
-/** SageMaker's probe, which stops containers that fail it: being full is no fault. */
-function pingHandler(parts: HealthParts): RouteHandlerMethod {
-  return async (_request, reply) => {
-    const { status } = readinessOf(parts);
-    return reply.code(status === 'ready' || status === 'full' ? 200 : 503).send({ status });
-  };
+function version({ config }: HealthParts): Route {
+  return defineRoute({
+    method: 'GET',
+    url: '/version',
+    access: 'key',
+    limit: 'none',
+    docs: {
+      tag: 'health',
+      summary: 'Version of this software',
+      responses: { 200: jsonResponse(Type.Object({ version: Type.String() }), 'The version') },
+    },
+    handler: () => ({ version: config.version }),
+  });
 }
 
-/** /healthz, /readyz and /metrics, and the names under which other servers have them. */
-export function addHealthRoutes(app: FastifyInstance, parts: HealthParts): void {
-  const { metrics, config } = parts;
-  const [live, ready] = [livenessHandler(parts, app), readinessHandler(parts)];
-  for (const path of ['/healthz', '/v1/health/live']) app.get(path, live);
-  for (const path of ['/readyz', '/health', '/v1/health/ready']) app.get(path, ready);
-  app.get('/ping', pingHandler(parts));
-  app.get('/version', () => ({ version: config.version }));
-  for (const path of ['/metrics', '/v1/metrics'])
-    app.get(path, async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+function metricsRoute({ metrics }: HealthParts): Route {
+  return defineRoute({
+    method: 'GET',
+    url: ['/metrics', '/v1/metrics'],
+    access: 'key',
+    limit: 'none',
+    polled: true,
+    docs: {
+      tag: 'health',
+      summary: 'Metrics in Prometheus’ text format',
+      responses: { 200: { description: 'Metrics', content: { 'text/plain': { schema: { type: 'string' } } } } },
+    },
+    handler: async ({ reply }) => reply.type(metrics.contentType).send(await metrics.text()),
+  });
 }

@@ -1,11 +1,11 @@
-// The API's description (OpenAPI 3.1) at /openapi.json, made of route-docs.ts, and a page to read and try it at /docs.
+// The API's description (OpenAPI 3.1) at /openapi.json, made from the route objects, and a page to read and try it at /docs.
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify';
-import { SHARED } from '../wire/docs/answers.ts';
-import { ROUTE_DOCS } from './route-docs.ts';
+import type { FastifyInstance, FastifySchema } from 'fastify';
+import { addRoutes, type RoutePolicy } from '../route.ts';
+import { errorResponses, SHARED } from '../wire/schemas.ts';
 
-/** The page's own files and this server, nothing else. */
+/** The page may load its own files and talk to this server, nothing else. */
 const DOCS_POLICY = {
   'default-src': "'none'",
   'script-src': "'self'",
@@ -18,19 +18,33 @@ const DOCS_POLICY = {
   'frame-ancestors': "'none'",
 };
 
-/** TypeBox marks its schemas; the document is plain JSON, and ours to change. */
+/** The description itself, and the files of its page. */
+const OPEN: RoutePolicy = { access: 'open', limit: 'none', docs: 'hidden' };
+
+/** TypeBox schemas carry symbols; the document must be plain JSON of its own. */
 function plain<T>(schema: T): T {
   return JSON.parse(JSON.stringify(schema)) as T;
 }
 
-/** What is not in the table is no part of the API: pages and their files. */
-function describe({ method, url }: Pick<RouteOptions, 'method' | 'url'>): FastifySchema {
-  const doc = ROUTE_DOCS[`${String(method)} ${url}`];
-  return doc === undefined ? { hide: true } : plain(doc);
+/** OpenAPI's operation, as a Fastify schema. Nothing here validates: routes check their requests themselves. */
+function operationOf({ docs, access, params }: RoutePolicy): FastifySchema {
+  if (docs === 'hidden') return { hide: true };
+  const { tag, summary, description, headers, body, responses, errors = [] } = docs;
+  const content = Object.entries(body ?? {}).map(([type, schema]) => [type, { schema }] as const);
+  return plain({
+    summary,
+    description,
+    tags: [tag],
+    params,
+    headers,
+    body: body === undefined ? undefined : { content: Object.fromEntries(content) },
+    response: { ...responses, ...errorResponses(access === 'key' ? ['unauthorized', ...errors] : errors) },
+    security: access === 'open' ? [] : undefined,
+  });
 }
 
-/** Before the routes are added, since it listens to their coming. */
-export async function addDocs(app: FastifyInstance, version: string): Promise<void> {
+/** To be added before the routes, because the plugin listens to their registration. */
+export async function addOpenApi(app: FastifyInstance, version: string): Promise<void> {
   for (const schema of SHARED) app.addSchema(plain(schema));
   await app.register(swagger, {
     openapi: {
@@ -38,7 +52,7 @@ export async function addDocs(app: FastifyInstance, version: string): Promise<vo
       info: {
         title: 'AVoCaDO captioner',
         version,
-        description: 'Video captions that tell what is seen and heard, in order of time.',
+        description: 'Captions of videos that describe what can be seen and heard, in order of time.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
       tags: [{ name: 'captions' }, { name: 'OpenAI' }, { name: 'health' }],
@@ -47,7 +61,7 @@ export async function addDocs(app: FastifyInstance, version: string): Promise<vo
           key: {
             type: 'http',
             scheme: 'bearer',
-            description: 'Only where the server was started with keys. The headers api-key and x-api-key do as well.',
+            description: 'Only if the server was started with keys. The headers api-key and x-api-key work as well.',
           },
         },
       },
@@ -57,18 +71,36 @@ export async function addDocs(app: FastifyInstance, version: string): Promise<vo
       buildLocalReference: (schema, _base, _fragment, index) =>
         typeof schema.$id === 'string' ? schema.$id : `schema-${index}`,
     },
-    transform: ({ url, route }) => ({ schema: describe({ method: route.method, url }), url }),
+    transform: ({ url, route }) => ({ url, schema: operationOf(route.config?.route ?? OPEN) }),
   });
-  await app.register(swaggerUi, {
+  await app.register(addDocsPage);
+  addDocument(app);
+}
+
+async function addDocsPage(scope: FastifyInstance): Promise<void> {
+  scope.addHook('onRoute', (options) => {
+    options.config = { ...options.config, route: OPEN };
+  });
+  await scope.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: DOCS_POLICY,
     uiConfig: { docExpansion: 'list', persistAuthorization: false },
     theme: { title: 'AVoCaDO API' },
   });
+}
+
+function addDocument(app: FastifyInstance): void {
   let text = '';
   app.addHook('onReady', (done) => {
-    text = JSON.stringify(app.swagger()); // putting it together takes longer than an event loop should be kept
+    text = JSON.stringify(app.swagger()); // once at the start, because building it blocks the event loop
     done();
   });
-  app.get('/openapi.json', async (_request, reply) => reply.type('application/json; charset=utf-8').send(text));
+  addRoutes(app, [
+    {
+      ...OPEN,
+      method: 'GET',
+      url: '/openapi.json',
+      handler: ({ reply }) => reply.type('application/json; charset=utf-8').send(text),
+    },
+  ]);
 }

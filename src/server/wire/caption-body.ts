@@ -1,32 +1,51 @@
-// The body of POST /v1/captions and of /v1/captions/estimate: caption options, plus what only the HTTP door knows.
+// The body of POST /v1/captions and /v1/captions/estimate: a form with the file, or JSON that names one. Both have the
+// caption options and a few fields of HTTP only.
+import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import { checkFields, OPTION_PROPERTIES } from '../../captioner/caption-options.ts';
+import type { CaptionTask } from '../../admission/types.ts';
 import { AvocadoError } from '../../base/errors.ts';
+import { captionRequest, checkFields, OPTION_PROPERTIES } from '../../captioner/caption-options.ts';
+import type { MediaSource } from '../../intake/media-source.ts';
 import type { Priority } from '../../output/events.ts';
+import { timeoutOf, type BodyReader, type CaptionParts } from '../caption-route.ts';
+import { receiveUpload } from './bodies.ts';
 
-const DOOR_PROPERTIES = {
+const HTTP_PROPERTIES = {
   /** answer as an event stream */
   stream: Type.Optional(Type.Boolean()),
   /** put token ids and log-probabilities into the answer */
   token_ids: Type.Optional(Type.Boolean()),
-  /** seconds from the request's first byte to its answer */
+  /** deadline in seconds, from the first byte of the request to the response */
   timeout: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
-  /** batch ones give way to interactive ones, but still go forward */
+  /** interactive requests go first, but batch requests still make progress */
   priority: Type.Optional(Type.Enum(['interactive', 'batch'])),
 } as const;
 
-const FORM_PROPERTIES = { ...OPTION_PROPERTIES, ...DOOR_PROPERTIES } as const;
+const FORM_PROPERTIES = { ...OPTION_PROPERTIES, ...HTTP_PROPERTIES } as const;
 
-/** Options beside an uploaded file. */
-export const FORM_BODY = Type.Object(FORM_PROPERTIES, { additionalProperties: false });
-/** JSON: the same, and the file by name. */
-export const JSON_BODY = Type.Object(
+/** Options of an uploaded file. */
+const FORM_BODY = Type.Object(FORM_PROPERTIES, { additionalProperties: false });
+/** JSON: the same options, and a reference to the file. */
+const JSON_BODY = Type.Object(
   { media: Type.String({ minLength: 1 }), ...FORM_PROPERTIES },
   { additionalProperties: false },
 );
 
-/** A body taken apart: what the caption is made with, and how the answer travels. */
-export interface CaptionBody {
+/** Form fields as the API's description shows them: the file and `options` are read before the schema applies. */
+const DOCUMENTED_FORM = Type.Object(
+  {
+    file: Type.String({
+      contentMediaType: 'application/octet-stream',
+      description: 'the video, picture or sound file',
+    }),
+    options: Type.Optional(Type.String({ description: 'several options as one JSON object' })),
+    ...FORM_PROPERTIES,
+  },
+  { additionalProperties: false },
+);
+
+/** A checked body. */
+interface CaptionFields {
   readonly options: Readonly<Record<string, unknown>>;
   readonly stream: boolean | undefined;
   readonly tokenIds: boolean;
@@ -34,20 +53,20 @@ export interface CaptionBody {
   readonly priority: Priority;
 }
 
-function takeApart({
+function splitFields({
   stream,
   token_ids: tokenIds,
   timeout,
   priority,
   ...options
-}: Type.Static<typeof FORM_BODY>): CaptionBody {
+}: Type.Static<typeof FORM_BODY>): CaptionFields {
   return { options, stream, tokenIds: tokenIds ?? false, timeoutSeconds: timeout, priority: priority ?? 'interactive' };
 }
 
 /** @throws AvocadoError `unknown_field`, `bad_request` */
-export function jsonBody(value: unknown): CaptionBody & { readonly media: string } {
+export function jsonFields(value: unknown): CaptionFields & { readonly media: string } {
   const { media, ...rest } = checkFields(JSON_BODY, value);
-  return { media, ...takeApart(rest) };
+  return { media, ...splitFields(rest) };
 }
 
 type FormField = keyof typeof FORM_PROPERTIES;
@@ -56,7 +75,7 @@ function isFormField(name: string): name is FormField {
   return Object.hasOwn(FORM_PROPERTIES, name);
 }
 
-/** Forms carry text only. What is not of its field's type stays text, for the schema to complain about. */
+/** Form fields are text. Text that does not fit the type of its field stays text, so that the schema reports it. */
 function valueOf(name: FormField, text: string): unknown {
   const schema = FORM_PROPERTIES[name];
   if (Type.IsString(schema)) return text;
@@ -81,10 +100,10 @@ function parseOptions(text: string): Record<string, unknown> {
 }
 
 /**
- * The text fields of a form, in order: one field an option, and `options` with several of them as JSON. A repeated `stop` adds up.
+ * The text fields of a form, in order: one field per option, or `options` with several as JSON. `stop` may repeat.
  * @throws AvocadoError `unknown_field`, `bad_request`
  */
-export function formBody(fields: readonly (readonly [name: string, text: string])[]): CaptionBody {
+export function formFields(fields: readonly (readonly [name: string, text: string])[]): CaptionFields {
   const value: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   const set = (name: string, given: unknown): void => {
     if (name in value) throw new AvocadoError('bad_request', `${name} is given twice.`, { param: name });
@@ -96,5 +115,48 @@ export function formBody(fields: readonly (readonly [name: string, text: string]
     else if (name === 'stop' && Array.isArray(value['stop'])) value['stop'] = [...(value['stop'] as unknown[]), text];
     else set(name, valueOf(name, text));
   }
-  return takeApart(checkFields(FORM_BODY, value));
+  return splitFields(checkFields(FORM_BODY, value));
+}
+
+/** A request that has been read; its file is ours to release. */
+export interface CaptionBody {
+  readonly task: CaptionTask;
+  readonly stream: boolean | undefined;
+  readonly tokenIds: boolean;
+}
+
+type BodyParts = Pick<CaptionParts, 'intake' | 'config'>;
+
+function bodyOf(request: FastifyRequest, source: MediaSource, fields: CaptionFields, parts: BodyParts): CaptionBody {
+  const { options, priority, stream, tokenIds } = fields;
+  const timeoutSeconds = timeoutOf(request, fields.timeoutSeconds, parts.config);
+  // The path stays empty here: admission sets it once the file is on disk.
+  return { task: { source, request: { ...captionRequest('', options), priority }, timeoutSeconds }, stream, tokenIds };
+}
+
+async function readForm(request: FastifyRequest, parts: BodyParts): Promise<CaptionBody> {
+  const { source, fields } = await receiveUpload(request, parts);
+  try {
+    return bodyOf(request, source, formFields(fields), parts);
+  } catch (error) {
+    await source.release();
+    throw error;
+  }
+}
+
+function readJson(request: FastifyRequest, parts: BodyParts): CaptionBody {
+  if (request.body === undefined || request.body === null)
+    throw new AvocadoError(
+      'bad_request',
+      'The request has no body: send a form with the field file, or JSON with media.',
+    );
+  const { media, ...fields } = jsonFields(request.body);
+  return bodyOf(request, parts.intake.fromReference(media, 'media'), fields, parts);
+}
+
+export function captionBody(parts: BodyParts): BodyReader<CaptionBody> {
+  return {
+    content: { 'multipart/form-data': DOCUMENTED_FORM, 'application/json': JSON_BODY },
+    read: (request) => (request.isMultipart() ? readForm(request, parts) : readJson(request, parts)),
+  };
 }

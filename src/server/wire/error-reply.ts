@@ -1,11 +1,13 @@
-// The one place where an error becomes an HTTP answer (OpenAI's shape, with our string codes).
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+// The one place where an error becomes an HTTP response: OpenAI's shape with our string codes. Also for unknown paths, and
+// for bytes that are no HTTP request.
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError, ERRORS, type ErrorCode } from '../../base/errors.ts';
 import type { Json } from '../../output/caption-answer.ts';
 
-/** When a full or stopping server may be asked again, where nobody could compute it. */
+/** Retry-After of a full or stopping server, when the error has no better value. */
 const RETRY_AFTER_SECONDS = 5;
-/** How long a refused client may go on sending its body before its connection is closed. */
+/** How long a refused client may keep sending its body before its connection is closed. */
 const UNREAD_BODY_MS = 5000;
 
 const TYPES: Readonly<Record<number, string>> = {
@@ -18,7 +20,7 @@ function errorType(status: number): string {
   return TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'server_error');
 }
 
-/** The body of every error, also inside an event stream. */
+/** The body of every error response, also of an error event inside a stream. */
 export function errorBody(error: {
   readonly code: ErrorCode;
   readonly message: string;
@@ -34,7 +36,7 @@ export function errorBody(error: {
   };
 }
 
-/** Fastify's complaints about a request are the client's faults; everything else unknown is ours. */
+/** Fastify's own 4xx errors are mistakes of the client; every other unknown error is a bug of ours. */
 export function asServerError(thrown: unknown): AvocadoError {
   if (thrown instanceof AvocadoError) return thrown;
   const { code, statusCode, message } = thrown as Partial<FastifyError>;
@@ -59,7 +61,7 @@ export function asServerError(thrown: unknown): AvocadoError {
   return asAvocadoError(thrown);
 }
 
-/** Headers by which clients know whether and when to ask again. OpenAI's repeat 5xx by themselves unless told that it cannot help. */
+/** Whether and when to retry. OpenAI's clients retry every 5xx by themselves unless x-should-retry forbids it. */
 function retryHeaders({ code, retryAfterSeconds }: AvocadoError): Record<string, string> {
   const { status, retry } = ERRORS[code];
   const headers = { 'x-should-retry': String(retry) };
@@ -72,20 +74,65 @@ function retryHeaders({ code, retryAfterSeconds }: AvocadoError): Record<string,
   };
 }
 
-/** Node reads on what a refused client sends, so that it can read the answer; not for ever. */
-function leaveBody({ raw }: FastifyRequest): void {
+/** Node keeps reading the body of a refused client, so that the client can read the response. This limits for how long. */
+function limitUnreadBody({ raw }: FastifyRequest): void {
   if (raw.complete) return;
   setTimeout(() => {
     if (!raw.complete) raw.socket.destroy();
   }, UNREAD_BODY_MS).unref();
 }
 
-/** Answers with the status of the error table. */
+/** Fastify's error handler: responds with the status of the error table. */
 export async function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const error = asServerError(thrown);
   const { status } = ERRORS[error.code];
   if (status >= 500) request.log.error({ err: error }, error.code);
-  leaveBody(request);
+  limitUnreadBody(request);
   if (status === 401) void reply.header('www-authenticate', 'Bearer realm="avocado"');
   return reply.code(status).headers(retryHeaders(error)).send(errorBody(error));
+}
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+/** Responds to unknown paths, and to known paths with an unsupported method. @param hint a sentence on where to go instead */
+export function addNotFound(app: FastifyInstance, hint: string): void {
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.url.split('?')[0] ?? '/';
+    const allowed = METHODS.filter((method) => app.hasRoute({ method, url: path }));
+    if (allowed.length === 0) throw new AvocadoError('not_found', `There is nothing at ${path}. ${hint}`);
+    void reply.header('allow', allowed.join(', '));
+    throw new AvocadoError('method_not_allowed', `${path} takes ${allowed.join(', ')}, not ${request.method}.`);
+  });
+}
+
+function parseFailure(code: string | undefined): readonly [status: string, sentence: string] {
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return [
+      '431 Request Header Fields Too Large',
+      'The head of the request is larger than this server takes. Send fewer or shorter headers.',
+    ];
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return ['408 Request Timeout', 'The head of the request took too long to arrive. Send it at once.'];
+  return [
+    '400 Bad Request',
+    'What arrived is no HTTP request this server can read. Send HTTP/1.1 with a valid head, and a body as long as it says.',
+  ];
+}
+
+/** Node's `clientError`: bytes that could not be parsed as HTTP get an error in our shape, and their connection is closed. */
+export function handleClientError(error: Error, socket: Socket): void {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, sentence] = parseFailure(code);
+  const body = JSON.stringify(errorBody(new AvocadoError('bad_request', sentence)));
+  const head = [
+    `HTTP/1.1 ${status}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }

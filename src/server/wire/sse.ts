@@ -1,67 +1,43 @@
-// Caption events as server-sent events. Framing, heartbeat and drain are @fastify/sse's; what it does not do is here:
-// a client that leaves while we wait for its socket must not leave us waiting.
-import type { SSEMessage } from '@fastify/sse';
-import type { FastifyReply } from 'fastify';
-import { captionAnswer, mediaAnswer, tokenDetails, tokensAnswer, type Json } from '../../output/caption-answer.ts';
-import type { CaptionEvent, TextDelta } from '../../output/events.ts';
-import { errorBody } from './error-reply.ts';
+// Server-sent events. Framing, heartbeat and flow control are @fastify/sse's. It does not handle a client that disconnects
+// while we wait for its socket, so that is handled here.
+import type { SSESource } from '@fastify/sse';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
-export interface StreamShape {
-  readonly id: string;
-  readonly model: string;
-  readonly tokenIds: boolean;
-  /** captions of the one prompt: of several, every delta tells its index */
-  readonly samples: number;
-}
+/** A client that reads nothing for so long is disconnected. */
+const MAX_STALL_MS = 600_000;
 
-/** @returns undefined when it says nothing that was asked for */
-function deltaOf(delta: TextDelta, { id, samples, tokenIds }: StreamShape): Record<string, Json> | undefined {
-  const tokens = tokensAnswer(delta, { tokenIds });
-  if (delta.text === '' && Object.keys(tokens).length === 0) return undefined;
-  return { id, ...(samples > 1 ? { index: delta.index } : {}), text: delta.text, ...tokens };
-}
+/** Writes no faster than the client reads, and never waits for a client that has disconnected. */
+export class EventStream {
+  readonly #reply: FastifyReply;
+  readonly #closed: Promise<void>;
 
-/** @returns the event's data; undefined when it says nothing a client can use */
-function dataOf(event: CaptionEvent, shape: StreamShape): Record<string, Json> | undefined {
-  const { id, model, tokenIds } = shape;
-  switch (event.type) {
-    case 'stage':
-      return { id, stage: event.stage, done: event.done, total: event.total };
-    case 'media':
-      return {
-        id,
-        media: mediaAnswer(event.media),
-        profile: event.profile,
-        prompt_tokens: event.promptTokens.total,
-        prompt_tokens_details: tokenDetails(event.promptTokens),
-      };
-    case 'text-delta':
-      return deltaOf(event, shape);
-    case 'caption-end':
-      return { id, ...captionAnswer(event, model, { tokenIds }) };
-    case 'caption-error':
-      return { id, ...errorBody(event) };
-    case 'caption-aborted':
-      return { id };
-    default:
-      return event satisfies never;
+  constructor({ context }: FastifyRequest, reply: FastifyReply) {
+    this.#reply = reply;
+    this.#closed = context.closed;
   }
-}
 
-/** Sends every event as it comes, no faster than the client reads, and ends the stream after the last one. */
-export async function sendEvents(
-  reply: FastifyReply,
-  events: AsyncIterable<CaptionEvent>,
-  shape: StreamShape,
-): Promise<void> {
-  const left = reply.raw.closed ? Promise.resolve() : new Promise((resolve) => reply.raw.once('close', resolve));
-  let number = 0;
-  // A client that left is not a reason to stop reading: the caption has been aborted and its ending is still to come.
-  for await (const event of events) {
-    const data = dataOf(event, shape);
-    if (data === undefined || !reply.sse.isConnected) continue;
-    number += 1;
-    const message: SSEMessage = { id: String(number), event: event.type, data };
-    await Promise.race([reply.sse.send(message), left]);
+  get isConnected(): boolean {
+    return this.#reply.sse.isConnected;
+  }
+
+  /** Does nothing when the client has disconnected. */
+  async send(...messages: readonly SSESource[]): Promise<void> {
+    for (const message of messages) {
+      if (!this.isConnected) return;
+      const stalled = setTimeout(() => {
+        this.#reply.raw.destroy();
+      }, MAX_STALL_MS);
+      await Promise.race([this.#reply.sse.send(message), this.#closed]).finally(() => {
+        clearTimeout(stalled);
+      });
+    }
+  }
+
+  /** Skipped while the client has not read everything: a comment only keeps an idle connection open. */
+  comment(text: string): void {
+    const { raw, sse } = this.#reply;
+    if (!sse.isConnected || raw.writableNeedDrain) return;
+    sse.sendHeaders();
+    raw.write(`: ${text}\n\n`);
   }
 }

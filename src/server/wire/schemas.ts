@@ -1,18 +1,18 @@
-// What the routes answer with, for the API's description. Answers are made elsewhere; tests hold one against the other.
+// Schemas of the responses, for the API's description. The responses are built elsewhere; tests compare the two.
 import Type from 'typebox';
-import { ERRORS } from '../../../base/errors.ts';
+import { ERRORS, type ErrorCode } from '../../base/errors.ts';
 
 const seconds = (description: string) => Type.Number({ minimum: 0, description });
 const tokens = (description: string) => Type.Integer({ minimum: 0, description });
 const FINISH_REASON = Type.Enum(['stop', 'length', 'repetition'], {
   description:
-    'why the caption ended: the model did, max_tokens was reached, or it repeated itself and repetition_guard was on',
+    'why the caption ended: the model stopped, max_tokens was reached, or repetition_guard found a repetition',
 });
 
-export const ERROR = Type.Object(
+const ERROR = Type.Object(
   {
     error: Type.Object({
-      message: Type.String({ description: 'what is wrong, and what to do next' }),
+      message: Type.String({ description: 'what is wrong, and what to do about it' }),
       type: Type.Enum([
         'invalid_request_error',
         'authentication_error',
@@ -20,49 +20,49 @@ export const ERROR = Type.Object(
         'rate_limit_error',
         'server_error',
       ]),
-      param: Type.Union([Type.String(), Type.Null()], { description: 'the field at fault' }),
+      param: Type.Union([Type.String(), Type.Null()], { description: 'the field that caused the error' }),
       code: Type.Enum(Object.keys(ERRORS) as [string, ...string[]]),
     }),
   },
-  { $id: 'Error', description: 'Every answer that is not 2xx, in the shape of OpenAI’s.' },
+  { $id: 'Error', description: 'Every response that is not 2xx, in the shape of OpenAI’s.' },
 );
 
 const MODALITIES = {
-  text_tokens: tokens('of the words'),
+  text_tokens: tokens('of the text'),
   video_tokens: tokens('of the frames'),
-  audio_tokens: tokens('of the sound'),
-  image_tokens: tokens('of a picture'),
+  audio_tokens: tokens('of the audio'),
+  image_tokens: tokens('of an image'),
 };
-const CACHED = { cached_tokens: tokens('not read again: an earlier request had the same clip') };
+const CACHED = { cached_tokens: tokens('taken from the prefix cache of an earlier request') };
 
 const USAGE = Type.Object(
   {
     prompt_tokens: tokens('of prompt and media'),
-    completion_tokens: tokens('of the caption, all samples together'),
-    total_tokens: tokens('both'),
+    completion_tokens: tokens('of the captions, summed over samples'),
+    total_tokens: tokens('sum of the two'),
     prompt_tokens_details: Type.Object({ ...MODALITIES, ...CACHED }),
   },
   { $id: 'Usage' },
 );
 
 const AUDIO = Type.Object({
-  present: Type.Boolean({ description: 'the file has sound' }),
-  used: Type.Boolean({ description: 'the model heard it' }),
-  seconds: seconds('of sound'),
-  tokens: tokens('of sound'),
+  present: Type.Boolean({ description: 'the file has an audio track' }),
+  used: Type.Boolean({ description: 'the model used it' }),
+  seconds: seconds('of audio'),
+  tokens: tokens('of the audio'),
   codec: Type.Optional(Type.String()),
 });
 
 const MEDIA = Type.Object(
   {
     kind: Type.Enum(['video', 'audio', 'image']),
-    duration_seconds: seconds('playing time'),
+    duration_seconds: seconds('duration'),
     video: Type.Optional(
       Type.Object({
-        frames: Type.Integer({ description: 'frames the model saw' }),
+        frames: Type.Integer({ description: 'frames given to the model' }),
         sample_fps: Type.Number(),
         source_fps: Type.Number(),
-        width: Type.Integer({ description: 'of a frame as the model saw it' }),
+        width: Type.Integer({ description: 'of a frame as given to the model' }),
         height: Type.Integer(),
         source_width: Type.Integer(),
         source_height: Type.Integer(),
@@ -71,15 +71,15 @@ const MEDIA = Type.Object(
       }),
     ),
     audio: AUDIO,
-    warnings: Type.Array(Type.String(), { description: 'what was odd about the file and did not stop the caption' }),
+    warnings: Type.Array(Type.String(), { description: 'problems of the file that did not prevent a caption' }),
   },
-  { $id: 'Media', description: 'What was seen and heard.' },
+  { $id: 'Media', description: 'What the model was given.' },
 );
 
 const TIMINGS = Type.Object(
   {
-    total_seconds: seconds('from the request to its caption'),
-    first_token_seconds: Type.Optional(seconds('to the first token')),
+    total_seconds: seconds('from the start of the request to its end'),
+    first_token_seconds: Type.Optional(seconds('from the start of the request to the first token')),
     tokens_per_second: Type.Optional(Type.Number()),
     stages: Type.Record(Type.String(), Type.Number(), { description: 'seconds by stage' }),
   },
@@ -91,25 +91,25 @@ const DETAIL = Type.Object({ ...TOKEN, top_logprobs: Type.Array(Type.Object(TOKE
 const TOKENS = {
   token_ids: Type.Optional(Type.Array(Type.Integer(), { description: 'with token_ids: true' })),
   token_logprobs: Type.Optional(
-    Type.Array(Type.Number(), { description: 'with token_ids: true; natural logarithms, one a token' }),
+    Type.Array(Type.Number(), { description: 'with token_ids: true; natural logarithms, one per token' }),
   ),
-  logprobs: Type.Optional(Type.Array(DETAIL, { description: 'with logprobs: N; as OpenAI’s logprobs.content' })),
+  logprobs: Type.Optional(Type.Array(DETAIL, { description: 'with logprobs: N; like OpenAI’s logprobs.content' })),
 };
 
-export const CAPTION = Type.Object(
+const CAPTION = Type.Object(
   {
-    id: Type.String({ description: 'the request’s id, as in x-request-id' }),
+    id: Type.String({ description: 'request id, as in the header x-request-id' }),
     caption: Type.String(),
     finish_reason: FINISH_REASON,
     usage: Type.Ref('Usage#'),
     media: Type.Ref('Media#'),
-    profile: Type.String({ description: 'pre-processing and its version, such as paper@1' }),
+    profile: Type.String({ description: 'name and version of the pre-processing, such as paper@1' }),
     timings: Type.Ref('Timings#'),
     model: Type.String(),
     captions: Type.Optional(
       Type.Array(
         Type.Object({ index: Type.Integer(), caption: Type.String(), finish_reason: FINISH_REASON, ...TOKENS }),
-        { description: 'with n above 1: all of them; what stands beside is the first' },
+        { description: 'with n above 1: all captions; the fields of the response itself are those of the first' },
       ),
     ),
     ...TOKENS,
@@ -117,12 +117,12 @@ export const CAPTION = Type.Object(
   { $id: 'Caption' },
 );
 
-export const ESTIMATE = Type.Object(
+const ESTIMATE = Type.Object(
   {
     id: Type.String(),
     media: Type.Object({
       kind: Type.String(),
-      duration_seconds: seconds('playing time'),
+      duration_seconds: seconds('duration'),
       video: Type.Optional(
         Type.Object({
           frames: Type.Integer(),
@@ -137,23 +137,23 @@ export const ESTIMATE = Type.Object(
     prompt_tokens: tokens('of prompt and media'),
     prompt_tokens_details: Type.Object(MODALITIES),
     budget: Type.Object({
-      context: tokens('the model holds'),
-      prompt: tokens('the prompt takes'),
+      context: tokens('context length of the model'),
+      prompt: tokens('of the prompt'),
       left: tokens('left for the caption'),
-      max_tokens: tokens('the caption may have'),
+      max_tokens: tokens('maximum of the caption'),
       fits: Type.Boolean({ description: 'false: the caption would be refused with context_length_exceeded' }),
     }),
     expected_seconds: Type.Object({
-      work: seconds('when nothing else runs'),
-      queue: seconds('until its turn, as the queue stands'),
+      work: seconds('of work, when nothing else runs'),
+      queue: seconds('of waiting, given the current queue'),
     }),
     profile: Type.String(),
     model: Type.String(),
   },
-  { $id: 'Estimate', description: 'What a caption would take; from the file’s headers alone.' },
+  { $id: 'Estimate', description: 'What a caption would cost, estimated from the headers of the file.' },
 );
 
-export const CHAT = Type.Object(
+const CHAT = Type.Object(
   {
     id: Type.String(),
     object: Type.Literal('chat.completion'),
@@ -170,40 +170,40 @@ export const CHAT = Type.Object(
     usage: Type.Object({
       prompt_tokens: tokens('of prompt and media'),
       completion_tokens: tokens('of all choices'),
-      total_tokens: tokens('both'),
+      total_tokens: tokens('sum of the two'),
       prompt_tokens_details: Type.Object({ ...MODALITIES, ...CACHED }),
       completion_tokens_details: Type.Record(Type.String(), Type.Integer(), {
-        description: 'zeros, which OpenAI’s clients read',
+        description: 'zeros, because OpenAI’s clients read them',
       }),
     }),
     system_fingerprint: Type.String({
-      description: 'model, precision and profile: the same numbers where it is the same',
+      description: 'model, precision and profile; equal fingerprints mean equal numerics',
     }),
     avocado: Type.Object(
       { profile: Type.String(), media: Type.Ref('Media#'), timings: Type.Ref('Timings#') },
-      { description: 'what OpenAI’s answer has no place for' },
+      { description: 'what OpenAI’s response has no field for' },
     ),
   },
-  { $id: 'ChatCompletion', description: 'As OpenAI’s, with what was seen and heard beside it.' },
+  { $id: 'ChatCompletion', description: 'Like OpenAI’s, with details about the media.' },
 );
 
-export const MODEL = Type.Object(
+const MODEL = Type.Object(
   {
     id: Type.String(),
     object: Type.Literal('model'),
     created: Type.Integer(),
     owned_by: Type.String(),
-    max_model_len: Type.Integer({ description: 'most tokens of prompt and caption together' }),
+    max_model_len: Type.Integer({ description: 'context length: prompt and caption together' }),
   },
   { $id: 'Model' },
 );
 export const MODELS = Type.Object({ object: Type.Literal('list'), data: Type.Array(Type.Ref('Model#')) });
 
-export const LIVENESS = Type.Object(
+const LIVENESS = Type.Object(
   {
     status: Type.Enum(['ok', 'stalled', 'stopped']),
     engine: Type.Enum(['loading', 'ready', 'restarting', 'stopped']),
-    text: Type.String({ description: 'what the engine is doing, or why it is not ready' }),
+    text: Type.String({ description: 'what the engine does, or why it is not ready' }),
     done: Type.Integer(),
     total: Type.Integer(),
     restarts: Type.Integer(),
@@ -226,5 +226,37 @@ export const READINESS = Type.Object(
   { $id: 'Readiness' },
 );
 
-/** Schemas that others refer to by name. */
+/** Schemas that responses refer to by name. */
 export const SHARED = [ERROR, USAGE, MEDIA, TIMINGS, CAPTION, ESTIMATE, CHAT, MODEL, LIVENESS, READINESS];
+
+/** A response as OpenAPI describes it. */
+export interface DocumentedResponse {
+  readonly description: string;
+  /** has no body */
+  readonly type?: 'null';
+  readonly content?: Readonly<Record<string, { readonly schema: object }>>;
+}
+
+export function jsonResponse(schema: object, description: string): DocumentedResponse {
+  return { description, content: { 'application/json': { schema } } };
+}
+
+/** @param name `$id` of one of the shared schemas */
+export function namedResponse(name: string, description: string): DocumentedResponse {
+  return jsonResponse({ $ref: `${name}#` }, description);
+}
+
+/** Every code: errors of the command line or of the start reach a client too, as status 500. */
+export const ALL_ERRORS = Object.keys(ERRORS) as readonly ErrorCode[];
+
+/** Error responses for some codes of the error table, by status. */
+export function errorResponses(codes: readonly ErrorCode[]): Record<number, DocumentedResponse> {
+  const byStatus: Record<number, DocumentedResponse> = {};
+  for (const status of new Set(codes.map((code) => ERRORS[code].status))) {
+    const names = codes
+      .filter((code) => ERRORS[code].status === status)
+      .map((code) => `\`${code}\`${ERRORS[code].retry ? ' (retry later)' : ''}`);
+    byStatus[status] = namedResponse('Error', names.join(', '));
+  }
+  return byStatus;
+}

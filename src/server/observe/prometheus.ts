@@ -1,4 +1,5 @@
-import { Counter, Histogram, type Registry } from 'prom-client';
+// Tables of metrics as prom-client objects.
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 interface CounterRow {
   readonly name: string;
@@ -10,13 +11,25 @@ interface HistogramRow extends CounterRow {
   readonly buckets: readonly number[];
 }
 
-/** Counters by the keys of their table, with its labels as types. */
+/** Counters under the keys of their table, with typed labels. */
 export type CountersOf<T extends Readonly<Record<string, CounterRow>>> = {
   readonly [K in keyof T]: Counter<T[K]['labels'][number]>;
 };
 export type HistogramsOf<T extends Readonly<Record<string, HistogramRow>>> = {
   readonly [K in keyof T]: Histogram<T[K]['labels'][number]>;
 };
+
+/** One value of a metric, with its labels. */
+export type Sample = readonly [value: number, labels?: Readonly<Record<string, string>>];
+
+/** A metric whose value is read from the running system at every scrape. */
+export interface Reading {
+  readonly type: 'gauge' | 'counter';
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly string[];
+  readonly read: () => readonly Sample[];
+}
 
 function mapRows<Row extends CounterRow, Made>(
   table: Readonly<Record<string, Row>>,
@@ -47,4 +60,25 @@ export function histogramsOf<T extends Readonly<Record<string, HistogramRow>>>(
       new Histogram({ name, help, labelNames: labels, buckets: [...buckets], registers }),
   );
   return made as unknown as HistogramsOf<T>;
+}
+
+export function addReading(registry: Registry, { type, name, help, labels = [], read }: Reading): void {
+  const options = { name, help, labelNames: labels, registers: [registry] };
+  if (type === 'gauge') {
+    new Gauge({
+      ...options,
+      collect() {
+        this.reset(); // drops label values that no longer occur
+        for (const [value, values] of read()) this.set(values ?? {}, value);
+      },
+    });
+    return;
+  }
+  new Counter({
+    ...options,
+    collect() {
+      this.reset();
+      for (const [value, values] of read()) this.inc(values ?? {}, value);
+    },
+  });
 }

@@ -1,6 +1,7 @@
-// A multipart form: its one file goes to intake as a stream of bytes, its text fields are collected.
-import type { MultipartFile } from '@fastify/multipart';
-import type { FastifyRequest } from 'fastify';
+// Request bodies: JSON that may hold files as base64, and multipart forms, whose file goes to intake as a stream of bytes.
+import type { Buffer } from 'node:buffer';
+import multipart, { type MultipartFile } from '@fastify/multipart';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError } from '../../base/errors.ts';
 import type { Intake } from '../../intake/intake.ts';
 import { mediaTooLarge, type MediaSource } from '../../intake/media-source.ts';
@@ -26,11 +27,44 @@ interface Received {
   readonly fields: (readonly [name: string, text: string])[];
 }
 
+/** Smaller JSON bodies go through Fastify's own parser. */
+const SMALL_JSON_BYTES = 256 * 1024;
+/** A form has one file and every option at most once, except `stop`. Two files, so that a second one is refused by name. */
+const FORM_LIMITS = { files: 2, fields: 64, parts: 66, fieldNameSize: 100, fieldSize: 512 * 1024, headerPairs: 100 };
 /** What a form may add to its file: boundaries, headers, prompts. */
 const FORM_OVERHEAD_BYTES = 1024 ** 2;
 /** How long the rest of a refused body is read and discarded, so that the client can still read the error response. */
 const DISCARD_MS = 30_000;
 const DISCONNECT_CODES = ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'FST_PREMATURE_CLOSE', 'ABORT_ERR'];
+
+/**
+ * Adds the parsers of JSON and forms. Files inside JSON stay bytes, because parsing them would block the event loop; they are
+ * released when the response closes.
+ */
+export async function addBodyParsers(
+  app: FastifyInstance,
+  intake: Pick<Intake, 'parseJson'>,
+  maxUploadBytes: number,
+): Promise<void> {
+  const parseSmall = app.getDefaultJsonParser('error', 'error');
+  app.removeContentTypeParser('application/json');
+  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (body.length <= SMALL_JSON_BYTES) {
+      void parseSmall(request, body.toString(), done);
+      return;
+    }
+    try {
+      const parsed = intake.parseJson(body);
+      request.context.defer(() => {
+        parsed.release();
+      });
+      done(null, parsed.value);
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  await app.register(multipart, { throwFileSizeLimit: false, limits: { ...FORM_LIMITS, fileSize: maxUploadBytes } });
+}
 
 function uploadTooLarge({ maxUploadBytes }: UploadParts['config']): AvocadoError {
   return mediaTooLarge('The upload', maxUploadBytes, 'file');
@@ -71,7 +105,7 @@ async function receiveFile(part: MultipartFile, received: Received, { intake, co
   // The typings say that a file always has a name; an octet-stream part without one is a file too.
   const named: { readonly filename?: string } = part;
   received.source = await intake.fromUpload(part.file, named.filename ?? '', 'file');
-  // The form parser has a limit of its own (app.ts), and cuts the file there without an error.
+  // The form parser cuts a file at its own limit, without an error.
   if (part.file.truncated) throw uploadTooLarge(config);
 }
 

@@ -1,0 +1,87 @@
+// What we know about one HTTP request from its first byte until its response is closed, at `request.context`.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import type { Admitted } from '../admission/types.ts';
+import type { RequestObservation } from './observe/request-metrics.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    context: RequestContext;
+  }
+}
+
+export class RequestContext {
+  /** name of the API key; undefined when the server has no keys */
+  keyName: string | undefined;
+  /** of a caption request, from before its body is read */
+  observation: RequestObservation | undefined;
+  admitted: Admitted | undefined;
+  /** the handler of a caption request, once it runs; never rejects */
+  work: Promise<void> | undefined;
+  readonly #cleanups: (() => void)[] = [];
+  #resolveClosed: () => void = () => undefined;
+  #isClosed = false;
+  /** resolves when the response has been sent, or its client has disconnected */
+  readonly closed: Promise<void> = new Promise((resolve) => {
+    this.#resolveClosed = resolve;
+  });
+
+  /** Runs `cleanup` when the response closes: the latest registered first. After the close it runs at once. */
+  defer(cleanup: () => void): void {
+    if (this.#isClosed) cleanup();
+    else this.#cleanups.push(cleanup);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#resolveClosed();
+    for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup();
+  }
+}
+
+const CLIENT_ID = /^[A-Za-z0-9._-]{8,64}$/;
+
+/** The open responses, by request id. No two open responses share an id, and a stopping server can wait for them. */
+export class InFlightResponses {
+  readonly #ids = new Set<string>();
+  #onIdle: (() => void) | undefined;
+
+  /** The client's own x-request-id if it is well-formed and not in use, otherwise a new one. */
+  newId({ headers }: Pick<IncomingMessage, 'headers'>): string {
+    const given = headers['x-request-id'];
+    return typeof given === 'string' && CLIENT_ID.test(given) && !this.#ids.has(given) ? given : `cap-${randomUUID()}`;
+  }
+
+  /** Gives every request its context, and every response its id. To be called before all other hooks are added. */
+  track(app: FastifyInstance): void {
+    app.decorateRequest('context');
+    app.addHook('onRequest', (request, reply, done) => {
+      const { id } = request;
+      const context = new RequestContext();
+      request.context = context;
+      void reply.header('x-request-id', id);
+      this.#ids.add(id);
+      context.defer(() => {
+        this.#ids.delete(id);
+        if (this.#ids.size === 0) this.#onIdle?.();
+      });
+      reply.raw.once('close', () => {
+        context.close();
+      });
+      done();
+    });
+  }
+
+  /** Waits until no response is open, at most `mostMs`. */
+  async idle(mostMs: number): Promise<void> {
+    if (this.#ids.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, mostMs);
+      this.#onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
