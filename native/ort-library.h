@@ -10,7 +10,7 @@ namespace ort {
 
 /**
  * Loads libonnxruntime from an absolute path and checks that its function table is the one ort-api.h declares.
- * Later calls return at once, whatever their path. Returns the library's version. Throws std::runtime_error.
+ * Later calls return at once and ignore their path. Returns the library's version. Throws std::runtime_error.
  */
 std::string LoadLibrary(const std::string& path);
 

@@ -33,8 +33,8 @@ export interface NativeSessionConfig {
 }
 
 /**
- * The functions of native/addon.cc. Wrong arguments throw an Error that ends in `This is a bug.` Only src/model uses sessions
- * and slabs, only src/features the pixel kernels.
+ * The functions of native/addon.cc. Wrong arguments throw an Error that ends in `This is a bug.` Only src/model uses
+ * sessions and slabs, only src/features the pixel kernels.
  */
 export interface NativeAddon {
   /** Loads libonnxruntime, once per process. Returns its version. */
@@ -52,7 +52,9 @@ export interface NativeAddon {
   readonly releaseSession: (session: NativeSessionHandle, done: NativeDone) => void;
   readonly allocateSlab: (device: NativeDevice, bytes: number) => NativeSlabHandle;
   readonly releaseSlab: (slab: NativeSlabHandle) => void;
-  /** `pieces` has [from, to, bytes] per piece, in bytes, none overlapping itself. No run may use the slab until done(). */
+  /**
+   * `pieces` has [from, to, bytes] per piece, in bytes, none overlapping itself. No run may use the slab until done().
+   */
   readonly copyWithinSlab: (slab: NativeSlabHandle, pieces: Float64Array, done: NativeDone) => void;
   /** Pixel kernels (native/pixels.h). They run synchronously, in worker threads. Arrays may be in shared memory. */
   readonly resizeFrame: (

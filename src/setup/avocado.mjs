@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `avocado` command. In a clone it sets up what is missing; in an installed package everything is already there.
+// The `avocado` command. In a clone it first sets up what is missing. An installed package is complete.
 import { existsSync } from 'node:fs';
 import { setUp } from './set-up.mjs';
 

@@ -1,6 +1,6 @@
-// Builds native/*.cc to native/build/avocado.node with the machine's C++ compiler; no node-gyp, no Node headers to fetch.
-// Never fails an install: without a compiler the portable runtime is used, which is right but slower.
-// `--strict` turns every obstacle into exit code 1 (container images, CI).
+// Builds native/build/avocado.node from native/*.cc with the machine's C++ compiler. Needs neither node-gyp nor a
+// download of Node's headers. Never fails an install: without a compiler the portable runtime is used, which is slower.
+// With `--strict` (container images, CI) every problem ends with exit code 1.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -38,7 +38,7 @@ const FLAGS = [
 
 const strict = process.argv.includes('--strict');
 
-function giveUp(reason) {
+function stopWithout(reason) {
   process.stderr.write(`native: ${reason}; the portable runtime will be used.\n`);
   process.exit(strict ? 1 : 0);
 }
@@ -46,13 +46,13 @@ function giveUp(reason) {
 function findCompiler() {
   const candidates = [process.env['CXX'], 'g++', 'clang++', 'c++'].filter((name) => name !== undefined && name !== '');
   for (const name of candidates) {
-    const asked = spawnSync(name, ['--version'], { encoding: 'utf8' });
-    if (asked.status === 0) return { name, version: asked.stdout.split('\n')[0] };
+    const result = spawnSync(name, ['--version'], { encoding: 'utf8' });
+    if (result.status === 0) return { name, version: result.stdout.split('\n')[0] };
   }
   return undefined;
 }
 
-/** Folders of the headers that come from npm. */
+/** Folders of the header files, which come from npm packages. */
 function includeFolders() {
   const require = createRequire(import.meta.url);
   try {
@@ -68,7 +68,7 @@ function sourcesOf(folder) {
     .sort();
 }
 
-/** What the addon is made of, whoever compiles it. */
+/** Hash of everything the addon is built from, except the compiler. */
 function sourcesHash(includes) {
   const hash = createHash('sha256');
   for (const name of sourcesOf(NATIVE)) hash.update(`${name}\0`).update(readFileSync(join(NATIVE, name)));
@@ -85,12 +85,12 @@ function readStamp() {
 function compile(compiler, args) {
   return new Promise((resolve, reject) => {
     const child = spawn(compiler.name, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let said = '';
+    let output = '';
     child.stderr.setEncoding('utf8').on('data', (text) => {
-      said += text;
+      output += text;
     });
     child.on('error', reject);
-    child.on('close', (code) => (code === 0 ? resolve(undefined) : reject(new Error(said))));
+    child.on('close', (code) => (code === 0 ? resolve(undefined) : reject(new Error(output))));
   });
 }
 
@@ -110,21 +110,22 @@ async function compileAll(compiler, includes, temporary) {
 }
 
 async function build() {
-  if (process.platform !== 'linux') return giveUp(`the addon is for Linux, this is ${process.platform}`);
+  if (process.platform !== 'linux') return stopWithout(`the addon is for Linux, this is ${process.platform}`);
   const includes = includeFolders();
-  if (includes === undefined) return giveUp('node-addon-api and node-api-headers are not installed (npm ci)');
+  if (includes === undefined) return stopWithout('node-addon-api and node-api-headers are not installed (npm ci)');
   const sources = sourcesHash(includes);
   const compiler = findCompiler();
-  // An addon that came with the image needs no compiler.
+  // An image may come with the addon, but without a compiler.
   if (compiler === undefined && readStamp().startsWith(`${sources} `)) return undefined;
-  if (compiler === undefined) return giveUp('no C++ compiler found (Debian or Ubuntu: apt-get install g++)');
+  if (compiler === undefined) return stopWithout('no C++ compiler found (Debian or Ubuntu: apt-get install g++)');
   const wanted = `${sources} ${compiler.version}`;
   if (readStamp() === wanted) return undefined;
   mkdirSync(BUILD, { recursive: true });
   const temporary = mkdtempSync(join(BUILD, 'making-'));
   try {
     const linked = await compileAll(compiler, includes, temporary);
-    // The running processes keep the file they have mapped; new ones see the old or the new one, never half of it.
+    // Running processes keep the file that they have mapped. New ones open the old or the new file, never an unfinished
+    // one.
     renameSync(linked, OUTPUT);
     writeFileSync(STAMP, wanted);
     return undefined;
@@ -133,7 +134,7 @@ async function build() {
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
-  return giveUp('the addon did not compile (see above)');
+  return stopWithout('the addon did not compile (see above)');
 }
 
 await build();

@@ -1,5 +1,5 @@
-// Makes a fresh clone ready: dependencies, ffmpeg, native addon, compiled code. Plain Node, no dependencies, because it
-// runs before there are any. Every step is skipped when its result is already there.
+// Prepares a fresh clone: npm dependencies, ffmpeg, native addon, compiled code. Uses plain Node only, because it runs
+// before any dependency is installed. A step is skipped when its result exists already.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
+const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
 
 function say(text) {
   process.stderr.write(`set-up: ${text}\n`);
@@ -18,7 +19,7 @@ function fail(text) {
   process.exit(6);
 }
 
-/** Runs a command, its output on stderr so that stdout stays the program's own. Returns true when it succeeded. */
+/** Runs a command with its output on stderr, because stdout belongs to the program. Returns true when it succeeded. */
 function run(command, args, env = {}) {
   const result = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 2, 2], env: { ...process.env, ...env } });
   return result.status === 0;
@@ -31,9 +32,8 @@ function has(command, args) {
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major > OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor >= OLDEST_NODE[1])) return;
-  fail(
-    `Node ${process.versions.node} is too old. Install Node ${OLDEST_NODE.join('.')} or newer and run the command again.`,
-  );
+  const wanted = `Install Node ${OLDEST_NODE.join('.')} or newer and run the command again.`;
+  fail(`Node ${process.versions.node} is too old. ${wanted}`);
 }
 
 function newestMtime(directory) {
@@ -45,20 +45,20 @@ function newestMtime(directory) {
   return newest;
 }
 
-/** npm writes its own lock file into node_modules when an install is complete; ours is newer only when it has changed since. */
-function dependenciesAreThere() {
+/** npm writes a lock file into node_modules after each install. Our lock file is newer only if it has changed since. */
+function dependenciesAreInstalled() {
   const written = join(ROOT, 'node_modules/.package-lock.json');
   if (!existsSync(written) || !existsSync(join(ROOT, 'node_modules/typescript'))) return false;
   return statSync(written).mtimeMs >= statSync(join(ROOT, 'package-lock.json')).mtimeMs;
 }
 
 function installDependencies() {
-  if (dependenciesAreThere()) return;
+  if (dependenciesAreInstalled()) return;
   say('installing npm dependencies (the CUDA download of onnxruntime-node is skipped) …');
-  // Scripts are skipped: what they would build is built below, with its own messages.
+  // Install scripts are skipped: the steps below build what they would build, with messages of their own.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'];
   if (!run('npm', args, { ONNXRUNTIME_NODE_INSTALL: 'skip' }))
-    fail('npm ci failed (its reason is above). Check the network or the npm registry setting and try again.');
+    fail('npm ci failed (see above). Check the network and the registry setting of npm, then run the command again.');
 }
 
 function installFfmpeg() {
@@ -67,7 +67,8 @@ function installFfmpeg() {
   if (has(ffmpeg, ['-version']) && has(ffprobe, ['-version'])) return;
   const prefix = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
   const manual =
-    'ffmpeg >= 5.1 is missing. Install it (Debian or Ubuntu: sudo apt-get install ffmpeg) or set FFMPEG_PATH and FFPROBE_PATH, then run the command again.';
+    'ffmpeg >= 5.1 is missing. Install it (Debian or Ubuntu: sudo apt-get install ffmpeg) or set FFMPEG_PATH and ' +
+    'FFPROBE_PATH, then run the command again.';
   if (!has('apt-get', ['--version']) || (prefix.length > 0 && !has('sudo', ['-n', 'true']))) fail(manual);
   say('installing ffmpeg with apt-get …');
   const apt = (...args) =>
@@ -85,16 +86,15 @@ function buildNative() {
 function compile() {
   const output = join(ROOT, 'dist/cli/main.js');
   const stamp = join(ROOT, 'dist/.built');
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
-  if (existsSync(output) && !existsSync(tsc)) return; // an installed package: dist came with it
+  if (existsSync(output) && !existsSync(TSC)) return; // an installed package: it contains dist
   if (existsSync(stamp) && statSync(stamp).mtimeMs >= newestMtime(join(ROOT, 'src'))) return;
   say('compiling …');
-  if (!run(process.execPath, [tsc, '-p', 'src'])) fail('The TypeScript build failed (see above).');
+  if (!run(process.execPath, [TSC, '-p', 'src'])) fail('The TypeScript build failed (see above).');
   mkdirSync(join(ROOT, 'dist'), { recursive: true });
   writeFileSync(stamp, '');
 }
 
-/** What `npm start`, `npm test` and the `avocado` command run first. */
+/** Installs and builds everything. `npm start`, `npm test` and the `avocado` command run it first. */
 export function setUp() {
   checkNode();
   if (existsSync(join(ROOT, 'package-lock.json'))) installDependencies();
@@ -103,9 +103,10 @@ export function setUp() {
   compile();
 }
 
-/** What `npm ci` and `npm pack` run: no npm and no apt inside npm. */
-export function build() {
+/** Builds only, and installs nothing: for `npm run build` and `npm pack`. */
+function build() {
   checkNode();
+  if (!existsSync(TSC)) fail('The dependencies are not installed. Run `npm ci` first, then run the command again.');
   buildNative();
   compile();
 }

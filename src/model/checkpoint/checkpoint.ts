@@ -1,5 +1,5 @@
-// A Hugging Face directory of a Qwen2.5-Omni thinker as named tensors. Handles shards, name prefixes and tied heads. Reads
-// headers only, never a weight.
+// A Hugging Face directory of a Qwen2.5-Omni thinker as named tensors. Handles shards, name prefixes and tied heads.
+// Reads headers only, never a weight.
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
@@ -58,8 +58,10 @@ class SafetensorsCheckpoint implements Checkpoint {
     const stored = this.#resolve(name);
     const entry = this.#entries.get(stored);
     if (entry === undefined) {
-      const problem = `Tensor ${name} is in no file of ${this.directory}: the checkpoint is incomplete or of another model.`;
-      throw new AvocadoError('tensor_missing', problem, { param: name });
+      const problem = 'the checkpoint is incomplete or of another model';
+      throw new AvocadoError('tensor_missing', `Tensor ${name} is in no file of ${this.directory}: ${problem}.`, {
+        param: name,
+      });
     }
     const { dtype } = entry;
     if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
@@ -106,8 +108,8 @@ async function listShards(directory: string): Promise<readonly string[]> {
 }
 
 /**
- * Opens a checkpoint directory: `model.safetensors`, or shards with an index. Reads the headers of the shards that contain
- * thinker tensors and checks them against the sizes of the files.
+ * Opens a checkpoint directory: `model.safetensors`, or shards with an index. Reads the headers of the shards that
+ * contain thinker tensors and checks them against the sizes of the files.
  * @throws AvocadoError `checkpoint_not_found` (no such directory, no weights in it), `checkpoint_invalid` (a shard is
  * missing, truncated or damaged; no thinker tensors)
  */

@@ -1,6 +1,6 @@
 // The JSON settings of a Qwen2.5-Omni checkpoint: config.json (of the whole model or of the thinker alone),
-// preprocessor_config.json and generation_config.json. Field names as published (reference-model.md, Config fields) and as newer
-// transformers versions write them.
+// preprocessor_config.json and generation_config.json. Field names as published (reference-model.md, Config fields) and
+// as newer transformers versions write them.
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
@@ -29,8 +29,8 @@ function readTokens(thinker: JsonFields, vocabSize: number): TokenIds {
 
 /**
  * Reads and checks `config.json`.
- * @throws AvocadoError `checkpoint_not_found` (no directory, no config.json), `checkpoint_invalid` (another model type, a
- * wrong or unsupported value; names the field)
+ * @throws AvocadoError `checkpoint_not_found` (no directory, no config.json), `checkpoint_invalid` (another model type,
+ * a wrong or unsupported value; names the field)
  */
 export async function readModelConfig(path: string): Promise<ModelConfig> {
   const directory = await realpath(path).catch((error: unknown) => {
@@ -105,7 +105,8 @@ const FIXED: Readonly<Record<string, unknown>> = {
 
 /**
  * Reads `preprocessor_config.json`. Uses the published values where the file or a field is absent.
- * @throws AvocadoError `checkpoint_invalid`, naming the field: a wrong value, or one that the pre-processing does not support
+ * @throws AvocadoError `checkpoint_invalid`, naming the field: a wrong value, or one that the pre-processing does not
+ * support
  */
 export async function readPreprocessorConfig(directory: string): Promise<PreprocessorConfig> {
   const fields = await readJsonFields(join(directory, 'preprocessor_config.json'));
@@ -130,8 +131,8 @@ export async function readPreprocessorConfig(directory: string): Promise<Preproc
 }
 
 /**
- * Token ids that end a caption: the thinker's eos and those that `generation_config.json` lists. The published file lists
- * none (reference-model.md, Generation). The pad token does not end a caption, as in the reference.
+ * Token ids that end a caption: the thinker's eos and those that `generation_config.json` lists. The published file
+ * lists none (reference-model.md, Generation). The pad token does not end a caption, as in the reference.
  * @throws AvocadoError `checkpoint_invalid`
  */
 export async function stopIdsOf({ directory, tokens }: ModelConfig): Promise<readonly number[]> {

@@ -1,5 +1,5 @@
-// Reads typed fields of a parsed JSON file. Every error names the file, the path of the field, what was found and what is
-// supported, so that the user can find the line.
+// Reads typed fields of a parsed JSON file. Every error names the file, the path of the field, what was found and what
+// is supported, so that the user can find the line.
 import { readFile } from 'node:fs/promises';
 import { AvocadoError } from '../../base/errors.ts';
 

@@ -1,4 +1,4 @@
-// What a model directory may contain beside the Hugging Face files: avocado.json, and sample clips in `examples`.
+// What a model directory may contain besides the Hugging Face files: avocado.json, and sample clips in `examples`.
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import Type from 'typebox';

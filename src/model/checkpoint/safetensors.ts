@@ -1,5 +1,6 @@
-// safetensors files: u64 little-endian header length, JSON header, raw data. The reader reads only the header and checks
-// it against the size of the file, so a half-downloaded shard is found before any of it is used. The writer makes dumps.
+// safetensors files: u64 little-endian header length, JSON header, raw data. The reader reads only the header and
+// checks it against the size of the file, so a half-downloaded shard is found before any of it is used. The writer
+// makes dumps.
 import { open, realpath, rm, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
@@ -92,18 +93,16 @@ function readEntry(file: string, name: string, value: unknown, dataStart: number
   const itemBytes = DTYPE_BYTES[dtype];
   const expected = itemBytes === undefined ? undefined : shape.reduce((product, size) => product * size, itemBytes);
   if (expected !== undefined && expected !== to - from) {
-    throw invalid(
-      file,
-      `has a damaged header: ${name} is ${dtype} [${shape.join(', ')}], ${expected} bytes, but ${to - from} bytes are stored.`,
-    );
+    const described = `${name} is ${dtype} [${shape.join(', ')}], ${expected} bytes`;
+    throw invalid(file, `has a damaged header: ${described}, but ${to - from} bytes are stored.`);
   }
   return { dtype, shape, file, offset: dataStart + from, bytes: to - from };
 }
 
 /**
  * The tensors of one file, by name.
- * @throws AvocadoError `checkpoint_invalid`: the file is missing, is not safetensors, or is truncated (the message names
- * the file and the number of missing bytes)
+ * @throws AvocadoError `checkpoint_invalid`: the file is missing, is not safetensors, or is truncated (the message
+ * names the file and the number of missing bytes)
  */
 export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<string, SafetensorsEntry>> {
   // Files in the Hugging Face cache are symlinks, and onnxruntime refuses symlinks that leave the model's folder.

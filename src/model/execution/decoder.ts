@@ -1,8 +1,8 @@
-// The decoder: its session and its KV cache. Each layer has one slab for keys and one for values, [slots, kvHeads, rows,
-// headDim]. A run reads and updates a contiguous range of slots in place. Prefix slots come last and are never in a run.
-// The decoder knows the length of each slot, but not which sequence uses it.
-import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
+// The decoder: its session and its KV cache. Each layer has one slab for keys and one for values, [slots, kvHeads,
+// rows, headDim]. A run reads and updates a contiguous range of slots in place. Prefix slots come last and are never in
+// a run. The decoder knows the length of each slot, but not which sequence uses it.
 import type { Device } from '../../settings/engine-settings.ts';
+import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
 import type { DType } from '../checkpoint/weights.ts';
 import type { HostArray, HostTensor, Runtime, Session, Slab, SlabPiece, SlabView, Tensor } from '../runtime/runtime.ts';
@@ -137,7 +137,10 @@ function runPlan(
   return { feeds, fetches, ...words, lastIndex, totalLength, logits };
 }
 
-/** Rows of a slot in its slabs: one more than its tokens, because a full slot inside a run is still written to (see #park). */
+/**
+ * Rows of a slot in its slabs: one more than its tokens, because a full slot inside a run is still written to (see
+ * #park).
+ */
 function slotRows(capacity: number): number {
   return capacity + 1;
 }
@@ -170,7 +173,10 @@ export class SlotDecoder implements Decoder {
     this.#lengths = new Int32Array(this.slots + this.prefixSlots);
   }
 
-  /** Allocates the cache. @throws AvocadoError `engine_error`, `device_unavailable` when the device has not enough memory */
+  /**
+   * Allocates the cache.
+   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have enough memory
+   */
   static async create(config: ModelConfig, options: DecoderOptions): Promise<SlotDecoder> {
     const { kvHeads, headDim, layers } = config.text;
     const elements = (options.slots + (options.prefixSlots ?? 0)) * kvHeads * slotRows(options.capacity) * headDim;
@@ -195,14 +201,14 @@ export class SlotDecoder implements Decoder {
     const tokens = ids.length;
     const held = slot < this.slots ? this.#lengths[slot] : undefined;
     if (tokens === 0 || tokens > MOST_TOKENS_PER_RUN || start !== held || start + tokens > this.capacity) {
+      const problem = `${tokens} tokens cannot go to ${start}`;
       throw new Error(
-        `Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${tokens} cannot go to ${start}. This is a bug.`,
+        `Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${problem}. This is a bug.`,
       );
     }
     if (positions.length !== 3 * tokens || mediaEmbeds.length !== mediaRows.length * this.hiddenSize) {
-      throw new Error(
-        `Chunk of ${tokens} tokens has ${positions.length} positions and ${mediaEmbeds.length} media values. This is a bug.`,
-      );
+      const found = `${positions.length} positions and ${mediaEmbeds.length} media values`;
+      throw new Error(`Chunk of ${tokens} tokens has ${found}. This is a bug.`);
     }
     const index = new BigInt64Array(2 * mediaRows.length);
     mediaRows.forEach((row, media) => (index[2 * media + 1] = BigInt(row)));
@@ -269,8 +275,8 @@ export class SlotDecoder implements Decoder {
   }
 
   /**
-   * Every slot in the range of a run takes one token. Slots that are not decoding get a dummy token, written where their
-   * next real token overwrites it.
+   * Every slot in the range of a run takes one token. Slots that are not decoding get a dummy token, written where
+   * their next real token overwrites it.
    */
   #park(plan: RunPlan, first: number, slots: number): void {
     plan.ids.fill(0);

@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
+import type { Device, Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
-import type { Device, Precision } from '../../settings/engine-settings.ts';
 import { SlotDecoder } from './decoder.ts';
 import { checkExportPrecision, ensureExport } from '../export/export-cache.ts';
 import { parsePrecision } from '../export/export.ts';
@@ -47,7 +47,9 @@ export interface LoadedThinker {
   readonly precision: Precision;
 }
 
-/** GroupQueryAttention has fp32 kernels on a CPU, fp16 and bf16 kernels on CUDA (onnxruntime.md, GroupQueryAttention). */
+/**
+ * GroupQueryAttention has fp32 kernels on a CPU, fp16 and bf16 kernels on CUDA (onnxruntime.md, GroupQueryAttention).
+ */
 const RUNS_ON: Readonly<Record<Device['type'], readonly Precision[]>> = {
   cpu: ['fp32', 'int4'],
   cuda: ['bf16', 'fp16'],

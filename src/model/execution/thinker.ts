@@ -74,8 +74,8 @@ export interface Decoder {
    */
   decode(rows: readonly DecodeRow[], options?: RunSignal): Promise<Float32Array>;
   /**
-   * Replaces the content of slot `to` with the first `tokens` tokens of slot `from`. Either may be a prefix slot. No run may
-   * be in progress. On failure, `to` is empty.
+   * Replaces the content of slot `to` with the first `tokens` tokens of slot `from`. Either may be a prefix slot. No
+   * run may be in progress. On failure, `to` is empty.
    * @throws AvocadoError `engine_error`
    */
   copyPrefix(from: number, to: number, tokens: number): Promise<void>;

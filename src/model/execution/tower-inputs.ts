@@ -1,11 +1,11 @@
-// What the towers' graphs take beside the features themselves: the order and windows of one temporal step for the vision
-// tower, and the chunks of a spectrogram for the audio tower (reference-model.md, Vision tower and Audio tower).
+// The inputs of the towers' graphs besides the features themselves: the order and windows of one temporal step for the
+// vision tower, and the chunks of a spectrogram for the audio tower (reference-model.md, Vision tower and Audio tower).
 import type { VisionConfig } from '../checkpoint/config-types.ts';
 import { visionRopeTables } from '../graphs/rope-tables.ts';
 
 /**
- * The vision graph's inputs for one step of gridH x gridW patches. In the window layers, rows see each other only inside a
- * window of at most 4x4 merged groups, clipped at the right and bottom; rows are kept in window order.
+ * The vision graph's inputs for one step of gridH x gridW patches. In the window layers, rows see each other only
+ * inside a window of at most 4x4 merged groups, clipped at the right and bottom; rows are kept in window order.
  */
 export interface StepLayout {
   /** [groups] the processor's group at each place of the window order, and the inverse */

@@ -1,5 +1,5 @@
-// Sessions that are loaded on demand, so that a model fits into memory that is too small for all its parts at once. Towers
-// are used once per clip, the decoder for every token. At most one tower is loaded at a time.
+// Sessions that are loaded on demand, so that a model fits into memory that is too small for all its parts at once.
+// Towers are used once per clip, the decoder for every token. At most one tower is loaded at a time.
 import { throwIfAborted, type RunOptions, type Session, type Tensor } from '../runtime/runtime.ts';
 
 export type LoadSession = () => Promise<Session>;

@@ -6,9 +6,9 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
+import type { Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
-import type { Precision } from '../../settings/engine-settings.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { exportCheckpoint, parsePrecision } from './export.ts';
 import { EXPORTER_VERSION, isExport, openManifest, sourceFilesOf, type Manifest } from './manifest.ts';
@@ -30,7 +30,9 @@ function digest(...parts: readonly unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }
 
-/** All entries of one checkpoint and precision begin with `family`. The rest is the checkpoint's state and our version. */
+/**
+ * All entries of one checkpoint and precision begin with `family`. The rest is the checkpoint's state and our version.
+ */
 async function entryName(
   checkpoint: Checkpoint,
   precision: Precision,
@@ -70,8 +72,8 @@ async function openCached(directory: string): Promise<Manifest | undefined> {
 }
 
 /**
- * The export to run: `modelDir` itself when it is one, otherwise the cached export of that checkpoint. Builds the cached
- * one when it is missing, damaged or stale.
+ * The export to run: `modelDir` itself when it is one, otherwise the cached export of that checkpoint. Builds the
+ * cached one when it is missing, damaged or stale.
  * @param precision undefined = the precision of the export; required for a checkpoint
  * @throws AvocadoError as exportModel and openManifest; `precision_unsupported` when the export has another precision
  */

@@ -3,9 +3,9 @@
 import { open, readdir, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
+import { PRECISIONS, type Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
-import { PRECISIONS, type Precision } from '../../settings/engine-settings.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { buildAudioGraph } from '../graphs/audio.ts';
 import { buildDecoderGraph } from '../graphs/decoder.ts';
@@ -201,8 +201,8 @@ export async function exportCheckpoint(
 }
 
 /**
- * Exports a checkpoint: vision.onnx, audio.onnx, decoder.onnx, weights.bin (int4 only) and manifest.json in `outDir`. The
- * graphs point into the checkpoint's files and into `outDir`, so neither may be moved afterwards.
+ * Exports a checkpoint: vision.onnx, audio.onnx, decoder.onnx, weights.bin (int4 only) and manifest.json in `outDir`.
+ * The graphs point into the checkpoint's files and into `outDir`, so neither may be moved afterwards.
  * @throws AvocadoError `precision_unsupported`, `checkpoint_*`, `tensor_*`, `bad_request` (outDir holds other files),
  * `export_incomplete` (disk full), `aborted`; then nothing is left behind
  */

@@ -1,5 +1,5 @@
-// manifest.json is written last, so an export without one is not finished. It lists the files that the graphs point into
-// and is checked before any graph is loaded: initialisers are offsets into files that may have changed since.
+// manifest.json is written last, so an export without one is not finished. It lists the files that the graphs point
+// into and is checked before any graph is loaded: initialisers are offsets into files that may have changed since.
 import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -124,7 +124,7 @@ async function checkSource(
 }
 
 /**
- * Reads and checks a manifest: the export is complete, lies where it was made, was made by this version, and its
+ * Reads and checks a manifest: the export is complete, is where it was made, was made by this version, and its
  * checkpoint is unchanged.
  * @throws AvocadoError `export_incomplete`, `export_stale`, each with the command to run
  */
@@ -146,10 +146,8 @@ export async function openManifest(directory: string): Promise<Manifest> {
     );
   }
   if (manifest.directory !== real) {
-    throw new AvocadoError(
-      'export_stale',
-      `This export was made at ${manifest.directory} and is now at ${real}. Move it back, or run: ${command(manifest, real)}`,
-    );
+    const moved = `This export was made at ${manifest.directory} and is now at ${real}`;
+    throw new AvocadoError('export_stale', `${moved}. Move it back, or run: ${command(manifest, real)}`);
   }
   await checkFiles(manifest, real);
   for (const source of manifest.checkpoint.files) await checkSource(source, manifest, real);

@@ -39,8 +39,8 @@ function furthest(values: Float32Array, from: number, to: number): number {
 }
 
 /**
- * Squared error of a 4-bit block with this scale. (x | 0) rounds a positive x down, so adding 8.5 first rounds to nearest.
- * Only the upper end can overflow, since both candidate scales reach the value with the largest magnitude.
+ * Squared error of a 4-bit block with this scale. (x | 0) rounds a positive x down, so adding 8.5 first rounds to
+ * nearest. Only the upper end can overflow, since both candidate scales reach the value with the largest magnitude.
  */
 function squaredError(values: Float32Array, from: number, to: number, scale: number): number {
   const inverse = 1 / scale;
@@ -56,9 +56,9 @@ function squaredError(values: Float32Array, from: number, to: number, scale: num
 }
 
 /**
- * The better of two scales for a 4-bit block. onnxruntime's own rule (peak / -8) maps the peak to code -8: it is exact and
- * all 16 codes are used. Dividing by 7 covers both ends equally. Neither is always better, so the smaller squared error
- * decides for each block.
+ * The better of two scales for a 4-bit block. onnxruntime's own rule (peak / -8) maps the peak to code -8: it is exact
+ * and all 16 codes are used. Dividing by 7 covers both ends equally. Neither is always better, so the smaller squared
+ * error decides for each block.
  */
 function scale4(values: Float32Array, from: number, to: number, peak: number): number {
   const asymmetric = Math.fround(peak / -8);

@@ -1,5 +1,6 @@
-// weights.bin of the int4 precision: which weights are quantised to how many bits, where each is in the file, and how the
-// file is written. The layout is computed before a byte is written, so that graphs are built and shapes are checked first.
+// weights.bin of the int4 precision: which weights are quantised to how many bits, where each is in the file, and how
+// the file is written. The layout is computed before a byte is written, so that graphs are built and shapes are checked
+// first.
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Piscina } from 'piscina';
@@ -41,8 +42,8 @@ export interface QuantisedWeights extends WeightSource {
 }
 
 /**
- * The decoder's weights are read once per token, so their size decides the speed: 4 bits. The head decides between tokens
- * of nearly equal probability: 8 bits.
+ * The decoder's weights are read once per token, so their size decides the speed: 4 bits. The head decides between
+ * tokens of nearly equal probability: 8 bits.
  */
 function decoderLinears({ text }: ModelConfig): Linear[] {
   const query = text.heads * text.headDim;
@@ -211,8 +212,8 @@ async function runAll(
 }
 
 /**
- * Writes weights.bin. Reads the checkpoint some rows at a time, in two threads when it is large, so that memory does not
- * depend on the size of the model.
+ * Writes weights.bin. Reads the checkpoint some rows at a time, in two threads when it is large, so that memory does
+ * not depend on the size of the model.
  * @throws AvocadoError `checkpoint_invalid`, `tensor_invalid`, `export_incomplete` (the disk is full or broken)
  * @throws the signal's reason when it aborts
  */

@@ -36,8 +36,8 @@ export async function readModelFiles(modelDir: string): Promise<ModelFiles> {
 }
 
 /**
- * Where tokenizer, template and settings of a model are: the directory itself, or the checkpoint an export was made from.
- * readModelFiles says the same and reads the manifest only once.
+ * Where tokenizer, template and settings of a model are: the directory itself, or the checkpoint an export was made
+ * from. readModelFiles says the same and reads the manifest only once.
  * @throws AvocadoError `export_incomplete`, `export_stale`
  */
 export async function checkpointDirectoryOf(modelDir: string): Promise<string> {

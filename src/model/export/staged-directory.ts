@@ -80,7 +80,8 @@ async function moveIntoPlace(staged: string, target: string, existing: Existing)
       const aside = siblingOf(target);
       filling.add(aside);
       replaced.push(aside);
-      // Another process may have moved it first. Then the next rename finds the place free, or the other's directory in it.
+      // Another process may have moved it first. Then the next rename finds the place free, or the other's directory in
+      // it.
       await rename(target, aside).catch(() => undefined);
     }
   } finally {

@@ -1,8 +1,8 @@
 // The audio tower (reference-model.md, Audio tower) as one graph over chunks of mel frames. Chunks never attend to each
-// other. The last chunk may be shorter: it is padded, masked after the first convolution and in attention, and its padding
-// is dropped at the end.
-import type { AudioConfig, ModelConfig } from '../checkpoint/config-types.ts';
+// other. The last chunk may be shorter: it is padded, masked after the first convolution and in attention, and its
+// padding is dropped at the end.
 import type { Precision } from '../../settings/engine-settings.ts';
+import type { AudioConfig, ModelConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, ints, type BuiltGraph } from './graph-builder.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
 

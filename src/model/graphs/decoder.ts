@@ -1,8 +1,8 @@
 // The language model (reference-model.md, Decoder) as one graph for prefill, chunked prefill and batched decode
 // (onnxruntime.md, Graphs): token embedding, media embeddings written over their rows, layers that
 // update the KV cache in place, and the head on the wanted rows only.
-import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import type { Precision } from '../../settings/engine-settings.ts';
+import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, ints, type BuiltGraph } from './graph-builder.ts';
 import { textRopeTables } from './rope-tables.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
@@ -105,8 +105,8 @@ function addHead(graph: GraphBuilder, text: TextConfig, normed: string): void {
  * - logit_index i64 [L], the wanted rows of B·S
  * - past_key.N, past_value.N D [B, kvHeads, capacity, headDim]
  *
- * Outputs: logits f32 [L, vocab]; present_key.N and present_value.N, bound to the memory of past_key.N and past_value.N.
- * Limit: S > 1 with a cache that is not empty needs B = 1 (onnxruntime.md, GroupQueryAttention).
+ * Outputs: logits f32 [L, vocab]; present_key.N and present_value.N, bound to the memory of past_key.N and
+ * past_value.N. Limit: S > 1 with a cache that is not empty needs B = 1 (onnxruntime.md, GroupQueryAttention).
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function buildDecoderGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {

@@ -1,6 +1,6 @@
-// Collects the nodes and initialisers of one graph. It knows ONNX's data model and where the weights are, but nothing of
-// the architecture. All activations have one type; a weight stored in another type gets a Cast, which the runtime folds
-// when it loads the graph.
+// Collects the nodes and initialisers of one graph. It knows ONNX's data model and where the weights are, but nothing
+// of the architecture. All activations have one type; a weight stored in another type gets a Cast, which the runtime
+// folds when it loads the graph.
 import type { Precision } from '../../settings/engine-settings.ts';
 import {
   ONNX_TYPES,
@@ -31,7 +31,9 @@ export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
 };
 
 const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', U8: 'uint8' };
-/** MatMulNBits quantises activations to int8, block by block; level 0 has no fast kernel (onnxruntime.md, MatMulNBits). */
+/**
+ * MatMulNBits quantises activations to int8, block by block; level 0 has no fast kernel (onnxruntime.md, MatMulNBits).
+ */
 const ACCURACY_LEVEL_INT8 = 4;
 
 type Bias = 'bias' | 'no bias';

@@ -1,7 +1,8 @@
-// The vision tower (reference-model.md, Vision tower) as one graph over S temporal steps of one size. Steps never attend
-// to each other, so one set of index and rope tables serves all steps. Inside the graph, rows are in window order.
-import type { ModelConfig, VisionConfig } from '../checkpoint/config-types.ts';
+// The vision tower (reference-model.md, Vision tower) as one graph over S temporal steps of one size. Steps never
+// attend to each other, so one set of index and rope tables serves all steps. Inside the graph, rows are in window
+// order.
 import type { Precision } from '../../settings/engine-settings.ts';
+import type { ModelConfig, VisionConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, type BuiltGraph } from './graph-builder.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
 

@@ -55,8 +55,8 @@ interface CudaLibraries {
 }
 
 /**
- * Looks for the CUDA provider in libonnxruntime's folder and for everything it links to. Loads nothing: it asks ldd, since
- * only the dynamic loader knows all the places where it looks.
+ * Looks for the CUDA provider in libonnxruntime's folder and for everything it links to. Loads nothing: it asks ldd,
+ * since only the dynamic loader knows all the places where it looks.
  */
 export async function findCudaLibraries(library: string): Promise<CudaLibraries> {
   const folder = dirname(library);
@@ -69,8 +69,8 @@ export async function findCudaLibraries(library: string): Promise<CudaLibraries>
 
 const PROVIDER_ADVICE =
   'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node --ignore-scripts=false`, or set ' +
-  'AVOCADO_ONNXRUNTIME to the libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside it. ' +
-  'It also needs CUDA 12 and cuDNN 9 ' +
+  'AVOCADO_ONNXRUNTIME to the libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside ' +
+  'it. It also needs CUDA 12 and cuDNN 9 ' +
   `(${CUDA_12.join(', ')}).`;
 const CUDA_ADVICE =
   'Install CUDA 12 and cuDNN 9 (the base images nvidia/cuda:12…-cudnn-runtime have both), or add their folder to ' +

@@ -29,8 +29,8 @@ function found<T>(map: ReadonlyMap<number, T>, id: number): T {
   return value;
 }
 
-// Tensors use our memory, not a copy: onnxruntime writes a fetched tensor into the given array, and a slab that is both fed
-// and fetched is updated in place.
+// Tensors use our memory, not a copy: onnxruntime writes a fetched tensor into the given array, and a slab that is both
+// fed and fetched is updated in place.
 function tensorOf(wire: WireTensor): Tensor {
   if (wire.kind === 'host') {
     const dtype = portable(wire.dtype);

@@ -1,6 +1,6 @@
-// The portable runtime: onnxruntime-node in a worker thread (node-runtime-worker.ts), so that the JS thread never waits for
-// a run. The same results as native-runtime.ts, but slower: onnxruntime-node copies every fetched tensor, and a run cannot
-// be stopped before its end.
+// The portable runtime: onnxruntime-node in a worker thread (node-runtime-worker.ts), so that the JS thread never waits
+// for a run. The same results as native-runtime.ts, but slower: onnxruntime-node copies every fetched tensor, and a run
+// cannot be stopped before its end.
 import { Worker } from 'node:worker_threads';
 import { AvocadoError } from '../../base/errors.ts';
 import { BUILD_COMMAND } from '../../base/native.ts';
@@ -21,7 +21,10 @@ import {
   type Tensors,
 } from './runtime.ts';
 
-/** A tensor in a message: bytes to read, a buffer of the right size to fill, or a part of a slab that lives in the worker. */
+/**
+ * A tensor in a message: bytes to read, a buffer of the right size to fill, or a part of a slab that lives in the
+ * worker.
+ */
 export type WireTensor =
   | {
       readonly kind: 'host';

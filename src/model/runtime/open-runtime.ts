@@ -15,8 +15,8 @@ export interface RuntimeChoice {
 
 /**
  * Opens the runtime for all graphs of this process.
- * @throws AvocadoError `runtime_unavailable` when the wanted runtime is missing, `device_unavailable` when CUDA cannot be
- * used; both messages say what to do
+ * @throws AvocadoError `runtime_unavailable` when the wanted runtime is missing, `device_unavailable` when CUDA cannot
+ * be used; both messages say what to do
  */
 export async function openRuntime({ runtime, device }: RuntimeChoice): Promise<Runtime> {
   declineOnnxruntimeTelemetry();

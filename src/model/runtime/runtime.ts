@@ -1,6 +1,6 @@
-// The interface between our graphs and what runs them, and the checks that both implementations share: native-runtime.ts
-// (our addon) and node-runtime.ts (onnxruntime-node in a worker thread). The caller allocates every output before the run,
-// so that a run allocates no tensors and updates the KV cache in place.
+// The interface between our graphs and what runs them, and the checks that both implementations share:
+// native-runtime.ts (our addon) and node-runtime.ts (onnxruntime-node in a worker thread). The caller allocates every
+// output before the run, so that a run allocates no tensors and updates the KV cache in place.
 import { AvocadoError } from '../../base/errors.ts';
 import type { Device } from '../../settings/engine-settings.ts';
 import type { DType } from '../checkpoint/weights.ts';
@@ -24,8 +24,8 @@ export type HostArray =
   | Uint16Array<ArrayBuffer>;
 
 /**
- * A tensor in this process's memory. `data` has as many elements as the product of `dims`. The runtime uses the memory until
- * run() settles.
+ * A tensor in this process's memory. `data` has as many elements as the product of `dims`. The runtime uses the memory
+ * until run() settles.
  */
 export interface HostTensor {
   readonly kind: 'host';
@@ -34,7 +34,10 @@ export interface HostTensor {
   readonly data: HostArray;
 }
 
-/** Zeroed memory on the session's device that lives across runs, for the KV cache. On a CPU, untouched pages cost nothing. */
+/**
+ * Zeroed memory on the session's device that lives across runs, for the KV cache. On a CPU, untouched pages cost
+ * nothing.
+ */
 export interface Slab {
   readonly dtype: DType;
   readonly elements: number;
@@ -63,7 +66,10 @@ export type Tensor = HostTensor | SlabView;
 export type Tensors = Readonly<Record<string, Tensor>>;
 
 export interface RunOptions {
-  /** Aborting stops the run between two graph nodes (native) or lets it finish (node). run() then rejects with `aborted`. */
+  /**
+   * Aborting stops the run between two graph nodes (native) or lets it finish (node). run() then rejects with
+   * `aborted`.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -97,12 +103,15 @@ export interface Runtime {
   /** version of libonnxruntime */
   readonly version: string;
   /**
-   * Loads a graph from its serialised ModelProto. Its external data locations are absolute paths without the leading slash
-   * and are resolved against "/", because onnxruntime refuses absolute paths and symlinks that leave the model's folder.
+   * Loads a graph from its serialised ModelProto. Its external data locations are absolute paths without the leading
+   * slash and are resolved against "/", because onnxruntime refuses absolute paths and symlinks that leave the model's
+   * folder.
    */
   createSession(model: Uint8Array, options: SessionOptions): Promise<Session>;
   allocate(dtype: DType, elements: number, device: Device): Promise<Slab>;
-  /** Copies inside a slab, outside the JS thread. No run may use the slab meanwhile. @throws AvocadoError `engine_error` */
+  /**
+   * Copies inside a slab, outside the JS thread. No run may use the slab meanwhile. @throws AvocadoError `engine_error`
+   */
   copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void>;
   close(): Promise<void>;
 }

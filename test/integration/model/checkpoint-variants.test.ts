@@ -34,14 +34,14 @@ describe.each(['tiny-a', 'tiny-b'] as const)('A checkpoint like %s computes the 
     ['in five shards', { shards: 5 }],
     ['without the thinker prefix', { prefix: false }],
     ['without the prefix in a single file', { prefix: false, shards: 1 }],
-    ['beside the tensors of talker and token2wav', { strangers: true }],
+    ['with tensors of talker and token2wav', { strangers: true }],
     ['behind the symlinks of the hub cache', { hub: true }],
     ['with the thinker alone in config.json', { config: (config) => config.thinker_config ?? {} }],
     ['as float32', { dtype: 'F32' }],
   ];
   it.each(layouts)('%s', async (_, layout) => {
     const difference = runDifference(await run({ base, ...layout }), expected);
-    // Weights that are float32 already are not packed, which adds in another order.
+    // Weights that are float32 already are not packed, and unpacked weights are summed in another order.
     expect(difference).toBeLessThan(layout.dtype === undefined ? 1e-7 : 5e-5);
   });
 

@@ -29,7 +29,7 @@ describe('The cache of exports', () => {
     expect(madeAt(first.directory)).toBe(made);
   });
 
-  it('keeps precisions beside each other and replaces what a changed checkpoint left', async () => {
+  it('keeps one entry per precision and replaces the entry of a changed checkpoint', async () => {
     const fp32 = await ensureExport(checkpoint, 'fp32', { cacheDir });
     const before = await ensureExport(checkpoint, 'int4', { cacheDir });
     appendFileSync(join(checkpoint, 'config.json'), '\n');
@@ -51,13 +51,13 @@ describe('The cache of exports', () => {
     await expect(ensureExport(checkpoint, 'int4', { cacheDir })).resolves.toEqual(repaired);
   });
 
-  it('serves many askers at once with one entry', async () => {
+  it('makes one entry for many calls at once', async () => {
     const all = await Promise.all([1, 2, 3, 4].map(() => ensureExport(checkpoint, 'int4', { cacheDir })));
     expect(new Set(all.map(({ directory }) => directory)).size).toBe(1);
     expect(readdirSync(cacheDir)).toHaveLength(1);
   });
 
-  it('lies where AVOCADO_CACHE says, else under XDG_CACHE_HOME', async () => {
+  it('is where AVOCADO_CACHE says, otherwise under XDG_CACHE_HOME', async () => {
     vi.stubEnv('XDG_CACHE_HOME', join(scratch, 'xdg'));
     expect((await ensureExport(checkpoint, 'fp32')).directory).toContain(join(scratch, 'xdg', 'avocado-captioner'));
     vi.stubEnv('AVOCADO_CACHE', join(scratch, 'own'));

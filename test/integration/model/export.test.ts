@@ -38,7 +38,7 @@ beforeEach(() => {
   out = join(place, 'exports', 'int4');
 });
 
-/** What lies where the export was to be made, the export itself aside. */
+/** What is in the export's parent directory, without the export itself. */
 const left = (): string[] =>
   existsSync(join(out, '..')) ? readdirSync(join(out, '..')).filter((name) => name !== 'int4') : [];
 
@@ -49,11 +49,11 @@ const incomplete = (text: string): object => ({
 const stale = (text: string): object => ({ code: 'export_stale', message: expect.stringContaining(text) as string });
 
 describe('An export', () => {
-  it('appears whole, with its progress told', async () => {
-    const told: [number, number][] = [];
+  it('appears complete, with progress reports', async () => {
+    const reports: [number, number][] = [];
     const manifest = await exportModel(checkpoint, 'int4', out, {
       onProgress: (done, total) => {
-        told.push([done, total]);
+        reports.push([done, total]);
       },
     });
     expect(readdirSync(out).sort()).toEqual([
@@ -64,15 +64,15 @@ describe('An export', () => {
       'weights.bin',
     ]);
     expect(await openManifest(out)).toEqual(manifest);
-    expect(told[0]?.[0]).toBe(0);
-    expect(told.at(-1)?.[0]).toBe(told.at(-1)?.[1]);
+    expect(reports[0]?.[0]).toBe(0);
+    expect(reports.at(-1)?.[0]).toBe(reports.at(-1)?.[1]);
     expect(left()).toEqual([]);
   });
 
   it('copies no weights where the checkpoint has the right type', async () => {
     const manifest = await exportModel(checkpoint, 'bf16', out);
     expect(readdirSync(out)).not.toContain('weights.bin');
-    // The rope tables of 32,768 positions are the bulk.
+    // Most of it is the rope tables of 32,768 positions.
     expect(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5e6);
   });
 
@@ -105,7 +105,7 @@ describe('An export', () => {
     expect(existsSync(join(out, '..'))).toBe(false);
   });
 
-  it('never overwrites what is not ours', async () => {
+  it('never overwrites other files', async () => {
     mkdirSync(out, { recursive: true });
     writeFileSync(join(out, 'thesis.txt'), 'ten years');
     await expect(exportModel(checkpoint, 'int4', out)).rejects.toMatchObject({ code: 'bad_request', param: 'out' });
@@ -117,7 +117,7 @@ describe('An export', () => {
     expect(left()).toEqual([]);
   });
 
-  it('through a symlink lies where the link points', async () => {
+  it('through a symlink is written where the link points', async () => {
     mkdirSync(join(out, '..', 'real'), { recursive: true });
     symlinkSync('real', out);
     await exportModel(checkpoint, 'int4', out);
@@ -139,7 +139,7 @@ describe('An export that does not finish', () => {
     expect([existsSync(out), left()]).toEqual([false, []]);
   });
 
-  it('leaves nothing, and the earlier one alone, when the disk fails', async () => {
+  it('leaves nothing, and does not touch an earlier export, when the disk fails', async () => {
     await exportModel(checkpoint, 'fp32', out);
     const breakDisk = (done: number): void => {
       if (done > 0) for (const name of left()) rmSync(join(out, '..', name), { recursive: true, force: true });
@@ -151,7 +151,7 @@ describe('An export that does not finish', () => {
     expect((await openManifest(out)).precision).toBe('fp32');
   });
 
-  it('never loads when it was killed, and is cleared away by the next', async () => {
+  it('that was killed never loads, and the next export removes it', async () => {
     const killed = spawnSync(process.execPath, [
       '--import',
       'tsx',
@@ -169,7 +169,7 @@ describe('An export that does not finish', () => {
     await expect(openManifest(out)).resolves.toBeDefined();
   });
 
-  it('beside another to the same place: both end, one stays, whole', async () => {
+  it('at the same time as another to the same place: both finish, one stays, complete', async () => {
     await Promise.all([
       exportModel(checkpoint, 'int4', out),
       exportModel(checkpoint, 'int4', out),
@@ -231,7 +231,7 @@ describe('A finished export is refused', () => {
     await expect(openManifest(out)).rejects.toMatchObject(stale('no longer there'));
   });
 
-  it('when a shard of the checkpoint changed, in size or only in time', async () => {
+  it('when a shard of the checkpoint changed, in size or only in its modification time', async () => {
     const shard = join(checkpoint, 'model-00001-of-00002.safetensors');
     utimesSync(shard, 1, 1);
     await expect(openManifest(out)).rejects.toMatchObject(stale('model-00001-of-00002.safetensors, which has changed'));

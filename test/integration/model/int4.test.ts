@@ -8,7 +8,7 @@ import { dequantiseRows } from '../../fixtures/dequantise.ts';
 import { golden } from '../../fixtures/golden.ts';
 import { largestDifference, runFixed, type FixedRun } from '../../fixtures/fixed-run.ts';
 
-/** Root of mean squares of the difference, over that of the numbers. */
+/** Root mean square of the difference, relative to that of the exact values. */
 function relativeError(ours: Float32Array, exact: Float32Array): number {
   const squares = (values: Float32Array): number => values.reduce((sum, value) => sum + value * value, 0);
   return Math.sqrt(squares(ours.map((value, index) => value - (exact[index] ?? NaN))) / squares(exact));
@@ -46,14 +46,14 @@ describe.each(['tiny-a', 'tiny-b'] as const)('The int4 export of %s', (name) => 
     ).toBeGreaterThan(0.01);
   });
 
-  it('computes the same with towers that stay and towers that come and go', async () => {
+  it('computes the same with resident and with on-demand towers', async () => {
     const directory = join(golden(`checkpoints/${name}/config.json`), '..');
     const resident = await runFixed(directory, { cacheDir, precision: 'int4', towers: 'resident' });
     expect(resident).toEqual(quantised);
   });
 });
 
-/** A linear's weights as the int4 precision sees them; everything else as it is. */
+/** Weights of linear layers quantised and restored as int4 does; all other weights unchanged. */
 function roundTrip(name: string, values: Float32Array, shape: readonly number[]): Float32Array {
   const [n = 0, k = 0] = shape;
   if (shape.length !== 2 || /embed_tokens|audio_bos_eos/.test(name)) return values;

@@ -31,16 +31,16 @@ describe('Loading a thinker', () => {
     expect(readdirSync(scratch)).not.toContain('deep');
   });
 
-  it('tells what it does and what it made', async () => {
-    const told = new Set<string>();
+  it('reports progress and describes what was loaded', async () => {
+    const reports = new Set<string>();
     const { thinker, precision } = await loadThinker({
       ...options,
       modelDir: checkpoint,
       cacheDir,
-      onProgress: (text) => told.add(text),
+      onProgress: (text) => reports.add(text),
     });
     await thinker.close();
-    expect([...told]).toEqual(['Loading vision', 'Loading audio', 'Loading decoder']);
+    expect([...reports]).toEqual(['Loading vision', 'Loading audio', 'Loading decoder']);
     expect(precision).toBe('fp32');
     expect(thinker.description).toMatchObject({ device: 'cpu', precision: 'fp32', slots: 1, capacity: 16 });
   });

@@ -1,4 +1,4 @@
-// What only the native runtime can: stop a run, 16-bit floats, and survive the death of whoever asked.
+// What only the native runtime can do: stop a run, use 16-bit floats, and survive the end of the thread that uses it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
 import type { Runtime, SessionOptions } from '../../../src/model/runtime/runtime.ts';
@@ -9,13 +9,13 @@ import { floats, hostTensor, identityGraph, productChainGraph, sumGraph } from '
 const CPU = { type: 'cpu' } as const;
 const OPTIONS: SessionOptions = { device: CPU, threads: 1, spinning: false, disablePrepacking: false };
 const SIZE = 512;
-/** a run of these takes many seconds: whoever waits for its end fails by the test's time limit */
+/** A run of so many nodes takes many seconds: a test that waits for its end fails by its time limit. */
 const LONG = 4000;
 
 const status = nativeStatus();
 if (!status.loaded) console.warn(`Skipped: test/integration/model/native-runtime.test.ts. ${status.reason}`);
 
-/** [n, n] with ones on the diagonal: a product chain of it ends in itself, not in zeros. */
+/** [n, n] with ones on the diagonal: a product of many of them is the same matrix, not zeros. */
 function unitMatrix(n: number): ReturnType<typeof floats> {
   const tensor = floats([n, n]);
   for (let index = 0; index < n; index++) tensor.data[index * (n + 1)] = 1;
@@ -31,7 +31,7 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await runtime.close();
   });
 
-  it('ends a run half-way when its signal aborts, and the session works afterwards', async () => {
+  it('stops a run when its signal aborts, and the session works afterwards', async () => {
     const session = await runtime.createSession(productChainGraph(LONG), OPTIONS);
     const sum = await runtime.createSession(sumGraph(), OPTIONS);
     const [x, w, y] = [unitMatrix(SIZE), unitMatrix(SIZE), floats([SIZE, SIZE])];
@@ -49,7 +49,7 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await Promise.all([session.release(), sum.release()]);
   });
 
-  it('never starts a run that is aborted while it waits its turn', async () => {
+  it('never starts a run that is aborted while it waits', async () => {
     const session = await runtime.createSession(productChainGraph(100), OPTIONS);
     const [w, first, second] = [unitMatrix(SIZE), floats([SIZE, SIZE]), floats([SIZE, SIZE])];
     const controller = new AbortController();
@@ -83,7 +83,7 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await Promise.all([long.release(), short.release()]);
   });
 
-  it('carries 16-bit floats, in host memory and in slabs', async () => {
+  it('supports 16-bit floats, in host memory and in slabs', async () => {
     const session = await runtime.createSession(identityGraph(['bfloat16', 'float16']), OPTIONS);
     const slab = await runtime.allocate('bfloat16', 6, CPU);
     const bits = Uint16Array.from([0x3f80, 0xc000, 0x7f7f]);
@@ -126,14 +126,14 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await copy;
   });
 
-  it('takes memory for a slab only where it is touched', async () => {
+  it('uses memory for a slab only where it is touched', async () => {
     const before = process.memoryUsage().rss;
     const slab = await runtime.allocate('float32', 2 ** 31, CPU);
     expect(process.memoryUsage().rss - before).toBeLessThan(50e6);
     slab.release();
   });
 
-  it('frees a slab whose run is still under way only after it', async () => {
+  it('frees a slab only after the run that uses it', async () => {
     const session = await runtime.createSession(productChainGraph(100), OPTIONS);
     const slab = await runtime.allocate('float32', SIZE * SIZE, CPU);
     const y = floats([SIZE, SIZE]);
@@ -145,7 +145,7 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await session.release();
   });
 
-  it('lives in one process with onnxruntime-node', async () => {
+  it('works in one process with onnxruntime-node', async () => {
     const node = await openRuntime({ runtime: 'node', device: CPU });
     for (const each of [node, runtime, node]) {
       const session = await each.createSession(sumGraph(), OPTIONS);

@@ -15,7 +15,7 @@ describe('the portable runtime', () => {
     await runtime.close();
   });
 
-  it('has no 16-bit floats and says what has', async () => {
+  it('has no 16-bit floats and says which runtime has them', async () => {
     const message = expect.stringContaining('build-native.mjs') as string;
     await expect(runtime.allocate('bfloat16', 8, CPU)).rejects.toMatchObject({ code: 'runtime_unavailable', message });
     await expect(runtime.allocate('float16', 8, CPU)).rejects.toMatchObject({ code: 'runtime_unavailable', message });
@@ -29,7 +29,7 @@ describe('the portable runtime', () => {
     await expect(runtime.allocate('float32', 8, cuda)).rejects.toMatchObject({ code: 'device_unavailable' });
   });
 
-  it("rejects an aborted run after it, leaves the caller's output alone, and goes on", async () => {
+  it("rejects an aborted run at its end, does not write the caller's output, and goes on", async () => {
     const session = await runtime.createSession(productChainGraph(40), OPTIONS);
     const [x, y] = [floats([256, 256]), floats([256, 256])];
     x.data.fill(1 / 256);
@@ -45,7 +45,7 @@ describe('the portable runtime', () => {
     await session.release();
   });
 
-  it('answers everything that was asked before it was closed, and nothing after', async () => {
+  it('answers all requests from before it was closed, and none from after', async () => {
     const closing = await openNodeRuntime();
     const session = await closing.createSession(sumGraph(), OPTIONS);
     const sum = floats([1]);

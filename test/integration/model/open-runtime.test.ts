@@ -16,7 +16,7 @@ afterEach(() => {
 });
 
 describe('openRuntime', () => {
-  it('takes the native runtime where the addon is built, the portable one elsewhere', async () => {
+  it('opens the native runtime if the addon is built, otherwise the portable one', async () => {
     const runtime = await openRuntime({ runtime: undefined, device: CPU });
     expect(runtime.name).toBe(nativeStatus().loaded ? 'native' : 'node');
     await runtime.close();
@@ -41,7 +41,7 @@ describe('openRuntime', () => {
     else console.warn('Skipped: openRuntime with a wrong AVOCADO_ONNXRUNTIME. The native addon is not built.');
   });
 
-  it('says what CUDA lacks and how to get it, or opens it', async () => {
+  it('says what CUDA needs and how to install it, or opens it', async () => {
     const { cuda, addon } = await describeRuntime();
     if (cuda?.complete === true && addon.loaded) {
       const runtime = await openRuntime({ runtime: undefined, device: CUDA });
@@ -88,8 +88,12 @@ describe('findGpus', () => {
 
 describe('missingLibraries', () => {
   it('reads the unresolved names from what ldd prints', () => {
-    const output =
-      '\tlinux-vdso.so.1 (0x00007ffd)\n\tlibcudnn.so.9 => not found\n\tlibc.so.6 => /lib/libc.so.6 (0x00007f)\n\tlibcublas.so.12 => not found\n';
+    const output = [
+      '\tlinux-vdso.so.1 (0x00007ffd)',
+      '\tlibcudnn.so.9 => not found',
+      '\tlibc.so.6 => /lib/libc.so.6 (0x00007f)',
+      '\tlibcublas.so.12 => not found\n',
+    ].join('\n');
     expect(missingLibraries(output)).toEqual(['libcudnn.so.9', 'libcublas.so.12']);
   });
 });

@@ -27,7 +27,7 @@ function squaredError(values: Float32Array, restored: Float32Array): number {
   return values.reduce((sum, value, index) => sum + (value - (restored[index] ?? NaN)) ** 2, 0);
 }
 
-/** The same with every block's scale made by one fixed rule, in plain arithmetic. */
+/** The squared error when one fixed rule makes every block's scale, in plain arithmetic. */
 function errorOfRule(values: Float32Array, rule: (block: number[]) => number): number {
   let sum = 0;
   for (let from = 0; from < values.length; from += 32) {
@@ -51,25 +51,25 @@ describe('Quantised rows', () => {
       const scale = Math.abs(scales[Math.floor(index / 32)] ?? 0);
       const peak = Math.max(...values.subarray(index - (index % 32), index - (index % 32) + 32).map(Math.abs));
       expect(scale).toBeLessThanOrEqual((peak / steps) * 1.000001);
-      // The one code that symmetric 4 bits lack, +8, costs the value opposite the peak up to a whole step.
+      // Code +8 does not exist, so the value opposite to the peak may be wrong by up to a whole step.
       expect(Math.abs(value - (restored[index] ?? NaN))).toBeLessThanOrEqual(
         scale * 1.0001 * (bits === 4 && Math.abs(value) > 7 * scale ? 1 : 0.5),
       );
     }
   });
 
-  it('choose for each block the better of two conventions', () => {
+  it('choose for each block the better of two scales', () => {
     const { packed, scales } = quantise(values, 64, 96, 4);
     const ours = squaredError(values, dequantiseRows(packed, scales, 64, 96, 4));
-    const lopsided = errorOfRule(
+    const asymmetric = errorOfRule(
       values,
       (block) => block.reduce((peak, value) => (Math.abs(value) > Math.abs(peak) ? value : peak), 0) / -8,
     );
     const even = errorOfRule(values, (block) => Math.max(...block.map(Math.abs)) / 7);
-    expect(ours).toBeLessThan(0.98 * Math.min(lopsided, even));
+    expect(ours).toBeLessThan(0.98 * Math.min(asymmetric, even));
   });
 
-  it('hold the peak of a lone value and zeros exactly', () => {
+  it('keep a single value and zeros exactly', () => {
     const lone = new Float32Array(64);
     lone[40] = 0.37;
     const { packed, scales } = quantise(lone, 1, 64, 4);

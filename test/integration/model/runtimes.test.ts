@@ -41,7 +41,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await runtime.close();
     });
 
-    it('says which onnxruntime it runs', () => {
+    it('reports its onnxruntime version', () => {
       expect(runtime.name).toBe(name);
       expect(runtime.version).toMatch(/^1\.\d+\.\d+/);
     });
@@ -69,7 +69,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await session.release();
     });
 
-    it('passes every element type of the graphs, and tensors of no elements', async () => {
+    it('passes every element type of the graphs, and empty tensors', async () => {
       const session = await load(identityGraph(['float32', 'int64', 'int32', 'uint8', 'int8']));
       for (const values of [[-1, 0, 1, 127], []]) {
         const n = [values.length];
@@ -113,7 +113,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       }
     });
 
-    it('updates the KV cache in place inside a slab, and nothing beside it', async () => {
+    it('updates the KV cache in place inside a slab, and nothing else', async () => {
       const capacity = 4;
       const slots = 3;
       const slotElements = capacity * HEAD;
@@ -149,7 +149,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       expect(await read(keys)).toEqual(new Array(slots * slotElements).fill(0));
       expect(await step(1, 0, 1)).toEqual([...row(1).data]);
       const second = await step(1, 1, 2);
-      // Attention over both rows lies between them: the second step saw what the first had written.
+      // Attention over both rows gives a value between them: the second step saw what the first had written.
       expect(second[0]).toBeGreaterThan(1);
       expect(second[0]).toBeLessThan(2);
       const expected = new Float32Array(slots * slotElements);
@@ -162,7 +162,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await Promise.all([session.release(), identity.release()]);
     });
 
-    it('copies pieces inside a slab, and nothing beside them', async () => {
+    it('copies pieces inside a slab, and nothing else', async () => {
       const identity = await load(identityGraph(['float32', 'uint8']));
       const [whole, bytes] = [await runtime.allocate('float32', 100, CPU), await runtime.allocate('uint8', 6, CPU)];
       const values = Float32Array.from({ length: 100 }, (_, index) => index + 1);
@@ -224,7 +224,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await session.release();
     });
 
-    it('calls a wrong binding a bug before anything runs', async () => {
+    it('reports a wrong binding as a bug, before anything runs', async () => {
       const session = await load(sumGraph());
       const [a, b, sum] = [floats([3]), floats([3]), floats([3])];
       await expect(session.run({ a }, { sum })).rejects.toThrow('Input "b" is not fed. This is a bug.');
@@ -246,13 +246,13 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await session.run({ x: floats([size, size]), w: floats([size, size]) }, { y: floats([size, size]) });
       const tookMs = performance.now() - started;
       clearInterval(timer);
-      // A blocked thread ticks once at most, whatever the machine's speed.
+      // A blocked thread ticks at most once, on any machine.
       expect(tookMs).toBeGreaterThan(50);
       expect(ticks).toBeGreaterThan(3);
       await session.release();
     });
 
-    it('refuses a run whose signal is aborted already, and rejects one that is aborted in time', async () => {
+    it('refuses a run whose signal is aborted already, and rejects one that is aborted while it runs', async () => {
       const session = await load(sumGraph());
       const [a, b, sum] = [floats([1], [1]), floats([1], [2]), floats([1])];
       await expect(session.run({ a, b }, { sum }, { signal: AbortSignal.abort() })).rejects.toMatchObject({
@@ -270,7 +270,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await session.release();
     });
 
-    it('waits for the run in flight when a session is released, and may be released twice', async () => {
+    it('waits for the run in progress when a session is released, and may be released twice', async () => {
       const session = await load(productChainGraph(20));
       const y = floats([128, 128]);
       const w = floats([128, 128]);

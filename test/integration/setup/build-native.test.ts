@@ -1,4 +1,4 @@
-// Runs the real script against the real tree; obstacles are put in its way through PATH and CXX. It must never fail an install.
+// Runs the real script in the real tree, with broken compilers through PATH and CXX. It must never fail an install.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

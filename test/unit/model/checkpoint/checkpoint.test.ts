@@ -27,7 +27,7 @@ function writeFileOf(header: string, data = new Uint8Array(0)): string {
   return directory;
 }
 
-it('says where a tensor lies: the bytes there are its values', async () => {
+it('says where a tensor is: the bytes there are its values', async () => {
   const directory = golden('checkpoints/tiny-a');
   const tensor = (await openCheckpoint(directory)).plain('model.norm.weight', [112]);
   const bytes = readFileSync(tensor.file).subarray(tensor.offset, tensor.offset + tensor.bytes);
@@ -36,7 +36,7 @@ it('says where a tensor lies: the bytes there are its values', async () => {
   for (let at = 0; at < bytes.length; at += 4) expect(Math.abs(bytes.readFloatLE(at) - 1)).toBeLessThanOrEqual(0.5);
 });
 
-it('lends the embedding to a head that is not stored, and only to that', async () => {
+it('uses the embedding for a head that is not stored, and for nothing else', async () => {
   const tied = await openCheckpoint(golden('checkpoints/tiny-b'));
   expect([tied.tied, tied.has('lm_head.weight'), tied.names.includes('lm_head.weight')]).toEqual([true, true, false]);
   expect(tied.plain('lm_head.weight', [1536, 256])).toEqual(tied.plain('model.embed_tokens.weight', [1536, 256]));
@@ -44,7 +44,7 @@ it('lends the embedding to a head that is not stored, and only to that', async (
   expect([untied.tied, untied.plain('lm_head.weight', [2000, 112]).name]).toEqual([false, 'lm_head.weight']);
 });
 
-it('never opens shards that hold strangers alone', async () => {
+it('never opens shards without thinker tensors', async () => {
   const directory = write();
   const index = JSON.parse(readFileSync(join(directory, INDEX), 'utf8')) as { weight_map: Record<string, string> };
   index.weight_map['talker.model.norm.weight'] = 'model-of-the-talker.safetensors';
@@ -52,7 +52,7 @@ it('never opens shards that hold strangers alone', async () => {
   expect((await openCheckpoint(directory)).names.some((name) => name.includes('talker'))).toBe(false);
 });
 
-it('counts the bytes that a truncated shard lacks, and those it has too many', async () => {
+it('counts the missing bytes of a truncated shard, and the extra bytes of a longer one', async () => {
   const short = write({ shards: 1 });
   const file = join(short, 'model.safetensors');
   truncateSync(file, statSync(file).size - 1234);
@@ -114,8 +114,10 @@ it.each(['../model.safetensors', '/etc/hostname', '..'])('refuses an index that 
 });
 
 it('names a tensor of another type or shape with what was expected and what was found', async () => {
-  const header =
-    '{"model.norm.weight":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},"model.a":{"dtype":"F16","shape":[2],"data_offsets":[4,8]}}';
+  const header = [
+    '{"model.norm.weight":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}',
+    '"model.a":{"dtype":"F16","shape":[2],"data_offsets":[4,8]}}',
+  ].join(',');
   const checkpoint = await openCheckpoint(writeFileOf(header, new Uint8Array(8)));
   expect(() => checkpoint.plain('model.norm.weight', [4])).toThrow(
     /model\.norm\.weight is stored as I8 .* expected F32, F16 or BF16/,

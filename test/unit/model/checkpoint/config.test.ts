@@ -33,7 +33,7 @@ function written(config: unknown, name = 'config.json'): string {
 }
 
 describe('config.json', () => {
-  it('is read in our names', async () => {
+  it('is read into our field names', async () => {
     const config = await readModelConfig(golden('checkpoints/tiny-a'));
     expect(config.text).toEqual({
       hiddenSize: 112,
@@ -59,7 +59,7 @@ describe('config.json', () => {
     expect(config.tokens).toMatchObject({ audio: 1963, video: 1973, eos: 1962, pad: 1960 });
   });
 
-  it('means the same when the thinker stands alone, and when newer transformers wrote it', async () => {
+  it('of the thinker alone, or written by newer transformers versions, is read the same', async () => {
     const expected = await readModelConfig(golden('checkpoints/tiny-a'));
     const thinker = structuredClone(original()['thinker_config']) as Json;
     const text = thinker['text_config'] as Json;
@@ -111,7 +111,7 @@ describe('config.json', () => {
     ['seconds_per_chunk', 0],
   ])('with %s = %j is refused by name', async (path, value) => {
     const name = path.split('.').at(-1)!;
-    // Which of two fields that contradict each other is named is a matter of taste.
+    // The two fields contradict each other; the error may name either one.
     const named = name === 'num_attention_heads' ? /num_key_value_heads|hidden_size/ : new RegExp(name);
     await expect(readModelConfig(changed(path, value))).rejects.toMatchObject({
       code: 'checkpoint_invalid',
@@ -137,7 +137,7 @@ describe('config.json', () => {
     );
   });
 
-  it('that is missing, no JSON or no object is told apart', async () => {
+  it('that is missing, not JSON or not an object gets an error of its own', async () => {
     await expect(readModelConfig(join(scratch, 'nowhere'))).rejects.toMatchObject({ code: 'checkpoint_not_found' });
     await expect(readModelConfig(mkdtempSync(join(scratch, 'empty-')))).rejects.toMatchObject({
       code: 'checkpoint_not_found',
@@ -160,7 +160,7 @@ describe('preprocessor_config.json', () => {
     expect(await readPreprocessorConfig(scratch)).toEqual(published);
   });
 
-  it('may state others, in the old and the new form of the limits', async () => {
+  it('may have other values, with limits in the old or the new form', async () => {
     const old = written({ image_mean: [0, 0.5, 1], min_pixels: 784, max_pixels: 7840 }, 'preprocessor_config.json');
     expect(await readPreprocessorConfig(old)).toMatchObject({
       imageMean: [0, 0.5, 1],
@@ -171,7 +171,7 @@ describe('preprocessor_config.json', () => {
     expect(await readPreprocessorConfig(size)).toMatchObject({ minPixels: 784, maxPixels: 7840 });
   });
 
-  it('with nonsense is refused by name', async () => {
+  it('with wrong values is refused by name', async () => {
     await expect(
       readPreprocessorConfig(written({ image_std: [0.2, 0, 0.2] }, 'preprocessor_config.json')),
     ).rejects.toThrow('image_std must be positive');
@@ -207,7 +207,7 @@ describe('preprocessor_config.json', () => {
     });
   });
 
-  it('as newer transformers versions write it is read', async () => {
+  it('of newer transformers versions is read', async () => {
     const newer = {
       do_convert_rgb: true,
       do_normalize: true,

@@ -1,4 +1,4 @@
-// copyPrefix with a runtime that only notes what it is asked: which pieces, and what stands when one of them fails.
+// copyPrefix with a fake runtime that records its calls: which pieces are copied, and the state after a failed copy.
 import { describe, expect, it } from 'vitest';
 import { readModelConfig } from '../../../../src/model/checkpoint/config.ts';
 import { SlotDecoder } from '../../../../src/model/execution/decoder.ts';
@@ -81,7 +81,7 @@ describe('SlotDecoder.copyPrefix', () => {
     for (const copy of notes.copies) expect(copy.pieces).toEqual(pieces);
   });
 
-  it('leaves the target empty and the source whole when it fails half-way', async () => {
+  it('leaves the target empty and the source unchanged when a copy fails', async () => {
     const notes: Notes = { copies: [], allocated: [], failAt: 2 };
     const { decoder } = await decoderOf(notes);
     await prefill(decoder, 0, 0, 12);

@@ -16,7 +16,7 @@ const VISION: VisionConfig = {
   windowSize: 112,
 };
 
-/** As the reference writes it: pad the grid to whole windows with -100, cut, drop the padding and the empty windows. */
+/** The reference's way: pad the grid to whole windows with -100, cut, drop the padding and the empty windows. */
 function padded(high: number, wide: number, side: number): number[][] {
   const [rows, columns] = [high + side - (high % side), wide + side - (wide % side)];
   const windows: number[][] = [];
@@ -62,7 +62,7 @@ describe('stepLayout', () => {
     });
   });
 
-  it('turns the first half of the channels by the row of the patch and the second by its column', () => {
+  it('rotates the first half of the channels by the row of the patch and the second half by its column', () => {
     const layout = stepLayout(VISION, 4, 4);
     // Row 3 of group 0 is patch (1, 1); row 4 is patch (0, 2), the first of the next group.
     const cosines = (row: number): number[] => [0, 4].map((column) => layout.cos[row * 8 + column]!);
@@ -90,12 +90,12 @@ describe('audioChunks', () => {
     expect([batch.pairFirst.at(-1), batch.pairSecond.at(-1)]).toEqual([200n, 201n]);
   });
 
-  it('makes a sound of less than a chunk no longer than it is, and drops an odd position', () => {
+  it('does not pad a sound shorter than a chunk, and drops an odd position', () => {
     const batch = audioChunks(new Float32Array(2 * 5), 5, 2, 200, 0, 5);
     expect([batch.chunks, batch.frames, batch.positions, batch.pairFirst.length]).toEqual([1, 5, 3, 1]);
   });
 
-  it('cuts the same chunks from a part of a sound as from the whole', () => {
+  it('cuts the same chunks from a part of a sound as from the whole sound', () => {
     const mel = Float32Array.from({ length: 3 * 700 }, (_, at) => Math.sin(at));
     const whole = audioChunks(mel, 700, 3, 200, 0, 700);
     const part = audioChunks(mel, 700, 3, 200, 400, 700);

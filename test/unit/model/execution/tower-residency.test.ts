@@ -2,45 +2,45 @@ import { expect, it } from 'vitest';
 import type { Session } from '../../../../src/model/runtime/runtime.ts';
 import { onDemandSessions, residentSessions } from '../../../../src/model/execution/tower-residency.ts';
 
-/** Sessions that only say what happens to them, in order. */
-function diary(): { told: string[]; load: (name: string, fails?: () => boolean) => () => Promise<Session> } {
-  const told: string[] = [];
+/** Fake sessions that log what happens to them, in order. */
+function loggingSessions(): { log: string[]; load: (name: string, fails?: () => boolean) => () => Promise<Session> } {
+  const log: string[] = [];
   const load =
     (name: string, fails = () => false) =>
     async (): Promise<Session> => {
       await Promise.resolve();
       if (fails()) throw new Error(`no memory for ${name}`);
-      told.push(`load ${name}`);
+      log.push(`load ${name}`);
       return {
         inputs: [],
         outputs: [],
         run: async () => {
-          told.push(`run ${name}`);
+          log.push(`run ${name}`);
           await new Promise((resolve) => setTimeout(resolve, 5));
-          told.push(`ran ${name}`);
+          log.push(`ran ${name}`);
         },
         release: async () => {
-          told.push(`release ${name}`);
+          log.push(`release ${name}`);
         },
       };
     };
-  return { told, load };
+  return { log, load };
 }
 
 it('On demand, one tower at a time is loaded, and none while the decoder loads', async () => {
-  const { told, load } = diary();
+  const { log, load } = loggingSessions();
   const { vision, audio, decoder } = onDemandSessions({
     vision: load('vision'),
     audio: load('audio'),
     decoder: load('decoder'),
   });
-  expect(told).toEqual([]);
+  expect(log).toEqual([]);
   await vision.run({}, {});
   await vision.run({}, {});
   await audio.run({}, {});
   await decoder.run({}, {});
   await decoder.run({}, {});
-  expect(told.filter((entry) => !entry.startsWith('ran'))).toEqual([
+  expect(log.filter((entry) => !entry.startsWith('ran'))).toEqual([
     'load vision',
     'run vision',
     'run vision',
@@ -54,15 +54,15 @@ it('On demand, one tower at a time is loaded, and none while the decoder loads',
   ]);
 });
 
-it('Picture and sound asked for at once take turns', async () => {
-  const { told, load } = diary();
+it('Pictures and sound encoded at the same time run one after the other', async () => {
+  const { log, load } = loggingSessions();
   const { vision, audio } = onDemandSessions({
     vision: load('vision'),
     audio: load('audio'),
     decoder: load('decoder'),
   });
   await Promise.all([vision.run({}, {}), audio.run({}, {})]);
-  expect(told).toEqual([
+  expect(log).toEqual([
     'load vision',
     'run vision',
     'ran vision',
@@ -73,8 +73,8 @@ it('Picture and sound asked for at once take turns', async () => {
   ]);
 });
 
-it('A tower at work, or just resting between two parts, stays while others decode', async () => {
-  const { told, load } = diary();
+it('A tower that works, or is idle only briefly, stays loaded while others decode', async () => {
+  const { log, load } = loggingSessions();
   const { vision, decoder } = onDemandSessions({
     vision: load('vision'),
     audio: load('audio'),
@@ -86,12 +86,12 @@ it('A tower at work, or just resting between two parts, stays while others decod
   await encoding;
   await decoder.run({}, {});
   await vision.run({}, {});
-  expect(told).not.toContain('release vision');
-  expect(told.filter((entry) => entry === 'load vision')).toHaveLength(1);
+  expect(log).not.toContain('release vision');
+  expect(log.filter((entry) => entry === 'load vision')).toHaveLength(1);
 });
 
-it('Nothing is loaded for a run that was cancelled before its turn', async () => {
-  const { told, load } = diary();
+it('Nothing is loaded for a run that was cancelled while it waited', async () => {
+  const { log, load } = loggingSessions();
   const { vision, audio } = onDemandSessions({
     vision: load('vision'),
     audio: load('audio'),
@@ -103,11 +103,11 @@ it('Nothing is loaded for a run that was cancelled before its turn', async () =>
   left.abort();
   await expect(second).rejects.toMatchObject({ code: 'aborted' });
   await first;
-  expect(told).toEqual(['load vision', 'run vision', 'ran vision']);
+  expect(log).toEqual(['load vision', 'run vision', 'ran vision']);
 });
 
-it('A session that could not be loaded is tried again', async () => {
-  const { told, load } = diary();
+it('After a failed load, the next run tries again', async () => {
+  const { log, load } = loggingSessions();
   let full = true;
   const { vision } = onDemandSessions({
     vision: load('vision', () => full),
@@ -117,18 +117,18 @@ it('A session that could not be loaded is tried again', async () => {
   await expect(vision.run({}, {})).rejects.toThrow('no memory');
   full = false;
   await vision.run({}, {});
-  expect(told).toEqual(['load vision', 'run vision', 'ran vision']);
+  expect(log).toEqual(['load vision', 'run vision', 'ran vision']);
   await vision.release();
-  expect(told.at(-1)).toBe('release vision');
+  expect(log.at(-1)).toBe('release vision');
 });
 
-it('Resident sessions are all loaded, or none stays', async () => {
-  const { told, load } = diary();
+it('Resident sessions are all loaded, or all released', async () => {
+  const { log, load } = loggingSessions();
   await residentSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder') });
-  expect(told).toEqual(['load vision', 'load audio', 'load decoder']);
-  told.length = 0;
+  expect(log).toEqual(['load vision', 'load audio', 'load decoder']);
+  log.length = 0;
   await expect(
     residentSessions({ vision: load('vision'), audio: load('audio'), decoder: load('decoder', () => true) }),
   ).rejects.toThrow('no memory');
-  expect(told.sort()).toEqual(['load audio', 'load vision', 'release audio', 'release vision']);
+  expect(log.sort()).toEqual(['load audio', 'load vision', 'release audio', 'release vision']);
 });

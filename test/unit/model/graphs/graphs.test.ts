@@ -20,7 +20,7 @@ async function build(
   return BUILDERS[part](await readModelConfig(directory), await openCheckpoint(directory), precision);
 }
 
-/** Kernels with a bfloat16 version on CUDA, or that see no activation (onnxruntime.md, Operators). */
+/** Operators with a bfloat16 kernel on CUDA, or without activation inputs (onnxruntime.md, Operators). */
 const ON_CUDA_BFLOAT16 = new Set([
   'Add',
   'Cast',
@@ -62,7 +62,7 @@ describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s
       for (const { name } of model.outputs) expect(defined).toContain(name);
     });
 
-    it('names weights where they lie and copies none', async () => {
+    it('references weights in their files and copies none', async () => {
       const { model, bytes } = await build(part, checkpoint, 'fp32');
       const tables = model.initializers.flatMap(({ data }) => (data instanceof Uint8Array ? [data.length] : []));
       const inside = tables.reduce((sum, size) => sum + size, 0);
@@ -86,7 +86,7 @@ describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s
       ).toEqual([]);
     });
 
-    it('shows hosts no type but float32 and integers, save for the cache', async () => {
+    it('has only float32 and integer inputs and outputs, except for the cache', async () => {
       const { model } = await build(part, checkpoint, 'bf16');
       for (const { name, dtype } of [...model.inputs, ...model.outputs]) {
         if (/^(past|present)_/.test(name)) expect([name, dtype]).toEqual([name, ACTIVATION_DTYPE.bf16]);
@@ -94,14 +94,14 @@ describe.each(Object.keys(CHECKPOINTS) as (keyof typeof CHECKPOINTS)[])('From %s
       }
     });
 
-    it('in bf16 uses operators alone that CUDA has in bfloat16', async () => {
+    it('in bf16 uses only operators that CUDA has in bfloat16', async () => {
       const { model } = await build(part, checkpoint, 'bf16');
       expect(model.nodes.filter(({ opType }) => !ON_CUDA_BFLOAT16.has(opType)).map(({ opType }) => opType)).toEqual([]);
     });
   });
 });
 
-it('The embedding of a tied head is stored once and read where it lies', async () => {
+it('The embedding of a tied head is stored once and read from its file', async () => {
   const { model } = await build('decoder', 'tiny-b', 'fp32');
   expect(model.initializers.map(({ name }) => name)).not.toContain('lm_head.weight');
   const gather = model.nodes.find(({ name }) => name === 'token_embeds.stored');

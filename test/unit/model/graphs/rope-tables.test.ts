@@ -2,7 +2,8 @@ import { expect, it } from 'vitest';
 import { sinusoids, textRopeTables } from '../../../../src/model/graphs/rope-tables.ts';
 
 it("keeps the reference's float32 rounding of angles at far positions", () => {
-  // torch: (1.0 / 1e6 ** (torch.arange(0, 128, 2).float() / 128))[1] is 0.80584216...; times 30000 in float32, then cos.
+  // torch: (1.0 / 1e6 ** (torch.arange(0, 128, 2).float() / 128))[1] is 0.80584216...; times 30000 in float32, then
+  // cos.
   const { cos, sin } = textRopeTables(1_000_000, 128, 30_001);
   const frequency = Math.fround(1 / Math.fround(1_000_000 ** (2 / 128)));
   const angle = Math.fround(Math.fround(30_000) * frequency);
