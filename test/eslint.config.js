@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 /** `process.env` and `import { env } from 'node:process'`. */
 const ENVIRONMENT = [
   'MemberExpression[object.name="process"][property.name="env"]',
-  'ImportSpecifier[imported.name="env"]',
+  'ImportDeclaration[source.value=/^(node:)?process$/] ImportSpecifier[imported.name="env"]',
 ];
 
 export default tseslint.config(
