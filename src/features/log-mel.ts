@@ -17,12 +17,12 @@ const WINDOW = Float64Array.from(
 /**
  * Windowed samples around 160 * frame: reflected at both edges of the padded 300 s, silence where the audio has ended.
  */
-function windowed(waveform: Float32Array, heard: number, frame: number, to: Float64Array): void {
+function windowed(waveform: Float32Array, length: number, frame: number, to: Float64Array): void {
   const first = frame * HOP_SAMPLES - FFT_SIZE / 2;
   for (let index = 0; index < FFT_SIZE; index++) {
     let at = Math.abs(first + index);
     if (at >= MAX_SAMPLES) at = 2 * MAX_SAMPLES - 2 - at;
-    to[index] = at < heard ? (waveform[at] ?? 0) * (WINDOW[index] ?? 0) : 0;
+    to[index] = at < length ? (waveform[at] ?? 0) * (WINDOW[index] ?? 0) : 0;
   }
 }
 
@@ -33,8 +33,8 @@ function windowed(waveform: Float32Array, heard: number, frame: number, to: Floa
  * @returns mel [128, frames] f32, bands outermost
  */
 export function logMel(waveform: Float32Array): { mel: Float32Array<ArrayBuffer>; frames: number } {
-  const heard = Math.min(waveform.length, MAX_SAMPLES);
-  const frames = melFrames(heard);
+  const length = Math.min(waveform.length, MAX_SAMPLES);
+  const frames = melFrames(length);
   const computed = frames === 0 ? 0 : Math.min(frames + FRAMES_AFTER, MAX_SAMPLES / HOP_SAMPLES);
   const filters = melFilters();
   const spectrum = createPowerSpectrum();
@@ -43,7 +43,7 @@ export function logMel(waveform: Float32Array): { mel: Float32Array<ArrayBuffer>
   const mel = new Float32Array(MEL_BANDS * frames);
   let loudest = Math.log10(FLOOR);
   for (let frame = 0; frame < computed; frame++) {
-    windowed(waveform, heard, frame, samples);
+    windowed(waveform, length, frame, samples);
     spectrum(samples, power);
     for (let band = 0; band < MEL_BANDS; band++) {
       const level = Math.log10(Math.max(bandPower(power, filters[band]), FLOOR));

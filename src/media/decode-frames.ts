@@ -130,7 +130,7 @@ interface FrameBuffer {
   busy: Promise<void> | undefined;
 }
 
-/** Cuts a byte stream into frames, with a fixed number of buffers whatever the clip's length. */
+/** Cuts a byte stream into frames, with a fixed number of buffers for clips of any length. */
 export class FrameAssembler {
   readonly #buffers: readonly FrameBuffer[];
   readonly #onFrame: FrameReader;

@@ -102,6 +102,6 @@ function videoPlan(
 function planAudio(durationSeconds: number): AudioPlan {
   // A browser's recording (webm) does not state its duration. Decoding will show how much audio there is.
   if (durationSeconds === 0) return { durationSeconds, estimatedTokens: 1 };
-  const heard = Math.min(durationSeconds, MAX_AUDIO_SECONDS);
-  return { durationSeconds: heard, estimatedTokens: audioTokens(melFrames(Math.round(heard * SAMPLE_RATE))) };
+  const seconds = Math.min(durationSeconds, MAX_AUDIO_SECONDS);
+  return { durationSeconds: seconds, estimatedTokens: audioTokens(melFrames(Math.round(seconds * SAMPLE_RATE))) };
 }
