@@ -1,14 +1,17 @@
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
+import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 // Any file that exists: the fake captioner does not look inside.
+const scratch = scratchDirectory();
 const HERE = fileURLToPath(import.meta.url);
 const CAPTION = 'A red ball rolls.\nMüße 🎈';
 
 describe('avocado caption', () => {
-  it('prints the caption alone on stdout and nothing on a stderr that nobody watches', async () => {
+  it('prints the caption alone on stdout and nothing on a stderr that is no terminal', async () => {
     const captioner = fakeCaptioner();
     const { exitCode, stdout, stderr } = await runCli(['caption', HERE], { captioner });
     expect([exitCode, stdout, stderr]).toEqual([0, `${CAPTION}\n`, '']);
@@ -223,6 +226,19 @@ describe('flags of caption', () => {
       cacheDir: 'C',
       slots: 1,
     });
+  });
+
+  it('come before variables, and both before the file of --config', async () => {
+    writeFileSync(scratch('settings.json'), JSON.stringify({ threads: 1, context: 64, runtime: 'node', port: 80 }));
+    const { opened, exitCode } = await runCli(
+      ['caption', HERE, '--threads', '3', '--no-spinning', '--config', scratch('settings.json')],
+      {
+        captioner: fakeCaptioner(),
+        variables: { AVOCADO_THREADS: '2', AVOCADO_CONTEXT: '100', AVOCADO_SPINNING: 'true', AVOCADO_SLOTS: '9' },
+      },
+    );
+    expect(exitCode).toBe(0);
+    expect(opened[0]).toMatchObject({ threads: 3, context: 100, runtime: 'node', spinning: false, slots: 1 });
   });
 
   it('have defaults: the bundled model, CPU, everything else the model’s own choice', async () => {
