@@ -143,8 +143,8 @@ function keepKnown(fields: Fields, known: Fields, at: string, ignored: string[])
 }
 
 /**
- * Splits a body into fields we use and names of fields we ignore. OpenAI's clients send many fields by default, so a field
- * that leaves its feature off must not fail the request.
+ * Splits a body into fields we use and names of fields we ignore. OpenAI's clients send many fields by default, so a
+ * field that leaves its feature off must not fail the request.
  * @throws AvocadoError `unsupported_field` for a feature we do not have, `bad_request` for too many fields
  */
 export function classifyFields(body: Fields): { readonly kept: Fields; readonly ignored: readonly string[] } {

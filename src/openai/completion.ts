@@ -200,7 +200,7 @@ export class Chunks {
     return this.#choice({ index, delta: { content: text }, logprobs, finish_reason: null });
   }
 
-  /** One chunk per choice with its finish reason, the last with `extras`; then the usage, if the request asked for it. */
+  /** One chunk per choice with its finish reason, the last with `extras`; then the usage, if requested. */
   last(end: CaptionEnd, extras: unknown): ChatChunk[] {
     const samples = [end, ...end.others];
     const chunks = samples.map(({ finishReason }, index) =>

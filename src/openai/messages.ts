@@ -141,7 +141,8 @@ function readContent(content: unknown, at: string): Content {
     else
       throw new AvocadoError(
         'unsupported_field',
-        `${partAt} is of type ${JSON.stringify(part.type.slice(0, 64))}. Known: text, ${Object.keys(MEDIA_PARTS).join(', ')}.`,
+        `${partAt} is of type ${JSON.stringify(part.type.slice(0, 64))}. ` +
+          `Known: text, ${Object.keys(MEDIA_PARTS).join(', ')}.`,
         { param: `${partAt}.type` },
       );
   }
@@ -172,7 +173,7 @@ function onlyMedia(media: readonly MediaPart[], at: string): MediaPart {
 
 /**
  * @param value the body's `messages`: system or developer messages, and one user message with one file
- * @throws AvocadoError `bad_request`; `unsupported_field` for more files, turns or kinds of parts than a captioner takes
+ * @throws AvocadoError `bad_request`; `unsupported_field` for more files or turns, or other parts, than we support
  */
 export function readMessages(value: unknown): Conversation {
   const system: string[] = [];

@@ -34,7 +34,8 @@ export function checkModel(asked: string | undefined, { name }: ServedModel): vo
   if (asked === undefined || asked === name) return;
   throw new AvocadoError(
     'model_not_found',
-    `There is no model ${JSON.stringify(asked.slice(0, 200))}. This server serves ${name}: write that, or leave model out.`,
+    `There is no model ${JSON.stringify(asked.slice(0, 200))}. ` +
+      `This server serves ${name}: write that, or leave model out.`,
     { param: 'model' },
   );
 }

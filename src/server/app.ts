@@ -33,7 +33,7 @@ export interface AppParts {
 /** Node's limit of five minutes for a whole request would cut slow uploads. Deadlines of our own apply instead. */
 const NO_REQUEST_TIMEOUT = 0;
 /** After the drain time, how long a stopping server waits for aborted captions to end. */
-const LAST_EVENTS_MS = 6000;
+const LAST_EVENTS_MS = 5000;
 /** How long a stopping server waits until finished responses have been sent. */
 const LAST_BYTES_MS = 3000;
 
@@ -58,8 +58,9 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
 }
 
 /**
- * The whole HTTP server, wired by hand; it does not listen. Closing it refuses new captions, waits for running ones at most
- * `config.drainMs`, aborts the rest, and removes all media files. The caller keeps the captioner and closes it.
+ * The whole HTTP server, wired by hand; it does not listen. Closing it refuses new captions, waits for running ones
+ * at most `config.drainMs`, aborts the rest, and removes all media files. The caller keeps the captioner and closes
+ * it.
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
   const storage = await openTemporaryStorage(config);

@@ -1,5 +1,5 @@
-// A route that captions: admitted before its body is read, cancelled when its client disconnects, counted once, and released
-// however it ends.
+// A route that captions: admitted before its body is read, cancelled when its client disconnects, counted once, and
+// released however it ends.
 import Type from 'typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Admitted, CaptionService, CaptionTask } from '../admission/types.ts';
@@ -50,7 +50,7 @@ interface CaptionRoute<Body> {
   readonly handler: (call: CaptionCall<Body>) => Promise<unknown>;
 }
 
-/** Files inside JSON (data URLs) lie in memory, twice while they arrive. Larger files belong in a form or behind a URL. */
+/** Files inside JSON lie in memory, twice while they arrive. Larger files belong in a form or behind a URL. */
 const MAX_JSON_BYTES = 64 * 1024 ** 2;
 /** How long the last event of an aborted request may take to reach a client that does not read. */
 const LAST_EVENT_MS = 5000;
@@ -124,8 +124,8 @@ export function admit({ service, metrics }: AdmissionParts, request: FastifyRequ
 }
 
 /**
- * Runs the handler of a request that `admit` has admitted. Whatever happens inside, the admission ends, and the request is
- * counted: by its events, or by the error that `use` throws.
+ * Runs the handler of a request that `admit` has admitted. However it ends, the admission ends, and the
+ * request is counted: by its events, or by the error that `use` throws.
  */
 export function withAdmission<T>(
   { context }: FastifyRequest,
@@ -170,8 +170,8 @@ function channelOf(events: AsyncGenerator<CaptionEvent>): EventChannel<CaptionEv
 }
 
 /**
- * Reads all events and counts them. Also the events of a client that left are read: the caption has been aborted, and its
- * last event is still to come.
+ * Reads all events and counts them. Also the events of a client that left are read: the caption has been aborted, and
+ * its last event is still to come.
  * @param onEvent gets every event, and is waited for
  */
 export async function readEvents(

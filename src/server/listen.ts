@@ -5,7 +5,7 @@ import type { ServerConfig } from '../settings/server-settings.ts';
 
 type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'>;
 
-/** What is left of a stop after the requests have drained: sockets, model, directory. */
+/** Time to close sockets, model and directory after the requests have drained. */
 const CLOSE_MARGIN_MS = 10_000;
 
 function addressError(error: unknown, { host, port }: ListenConfig): unknown {
@@ -29,31 +29,32 @@ function addressError(error: unknown, { host, port }: ListenConfig): unknown {
   return error;
 }
 
-/** The address as a browser on this machine writes it. */
+/** A URL that works in a browser on this machine. */
 function urlOf({ host }: ListenConfig, port: number): string {
-  const anywhere = host === '0.0.0.0' || host === '::';
-  const name = anywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
+  const isWildcard = host === '0.0.0.0' || host === '::';
+  const name = isWildcard ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   return `http://${name}:${port}`;
 }
 
 export interface Listening {
-  /** without a slash at its end */
+  /** without a trailing slash */
   readonly url: string;
-  /** aborts when a stop is asked for */
+  /** aborts when the server starts to stop */
   readonly stopping: AbortSignal;
-  /** Closes all of it without ending the process. */
+  /** Stops the server without ending the process. */
   close(): Promise<void>;
 }
 
 /**
- * Opens the port, and closes everything in reverse order on SIGTERM, Ctrl-C or a crash: nothing new is let in from then on, what
- * runs may end for `config.drainMs`. The process then exits, with 0 unless it crashed; a second signal does not wait.
- * @param behind closed after the app: what it was answering with
- * @throws AvocadoError `bad_request` when the port or host cannot be had
+ * Opens the port. On SIGTERM, Ctrl-C or a crash the server refuses new requests, waits for running ones at most
+ * `config.drainMs`, closes everything in reverse order and exits, with 0 unless it crashed. A second signal exits at
+ * once.
+ * @param resource closed after the app, such as the engine
+ * @throws AvocadoError `bad_request` when the port is in use or the host is not an address of this machine
  */
 export async function listen(
   app: FastifyInstance,
-  behind: { close(): Promise<void> },
+  resource: { close(): Promise<void> },
   config: ListenConfig,
 ): Promise<Listening> {
   try {
@@ -66,7 +67,7 @@ export async function listen(
   const close = async (): Promise<void> => {
     stopping.abort();
     await app.close();
-    await behind.close();
+    await resource.close();
   };
   const grace = closeWithGrace({ delay: config.drainMs + CLOSE_MARGIN_MS, logger: console }, async ({ err }) => {
     if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);

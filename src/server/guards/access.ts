@@ -7,11 +7,12 @@ import { findKey, type ApiKey } from '../../settings/api-keys.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
 
 const NO_KEY = 'This server asks for a key. Send the header Authorization: Bearer KEY.';
-const WRONG_KEY = 'The key is not one of this server’s. Check it, or ask whoever runs the server for one.';
+const WRONG_KEY = 'The key is not one of this server’s. Check it, or ask the operator of the server for one.';
 
 /**
- * Headers of every response: a browser may show it as data and do nothing else with it. Pages replace the policy with their
- * own. No Strict-Transport-Security: this server speaks plain HTTP, and a TLS proxy in front of it decides for the host.
+ * Headers of every response: a browser may show it as data and do nothing else with it. Pages replace the policy with
+ * their own. No Strict-Transport-Security: this server speaks plain HTTP, and a TLS proxy in front of it decides for
+ * the host.
  */
 async function addSecurityHeaders(app: FastifyInstance): Promise<void> {
   await app.register(helmet, {
@@ -34,7 +35,9 @@ function presentedKeys({ headers }: FastifyRequest): string[] {
   return [bearer, headers['api-key'], headers['x-api-key']].filter((key) => typeof key === 'string');
 }
 
-/** Refuses a request without a valid key before its body is read. Unknown paths have no route, so they need a key too. */
+/**
+ * Refuses a request without a valid key before its body is read. Unknown paths have no route, so they need a key too.
+ */
 function addAuth(app: FastifyInstance, keys: readonly ApiKey[], onRefused: () => void): void {
   if (keys.length === 0) return;
   app.addHook('onRequest', (request, _reply, done) => {

@@ -3,9 +3,9 @@ import type { CaptionerState, CaptionerStats } from '../../captioner/captioner.t
 type Progress = Pick<CaptionerStats, 'busy' | 'progress'> & { readonly state: CaptionerState };
 
 /**
- * Alive means: work that is due goes forward. Busy is not dead, idle is not dead, and an engine that loads or comes back is
- * being looked after; work without progress for `stallMs` is dead, and so is an engine that will not come back. Pure but for
- * what it remembers; look() is called now and then, so that an idle hour does not count against the next request.
+ * Alive: the engine makes progress, has nothing to do, or is loading or restarting. Not alive: work without progress
+ * for `stallMs`, or a stopped engine. look() must be called regularly, so that idle time does not count against the
+ * next request.
  */
 export class Liveness {
   readonly #stallMs: number;

@@ -1,5 +1,5 @@
-// The log (pino, JSON lines): one line per request at level info. It never holds an API key; file names, URLs, prompts and
-// captions only with `logContent`.
+// The log (pino, JSON lines): one line per request at level info. It never holds an API key; file names, URLs,
+// prompts and captions only with `logContent`.
 import type { Writable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
 import type { Captioner, CaptionerState } from '../../captioner/captioner.ts';
@@ -124,7 +124,7 @@ function writeLine(
   request.log[isPoll ? 'debug' : 'info'](line, 'request');
 }
 
-/** One line per request, when its response has closed and its caption has ended. To be added after the request's context. */
+/** One line per request, when its response has closed and its caption has ended. Call after the context is added. */
 export function addRequestLog(app: FastifyInstance, { logContent }: LogConfig): void {
   app.addHook('onRequest', (request, reply, done) => {
     const { context } = request;

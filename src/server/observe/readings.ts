@@ -1,5 +1,5 @@
-// Metrics whose values are read from the engine, the queue, the disk and the process at every scrape. A metric of this kind
-// is added here and nowhere else.
+// Metrics whose values are read from the engine, the queue, the disk and the process at every scrape. A metric of
+// this kind is added here and nowhere else.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
 import type { Captioner } from '../../captioner/captioner.ts';

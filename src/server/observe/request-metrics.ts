@@ -1,5 +1,6 @@
 // What caption requests leave in the metrics: the table of names, and the observation of one request that counts into
-// it. A metric about requests is added here and nowhere else. Labels never hold file names, URLs, key names or user text.
+// it. A metric about requests is added here and nowhere else. Labels never hold file names, URLs, key names or user
+// text.
 import type { Registry } from 'prom-client';
 import type { CaptionTask, Refusal, RequestStage } from '../../admission/types.ts';
 import type { ErrorCode } from '../../base/errors.ts';

@@ -23,7 +23,8 @@ const MEDIA_HELP =
   'The file is an upload (form field file), or JSON names it in media: an https:, http: or data: URL, or ' +
   'media://NAME/path below a --media-root.';
 const EVENTS_HELP =
-  'Events stage, media, text-delta, and exactly one of caption-end, caption-error, caption-aborted; each with JSON data.';
+  'Events stage, media, text-delta, and exactly one of caption-end, caption-error, caption-aborted; ' +
+  'each with JSON data.';
 
 export function captionRoutes(parts: CaptionParts): Route[] {
   return [captions(parts), estimate(parts), cancel(parts)];
@@ -36,7 +37,9 @@ function captions(parts: CaptionParts): Route {
     docs: {
       tag: 'captions',
       summary: 'Caption a video, a picture or a sound file',
-      description: `${MEDIA_HELP} With stream: true (or Accept: text/event-stream) the caption arrives as server-sent events.`,
+      description:
+        `${MEDIA_HELP} With stream: true (or Accept: text/event-stream) ` +
+        'the caption arrives as server-sent events.',
       responses: {
         200: {
           description: 'The caption, as one JSON object or as events',

@@ -38,7 +38,7 @@ export function chatRoutes(parts: CaptionParts): Route[] {
         summary: 'Caption a file with a request in the shape of OpenAI’s chat completions',
         description:
           'One user message with text and one video_url, input_video, audio_url, input_audio, image_url or file. ' +
-          'Fields of OpenAI’s that this server does not use are ignored and named in the header x-avocado-ignored-fields.',
+          'Fields of OpenAI’s that this server does not use are ignored and listed in x-avocado-ignored-fields.',
         responses: {
           200: {
             description: 'The caption, as one JSON object or as chunks that end with [DONE]',
@@ -70,8 +70,8 @@ async function chat(call: CaptionCall<ChatRequest>, parts: CaptionParts): Promis
     return chatCompletion(end, head, fingerprint(end.profile), extrasOf(end));
   }
   const stageEvents = wantsStageEvents(request);
-  // Until the first event of the caption itself, an error can still be an HTTP status, which clients understand better than an
-  // error inside a stream. A client that asked for the stages wants the first one at once.
+  // Until the first event of the caption itself, an error can still be an HTTP status, which clients understand
+  // better than an error inside a stream. A client that asked for the stages wants the first one at once.
   const first = await events.peek(({ type }) => type !== 'stage', stageEvents ? 0 : parts.config.heartbeatMs);
   if (first !== undefined && isEnding(first) && first.type !== 'caption-end') {
     observation.count(first);

@@ -1,4 +1,4 @@
-// The API's description (OpenAPI 3.1) at /openapi.json, made from the route objects, and a page to read and try it at /docs.
+// The API's description (OpenAPI 3.1) at /openapi.json, made from the route objects, and its page at /docs.
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifySchema } from 'fastify';

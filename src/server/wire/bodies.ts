@@ -1,4 +1,5 @@
-// Request bodies: JSON that may hold files as base64, and multipart forms, whose file goes to intake as a stream of bytes.
+// Request bodies: JSON that may hold files as base64, and multipart forms, whose file goes to intake as a stream of
+// bytes.
 import type { Buffer } from 'node:buffer';
 import multipart, { type MultipartFile } from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -29,7 +30,7 @@ interface Received {
 
 /** Smaller JSON bodies go through Fastify's own parser. */
 const SMALL_JSON_BYTES = 256 * 1024;
-/** A form has one file and every option at most once, except `stop`. Two files, so that a second one is refused by name. */
+/** One file, and every option once, except `stop`. A second file passes here, to be refused with a clear message. */
 const FORM_LIMITS = { files: 2, fields: 64, parts: 66, fieldNameSize: 100, fieldSize: 512 * 1024, headerPairs: 100 };
 /** What a form may add to its file: boundaries, headers, prompts. */
 const FORM_OVERHEAD_BYTES = 1024 ** 2;
@@ -38,8 +39,8 @@ const DISCARD_MS = 30_000;
 const DISCONNECT_CODES = ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'FST_PREMATURE_CLOSE', 'ABORT_ERR'];
 
 /**
- * Adds the parsers of JSON and forms. Files inside JSON stay bytes, because parsing them would block the event loop; they are
- * released when the response closes.
+ * Adds the parsers of JSON and forms. Files inside JSON stay bytes, because parsing them would block the event loop;
+ * they are released when the response closes.
  */
 export async function addBodyParsers(
   app: FastifyInstance,

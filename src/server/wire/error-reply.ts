@@ -1,5 +1,5 @@
-// The one place where an error becomes an HTTP response: OpenAI's shape with our string codes. Also for unknown paths, and
-// for bytes that are no HTTP request.
+// The one place where an error becomes an HTTP response: OpenAI's shape with our string codes. Also for unknown
+// paths, and for bytes that are no HTTP request.
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError, ERRORS, type ErrorCode } from '../../base/errors.ts';
@@ -74,7 +74,7 @@ function retryHeaders({ code, retryAfterSeconds }: AvocadoError): Record<string,
   };
 }
 
-/** Node keeps reading the body of a refused client, so that the client can read the response. This limits for how long. */
+/** Node keeps reading the body of a refused client, so that it can read the response. This limits for how long. */
 function limitUnreadBody({ raw }: FastifyRequest): void {
   if (raw.complete) return;
   setTimeout(() => {
@@ -94,7 +94,10 @@ export async function sendError(thrown: unknown, request: FastifyRequest, reply:
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
-/** Responds to unknown paths, and to known paths with an unsupported method. @param hint a sentence on where to go instead */
+/**
+ * Responds to unknown paths, and to known paths with an unsupported method.
+ * @param hint a sentence on where to go instead
+ */
 export function addNotFound(app: FastifyInstance, hint: string): void {
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? '/';
@@ -115,11 +118,12 @@ function parseFailure(code: string | undefined): readonly [status: string, sente
     return ['408 Request Timeout', 'The head of the request took too long to arrive. Send it at once.'];
   return [
     '400 Bad Request',
-    'What arrived is no HTTP request this server can read. Send HTTP/1.1 with a valid head, and a body as long as it says.',
+    'What arrived is no HTTP request this server can read. ' +
+      'Send HTTP/1.1 with a valid head, and a body as long as it says.',
   ];
 }
 
-/** Node's `clientError`: bytes that could not be parsed as HTTP get an error in our shape, and their connection is closed. */
+/** Node's `clientError`: bytes that are not HTTP get an error in our shape, and their connection is closed. */
 export function handleClientError(error: Error, socket: Socket): void {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ECONNRESET' || !socket.writable) {

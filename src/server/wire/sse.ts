@@ -1,5 +1,5 @@
-// Server-sent events. Framing, heartbeat and flow control are @fastify/sse's. It does not handle a client that disconnects
-// while we wait for its socket, so that is handled here.
+// Server-sent events. Framing, heartbeat and flow control are @fastify/sse's. It does not handle a client that
+// disconnects while we wait for its socket, so that is handled here.
 import type { SSESource } from '@fastify/sse';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
