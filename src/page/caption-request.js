@@ -1,8 +1,8 @@
-// One caption over XMLHttpRequest: fetch tells nothing of an upload's progress.
+// Requests one caption with XMLHttpRequest, because fetch reports no upload progress.
 
-const ENDINGS = ['caption-end', 'caption-error', 'caption-aborted'];
+const FINAL_EVENTS = ['caption-end', 'caption-error', 'caption-aborted'];
 
-/** One server-sent event ends with an empty line; lines that begin with a colon are heartbeats. */
+/** Parses one server-sent event; lines that begin with a colon are heartbeats. */
 function eventOf(block) {
   let name = 'message',
     data = '';
@@ -13,7 +13,7 @@ function eventOf(block) {
   return data === '' ? undefined : { name, data: JSON.parse(data) };
 }
 
-function sentenceOf(request) {
+function errorMessageOf(request) {
   try {
     return JSON.parse(request.responseText).error.message;
   } catch {
@@ -22,8 +22,8 @@ function sentenceOf(request) {
 }
 
 /**
- * Sends a file and its options. `on` has onUpload(sent, total), onEvent(name, data), and exactly one of onEnd(), onError(text, status)
- * is called last; neither after the returned function has cancelled it.
+ * Sends a file and its options. Calls `on.onUpload(sent, total)`, `on.onEvent(name, data)`, and last exactly one of
+ * `on.onEnd()` and `on.onError(text, status)`. The returned function cancels the request; nothing is called after that.
  */
 export function requestCaption({ file, prompt, listen, key }, on) {
   const body = new FormData();
@@ -32,16 +32,16 @@ export function requestCaption({ file, prompt, listen, key }, on) {
   if (prompt.trim()) body.append('prompt', prompt);
   body.append('file', file);
   const request = new XMLHttpRequest();
-  let read = 0,
-    ended = false,
-    over = false;
-  const readOn = () => {
+  let read = 0, // characters of the response that have been parsed
+    ended = false, // the final event has come
+    over = false; // finished or cancelled
+  const readEvents = () => {
     if (request.status !== 200) return;
     for (let end; (end = request.responseText.indexOf('\n\n', read)) >= 0;) {
       const event = eventOf(request.responseText.slice(read, end));
       read = end + 2;
       if (event === undefined) continue;
-      ended ||= ENDINGS.includes(event.name);
+      ended ||= FINAL_EVENTS.includes(event.name);
       on.onEvent(event.name, event.data);
     }
   };
@@ -52,10 +52,10 @@ export function requestCaption({ file, prompt, listen, key }, on) {
     else on.onError(text, status);
   };
   request.upload.addEventListener('progress', ({ loaded, total }) => on.onUpload(loaded, total));
-  request.addEventListener('progress', readOn);
+  request.addEventListener('progress', readEvents);
   request.addEventListener('load', () => {
-    readOn();
-    if (request.status !== 200) finish(sentenceOf(request), request.status);
+    readEvents();
+    if (request.status !== 200) finish(errorMessageOf(request), request.status);
     else finish(ended ? undefined : 'The connection broke before the caption was complete. Try again.', 200);
   });
   request.addEventListener('error', () =>

@@ -1,18 +1,18 @@
-// The file to caption: chosen, dropped, or a sample; shown as a video, a sound or a picture.
+// The file to caption: chosen, dropped on the page, or a sample; with a preview as a video, a sound or a picture.
 
 const PREVIEWS = { video: 'video', sound: 'audio', picture: 'image' };
 const at = (id) => document.getElementById(id);
 let chosen;
-let known = '';
+let truth = '';
 let shownUrl = '';
 
 export const chosenFile = () => chosen;
-/** What is in the chosen file, where somebody knows. */
-export const reference = () => known;
+/** The reference caption of a chosen sample; empty for other files. */
+export const reference = () => truth;
 
-export function choose(file, truth = '') {
+function choose(file, caption = '') {
   chosen = file;
-  known = truth;
+  truth = caption;
   const type = file ? file.type.split('/')[0] : '';
   URL.revokeObjectURL(shownUrl);
   shownUrl = file ? URL.createObjectURL(file) : '';
@@ -23,7 +23,7 @@ export function choose(file, truth = '') {
   }
 }
 
-/** Plays the chosen video or sound from its start, where the browser lets us. */
+/** Plays the chosen video or sound from its start, if the browser allows it. */
 export function play() {
   for (const id of ['video', 'sound']) {
     if (at(id).hidden) continue;
@@ -36,13 +36,13 @@ export function play() {
 
 async function chooseSample({ name, url, caption }) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error('The sample cannot be had (status ' + response.status + ').');
+  if (!response.ok) throw new Error('The sample cannot be loaded (status ' + response.status + ').');
   const bytes = await response.arrayBuffer();
   at('file').value = '';
   choose(new File([bytes], name, { type: 'video/mp4' }), caption);
 }
 
-/** Buttons for the samples that came with the model: one click, and `start()` is called with it chosen. */
+/** Adds a button for each sample clip of the model. A click chooses the sample and calls `start()`. */
 export async function offerSamples(start, fail) {
   const { samples } = await (await fetch('/page/samples')).json();
   for (const sample of samples) {
@@ -60,10 +60,10 @@ export async function offerSamples(start, fail) {
 
 const carriesFile = (event) => event.dataTransfer.types.includes('Files');
 
-/** Listens to the file field and to what is dropped anywhere on the page. */
+/** Listens to the file field, and to files dropped anywhere on the page. */
 export function listenForFiles() {
   at('file').addEventListener('change', () => choose(at('file').files[0]));
-  /* The model reads more formats than browsers show. */
+  // The model reads more formats than browsers show.
   for (const id in PREVIEWS)
     at(id).addEventListener('error', () => {
       at(id).hidden = true;

@@ -1,15 +1,15 @@
+// The page: sends the chosen file, shows the caption as it arrives, and offers to copy or download it.
 import { requestCaption } from './caption-request.js';
 import { chosenFile, listenForFiles, offerSamples, play, reference } from './chosen-file.js';
-import { offerToKeep } from './keep-caption.js';
 import { StageList } from './stage-list.js';
 
 const at = (id) => document.getElementById(id);
-let cancel; // of the caption being made, if any
-let answer; // of the last caption that was made
-let captioned = '';
-let truth = ''; // what is in that file, where somebody knows
+let cancel; // cancels the running request; undefined = none is running
+let answer; // the caption-end event of the last caption
+let fileName = ''; // of that caption
+let truth = ''; // its reference caption, for a sample
 
-/** Said aloud by screen readers: changed only when there is something new. */
+/** The status line. Screen readers read every change aloud, so an equal text is not set again. */
 function say(text) {
   if (at('status').textContent !== text) at('status').textContent = text;
 }
@@ -29,15 +29,15 @@ function factsOf({ kind, video, audio, warnings }, promptTokens) {
   return [parts.join(', '), ...warnings].join('\n');
 }
 
-function end(data) {
+function showAnswer(data) {
   const { caption, finish_reason, usage, timings, model, profile } = data;
   answer = data;
   at('caption').textContent = caption;
   const cut =
     { length: ', cut at the token limit', repetition: ', ended because it repeated itself' }[finish_reason] ?? '';
-  const written = usage.completion_tokens + ' tokens written' + cut;
+  const tokens = usage.completion_tokens + ' tokens written' + cut;
   at('facts').append(
-    '\n' + [written, timings.total_seconds.toFixed(2) + ' s in all', model, 'profile ' + profile].join(', '),
+    '\n' + [tokens, timings.total_seconds.toFixed(2) + ' s in all', model, 'profile ' + profile].join(', '),
   );
   at('keep').hidden = false;
   at('reference').textContent = truth;
@@ -54,14 +54,14 @@ const handlers = {
     stages.show('generate', 0, 0);
     at('caption').append(text);
   },
-  'caption-end': end,
+  'caption-end': showAnswer,
   'caption-error': ({ error }) => fail(error.message),
   'caption-aborted': () => fail('The server cancelled the caption. Try again.'),
 };
 
 function busy(now) {
-  at('go').setAttribute('aria-disabled', String(now)); // not `disabled`: the keyboard's focus would be lost
-  at('caption').setAttribute('aria-busy', String(now)); // read aloud once, whole, not word by word
+  at('go').setAttribute('aria-disabled', String(now)); // `disabled` would lose the keyboard focus
+  at('caption').setAttribute('aria-busy', String(now)); // screen readers then read it once, when it is complete
   if (!now && document.activeElement === at('cancel')) at('go').focus();
   at('cancel').hidden = !now;
   if (!now) {
@@ -73,7 +73,7 @@ function busy(now) {
 function start(file) {
   for (const id of ['caption', 'error', 'facts']) at(id).textContent = '';
   at('keep').hidden = at('truth').hidden = true;
-  captioned = file.name;
+  fileName = file.name;
   truth = reference();
   stages.clear();
   busy(true);
@@ -96,17 +96,42 @@ function start(file) {
   );
 }
 
-function give() {
-  cancel?.();
-  if (cancel !== undefined) {
-    busy(false);
-    say('Cancelled.');
-  }
+function cancelRequest() {
+  if (cancel === undefined) return;
+  cancel();
+  busy(false);
+  say('Cancelled.');
 }
 
 function startSample() {
-  give();
+  cancelRequest();
   start(chosenFile());
+}
+
+/** Lets the browser save a text as a file. */
+function download(text, type, name) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/** The buttons that copy or download the caption. */
+function listenForKeeping() {
+  const stem = () => fileName.replace(/\.[^.]*$/, '') || 'caption';
+  at('copy').addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(answer.caption);
+      say('Copied.');
+    } catch {
+      say('The browser does not let this page copy. Select the text instead.');
+    }
+  });
+  at('save-text').addEventListener('click', () => download(answer.caption + '\n', 'text/plain', stem() + '.txt'));
+  at('save-json').addEventListener('click', () =>
+    download(JSON.stringify(answer, null, 2) + '\n', 'application/json', stem() + '.json'),
+  );
 }
 
 at('form').addEventListener('submit', (event) => {
@@ -115,13 +140,8 @@ at('form').addEventListener('submit', (event) => {
   if (chosenFile() === undefined) fail('Choose a file first, drop one on this page, or take a sample.');
   else start(chosenFile());
 });
-at('cancel').addEventListener('click', give);
-addEventListener('pagehide', give); // a page kept for the back button would go on reading
+at('cancel').addEventListener('click', cancelRequest);
+addEventListener('pagehide', cancelRequest); // a page in the back-forward cache would keep the request open
 listenForFiles();
-offerToKeep(
-  { copy: at('copy'), saveText: at('save-text'), saveJson: at('save-json') },
-  () => answer,
-  () => captioned,
-  say,
-);
-offerSamples(startSample, fail).catch(() => undefined); // a page without samples is whole
+listenForKeeping();
+offerSamples(startSample, fail).catch(() => undefined); // the page works without samples

@@ -1,4 +1,4 @@
-// What happens to the file, one line a stage: its name, a bar where it can be told how far it is, its seconds.
+// The stages of a request, one line each: its name, a progress bar, and its duration in seconds.
 
 const NAMES = {
   upload: 'Sending',
@@ -11,7 +11,7 @@ const NAMES = {
   generate: 'Writing',
 };
 
-/** The lines live in `list`, an <ol>; `say` is told the name of every new stage, for those who do not see the list. */
+/** Fills `list`, an <ol>. `say` receives the name of every new stage, for screen readers. */
 export class StageList {
   constructor(list, say) {
     this.list = list;
@@ -23,7 +23,7 @@ export class StageList {
     this.current = undefined;
   }
 
-  /** The stage that runs now, `done` of `total`; the one before it has ended. */
+  /** Shows that a stage is running, `done` of `total`; the stage before it has ended. */
   show(stage, done, total) {
     if (this.current?.stage !== stage) this.#begin(stage);
     const { bar } = this.current;
@@ -33,7 +33,7 @@ export class StageList {
     }
   }
 
-  /** All stages have ended. */
+  /** Ends the running stage. */
   end() {
     if (this.current === undefined) return;
     const { line, bar, seconds, startedMs } = this.current;

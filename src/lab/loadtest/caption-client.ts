@@ -2,7 +2,7 @@
 import { AvocadoError } from '../../base/errors.ts';
 import type { CaptionResult, ClipFile, RequestResult, SendClip } from './load-test.ts';
 
-export interface CaptionTarget {
+interface CaptionTarget {
   /** without a slash at its end */
   readonly url: string;
   readonly apiKey: string | undefined;

@@ -25,7 +25,7 @@ export interface CaptionResult {
   readonly mediaSeconds: number;
 }
 
-export interface LevelOptions {
+interface LevelOptions {
   /** number of clients; each sends its next request when its last one has ended */
   readonly concurrency: number;
   /** requests in all */
@@ -42,7 +42,7 @@ export type SendClip = (
   signal: AbortSignal,
 ) => Promise<RequestResult>;
 
-export interface LoadLevel {
+interface LoadLevel {
   readonly concurrency: number;
   readonly wallSeconds: number;
   readonly results: readonly RequestResult[];
@@ -102,7 +102,7 @@ export async function runLevel(
   return { concurrency: options.concurrency, wallSeconds: (performance.now() - startedMs) / 1000, results };
 }
 
-export interface Quantiles {
+interface Quantiles {
   readonly p50: number;
   readonly p95: number;
   readonly p99: number;

@@ -20,7 +20,7 @@ import {
   type WireItem,
 } from './wire.ts';
 
-export interface RewardServiceOptions {
+interface RewardServiceOptions {
   readonly scorer: Scorer;
   readonly defaults: RewardDefaults;
   readonly deadlineSeconds: number;

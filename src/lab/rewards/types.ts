@@ -125,7 +125,7 @@ export const UNSCORED = {
   internal: 'a bug in this program; please report it',
 } as const satisfies Record<string, string>;
 
-export type UnscoredCode = keyof typeof UNSCORED;
+type UnscoredCode = keyof typeof UNSCORED;
 
 /** A reward that cannot be computed is null, never 0: a failure of the judge must not lower the policy's reward. */
 export class Unscored extends Error {

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 export type Rgb = readonly [number, number, number];
 export type Table<T> = Readonly<Record<string, T>>;
 
-export interface Vocabulary {
+interface Vocabulary {
   /** width and height in pixels, by aspect ratio */
   readonly sizes: Table<readonly [number, number]>;
   readonly frameRates: readonly number[];

@@ -13,7 +13,7 @@ import {
 /** How many replies are read before a question is given up: the first one and three repeats. */
 const READ_ATTEMPTS = 4;
 
-export interface EndpointJudgeOptions {
+interface EndpointJudgeOptions {
   readonly prompts: Prompts;
   /** the model accepts `video_url` parts */
   readonly seesVideo: boolean;

@@ -13,7 +13,7 @@ export interface SpeakerContext {
   readonly video: string | undefined;
 }
 
-export interface SpeakerVerdict {
+interface SpeakerVerdict {
   /** [pairs] */
   readonly same: readonly boolean[];
   readonly mode: SpeakerMode;

@@ -3,7 +3,7 @@ import { AvocadoError } from '../../../base/errors.ts';
 import type { JudgeExchange } from './chat-endpoint.ts';
 import type { Judge } from './judge.ts';
 
-export interface JudgeOptions {
+interface JudgeOptions {
   /** `world`, or the base URL of an OpenAI-compatible server */
   readonly judge: string;
   readonly model: string | undefined;

@@ -53,8 +53,8 @@ between, and nothing else. {{sight}} ${DATA}
 {{captions}}
 {{mark}}>>>`;
 
-export const PROMPT_NAMES = ['keypoints', 'checklist', 'dialogues', 'speakers'] as const;
-export type PromptName = (typeof PROMPT_NAMES)[number];
+const PROMPT_NAMES = ['keypoints', 'checklist', 'dialogues', 'speakers'] as const;
+type PromptName = (typeof PROMPT_NAMES)[number];
 
 export interface Prompts {
   readonly texts: Readonly<Record<PromptName, string>>;
