@@ -23,7 +23,7 @@ export interface NativeDevice {
   readonly index: number;
 }
 
-export interface NativeSessionConfig {
+interface NativeSessionConfig {
   readonly device: NativeDevice;
   readonly threads: number;
   readonly spinning: boolean;

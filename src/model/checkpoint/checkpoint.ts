@@ -50,10 +50,6 @@ class SafetensorsCheckpoint implements Checkpoint {
     return [...this.#entries.keys()];
   }
 
-  has(name: string): boolean {
-    return this.#entries.has(this.#resolve(name));
-  }
-
   plain(name: string, shape: readonly number[]): StoredTensor {
     const stored = this.#resolve(name);
     const entry = this.#entries.get(stored);

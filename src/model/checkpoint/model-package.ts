@@ -82,7 +82,7 @@ export async function readModelPackage(directory: string): Promise<ModelPackage>
 }
 
 /** A sample clip that came with a model. */
-export interface SampleClip {
+interface SampleClip {
   readonly name: string;
   readonly path: string;
   /** what is special about it */

@@ -44,7 +44,6 @@ export interface QuantisedWeight {
 
 /** Where a graph builder gets its weights. Names are the checkpoint's, without `thinker.`. */
 export interface WeightSource {
-  has(name: string): boolean;
   /** @throws AvocadoError `tensor_missing`, `tensor_invalid` (wrong shape or dtype), naming the tensor and its file */
   plain(name: string, shape: readonly number[]): StoredTensor;
   /** The quantised form of this tensor, if the precision has one; its checkpoint shape is [n, k]. */

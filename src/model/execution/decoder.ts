@@ -11,7 +11,7 @@ import type { Decoder, DecodeRow, PrefillChunk, RunSignal } from './thinker.ts';
 /** Cached plans, one per shape of a decode step. A server uses only a few shapes. */
 const PLANS_KEPT = 64;
 
-export interface DecoderOptions {
+interface DecoderOptions {
   readonly runtime: Runtime;
   /** of the graph from buildDecoderGraph(); the caller releases it */
   readonly session: Session;

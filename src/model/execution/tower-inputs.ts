@@ -79,7 +79,7 @@ export function stepLayout(vision: VisionConfig, gridH: number, gridW: number): 
 }
 
 /** The audio graph's inputs for one run. */
-export interface AudioChunks {
+interface AudioChunks {
   readonly chunks: number;
   /** frames of the longest chunk; a shorter chunk is zero beyond its end */
   readonly frames: number;

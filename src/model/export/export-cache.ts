@@ -14,7 +14,7 @@ import { exportCheckpoint, parsePrecision } from './export.ts';
 import { EXPORTER_VERSION, isExport, openManifest, sourceFilesOf, type Manifest } from './manifest.ts';
 import type { ExportOptions } from './quantised-weights.ts';
 
-export interface CacheOptions extends ExportOptions {
+interface CacheOptions extends ExportOptions {
   /** default: AVOCADO_CACHE, else XDG_CACHE_HOME/avocado-captioner, else ~/.cache/avocado-captioner */
   readonly cacheDir?: string | undefined;
   /** of the checkpoint, when it was read already */

@@ -28,7 +28,7 @@ import {
 } from './quantised-weights.ts';
 import { realPathOfPlanned, stageDirectory } from './staged-directory.ts';
 
-export interface OutputOptions extends ExportOptions {
+interface OutputOptions extends ExportOptions {
   /** what to do with a directory that exists already; default: replace our own exports, refuse all else */
   readonly existing?: ((target: string) => Promise<'replace' | 'keep'>) | undefined;
 }
@@ -37,7 +37,7 @@ export interface OutputOptions extends ExportOptions {
 const SPARE_BYTES = 2 ** 20;
 
 /** A checkpoint whose config and headers have been read. */
-export interface OpenedCheckpoint {
+interface OpenedCheckpoint {
   readonly config: ModelConfig;
   readonly checkpoint: Checkpoint;
 }

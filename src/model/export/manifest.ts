@@ -32,7 +32,7 @@ const SCHEMA = Type.Object({
 });
 
 export type Manifest = Type.Static<typeof SCHEMA>;
-export type SourceFile = Manifest['checkpoint']['files'][number];
+type SourceFile = Manifest['checkpoint']['files'][number];
 
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');

@@ -124,7 +124,6 @@ export function planQuantisedWeights(checkpoint: Checkpoint, config: ModelConfig
   return {
     steps: [...steps.values()],
     bytes: end,
-    has: (name) => checkpoint.has(name),
     plain: (name, shape) => checkpoint.plain(name, shape),
     quantised: (name) => steps.get(name)?.weight,
   };

@@ -20,7 +20,7 @@ import {
   type ValueInfo,
 } from './onnx-model.ts';
 
-export type ActivationDType = 'float32' | 'float16' | 'bfloat16';
+type ActivationDType = 'float32' | 'float16' | 'bfloat16';
 
 /** int4 quantises weights; its activations stay float32. */
 export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
@@ -44,7 +44,7 @@ export interface BuiltGraph {
   readonly model: OnnxModel;
 }
 
-export interface NodeOptions {
+interface NodeOptions {
   readonly domain?: 'com.microsoft';
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
 }

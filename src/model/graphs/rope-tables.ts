@@ -10,7 +10,7 @@ function inverseFrequencies(theta: number, channels: number): Float32Array {
   );
 }
 
-export interface RopeTables {
+interface RopeTables {
   readonly cos: Float32Array<ArrayBuffer>;
   readonly sin: Float32Array<ArrayBuffer>;
 }

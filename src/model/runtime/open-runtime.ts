@@ -7,7 +7,7 @@ import { NativeRuntime } from './native-runtime.ts';
 import { openNodeRuntime } from './node-runtime.ts';
 import type { Runtime } from './runtime.ts';
 
-export interface RuntimeChoice {
+interface RuntimeChoice {
   /** undefined: native if its addon is built, otherwise node */
   readonly runtime: Runtime['name'] | undefined;
   readonly device: Device;
