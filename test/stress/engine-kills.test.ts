@@ -6,8 +6,9 @@ import { openEngineProcess, type EngineProcess } from '../../src/engine-process/
 import { captionAll, CLIPS, endingsOf, nanoOptions, processesOfGroup } from '../fixtures/engine-processes.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
+import { stressSize } from '../fixtures/stress-size.ts';
 
-const KILLS = 5;
+const KILLS = stressSize('kills', { short: 5, long: 40 });
 const CALLERS = 6;
 
 const scratch = scratchDirectory();
@@ -71,4 +72,4 @@ it('every caption ends exactly once, nobody waits for ever, and the engine is wh
     },
     { timeout: 20_000, interval: 50 },
   );
-}, 240_000);
+}, 1_200_000);

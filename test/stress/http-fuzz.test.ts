@@ -8,9 +8,10 @@ import { golden } from '../fixtures/golden.ts';
 import { malformedRequests } from '../fixtures/malformed-requests.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { stressSize } from '../fixtures/stress-size.ts';
 
-const MALFORMED = 2000;
-const DAMAGED = 150;
+const MALFORMED = stressSize('malformed requests', { short: 500, long: 5000 });
+const DAMAGED = stressSize('damaged clips', { short: 40, long: 400 });
 const AT_ONCE = 8;
 const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
 
@@ -82,7 +83,7 @@ function statusOf(answer: string): number {
 describe('a server under hostile input', () => {
   it(
     `answers ${MALFORMED} malformed requests with 4xx and a code each, and keeps nothing`,
-    { timeout: 300_000 },
+    { timeout: 1_200_000 },
     async () => {
       const complaints: string[] = [];
       const statuses = new Map<number, number>();
@@ -105,7 +106,7 @@ describe('a server under hostile input', () => {
 
   it(
     `ends ${DAMAGED} damaged clips in a caption or an error of theirs, and captions a good one afterwards`,
-    { timeout: 300_000 },
+    { timeout: 1_200_000 },
     async () => {
       const clip = await readFile(golden('clips/av-4s.mp4'));
       const random = new SeededRandom(7);
