@@ -1,10 +1,34 @@
-// How long captions will take, told from their headers and from how long the last ones took. Pure: no clock, no I/O.
+// Estimates how long captions will take, from their headers and from how long earlier ones took. Pure: no clock, no I/O.
 import type { Estimate } from '../captioner/captioner.ts';
 import type { CaptionEnd, Timings } from '../output/events.ts';
-import { LearnedRate } from './learned-rate.ts';
 
-/** Seconds of one job on this machine, by what they are spent on; and its tokens. */
-export interface Work {
+/** Weight of old measurements per new one: about the last ten count. */
+const KEPT = 0.8;
+
+/** Seconds per unit of work, as an exponentially weighted mean of measurements after a starting value. */
+class LearnedRate {
+  #seconds: number;
+  #units: number;
+
+  /** @param startUnits units of measured work that weigh as much as the starting value */
+  constructor(secondsPerUnit: number, startUnits: number) {
+    this.#seconds = secondsPerUnit * startUnits;
+    this.#units = startUnits;
+  }
+
+  get secondsPerUnit(): number {
+    return this.#seconds / this.#units;
+  }
+
+  learn(seconds: number, units: number): void {
+    if (!Number.isFinite(seconds) || seconds < 0 || !(units > 0)) return;
+    this.#seconds = this.#seconds * KEPT + seconds;
+    this.#units = this.#units * KEPT + units;
+  }
+}
+
+/** Estimated seconds of one request on this machine, and its tokens. */
+export interface EstimatedWork {
   readonly prepareSeconds: number;
   readonly prefillSeconds: number;
   readonly generateSeconds: number;
@@ -19,16 +43,16 @@ const PREPARE_STAGES = ['probe', 'decode', 'resize', 'audio', 'mel', 'tokenize',
 /** What a second of media costs beside its pixels (container, sound), as megapixels. */
 const SECOND_AS_MEGAPIXELS = 0.05;
 
-/** Until something was measured: a small model on two cores, rather too slow than too fast. */
+/** Before anything is measured: a small model on two cores, rather too slow than too fast. */
 const START = {
   prepareSecondsPerUnit: 0.5,
   prefillSecondsPerToken: 0.001,
   generateSecondsPerToken: 0.02,
   tokensPerCaption: 200,
-  secondsPerJob: 5,
+  secondsPerRequest: 5,
 };
 
-export function secondsOf({ prepareSeconds, prefillSeconds, generateSeconds }: Work): number {
+export function secondsOf({ prepareSeconds, prefillSeconds, generateSeconds }: EstimatedWork): number {
   return prepareSeconds + prefillSeconds + generateSeconds;
 }
 
@@ -48,20 +72,20 @@ export class WorkModel {
   readonly #generate = new LearnedRate(START.generateSecondsPerToken, 20);
   /** "seconds" are tokens here, units are captions */
   readonly #captionTokens = new LearnedRate(START.tokensPerCaption, 1);
-  readonly #job = new LearnedRate(START.secondsPerJob, 1);
+  readonly #request = new LearnedRate(START.secondsPerRequest, 1);
   readonly #parallel = new LearnedRate(1, 1);
 
-  /** what a job counts of which nothing is known yet */
+  /** work of a request of which nothing is known yet */
   get averageSeconds(): number {
-    return this.#job.secondsPerUnit;
+    return this.#request.secondsPerUnit;
   }
 
-  /** seconds of work that are done in a second: above 1 where captions share the machine well */
+  /** seconds of work done per second: above 1 where concurrent captions share the machine well */
   get parallelism(): number {
     return this.#parallel.secondsPerUnit;
   }
 
-  work(estimate: Estimate, samples: number): Work {
+  work(estimate: Estimate, samples: number): EstimatedWork {
     const completionTokens = samples * Math.min(estimate.maxTokens, this.#captionTokens.secondsPerUnit);
     return {
       prepareSeconds: prepareUnits(estimate) * this.#prepare.secondsPerUnit,
@@ -73,8 +97,8 @@ export class WorkModel {
   }
 
   /**
-   * A caption that has ended.
-   * @param waited the time of its prefill has a wait for a slot in it, and says nothing about prefill
+   * Learns from a finished caption.
+   * @param waited its prefill time includes a wait for a slot, so it says nothing about prefill
    */
   learn(
     estimate: Estimate,
@@ -86,10 +110,10 @@ export class WorkModel {
     if (!waited && prefill !== undefined) this.#prefill.learn(prefill, usage.promptTokens - usage.cachedTokens);
     if (stages['generate'] !== undefined) this.#generate.learn(stages['generate'], usage.completionTokens);
     this.#captionTokens.learn(usage.completionTokens, 1 + others.length);
-    if (!waited) this.#job.learn(prepareSeconds(stages) + (prefill ?? 0) + (stages['generate'] ?? 0), 1);
+    if (!waited) this.#request.learn(prepareSeconds(stages) + (prefill ?? 0) + (stages['generate'] ?? 0), 1);
   }
 
-  /** A job of so many estimated seconds took so many in the engine, beside `together - 1` others. */
+  /** A request of `workSeconds` took `tookSeconds` in the engine, beside `together - 1` others. */
   learnParallelism(workSeconds: number, tookSeconds: number, together: number): void {
     this.#parallel.learn(workSeconds * together, tookSeconds);
   }

@@ -27,6 +27,13 @@ export class EventChannel<T> implements AsyncIterableIterator<T, undefined> {
     this.#onPush?.();
   }
 
+  /** Pushes a value in place of the last unread one if that `isStale`: progress that a slow reader need not see. */
+  pushLatest(value: T, isStale: (unread: T) => boolean): void {
+    const last = this.#values.length - 1;
+    if (!this.#closed && last >= this.#read && isStale(this.#values[last] as T)) this.#values[last] = value;
+    else this.push(value);
+  }
+
   /** The reader gets what was pushed before, then the end. */
   close(): void {
     this.#closed = true;

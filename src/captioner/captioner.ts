@@ -1,17 +1,59 @@
-// What the doors (command line, HTTP) know of captioning. A model in this process and one in another process have the same face.
-import type { TokenCounts } from '../prompt/types.ts';
+// The captioner as the command line and the server see it. A model in this process and one in another process look the same.
+import { EventChannel } from '../base/event-channel.ts';
+import { endingOf } from '../output/ending.ts';
 import type { CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
+import type { TokenCounts } from '../prompt/types.ts';
+
+export interface SubmitOptions {
+  /** aborts the request at any stage */
+  readonly signal: AbortSignal;
+  /** gets every event in order, synchronously; the last one is the only ending */
+  readonly onEvent: (event: CaptionEvent) => void;
+  /**
+   * Called once when the request is planned and fits the context. Decoding starts when it resolves; when it rejects, the
+   * request ends in that error.
+   */
+  readonly admit?: ((estimate: Estimate) => Promise<void>) | undefined;
+}
 
 export interface Captioner {
-  /** Streams events; exactly one terminal event comes last; never throws for a request's own faults. */
-  caption(request: CaptionRequest, signal?: AbortSignal): AsyncIterable<CaptionEvent>;
-  /** What a caption would cost, from the file's headers alone: nothing is decoded. @throws AvocadoError for bad media or fields, `engine_unavailable` */
+  /** Captions one file. Never rejects: every fault is an ending. Resolves after the ending, when nothing of the request is left. */
+  submit(request: CaptionRequest, options: SubmitOptions): Promise<void>;
+  /**
+   * What a caption would cost, from the file's headers alone: nothing is decoded.
+   * @throws AvocadoError for bad media or fields, `engine_unavailable`
+   */
   estimate(request: CaptionRequest, signal?: AbortSignal): Promise<Estimate>;
   readonly model: CaptionerModel;
   status(): CaptionerStatus;
   /** engine numbers for metrics and liveness */
   stats(): CaptionerStats;
   close(): Promise<void>;
+}
+
+/** The events of one caption as an async iterable, with exactly one ending, last. Leaving the iteration aborts the request. */
+export function captionEvents(
+  captioner: Pick<Captioner, 'submit'>,
+  request: CaptionRequest,
+  signal?: AbortSignal,
+): EventChannel<CaptionEvent> {
+  const left = new AbortController();
+  const channel = new EventChannel<CaptionEvent>(() => {
+    left.abort();
+  });
+  const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
+  const onEvent = (event: CaptionEvent): void => {
+    channel.push(event);
+  };
+  void captioner
+    .submit(request, { signal: either, onEvent })
+    .catch((thrown: unknown) => {
+      onEvent(endingOf(thrown, either));
+    })
+    .finally(() => {
+      channel.close();
+    });
+  return channel;
 }
 
 export interface CaptionerModel {
@@ -27,12 +69,12 @@ export interface CaptionerModel {
   readonly profile: string;
 }
 
-/** loading: first start, weights and warm-up; restarting: it died and comes back; stopped: it will not come back */
+/** loading: first start, weights and warm-up; restarting: after a crash or hang; stopped: for good */
 export type CaptionerState = 'loading' | 'ready' | 'restarting' | 'stopped';
 
 export interface CaptionerStatus {
   readonly state: CaptionerState;
-  /** what it is doing, or why it is not ready, in words; '' when ready */
+  /** what it is doing or why it is not ready; '' when ready */
   readonly text: string;
   readonly done: number;
   readonly total: number;
@@ -41,7 +83,7 @@ export interface CaptionerStatus {
   readonly pid: number | undefined;
 }
 
-/** What a caption will take; the sound's length is the container's word. */
+/** What a caption will take. Exact but for the sound, whose length is taken from the container. */
 export interface Estimate {
   readonly kind: MediaReport['kind'];
   readonly durationSeconds: number;
@@ -84,9 +126,9 @@ export interface CaptionerStats {
   readonly lastStepAtMs: number | undefined;
   readonly generatedTokens: number;
   readonly promptTokens: number;
-  /** a run (tower, prefill, decode) is under way or due: progress must follow */
+  /** a run (encoder, prefill, decode) is in progress or due */
   readonly busy: boolean;
-  /** grows with every finished run, whatever it was */
+  /** grows with every finished run */
   readonly progress: number;
   /** tokens in the slots over the tokens they could hold, 0 … 1 */
   readonly kvUsage: number;

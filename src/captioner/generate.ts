@@ -1,37 +1,79 @@
-import { randomUUID } from 'node:crypto';
+// The last stage: prefill and decoding of one prepared request, all its samples at once.
+import { createHash, randomUUID } from 'node:crypto';
 import { mediaRows } from '../encoder/encode-media.ts';
-import type { EncodedMedia } from '../encoder/encoded-media.ts';
+import type { Engine } from '../engine/engine.ts';
 import type { SamplingParams, SequenceEvent, SequenceRequest } from '../engine/types.ts';
-import { merge } from '../base/merge.ts';
-import type { OpenModel } from './open-model.ts';
-import type { PlannedRequest } from './plan-request.ts';
-import { promptPrefix } from './prompt-prefix.ts';
-import type { Prompt } from '../prompt/types.ts';
-import { Draft } from '../output/draft.ts';
+import type { TokenIds } from '../model/checkpoint/config-types.ts';
+import type { TokenBytes } from '../output/detokenizer.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport, Sample, Usage } from '../output/events.ts';
-import { Pace } from '../output/pace.ts';
-import type { Stopwatch } from '../output/stopwatch.ts';
+import { OutputProcessor } from '../output/output-processor.ts';
+import { TokenTimer, type Stopwatch } from '../output/timings.ts';
+import type { Prompt } from '../prompt/types.ts';
+import type { RequestPlan } from './plan.ts';
 
-/** Everything the last stage needs. */
 export interface GenerateInput {
   readonly request: CaptionRequest;
-  readonly planned: PlannedRequest;
+  readonly plan: Pick<RequestPlan, 'maxTokens' | 'profileLabel'>;
   readonly prompt: Prompt;
-  readonly embeds: EncodedMedia['embeds'];
-  /** equal for clips with equal embeddings; undefined = nothing is kept of this one */
+  /** [media tokens, hidden] f32 */
+  readonly embeds: Float32Array<ArrayBuffer>;
+  /** equal for media with equal embeddings; undefined: nothing is cached of this one */
   readonly mediaKey: string | undefined;
   readonly media: MediaReport;
 }
 
-/** What of a model writes the caption. */
-export interface GenerateModel extends Pick<OpenModel, 'tokenizer' | 'stopIds'> {
-  readonly config: Pick<OpenModel['config'], 'tokens'>;
-  readonly engine: Pick<OpenModel['engine'], 'submit'>;
+/** What of a model generates text. */
+export interface GenerateModel {
+  readonly tokenizer: TokenBytes;
+  readonly stopIds: readonly number[];
+  readonly config: { readonly tokens: TokenIds };
+  readonly engine: Pick<Engine, 'submit'>;
 }
 
-/** What all samples of a request ask the engine for. Those of one request share a prefix even where nothing is kept after it. */
-function sequenceOf(input: GenerateInput, model: GenerateModel): Omit<SequenceRequest, 'sampling'> {
-  const { request, prompt, planned } = input;
+type OnEvent = (event: CaptionEvent) => void;
+
+/** Prefill and decoding; reports `caption-end`, or rejects. When one sample fails, all end. */
+export async function generate(
+  input: GenerateInput,
+  model: GenerateModel,
+  watch: Stopwatch,
+  signal: AbortSignal,
+  onEvent: OnEvent,
+): Promise<void> {
+  const { samples: count, sampling } = input.request;
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const timer = new TokenTimer(watch);
+  const sequence = sequenceOf(input, model);
+  let cachedTokens: number | undefined;
+  const onSampleEvent = (event: CaptionEvent): void => {
+    if (event.type === 'text-delta' && event.tokenIds.length > 0) timer.token();
+    if (event.type === 'stage') cachedTokens ??= event.done; // prefill starts after the cached prefix
+    onEvent(event);
+  };
+  const run = (index: number): Promise<Sample> =>
+    runSample(
+      { ...sequence, sampling: samplingOf(sampling, index) },
+      index,
+      input.request,
+      model,
+      either,
+      onSampleEvent,
+    );
+  try {
+    const samples = await Promise.all(Array.from({ length: count }, (_, index) => run(index)));
+    onEvent(endOf(input, samples, timer, cachedTokens ?? 0));
+  } finally {
+    failed.abort();
+  }
+}
+
+/** What all samples of a request ask the engine for. Samples of one request share a prefix even when nothing is cached. */
+export function sequenceOf(
+  input: Omit<GenerateInput, 'media'>,
+  model: Pick<GenerateModel, 'config' | 'stopIds'>,
+): Omit<SequenceRequest, 'sampling'> {
+  const { request, prompt, plan } = input;
   const { tokens } = model.config;
   return {
     ids: prompt.ids,
@@ -40,14 +82,14 @@ function sequenceOf(input: GenerateInput, model: GenerateModel): Omit<SequenceRe
     mediaRows: mediaRows(prompt.ids, tokens),
     mediaEmbeds: input.embeds,
     stopIds: model.stopIds,
-    maxTokens: planned.maxTokens,
+    maxTokens: plan.maxTokens,
     priority: request.priority,
     topLogprobs: request.topLogprobs ?? 0,
     prefix: promptPrefix(prompt, tokens, input.mediaKey ?? (request.samples > 1 ? randomUUID() : undefined)),
   };
 }
 
-/** Sample i of a request with a seed is the one sample of a request whose seed is larger by i. */
+/** Sample i of a seeded request equals the only sample of a request whose seed is larger by i. */
 function samplingOf(sampling: SamplingParams, index: number): SamplingParams {
   const { seed } = sampling;
   if (seed === undefined || index === 0) return sampling;
@@ -55,99 +97,106 @@ function samplingOf(sampling: SamplingParams, index: number): SamplingParams {
   return { ...sampling, seed: index <= room ? seed + index : index - room - 1 };
 }
 
-type SampleEvent =
-  | Extract<CaptionEvent, { type: 'text-delta' | 'stage' }>
-  | { readonly type: 'done'; readonly index: number; readonly sample: Sample };
-
-/** One sequence's events as text; ends with `done`, or throws. The first sample's prefill stands for all. */
-async function* sampleEvents(
-  events: AsyncIterable<SequenceEvent>,
-  draft: Draft,
+/** One sequence as text. The prefill of the first sample stands for all. */
+function runSample(
+  sequence: SequenceRequest,
   index: number,
-): AsyncGenerator<SampleEvent> {
-  let reason: Sample['finishReason'] = 'stop';
-  for await (const event of events) {
-    if (event.type === 'prefill') {
-      if (index === 0) yield { type: 'stage', stage: 'prefill', done: event.done, total: event.total };
-    } else if (event.type === 'token') {
-      yield draft.push(event);
-      const { ending } = draft;
-      if (ending === undefined) continue;
-      reason = ending;
-      break; // leaving the iteration aborts the sequence and frees its slot
-    } else if (event.type === 'end') ({ reason } = event);
-    else if (event.type === 'error') throw event.error;
-    else throw new DOMException('The request was cancelled.', 'AbortError');
-  }
-  const rest = draft.flush();
-  if (rest !== undefined) yield rest;
-  yield { type: 'done', index, sample: draft.finish(reason) };
-}
-
-/** All samples of a request, handed to the engine at once. */
-function beginSamples(input: GenerateInput, model: GenerateModel, signal: AbortSignal): AsyncGenerator<SampleEvent>[] {
-  const { samples, sampling, stop, topLogprobs, repetitionGuard } = input.request;
-  const sequence = sequenceOf(input, model);
-  const options = { stop, details: topLogprobs !== undefined, repetitionGuard };
-  const drafts = Array.from({ length: samples }, (_, index) => new Draft(model.tokenizer, { ...options, index }));
-  return drafts.map((draft, index) =>
-    sampleEvents(model.engine.submit({ ...sequence, sampling: samplingOf(sampling, index) }, signal), draft, index),
-  );
-}
-
-/** Prefill and decoding of one prepared request; ends with `caption-end`, or throws. When a sample fails, all end. */
-export async function* generate(
-  input: GenerateInput,
+  { stop, topLogprobs, repetitionGuard }: CaptionRequest,
   model: GenerateModel,
-  watch: Stopwatch,
   signal: AbortSignal,
-): AsyncGenerator<CaptionEvent> {
-  const left = new AbortController();
-  const pace = new Pace(watch);
-  const samples: Sample[] = [];
-  let cachedTokens = 0;
-  let prefilling = false;
-  try {
-    for await (const event of merge(beginSamples(input, model, AbortSignal.any([signal, left.signal])))) {
-      if (event.type === 'done') {
-        samples[event.index] = event.sample;
-        continue;
+  onEvent: OnEvent,
+): Promise<Sample> {
+  return new Promise((resolve, reject) => {
+    const details = topLogprobs !== undefined;
+    const output = new OutputProcessor(model.tokenizer, { index, stop, details, repetitionGuard });
+    let done = false;
+    let abort: () => void = () => undefined;
+    const finish = (reason: Sample['finishReason']): void => {
+      done = true;
+      const rest = output.flush();
+      if (rest !== undefined) onEvent(rest);
+      resolve(output.finish(reason));
+    };
+    const take = (event: SequenceEvent): void => {
+      switch (event.type) {
+        case 'prefill':
+          if (index === 0) onEvent({ type: 'stage', stage: 'prefill', done: event.done, total: event.total });
+          return;
+        case 'token':
+          onEvent(output.push(event));
+          if (output.ending !== undefined) finish(output.ending);
+          return;
+        case 'end':
+          finish(event.reason);
+          return;
+        case 'error':
+          throw event.error;
+        case 'aborted':
+          throw new DOMException('The request was cancelled.', 'AbortError');
+        default:
+          event satisfies never;
       }
-      if (event.type === 'text-delta' && event.tokenIds.length > 0) pace.token();
-      else if (event.type === 'stage' && !prefilling) {
-        prefilling = true;
-        cachedTokens = event.done; // a prompt whose beginning was taken over starts there
+    };
+    const listener = (event: SequenceEvent): void => {
+      if (done) return;
+      try {
+        take(event);
+      } catch (thrown) {
+        done = true;
+        reject(thrown as Error);
       }
-      yield event;
-    }
-  } finally {
-    left.abort();
-  }
-  yield endOf(input, samples, pace, { ...usageOf(input.prompt, samples), cachedTokens });
+      if (done) abort(); // frees the slot when a stop string or the repetition guard ended it; without effect otherwise
+    };
+    abort = model.engine.submit(sequence, listener, signal);
+  });
 }
 
-function usageOf(prompt: Prompt, samples: readonly Sample[]): Omit<Usage, 'cachedTokens'> {
+function endOf(input: GenerateInput, samples: readonly Sample[], timer: TokenTimer, cachedTokens: number): CaptionEnd {
+  const [first, ...others] = samples;
+  if (first === undefined) throw new Error('A request of no samples was generated. This is a bug.');
+  const { media, plan, prompt } = input;
   const { total, ...byModality } = prompt.counts;
   const completionTokens = samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
-  return {
+  const usage: Usage = {
     promptTokens: total,
     completionTokens,
     totalTokens: total + completionTokens,
     promptTokensByModality: byModality,
+    cachedTokens,
   };
+  const timings = timer.timings(completionTokens);
+  return { type: 'caption-end', ...first, others, usage, media, profile: plan.profileLabel, timings };
 }
 
-function endOf(input: GenerateInput, samples: readonly Sample[], pace: Pace, usage: Usage): CaptionEnd {
-  const [first, ...others] = samples;
-  if (first === undefined) throw new Error('A request of no samples was generated. This is a bug.');
-  const { media, planned } = input;
-  return {
-    type: 'caption-end',
-    ...first,
-    others,
-    usage,
-    media,
-    profile: planned.profileLabel,
-    timings: pace.timings(usage.completionTokens),
-  };
+/** Tokens from the first of the prompt to the one that closes the media: after them comes the user's text. */
+function prefixTokens(ids: Int32Array, tokens: TokenIds): number {
+  const { video, image, audio, visionEnd, audioEnd } = tokens;
+  const ofMedia: ReadonlySet<number> = new Set([video, image, audio, visionEnd, audioEnd]);
+  for (let end = ids.length; end > 0; end--) if (ofMedia.has(ids[end - 1] ?? -1)) return end;
+  return 0;
+}
+
+function bytesOf(values: Int32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/**
+ * The part of a prompt that does not depend on the question about the media.
+ * @param mediaKey equal where the media embeddings are; undefined: not shared, no prefix
+ */
+export function promptPrefix(
+  { ids, positions }: Pick<Prompt, 'ids' | 'positions'>,
+  tokens: TokenIds,
+  mediaKey: string | undefined,
+): SequenceRequest['prefix'] {
+  const count = prefixTokens(ids, tokens);
+  if (mediaKey === undefined || count === 0) return undefined;
+  const hash = createHash('sha256')
+    .update(mediaKey)
+    .update('\0')
+    .update(bytesOf(ids.subarray(0, count)));
+  for (let axis = 0; axis < 3; axis++) {
+    hash.update(bytesOf(positions.subarray(axis * ids.length, axis * ids.length + count)));
+  }
+  return { key: hash.digest('hex'), tokens: count };
 }

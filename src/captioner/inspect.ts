@@ -1,23 +1,36 @@
-// The dry run: the same stages as caption.ts, stopped where asked, every number shown instead of words.
-import { encodeMedia, mediaOrder, mediaRows, type MediaEmbeddings, type MediaOrder } from '../encoder/encode-media.ts';
-import { dumpTensors } from './inspect-dump.ts';
-import type { PreparedMedia } from '../features/types.ts';
+// The dry run: the pipeline's own steps, stopped where asked, with their numbers reported instead of a caption.
+import {
+  encodeMedia,
+  mediaOrder,
+  type CutPatches,
+  type MediaEmbeddings,
+  type MediaOrder,
+} from '../encoder/encode-media.ts';
+import { mediaTokens } from '../encoder/encode-request.ts';
+import { prefillPrompt } from '../engine/prefill-cursor.ts';
 import { createPreparePool, type PreparePool } from '../features/pool.ts';
+import type { FrameStack, PreparedMedia } from '../features/types.ts';
 import type { MediaPlan } from '../media/types.ts';
-import { writeSafetensors } from '../model/checkpoint/safetensors.ts';
+import { writeSafetensors, type DumpTensor } from '../model/checkpoint/safetensors.ts';
 import type { Thinker } from '../model/execution/thinker.ts';
-import { loadModelThinker, openPlanningModel, type OpenOptions } from './open-model.ts';
-import { mediaTokens, planRequest, promptOf, type PlannedRequest, type PlanningModel } from './plan-request.ts';
-import type { Prompt, TokenCounts } from '../prompt/types.ts';
 import type { CaptionRequest } from '../output/events.ts';
-import { Stopwatch } from '../output/stopwatch.ts';
+import { Stopwatch } from '../output/timings.ts';
+import { buildPrompt } from '../prompt/build-prompt.ts';
+import { runLengths } from '../prompt/run-lengths.ts';
+import type { Prompt, TokenCounts } from '../prompt/types.ts';
+import type { EngineSettings } from '../settings/engine-settings.ts';
+import { sequenceOf } from './generate.ts';
+import { loadModel, openPlanningModel, type OnProgress } from './open-captioner.ts';
+import { planRequest, ProbeCache, type PlanningModel, type RequestPlan } from './plan.ts';
 
 export type InspectStage = 'plan' | 'features' | 'towers' | 'logits';
 
-export interface InspectOptions extends OpenOptions {
+export interface InspectOptions {
+  readonly settings: EngineSettings;
   readonly stage: InspectStage;
-  /** safetensors file to write, undefined = none */
+  /** safetensors file to write; undefined: none */
   readonly dump: string | undefined;
+  readonly onProgress?: OnProgress | undefined;
 }
 
 /** What would be fed to the model; plain data. */
@@ -37,7 +50,7 @@ export interface InspectReport {
   readonly grid: readonly number[] | undefined;
   readonly secondPerGrid: number | undefined;
   readonly tokens: TokenCounts;
-  /** false while the sound's tokens are the container's word (stage plan) */
+  /** false while the sound's length is taken from the container (stage plan) */
   readonly tokensExact: boolean;
   readonly budget: {
     readonly context: number;
@@ -54,16 +67,19 @@ export interface InspectReport {
 }
 
 interface Inspected {
-  readonly planned: PlannedRequest;
+  readonly plan: RequestPlan;
   readonly prompt: Prompt;
   readonly media: PreparedMedia | undefined;
   readonly embeddings: MediaEmbeddings | undefined;
   readonly logits: Float32Array | undefined;
 }
 
+const PREPARE_THREADS = 2;
+const PREFILL_CHUNK = 512;
+
 /**
- * Runs a request up to a stage and reports; with `dump`, writes the tensors under golden names. A prompt over the budget is
- * reported, not refused.
+ * Runs a request up to a stage and reports; with `dump`, writes the tensors under the names of the reference files. A prompt
+ * over the budget is reported, not refused.
  * @throws AvocadoError as planRequest, and those of loading a model from stage `towers` on
  */
 export async function inspect(
@@ -72,122 +88,82 @@ export async function inspect(
   signal?: AbortSignal,
 ): Promise<InspectReport> {
   const watch = new Stopwatch();
-  const model = await openPlanningModel(options);
-  const planned = await watch.time('probe', planRequest(request, model, signal, { enforceBudget: false }));
+  const model = await openPlanningModel(options.settings);
+  const plan = await watch.time('probe', planRequest(request, model, new ProbeCache(), signal));
   if (options.stage === 'plan') {
-    return report(
-      { planned, prompt: planned.draft, media: undefined, embeddings: undefined, logits: undefined },
-      model,
-      options,
-      watch,
-      undefined,
-    );
+    const prompt = buildPrompt(plan.turn, mediaTokens(plan.media, plan.media.audio?.estimatedTokens), model.config);
+    const planned = { plan, prompt, media: undefined, embeddings: undefined, logits: undefined };
+    return report(planned, model, options, watch, undefined);
   }
-  const pool = createPreparePool({ threads: 2 });
+  const pool = createPreparePool({ threads: PREPARE_THREADS });
   try {
-    return await inspectDecoded(planned, model, pool, options, watch, signal);
+    const inspected = await runStages(request, plan, model, pool, options, watch, signal);
+    const dump = options.dump === undefined ? undefined : await writeDump(options.dump, inspected, model, pool);
+    return report(inspected, model, options, watch, dump);
   } finally {
     await pool.close();
   }
 }
 
-async function inspectDecoded(
-  planned: PlannedRequest,
+/** decode → encode → prefill, as far as the stage goes. */
+async function runStages(
+  request: CaptionRequest,
+  plan: RequestPlan,
   model: PlanningModel,
   pool: PreparePool,
-  options: InspectOptions,
+  { settings, stage, dump, onProgress }: InspectOptions,
   watch: Stopwatch,
   signal: AbortSignal | undefined,
-): Promise<InspectReport> {
-  const media = await pool.prepare(
-    planned.plan,
-    { preprocessor: model.preprocessor, keepWaveform: options.dump !== undefined },
-    signal,
-  );
+): Promise<Inspected & { readonly media: PreparedMedia }> {
+  const options = { preprocessor: model.preprocessor, keepWaveform: dump !== undefined };
+  const media = await pool.prepare(plan.media, options, signal);
   watch.add(media.seconds);
-  const prompt = promptOf(planned, mediaTokens(media.plan, media.audio?.tokens), model);
-  let thinker: Thinker | undefined;
+  const prompt = buildPrompt(plan.turn, mediaTokens(media.plan, media.audio?.tokens), model.config);
+  const decoded = { plan, prompt, media, embeddings: undefined, logits: undefined };
+  if (stage === 'features') return decoded;
+  const context = Math.max(model.context, prompt.ids.length + 1);
+  const loading = loadModel({ ...settings, context, slots: 1, prefixSlots: 0 }, onProgress);
+  const { thinker } = await watch.time('load', loading);
   try {
-    let embeddings: MediaEmbeddings | undefined;
-    let logits: Float32Array | undefined;
-    if (options.stage !== 'features') {
-      ({ thinker } = await watch.time(
-        'load',
-        loadModelThinker({ ...options, context: Math.max(model.context, prompt.ids.length + 1), slots: 1 }),
-      ));
-      const order = orderOf(media, model);
-      embeddings = await encodeMedia(media, order, thinker.towers, pool.patches.bind(pool), {
-        hiddenSize: model.config.text.hiddenSize,
-        signal,
-      });
-      watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
-    }
-    if (options.stage === 'logits' && thinker !== undefined && embeddings !== undefined) {
-      logits = await watch.time(
-        'prefill',
-        prefillAll(thinker, prompt, mediaRows(prompt.ids, model.config.tokens), embeddings, signal),
-      );
-    }
-    const inspected = { planned, prompt, media, embeddings, logits };
-    const dump = options.dump === undefined ? undefined : await writeDump(options.dump, inspected, model, pool);
-    return report(inspected, model, options, watch, dump);
+    const embeddings = await encodeAll(media, model, thinker, pool, signal);
+    watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
+    if (stage === 'towers') return { ...decoded, embeddings };
+    const input = { request, plan, prompt, embeds: embeddings.embeds, mediaKey: undefined };
+    const sequence = { ...sequenceOf(input, model), sampling: request.sampling };
+    const logits = await watch.time('prefill', prefillPrompt(sequence, thinker.decoder, PREFILL_CHUNK, signal));
+    return { ...decoded, embeddings, logits };
   } finally {
-    await thinker?.close();
+    await thinker.close();
   }
+}
+
+function encodeAll(
+  media: PreparedMedia,
+  model: PlanningModel,
+  { towers }: Thinker,
+  pool: PreparePool,
+  signal: AbortSignal | undefined,
+): Promise<MediaEmbeddings> {
+  const { hiddenSize } = model.config.text;
+  return encodeMedia(media, orderOf(media, model), towers, pool.patches.bind(pool), { hiddenSize, signal });
 }
 
 function orderOf(media: PreparedMedia, { config }: PlanningModel): MediaOrder {
   return mediaOrder(mediaTokens(media.plan, media.audio?.tokens), config);
 }
 
-const PREFILL_CHUNK = 512;
-
-/** The whole prompt through the decoder. @returns logits [vocab] of its last token */
-async function prefillAll(
-  thinker: Thinker,
-  prompt: Prompt,
-  rows: Int32Array,
-  { embeds }: MediaEmbeddings,
-  signal: AbortSignal | undefined,
-): Promise<Float32Array> {
-  const length = prompt.ids.length;
-  const hidden = thinker.decoder.hiddenSize;
-  let logits: Float32Array | undefined;
-  for (let start = 0; start < length; start += PREFILL_CHUNK) {
-    const end = Math.min(length, start + PREFILL_CHUNK);
-    const first = rows.findIndex((row) => row >= start);
-    const from = first === -1 ? rows.length : first;
-    const after = rows.findIndex((row) => row >= end);
-    const to = after === -1 ? rows.length : after;
-    const positions = new Int32Array(3 * (end - start));
-    for (let axis = 0; axis < 3; axis++)
-      positions.set(prompt.positions.subarray(axis * length + start, axis * length + end), axis * (end - start));
-    const chunk = {
-      slot: 0,
-      start,
-      ids: prompt.ids.slice(start, end),
-      positions,
-      mediaRows: rows.slice(from, to).map((row) => row - start),
-      mediaEmbeds: embeds.slice(from * hidden, to * hidden),
-      wantLogits: end === length,
-    };
-    logits = await thinker.decoder.prefill(chunk, { signal });
-  }
-  if (logits === undefined) throw new Error('The last prefill chunk gave no logits. This is a bug.');
-  return logits.slice();
-}
-
 async function writeDump(
   path: string,
-  inspected: Inspected,
+  inspected: Inspected & { readonly media?: PreparedMedia | undefined },
   model: PlanningModel,
   pool: PreparePool,
 ): Promise<InspectReport['dump']> {
-  if (inspected.media === undefined) throw new Error('A dump needs decoded media. This is a bug.');
+  const { media } = inspected;
+  if (media === undefined) throw new Error('A dump needs decoded media. This is a bug.');
   const tensors = dumpTensors({
     ...inspected,
-    media: inspected.media,
-    order: orderOf(inspected.media, model),
+    media,
+    order: orderOf(media, model),
     patches: pool.patches.bind(pool),
     model,
   });
@@ -203,41 +179,124 @@ function topTokens(logits: Float32Array | undefined, model: PlanningModel): Insp
     .map((id) => ({ id, text: model.tokenizer.decode([id], { skipSpecial: false }), logit: logits[id] ?? 0 }));
 }
 
-function budgetOf(
-  { counts }: Prompt,
-  { maxTokens }: PlannedRequest,
-  { context }: PlanningModel,
-): InspectReport['budget'] {
-  return { context, prompt: counts.total, maxTokens, fits: counts.total + maxTokens <= context };
-}
-
 function report(
-  inspected: Inspected,
+  { plan, prompt, media, logits }: Inspected,
   model: PlanningModel,
   options: InspectOptions,
   watch: Stopwatch,
   dump: InspectReport['dump'],
 ): InspectReport {
-  const { planned, prompt, media, logits } = inspected;
-  const plan = media?.plan ?? planned.plan;
-  const video = plan.video;
+  const { profile, probe, video } = media?.plan ?? plan.media;
+  const { counts, ids, ropeDelta } = prompt;
   return {
     stage: options.stage,
     model: model.package.name,
-    profile: plan.profile,
-    probe: plan.probe,
+    profile,
+    probe,
     frames: video && { count: video.frameIndices.length, indices: video.frameIndices, sampleFps: video.sampleFps },
     sizes: video && { stageA: video.stageA, final: video.final },
     grid: video?.gridThw,
     secondPerGrid: video?.kind === 'video' ? video.secondPerGrid : undefined,
-    tokens: prompt.counts,
-    tokensExact: media !== undefined || prompt.counts.audio === 0,
-    budget: budgetOf(prompt, planned, model),
-    runLengths: prompt.runLengths,
-    ropeDelta: prompt.ropeDelta,
+    tokens: counts,
+    tokensExact: media !== undefined || counts.audio === 0,
+    budget: {
+      context: model.context,
+      prompt: counts.total,
+      maxTokens: plan.maxTokens,
+      fits: counts.total + plan.maxTokens <= model.context,
+    },
+    runLengths: runLengths(ids, model.config.tokens, model.tokenizer.idOf('<|im_start|>')),
+    ropeDelta,
     warnings: media?.warnings ?? [],
     topTokens: topTokens(logits, model),
     dump,
     timings: watch.stages(),
   };
+}
+
+interface DumpInput {
+  readonly prompt: Prompt;
+  readonly media: PreparedMedia;
+  readonly embeddings: MediaEmbeddings | undefined;
+  readonly logits: Float32Array | undefined;
+  readonly order: MediaOrder;
+  readonly patches: CutPatches;
+  readonly model: Pick<PlanningModel, 'config'>;
+}
+
+/** Temporal steps cut at once while dumping: a few MB at the largest frame size. */
+const STEPS_PER_PIECE = 4;
+
+async function* patchPieces(frames: FrameStack, steps: number, cut: CutPatches): AsyncGenerator<Float32Array> {
+  for (let from = 0; from < steps; from += STEPS_PER_PIECE)
+    yield await cut(frames, from, Math.min(steps, from + STEPS_PER_PIECE));
+}
+
+function visionTensors({ media, patches, model }: DumpInput): DumpTensor[] {
+  const { frames, plan } = media;
+  if (frames === undefined || plan.video === undefined) return [];
+  const [steps, gridH, gridW] = plan.video.gridThw;
+  const { channels, temporalPatchSize, patchSize } = model.config.vision;
+  const still = plan.video.kind === 'image';
+  const values: DumpTensor = {
+    name: still ? 'pixel_values' : 'pixel_values_videos',
+    dtype: 'F32',
+    shape: [steps * gridH * gridW, channels * temporalPatchSize * patchSize ** 2],
+    data: patchPieces(frames, steps, patches),
+  };
+  const grid = BigInt64Array.from([steps, gridH, gridW], BigInt);
+  if (still) return [values, { name: 'image_grid_thw', dtype: 'I64', shape: [1, 3], data: grid }];
+  const indices = Int32Array.from(plan.video.frameIndices);
+  return [
+    { name: 'frame_indices', dtype: 'I32', shape: [indices.length], data: indices },
+    values,
+    { name: 'video_grid_thw', dtype: 'I64', shape: [1, 3], data: grid },
+    { name: 'second_per_grid', dtype: 'F64', shape: [1], data: Float64Array.of(plan.video.secondPerGrid) },
+  ];
+}
+
+function audioTensors({ audio }: PreparedMedia): DumpTensor[] {
+  if (audio === undefined) return [];
+  const mel: DumpTensor = {
+    name: 'input_features',
+    dtype: 'F32',
+    shape: [audio.mel.length / audio.frames, audio.frames],
+    data: audio.mel,
+  };
+  if (audio.waveform === undefined) return [mel];
+  return [{ name: 'waveform', dtype: 'F32', shape: [audio.waveform.length], data: audio.waveform }, mel];
+}
+
+function promptTensors({ ids, positions, ropeDelta }: Prompt): DumpTensor[] {
+  return [
+    { name: 'input_ids', dtype: 'I32', shape: [ids.length], data: ids },
+    { name: 'position_ids', dtype: 'I32', shape: [3, ids.length], data: positions },
+    { name: 'rope_delta', dtype: 'I64', shape: [1], data: BigInt64Array.of(BigInt(ropeDelta)) },
+  ];
+}
+
+/** One modality's rows out of the interleaved embeddings, in that tower's own order. */
+function embedTensor(name: string, { embeds }: MediaEmbeddings, order: Int32Array, hidden: number): DumpTensor[] {
+  if (order.length === 0) return [];
+  const rows = new Float32Array(order.length * hidden);
+  order.forEach((row, index) => {
+    rows.set(embeds.subarray(row * hidden, (row + 1) * hidden), index * hidden);
+  });
+  return [{ name, dtype: 'F32', shape: [order.length, hidden], data: rows }];
+}
+
+/** Every tensor known at the stage reached, under the names of the reference files. */
+function dumpTensors(input: DumpInput): DumpTensor[] {
+  const { embeddings, logits, order, model } = input;
+  const hidden = model.config.text.hiddenSize;
+  return [
+    ...visionTensors(input),
+    ...audioTensors(input.media),
+    ...promptTensors(input.prompt),
+    ...(embeddings === undefined ? [] : embedTensor('vision_embeds', embeddings, order.vision, hidden)),
+    ...(embeddings === undefined ? [] : embedTensor('audio_embeds', embeddings, order.audio, hidden)),
+    ...(logits === undefined
+      ? []
+      : [{ name: 'logits_last', dtype: 'F32' as const, shape: [logits.length], data: logits }]),
+  ];
 }

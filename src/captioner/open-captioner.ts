@@ -1,27 +1,136 @@
-import { caption } from './pipeline.ts';
-import type { Captioner, CaptionerModel, CaptionerStats } from './captioner.ts';
-import { estimate } from './estimate.ts';
-import { openModel, type OpenOptions } from './open-model.ts';
+// Opens a model: small files, weights, worker pool, engine, caches; closes them in reverse order.
+import { contentHash } from '../base/content-hash.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { FileMemo } from '../base/file-memo.ts';
+import { EncoderCache } from '../encoder/encoder-cache.ts';
+import { MonitoredEncoders } from '../encoder/monitored-encoders.ts';
+import { Engine } from '../engine/engine.ts';
+import { createPreparePool } from '../features/pool.ts';
 import { resolveProfile } from '../media/profile.ts';
-import { profileLabel } from './plan-request.ts';
-import { captionerContext, type CaptionerContext } from './captioner-context.ts';
+import { loadThinker, type LoadedThinker } from '../model/execution/load-thinker.ts';
+import type { Thinker } from '../model/execution/thinker.ts';
+import { readModelFiles } from '../model/export/read-model-files.ts';
+import { loadChatTemplate } from '../prompt/chat-template.ts';
+import { loadTokenizer } from '../prompt/tokenizer.ts';
+import type { EngineSettings, Precision } from '../settings/engine-settings.ts';
+import type { Captioner, CaptionerModel, CaptionerStats } from './captioner.ts';
+import { serveRequest, type CaptionerContext } from './pipeline.ts';
+import { estimateOf, planRequest, ProbeCache, profileLabel, type PlanningModel } from './plan.ts';
 
-export type { OpenOptions };
+export type OnProgress = (text: string, done: number, total: number) => void;
 
-export interface CaptionerOptions extends OpenOptions {
-  /** of encoded clips kept for the next request about them; undefined or 0 = none */
-  readonly mediaCacheBytes?: number | undefined;
+/** Files decoded at the same time. */
+const PREPARE_THREADS = 2;
+/** A hash takes about a hundred bytes. */
+const HASHES_KEPT = 512;
+
+/**
+ * Prompt tokens in one run. Quantised products are compute-bound from 64 rows on (measured at 3584 x 18944), so a longer chunk
+ * only enlarges onnxruntime's arena: 0.3 GB at 512 rows of a 7B model. Unquantised ones still gain.
+ */
+function prefillChunkOf(precision: Precision): number {
+  return precision === 'int4' ? 128 : 512;
 }
 
-/** Opens a model in this process as a Captioner: what the doors talk to. A captioner in another process has the same face. */
-export async function openCaptioner(options: CaptionerOptions): Promise<Captioner> {
-  const { mediaCacheBytes = 0, prefixSlots = 0 } = options;
-  const model = captionerContext(await openModel(options), { mediaCacheBytes, prefixSlots });
+function deviceName({ device }: EngineSettings): string {
+  return device.type === 'cpu' ? 'cpu' : `cuda:${device.index}`;
+}
+
+function checkContext({ context }: Pick<EngineSettings, 'context'>): void {
+  if (Number.isInteger(context) && context >= 64) return;
+  const message = `context must be a whole number of at least 64, not ${context}.`;
+  throw new AvocadoError('bad_request', message, { param: 'context' });
+}
+
+/** The small files of a model: what a plan and a description need, without weights. */
+export interface ModelBasics extends PlanningModel {
+  /** of an export; undefined for a checkpoint */
+  readonly exportPrecision: Precision | undefined;
+}
+
+/**
+ * Reads config, tokenizer and template of a checkpoint directory or of an export, each file once.
+ * @throws AvocadoError `checkpoint_*`, `export_*`, `bad_request` for the context
+ */
+export async function openPlanningModel({
+  modelDir,
+  context,
+}: Pick<EngineSettings, 'modelDir' | 'context'>): Promise<ModelBasics> {
+  checkContext({ context });
+  const { directory, manifest, ...files } = await readModelFiles(modelDir);
+  const [tokenizer, template] = await Promise.all([loadTokenizer(directory), loadChatTemplate(directory)]);
+  return { ...files, tokenizer, template, context, exportPrecision: manifest?.precision };
+}
+
+/** The weights, ready to run. @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable` */
+export async function loadModel(
+  settings: EngineSettings,
+  onProgress?: OnProgress,
+): Promise<Pick<LoadedThinker, 'thinker' | 'precision'>> {
+  checkContext(settings);
+  return await loadThinker({ ...settings, capacity: settings.context, onProgress });
+}
+
+/** What a model is, from its small files alone. `runtime` is ''. */
+function describe(settings: EngineSettings, model: ModelBasics): CaptionerModel {
+  const defaultPrecision = settings.device.type === 'cuda' ? 'bf16' : 'fp32';
+  return {
+    name: model.package.name,
+    directory: model.config.directory,
+    precision: settings.precision ?? model.exportPrecision ?? defaultPrecision,
+    device: deviceName(settings),
+    runtime: '',
+    context: model.context,
+    slots: settings.slots,
+    profile: profileLabel(resolveProfile(undefined, {}, model.package.profile)),
+  };
+}
+
+/**
+ * Opens a model in this process.
+ * @param onDescribed called as soon as the small files are read, long before the weights are loaded
+ * @throws AvocadoError as openPlanningModel and loadModel
+ */
+export async function openCaptioner(
+  settings: EngineSettings,
+  onProgress?: OnProgress,
+  onDescribed?: (model: CaptionerModel) => void,
+): Promise<Captioner> {
+  const model = await openPlanningModel(settings);
+  onDescribed?.(describe(settings, model));
+  return createCaptioner(settings, model, await loadModel(settings, onProgress));
+}
+
+/** A captioner over a loaded model, which it closes. */
+export function createCaptioner(
+  settings: EngineSettings,
+  model: ModelBasics,
+  { thinker, precision }: Pick<LoadedThinker, 'thinker' | 'precision'>,
+): Captioner {
+  const pool = createPreparePool({ threads: PREPARE_THREADS });
+  const engine = new Engine(thinker.decoder, {
+    prefillChunk: prefillChunkOf(precision),
+    onFault: (error) => {
+      console.error(error.message);
+    },
+  });
+  const isCaching = settings.mediaCacheBytes > 0 || settings.prefixSlots > 0;
+  const context: CaptionerContext = {
+    ...model,
+    engine,
+    pool,
+    towers: new MonitoredEncoders(thinker.towers),
+    probes: new ProbeCache(),
+    hashes: isCaching ? new FileMemo(contentHash, HASHES_KEPT) : undefined,
+    encodings: new EncoderCache(settings.mediaCacheBytes),
+  };
   let closed = false;
   return {
-    caption: (request, signal) => caption(request, model, signal),
-    estimate: (request, signal) => estimate(request, model, signal),
-    model: describe(model),
+    submit: (request, options) => serveRequest(request, context, options),
+    estimate: async (request, signal) => {
+      return estimateOf(await planRequest(request, context, context.probes, signal), context.context);
+    },
+    model: { ...describe(settings, model), ...loadedFacts(thinker, precision) },
     status: () => ({
       state: closed ? 'stopped' : 'ready',
       text: closed ? 'The captioner was closed.' : '',
@@ -30,35 +139,35 @@ export async function openCaptioner(options: CaptionerOptions): Promise<Captione
       restarts: 0,
       pid: undefined,
     }),
-    stats: () => statsOf(model),
+    stats: () => statsOf(engine, context, thinker),
     close: async () => {
       closed = true;
-      await model.close();
+      await engine.close();
+      await pool.close();
+      await thinker.close();
     },
   };
 }
 
-function describe(model: CaptionerContext): CaptionerModel {
-  const { description, decoder } = model.thinker;
-  return {
-    name: model.package.name,
-    directory: model.config.directory,
-    precision: model.precision,
-    device: model.device,
-    runtime: `${description['runtime'] ?? ''} ${description['version'] ?? ''}`.trim(),
-    context: model.context,
-    slots: decoder.slots,
-    profile: profileLabel(resolveProfile(undefined, {}, model.package.profile)),
-  };
+function loadedFacts(
+  { description, decoder }: Thinker,
+  precision: Precision,
+): Pick<CaptionerModel, 'precision' | 'runtime' | 'slots'> {
+  const runtime = `${description['runtime'] ?? ''} ${description['version'] ?? ''}`.trim();
+  return { precision, runtime, slots: decoder.slots };
 }
 
-function statsOf({ engine, media, thinker, towers }: CaptionerContext): CaptionerStats {
+function statsOf(
+  engine: Engine,
+  { encodings, towers }: Pick<CaptionerContext, 'encodings' | 'towers'>,
+  { decoder }: Thinker,
+): CaptionerStats {
   const { prefixHits, prefixMisses, progress, ...numbers } = engine.stats();
   return {
     ...numbers,
-    slots: thinker.decoder.slots,
+    slots: decoder.slots,
     busy: towers.busy || numbers.waiting + numbers.running > 0,
     progress: progress + towers.finished,
-    caches: { media: media.counts(), prefix: { hits: prefixHits, misses: prefixMisses } },
+    caches: { media: encodings.counts(), prefix: { hits: prefixHits, misses: prefixMisses } },
   };
 }

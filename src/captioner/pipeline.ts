@@ -1,75 +1,139 @@
-// START HERE. One request, one story: probe → plan → decode → encode → prefill → generate, told as events.
-import { clipOf } from '../encoder/media-key.ts';
-import type { EncodedMedia } from '../encoder/encoded-media.ts';
-import { fileIdentity } from '../base/file-memo.ts';
-import { generate } from './generate.ts';
-import { checkPositions, mediaTokens, planRequest, promptOf } from './plan-request.ts';
-import { checkBudget } from '../prompt/build-prompt.ts';
+// START HERE. The pipeline of one caption: plan → admit → decode → encode → prefill → generate, reported as events.
+import { abortError, withSignal } from '../base/abort.ts';
+import { fileIdentity, type FileMemo } from '../base/file-memo.ts';
+import { encodeRequest, type EncodeResult, type EncodeStep, type MediaFacts } from '../encoder/encode-request.ts';
+import type { EncoderCache } from '../encoder/encoder-cache.ts';
+import type { MonitoredEncoders } from '../encoder/monitored-encoders.ts';
+import type { PreparePool } from '../features/pool.ts';
+import { endingOf, isEnding } from '../output/ending.ts';
+import type { CaptionRequest, MediaReport, Stage } from '../output/events.ts';
+import { Stopwatch } from '../output/timings.ts';
 import type { Prompt } from '../prompt/types.ts';
-import { reportMedia } from './report-media.ts';
-import type { CaptionerContext } from './captioner-context.ts';
-import type { CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
-import { endingOf } from '../output/one-ending.ts';
-import { Stopwatch } from '../output/stopwatch.ts';
+import type { SubmitOptions } from './captioner.ts';
+import { generate, type GenerateModel } from './generate.ts';
+import { estimateOf, planRequest, promptOf, type PlanningModel, type ProbeCache, type RequestPlan } from './plan.ts';
+
+/** An open model, and what the requests of one captioner share. */
+export interface CaptionerContext extends PlanningModel, GenerateModel {
+  readonly config: PlanningModel['config'];
+  readonly tokenizer: PlanningModel['tokenizer'];
+  readonly stopIds: PlanningModel['stopIds'];
+  readonly pool: PreparePool;
+  readonly towers: MonitoredEncoders;
+  readonly probes: ProbeCache;
+  /** content hashes of files; undefined: nothing is cached, so no hash is needed */
+  readonly hashes: FileMemo<string> | undefined;
+  readonly encodings: EncoderCache;
+}
 
 /**
- * Captions one file. Never throws: every request ends in exactly one of caption-end, caption-error, caption-aborted.
- * Aborting the signal, or leaving the iteration, stops whatever stage is running.
+ * Serves one request from its plan to its ending. Never rejects: every fault is an ending, and exactly one ending is reported.
+ * Resolves when nothing of the request is left.
  */
-export async function* caption(
+export async function serveRequest(
   request: CaptionRequest,
-  model: CaptionerContext,
-  signal?: AbortSignal,
-): AsyncGenerator<CaptionEvent> {
-  const left = new AbortController();
-  const stop = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
+  context: CaptionerContext,
+  { signal, onEvent, admit }: SubmitOptions,
+): Promise<void> {
+  let ended = false;
+  const report: SubmitOptions['onEvent'] = (event) => {
+    if (ended) return;
+    ended = isEnding(event);
+    onEvent(event);
+  };
   try {
-    yield* story(request, model, stop);
+    await runPipeline(request, context, { signal, onEvent: report, admit });
+    if (!ended) throw new Error('A caption stopped without an ending. This is a bug.');
   } catch (thrown) {
-    yield endingOf(thrown, stop);
-  } finally {
-    left.abort();
+    report(endingOf(thrown, signal));
   }
 }
 
-async function* story(
+async function runPipeline(
   request: CaptionRequest,
-  model: CaptionerContext,
-  signal: AbortSignal,
-): AsyncGenerator<CaptionEvent> {
+  context: CaptionerContext,
+  { signal, onEvent, admit }: SubmitOptions,
+): Promise<void> {
   const watch = new Stopwatch();
-  yield { type: 'stage', stage: 'probe', done: 0, total: 1 };
+  const stage = (name: Stage, done: number, total: number): void => {
+    onEvent({ type: 'stage', stage: name, done, total });
+  };
+  if (signal.aborted) throw abortError(signal);
+  stage('probe', 0, 1);
   const identity = await fileIdentity(request.path);
-  const planned = await watch.time(
-    'probe',
-    planRequest(request, model, signal, { enforceBudget: true, probe: () => model.probes.get(request, signal) }),
-  );
-  const clip = await watch.time('probe', clipOf(request, planned, identity, model, signal));
+  const plan = await watch.time('probe', planRequest(request, context, context.probes, signal));
+  if (plan.refusal !== undefined) throw plan.refusal;
+  if (admit !== undefined) await withSignal(admit(estimateOf(plan, context.context)), signal);
 
-  let understood: { readonly prompt: Prompt; readonly media: MediaReport } | undefined;
-  let encoded: EncodedMedia | undefined;
-  for await (const step of model.media.open(clip, signal)) {
-    if (step.type === 'decoding') yield { type: 'stage', stage: 'decode', done: step.done, total: step.total };
-    else if (step.type === 'encoding') yield { type: 'stage', stage: 'encode', done: step.done, total: step.total };
-    else if (step.type === 'encoded') {
-      encoded = step.media;
-      watch.add(step.seconds);
-    } else {
-      const { plan, audio } = step.facts;
-      const prompt = watch.timeSync('tokenize', () => promptOf(planned, mediaTokens(plan, audio?.tokens), model));
-      checkBudget(prompt.counts, 1, model.context); // the sound may be longer than its container said
-      checkPositions(prompt, planned.maxTokens, model);
-      const media = reportMedia(step.facts, prompt);
-      understood = { prompt, media };
-      yield { type: 'media', media, profile: planned.profileLabel, promptTokens: prompt.counts };
+  const hash = await watch.time('probe', hashOf(request, context, signal));
+  const encode = encodeRequest(plan.media, context, hash, identity);
+  let prompt: Prompt | undefined;
+  let media: MediaReport | undefined;
+  const onStep = (step: EncodeStep): void => {
+    if (step.type === 'decoding') stage('decode', step.done, step.total);
+    else if (step.type === 'encoding') stage('encode', step.done, step.total);
+    else {
+      prompt = watch.timeSync('tokenize', () => promptOf(plan, step.facts, context));
+      media = mediaReport(step.facts, prompt);
+      onEvent({ type: 'media', media, profile: plan.profileLabel, promptTokens: prompt.counts });
     }
+  };
+  const encoded: EncodeResult = await context.encodings.encode(encode, onStep, signal);
+  watch.add(encoded.seconds);
+  if (prompt === undefined || media === undefined)
+    throw new Error('Media were encoded but not decoded. This is a bug.');
+  const input = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
+  await generate(input, context, watch, signal, onEvent);
+}
+
+/** The content hash from the request, or by reading the file; undefined where nothing is cached or it cannot be read. */
+async function hashOf(
+  { path, contentHash }: CaptionRequest,
+  { hashes }: CaptionerContext,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (hashes === undefined) return undefined;
+  if (contentHash !== undefined) return contentHash;
+  try {
+    return await hashes.get(path, signal);
+  } catch {
+    if (signal.aborted) throw abortError(signal);
+    return undefined; // the decoder reports better what is wrong with the file
   }
-  if (understood === undefined || encoded === undefined)
-    throw new Error('Media came without their end. This is a bug.');
-  yield* generate(
-    { request, planned, ...understood, embeds: encoded.embeds, mediaKey: clip.key },
-    model,
-    watch,
-    signal,
-  );
+}
+
+/** What was seen and heard: sound is never dropped without the answer saying so. */
+function mediaReport({ plan, audio, warnings }: MediaFacts, { counts }: Prompt): MediaReport {
+  const { probe, video } = plan;
+  const heard = counts.audio > 0;
+  return {
+    kind: video?.kind ?? 'audio',
+    durationSeconds: probe.durationSeconds,
+    ...videoReport(plan, counts.video + counts.image),
+    audio: {
+      present: probe.audio !== undefined,
+      used: heard,
+      seconds: heard && audio !== undefined ? audio.samples / 16_000 : 0,
+      tokens: counts.audio,
+      ...(probe.audio === undefined ? {} : { codec: probe.audio.codec }),
+    },
+    warnings,
+  };
+}
+
+function videoReport({ probe, video }: RequestPlan['media'], tokens: number): Pick<MediaReport, 'video'> {
+  if (probe.video === undefined || video === undefined) return {};
+  return {
+    video: {
+      frames: video.frameIndices.length,
+      sampleFps: video.sampleFps,
+      sourceFps: probe.video.averageFps,
+      width: video.final.width,
+      height: video.final.height,
+      sourceWidth: probe.video.width,
+      sourceHeight: probe.video.height,
+      codec: probe.video.codec,
+      tokens,
+    },
+  };
 }

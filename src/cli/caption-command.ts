@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { AvocadoError, ERRORS } from '../base/errors.ts';
+import { captionEvents } from '../captioner/captioner.ts';
 import { captionAnswer } from '../output/caption-answer.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output/events.ts';
-import { oneEnding } from '../output/one-ending.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
@@ -75,7 +75,7 @@ async function captionAll(
       if (signal.aborted) throw interrupted();
       const shape = { json, tokenIds, heading, samples: request.samples, model: captioner.model.name };
       const printer = new CaptionPrinter(environment, progress, shape);
-      const exitCode = await printer.print(request.path, oneEnding(captioner.caption(request, signal), signal));
+      const exitCode = await printer.print(request.path, captionEvents(captioner, request, signal));
       if (exitCode !== 0) status.fail(exitCode);
       if (exitCode === ERRORS.aborted.exit) return;
     }

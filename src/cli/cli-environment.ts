@@ -1,28 +1,11 @@
 import type { Writable } from 'node:stream';
 import type { Captioner } from '../captioner/captioner.ts';
-import type { InspectReport, InspectStage } from '../captioner/inspect.ts';
-import type { EngineProcess } from '../engine-process/open-engine-process.ts';
+import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
+import type { OnProgress } from '../captioner/open-captioner.ts';
+import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import type { EngineSettings, Precision } from '../settings/engine-settings.ts';
 import type { Diagnosis } from './diagnose.ts';
-
-/** `done` of `total`; `text` says of what */
-export type OnProgress = (text: string, done: number, total: number) => void;
-
-interface EngineProcessOptions {
-  readonly settings: EngineSettings;
-  /** work without progress for so long counts as a hang */
-  readonly stallMs: number;
-  readonly onProgress: OnProgress;
-}
-
-interface InspectOptions {
-  readonly settings: EngineSettings;
-  readonly stage: InspectStage;
-  /** safetensors file to write, undefined = none */
-  readonly dump: string | undefined;
-  readonly onProgress: OnProgress;
-}
 
 interface ExportOptions {
   readonly onProgress: (done: number, total: number) => void;

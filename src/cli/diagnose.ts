@@ -2,7 +2,8 @@ import process from 'node:process';
 import { asAvocadoError } from '../base/errors.ts';
 import { ffmpegVersion } from '../media/ffmpeg.ts';
 import { describeRuntime, type RuntimeFacts } from '../model/runtime/describe-runtime.ts';
-import { openPlanningModel } from '../captioner/open-model.ts';
+import { openPlanningModel } from '../captioner/open-captioner.ts';
+import { engineSettings } from '../settings/engine-settings.ts';
 
 /** One thing the machine has or lacks. */
 export interface Check {
@@ -93,7 +94,7 @@ export async function diagnose(modelDir: string): Promise<Diagnosis> {
     describeRuntime(),
     checkPart(
       'model',
-      async () => `${(await openPlanningModel({ modelDir, context: undefined })).package.name} in ${modelDir}`,
+      async () => `${(await openPlanningModel(engineSettings({ modelDir }))).package.name} in ${modelDir}`,
     ),
   ]);
   return { checks: [checkNode(), ffmpeg, ...runtimeChecks(runtime), model] };

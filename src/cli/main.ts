@@ -33,17 +33,16 @@ const environment: CliEnvironment = {
   interruption: catchInterrupts,
   variables: avocadoVariables(),
   openCaptioner: async (settings, onProgress) =>
-    (await import('../captioner/open-captioner.ts')).openCaptioner({ ...settings, onProgress }),
-  openEngineProcess: async ({ settings, ...options }) =>
+    (await import('../captioner/open-captioner.ts')).openCaptioner(settings, onProgress),
+  openEngineProcess: async (options) =>
     (await import('../engine-process/open-engine-process.ts')).openEngineProcess({
-      ...settings,
       ...options,
       onFault: (sentence) => {
         process.stderr.write(`${sentence}\n`);
       },
     }),
-  inspect: async (request, { settings, ...options }, signal) =>
-    (await import('../captioner/inspect.ts')).inspect(request, { ...settings, ...options }, signal),
+  inspect: async (request, options, signal) =>
+    (await import('../captioner/inspect.ts')).inspect(request, options, signal),
   exportModel: async (checkpoint, precision, out, options) => {
     if (out === undefined)
       return (await (await import('../model/export/export-cache.ts')).ensureExport(checkpoint, precision, options))

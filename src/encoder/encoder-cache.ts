@@ -1,52 +1,38 @@
-import type { CacheCounts } from '../captioner/captioner.ts';
-import type { EncodedMedia, MediaStep } from './encoded-media.ts';
 import { AvocadoError } from '../base/errors.ts';
-import { MediaFlight } from './shared-encoding.ts';
+import type { EncodedMedia, EncodeRequest, EncodeResult, EncodeStep } from './encode-request.ts';
+import { SharedEncoding } from './shared-encoding.ts';
 
-export interface Clip {
-  /** equal for clips that give equal embeddings; undefined = not known, so it is shared with nobody */
-  readonly key: string | undefined;
-  /** as errors name it */
-  readonly path: string;
-  /** Makes the media ready, telling every step. */
-  readonly prepare: (onStep: (step: MediaStep) => void, signal: AbortSignal) => Promise<void>;
-}
-
-interface Shared {
-  readonly flight: MediaFlight;
-  readonly path: string;
-  /** the request that began it has left it before its end, and its file may be gone */
-  left: boolean;
-  /** its file is not what the key says */
-  changed: boolean;
-}
-
-/** What is kept beside the embeddings: frame indices, names, the map's own. */
+/** Kept beside the embeddings: frame indices, names, the map entry. */
 const BYTES_OF_FACTS = 16 * 1024;
 
 function bytesOf({ embeds }: EncodedMedia): number {
   return embeds.byteLength + BYTES_OF_FACTS;
 }
 
+type OnStep = (step: EncodeStep) => void;
+
+/** Thrown to stop following an encoding whose file changed while it was read. */
+const FILE_CHANGED = Symbol('file changed');
+
 /**
- * Encoded clips by content, the least recently used given up first, and those being prepared: requests for the same clip at the
- * same time share one preparation, and one of them leaving does not stop the others'.
+ * Encoded media by content (least recently used dropped first), and encodings in progress: requests for the same file at the
+ * same time share one.
  */
-export class MediaCache {
+export class EncoderCache {
   readonly #maxBytes: number;
-  readonly #clips = new Map<string, EncodedMedia>();
-  readonly #shared = new Map<string, Shared>();
+  readonly #kept = new Map<string, EncodedMedia>();
+  readonly #running = new Map<string, SharedEncoding>();
   #bytes = 0;
   #hits = 0;
   #misses = 0;
 
-  /** @param maxBytes of embeddings kept for later requests; ten seconds of video are some 70 MB for a 7B model */
+  /** @param maxBytes of embeddings kept for later requests; ten seconds of video are about 70 MB for a 7B model */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** hits: taken from memory, or from another request's work */
-  counts(): CacheCounts {
+  /** hits: found in memory or in an encoding in progress */
+  counts(): { readonly hits: number; readonly misses: number } {
     return { hits: this.#hits, misses: this.#misses };
   }
 
@@ -56,91 +42,109 @@ export class MediaCache {
   }
 
   /**
-   * The steps to a clip's embeddings; of a clip that is kept only `decoded` and `encoded`. Leaving the iteration gives it up.
-   * @throws what the preparation throws, AbortError
+   * The encoded media of a request; `onStep` gets the steps on the way (of kept media only `decoded`).
+   * @throws what the encoding or `onStep` throws; AvocadoError of the signal
    */
-  async *open(clip: Clip, signal: AbortSignal): AsyncGenerator<MediaStep> {
-    const { key } = clip;
-    if (key === undefined) {
-      yield* new MediaFlight(clip.prepare).follow(signal);
-      return;
-    }
-    const kept = this.#clips.get(key);
-    if (kept !== undefined) {
-      this.#hits++;
-      this.#clips.delete(key);
-      this.#clips.set(key, kept);
-      yield { type: 'decoded', facts: kept.facts, intact: true };
-      yield { type: 'encoded', media: kept, seconds: {} };
-      return;
-    }
-    const shared = this.#shared.get(key);
-    if (shared === undefined || shared.flight.over || shared.changed) {
-      this.#misses++;
-      yield* this.#begin(key, clip, signal);
-    } else {
-      this.#hits++;
-      yield* this.#join(shared, clip, signal);
-    }
-  }
-
-  async *#join(shared: Shared, clip: Clip, signal: AbortSignal): AsyncGenerator<MediaStep> {
-    const started = performance.now();
-    let told = false;
-    try {
-      for await (const step of shared.flight.follow(signal)) {
-        if (step.type === 'decoded' && !step.intact) break;
-        told ||= step.type === 'decoded';
-        yield step.type === 'encoded' ? { ...step, seconds: { shared: (performance.now() - started) / 1000 } } : step;
-        if (step.type === 'encoded') return;
+  async encode(request: EncodeRequest, onStep: OnStep, signal: AbortSignal): Promise<EncodeResult> {
+    const { key } = request;
+    if (key === undefined) return new SharedEncoding(request).follow(onStep, signal);
+    let told = false; // `decoded` once, even when a second encoding repeats it
+    const once: OnStep = (step) => {
+      if (step.type !== 'decoded') onStep(step);
+      else if (!told) {
+        told = true;
+        onStep(step);
       }
-    } catch (thrown) {
-      if (signal.aborted || !shared.left) throw namedAs(clip.path, shared.path, thrown);
+    };
+    for (;;) {
+      const kept = this.#use(key);
+      if (kept !== undefined) {
+        this.#hits++;
+        once({ type: 'decoded', facts: kept.facts, intact: true });
+        return { media: kept, seconds: {} };
+      }
+      const running = this.#running.get(key);
+      if (running === undefined || running.over || running.changed) {
+        this.#misses++;
+        return this.#start(key, request).follow(once, signal);
+      }
+      this.#hits++;
+      const result = await this.#join(running, request.path, once, signal);
+      if (result !== undefined) return result;
     }
-    // The other's file went or changed under its reader. Ours is still there.
-    for await (const step of this.open(clip, signal)) if (!(told && step.type === 'decoded')) yield step;
   }
 
-  async *#begin(key: string, clip: Clip, signal: AbortSignal): AsyncGenerator<MediaStep> {
-    const flight = new MediaFlight((onStep, stop) =>
-      clip
-        .prepare((step) => {
-          if (step.type === 'decoded') shared.changed = !step.intact;
-          if (step.type === 'encoded' && !shared.changed) this.#keep(key, step.media);
-          onStep(step);
-        }, stop)
-        .finally(() => {
-          if (this.#shared.get(key) === shared) this.#shared.delete(key);
-        }),
-    );
-    const shared: Shared = { flight, path: clip.path, left: false, changed: false };
-    this.#shared.set(key, shared);
+  #start(key: string, request: EncodeRequest): SharedEncoding {
+    const encode: EncodeRequest['encode'] = async (onStep, signal) => {
+      try {
+        const result = await request.encode(onStep, signal);
+        if (!encoding.changed) this.#keep(key, result.media);
+        return result;
+      } finally {
+        if (this.#running.get(key) === encoding) this.#running.delete(key);
+      }
+    };
+    const encoding: SharedEncoding = new SharedEncoding({ ...request, encode });
+    this.#running.set(key, encoding);
+    return encoding;
+  }
+
+  /** @returns undefined when the other request's file changed or is gone: encode our own */
+  async #join(
+    running: SharedEncoding,
+    path: string,
+    onStep: OnStep,
+    signal: AbortSignal,
+  ): Promise<EncodeResult | undefined> {
+    const startedMs = performance.now();
+    let ownError: unknown;
     try {
-      yield* flight.follow(signal);
-    } finally {
-      shared.left = !flight.ended;
+      const { media } = await running.follow((step) => {
+        if (step.type === 'decoded' && !step.intact) throw FILE_CHANGED;
+        try {
+          onStep(step);
+        } catch (thrown) {
+          ownError = thrown;
+          throw thrown;
+        }
+      }, signal);
+      return { media, seconds: { shared: (performance.now() - startedMs) / 1000 } };
+    } catch (thrown) {
+      if (thrown === FILE_CHANGED) return undefined;
+      if (thrown === ownError || signal.aborted) throw thrown;
+      if (running.starterLeft) return undefined;
+      throw renamed(thrown, running.path, path);
     }
+  }
+
+  #use(key: string): EncodedMedia | undefined {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return undefined;
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    return kept;
   }
 
   #keep(key: string, media: EncodedMedia): void {
-    if (bytesOf(media) > this.#maxBytes || this.#clips.has(key)) return;
-    this.#clips.set(key, media);
+    if (bytesOf(media) > this.#maxBytes || this.#kept.has(key)) return;
+    this.#kept.set(key, media);
     this.#bytes += bytesOf(media);
-    for (const [oldest, clip] of this.#clips) {
+    for (const [oldest, other] of this.#kept) {
       if (this.#bytes <= this.#maxBytes) return;
-      this.#clips.delete(oldest);
-      this.#bytes -= bytesOf(clip);
+      this.#kept.delete(oldest);
+      this.#bytes -= bytesOf(other);
     }
   }
 }
 
-/** Somebody else's file is nobody's business: the same error about one's own. */
-function namedAs(path: string, other: string, thrown: unknown): unknown {
-  if (!(thrown instanceof AvocadoError) || path === other) return thrown;
+/** The error of another request's encoding, with the path of our own file: the other path is not ours to reveal. */
+function renamed(thrown: unknown, other: string, own: string): unknown {
+  if (!(thrown instanceof AvocadoError) || other === own) return thrown;
   const { code, message, param } = thrown;
+  const options = { cause: thrown, ...(param === undefined ? {} : { param }) };
   return new AvocadoError(
     code,
-    message.replaceAll(other, () => path),
-    { cause: thrown, ...(param === undefined ? {} : { param }) },
+    message.replaceAll(other, () => own),
+    options,
   );
 }

@@ -1,21 +1,21 @@
 import type { AudioOptions, RunSignal, Towers } from '../model/execution/thinker.ts';
 
-/** Towers whose runs are counted, for those who watch that work goes forward. */
-export class WatchedTowers implements Towers {
+/** Encoders that count their runs, for stall detection. */
+export class MonitoredEncoders implements Towers {
   readonly #towers: Towers;
-  #underWay = 0;
+  #running = 0;
   #finished = 0;
 
   constructor(towers: Towers) {
     this.#towers = towers;
   }
 
-  /** a run is under way, or due in the next moment */
+  /** a run is in progress or about to start */
   get busy(): boolean {
-    return this.#underWay > 0;
+    return this.#running > 0;
   }
 
-  /** runs that came back */
+  /** finished runs */
   get finished(): number {
     return this.#finished;
   }
@@ -27,7 +27,7 @@ export class WatchedTowers implements Towers {
     gridW: number,
     options?: RunSignal,
   ): Promise<Float32Array<ArrayBuffer>> {
-    return this.#watch(async () => {
+    return this.#monitor(async () => {
       const embeds = await this.#towers.encodeVision(patches, steps, gridH, gridW, options);
       this.#finished++;
       return embeds;
@@ -43,15 +43,15 @@ export class WatchedTowers implements Towers {
       this.#finished++;
       options.onProgress?.(tokens);
     };
-    return this.#watch(() => this.#towers.encodeAudio(mel, frames, { ...options, onProgress }));
+    return this.#monitor(() => this.#towers.encodeAudio(mel, frames, { ...options, onProgress }));
   }
 
-  async #watch<T>(work: () => Promise<T>): Promise<T> {
-    this.#underWay++;
+  async #monitor<T>(work: () => Promise<T>): Promise<T> {
+    this.#running++;
     try {
       return await work();
     } finally {
-      this.#underWay--;
+      this.#running--;
     }
   }
 }

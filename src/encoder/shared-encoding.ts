@@ -1,68 +1,96 @@
-import { EventEmitter, on } from 'node:events';
-import type { MediaStep } from './encoded-media.ts';
+import { abortError } from '../base/abort.ts';
+import type { EncodeRequest, EncodeResult, EncodeStep } from './encode-request.ts';
 
-/** One preparation of a clip, for everybody who waits for that clip. It is given up when the last of them has left. */
-export class MediaFlight {
-  readonly #steps: MediaStep[] = [];
-  readonly #changes = new EventEmitter();
+/** One encoding shared by every request for the same file (singleflight). It is aborted when its last follower has left. */
+export class SharedEncoding {
+  readonly path: string;
+  readonly #steps: EncodeStep[] = [];
+  readonly #followers = new Set<(step: EncodeStep) => void>();
   readonly #abandoned = new AbortController();
-  readonly #result: Promise<void>;
-  #waiting = 0;
+  readonly #result: Promise<EncodeResult>;
+  #following = 0;
+  #started = false;
   #ended = false;
+  #changed = false;
+  #starterLeft = false;
 
-  /** @param work begins in a moment, tells its steps, the last of which is `encoded`, or throws */
-  constructor(work: (onStep: (step: MediaStep) => void, signal: AbortSignal) => Promise<void>) {
-    this.#changes.setMaxListeners(0);
-    const tell = (step: MediaStep): void => {
+  /** Starts the encoding on the next tick. */
+  constructor({ path, encode }: EncodeRequest) {
+    this.path = path;
+    const { signal } = this.#abandoned;
+    const publish = (step: EncodeStep): void => {
+      if (step.type === 'decoded') this.#changed = !step.intact;
       this.#steps.push(step);
-      this.#changes.emit('change');
+      for (const follower of this.#followers) follower(step);
     };
     this.#result = Promise.resolve()
       .then(() => {
-        this.#abandoned.signal.throwIfAborted();
-        return work(tell, this.#abandoned.signal);
+        signal.throwIfAborted();
+        return encode(publish, signal);
       })
       .finally(() => {
         this.#ended = true;
-        this.#changes.emit('change');
       });
-    this.#result.catch(() => undefined); // told to whoever follows; when all have left, to nobody
+    this.#result.catch(() => undefined); // followers report it; without followers there is no one to tell
   }
 
-  /** done or failed */
-  get ended(): boolean {
-    return this.#ended;
-  }
-
-  /** Done, failed, or being stopped because nobody waits for it any more. */
+  /** finished, failed, or being aborted */
   get over(): boolean {
     return this.#ended || this.#abandoned.signal.aborted;
   }
 
+  /** The file changed while it was read, so the result belongs to no content hash. */
+  get changed(): boolean {
+    return this.#changed;
+  }
+
+  /** The request that started it left before its end, and may have deleted its file. */
+  get starterLeft(): boolean {
+    return this.#starterLeft;
+  }
+
   /**
-   * All steps from the first, as they come. Leaving the iteration, or the signal, takes this one reader out.
-   * @throws what the work throws, or AbortError
+   * Waits for the result; `onStep` gets every step from the first. The signal, or an error of `onStep`, removes this follower.
+   * @throws what the encoding or `onStep` throws; AvocadoError of the signal
    */
-  async *follow(signal: AbortSignal): AsyncGenerator<MediaStep> {
-    this.#waiting++;
-    let changes: NodeJS.AsyncIterator<unknown> | undefined;
-    try {
-      changes = on(this.#changes, 'change', { signal });
-      for (let next = 0; ;) {
-        const step = this.#steps[next];
-        if (step !== undefined) {
-          next++;
-          yield step;
-        } else if (this.#ended) break;
-        else await changes.next();
+  async follow(onStep: (step: EncodeStep) => void, signal: AbortSignal): Promise<EncodeResult> {
+    const isStarter = !this.#started;
+    this.#started = true;
+    this.#following++;
+    let leave: (reason: unknown) => void = () => undefined;
+    const left = new Promise<never>((_resolve, reject) => {
+      leave = reject;
+    });
+    left.catch(() => undefined); // it may reject after the result has won the race
+    const follower = (step: EncodeStep): void => {
+      try {
+        onStep(step);
+      } catch (thrown) {
+        leave(thrown);
       }
-      await this.#result;
+    };
+    const onAbort = (): void => {
+      leave(abortError(signal));
+    };
+    try {
+      if (signal.aborted) throw abortError(signal);
+      for (const step of this.#steps) onStep(step);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#followers.add(follower);
+      return await Promise.race([left, this.#result]);
     } finally {
-      this.#waiting--;
-      if (this.#waiting === 0) this.#abandoned.abort();
-      await changes?.return?.();
-      // The last one to leave sees to it that decoders and runs are gone.
-      if (this.#waiting === 0) await this.#result.catch(() => undefined);
+      signal.removeEventListener('abort', onAbort);
+      this.#followers.delete(follower);
+      if (isStarter) this.#starterLeft = !this.#ended;
+      await this.#leave();
     }
+  }
+
+  /** The last follower to leave waits until decoders and runs have stopped. */
+  async #leave(): Promise<void> {
+    this.#following--;
+    if (this.#following > 0) return;
+    this.#abandoned.abort();
+    await this.#result.catch(() => undefined);
   }
 }

@@ -1,26 +1,24 @@
 // The file that an engine process runs.
 import { setPriority } from 'node:os';
 import process from 'node:process';
-import { describeModel } from '../captioner/describe-model.ts';
 import { openCaptioner } from '../captioner/open-captioner.ts';
-import { EngineHost } from './engine-host.ts';
+import { EngineServer } from './engine-server.ts';
 import type { ToEngine } from './messages.ts';
 
-/** After its server has gone, for the runs that are under way. */
+/** For the runs in progress after the server has gone. */
 const LAST_RUN_MS = 10_000;
 
-/** a third of the weight of a process that asks for nothing */
+/** a third of the weight of a process with the default niceness */
 const ENGINE_NICENESS = 5;
 
 function die(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
-// Before any thread or decoder starts, which inherit it: the model takes all cores it can get, and the server must answer beside it.
+// Set before any thread or decoder starts, since they inherit it: the model uses every core, and the server must stay responsive.
 setPriority(ENGINE_NICENESS);
 
-const host = new EngineHost({
-  describe: describeModel,
+const server = new EngineServer({
   openCaptioner,
   // A server that has gone reads nothing; 'disconnect' follows.
   send: (message) =>
@@ -35,12 +33,15 @@ const host = new EngineHost({
   die,
 });
 
-process.on('message', (message) => {
-  host.take(message as ToEngine);
-});
-process.on('disconnect', () => {
+function onDisconnect(): void {
   setTimeout(die, LAST_RUN_MS);
-  void host.close();
+  void server.close();
+}
+
+process.on('message', (message) => {
+  server.take(message as ToEngine);
 });
-// Who stops a whole group of processes means the server, which lets requests end before it asks this process to.
+process.on('disconnect', onDisconnect);
+if (!process.connected) onDisconnect(); // the server ended while this file was loading
+// A signal to the whole process group is meant for the server, which lets requests end before it closes this process.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);

@@ -1,5 +1,5 @@
 import type { CaptionEvent, TextDelta } from '../output/events.ts';
-import { isEnding } from '../output/one-ending.ts';
+import { isEnding } from '../output/ending.ts';
 import type { EventBatch } from './messages.ts';
 
 /** One picture of a screen. A message takes both processes 0.35 ms of CPU together (measured), which every 8 ms would be 4 % of a core. */

@@ -1,17 +1,14 @@
-// Everything that crosses the line between a server and its engine process: plain data, small. Media never does, only paths.
-import type { CaptionerModel, CaptionerStats, Estimate } from '../captioner/captioner.ts';
+// Everything that crosses the line between a server and its engine process: plain data, small. Media never cross it, only paths.
 import { AvocadoError, type ErrorCode } from '../base/errors.ts';
-import type { CaptionerOptions } from '../captioner/open-captioner.ts';
+import type { CaptionerModel, CaptionerStats, Estimate } from '../captioner/captioner.ts';
 import type { CaptionEvent, CaptionRequest } from '../output/events.ts';
-
-/** What of the options can be sent, and the files to warm up with. */
-export interface EngineSettings extends Omit<CaptionerOptions, 'onProgress'> {
-  readonly warmUpFiles: readonly string[];
-}
+import type { EngineSettings } from '../settings/engine-settings.ts';
 
 export type ToEngine =
-  | { readonly type: 'open'; readonly settings: EngineSettings }
-  | { readonly type: 'caption'; readonly id: number; readonly request: CaptionRequest }
+  | { readonly type: 'open'; readonly settings: EngineSettings; readonly warmUpFiles: readonly string[] }
+  /** `gated`: after the plan it sends `estimated` and waits for `start` */
+  | { readonly type: 'caption'; readonly id: number; readonly request: CaptionRequest; readonly gated: boolean }
+  | { readonly type: 'start'; readonly id: number }
   | { readonly type: 'estimate'; readonly id: number; readonly request: CaptionRequest }
   | { readonly type: 'abort'; readonly id: number }
   /** end what runs, then exit */
@@ -39,7 +36,7 @@ export interface Heartbeat {
   readonly type: 'heartbeat';
   /** undefined while the model is being opened */
   readonly stats: CaptionerStats | undefined;
-  /** how long ago `stats.lastStepAtMs` is: the clocks of two processes have nothing in common but their pace */
+  /** age of `stats.lastStepAtMs`: the clocks of two processes have different origins */
   readonly lastStepAgeMs: number | undefined;
 }
 

@@ -1,24 +1,27 @@
-import type { Captioner, CaptionerModel } from '../captioner/captioner.ts';
 import { asAvocadoError, AvocadoError } from '../base/errors.ts';
-import type { CaptionerOptions } from '../captioner/open-captioner.ts';
-import type { CaptionEvent, CaptionRequest } from '../output/events.ts';
-import { RESTART_TIMES, type BackOffTimes } from './back-off.ts';
+import type { Captioner, Estimate, SubmitOptions } from '../captioner/captioner.ts';
+import type { OnProgress } from '../captioner/open-captioner.ts';
+import { endingOf } from '../output/ending.ts';
+import type { CaptionRequest } from '../output/events.ts';
+import type { EngineSettings } from '../settings/engine-settings.ts';
+import type { EngineConnection } from './engine-connection.ts';
+import { WARM_UP_FILES } from './engine-server.ts';
 import { forkEngine, type ForkEngine } from './fork-engine.ts';
-import type { EngineLife } from './engine-life.ts';
-import { Supervisor } from './supervisor.ts';
-import { WARM_UP_FILES } from './warm-up-files.ts';
+import { RESTART_TIMES, Supervisor, type BackOffTimes } from './supervisor.ts';
 
-export interface EngineProcessOptions extends CaptionerOptions {
-  /** most silence of its main loop before it is killed and replaced; default 30 s */
+export interface EngineProcessOptions {
+  readonly settings: EngineSettings;
+  /** longest silence of its main loop before it is killed and restarted; default 30 s */
   readonly heartbeatTimeoutMs?: number | undefined;
-  /** most time of work without progress before it is killed and replaced; default 120 s */
+  /** longest time of work without progress before it is killed and restarted; default 120 s */
   readonly stallMs?: number | undefined;
   readonly restart?: BackOffTimes | undefined;
-  /** a sentence about each crash or hang and what is done about it */
+  readonly onProgress?: OnProgress | undefined;
+  /** gets a sentence about each crash or hang and what is done about it */
   readonly onFault?: ((sentence: string) => void) | undefined;
 }
 
-/** A model in a process of its own, which is restarted when it dies: a captioner that nothing native can take along. */
+/** A model in a process of its own, restarted when it dies: a native crash does not reach the server. */
 export interface EngineProcess extends Captioner {
   /**
    * Resolves when it is ready, after its first start or a restart.
@@ -31,66 +34,60 @@ const HEARTBEAT_TIMEOUT_MS = 30_000;
 const START_TIMEOUT_MS = 60_000;
 const STALL_MS = 120_000;
 
-/** Requests wait for a process that starts; only one that never will is an error. */
-async function living(supervisor: Supervisor, signal: AbortSignal | undefined): Promise<EngineLife> {
+/** Requests wait while the process starts or restarts; it is an error only when it never will. */
+async function readyConnection(supervisor: Supervisor, signal: AbortSignal | undefined): Promise<EngineConnection> {
   try {
     return await supervisor.ready(signal);
   } catch (thrown) {
     const error = asAvocadoError(thrown);
-    if (error.code === 'aborted' || error.code === 'engine_unavailable') throw error;
-    throw new AvocadoError('engine_unavailable', `The engine could not be started: ${error.message}`, { cause: error });
+    if (signal?.aborted === true || error.code === 'aborted' || error.code === 'engine_unavailable') throw error;
+    const message = `The engine could not be started: ${error.message}`;
+    throw new AvocadoError('engine_unavailable', message, { cause: error });
   }
 }
 
-async function* caption(
-  supervisor: Supervisor,
-  request: CaptionRequest,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<CaptionEvent> {
-  let life: EngineLife;
+/** A request that waits to be admitted survives a restart: it is planned again, but admitted only once. */
+async function submit(supervisor: Supervisor, request: CaptionRequest, options: SubmitOptions): Promise<void> {
+  const { signal, onEvent, admit } = options;
+  let admitted: Promise<void> | undefined;
+  const admitOnce = admit && ((estimate: Estimate): Promise<void> => (admitted ??= admit(estimate)));
   try {
-    life = await living(supervisor, signal);
+    for (;;) {
+      const connection = await readyConnection(supervisor, signal);
+      if ((await connection.submit(request, { signal, onEvent, admit: admitOnce })) === 'ended') return;
+    }
   } catch (thrown) {
-    const { code, message } = asAvocadoError(thrown);
-    yield code === 'aborted' ? { type: 'caption-aborted' } : { type: 'caption-error', code, message };
-    return;
+    onEvent(endingOf(thrown, signal));
   }
-  yield* life.requests.caption(request, signal);
 }
 
 /**
  * Starts an engine process and resolves as soon as it has told which model it will serve; the weights load meanwhile, see
  * `ready()`. Requests may come at once, and wait.
- * @param fork starts a process; a test hands in its own
+ * @param fork starts a process; tests pass their own
  * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`, `export_*`, `engine_unavailable` (it cannot be started at all)
  */
 export async function openEngineProcess(
   options: EngineProcessOptions,
   fork: ForkEngine = forkEngine,
 ): Promise<EngineProcess> {
-  const {
-    heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS,
-    stallMs = STALL_MS,
-    restart = RESTART_TIMES,
-    onFault,
-    onProgress,
-    ...settings
-  } = options;
+  const { heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS, stallMs = STALL_MS, restart = RESTART_TIMES } = options;
   const supervisor = new Supervisor({
-    settings: { ...settings, warmUpFiles: WARM_UP_FILES },
+    settings: options.settings,
+    warmUpFiles: WARM_UP_FILES,
     limits: { heartbeatTimeoutMs, stallMs, startTimeoutMs: Math.max(START_TIMEOUT_MS, heartbeatTimeoutMs) },
     restart,
     fork,
-    onProgress,
-    onFault,
+    onProgress: options.onProgress,
+    onFault: options.onFault,
   });
-  const described: CaptionerModel = await supervisor.described();
+  const described = await supervisor.described();
   return {
     get model() {
       return supervisor.model ?? described;
     },
-    caption: (request, signal) => caption(supervisor, request, signal),
-    estimate: async (request, signal) => (await living(supervisor, signal)).requests.estimate(request, signal),
+    submit: (request, submitOptions) => submit(supervisor, request, submitOptions),
+    estimate: async (request, signal) => (await readyConnection(supervisor, signal)).estimate(request, signal),
     status: () => supervisor.status(),
     stats: () => supervisor.stats(),
     ready: async (signal) => {

@@ -1,15 +1,94 @@
-import type { CaptionerModel, CaptionerState, CaptionerStats, CaptionerStatus } from '../captioner/captioner.ts';
+// Keeps one engine process running: starts it, restarts it after crashes and hangs, reports its state.
+import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
-import { BackOff, type BackOffTimes } from './back-off.ts';
-import { EngineLife } from './engine-life.ts';
+import type { CaptionerModel, CaptionerState, CaptionerStats, CaptionerStatus } from '../captioner/captioner.ts';
+import type { EngineSettings } from '../settings/engine-settings.ts';
+import { EngineConnection, type HangLimits } from './engine-connection.ts';
 import type { ForkEngine } from './fork-engine.ts';
-import type { HangLimits } from './hang-watch.ts';
-import type { EngineSettings } from './messages.ts';
-import { StatsLedger } from './stats-ledger.ts';
-import { Waiters } from './waiters.ts';
+import { StatsAccumulator } from './stats-accumulator.ts';
+
+export interface BackOffTimes {
+  /** before the first restart */
+  readonly firstMs: number;
+  readonly mostMs: number;
+  /** healthy period after which the delay starts again at `firstMs` */
+  readonly healthyMs: number;
+}
+
+export const RESTART_TIMES: BackOffTimes = { firstMs: 200, mostMs: 30_000, healthyMs: 60_000 };
+
+/** Exponential back-off between restarts, reset after a healthy period. */
+export class BackOff {
+  readonly #times: BackOffTimes;
+  #nextMs: number;
+
+  constructor(times: BackOffTimes) {
+    this.#times = times;
+    this.#nextMs = times.firstMs;
+  }
+
+  /** @param healthyForMs how long the process was healthy before this fault */
+  next(healthyForMs: number): number {
+    const { firstMs, mostMs, healthyMs } = this.#times;
+    const delayMs = healthyForMs >= healthyMs ? firstMs : this.#nextMs;
+    this.#nextMs = Math.min(delayMs * 2, mostMs);
+    return delayMs;
+  }
+}
+
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: AvocadoError) => void;
+}
+
+/** Lets callers wait for a value that may become available, unavailable again, or never. */
+class ReadyGate<T> {
+  readonly #waiting = new Set<Waiter<T>>();
+  #value: T | undefined;
+  #failure: AvocadoError | undefined;
+
+  resolve(value: T): void {
+    this.#value = value;
+    for (const { resolve } of this.#waiting) resolve(value);
+  }
+
+  /** Unavailable from now on: callers wait. */
+  reset(): void {
+    this.#value = undefined;
+  }
+
+  /** It will never be available: callers get the error. */
+  reject(error: AvocadoError): void {
+    this.#value = undefined;
+    this.#failure = error;
+    for (const { reject } of this.#waiting) reject(error);
+  }
+
+  /** @throws AvocadoError `aborted`, or the error given to `reject` */
+  async wait(signal?: AbortSignal): Promise<T> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (signal?.aborted === true) throw abortError(signal);
+    if (this.#value !== undefined) return this.#value;
+    let waiter: Waiter<T> | undefined;
+    const leave = (): void => {
+      waiter?.reject(abortError(signal));
+    };
+    signal?.addEventListener('abort', leave, { once: true });
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        waiter = { resolve, reject };
+        this.#waiting.add(waiter);
+      });
+    } finally {
+      if (waiter !== undefined) this.#waiting.delete(waiter);
+      signal?.removeEventListener('abort', leave);
+    }
+  }
+}
 
 export interface SupervisorOptions {
   readonly settings: EngineSettings;
+  readonly warmUpFiles: readonly string[];
   readonly limits: HangLimits;
   readonly restart: BackOffTimes;
   readonly fork: ForkEngine;
@@ -18,8 +97,8 @@ export interface SupervisorOptions {
   readonly onFault?: ((sentence: string) => void) | undefined;
 }
 
-/** Crashes of a process that never was ready. Later ones have no limit: then it is known that it can work. */
-const MOST_FIRST_STARTS = 3;
+/** Starts before the process was ever ready. Later restarts are unlimited: it has shown that it can work. */
+const MAX_FIRST_STARTS = 3;
 const CLOSE_LIMIT_MS = 10_000;
 
 /**
@@ -29,9 +108,9 @@ const CLOSE_LIMIT_MS = 10_000;
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #backOff: BackOff;
-  readonly #ledger = new StatsLedger();
-  readonly #ready = new Waiters<EngineLife>();
-  readonly #described = new Waiters<CaptionerModel>();
+  readonly #stats = new StatsAccumulator();
+  readonly #ready = new ReadyGate<EngineConnection>();
+  readonly #described = new ReadyGate<CaptionerModel>();
   #status: CaptionerStatus = {
     state: 'loading',
     text: 'Starting the engine process',
@@ -40,7 +119,7 @@ export class Supervisor {
     restarts: 0,
     pid: undefined,
   };
-  #life: EngineLife | undefined;
+  #connection: EngineConnection | undefined;
   #pause: NodeJS.Timeout | undefined;
   #model: CaptionerModel | undefined;
   #firstStarts = 0;
@@ -55,14 +134,14 @@ export class Supervisor {
   }
 
   status(): CaptionerStatus {
-    return { ...this.#status, pid: this.#life?.pid };
+    return { ...this.#status, pid: this.#connection?.pid };
   }
 
   stats(): CaptionerStats {
-    return this.#ledger.stats();
+    return this.#stats.stats();
   }
 
-  /** What was said of it last; undefined until the first process has read the model's small files. */
+  /** undefined until the first process has read the model's small files */
   get model(): CaptionerModel | undefined {
     return this.#model;
   }
@@ -76,7 +155,7 @@ export class Supervisor {
    * The process, once it is ready: now, or after its start or restart.
    * @throws AvocadoError `aborted`; when stopped, why it is (`engine_unavailable` after close)
    */
-  ready(signal?: AbortSignal): Promise<EngineLife> {
+  ready(signal?: AbortSignal): Promise<EngineConnection> {
     return this.#ready.wait(signal);
   }
 
@@ -88,53 +167,55 @@ export class Supervisor {
 
   async #close(): Promise<void> {
     this.#stop(new AvocadoError('engine_unavailable', 'The engine has been stopped. Start the server again.'));
-    await this.#life?.close(CLOSE_LIMIT_MS);
+    await this.#connection?.close(CLOSE_LIMIT_MS);
   }
 
   #start(): void {
     if (!this.#wasReady) this.#firstStarts++;
-    const life: EngineLife = new EngineLife(
-      this.#options.fork(),
-      this.#options.settings,
-      this.#options.limits,
-      this.#ledger,
-      {
+    const { fork, settings, warmUpFiles, limits, onProgress } = this.#options;
+    const connection: EngineConnection = new EngineConnection(fork(), {
+      settings,
+      warmUpFiles,
+      limits,
+      stats: this.#stats,
+      observer: {
         progress: (text, done, total) => {
-          this.#tell(this.#status.state, text, done, total);
-          this.#options.onProgress?.(text, done, total);
+          this.#setStatus(this.#status.state, text, done, total);
+          onProgress?.(text, done, total);
         },
         described: (model) => {
           this.#model ??= model;
           this.#described.resolve(model);
         },
         ready: (model) => {
-          this.#becomeReady(life, model);
+          this.#becomeReady(connection, model);
         },
         lost: (why) => {
           this.#ready.reset();
-          if (this.#status.state !== 'stopped') this.#tell('restarting', why, 0, 1);
+          if (this.#status.state !== 'stopped') this.#setStatus('restarting', why, 0, 1);
         },
         ended: (why, refusal) => {
           this.#replace(why, refusal);
         },
       },
-    );
-    this.#life = life;
+    });
+    this.#connection = connection;
+    connection.open();
   }
 
-  #becomeReady(life: EngineLife, model: CaptionerModel): void {
+  #becomeReady(connection: EngineConnection, model: CaptionerModel): void {
     if (this.#status.state === 'stopped') return;
     this.#model = model;
     this.#wasReady = true;
     this.#readySinceMs = performance.now();
-    this.#tell('ready', '', 1, 1);
-    this.#ready.resolve(life);
+    this.#setStatus('ready', '', 1, 1);
+    this.#ready.resolve(connection);
   }
 
   /** After the process has gone. */
   #replace(why: string, refusal: AvocadoError | undefined): void {
     const healthyForMs = this.#readySinceMs === undefined ? 0 : performance.now() - this.#readySinceMs;
-    this.#life = undefined;
+    this.#connection = undefined;
     this.#readySinceMs = undefined;
     if (this.#status.state === 'stopped') return;
     if (!this.#wasReady && refusal !== undefined) {
@@ -142,7 +223,7 @@ export class Supervisor {
       return;
     }
     const reason = refusal === undefined ? why : `The engine process cannot start: ${refusal.message}`;
-    if (!this.#wasReady && this.#firstStarts >= MOST_FIRST_STARTS) {
+    if (!this.#wasReady && this.#firstStarts >= MAX_FIRST_STARTS) {
       const advice =
         'If this machine is short of memory, take a smaller precision or model; else run `avocado doctor`.';
       this.#stop(
@@ -156,7 +237,7 @@ export class Supervisor {
   #restartLater(reason: string, delayMs: number): void {
     const text = `${reason} It is started again in ${(delayMs / 1000).toFixed(1)} s.`;
     this.#status = { ...this.#status, restarts: this.#status.restarts + 1 };
-    this.#tell('restarting', text, 0, 1);
+    this.#setStatus('restarting', text, 0, 1);
     this.#options.onFault?.(text);
     this.#pause = setTimeout(() => {
       this.#start();
@@ -166,12 +247,12 @@ export class Supervisor {
   #stop(why: AvocadoError): void {
     if (this.#status.state === 'stopped') return;
     clearTimeout(this.#pause);
-    this.#tell('stopped', why.message, 0, 1);
+    this.#setStatus('stopped', why.message, 0, 1);
     this.#ready.reject(why);
     this.#described.reject(why);
   }
 
-  #tell(state: CaptionerState, text: string, done: number, total: number): void {
+  #setStatus(state: CaptionerState, text: string, done: number, total: number): void {
     this.#status = { ...this.#status, state, text, done, total };
   }
 }

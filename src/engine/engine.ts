@@ -1,20 +1,21 @@
-// The loop that keeps the decoder busy: step = schedule, run, sample, publish. It knows token ids and embeddings,
-// never text, and never which runtime runs the graphs.
+// The engine loop: step = schedule, run, sample, publish. It knows token ids and embeddings, never text, and not which
+// runtime runs the graphs.
 import { randomInt } from 'node:crypto';
-import type { AvocadoError } from '../base/errors.ts';
+import { AvocadoError } from '../base/errors.ts';
 import type { Decoder } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
-import { engineError, shuttingDown } from './engine-errors.ts';
-import { PrefixReuse } from './prefix-reuse.ts';
+import { PrefixCache } from './prefix-cache.ts';
 import { priorityScheduler, type Scheduler } from './scheduler.ts';
 import { Sequence, type SequenceState, type TerminalEvent } from './sequence.ts';
 import { Slots } from './slots.ts';
 import type { SequenceEvent, SequenceRequest } from './types.ts';
 
 export interface EngineOptions {
-  /** most prompt tokens in one run; also how much prompt may run between two decode steps of the others */
+  /** most prompt tokens in one run, and between two decode steps */
   readonly prefillChunk?: number | undefined;
   readonly scheduler?: Scheduler | undefined;
+  /** told about faults that end no sequence */
+  readonly onFault?: ((error: AvocadoError) => void) | undefined;
 }
 
 export interface EngineStats {
@@ -27,21 +28,21 @@ export interface EngineStats {
   /** performance.now() of the last progress: a run that came back, or work that arrived at an idle engine */
   readonly lastStepAtMs: number;
   readonly generatedTokens: number;
-  /** that were run: those taken over from another prompt do not count */
+  /** prefilled; tokens copied from a cached prefix do not count */
   readonly promptTokens: number;
-  /** grows with every run that came back: a chunk of a prompt, or a decode step */
+  /** grows with every finished run: a prefill chunk or a decode step */
   readonly progress: number;
   /** tokens in the slots over the tokens they could hold, 0 … 1 */
   readonly kvUsage: number;
-  /** sequences that took the start of their prompt over, and those that shared it with nobody at hand */
+  /** sequences that reused a cached prefix, and those that could have but had to prefill it */
   readonly prefixHits: number;
   readonly prefixMisses: number;
 }
 
-/** Longer chunks hardly raise the rate of a prefill, but delay everybody's next token. */
+/** Longer chunks hardly speed up a prefill, but delay the next token of every running sequence. */
 const DEFAULT_PREFILL_CHUNK = 512;
 
-/** A runtime that answers without leaving the JS thread would otherwise starve sockets and timers. */
+/** A runtime that answers on the JS thread would otherwise starve sockets and timers. */
 const YIELD_AFTER_MS = 10;
 
 /** Runs many sequences on one decoder by continuous batching: prompts in chunks, one decode step for all. */
@@ -50,7 +51,7 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #prefillChunk: number;
   readonly #slots: Slots<Sequence>;
-  readonly #prefixes: PrefixReuse;
+  readonly #prefixes: PrefixCache;
   readonly #waiting: Sequence[] = [];
   #loop: Promise<void> | undefined;
   #closed = false;
@@ -66,32 +67,36 @@ export class Engine {
     this.#prefillChunk = options.prefillChunk ?? DEFAULT_PREFILL_CHUNK;
     this.#scheduler = options.scheduler ?? priorityScheduler(this.#prefillChunk);
     this.#slots = new Slots(decoder.slots);
-    this.#prefixes = new PrefixReuse(decoder);
+    this.#prefixes = new PrefixCache(decoder, (thrown) =>
+      options.onFault?.(engineError('A cached prompt prefix could not be copied', thrown)),
+    );
   }
 
   /**
-   * Starts a sequence at once, read or not. Its events end in exactly one of end, error, aborted; refusals are errors there
-   * too (`context_length_exceeded`, `bad_request`, `engine_unavailable`). Leaving the iteration early aborts it.
+   * Starts a sequence at once. Its events go to `onEvent`, synchronously, and end in exactly one of end, error, aborted;
+   * refusals are errors there too (`context_length_exceeded`, `bad_request`, `engine_unavailable`).
+   * @returns aborts the sequence; without effect after its end
    */
-  submit(request: SequenceRequest, signal?: AbortSignal): AsyncIterableIterator<SequenceEvent, undefined> {
+  submit(request: SequenceRequest, onEvent: (event: SequenceEvent) => void, signal?: AbortSignal): () => void {
     const refusal = this.#closed ? shuttingDown() : checkRequest(request, this.#decoder);
-    const sequence = new Sequence(request, {
+    const sequence: Sequence = new Sequence(request, {
       id: this.#submitted++,
       chunkTokens: this.#prefillChunk,
       decoder: this.#decoder,
       seed: randomInt(2 ** 47),
-      onAbort: (leaving) => {
-        this.#end(leaving, { type: 'aborted' });
+      onEvent,
+      onAbort: () => {
+        this.#end(sequence, { type: 'aborted' });
       },
     });
-    if (refusal !== undefined) {
-      sequence.end({ type: 'error', error: refusal });
-      return sequence.events;
-    }
-    this.#waiting.push(sequence);
-    if (signal !== undefined) sequence.follow(signal);
-    this.#wake();
-    return sequence.events;
+    if (refusal === undefined) {
+      this.#waiting.push(sequence);
+      if (signal !== undefined) sequence.follow(signal);
+      this.#wake();
+    } else sequence.end({ type: 'error', error: refusal });
+    return () => {
+      this.#end(sequence, { type: 'aborted' });
+    };
   }
 
   stats(): EngineStats {
@@ -124,7 +129,7 @@ export class Engine {
     this.#loop = this.#run();
   }
 
-  /** Steps until nobody waits and no slot is held. */
+  /** Steps until no sequence waits and no slot is held. */
   async #run(): Promise<void> {
     await Promise.resolve(); // sequences submitted together are planned together
     let yieldedAtMs = performance.now();
@@ -157,7 +162,7 @@ export class Engine {
     this.#steps++;
   }
 
-  /** Fills the free slots. Whose start is being read by another waits for that one, which is then as urgent. */
+  /** Fills the free slots. A sequence whose prefix is being prefilled by another waits for that one, and raises its priority. */
   async #admit(): Promise<void> {
     while (this.#slots.free > 0) {
       const live = this.#slots.owners().filter((sequence) => !hasEnded(sequence));
@@ -187,6 +192,7 @@ export class Engine {
       this.#promptTokens += chunk.ids.length;
       if (hasEnded(sequence)) return;
       sequence.advancePrefill();
+      if (hasEnded(sequence)) return;
       if (!chunk.wantLogits) {
         await this.#prefixes.keep(sequence);
         return;
@@ -200,7 +206,7 @@ export class Engine {
     }
   }
 
-  /** One token for all; a failure is everybody's, since nobody knows how far their slots were written. */
+  /** One token for every running sequence; a failure ends them all, since their slots may be half written. */
   async #decode(planned: readonly Sequence[]): Promise<void> {
     const batch = planned.filter((sequence) => sequence.state === 'running');
     if (batch.length === 0) return;
@@ -225,7 +231,7 @@ export class Engine {
     this.#releaseFinished();
   }
 
-  /** Bad logits of one row end that row's sequence alone. */
+  /** Bad logits of one row end only that row's sequence. */
   #accept(sequence: Sequence, logits: Float32Array): void {
     try {
       sequence.accept(logits);
@@ -235,7 +241,7 @@ export class Engine {
     }
   }
 
-  /** Publishes the ending now; a held slot comes back when no run touches it, after the present one. */
+  /** Publishes the ending now; a held slot is released after the current run. */
   #end(sequence: Sequence, event: TerminalEvent): void {
     if (sequence.state === 'waiting') this.#dequeue(sequence);
     sequence.end(event);
@@ -258,6 +264,18 @@ export class Engine {
       this.#decoder.reset(sequence.slot);
     }
   }
+}
+
+function shuttingDown(): AvocadoError {
+  return new AvocadoError('engine_unavailable', 'The engine is shutting down. Send the request again when it is back.');
+}
+
+/** What failed and why, as one `engine_error`. */
+function engineError(what: string, thrown: unknown): AvocadoError {
+  if (thrown instanceof AvocadoError && thrown.code === 'engine_error') return thrown;
+  const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
+  const advice = 'Send the request again; if it fails again, run `avocado doctor`.';
+  return new AvocadoError('engine_error', `${what}: ${reason} ${advice}`, { cause: thrown });
 }
 
 /** Read after an await, where the compiler still believes the state it saw before. */

@@ -1,12 +1,15 @@
-import type { PrefillChunk } from '../model/execution/thinker.ts';
+import type { Decoder, PrefillChunk } from '../model/execution/thinker.ts';
 import type { SequenceRequest } from './types.ts';
 
-/** Tokens of the prompt that others may take over: its last one is always run, for its logits. */
+/** Prompt tokens that may come from a cached prefix; the last one is always run, for its logits. */
 export function prefixTokens({ ids, prefix }: SequenceRequest): number {
   return Math.min(prefix?.tokens ?? 0, ids.length - 1);
 }
 
-/** Cuts a prompt into chunks of at most `chunkTokens`, each with its own ids, positions and media embeddings, and always at its prefix. */
+/**
+ * Cuts a prompt into chunks of at most `chunkTokens`, each with its ids, positions and media embeddings. A chunk always ends
+ * at the prefix.
+ */
 export class PrefillCursor {
   readonly #request: SequenceRequest;
   readonly #chunkTokens: number;
@@ -31,7 +34,7 @@ export class PrefillCursor {
     return Math.min(this.#chunkTokens, (this.#done < boundary ? boundary : this.#request.ids.length) - this.#done);
   }
 
-  /** The chunk after what is done. Ids and embeddings are views of the request, not copies. */
+  /** The next chunk. Ids and embeddings are views of the request, not copies. */
   chunk(slot: number): PrefillChunk {
     const { ids, positions, mediaRows, mediaEmbeds } = this.#request;
     const start = this.#done;
@@ -56,7 +59,7 @@ export class PrefillCursor {
     this.skip(this.nextTokens);
   }
 
-  /** So many tokens more came into the slot. */
+  /** `tokens` more came into the slot without a run. */
   skip(tokens: number): void {
     const end = this.#done + tokens;
     this.#mediaDone = this.#mediaEnd(end);
@@ -79,4 +82,22 @@ function slicePositions(positions: Int32Array, total: number, start: number, end
   for (let axis = 0; axis < 3; axis++)
     slice.set(positions.subarray(axis * total + start, axis * total + end), axis * length);
   return slice;
+}
+
+/**
+ * Prefills a whole prompt into slot 0 of a decoder that runs nothing else.
+ * @returns logits [vocab] of its last token
+ */
+export async function prefillPrompt(
+  request: SequenceRequest,
+  decoder: Pick<Decoder, 'hiddenSize' | 'prefill'>,
+  chunkTokens: number,
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  const cursor = new PrefillCursor(request, chunkTokens, decoder.hiddenSize);
+  let logits: Float32Array | undefined;
+  for (; cursor.done < request.ids.length; cursor.advance())
+    logits = await decoder.prefill(cursor.chunk(0), { signal });
+  if (logits === undefined) throw new Error('The last prefill chunk gave no logits. This is a bug.');
+  return logits.slice();
 }

@@ -1,11 +1,96 @@
 import { AvocadoError } from '../base/errors.ts';
 import { selectCandidates, type DrawLimits } from './candidates.ts';
-import { CountPenalty } from './count-penalty.ts';
 import { Random } from '../base/random.ts';
-import { RepetitionPenalty } from './repetition-penalty.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
 import { topTokens } from './top-tokens.ts';
 import type { SamplingParams, TokenLogprob } from './types.ts';
+
+/**
+ * Makes tokens that were already seen less likely (Keskar et al., CTRL, section 4.1; transformers' RepetitionPenaltyLogitsProcessor): a score
+ * below zero is multiplied, any other divided. Every prompt id counts, placeholders too, as in the reference.
+ */
+export class RepetitionPenalty {
+  readonly #penalty: number;
+  readonly #known: Set<number>;
+  readonly #ids: number[];
+  #originals: Float32Array;
+
+  /** @param promptIds [tokens] */
+  constructor(penalty: number, promptIds: Int32Array) {
+    this.#penalty = Math.fround(penalty); // the reference computes in float32
+    this.#known = new Set(promptIds);
+    this.#ids = [...this.#known];
+    this.#originals = new Float32Array(this.#ids.length + 256);
+  }
+
+  add(id: number): void {
+    if (this.#known.has(id)) return;
+    this.#known.add(id);
+    this.#ids.push(id);
+  }
+
+  /** Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the vocabulary; then puts them back. */
+  during<Result>(scores: Float32Array, choose: () => Result): Result {
+    this.#apply(scores);
+    try {
+      return choose();
+    } finally {
+      this.#restore(scores);
+    }
+  }
+
+  #apply(scores: Float32Array): void {
+    if (this.#originals.length < this.#ids.length) this.#originals = new Float32Array(this.#ids.length * 2);
+    for (const [index, id] of this.#ids.entries()) {
+      const score = scores[id];
+      if (score === undefined) continue; // an embedding row without a logit
+      this.#originals[index] = score;
+      scores[id] = score < 0 ? score * this.#penalty : score / this.#penalty;
+    }
+  }
+
+  #restore(scores: Float32Array): void {
+    for (const [index, id] of this.#ids.entries()) {
+      if (id < scores.length) scores[id] = this.#originals[index] ?? 0;
+    }
+  }
+}
+
+/**
+ * OpenAI's presence and frequency penalties: score - presence * (count > 0) - frequency * count, over generated tokens only.
+ * Negative ones make repetition more likely.
+ */
+class CountPenalty {
+  readonly #presence: number;
+  readonly #frequency: number;
+  readonly #counts = new Map<number, number>();
+
+  constructor(presence: number, frequency: number) {
+    this.#presence = presence;
+    this.#frequency = frequency;
+  }
+
+  add(id: number): void {
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+  }
+
+  /** Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the vocabulary; then puts them back. */
+  during<Result>(scores: Float32Array, choose: () => Result): Result {
+    const originals = new Float32Array(this.#counts.size);
+    let at = 0;
+    for (const [id, count] of this.#counts) {
+      const score = scores[id] ?? 0;
+      originals[at++] = score;
+      scores[id] = score - this.#presence - this.#frequency * count;
+    }
+    try {
+      return choose();
+    } finally {
+      at = 0;
+      for (const id of this.#counts.keys()) scores[id] = originals[at++] ?? 0;
+    }
+  }
+}
 
 /** Log-probabilities are of the unmodified logits, whatever penalties or temperature chose the token. */
 export interface SampledToken extends TokenLogprob {

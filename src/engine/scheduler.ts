@@ -1,59 +1,47 @@
-// Who goes next. Pure policy: no tensors, no clock, no decoder; what it chooses follows from what it was shown and chose before.
-import type { Priority } from './types.ts';
+// Which sequence runs next. Pure policy: no tensors, no clock, no decoder.
+import { PriorityTurns, type Priority } from '../base/priority-turns.ts';
 
-/** What a policy may know of a sequence. */
+/** The view of a sequence that a policy gets. */
 export interface Schedulable {
   /** in order of submission */
   readonly id: number;
   readonly priority: Priority;
-  /** tokens of its next prefill chunk; the cut does not depend on the load, so neither do the numbers */
+  /** tokens of its next prefill chunk; chunk boundaries do not depend on the load, so neither do the logits */
   readonly nextChunkTokens: number;
 }
 
-/** A policy. Every running sequence decodes in every step; it has a say in what happens between two of them. */
+/** A scheduling policy. Every running sequence decodes in every step; the policy decides what happens between two steps. */
 export interface Scheduler {
-  /** Who of `waiting` (by id, at least one) gets the slot that is free. */
+  /** Which of `waiting` (sorted by id, at least one) gets the free slot. */
   admit<Member extends Schedulable>(waiting: readonly Member[]): Member | undefined;
-  /** Of whom one prefill chunk each runs before the next decode step; at least one of `prefilling` (any order, at least one). */
+  /** Which of `prefilling` (any order, at least one) run one chunk each before the next decode step; at least one. */
   prefill<Member extends Schedulable>(prefilling: readonly Member[]): Member[];
 }
 
-/** While both classes wait, every fourth pick is a batch sequence's. */
-const INTERACTIVE_PICKS_IN_A_ROW = 3;
-
-/** Interactive first, oldest first within a class; neither class starves the other. */
-class PriorityTurns {
-  #interactiveInARow = 0;
-
-  /** @param members at least one */
-  pick<Member extends Schedulable>(members: readonly Member[]): Member | undefined {
-    const interactive = oldest(members, 'interactive');
-    const batch = oldest(members, 'batch');
-    if (interactive === undefined || batch === undefined) return interactive ?? batch;
-    const isBatchTurn = this.#interactiveInARow >= INTERACTIVE_PICKS_IN_A_ROW;
-    this.#interactiveInARow = isBatchTurn ? 0 : this.#interactiveInARow + 1;
-    return isBatchTurn ? batch : interactive;
-  }
-}
-
 /**
- * Two classes by turns, for slots and for prefill alike. Between two decode steps at most about `prefillTokensPerStep` prompt
- * tokens run (chunked prefill), so that a long prompt cannot stall the others. Within a class the oldest prompt is read to its end
- * before the next: a prompt half done is worth nothing yet.
+ * Interactive first, oldest first within a class, one turn in four for batch; for slots and for prefill alike. Between two
+ * decode steps at most about `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a long prompt does not
+ * stall the others. Within a class the oldest prompt is finished before the next: a half-read prompt gives no token.
  */
 export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
   const slotTurns = new PriorityTurns();
   const prefillTurns = new PriorityTurns();
   return {
-    admit: (waiting) => slotTurns.pick(waiting),
+    admit: (waiting) => pick(waiting, slotTurns),
     prefill: (prefilling) => {
-      const first = prefillTurns.pick(prefilling);
+      const first = pick(prefilling, prefillTurns);
       return first === undefined ? [] : [first, ...joiners(first, prefilling, prefillTokensPerStep)];
     },
   };
 }
 
-/** Who runs in the same step as `first` while they fit the budget together: interactive ones first, then by age. */
+function pick<Member extends Schedulable>(members: readonly Member[], turns: PriorityTurns): Member | undefined {
+  const count = (priority: Priority): number => members.filter((member) => member.priority === priority).length;
+  const next = turns.next({ interactive: count('interactive'), batch: count('batch') });
+  return next === undefined ? undefined : oldest(members, next);
+}
+
+/** Members that run in the same step as `first`, within the token budget: interactive ones first, then by age. */
 function joiners<Member extends Schedulable>(first: Member, prefilling: readonly Member[], budget: number): Member[] {
   const rank = ({ priority }: Member): number => (priority === 'interactive' ? 0 : 1);
   const others = prefilling

@@ -1,10 +1,10 @@
+import type { Priority } from '../base/priority-turns.ts';
 import type { DecodeRow, Decoder, PrefillChunk } from '../model/execution/thinker.ts';
-import { EventQueue } from './event-queue.ts';
 import { PrefillCursor, prefixTokens } from './prefill-cursor.ts';
-import type { PrefixHolder } from './prefix-reuse.ts';
+import type { PrefixHolder } from './prefix-cache.ts';
 import { Sampler } from './sampler.ts';
 import type { Schedulable } from './scheduler.ts';
-import type { Priority, SequenceEvent, SequenceRequest } from './types.ts';
+import type { SequenceEvent, SequenceRequest } from './types.ts';
 
 export type SequenceState = 'waiting' | 'prefilling' | 'running' | 'finished';
 
@@ -15,10 +15,12 @@ export interface SequenceOptions {
   readonly id: number;
   readonly chunkTokens: number;
   readonly decoder: Pick<Decoder, 'capacity' | 'hiddenSize'>;
-  /** for sampling, where the request brings none */
+  /** sampling seed where the request has none */
   readonly seed: number;
-  /** its reader left, or its signal fired */
-  readonly onAbort: (sequence: Sequence) => void;
+  /** gets every event, synchronously */
+  readonly onEvent: (event: SequenceEvent) => void;
+  /** its signal fired */
+  readonly onAbort: () => void;
 }
 
 /**
@@ -29,7 +31,6 @@ export class Sequence implements Schedulable, PrefixHolder {
   readonly id: number;
   readonly promptTokens: number;
   readonly prefix: PrefixHolder['prefix'];
-  readonly events: EventQueue;
   /** tokens sampled so far, the stop token included */
   readonly generatedIds: number[] = [];
   readonly #sampler: Sampler;
@@ -38,8 +39,9 @@ export class Sequence implements Schedulable, PrefixHolder {
   readonly #topLogprobs: number;
   readonly #firstPosition: number;
   readonly #prefillAbort = new AbortController();
+  readonly #onEvent: (event: SequenceEvent) => void;
   readonly #onAbort: () => void;
-  /** until the prompt is in the slot: it holds the media embeddings, hundreds of megabytes of a large model */
+  /** dropped after prefill: it holds the media embeddings, hundreds of megabytes for a large model */
   #prefill: PrefillCursor | undefined;
   #state: SequenceState = 'waiting';
   #priority: Priority;
@@ -52,10 +54,8 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.promptTokens = request.ids.length;
     this.prefix = request.prefix && { key: request.prefix.key, tokens: prefixTokens(request) };
     this.#priority = request.priority;
-    this.#onAbort = () => {
-      options.onAbort(this);
-    };
-    this.events = new EventQueue(this.#onAbort);
+    this.#onEvent = options.onEvent;
+    this.#onAbort = options.onAbort;
     this.#sampler = new Sampler(request.sampling, request.ids, options.seed);
     this.#stopIds = request.stopIds;
     this.#maxTokens = Math.min(request.maxTokens, options.decoder.capacity - request.ids.length);
@@ -76,7 +76,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     return this.#priority;
   }
 
-  /** `interactive` stays: somebody more urgent waits for what this one reads. */
+  /** A more urgent sequence waits for the prefix that this one prefills. */
   raisePriority(priority: Priority): void {
     if (priority === 'interactive') this.#priority = priority;
   }
@@ -86,7 +86,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     return this.generatedIds.length > 0 ? this.promptTokens : 0;
   }
 
-  /** tokens in its slot; the newest one is not fed yet */
+  /** tokens in its slot; the newest token is fed by the next step */
   get heldTokens(): number {
     return this.promptDone + Math.max(0, this.generatedIds.length - 1);
   }
@@ -95,12 +95,12 @@ export class Sequence implements Schedulable, PrefixHolder {
     return this.#prefill?.nextTokens ?? 0;
   }
 
-  /** Fires when the sequence ends while its prompt is being read: nobody else needs that run. */
+  /** Fires when the sequence ends during prefill, so that its run can be stopped. */
   get prefillSignal(): AbortSignal {
     return this.#prefillAbort.signal;
   }
 
-  /** Ends with `signal`, until it has ended otherwise. */
+  /** Aborts with `signal`. */
   follow(signal: AbortSignal): void {
     this.#signal = signal;
     signal.addEventListener('abort', this.#onAbort, { once: true });
@@ -114,11 +114,11 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#slot = slot;
   }
 
-  /** Prefill starts after what the slot holds already. */
+  /** Prefill starts after the tokens that were copied into the slot. */
   startPrefill(tokensTaken: number): void {
     this.#expect('prefilling');
     this.#prefill?.skip(tokensTaken);
-    this.events.push({ type: 'prefill', done: tokensTaken, total: this.promptTokens });
+    this.#onEvent({ type: 'prefill', done: tokensTaken, total: this.promptTokens });
   }
 
   nextChunk(): PrefillChunk {
@@ -132,13 +132,14 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#expect('prefilling');
     this.#prefill?.advance();
     const done = this.#prefill?.done ?? this.promptTokens;
-    this.events.push({ type: 'prefill', done, total: this.promptTokens });
-    if (done < this.promptTokens) return;
-    this.#prefill = undefined;
-    this.#state = 'running';
+    if (done >= this.promptTokens) {
+      this.#prefill = undefined;
+      this.#state = 'running';
+    }
+    this.#onEvent({ type: 'prefill', done, total: this.promptTokens }); // last: the listener may abort
   }
 
-  /** The newest token, which the next step feeds: the k-th sits at prompt length + rope delta + k (reference-model 6.1). */
+  /** The newest token, which the next step feeds: the k-th sits at prompt length + rope delta + k (reference-model.md, Positions (TMRoPE)). */
   decodeRow(): DecodeRow {
     this.#expect('running');
     const count = this.generatedIds.length;
@@ -157,7 +158,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     const sampled = this.#sampler.sample(logits, this.#topLogprobs);
     const { id } = sampled;
     this.generatedIds.push(id);
-    this.events.push({ type: 'token', ...sampled });
+    this.#onEvent({ type: 'token', ...sampled });
     if (this.#stopIds.includes(id)) this.end({ type: 'end', reason: 'stop' });
     else if (this.generatedIds.length >= this.#maxTokens) this.end({ type: 'end', reason: 'length' });
   }
@@ -169,8 +170,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#state = 'finished';
     this.#prefill = undefined;
     this.#signal?.removeEventListener('abort', this.#onAbort);
-    this.events.push(event);
-    this.events.close();
+    this.#onEvent(event);
     if (wasPrefilling) this.#prefillAbort.abort();
   }
 

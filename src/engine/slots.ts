@@ -1,4 +1,7 @@
-/** Who holds which KV slot. The lowest free slot goes first, so that live slots stay together and a decode step touches few. */
+/**
+ * Which sequence holds which KV slot. The lowest free slot is taken first: a decode step runs a contiguous range of slots,
+ * which should stay short.
+ */
 export class Slots<Owner> {
   readonly #owners: (Owner | undefined)[];
   #used = 0;
@@ -30,7 +33,7 @@ export class Slots<Owner> {
     return slot;
   }
 
-  /** Takes the slot back from `owner`, who must hold it. */
+  /** Releases the slot, which `owner` must hold. */
   release(slot: number, owner: Owner): void {
     if (this.#owners[slot] !== owner)
       throw new Error(`Slot ${slot} was released by a sequence that does not hold it. This is a bug.`);
@@ -38,7 +41,7 @@ export class Slots<Owner> {
     this.#used--;
   }
 
-  /** Those who hold a slot, by ascending slot. */
+  /** The owners, by ascending slot. */
   owners(): Owner[] {
     return this.#owners.filter((owner) => owner !== undefined);
   }

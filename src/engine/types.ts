@@ -1,11 +1,9 @@
 // What goes into the engine and what comes out: token ids and embeddings, never text.
 import type { AvocadoError } from '../base/errors.ts';
+import type { Priority } from '../base/priority-turns.ts';
 
-/** `repetition`: the guard of stream/repetition.ts ended it */
+/** `repetition`: the repetition guard ended it */
 export type FinishReason = 'stop' | 'length' | 'repetition';
-
-/** Interactive requests go first; batch ones still go forward while they do. */
-export type Priority = 'interactive' | 'batch';
 
 export interface TokenLogprob {
   readonly id: number;
@@ -39,12 +37,12 @@ export interface SequenceRequest {
   readonly stopIds: readonly number[];
   readonly maxTokens: number;
   readonly priority: Priority;
-  /** most likely tokens to tell beside each chosen one, 0 … 20; 0 = none */
+  /** alternatives to report with each token, 0 … 20; 0 = none */
   readonly topLogprobs: number;
   /**
-   * The first `tokens` tokens of the prompt (ids, positions and media embeddings alike) are equal in every request with the same
-   * key: their keys and values may be copied from one that has run. Prefill always cuts a chunk there, reuse or not, so that the
-   * numbers do not depend on it.
+   * The first `tokens` tokens of the prompt (ids, positions and media embeddings) are equal in every request with the same
+   * key, so their keys and values may be copied. Prefill always ends a chunk there, with or without a copy, so that the
+   * logits do not depend on it.
    */
   readonly prefix: { readonly key: string; readonly tokens: number } | undefined;
 }

@@ -1,7 +1,8 @@
-// What a caption request gives back, as plain data that can cross a process line or a socket unchanged.
+// Caption requests and their events: plain data that crosses process boundaries and sockets unchanged.
 // Every request ends in exactly one of caption-end, caption-error, caption-aborted.
-import type { FinishReason, Priority, SamplingParams } from '../engine/types.ts';
 import type { ErrorCode } from '../base/errors.ts';
+import type { Priority } from '../base/priority-turns.ts';
+import type { FinishReason, SamplingParams } from '../engine/types.ts';
 import type { TokenCounts } from '../prompt/types.ts';
 
 export type { FinishReason, Priority, SamplingParams };

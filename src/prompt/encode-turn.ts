@@ -9,7 +9,6 @@ import type { MediaKind } from './types.ts';
 export interface EncodedTurn {
   readonly before: readonly number[];
   readonly after: readonly number[];
-  readonly chatText: string;
 }
 
 /**
@@ -28,7 +27,7 @@ export function encodeTurn(
   // The reference tokenises text between added tokens in one go, whoever wrote it: "user\n" and "\nHello" share a token.
   let text = '';
   const endText = (): void => {
-    ids.push(...tokenizer.encodePlain(text));
+    for (const id of tokenizer.encodePlain(text)) ids.push(id);
     text = '';
   };
   for (const segment of segments) {
@@ -42,11 +41,7 @@ export function encodeTurn(
   }
   endText();
   const start = findMedia(ids, mediaTriple(turn.media, tokens), template, turn.media);
-  return {
-    before: ids.slice(0, start),
-    after: ids.slice(start + 3),
-    chatText: segments.map((segment) => segment.text).join(''),
-  };
+  return { before: ids.slice(0, start), after: ids.slice(start + 3) };
 }
 
 /** Start token, placeholder, end token: what the template writes for a media item. */

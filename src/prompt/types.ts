@@ -30,8 +30,4 @@ export interface Prompt {
   /** 1 + max position - length; the k-th generated token sits at length + ropeDelta + k */
   readonly ropeDelta: number;
   readonly counts: TokenCounts;
-  /** the chat text before placeholders were expanded */
-  readonly chatText: string;
-  /** `im_start*1 text*34 … V*12 A*20 …`, as in golden/README */
-  readonly runLengths: string;
 }

@@ -2,8 +2,7 @@ import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sse, { type SSEPluginOptions } from '@fastify/sse';
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify';
-import { serveCaptions } from '../admission/serve-captions.ts';
-import type { CaptionService } from '../admission/types.ts';
+import { Admission } from '../admission/admission.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import { createIntake } from '../intake/intake.ts';
 import { openTemporaryStorage } from '../storage/temporary-storage.ts';
@@ -73,7 +72,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     service: () => service.stats(),
     space: () => storage.use(),
   });
-  const service: CaptionService = serveCaptions({ captioner, limits: config, observer: metrics });
+  const service: Admission = new Admission(captioner, config, metrics);
   const responses = new InFlightResponses();
   const app = createServer(config, responses, log);
 

@@ -2,14 +2,16 @@
 // released however it ends.
 import Type from 'typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Admitted, CaptionService, CaptionTask } from '../admission/types.ts';
+import type { Admission } from '../admission/admission.ts';
+import type { AdmittedRequest } from '../admission/request.ts';
+import type { CaptionTask } from '../admission/types.ts';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
-import { EventChannel } from '../base/event-channel.ts';
+import type { EventChannel } from '../base/event-channel.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import type { Intake } from '../intake/intake.ts';
 import type { CaptionEnd, CaptionEvent } from '../output/events.ts';
-import { isEnding, type CaptionEnding } from '../output/one-ending.ts';
+import { isEnding, type CaptionEnding } from '../output/ending.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { RequestObservation } from './observe/request-metrics.ts';
@@ -18,7 +20,7 @@ import { asServerError } from './wire/error-reply.ts';
 import { ALL_ERRORS } from './wire/schemas.ts';
 
 export interface CaptionParts {
-  readonly service: CaptionService;
+  readonly service: Admission;
   readonly intake: Intake;
   readonly config: ServerConfig;
   readonly metrics: Metrics;
@@ -39,7 +41,7 @@ export interface CaptionCall<Body> {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
   readonly body: Body;
-  readonly admitted: Admitted;
+  readonly admitted: AdmittedRequest;
   readonly observation: RequestObservation;
 }
 
@@ -99,7 +101,7 @@ export function admit({ service, metrics }: AdmissionParts, request: FastifyRequ
   const { context } = request;
   const observation = metrics.observe();
   context.observation = observation;
-  let admitted: Admitted;
+  let admitted: AdmittedRequest;
   try {
     admitted = service.admit(request.id, context.keyName);
   } catch (thrown) {
@@ -129,7 +131,7 @@ export function admit({ service, metrics }: AdmissionParts, request: FastifyRequ
  */
 export function withAdmission<T>(
   { context }: FastifyRequest,
-  use: (admitted: Admitted, observation: RequestObservation) => Promise<T>,
+  use: (admitted: AdmittedRequest, observation: RequestObservation) => Promise<T>,
 ): Promise<T> {
   const { admitted, observation } = context;
   if (admitted === undefined || observation === undefined)
@@ -156,17 +158,7 @@ export function startCaption(
   task: CaptionTask,
 ): EventChannel<CaptionEvent> {
   observation.begin(task);
-  return channelOf(admitted.run(task));
-}
-
-function channelOf(events: AsyncGenerator<CaptionEvent>): EventChannel<CaptionEvent> {
-  const channel = new EventChannel<CaptionEvent>(() => void events.return(undefined));
-  const pump = async (): Promise<void> => {
-    for await (const event of events) channel.push(event);
-    channel.close();
-  };
-  void pump();
-  return channel;
+  return admitted.run(task);
 }
 
 /**

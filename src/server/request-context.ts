@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import type { Admitted } from '../admission/types.ts';
+import type { AdmittedRequest } from '../admission/request.ts';
 import type { RequestObservation } from './observe/request-metrics.ts';
 
 declare module 'fastify' {
@@ -16,7 +16,7 @@ export class RequestContext {
   keyName: string | undefined;
   /** of a caption request, from before its body is read */
   observation: RequestObservation | undefined;
-  admitted: Admitted | undefined;
+  admitted: AdmittedRequest | undefined;
   /** the handler of a caption request, once it runs; never rejects */
   work: Promise<void> | undefined;
   readonly #cleanups: (() => void)[] = [];

@@ -78,15 +78,18 @@ async function ours(): Promise<Speed> {
     } as const;
     const request = { ids, positions, ropeDelta: 0, ...noMedia, sampling, ...limits };
     let first = true;
-    for await (const event of engine.submit(request)) {
-      if (event.type === 'error') throw event.error;
-      if (event.type !== 'token') continue;
-      if (first) {
-        first = false;
-        prefilled += 1;
-        lastFirst = performance.now();
-      } else if (prefilled === sequences) after += 1;
-    }
+    await new Promise<void>((resolve, reject) => {
+      engine.submit(request, (event) => {
+        if (event.type === 'error') reject(event.error);
+        if (event.type === 'end') resolve();
+        if (event.type !== 'token') return;
+        if (first) {
+          first = false;
+          prefilled += 1;
+          lastFirst = performance.now();
+        } else if (prefilled === sequences) after += 1;
+      });
+    });
   };
   await Promise.all(Array.from({ length: sequences }, one));
   return {

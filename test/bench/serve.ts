@@ -17,9 +17,9 @@ import {
   type SendClip,
 } from '../../src/lab/loadtest/load-test.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
-import type { Captioner } from '../../src/captioner/captioner.ts';
+import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { startServer } from './served.ts';
-import { PRECISIONS } from '../../src/settings/engine-settings.ts';
+import { engineSettings, PRECISIONS } from '../../src/settings/engine-settings.ts';
 
 const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
 const EXAMPLES = join(NANO, 'examples');
@@ -31,7 +31,7 @@ function bareSender(captioner: Captioner, options: Record<string, number>): Send
   return async ({ name }, _leaveAfterMs, signal) => {
     const startedMs = performance.now();
     let firstMs = 0;
-    for await (const event of captioner.caption(captionRequest(join(EXAMPLES, name), options), signal)) {
+    for await (const event of captionEvents(captioner, captionRequest(join(EXAMPLES, name), options), signal)) {
       if (event.type === 'text-delta' && firstMs === 0) firstMs = performance.now();
       if (event.type !== 'caption-end') continue;
       const seconds = (performance.now() - startedMs) / 1000;
@@ -92,18 +92,7 @@ const server = await startServer([
   values.model,
   ...(precision === undefined ? [] : ['--precision', precision]),
 ]);
-const captioner = await openCaptioner({
-  modelDir: values.model,
-  precision,
-  device: { type: 'cpu' },
-  runtime: undefined,
-  threads: 0,
-  spinning: false,
-  slots: SLOTS,
-  context: undefined,
-  cacheDir: undefined,
-  ...caches,
-});
+const captioner = await openCaptioner(engineSettings({ modelDir: values.model, precision, slots: SLOTS, ...caches }));
 const fields = Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
 const senders: Record<string, SendClip> = {
   bare: bareSender(captioner, options),

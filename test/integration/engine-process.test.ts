@@ -5,6 +5,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
+import { captionEvents } from '../../src/captioner/captioner.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
@@ -32,7 +33,7 @@ describe('an engine process', () => {
   let inside: Captioner;
 
   beforeAll(async () => {
-    inside = await openCaptioner(nanoOptions(scratch('cache')));
+    inside = await openCaptioner(nanoOptions(scratch('cache')).settings);
     engine = await openEngineProcess(nanoOptions(scratch('cache')));
   });
   afterAll(async () => {
@@ -72,7 +73,7 @@ describe('an engine process', () => {
   it('ends an aborted caption as such, and its slot is free again', async () => {
     const controller = new AbortController();
     const events: CaptionEvent[] = [];
-    for await (const event of engine.caption(captionRequest(CLIP, {}), controller.signal)) {
+    for await (const event of captionEvents(engine, captionRequest(CLIP, {}), controller.signal)) {
       events.push(event);
       if (event.type === 'text-delta') controller.abort();
     }
@@ -86,7 +87,7 @@ describe('an engine process', () => {
     const before = engine.status();
     const running = [0, 1, 2].map(async (n) => {
       const events: CaptionEvent[] = [];
-      for await (const event of engine.caption(captionRequest(CLIPS[n]!, {}))) {
+      for await (const event of captionEvents(engine, captionRequest(CLIPS[n]!, {}))) {
         events.push(event);
         if (event.type === 'media') process.kill(-before.pid!, 'SIGKILL');
       }
@@ -113,7 +114,7 @@ describe('an engine process', () => {
 
 describe('an engine process that', () => {
   it('hangs is found out, killed and replaced', async () => {
-    const engine = await openEngineProcess(nanoOptions(scratch('cache'), { heartbeatTimeoutMs: 4000 }));
+    const engine = await openEngineProcess(nanoOptions(scratch('cache'), {}, { heartbeatTimeoutMs: 4000 }));
     try {
       await engine.ready();
       const { pid } = engine.status();
@@ -137,7 +138,7 @@ describe('an engine process that', () => {
     const { pid } = engine.status();
     let closing: Promise<void> | undefined;
     const events: CaptionEvent[] = [];
-    for await (const event of engine.caption(captionRequest(CLIP, {}))) {
+    for await (const event of captionEvents(engine, captionRequest(CLIP, {}))) {
       events.push(event);
       if (event.type === 'media') closing = engine.close();
     }

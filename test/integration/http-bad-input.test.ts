@@ -5,6 +5,7 @@ import type { Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { ERRORS } from '../../src/base/errors.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { engineSettings } from '../../src/settings/engine-settings.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { golden } from '../fixtures/golden.ts';
 import { hostileMedia, startBait, writeTruncated, type Bait } from '../fixtures/hostile-media.ts';
@@ -18,17 +19,16 @@ let app: ServedApp;
 
 beforeAll(async () => {
   bait = await startBait();
-  captioner = await openCaptioner({
-    modelDir: defaultModelDirectory(),
-    precision: undefined,
-    device: { type: 'cpu' },
-    runtime: undefined,
-    threads: 1,
-    spinning: false,
-    slots: 2,
-    context: undefined,
-    cacheDir: scratch('cache'),
-  });
+  captioner = await openCaptioner(
+    engineSettings({
+      modelDir: defaultModelDirectory(),
+      threads: 1,
+      slots: 2,
+      prefixSlots: 0,
+      mediaCacheBytes: 0,
+      cacheDir: scratch('cache'),
+    }),
+  );
   app = await serveApp(captioner, { mediaRoots: [`bad=${scratch('')}`] });
 });
 afterAll(async () => {

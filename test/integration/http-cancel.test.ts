@@ -8,7 +8,7 @@ import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
 import { exampleOf, WIDE } from '../fixtures/examples.ts';
-import { NANO_EXAMPLES, nanoOptions } from '../fixtures/nano.ts';
+import { NANO_EXAMPLES, nanoSettings } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -23,7 +23,7 @@ let app: ServedApp;
 let films: Server;
 
 beforeAll(async () => {
-  captioner = await openCaptioner(nanoOptions(scratch('cache'), { slots: 1 }));
+  captioner = await openCaptioner(nanoSettings(scratch('cache'), { slots: 1 }));
   films = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'video/mp4' }).write('x'.repeat(1000)); // and never the rest
   });

@@ -204,8 +204,9 @@ describe('POST /v1/chat/completions', () => {
     const captioner = fakeCaptioner();
     const { url } = await serve({
       ...captioner,
-      async *caption() {
-        yield { type: 'caption-error', code: 'bad_request', message: 'nframes asks for 900 frames.', param: 'nframes' };
+      submit: async (_request, { onEvent }) => {
+        const message = 'nframes asks for 900 frames.';
+        onEvent({ type: 'caption-error', code: 'bad_request', message, param: 'nframes' });
       },
     });
     for (const stream of [false, true]) {
@@ -291,12 +292,15 @@ describe('a chat stream', () => {
     const captioner = fakeCaptioner();
     const { url } = await serve({
       ...captioner,
-      async *caption(request, signal) {
-        for await (const event of captioner.caption(request, signal)) {
-          if (event.type !== 'caption-end') yield event;
-          else yield { type: 'caption-error', code: 'engine_unavailable', message: 'The engine stopped.' };
-        }
-      },
+      submit: (request, options) =>
+        captioner.submit(request, {
+          ...options,
+          onEvent: (event) => {
+            const message = 'The engine stopped.';
+            const failed = { type: 'caption-error', code: 'engine_unavailable', message } as const;
+            options.onEvent(event.type === 'caption-end' ? failed : event);
+          },
+        }),
     });
     const { chunks, text } = await streamed(await post(url, { stream: true }));
     expect(chunks.at(-1)).toEqual({

@@ -11,7 +11,7 @@ import type { Share } from '../../src/lab/synthetic/score-caption.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
-import { NANO_EXAMPLES, nanoOptions } from '../fixtures/nano.ts';
+import { NANO_EXAMPLES, nanoSettings } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -32,7 +32,7 @@ let engine: EngineProcess;
 let app: ServedApp;
 
 beforeAll(async () => {
-  engine = await openEngineProcess(nanoOptions(scratch('cache')));
+  engine = await openEngineProcess({ settings: nanoSettings(scratch('cache')) });
   await engine.ready();
   app = await serveApp(engine, { mediaRoots: [`clips=${NANO_EXAMPLES}`] });
 });

@@ -6,9 +6,10 @@ import type * as OpenAIModule from 'openai';
 import type { ChatCompletion, ChatCompletionChunk } from 'openai/resources/chat/completions';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
-import type { Captioner } from '../../src/captioner/captioner.ts';
+import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { engineSettings } from '../../src/settings/engine-settings.ts';
 import type { CaptionEnd } from '../../src/output/events.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
@@ -30,19 +31,11 @@ let app: ServedApp;
 let truth: CaptionEnd;
 
 beforeAll(async () => {
-  captioner = await openCaptioner({
-    modelDir: defaultModelDirectory(),
-    precision: undefined,
-    device: { type: 'cpu' },
-    runtime: undefined,
-    threads: 1,
-    spinning: false,
-    slots: 2,
-    context: undefined,
-    cacheDir: undefined,
-  });
+  captioner = await openCaptioner(
+    engineSettings({ modelDir: defaultModelDirectory(), threads: 1, slots: 2, prefixSlots: 0, mediaCacheBytes: 0 }),
+  );
   app = await serveApp(captioner, { mediaRoots: [`clips=${EXAMPLES}`] });
-  for await (const event of captioner.caption(captionRequest(join(EXAMPLES, CLIP), {})))
+  for await (const event of captionEvents(captioner, captionRequest(join(EXAMPLES, CLIP), {})))
     if (event.type === 'caption-end') truth = event;
 });
 
@@ -317,12 +310,17 @@ describe.each(CLIENTS)('$name', ({ name, needs }) => {
         const failing = await serveApp(
           {
             ...whole,
-            async *caption(request, signal) {
-              for await (const event of whole.caption(request, signal))
-                yield event.type === 'caption-end'
-                  ? { type: 'caption-error', code: 'engine_unavailable', message: 'The engine stopped.' }
-                  : event;
-            },
+            submit: (request, options) =>
+              whole.submit(request, {
+                ...options,
+                onEvent: (event) => {
+                  options.onEvent(
+                    event.type === 'caption-end'
+                      ? { type: 'caption-error', code: 'engine_unavailable', message: 'The engine stopped.' }
+                      : event,
+                  );
+                },
+              }),
           },
           { mediaRoots: [`clips=${EXAMPLES}`] },
         );

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
-import type { Captioner } from '../../src/captioner/captioner.ts';
+import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
-import { openCaptioner, type CaptionerOptions } from '../../src/captioner/open-captioner.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { engineSettings, type EngineSettings } from '../../src/settings/engine-settings.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../src/output/events.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
@@ -15,27 +16,14 @@ import { scratchDirectory } from '../fixtures/scratch.ts';
 const CLIP = join(defaultModelDirectory(), 'examples/wide-6s.mp4');
 const scratch = scratchDirectory();
 
-function open(options: Partial<CaptionerOptions> = {}): Promise<Captioner> {
-  const model = {
-    modelDir: defaultModelDirectory(),
-    precision: undefined,
-    device: { type: 'cpu' },
-    runtime: undefined,
-    threads: 1,
-  } as const;
-  return openCaptioner({
-    ...model,
-    spinning: false,
-    slots: 2,
-    context: undefined,
-    cacheDir: scratch('cache'),
-    ...options,
-  });
+function open(more: Partial<EngineSettings> = {}): Promise<Captioner> {
+  const settings = { threads: 1, slots: 2, prefixSlots: 0, mediaCacheBytes: 0, cacheDir: scratch('cache') };
+  return openCaptioner(engineSettings({ ...settings, ...more }));
 }
 
 async function eventsOf(captioner: Captioner, request: CaptionRequest, signal?: AbortSignal): Promise<CaptionEvent[]> {
   const events: CaptionEvent[] = [];
-  for await (const event of captioner.caption(request, signal)) events.push(event);
+  for await (const event of captionEvents(captioner, request, signal)) events.push(event);
   return events;
 }
 
@@ -142,7 +130,7 @@ describe('a captioner that keeps clips', () => {
     const requests = [1, 2, 3].map((id) => captionRequest(path, { prompt_id: id, max_tokens: 6 }));
     const leaving = eventsOf(keeping, requests[0]!, first.signal);
     const staying = requests.slice(1).map((request) => eventsOf(keeping, request));
-    for await (const event of keeping.caption(captionRequest(path, { max_tokens: 1 }))) {
+    for await (const event of captionEvents(keeping, captionRequest(path, { max_tokens: 1 }))) {
       if (event.type === 'stage' && event.stage === 'decode') first.abort();
     }
     expect((await leaving).at(-1)).toEqual({ type: 'caption-aborted' });

@@ -3,10 +3,11 @@
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Captioner } from '../../src/captioner/captioner.ts';
+import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { inspect } from '../../src/captioner/inspect.ts';
 import { loadNative } from '../../src/base/native.ts';
-import { openCaptioner, type OpenOptions } from '../../src/captioner/open-captioner.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { engineSettings, type EngineSettings } from '../../src/settings/engine-settings.ts';
 import type { CaptionEnd, CaptionRequest } from '../../src/output/events.ts';
 import { largestDifference } from '../fixtures/compare-features.ts';
 import { goldenInput, requestOf, type GoldenCase } from '../fixtures/golden-cases.ts';
@@ -143,9 +144,9 @@ function checkPrompt(source: GoldenCase, tensors: Tensors, dump: TensorFile): vo
 }
 
 /** Runs the dry run down to the logits and compares every tensor of its dump. */
-async function checkInspect(source: GoldenCase, options: OpenOptions, path: string, worst: Worst): Promise<void> {
+async function checkInspect(source: GoldenCase, settings: EngineSettings, path: string, worst: Worst): Promise<void> {
   const tensors = goldenTensors(`cases/${source.id}.safetensors`);
-  const report = await inspect(requestOf(source), { ...options, stage: 'logits', dump: path });
+  const report = await inspect(requestOf(source), { settings, stage: 'logits', dump: path });
   const { run_lengths: runLengths, rope_delta: ropeDelta, length: total } = source;
   expect(report).toMatchObject({ warnings: [], runLengths, ropeDelta, tokens: { total }, tokensExact: true });
   const dump = new TensorFile(path);
@@ -176,7 +177,7 @@ async function checkInspect(source: GoldenCase, options: OpenOptions, path: stri
 }
 
 async function endOf(captioner: Captioner, request: CaptionRequest): Promise<CaptionEnd> {
-  for await (const event of captioner.caption(request)) {
+  for await (const event of captionEvents(captioner, request)) {
     if (event.type === 'caption-end') return event;
     if (event.type === 'caption-error') throw new Error(`${event.code}: ${event.message}`);
   }
@@ -242,21 +243,19 @@ export function describeCases({ checkpoint, runtime, cases, threads = 1, caption
     () => {
       const worst: Worst = {};
       const compared: number[] = [];
-      const options: OpenOptions = {
+      const settings = engineSettings({
         modelDir: golden(`checkpoints/${checkpoint}`),
-        precision: undefined,
-        device: { type: 'cpu' },
         runtime,
         threads,
-        spinning: false,
         slots: 2,
-        context: undefined,
+        prefixSlots: 0,
+        mediaCacheBytes: 0,
         cacheDir: scratch('cache'),
-      };
+      });
       let captioner: Captioner | undefined;
 
       beforeAll(async () => {
-        if (captions) captioner = await openCaptioner(options);
+        if (captions) captioner = await openCaptioner(settings);
       });
       afterAll(async () => {
         await captioner?.close();
@@ -269,7 +268,7 @@ export function describeCases({ checkpoint, runtime, cases, threads = 1, caption
       it.each(cases.map((source) => [source.id, source] as const))(
         "%s gives the reference's numbers at every stage",
         async (id, source) => {
-          await checkInspect(source, options, scratch(`${id}.safetensors`), worst);
+          await checkInspect(source, settings, scratch(`${id}.safetensors`), worst);
         },
         120_000,
       );

@@ -2,13 +2,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
-import { caption } from '../../src/captioner/pipeline.ts';
+import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
+import { createCaptioner, loadModel, openPlanningModel } from '../../src/captioner/open-captioner.ts';
 import { loadNative } from '../../src/base/native.ts';
-import { openModel, type OpenModel } from '../../src/captioner/open-model.ts';
-import { captionerContext } from '../../src/captioner/captioner-context.ts';
+import type { Thinker } from '../../src/model/execution/thinker.ts';
 import type { CaptionEnd } from '../../src/output/events.ts';
+import type { EngineSettings } from '../../src/settings/engine-settings.ts';
 import { EXAMPLES, examplePath } from '../fixtures/examples.ts';
-import { nanoOptions } from '../fixtures/nano.ts';
+import { nanoSettings } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { TensorFile } from '../fixtures/tensor-file.ts';
 import { maxDistance } from './model-cases.ts';
@@ -40,7 +41,7 @@ const LOGITS_TOLERANCE = 5e-4;
 const scratch = scratchDirectory();
 
 /** Notes every prompt token and every logit on its way between engine and decoder. */
-function listen({ thinker: { decoder } }: OpenModel): { readonly prompt: number[]; readonly logits: Float32Array[] } {
+function listen({ decoder }: Thinker): { readonly prompt: number[]; readonly logits: Float32Array[] } {
   const heard: { prompt: number[]; logits: Float32Array[] } = { prompt: [], logits: [] };
   const [prefill, decode] = [decoder.prefill.bind(decoder), decoder.decode.bind(decoder)];
   decoder.prefill = async (chunk, options) => {
@@ -57,13 +58,21 @@ function listen({ thinker: { decoder } }: OpenModel): { readonly prompt: number[
   return heard;
 }
 
-async function tell(model: OpenModel, heard: ReturnType<typeof listen>, clip: string): Promise<Told> {
+interface Heard {
+  readonly captioner: Captioner;
+  readonly heard: ReturnType<typeof listen>;
+}
+
+async function open(settings: EngineSettings): Promise<Heard> {
+  const [files, loaded] = await Promise.all([openPlanningModel(settings), loadModel(settings)]);
+  const heard = listen(loaded.thinker);
+  return { captioner: createCaptioner(settings, files, loaded), heard };
+}
+
+async function tell({ captioner, heard }: Heard, clip: string): Promise<Told> {
   heard.prompt.length = 0;
   heard.logits.length = 0;
-  for await (const event of caption(
-    captionRequest(examplePath(`${clip}.mp4`), {}),
-    captionerContext(model, { mediaCacheBytes: 0, prefixSlots: 0 }),
-  )) {
+  for await (const event of captionEvents(captioner, captionRequest(examplePath(`${clip}.mp4`), {}))) {
     if (event.type === 'caption-end') return { prompt: [...heard.prompt], logits: [...heard.logits], end: event };
   }
   throw new Error(`${clip} was not captioned.`);
@@ -77,21 +86,19 @@ describe.each(['native', 'node'] as const)('On the %s runtime', (runtime) => {
   const missing = runtime === 'native' && loadNative() === undefined;
 
   describe.skipIf(missing)(`avocado-nano${missing ? ' (skipped: the native addon is not built here)' : ''}`, () => {
-    let model: OpenModel;
-    let heard: ReturnType<typeof listen>;
+    let model: Heard;
 
     beforeAll(async () => {
-      model = await openModel(nanoOptions(scratch('cache'), { runtime, slots: 1, precision: 'fp32' }));
-      heard = listen(model);
+      model = await open(nanoSettings(scratch('cache'), { runtime, slots: 1, precision: 'fp32' }));
     });
     afterAll(async () => {
-      await model.close();
+      await model.captioner.close();
     });
 
     it.each(CLIPS)('gives the reference’s tokens and logits for %s', async (clip) => {
       const reference = JSON.parse(readFileSync(new URL(`${clip}.json`, FIXTURES), 'utf8')) as Reference;
       expect(reference.smallest_margin).toBeGreaterThan(2 * LOGITS_TOLERANCE); // else two correct programs may choose differently
-      const told = await tell(model, heard, clip);
+      const told = await tell(model, clip);
       expect(told.prompt).toEqual(reference.prompt);
       expect(told.end).toMatchObject({ tokenIds: reference.tokens, caption: reference.caption, finishReason: 'stop' });
       const file = new TensorFile(new URL(`${clip}.safetensors`, FIXTURES).pathname);
@@ -109,17 +116,16 @@ describe.skipIf(loadNative() === undefined)(
   () => {
     it('caption the other sample clips with the same words', async () => {
       const models = await Promise.all(
-        (['native', 'node'] as const).map((runtime) => openModel(nanoOptions(scratch('cache'), { runtime, slots: 1 }))),
+        (['native', 'node'] as const).map((runtime) => open(nanoSettings(scratch('cache'), { runtime, slots: 1 }))),
       );
-      const heard = models.map(listen);
       for (const clip of OTHERS) {
-        const [first, second] = await Promise.all(models.map((model, index) => tell(model, heard[index]!, clip)));
+        const [first, second] = await Promise.all(models.map((model) => tell(model, clip)));
         expect(second!.end.tokenIds).toEqual(first!.end.tokenIds);
         expect(
           Math.max(...first!.logits.map((logits, step) => maxDistance(logits, second!.logits[step]!))),
         ).toBeLessThan(2 * LOGITS_TOLERANCE);
       }
-      await Promise.all(models.map((model) => model.close()));
+      await Promise.all(models.map(({ captioner }) => captioner.close()));
     });
   },
 );

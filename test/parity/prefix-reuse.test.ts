@@ -1,10 +1,9 @@
 // A copied start is the start itself: whoever takes it over gives the same tokens with the same log-probabilities, to the last bit.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Engine } from '../../src/engine/engine.ts';
 import type { SequenceEvent, SequenceRequest } from '../../src/engine/types.ts';
 import { nativeStatus } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';
-import { GREEDY, collect } from '../unit/engine/requests.ts';
+import { GREEDY, StreamingEngine, collect } from '../unit/engine/requests.ts';
 import { modelCase, storedEmbeds } from './model-cases.ts';
 import { feed, fill, openModelUnderTest, promptOf, type OpenedModel, type Prompt } from './opened-model.ts';
 
@@ -66,9 +65,10 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
   describe.skipIf(runtime === 'native' && !native.loaded)('of a tiny checkpoint', () => {
     let model: OpenedModel;
     let clips: Clip[];
-    const engineWithout = (): Engine => new Engine({ ...bound(model), prefixSlots: 0 }, { prefillChunk: CHUNK });
-    const engineWith = (): Engine => new Engine(bound(model), { prefillChunk: CHUNK });
-    const plain = (request: SequenceRequest): Promise<Answer> => answer(engineWithout().submit(request));
+    const engineWithout = (): StreamingEngine =>
+      new StreamingEngine({ ...bound(model), prefixSlots: 0 }, { prefillChunk: CHUNK });
+    const engineWith = (): StreamingEngine => new StreamingEngine(bound(model), { prefillChunk: CHUNK });
+    const plain = (request: SequenceRequest): Promise<Answer> => answer(engineWithout().stream(request));
     const clip = (index: number): Clip => clips[index] ?? clips[0]!;
 
     beforeAll(async () => {
@@ -87,7 +87,7 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
 
     it('answers alike from a prefix slot', async () => {
       const engine = engineWith();
-      const found = [await answer(engine.submit(ask(clip(0), 0))), await answer(engine.submit(ask(clip(0), 1)))];
+      const found = [await answer(engine.stream(ask(clip(0), 0))), await answer(engine.stream(ask(clip(0), 1)))];
       expect(found.map(({ taken }) => taken)).toEqual([0, clip(0).prompt.ids.length - OWN_TOKENS]);
       expect(found[0]?.tokens).toHaveLength(STEPS);
       expect(found[0]?.tokens).not.toEqual(found[1]?.tokens);
@@ -100,9 +100,9 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
     it('answers alike from a sequence that is running', async () => {
       const second = async (key: string): Promise<Answer> => {
         const engine = engineWithout();
-        const first = engine.submit({ ...ask(clip(0), 0), maxTokens: 100 });
+        const first = engine.stream({ ...ask(clip(0), 0), maxTokens: 100 });
         await untilToken(first);
-        const found = await answer(engine.submit(ask(clip(0), 1, key)));
+        const found = await answer(engine.stream(ask(clip(0), 1, key)));
         await engine.close(); // a run of the first may be under way
         return found;
       };
@@ -113,7 +113,7 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
 
     it('answers alike n times at once', async () => {
       const engine = engineWithout();
-      const found = await Promise.all([0, 1, 2].map((question) => answer(engine.submit(ask(clip(0), question)))));
+      const found = await Promise.all([0, 1, 2].map((question) => answer(engine.stream(ask(clip(0), question)))));
       expect(found.filter(({ taken }) => taken > 0)).toHaveLength(2);
       for (const [question, { tokens }] of found.entries()) {
         const expected = (await plain(ask(clip(0), question))).tokens;
@@ -129,7 +129,7 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
     it('is not taken for another clip', async () => {
       const engine = engineWith();
       for (const which of [0, 1, 0, 1]) {
-        expect((await answer(engine.submit(ask(clip(which), 0)))).tokens).toEqual(
+        expect((await answer(engine.stream(ask(clip(which), 0)))).tokens).toEqual(
           (await plain(ask(clip(which), 0))).tokens,
         );
       }
@@ -174,7 +174,7 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
 });
 
 /** The decoder's own methods, so that an engine without prefix slots can run on the same one. */
-function bound({ decoder }: OpenedModel): ConstructorParameters<typeof Engine>[0] {
+function bound({ decoder }: OpenedModel): ConstructorParameters<typeof StreamingEngine>[0] {
   const { slots, prefixSlots, capacity, vocabSize, hiddenSize } = decoder;
   return {
     ...{ slots, prefixSlots, capacity, vocabSize, hiddenSize },

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Captioner } from '../../src/captioner/captioner.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { engineSettings } from '../../src/settings/engine-settings.ts';
 import { golden } from '../fixtures/golden.ts';
 import { malformedRequests } from '../fixtures/malformed-requests.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
@@ -19,17 +20,9 @@ let captioner: Captioner;
 let app: ServedApp;
 
 beforeAll(async () => {
-  captioner = await openCaptioner({
-    modelDir: NANO,
-    precision: undefined,
-    device: { type: 'cpu' },
-    runtime: undefined,
-    threads: 0,
-    spinning: false,
-    slots: 4,
-    context: undefined,
-    cacheDir: undefined,
-  });
+  captioner = await openCaptioner(
+    engineSettings({ modelDir: NANO, threads: 0, slots: 4, prefixSlots: 0, mediaCacheBytes: 0 }),
+  );
   app = await serveApp(captioner, { maxRequests: 64 });
 });
 

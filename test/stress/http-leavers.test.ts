@@ -8,7 +8,7 @@ import { openEngineProcess, type EngineProcess } from '../../src/engine-process/
 import { loadNative } from '../../src/base/native.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { THREE_CLIPS } from '../fixtures/examples.ts';
-import { NANO_EXAMPLES, nanoOptions } from '../fixtures/nano.ts';
+import { NANO_EXAMPLES, nanoSettings } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
@@ -25,7 +25,7 @@ let engine: EngineProcess;
 let app: ServedApp;
 
 beforeAll(async () => {
-  engine = await openEngineProcess(nanoOptions(scratch('cache'), { slots: 4 }));
+  engine = await openEngineProcess({ settings: nanoSettings(scratch('cache'), { slots: 4 }) });
   await engine.ready();
   app = await serveApp(engine, { mediaRoots: [`clips=${NANO_EXAMPLES}`], maxRequests: 16 });
 });

@@ -1,11 +1,11 @@
 // The metrics of one server: what requests leave (request-metrics.ts) and what is read at a scrape (readings.ts).
 import { stat } from 'node:fs/promises';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import type { ServingObserver } from '../../admission/types.ts';
+import type { AdmissionObserver } from '../../admission/types.ts';
 import { addReadings, type ReadingParts } from './readings.ts';
 import { RequestObservation, requestMetrics, type Rejection } from './request-metrics.ts';
 
-export interface Metrics extends ServingObserver {
+export interface Metrics extends AdmissionObserver {
   readonly contentType: string;
   /** in Prometheus' text format */
   text(): Promise<string>;

@@ -3,12 +3,13 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Registry } from 'prom-client';
 import type { Captioner } from '../../captioner/captioner.ts';
-import type { RequestStage, ServiceStats } from '../../admission/types.ts';
+import type { AdmissionStats } from '../../admission/admission.ts';
+import type { RequestStage } from '../../admission/types.ts';
 import { addReading, type Reading, type Sample } from './prometheus.ts';
 
 export interface ReadingParts {
   readonly captioner: Captioner;
-  readonly service: () => ServiceStats;
+  readonly service: () => AdmissionStats;
   /** bytes of media files on disk, summed over requests */
   readonly space: () => { readonly usedBytes: number; readonly limitBytes: number };
   readonly version: string;

@@ -10,7 +10,7 @@ import { chatCompletion, Chunks, completionHead, systemFingerprint } from '../..
 import { checkModel } from '../../openai/model-card.ts';
 import { snakeCase } from '../../output/caption-answer.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../output/events.ts';
-import { isEnding } from '../../output/one-ending.ts';
+import { isEnding } from '../../output/ending.ts';
 import {
   captionEnd,
   captionRoute,

@@ -1,7 +1,7 @@
 // Probes, version and metrics, and the names under which other servers have them.
 import Type from 'typebox';
 import type { FastifyInstance } from 'fastify';
-import type { CaptionService } from '../../admission/types.ts';
+import type { Admission } from '../../admission/admission.ts';
 import type { Captioner } from '../../captioner/captioner.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
 import { Liveness } from '../observe/liveness.ts';
@@ -13,7 +13,7 @@ interface HealthParts {
   readonly captioner: Captioner;
   readonly config: ServerConfig;
   readonly metrics: Metrics;
-  readonly service: CaptionService;
+  readonly service: Admission;
 }
 
 /** The engine's supervisor acts after `stallMs`. The server itself reports a stall only when that did not help. */

@@ -2,11 +2,12 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { Captioner } from '../../../src/captioner/captioner.ts';
+import type { Captioner, Estimate } from '../../../src/captioner/captioner.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import type { Admitted, RequestStage } from '../../../src/admission/types.ts';
+import type { AdmittedRequest } from '../../../src/admission/request.ts';
+import type { RequestStage } from '../../../src/admission/types.ts';
 import type { CaptionEvent } from '../../../src/output/events.ts';
-import { isEnding } from '../../../src/output/one-ending.ts';
+import { isEnding } from '../../../src/output/ending.ts';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 import { fakeSource, type FakeSource } from '../../fixtures/fake-source.ts';
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
@@ -48,26 +49,26 @@ function mortalCaptioner(random: SeededRandom): Mortal {
       death = newDeath();
       back = sleep(forMs);
     },
-    estimate: async (request, signal) => {
-      await back;
-      return inner.estimate(request, signal);
-    },
-    async *caption(request, signal) {
+    submit: async (request, { signal, onEvent, admit }) => {
       await back;
       const died = death.signal;
-      const either = AbortSignal.any([died, ...(signal === undefined ? [] : [signal])]);
+      const either = AbortSignal.any([died, signal]);
       setMaxListeners(0, either);
-      mortal.inFlight += 1;
-      mortal.mostInFlight = Math.max(mortal.mostInFlight, mortal.inFlight);
+      let running = false;
+      const start = async (estimate: Estimate): Promise<void> => {
+        await admit?.(estimate);
+        running = true;
+        mortal.inFlight += 1;
+        mortal.mostInFlight = Math.max(mortal.mostInFlight, mortal.inFlight);
+      };
+      const relay = (event: CaptionEvent): void => {
+        const crashed = isEnding(event) && died.aborted && !signal.aborted;
+        onEvent(crashed ? { type: 'caption-error', code: 'engine_unavailable', message: 'It crashed.' } : event);
+      };
       try {
-        for await (const event of inner.caption(request, either)) {
-          if (died.aborted && signal?.aborted !== true) break;
-          yield event;
-          if (isEnding(event)) return;
-        }
-        yield { type: 'caption-error', code: 'engine_unavailable', message: 'The engine process has ended.' };
+        await inner.submit(request, { signal: either, onEvent: relay, admit: start });
       } finally {
-        mortal.inFlight -= 1;
+        if (running) mortal.inFlight -= 1;
       }
     },
   };
@@ -88,7 +89,7 @@ function anySource(random: SeededRandom): FakeSource {
   return fakeSource({ kind: random.pick(['url', 'upload', 'root', 'data'] as const), delaysMs, ...fails });
 }
 
-async function anyRequest(random: SeededRandom, admitted: Admitted): Promise<Outcome> {
+async function anyRequest(random: SeededRandom, admitted: AdmittedRequest): Promise<Outcome> {
   const source = anySource(random);
   // Those that hang for ever need a deadline.
   const timeoutSeconds = random.below(3) === 0 ? 0.005 + random.unit() * 0.1 : 1;

@@ -1,9 +1,11 @@
 // A service over a fake captioner, with everything it tells an observer.
 import { captionRequest } from '../../../src/captioner/caption-options.ts';
 import type { Captioner } from '../../../src/captioner/captioner.ts';
-import { serveCaptions, type ServingLimits } from '../../../src/admission/serve-captions.ts';
-import type { Admitted, CaptionTask, CaptionService, RequestStage, Refusal } from '../../../src/admission/types.ts';
-import type { CaptionEvent, Priority } from '../../../src/output/events.ts';
+import { Admission, type AdmissionSettings } from '../../../src/admission/admission.ts';
+import type { AdmittedRequest } from '../../../src/admission/request.ts';
+import type { CaptionTask, RequestStage, Refusal } from '../../../src/admission/types.ts';
+import type { Priority } from '../../../src/base/priority-turns.ts';
+import type { CaptionEvent } from '../../../src/output/events.ts';
 import { fakeSource } from '../../fixtures/fake-source.ts';
 
 export interface Observed {
@@ -14,20 +16,17 @@ export interface Observed {
 }
 
 export interface Served extends Observed {
-  readonly service: CaptionService;
+  readonly service: Admission;
 }
 
-export function serve(captioner: Captioner, limits: Partial<ServingLimits> = {}): Served {
+export function serve(captioner: Captioner, limits: Partial<AdmissionSettings> = {}): Served {
   const observed: Observed = { rejected: [], cancelled: [], queued: [], fetched: [] };
-  const service = serveCaptions({
-    captioner,
-    limits: { maxQueueSeconds: 600, prepareAhead: 0, maxTimeoutSeconds: 60, ...limits },
-    observer: {
-      rejected: (reason) => observed.rejected.push(reason),
-      cancelled: (stage) => observed.cancelled.push(stage),
-      queued: (_seconds, priority) => observed.queued.push(priority),
-      fetched: (kind) => observed.fetched.push(kind),
-    },
+  const settings = { maxQueueSeconds: 600, prepareAhead: 0, maxTimeoutSeconds: 60, ...limits };
+  const service = new Admission(captioner, settings, {
+    rejected: (reason) => observed.rejected.push(reason),
+    cancelled: (stage) => observed.cancelled.push(stage),
+    queued: (_seconds, priority) => observed.queued.push(priority),
+    fetched: (kind) => observed.fetched.push(kind),
   });
   return { service, ...observed };
 }
@@ -47,10 +46,10 @@ export function job(
 
 /** One job from its admission to its end. */
 export async function runJob(
-  service: CaptionService,
+  service: Admission,
   of: CaptionTask,
   id = 'one',
-  watch: (event: CaptionEvent, admitted: Admitted) => void = () => undefined,
+  watch: (event: CaptionEvent, admitted: AdmittedRequest) => void = () => undefined,
 ): Promise<CaptionEvent[]> {
   const admitted = service.admit(id);
   const events: CaptionEvent[] = [];

@@ -5,7 +5,7 @@ import { captionRequest } from '../../../src/captioner/caption-options.ts';
 import { asAvocadoError } from '../../../src/base/errors.ts';
 import { generate, type GenerateInput, type GenerateModel } from '../../../src/captioner/generate.ts';
 import type { CaptionEnd, CaptionEvent } from '../../../src/output/events.ts';
-import { Stopwatch } from '../../../src/output/stopwatch.ts';
+import { Stopwatch } from '../../../src/output/timings.ts';
 import { FakeDecoder, type FakeDecoderOptions } from '../engine/fake-decoder.ts';
 
 const TOKENS = { visionStart: 33, visionEnd: 34, video: 30, audio: 31, image: 32, audioEnd: 35 };
@@ -26,9 +26,9 @@ function setUp(options: FakeDecoderOptions = {}): Setup {
   const decoder = new FakeDecoder(options);
   const engine = new Engine(decoder, { prefillChunk: 32 });
   const submitted: SequenceRequest[] = [];
-  const submit: Engine['submit'] = (request, signal) => {
+  const submit: Engine['submit'] = (request, onEvent, signal) => {
     submitted.push(request);
-    return engine.submit(request, signal);
+    return engine.submit(request, onEvent, signal);
   };
   const model = {
     engine: { submit },
@@ -46,7 +46,7 @@ function inputOf(options: Readonly<Record<string, unknown>>, mediaKey?: string):
   const counts = { text: 91, video: 9, audio: 0, image: 0, total: PROMPT_LENGTH };
   return {
     request: captionRequest('a.mp4', options),
-    planned: { maxTokens: 12, profileLabel: 'test@1' },
+    plan: { maxTokens: 12, profileLabel: 'test@1' },
     prompt: {
       ids,
       positions: Int32Array.from({ length: 3 * PROMPT_LENGTH }, (_, index) => index % PROMPT_LENGTH),
@@ -66,7 +66,7 @@ function inputOf(options: Readonly<Record<string, unknown>>, mediaKey?: string):
 
 async function run(setup: Setup, input: GenerateInput, signal = new AbortController().signal): Promise<CaptionEvent[]> {
   const events: CaptionEvent[] = [];
-  for await (const event of generate(input, setup.model, new Stopwatch(), signal)) events.push(event);
+  await generate(input, setup.model, new Stopwatch(), signal, (event) => events.push(event));
   return events;
 }
 
@@ -205,20 +205,20 @@ describe('several samples', () => {
     expect(setup.decoder.violations).toEqual([]);
   });
 
-  it.each(['the reader leaves', 'the signal fires'])('all end when %s, also those without a slot', async (how) => {
+  it('all end when the signal fires, also those without a slot', async () => {
     const setup = setUp({ slots: 2 });
     const controller = new AbortController();
-    const events = generate(inputOf({ ...SAMPLED, n: 8 }), setup.model, new Stopwatch(), controller.signal);
-    for (let event = await events.next(); event.done !== true && event.value.type !== 'text-delta';)
-      event = await events.next();
-    if (how === 'the reader leaves') await events.return(undefined);
-    else {
-      controller.abort();
-      const rest = async (): Promise<void> => {
-        while ((await events.next()).done !== true);
-      };
-      await expect(rest()).rejects.toMatchObject({ name: 'AbortError' });
-    }
+    const onEvent = (event: CaptionEvent): void => {
+      if (event.type === 'text-delta') controller.abort();
+    };
+    const generating = generate(
+      inputOf({ ...SAMPLED, n: 8 }),
+      setup.model,
+      new Stopwatch(),
+      controller.signal,
+      onEvent,
+    );
+    await expect(generating).rejects.toMatchObject({ name: 'AbortError' });
     await vi.waitFor(() => {
       expect(setup.engine.stats()).toMatchObject({ running: 0, waiting: 0, freeSlots: 2 });
     });

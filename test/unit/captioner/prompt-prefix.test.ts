@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { TokenIds } from '../../../src/model/checkpoint/config-types.ts';
-import { promptPrefix } from '../../../src/captioner/prompt-prefix.ts';
+import { promptPrefix } from '../../../src/captioner/generate.ts';
 
 const TOKENS = { visionStart: 1, visionEnd: 2, audioStart: 3, audioEnd: 4, video: 5, audio: 6, image: 7 } as TokenIds;
 const IDS = [90, 91, 1, 3, 5, 5, 6, 6, 4, 2, 80, 81, 82];

@@ -10,8 +10,8 @@ async function askedFor(args: readonly string[]): Promise<EngineSettings & { rea
   const asked: (EngineSettings & { readonly stallMs: number })[] = [];
   const { exitCode, stderr } = await runCli(['serve', ...args], {
     environment: {
-      openEngineProcess: async ({ settings, stallMs }) => {
-        asked.push({ ...settings, stallMs });
+      openEngineProcess: async ({ settings, stallMs = 0 }) => {
+        asked.push({ ...settings, stallMs = 0 });
         throw new AvocadoError('device_unavailable', 'There is no such device.');
       },
     },

@@ -1,25 +1,31 @@
 import { describe, expect, it, vi } from 'vitest';
-import type { EncodedMedia, MediaFacts, MediaStep } from '../../../src/encoder/encoded-media.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { MediaCache, type Clip } from '../../../src/encoder/encoder-cache.ts';
+import { EncoderCache } from '../../../src/encoder/encoder-cache.ts';
+import type {
+  EncodedMedia,
+  EncodeRequest,
+  EncodeResult,
+  EncodeStep,
+  MediaFacts,
+} from '../../../src/encoder/encode-request.ts';
 
 const FACTS = { plan: { profile: { name: 'test' } }, audio: undefined, warnings: [] } as unknown as MediaFacts;
 const KIB = 1024;
 
-/** A preparation that a test leads through its steps. */
-class Preparation {
+/** An encoding that a test leads through its steps. */
+class Encoding {
   signal: AbortSignal | undefined;
-  #tell: (step: MediaStep) => void = () => undefined;
-  #end: (error?: Error) => void = () => undefined;
+  #tell: (step: EncodeStep) => void = () => undefined;
+  #end: (result: EncodeResult | Error) => void = () => undefined;
 
-  readonly prepare: Clip['prepare'] = async (onStep, signal) => {
+  readonly encode: EncodeRequest['encode'] = async (onStep, signal) => {
     this.signal = signal;
     this.#tell = onStep;
     onStep({ type: 'decoding', done: 0, total: 8 });
-    await new Promise<void>((resolve, reject) => {
-      this.#end = (error) => {
-        if (error === undefined) resolve();
-        else reject(error);
+    return await new Promise<EncodeResult>((resolve, reject) => {
+      this.#end = (result) => {
+        if (result instanceof Error) reject(result);
+        else resolve(result);
       };
       signal.addEventListener('abort', () => {
         setTimeout(() => {
@@ -39,8 +45,7 @@ class Preparation {
 
   encoded(kib = 1): EncodedMedia {
     const media = { facts: FACTS, embeds: new Float32Array(kib * 256) };
-    this.#tell({ type: 'encoded', media, seconds: { vision: 0.5 } });
-    this.#end();
+    this.#end({ media, seconds: { vision: 0.5 } });
     return media;
   }
 
@@ -50,34 +55,35 @@ class Preparation {
 }
 
 interface Reader {
-  readonly steps: MediaStep[];
+  readonly steps: EncodeStep[];
   readonly leave: () => void;
-  /** the clip, or what was thrown */
+  /** seconds by stage, once it has ended */
+  readonly seconds: () => object | undefined;
+  /** the media, or what was thrown */
   readonly end: Promise<unknown>;
 }
 
-/** One request for a clip, read to its end. */
+/** One request for a file, followed to its end. */
 function read(
-  cache: MediaCache,
-  clip: Partial<Clip>,
-  preparation = new Preparation(),
-): Reader & { readonly preparation: Preparation } {
-  const steps: MediaStep[] = [];
+  cache: EncoderCache,
+  request: Partial<EncodeRequest>,
+  preparation = new Encoding(),
+): Reader & { readonly preparation: Encoding } {
+  const steps: EncodeStep[] = [];
   const left = new AbortController();
+  let seconds: object | undefined;
   const run = async (): Promise<unknown> => {
-    for await (const step of cache.open(
-      { key: 'clip', path: '/a.mp4', prepare: preparation.prepare, ...clip },
-      left.signal,
-    ))
-      steps.push(step);
-    const last = steps.at(-1);
-    return last?.type === 'encoded' ? last.media : undefined;
+    const whole = { key: 'clip', path: '/a.mp4', encode: preparation.encode, ...request };
+    const result = await cache.encode(whole, (step) => steps.push(step), left.signal);
+    seconds = result.seconds;
+    return result.media;
   };
   const end = run().catch((thrown: unknown) => thrown);
   return {
     steps,
     end,
     preparation,
+    seconds: () => seconds,
     leave: () => {
       left.abort();
     },
@@ -85,7 +91,7 @@ function read(
 }
 
 /** A clip in the cache. */
-async function fill(cache: MediaCache, key: string, kib = 1): Promise<EncodedMedia> {
+async function fill(cache: EncoderCache, key: string, kib = 1): Promise<EncodedMedia> {
   const { preparation, end } = read(cache, { key });
   await vi.waitFor(() => {
     expect(preparation.started).toBe(true);
@@ -96,34 +102,32 @@ async function fill(cache: MediaCache, key: string, kib = 1): Promise<EncodedMed
   return media;
 }
 
-async function begun(reader: { readonly preparation: Preparation }): Promise<void> {
+async function begun(reader: { readonly preparation: Encoding }): Promise<void> {
   await vi.waitFor(() => {
     expect(reader.preparation.started).toBe(true);
   });
 }
 
-const typesOf = (steps: readonly MediaStep[]): string[] => steps.map(({ type }) => type);
+const typesOf = (steps: readonly EncodeStep[]): string[] => steps.map(({ type }) => type);
 
-describe('MediaCache', () => {
+describe('EncoderCache', () => {
   it('gives a clip that was prepared before at once, with nothing worked for it', async () => {
-    const cache = new MediaCache(1000 * KIB);
+    const cache = new EncoderCache(1000 * KIB);
     const media = await fill(cache, 'clip');
     const again = read(cache, {});
     expect(await again.end).toBe(media);
     expect(again.preparation.started).toBe(false);
-    expect(again.steps).toEqual([
-      { type: 'decoded', facts: FACTS, intact: true },
-      { type: 'encoded', media, seconds: {} },
-    ]);
+    expect(again.steps).toEqual([{ type: 'decoded', facts: FACTS, intact: true }]);
+    expect(again.seconds()).toEqual({});
     expect(cache.counts()).toEqual({ hits: 1, misses: 1 });
   });
 
   it('prepares every time without memory, or where the clip is not known', async () => {
-    const none = new MediaCache(0);
+    const none = new EncoderCache(0);
     await fill(none, 'clip');
     await fill(none, 'clip');
     expect([none.counts(), none.bytes]).toEqual([{ hits: 0, misses: 2 }, 0]);
-    const cache = new MediaCache(1000 * KIB);
+    const cache = new EncoderCache(1000 * KIB);
     for (const path of ['/a.mp4', '/a.mp4']) {
       const reader = read(cache, { key: undefined, path });
       await begun(reader);
@@ -134,7 +138,7 @@ describe('MediaCache', () => {
   });
 
   it('never holds more than it may, and gives up what was used longest ago', async () => {
-    const cache = new MediaCache(100 * KIB);
+    const cache = new EncoderCache(100 * KIB);
     await fill(cache, 'a', 20);
     await fill(cache, 'b', 20);
     await read(cache, { key: 'a' }).end;
@@ -151,7 +155,7 @@ describe('MediaCache', () => {
   });
 
   it('does not empty itself for a clip that is larger than all of it', async () => {
-    const cache = new MediaCache(100 * KIB);
+    const cache = new EncoderCache(100 * KIB);
     const small = await fill(cache, 'small', 10);
     await fill(cache, 'large', 200);
     expect(await read(cache, { key: 'small' }).end).toBe(small);
@@ -160,7 +164,7 @@ describe('MediaCache', () => {
 
 describe('requests for one clip at the same time', () => {
   it('share one preparation, from its first step', async () => {
-    const cache = new MediaCache(0);
+    const cache = new EncoderCache(0);
     const first = read(cache, {});
     await begun(first);
     const others = [read(cache, { path: '/b.mp4' }), read(cache, { path: '/c.mp4' })];
@@ -169,22 +173,22 @@ describe('requests for one clip at the same time', () => {
     const media = first.preparation.encoded();
     for (const reader of [first, ...others]) {
       expect(await reader.end).toBe(media);
-      expect(typesOf(reader.steps)).toEqual(['decoding', 'decoded', 'encoded']);
+      expect(typesOf(reader.steps)).toEqual(['decoding', 'decoded']);
     }
     expect(others.some(({ preparation }) => preparation.started)).toBe(false);
-    expect(first.steps.at(-1)).toMatchObject({ seconds: { vision: 0.5 } });
-    expect(Object.keys((others[0]!.steps.at(-1) as { seconds: object }).seconds)).toEqual(['shared']);
+    expect(first.seconds()).toEqual({ vision: 0.5 });
+    expect(Object.keys(others[0]!.seconds()!)).toEqual(['shared']);
     expect(cache.counts()).toEqual({ hits: 2, misses: 1 });
   });
 
   it('go on when the one that began leaves', async () => {
-    const cache = new MediaCache(0);
+    const cache = new EncoderCache(0);
     const first = read(cache, {});
     await begun(first);
     const second = read(cache, {});
     await new Promise((resolve) => setImmediate(resolve));
     first.leave();
-    expect(await first.end).toMatchObject({ name: 'AbortError' });
+    expect(await first.end).toMatchObject({ code: 'aborted' });
     expect(first.preparation.signal?.aborted).toBe(false);
     first.preparation.decoded();
     const media = first.preparation.encoded();
@@ -192,7 +196,7 @@ describe('requests for one clip at the same time', () => {
   });
 
   it('stop the work when the last one leaves, and the next one begins anew', async () => {
-    const cache = new MediaCache(1000 * KIB);
+    const cache = new EncoderCache(1000 * KIB);
     const [first, second] = [read(cache, {}), read(cache, {})];
     await begun(first);
     second.leave();
@@ -214,7 +218,7 @@ describe('requests for one clip at the same time', () => {
   });
 
   it('share a failure, told of each one’s own file', async () => {
-    const cache = new MediaCache(1000 * KIB);
+    const cache = new EncoderCache(1000 * KIB);
     const first = read(cache, { path: '/secret/a.mp4' });
     await begun(first);
     const second = read(cache, { path: '/b.mp4' });
@@ -227,7 +231,7 @@ describe('requests for one clip at the same time', () => {
   });
 
   it('take their own file when the one that began has left and its file has gone', async () => {
-    const cache = new MediaCache(1000 * KIB);
+    const cache = new EncoderCache(1000 * KIB);
     const first = read(cache, {});
     await begun(first);
     const others = [read(cache, { path: '/b.mp4' }), read(cache, { path: '/c.mp4' })];
@@ -246,7 +250,7 @@ describe('requests for one clip at the same time', () => {
   });
 
   it('do not take what was made of a file that changed while it was read; nor is it kept', async () => {
-    const cache = new MediaCache(1000 * KIB);
+    const cache = new EncoderCache(1000 * KIB);
     const first = read(cache, {});
     await begun(first);
     const second = read(cache, { path: '/b.mp4' });
@@ -262,7 +266,7 @@ describe('requests for one clip at the same time', () => {
   });
 
   it('end only when the work has: no decoder outlives the request it worked for', async () => {
-    const cache = new MediaCache(0);
+    const cache = new EncoderCache(0);
     const reader = read(cache, {});
     await begun(reader);
     let stopped = false;
@@ -276,24 +280,27 @@ describe('requests for one clip at the same time', () => {
     expect(stopped).toBe(true);
   });
 
-  it('give up a clip whose reader stops reading', async () => {
-    const cache = new MediaCache(0);
-    const preparation = new Preparation();
-    for await (const step of cache.open(
-      { key: 'clip', path: '/a.mp4', prepare: preparation.prepare },
+  it('stop when the listener of the last one throws, and it gets that error', async () => {
+    const cache = new EncoderCache(0);
+    const preparation = new Encoding();
+    const encoding = cache.encode(
+      { key: 'clip', path: '/a.mp4', encode: preparation.encode },
+      () => {
+        throw new Error('no room');
+      },
       new AbortController().signal,
-    )) {
-      expect(step.type).toBe('decoding');
-      break;
-    }
+    );
+    await expect(encoding).rejects.toThrow('no room');
     expect(preparation.signal?.aborted).toBe(true);
   });
 
   it('begin nothing for a request that is cancelled already', async () => {
-    const cache = new MediaCache(0);
-    const preparation = new Preparation();
-    const steps = cache.open({ key: 'clip', path: '/a.mp4', prepare: preparation.prepare }, AbortSignal.abort());
-    await expect(steps.next()).rejects.toMatchObject({ name: 'AbortError' });
+    const cache = new EncoderCache(0);
+    const preparation = new Encoding();
+    const request = { key: 'clip', path: '/a.mp4', encode: preparation.encode };
+    await expect(cache.encode(request, () => undefined, AbortSignal.abort())).rejects.toMatchObject({
+      code: 'aborted',
+    });
     expect(preparation.started).toBe(false);
   });
 });

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Towers } from '../../../src/model/execution/thinker.ts';
-import { WatchedTowers } from '../../../src/encoder/monitored-encoders.ts';
+import { MonitoredEncoders } from '../../../src/encoder/monitored-encoders.ts';
 
 const NOTHING = new Float32Array(0);
 
-describe('WatchedTowers', () => {
+describe('MonitoredEncoders', () => {
   it('is busy while a run is under way, and counts those that came back', async () => {
     let finish: () => void = () => undefined;
     const towers: Towers = {
@@ -19,7 +19,7 @@ describe('WatchedTowers', () => {
         return NOTHING;
       },
     };
-    const watched = new WatchedTowers(towers);
+    const watched = new MonitoredEncoders(towers);
     expect([watched.busy, watched.finished]).toEqual([false, 0]);
     const vision = watched.encodeVision(NOTHING, 1, 2, 2);
     expect([watched.busy, watched.finished]).toEqual([true, 0]);
@@ -32,7 +32,7 @@ describe('WatchedTowers', () => {
 
   it('is not busy after a failure, which counts as no progress', async () => {
     const fail = (): Promise<never> => Promise.reject(new Error('no memory'));
-    const watched = new WatchedTowers({ encodeVision: fail, encodeAudio: fail });
+    const watched = new MonitoredEncoders({ encodeVision: fail, encodeAudio: fail });
     await expect(watched.encodeVision(NOTHING, 1, 2, 2)).rejects.toThrow('no memory');
     await expect(watched.encodeAudio(NOTHING, 4)).rejects.toThrow('no memory');
     expect([watched.busy, watched.finished]).toEqual([false, 0]);

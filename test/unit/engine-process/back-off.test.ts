@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BackOff, RESTART_TIMES } from '../../../src/engine-process/back-off.ts';
+import { BackOff, RESTART_TIMES } from '../../../src/engine-process/supervisor.ts';
 
 describe('the pause before a restart', () => {
   it('doubles with every fault up to half a minute', () => {

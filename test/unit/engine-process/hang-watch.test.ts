@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HangWatch } from '../../../src/engine-process/hang-watch.ts';
+import { HangWatch } from '../../../src/engine-process/engine-connection.ts';
 
 const LIMITS = { heartbeatTimeoutMs: 3000, startTimeoutMs: 10_000, stallMs: 8000 };
 const STEP = 1000;

@@ -1,25 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AvocadoError } from '../../../src/base/errors.ts';
 import { captionRequest } from '../../../src/captioner/caption-options.ts';
-import type { Estimate } from '../../../src/captioner/captioner.ts';
+import { captionEvents, type Estimate } from '../../../src/captioner/captioner.ts';
 import {
   openEngineProcess,
   type EngineProcess,
   type EngineProcessOptions,
 } from '../../../src/engine-process/open-engine-process.ts';
 import type { CaptionEvent } from '../../../src/output/events.ts';
+import { engineSettings } from '../../../src/settings/engine-settings.ts';
 import { delta, endOf, fakeFork, MODEL, type FakeEngine } from './fake-engine.ts';
 
-const OPTIONS: EngineProcessOptions = {
-  modelDir: '/models/fake',
-  precision: undefined,
-  device: { type: 'cpu' },
-  runtime: undefined,
-  threads: 0,
-  spinning: false,
-  slots: 2,
-  context: undefined,
-  cacheDir: undefined,
-};
+const OPTIONS: EngineProcessOptions = { settings: engineSettings({ modelDir: '/models/fake', slots: 2 }) };
 const REQUEST = captionRequest('/clips/a.mp4', {});
 const ESTIMATE = { kind: 'video', promptTokens: { total: 10 } } as unknown as Estimate;
 
@@ -67,7 +59,7 @@ interface Collected {
 function collect(engine: EngineProcess, signal?: AbortSignal): Collected {
   const events: CaptionEvent[] = [];
   const read = async (): Promise<void> => {
-    for await (const event of engine.caption(REQUEST, signal)) events.push(event);
+    for await (const event of captionEvents(engine, REQUEST, signal)) events.push(event);
   };
   const done = read().then(() => {
     collected.ended = true;
@@ -221,7 +213,7 @@ describe('captions', () => {
   it('that nobody reads on are aborted', async () => {
     const engine = await openReady();
     const reading = (async () => {
-      for await (const event of engine.caption(REQUEST)) if (event.type === 'text-delta') break;
+      for await (const event of captionEvents(engine, REQUEST)) if (event.type === 'text-delta') break;
     })();
     await settle();
     const [id] = engines[0]!.captions();
@@ -460,5 +452,105 @@ describe('closing', () => {
     expect(types(waiting)).toEqual(['caption-error']);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(engines).toHaveLength(1);
+  });
+});
+
+describe('a caption that waits to be admitted', () => {
+  interface Gate {
+    readonly admit: (estimate: Estimate) => Promise<void>;
+    readonly open: () => void;
+    readonly refuse: (error: Error) => void;
+    asked: number;
+  }
+
+  function gate(): Gate {
+    let open: () => void = () => undefined;
+    let refuse: (error: Error) => void = () => undefined;
+    const made: Gate = {
+      asked: 0,
+      admit: () => {
+        made.asked += 1;
+        return new Promise<void>((resolve, reject) => {
+          open = resolve;
+          refuse = reject;
+        });
+      },
+      open: () => {
+        open();
+      },
+      refuse: (error) => {
+        refuse(error);
+      },
+    };
+    return made;
+  }
+
+  function submit(engine: EngineProcess, admit: Gate['admit']): CaptionEvent[] {
+    const events: CaptionEvent[] = [];
+    const { signal } = new AbortController();
+    void engine.submit(REQUEST, { signal, admit, onEvent: (event) => events.push(event) });
+    return events;
+  }
+
+  it('is planned at once, and started when it is admitted', async () => {
+    const engine = await openReady();
+    const waiting = gate();
+    const events = submit(engine, waiting.admit);
+    await settle();
+    expect(engines[0]!.heard.at(-1)).toMatchObject({ type: 'caption', id: 0, gated: true });
+    engines[0]!.say({ type: 'estimated', id: 0, estimate: ESTIMATE });
+    await settle();
+    expect([waiting.asked, engines[0]!.heard.some(({ type }) => type === 'start')]).toEqual([1, false]);
+    waiting.open();
+    await settle();
+    expect(engines[0]!.heard.at(-1)).toEqual({ type: 'start', id: 0 });
+    engines[0]!.say({ type: 'events', batches: [{ id: 0, events: [endOf('A')] }] });
+    expect(events.map(({ type }) => type)).toEqual(['caption-end']);
+  });
+
+  it('ends in the error it is refused with, and is aborted in the engine', async () => {
+    const engine = await openReady();
+    const waiting = gate();
+    const events = submit(engine, waiting.admit);
+    await settle();
+    engines[0]!.say({ type: 'estimated', id: 0, estimate: ESTIMATE });
+    await settle();
+    waiting.refuse(new AvocadoError('queue_full', 'Full.', { retryAfterSeconds: 3 }));
+    await settle();
+    expect(events).toEqual([{ type: 'caption-error', code: 'queue_full', message: 'Full.', retryAfterSeconds: 3 }]);
+    expect(engines[0]!.heard.at(-1)).toEqual({ type: 'abort', id: 0 });
+  });
+
+  it('survives a crash: the next process plans it again, and it is admitted once', async () => {
+    const engine = await openReady();
+    const waiting = gate();
+    const events = submit(engine, waiting.admit);
+    await settle();
+    engines[0]!.say({ type: 'estimated', id: 0, estimate: ESTIMATE });
+    await settle();
+    engines[0]!.die('was ended by SIGSEGV');
+    await vi.advanceTimersByTimeAsync(1000);
+    engines[1]!.start();
+    await settle();
+    expect(engines[1]!.captions()).toEqual([0]);
+    engines[1]!.say({ type: 'estimated', id: 0, estimate: ESTIMATE });
+    await settle();
+    expect([waiting.asked, events]).toEqual([1, []]);
+    waiting.open();
+    await settle();
+    expect(engines[1]!.heard.at(-1)).toEqual({ type: 'start', id: 0 });
+  });
+
+  it('ends with the engine once it has started', async () => {
+    const engine = await openReady();
+    const waiting = gate();
+    const events = submit(engine, waiting.admit);
+    await settle();
+    engines[0]!.say({ type: 'estimated', id: 0, estimate: ESTIMATE });
+    waiting.open();
+    await settle();
+    engines[0]!.die('was ended by SIGSEGV');
+    await settle();
+    expect(events).toMatchObject([{ type: 'caption-error', code: 'engine_unavailable' }]);
   });
 });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Engine } from '../../../src/engine/engine.ts';
+
 import { Random } from '../../../src/base/random.ts';
 import type { SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
 import { FakeDecoder } from './fake-decoder.ts';
-import { collect, endingOf, isTerminal, requestOf, settle } from './requests.ts';
+import { collect, endingOf, isTerminal, requestOf, settle, StreamingEngine } from './requests.ts';
 
 const CAPACITY = 160;
 
@@ -37,7 +37,7 @@ function randomRequest(draw: (below: number) => number, number: number): Sequenc
 }
 
 /** n readers of one prompt, each with a mind of its own: reads all, leaves early, or aborts after a while. */
-async function readAll(engine: Engine, random: Random, number: number): Promise<(SequenceEvent[] | 'left')[]> {
+async function readAll(engine: StreamingEngine, random: Random, number: number): Promise<(SequenceEvent[] | 'left')[]> {
   const draw = (below: number): number => Math.floor(random.nextUnit() * below);
   const request = randomRequest(draw, number);
   const samples = draw(3) === 0 ? 3 : 1;
@@ -46,7 +46,7 @@ async function readAll(engine: Engine, random: Random, number: number): Promise<
 }
 
 async function read(
-  engine: Engine,
+  engine: StreamingEngine,
   request: SequenceRequest,
   draw: (below: number) => number,
 ): Promise<SequenceEvent[] | 'left'> {
@@ -58,7 +58,7 @@ async function read(
     void settle(draw(15)).then(() => {
       controller.abort();
     });
-  for await (const event of engine.submit(request, controller.signal)) {
+  for await (const event of engine.stream(request, controller.signal)) {
     seen.push(event);
     if (seen.length >= abortAfter) controller.abort();
     if (seen.length >= leaveAfter && !isTerminal(event)) return 'left';
@@ -68,13 +68,13 @@ async function read(
 }
 
 /** Every prefix slot can be filled and found again: none is held by what has ended. */
-async function expectWholeCache(engine: Engine, prefixSlots: number): Promise<void> {
+async function expectWholeCache(engine: StreamingEngine, prefixSlots: number): Promise<void> {
   const prompts = Array.from({ length: prefixSlots }, (_, salt) =>
     requestOf({ length: 70, salt, prefix: { key: `fresh ${salt}`, tokens: 65, salt } }),
   );
-  for (const prompt of prompts) await collect(engine.submit(prompt));
+  for (const prompt of prompts) await collect(engine.stream(prompt));
   for (const prompt of prompts)
-    expect((await collect(engine.submit(prompt)))[0]).toEqual({ type: 'prefill', done: 65, total: 70 });
+    expect((await collect(engine.stream(prompt)))[0]).toEqual({ type: 'prefill', done: 65, total: 70 });
 }
 
 function expectOneEnding(events: SequenceEvent[] | 'left'): void {
@@ -94,7 +94,7 @@ async function history(seed: number): Promise<History> {
     fails: () => random.nextUnit() < failureRate,
     pause: () => (draw(3) === 0 ? settle(1) : Promise.resolve()),
   });
-  const engine = new Engine(decoder, { prefillChunk: 1 + draw(48) });
+  const engine = new StreamingEngine(decoder, { prefillChunk: 1 + draw(48) });
   const closes = draw(5) === 0;
   const readers = Array.from({ length: 10 }, (_, number) =>
     readAll(engine, Random.fromSeed(seed * 1000 + number), number),

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Engine } from '../../../src/engine/engine.ts';
+
 import { priorityScheduler, type Scheduler } from '../../../src/engine/scheduler.ts';
-import type { Priority, SequenceEvent } from '../../../src/engine/types.ts';
+import type { Priority } from '../../../src/base/priority-turns.ts';
+import type { SequenceEvent } from '../../../src/engine/types.ts';
 import { FakeDecoder } from './fake-decoder.ts';
-import { collect, endingOf, isTerminal, requestOf, settle, tokensOf } from './requests.ts';
+import { collect, endingOf, isTerminal, requestOf, settle, tokensOf, StreamingEngine } from './requests.ts';
 
 /** A pause that the test ends by hand. */
 function gate(): { pause: () => Promise<void>; open: () => void; closed: () => void } {
@@ -26,7 +27,7 @@ describe('Engine', () => {
   it('tells prefill progress, then tokens, then the end', async () => {
     const decoder = new FakeDecoder();
     const events = await collect(
-      new Engine(decoder, { prefillChunk: 4 }).submit(requestOf({ length: 10, maxTokens: 3 })),
+      new StreamingEngine(decoder, { prefillChunk: 4 }).stream(requestOf({ length: 10, maxTokens: 3 })),
     );
     expect(events.map(({ type }) => type)).toEqual([
       'prefill',
@@ -45,7 +46,9 @@ describe('Engine', () => {
 
   it("samples the first token from the prompt's logits and feeds it right after the prompt, shifted by the rope delta", async () => {
     const decoder = new FakeDecoder();
-    const events = await collect(new Engine(decoder).submit(requestOf({ length: 10, ropeDelta: -4, maxTokens: 4 })));
+    const events = await collect(
+      new StreamingEngine(decoder).stream(requestOf({ length: 10, ropeDelta: -4, maxTokens: 4 })),
+    );
     const tokens = tokensOf(events);
     expect(decoder.decoded).toEqual(
       tokens.slice(0, 3).map((token, index) => [{ slot: 0, token, position: 6 + index }]),
@@ -53,10 +56,10 @@ describe('Engine', () => {
   });
 
   it('ends with stop at a stop id, which is the last token told', async () => {
-    const free = tokensOf(await collect(new Engine(new FakeDecoder()).submit(requestOf({ maxTokens: 30 }))));
+    const free = tokensOf(await collect(new StreamingEngine(new FakeDecoder()).stream(requestOf({ maxTokens: 30 }))));
     const stopId = free[5] ?? -1;
     const events = await collect(
-      new Engine(new FakeDecoder()).submit(requestOf({ maxTokens: 30, stopIds: [999, stopId] })),
+      new StreamingEngine(new FakeDecoder()).stream(requestOf({ maxTokens: 30, stopIds: [999, stopId] })),
     );
     expect(tokensOf(events)).toEqual(free.slice(0, free.indexOf(stopId) + 1));
     expect(endingOf(events)).toBe('end stop');
@@ -64,29 +67,29 @@ describe('Engine', () => {
 
   it('fills a slot with prompt and caption, and never beyond', async () => {
     const decoder = new FakeDecoder({ capacity: 16 });
-    const engine = new Engine(decoder);
-    const events = await collect(engine.submit(requestOf({ length: 10, maxTokens: 1000 })));
+    const engine = new StreamingEngine(decoder);
+    const events = await collect(engine.stream(requestOf({ length: 10, maxTokens: 1000 })));
     expect(tokensOf(events)).toHaveLength(6);
     expect(endingOf(events)).toBe('end length');
-    expect(tokensOf(await collect(engine.submit(requestOf({ length: 15, maxTokens: 1000 }))))).toHaveLength(1);
+    expect(tokensOf(await collect(engine.stream(requestOf({ length: 15, maxTokens: 1000 }))))).toHaveLength(1);
     expect(decoder.violations).toEqual([]);
   });
 
   it('refuses a prompt that leaves no room for a token, and goes on', async () => {
     const decoder = new FakeDecoder({ capacity: 16 });
-    const engine = new Engine(decoder);
-    const refused = await collect(engine.submit(requestOf({ length: 16 })));
+    const engine = new StreamingEngine(decoder);
+    const refused = await collect(engine.stream(requestOf({ length: 16 })));
     expect(refused).toHaveLength(1);
     expect(endingOf(refused)).toBe('error context_length_exceeded');
     expect(decoder.order).toEqual([]);
-    expect(endingOf(await collect(engine.submit(requestOf({ length: 8, maxTokens: 2 }))))).toBe('end length');
+    expect(endingOf(await collect(engine.stream(requestOf({ length: 8, maxTokens: 2 }))))).toBe('end length');
   });
 
   it('keeps running sequences flowing while a long prompt is read', async () => {
     const decoder = new FakeDecoder();
-    const engine = new Engine(decoder, { prefillChunk: 8 });
-    const short = collect(engine.submit(requestOf({ length: 4, maxTokens: 12 })));
-    const long = collect(engine.submit(requestOf({ length: 64, maxTokens: 2, salt: 1 })));
+    const engine = new StreamingEngine(decoder, { prefillChunk: 8 });
+    const short = collect(engine.stream(requestOf({ length: 4, maxTokens: 12 })));
+    const long = collect(engine.stream(requestOf({ length: 64, maxTokens: 2, salt: 1 })));
     await Promise.all([short, long]);
     const longestPrefillRun = decoder.order
       .join(' ')
@@ -98,17 +101,17 @@ describe('Engine', () => {
 
   it('decodes all live sequences in one run, in the order of slots', async () => {
     const decoder = new FakeDecoder({ slots: 3 });
-    const engine = new Engine(decoder);
-    await Promise.all([0, 1, 2].map((salt) => collect(engine.submit(requestOf({ salt, length: 5, maxTokens: 5 })))));
+    const engine = new StreamingEngine(decoder);
+    await Promise.all([0, 1, 2].map((salt) => collect(engine.stream(requestOf({ salt, length: 5, maxTokens: 5 })))));
     expect(decoder.decoded.map((rows) => rows.map(({ slot }) => slot))).toEqual(new Array(4).fill([0, 1, 2]));
   });
 
   it('makes sequences wait in order when all slots are held', async () => {
     const decoder = new FakeDecoder({ slots: 1 });
-    const engine = new Engine(decoder);
+    const engine = new StreamingEngine(decoder);
     const ended: number[] = [];
     const all = [0, 1, 2].map(async (salt) => {
-      await collect(engine.submit(requestOf({ salt, maxTokens: 3 })));
+      await collect(engine.stream(requestOf({ salt, maxTokens: 3 })));
       ended.push(salt);
     });
     expect(engine.stats()).toMatchObject({ waiting: 3, running: 0, freeSlots: 1 });
@@ -134,25 +137,25 @@ describe('Engine', () => {
     );
     const alone = [];
     for (const request of requests)
-      alone.push(await collect(new Engine(new FakeDecoder(), { prefillChunk: 8 }).submit(request)));
+      alone.push(await collect(new StreamingEngine(new FakeDecoder(), { prefillChunk: 8 }).stream(request)));
     const decoder = new FakeDecoder({ slots: 3 });
-    const engine = new Engine(decoder, { prefillChunk: 8 });
-    const together = await Promise.all(requests.map((request) => collect(engine.submit(request))));
+    const engine = new StreamingEngine(decoder, { prefillChunk: 8 });
+    const together = await Promise.all(requests.map((request) => collect(engine.stream(request))));
     expect(together).toEqual(alone);
     expect(decoder.violations).toEqual([]);
   });
 
   it('draws another seed for every request that names none', async () => {
-    const engine = new Engine(new FakeDecoder());
+    const engine = new StreamingEngine(new FakeDecoder());
     const run = async () =>
-      tokensOf(await collect(engine.submit(requestOf({ maxTokens: 30, sampling: { temperature: 5 } }))));
+      tokensOf(await collect(engine.stream(requestOf({ maxTokens: 30, sampling: { temperature: 5 } }))));
     expect(await run()).not.toEqual(await run());
   });
 
   it('counts what it did', async () => {
-    const engine = new Engine(new FakeDecoder({ slots: 2 }), { prefillChunk: 4 });
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 2 }), { prefillChunk: 4 });
     const before = performance.now();
-    await Promise.all([0, 1, 2].map((salt) => collect(engine.submit(requestOf({ salt, length: 10, maxTokens: 5 })))));
+    await Promise.all([0, 1, 2].map((salt) => collect(engine.stream(requestOf({ salt, length: 10, maxTokens: 5 })))));
     await settle(1);
     const stats = engine.stats();
     expect(stats).toMatchObject({ waiting: 0, running: 0, freeSlots: 2, generatedTokens: 15, promptTokens: 30 });
@@ -162,7 +165,7 @@ describe('Engine', () => {
 
   it('tells the most likely tokens beside each one when asked', async () => {
     const tell = async (topLogprobs: number) =>
-      (await collect(new Engine(new FakeDecoder()).submit(requestOf({ topLogprobs, maxTokens: 4 })))).filter(
+      (await collect(new StreamingEngine(new FakeDecoder()).stream(requestOf({ topLogprobs, maxTokens: 4 })))).filter(
         ({ type }) => type === 'token',
       );
     const [without, withTop] = [await tell(0), await tell(3)];
@@ -175,9 +178,9 @@ describe('Engine', () => {
   });
 
   it('counts how full the slots are and every run that came back', async () => {
-    const engine = new Engine(new FakeDecoder({ slots: 2, capacity: 100 }), { prefillChunk: 8 });
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 2, capacity: 100 }), { prefillChunk: 8 });
     const seen: number[] = [];
-    for await (const event of engine.submit(requestOf({ length: 20, maxTokens: 30 })))
+    for await (const event of engine.stream(requestOf({ length: 20, maxTokens: 30 })))
       if (event.type === 'token') seen.push(engine.stats().kvUsage);
     expect(Math.max(...seen)).toBeGreaterThan(0.1); // 20 prompt tokens of 200, and what was generated
     expect(Math.max(...seen)).toBeLessThanOrEqual(0.25);
@@ -186,10 +189,10 @@ describe('Engine', () => {
   });
 
   it('lets batch sequences go behind interactive ones, for slots and for prompts, without forgetting them', async () => {
-    const engine = new Engine(new FakeDecoder({ slots: 1 }));
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 1 }));
     const ended: string[] = [];
     const run = async (priority: Priority, salt: number): Promise<void> => {
-      await collect(engine.submit(requestOf({ salt, priority, maxTokens: 2 })));
+      await collect(engine.stream(requestOf({ salt, priority, maxTokens: 2 })));
       ended.push(priority);
     };
     await Promise.all([
@@ -206,8 +209,8 @@ describe('Engine', () => {
   });
 
   it('lets timers run while a decoder answers at once', async () => {
-    const engine = new Engine(new FakeDecoder({ capacity: 1_000_000 }));
-    const events = engine.submit(requestOf({ maxTokens: 900_000 }));
+    const engine = new StreamingEngine(new FakeDecoder({ capacity: 1_000_000 }));
+    const events = engine.stream(requestOf({ maxTokens: 900_000 }));
     const ticks: number[] = [];
     const timer = setInterval(() => ticks.push(performance.now()), 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -220,10 +223,10 @@ describe('Engine', () => {
 describe('Engine when a sequence is aborted', () => {
   it('tells a waiting one at once, without running it', async () => {
     const decoder = new FakeDecoder({ slots: 1 });
-    const engine = new Engine(decoder);
+    const engine = new StreamingEngine(decoder);
     const controller = new AbortController();
-    const first = collect(engine.submit(requestOf({ maxTokens: 50 })));
-    const second = collect(engine.submit(requestOf({ salt: 1 }), controller.signal));
+    const first = collect(engine.stream(requestOf({ maxTokens: 50 })));
+    const second = collect(engine.stream(requestOf({ salt: 1 }), controller.signal));
     controller.abort();
     expect(engine.stats().waiting).toBe(1);
     expect(endingOf(await second)).toBe('aborted');
@@ -232,17 +235,17 @@ describe('Engine when a sequence is aborted', () => {
   });
 
   it('tells one whose signal has already fired, and only that', async () => {
-    const engine = new Engine(new FakeDecoder());
-    expect(await collect(engine.submit(requestOf(), AbortSignal.abort()))).toEqual([{ type: 'aborted' }]);
+    const engine = new StreamingEngine(new FakeDecoder());
+    expect(await collect(engine.stream(requestOf(), AbortSignal.abort()))).toEqual([{ type: 'aborted' }]);
     expect(engine.stats()).toMatchObject({ waiting: 0, running: 0, freeSlots: 4 });
   });
 
   it('terminates the prefill run of that sequence and reads no further chunk', async () => {
     const hold = gate();
     const decoder = new FakeDecoder({ pause: hold.pause });
-    const engine = new Engine(decoder, { prefillChunk: 4 });
+    const engine = new StreamingEngine(decoder, { prefillChunk: 4 });
     const controller = new AbortController();
-    const events = collect(engine.submit(requestOf({ length: 40 }), controller.signal));
+    const events = collect(engine.stream(requestOf({ length: 40 }), controller.signal));
     await settle();
     controller.abort();
     expect(endingOf(await events)).toBe('aborted'); // the reader need not wait for the run
@@ -254,15 +257,15 @@ describe('Engine when a sequence is aborted', () => {
   });
 
   it('frees the slot of a running one after the step in flight, and the others do not notice', async () => {
-    const alone = await collect(new Engine(new FakeDecoder()).submit(requestOf({ salt: 1, maxTokens: 20 })));
+    const alone = await collect(new StreamingEngine(new FakeDecoder()).stream(requestOf({ salt: 1, maxTokens: 20 })));
     const hold = gate();
     hold.open();
     const decoder = new FakeDecoder({ slots: 2, pause: hold.pause });
-    const engine = new Engine(decoder);
+    const engine = new StreamingEngine(decoder);
     const controller = new AbortController();
-    const other = collect(engine.submit(requestOf({ salt: 1, maxTokens: 20 })));
+    const other = collect(engine.stream(requestOf({ salt: 1, maxTokens: 20 })));
     const seen: SequenceEvent[] = [];
-    for await (const event of engine.submit(requestOf({ maxTokens: 100 }), controller.signal)) {
+    for await (const event of engine.stream(requestOf({ maxTokens: 100 }), controller.signal)) {
       seen.push(event);
       if (tokensOf(seen).length !== 5 || event.type !== 'token') continue;
       hold.closed();
@@ -278,14 +281,14 @@ describe('Engine when a sequence is aborted', () => {
   });
 
   it('takes a reader that leaves for an abort', async () => {
-    const engine = new Engine(new FakeDecoder({ capacity: 100_000 }));
-    for await (const event of engine.submit(requestOf({ maxTokens: 90_000 }))) if (event.type === 'token') break;
+    const engine = new StreamingEngine(new FakeDecoder({ capacity: 100_000 }));
+    for await (const event of engine.stream(requestOf({ maxTokens: 90_000 }))) if (event.type === 'token') break;
     await settle();
     expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 4 });
   });
 
   it('keeps no listener on the signal of a sequence that has ended', async () => {
-    const engine = new Engine(new FakeDecoder());
+    const engine = new StreamingEngine(new FakeDecoder());
     const controller = new AbortController();
     let listeners = 0;
     const signal = controller.signal;
@@ -299,7 +302,7 @@ describe('Engine when a sequence is aborted', () => {
       listeners--;
       remove(...parameters);
     };
-    for (let turn = 0; turn < 5; turn++) await collect(engine.submit(requestOf({ maxTokens: 2 }), signal));
+    for (let turn = 0; turn < 5; turn++) await collect(engine.stream(requestOf({ maxTokens: 2 }), signal));
     expect(listeners).toBe(0);
   });
 });
@@ -308,9 +311,9 @@ describe('Engine when the decoder fails', () => {
   it('ends only the sequence whose prefill failed', async () => {
     let failures = 1;
     const decoder = new FakeDecoder({ fails: (run, [slot]) => run === 'prefill' && slot === 1 && failures-- > 0 });
-    const engine = new Engine(decoder);
+    const engine = new StreamingEngine(decoder);
     const endings = await Promise.all(
-      [0, 1, 2].map(async (salt) => endingOf(await collect(engine.submit(requestOf({ salt }))))),
+      [0, 1, 2].map(async (salt) => endingOf(await collect(engine.stream(requestOf({ salt }))))),
     );
     expect(endings).toEqual(['end length', 'error engine_error', 'end length']);
     expect(engine.stats().freeSlots).toBe(4);
@@ -319,14 +322,14 @@ describe('Engine when the decoder fails', () => {
   it('ends every sequence of a failed decode step, and the next ones run', async () => {
     let failing = true;
     const decoder = new FakeDecoder({ slots: 2, fails: (run) => run === 'decode' && failing });
-    const engine = new Engine(decoder);
-    const both = await Promise.all([0, 1].map((salt) => collect(engine.submit(requestOf({ salt })))));
+    const engine = new StreamingEngine(decoder);
+    const both = await Promise.all([0, 1].map((salt) => collect(engine.stream(requestOf({ salt })))));
     expect(both.map(endingOf)).toEqual(['error engine_error', 'error engine_error']);
     const last = both[0]?.at(-1);
     expect(last?.type === 'error' && last.error.message).toContain('injected decode failure. Send the request again');
     expect(last?.type === 'error' && last.error.cause).toBeInstanceOf(Error);
     failing = false;
-    expect(endingOf(await collect(engine.submit(requestOf())))).toBe('end length');
+    expect(endingOf(await collect(engine.stream(requestOf())))).toBe('end length');
     expect(decoder.violations).toEqual([]);
   });
 
@@ -335,8 +338,8 @@ describe('Engine when the decoder fails', () => {
     const decoder = new FakeDecoder();
     const policy = priorityScheduler(64);
     const scheduler: Scheduler = { ...policy, admit: (waiting) => (idle ? undefined : policy.admit(waiting)) };
-    const engine = new Engine(decoder, { scheduler });
-    expect(endingOf(await collect(engine.submit(requestOf())))).toBe('error engine_error');
+    const engine = new StreamingEngine(decoder, { scheduler });
+    expect(endingOf(await collect(engine.stream(requestOf())))).toBe('error engine_error');
     idle = false;
     const reset = decoder.reset.bind(decoder);
     decoder.reset = () => {
@@ -344,7 +347,7 @@ describe('Engine when the decoder fails', () => {
       throw new Error('injected reset failure');
     };
     const events = await Promise.all(
-      [0, 1].map((salt) => collect(engine.submit(requestOf({ salt, maxTokens: 2 + salt * 5 })))),
+      [0, 1].map((salt) => collect(engine.stream(requestOf({ salt, maxTokens: 2 + salt * 5 })))),
     );
     expect(events.map((seen) => seen.filter(isTerminal).length)).toEqual([1, 1]);
     await settle();
@@ -356,8 +359,8 @@ describe('Engine.close', () => {
   it('ends everybody, refuses newcomers, and waits for the run in flight', async () => {
     const hold = gate();
     const decoder = new FakeDecoder({ slots: 1, pause: hold.pause });
-    const engine = new Engine(decoder);
-    const all = [0, 1].map((salt) => collect(engine.submit(requestOf({ salt }))));
+    const engine = new StreamingEngine(decoder);
+    const all = [0, 1].map((salt) => collect(engine.stream(requestOf({ salt }))));
     await settle();
     let isClosed = false;
     const closing = engine.close().then(() => {
@@ -369,7 +372,7 @@ describe('Engine.close', () => {
     hold.open();
     await closing;
     expect(engine.stats()).toMatchObject({ waiting: 0, running: 0, freeSlots: 1 });
-    expect(endingOf(await collect(engine.submit(requestOf())))).toBe('error engine_unavailable');
+    expect(endingOf(await collect(engine.stream(requestOf())))).toBe('error engine_unavailable');
     await engine.close();
   });
 });

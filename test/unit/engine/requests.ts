@@ -1,4 +1,7 @@
-import type { Priority, SamplingParams, SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
+import { EventChannel } from '../../../src/base/event-channel.ts';
+import type { Priority } from '../../../src/base/priority-turns.ts';
+import { Engine } from '../../../src/engine/engine.ts';
+import type { SamplingParams, SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
 
 export const GREEDY: SamplingParams = {
   temperature: 0,
@@ -60,6 +63,22 @@ export function requestOf(options: RequestOptions = {}): SequenceRequest {
     topLogprobs,
     prefix: prefix && { key: prefix.key, tokens: prefix.tokens },
   };
+}
+
+/** An engine whose events can be iterated; leaving the iteration aborts the sequence. */
+export class StreamingEngine extends Engine {
+  stream(request: SequenceRequest, signal?: AbortSignal): EventChannel<SequenceEvent> {
+    let abort: () => void = () => undefined;
+    const channel = new EventChannel<SequenceEvent>(() => {
+      abort();
+    });
+    const onEvent = (event: SequenceEvent): void => {
+      channel.push(event);
+      if (isTerminal(event)) channel.close();
+    };
+    abort = this.submit(request, onEvent, signal);
+    return channel;
+  }
 }
 
 export async function collect(events: AsyncIterable<SequenceEvent>): Promise<SequenceEvent[]> {

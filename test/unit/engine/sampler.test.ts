@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { selectCandidates } from '../../../src/engine/candidates.ts';
 import { Random } from '../../../src/base/random.ts';
-import { RepetitionPenalty } from '../../../src/engine/repetition-penalty.ts';
+import { RepetitionPenalty } from '../../../src/engine/sampler.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
 import type { SamplingParams } from '../../../src/engine/types.ts';
 import { GREEDY } from './requests.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { priorityScheduler, type Schedulable } from '../../../src/engine/scheduler.ts';
-import type { Priority } from '../../../src/engine/types.ts';
+import type { Priority } from '../../../src/base/priority-turns.ts';
 
 const member = (id: number, nextChunkTokens = 0, priority: Priority = 'interactive'): Schedulable => ({
   id,

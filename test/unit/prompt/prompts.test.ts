@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrompt } from '../../../src/prompt/build-prompt.ts';
+import { encodeTurn } from '../../../src/prompt/encode-turn.ts';
 import { BUILT_IN_TEMPLATE } from '../../../src/prompt/chat-template.ts';
 import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts.ts';
 import { loadTokenizer } from '../../../src/prompt/tokenizer.ts';
@@ -49,14 +50,8 @@ describe("AVoCaDO's prompts in the published vocabulary", () => {
       '23163 1467 323 8806 13 151645 198 151644 872 198';
     const media = { kind: 'video', gridThw: [2, 20, 28], secondPerGrid: 1, audioTokens: 50 } as const;
     const suffixes = AVOCADO_PROMPTS.map((userText) => {
-      const { ids } = buildPrompt({
-        tokenizer,
-        template: BUILT_IN_TEMPLATE,
-        config,
-        systemPrompt: QWEN_SYSTEM_PROMPT,
-        userText,
-        media,
-      });
+      const turn = { systemPrompt: QWEN_SYSTEM_PROMPT, userText, media: media.kind };
+      const { ids } = buildPrompt(encodeTurn(tokenizer, BUILT_IN_TEMPLATE, config.tokens, turn), media, config);
       expect(ids.subarray(0, 43).join(' ')).toBe(prefix);
       expect(ids.subarray(-5).join(' ')).toBe('151645 198 151644 77091 198');
       return ids.length - 43 - 4 - 280 - 50;

@@ -2,7 +2,7 @@
 import { request as httpRequest } from 'node:http';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Admitted } from '../../../src/admission/types.ts';
+import type { AdmittedRequest } from '../../../src/admission/request.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
 import { EventChannel } from '../../../src/base/event-channel.ts';
 import type { CaptionEvent } from '../../../src/output/events.ts';
@@ -24,10 +24,10 @@ const failed = { type: 'caption-error', code: 'media_undecodable', message: 'Bro
 let app: FastifyInstance;
 let log: string[];
 let refuse: boolean;
-let handle: (admitted: Admitted) => Promise<unknown>;
+let handle: (admitted: AdmittedRequest) => Promise<unknown>;
 
 /** Writes down what is called. */
-function fakeAdmitted(id: string): Admitted {
+function fakeAdmitted(id: string): AdmittedRequest {
   const controller = new AbortController();
   return {
     id,
@@ -37,7 +37,7 @@ function fakeAdmitted(id: string): Admitted {
       controller.abort(new AvocadoError('aborted', 'The client has left.'));
     },
     end: () => log.push('end'),
-  } as unknown as Admitted;
+  } as unknown as AdmittedRequest;
 }
 
 const parts = {

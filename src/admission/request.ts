@@ -1,0 +1,394 @@
+// One admitted request: fetching → planned → queued → running → ended. It owns everything the request holds, and its one ending.
+import { abortError, withSignal } from '../base/abort.ts';
+import { asAvocadoError, AvocadoError } from '../base/errors.ts';
+import { EventChannel } from '../base/event-channel.ts';
+import type { Captioner, Estimate } from '../captioner/captioner.ts';
+import type { LocalFile, MediaSource } from '../intake/media-source.ts';
+import { endingOf, isEnding, type CaptionEnding } from '../output/ending.ts';
+import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
+import type { AdmissionQueue, Ticket } from './queue.ts';
+import type { AdmissionObserver, CaptionTask, RequestStage, TaskEstimate } from './types.ts';
+import { secondsOf, type EstimatedWork, type WorkModel } from './work-model.ts';
+
+const DOING: Readonly<Record<RequestStage, string>> = {
+  receive: 'still being received',
+  fetch: 'fetching its file',
+  probe: "reading its file's headers, or waiting for the engine to start",
+  queued: 'waiting in the queue',
+  decode: 'decoding its file',
+  encode: 'encoding its file',
+  prefill: 'reading its prompt',
+  generate: 'writing its caption',
+};
+
+/** setTimeout's longest delay. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** Between two progress events of a download. */
+const PROGRESS_EVERY_MS = 250;
+/** A running caption ends within a step of its abort; an engine that has not ended it after this hangs. */
+const ABORT_GRACE_MS = 5000;
+
+/** The clock of a request: its stage, its deadline, and why it was aborted. */
+export class RequestLifecycle {
+  readonly id: string;
+  /** the key that sent it, where there are keys */
+  readonly owner: string | undefined;
+  /** by performance.now() */
+  readonly startedMs = performance.now();
+  stage: RequestStage = 'receive';
+  readonly #controller = new AbortController();
+  readonly #maxSeconds: number;
+  #timer: NodeJS.Timeout | undefined;
+  #abortedIn: RequestStage | undefined;
+  #done = false;
+
+  /** @param maxSeconds the deadline until another is set, and the latest that can be */
+  constructor(id: string, maxSeconds: number, owner?: string) {
+    this.id = id;
+    this.owner = owner;
+    this.#maxSeconds = maxSeconds;
+    this.#startTimer(maxSeconds);
+  }
+
+  /** Its reason is an AvocadoError. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get elapsedSeconds(): number {
+    return (performance.now() - this.startedMs) / 1000;
+  }
+
+  get done(): boolean {
+    return this.#done;
+  }
+
+  /** the stage in which it was aborted, if it was */
+  get abortedIn(): RequestStage | undefined {
+    return this.#abortedIn;
+  }
+
+  /** Counted from the start, however much time has passed. */
+  setDeadline(seconds: number | undefined): void {
+    if (!this.#done && !this.signal.aborted) this.#startTimer(Math.min(seconds ?? Infinity, this.#maxSeconds));
+  }
+
+  /** Only the first reason counts, and none after finish(). */
+  abort(reason: AvocadoError): void {
+    if (this.#done || this.signal.aborted) return;
+    this.#abortedIn = this.stage;
+    this.#controller.abort(reason);
+  }
+
+  /** It has its answer, and no work is left. */
+  finish(): void {
+    this.#done = true;
+    this.#abortedIn = undefined;
+    clearTimeout(this.#timer);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #startTimer(seconds: number): void {
+    clearTimeout(this.#timer);
+    const late = (): void => {
+      const advice =
+        seconds < this.#maxSeconds
+          ? `Give it more time (at most ${this.#maxSeconds} s), or ask for less`
+          : 'Ask for less';
+      const what = `The request was not done after ${seconds} s: it was ${DOING[this.stage]}.`;
+      const less = 'a shorter clip, fewer frames, a shorter caption.';
+      this.abort(new AvocadoError('deadline_exceeded', `${what} ${advice}: ${less}`));
+    };
+    this.#timer = setTimeout(late, Math.min(LONGEST_TIMER_MS, Math.max(0, (seconds - this.elapsedSeconds) * 1000)));
+  }
+}
+
+/** What the requests of one server share. */
+export interface RequestParts {
+  readonly captioner: Captioner;
+  readonly observer: AdmissionObserver;
+  readonly queue: AdmissionQueue;
+  readonly model: WorkModel;
+}
+
+type Emit = (event: CaptionEvent) => void;
+
+/** A planned request: what it takes, and when it started. */
+interface PlannedWork {
+  readonly estimate: Estimate;
+  readonly work: EstimatedWork;
+  readonly queueSeconds: number;
+  readonly startedMs: number;
+  /** more requests than slots run, so its prefill may wait for a slot */
+  readonly sharesSlots: boolean;
+}
+
+export class AdmittedRequest {
+  readonly #lifecycle: RequestLifecycle;
+  readonly #ticket: Ticket;
+  readonly #parts: RequestParts;
+  readonly #onEnd: () => void;
+  #source: MediaSource | undefined;
+  /** of the fetched file: never shown to a client */
+  #path: string | undefined;
+  #ended = false;
+
+  constructor(lifecycle: RequestLifecycle, ticket: Ticket, parts: RequestParts, onEnd: () => void) {
+    this.#lifecycle = lifecycle;
+    this.#ticket = ticket;
+    this.#parts = parts;
+    this.#onEnd = onEnd;
+  }
+
+  get id(): string {
+    return this.#lifecycle.id;
+  }
+
+  /** aborts when the client leaves, a deadline passes, the request is cancelled, or the server stops */
+  get signal(): AbortSignal {
+    return this.#lifecycle.signal;
+  }
+
+  /**
+   * Captions the task's file. The channel ends in exactly one ending, after the file is released; its sentences name the file
+   * as the client does. Leaving the iteration aborts the request. Called once.
+   */
+  run(task: CaptionTask): EventChannel<CaptionEvent> {
+    const channel = new EventChannel<CaptionEvent>(() => {
+      this.#lifecycle.abort(new AvocadoError('aborted', 'The events of the caption are no longer read.'));
+    });
+    void this.#serve(task, channel);
+    return channel;
+  }
+
+  /** What captioning the task's file would take. Releases the file. @throws AvocadoError */
+  async estimate(task: CaptionTask): Promise<TaskEstimate> {
+    this.#begin(task);
+    const { captioner, queue, model } = this.#parts;
+    this.#ticket.setRemaining(0, 0);
+    try {
+      const request = requestOf(task, await this.#fetch(task, () => undefined));
+      this.#lifecycle.stage = 'probe';
+      const estimate = await withSignal(captioner.estimate(request, this.signal), this.signal);
+      this.#lifecycle.finish();
+      const workSeconds = secondsOf(model.work(estimate, request.samples));
+      return { ...estimate, workSeconds, queueSeconds: queue.secondsToStart };
+    } catch (thrown) {
+      if (this.signal.aborted) throw abortError(this.signal);
+      this.#lifecycle.finish();
+      throw this.#publicError(asAvocadoError(thrown));
+    } finally {
+      await task.source.release();
+    }
+  }
+
+  /** The client has left. */
+  abort(): void {
+    this.#lifecycle.abort(new AvocadoError('aborted', 'The client has left.'));
+  }
+
+  /** Always called in the end. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#source !== undefined) this.abort();
+    void this.#source?.release();
+    const { abortedIn } = this.#lifecycle;
+    this.#lifecycle.end();
+    this.#ticket.leave();
+    if (abortedIn !== undefined) this.#parts.observer.cancelled(abortedIn);
+    this.#onEnd();
+  }
+
+  #begin({ source, timeoutSeconds }: CaptionTask): void {
+    this.#source = source;
+    this.#lifecycle.setDeadline(timeoutSeconds);
+  }
+
+  /** The only place where a caption of this server ends. */
+  async #serve(task: CaptionTask, channel: EventChannel<CaptionEvent>): Promise<void> {
+    this.#begin(task);
+    let ending: CaptionEnding | undefined;
+    const emit: Emit = (event) => {
+      if (ending !== undefined) return;
+      if (isEnding(event)) ending = event;
+      else if (event.type === 'stage') channel.pushLatest(event, isSameStage(event.stage));
+      else channel.push(event.type === 'media' ? { ...event, media: this.#publicMedia(event.media) } : event);
+    };
+    try {
+      await this.#runStages(task, emit);
+      emit(endingOf(new Error('The caption stopped without an ending.'), this.signal)); // ignored after an ending
+    } catch (thrown) {
+      emit(endingOf(thrown, this.signal));
+    }
+    const last = this.#publicEnding(ending ?? { type: 'caption-aborted' });
+    if (ending?.type !== 'caption-aborted') this.#lifecycle.finish();
+    this.#ticket.leave();
+    // A client that reads the ending finds its file gone and its place free.
+    await task.source.release();
+    channel.push(last);
+    channel.close();
+  }
+
+  async #runStages(task: CaptionTask, emit: Emit): Promise<void> {
+    const file = await this.#fetch(task, emit);
+    const fetchSeconds = this.#lifecycle.elapsedSeconds;
+    this.#lifecycle.stage = 'probe';
+    emit({ type: 'stage', stage: 'probe', done: 0, total: 1 });
+    let planned: PlannedWork | undefined;
+    const progress = new CaptionProgress(this.#lifecycle, this.#ticket);
+    const submitted = this.#parts.captioner.submit(requestOf(task, file), {
+      signal: this.signal,
+      admit: async (estimate) => {
+        planned = await this.#awaitStart(task, estimate, emit);
+      },
+      onEvent: (event) => {
+        if (event.type === 'stage' && event.stage === 'probe') return; // reported above
+        progress.observe(event, planned?.work);
+        if (event.type === 'caption-end' && planned !== undefined) this.#learn(planned, event);
+        emit(event.type === 'caption-end' ? progress.timed(event, fetchSeconds, planned?.queueSeconds ?? 0) : event);
+      },
+    });
+    await endedOrAborted(submitted, this.signal, () => (planned === undefined ? 0 : ABORT_GRACE_MS));
+  }
+
+  /** Brings the file to this disk. */
+  async #fetch({ source }: CaptionTask, emit: Emit): Promise<LocalFile> {
+    this.#lifecycle.stage = 'fetch';
+    const isDownload = source.kind === 'url'; // anything else is here already
+    const report = (done: number, total: number): void => {
+      if (isDownload) emit({ type: 'stage', stage: 'fetch', done, total });
+    };
+    report(0, 0);
+    let reportedMs = -Infinity;
+    const onProgress = (done: number, total: number | undefined): void => {
+      if (performance.now() - reportedMs < PROGRESS_EVERY_MS) return;
+      reportedMs = performance.now();
+      report(done, total ?? 0);
+    };
+    if (this.signal.aborted) throw abortError(this.signal);
+    const file = await withSignal(source.open({ signal: this.signal, onProgress }), this.signal);
+    this.#path = file.path;
+    this.#parts.observer.fetched(source.kind, this.#lifecycle.elapsedSeconds, file.path);
+    return file;
+  }
+
+  /** @throws AvocadoError `queue_full` when the work does not fit beside the others; the reason of an abort */
+  async #awaitStart({ request }: CaptionTask, estimate: Estimate, emit: Emit): Promise<PlannedWork> {
+    const { queue, model, observer, captioner } = this.#parts;
+    const work = model.work(estimate, request.samples);
+    this.#ticket.setWork(secondsOf(work), work.tokens);
+    this.#lifecycle.stage = 'queued';
+    const queuedMs = performance.now();
+    let reported: number | undefined;
+    const started = this.#ticket.awaitStart(request.priority, (ahead) => {
+      if (ahead !== reported) emit({ type: 'stage', stage: 'queued', done: 0, total: ahead });
+      reported = ahead;
+    });
+    await withSignal(started, this.signal);
+    const queueSeconds = (performance.now() - queuedMs) / 1000;
+    observer.queued(queueSeconds, request.priority);
+    const sharesSlots = queue.running > captioner.model.slots;
+    return { estimate, work, queueSeconds, startedMs: performance.now(), sharesSlots };
+  }
+
+  #learn({ estimate, work, startedMs, sharesSlots }: PlannedWork, end: CaptionEnd): void {
+    const { model, queue } = this.#parts;
+    model.learn(estimate, end, sharesSlots);
+    model.learnParallelism(secondsOf(work), (performance.now() - startedMs) / 1000, queue.running);
+  }
+
+  /** Replaces our path of the file by the client's name for it. */
+  #publicText(text: string): string {
+    const name = this.#source?.displayName ?? 'the file';
+    return this.#path === undefined ? text : text.replaceAll(this.#path, () => name); // a function: `$&` in a string is special
+  }
+
+  #publicMedia(media: MediaReport): MediaReport {
+    return { ...media, warnings: media.warnings.map((warning) => this.#publicText(warning)) };
+  }
+
+  #publicError({ code, message, param, retryAfterSeconds }: AvocadoError): AvocadoError {
+    return new AvocadoError(code, this.#publicText(message), {
+      ...(param === undefined ? {} : { param }),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
+  }
+
+  #publicEnding(ending: CaptionEnding): CaptionEnding {
+    if (ending.type === 'caption-end') return { ...ending, media: this.#publicMedia(ending.media) };
+    if (ending.type === 'caption-error') return { ...ending, message: this.#publicText(ending.message) };
+    const reason = this.signal.aborted ? abortError(this.signal) : undefined;
+    if (reason?.code !== 'deadline_exceeded') return ending;
+    return { type: 'caption-error', code: reason.code, message: reason.message };
+  }
+}
+
+/** Follows a running caption: its stage, the work that remains, when its first token came. */
+class CaptionProgress {
+  readonly #lifecycle: RequestLifecycle;
+  readonly #ticket: Ticket;
+  #firstTokenSeconds: number | undefined;
+  #generated = 0;
+
+  constructor(lifecycle: RequestLifecycle, ticket: Ticket) {
+    this.#lifecycle = lifecycle;
+    this.#ticket = ticket;
+  }
+
+  observe(event: CaptionEvent, work: EstimatedWork | undefined): void {
+    if (event.type === 'stage') this.#lifecycle.stage = event.stage;
+    if (event.type === 'text-delta') {
+      this.#lifecycle.stage = 'generate';
+      this.#firstTokenSeconds ??= this.#lifecycle.elapsedSeconds;
+      this.#generated += event.tokenIds.length;
+    }
+    if (work === undefined) return;
+    if (event.type === 'media') this.#ticket.setRemaining(work.prefillSeconds + work.generateSeconds, work.tokens);
+    if (event.type !== 'text-delta') return;
+    const part = Math.max(0, 1 - this.#generated / Math.max(1, work.completionTokens));
+    this.#ticket.setRemaining(work.generateSeconds * part, Math.ceil(work.completionTokens * part));
+  }
+
+  /** The end with a client's view of time, which starts when the request arrives. */
+  timed(end: CaptionEnd, fetch: number, queue: number): CaptionEnd {
+    const since = { totalSeconds: this.#lifecycle.elapsedSeconds, firstTokenSeconds: this.#firstTokenSeconds };
+    return { ...end, timings: { ...end.timings, ...since, stages: { fetch, queue, ...end.timings.stages } } };
+  }
+}
+
+function requestOf({ request }: CaptionTask, { path, contentHash }: LocalFile): CaptionRequest {
+  return { ...request, path, contentHash };
+}
+
+function isSameStage(stage: string): (event: CaptionEvent) => boolean {
+  return (event) => event.type === 'stage' && event.stage === stage;
+}
+
+/**
+ * Waits for a submitted caption; but a hung engine must not hold up an aborted request.
+ * @param graceMs asked at the abort: how long the engine may take to end the caption
+ * @throws AvocadoError of the signal when the grace period is over
+ */
+async function endedOrAborted(submitted: Promise<void>, signal: AbortSignal, graceMs: () => number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: () => void = () => undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    onAbort = () => {
+      timer = setTimeout(() => {
+        reject(abortError(signal));
+      }, graceMs());
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    await Promise.race([submitted, late]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,212 @@
+// Planning: everything that can be decided about a request before a frame is decoded.
+import { extname } from 'node:path';
+import { AvocadoError } from '../base/errors.ts';
+import { FileMemo } from '../base/file-memo.ts';
+import { mediaTokens, type MediaFacts } from '../encoder/encode-request.ts';
+import { planMedia } from '../media/plan.ts';
+import { probeMedia } from '../media/probe.ts';
+import { resolveProfile, type PreprocessProfile } from '../media/profile.ts';
+import type { MediaPlan, MediaProbe } from '../media/types.ts';
+import type { ModelConfig } from '../model/checkpoint/config-types.ts';
+import type { PreprocessorConfig } from '../model/checkpoint/config.ts';
+import type { ModelPackage } from '../model/checkpoint/model-package.ts';
+import { MOST_TOKENS_PER_RUN } from '../model/graphs/decoder.ts';
+import type { CaptionRequest } from '../output/events.ts';
+import { buildPrompt, checkBudget, countTokens, promptSpan } from '../prompt/build-prompt.ts';
+import type { ChatTemplate } from '../prompt/chat-template.ts';
+import { encodeTurn, type EncodedTurn } from '../prompt/encode-turn.ts';
+import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../prompt/prompts.ts';
+import type { Tokenizer } from '../prompt/tokenizer.ts';
+import type { Prompt, TokenCounts } from '../prompt/types.ts';
+import type { Estimate } from './captioner.ts';
+
+/** AVoCaDO's `thinker_max_new_tokens` (reference-model.md, Generation). */
+const DEFAULT_MAX_TOKENS = 2048;
+/** A probe takes a few hundred bytes. */
+const PROBES_KEPT = 512;
+
+/** What of a model a plan needs: its small files, no weights. */
+export interface PlanningModel {
+  readonly package: ModelPackage;
+  readonly config: ModelConfig;
+  readonly preprocessor: PreprocessorConfig;
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  readonly stopIds: readonly number[];
+  /** most tokens of prompt and caption together */
+  readonly context: number;
+}
+
+export interface RequestPlan {
+  readonly media: MediaPlan;
+  /** the chat text around the media, tokenised */
+  readonly turn: EncodedTurn;
+  /** exact but for the sound, whose length is taken from the container */
+  readonly counts: TokenCounts;
+  /** most tokens the caption may have */
+  readonly maxTokens: number;
+  readonly profileLabel: string;
+  /** why the request does not fit the context; undefined: it fits */
+  readonly refusal: AvocadoError | undefined;
+}
+
+export function profileLabel(profile: PreprocessProfile): string {
+  return `${profile.name}@${profile.version}`;
+}
+
+/** ffprobe's results by path and by content hash, since clients send the same file again. */
+export class ProbeCache {
+  readonly #byPath = new FileMemo((path, signal) => probeMedia(path, { signal }), PROBES_KEPT);
+  readonly #byContent = new Map<string, MediaProbe>();
+
+  /** @throws AvocadoError as probeMedia; failures are not kept */
+  async get(
+    { path, contentHash }: Pick<CaptionRequest, 'path' | 'contentHash'>,
+    signal?: AbortSignal,
+  ): Promise<MediaProbe> {
+    // ffprobe's guess of a format depends on the file name extension too.
+    const key = contentHash === undefined ? undefined : contentHash + extname(path);
+    const known = key === undefined ? undefined : this.#byContent.get(key);
+    const probe = known === undefined ? await this.#byPath.get(path, signal) : { ...known, path };
+    if (key !== undefined) this.#keep(key, probe);
+    return probe;
+  }
+
+  #keep(key: string, probe: MediaProbe): void {
+    this.#byContent.delete(key);
+    this.#byContent.set(key, probe);
+    const oldest = this.#byContent.keys().next();
+    if (this.#byContent.size > PROBES_KEPT && oldest.done !== true) this.#byContent.delete(oldest.value);
+  }
+}
+
+/** The request's own prompt, or one of the model's numbered prompts (AVoCaDO's seven unless the model brings its own). */
+function userText(request: CaptionRequest, model: PlanningModel): string {
+  if (request.prompt !== undefined) {
+    if (request.prompt.trim() !== '') return request.prompt;
+    const advice = 'write what to describe, or leave it out.';
+    throw new AvocadoError('bad_request', `prompt is empty: ${advice}`, { param: 'prompt' });
+  }
+  const prompts = model.package.prompts ?? AVOCADO_PROMPTS;
+  const id = request.promptId ?? 1;
+  const text = prompts[id - 1];
+  if (text !== undefined) return text;
+  const range = `1 to ${prompts.length} for this model`;
+  throw new AvocadoError('bad_request', `prompt_id must be ${range}, not ${id}.`, { param: 'prompt_id' });
+}
+
+/**
+ * Plans a request: probe, frames, sizes, token counts, budget. Nothing is allocated or looped over in proportion to a size that
+ * the budget has not bounded yet.
+ * @throws AvocadoError for bad media or a bad field; a prompt that does not fit is `refusal`, not thrown
+ */
+export async function planRequest(
+  request: CaptionRequest,
+  model: PlanningModel,
+  probes: ProbeCache,
+  signal?: AbortSignal,
+): Promise<RequestPlan> {
+  const text = userText(request, model);
+  const profile = resolveProfile(request.profileName, request.profile, model.package.profile);
+  const probe = await probes.get(request, signal);
+  const { patchSize, mergeSize, temporalPatchSize } = model.config.vision;
+  const geometry = { patchSize, mergeSize, temporalPatchSize, imageLimits: model.preprocessor };
+  const media = planMedia(probe, profile, { useAudio: request.useAudio, ...geometry });
+  const tokens = mediaTokens(media, media.audio?.estimatedTokens);
+  const systemPrompt = request.systemPrompt ?? model.package.systemPrompt ?? QWEN_SYSTEM_PROMPT;
+  const conversation = { systemPrompt, userText: text, media: tokens.kind };
+  const turn = encodeTurn(model.tokenizer, model.template, model.config.tokens, conversation);
+  const counts = countTokens(turn, tokens, model.config);
+  const maxTokens = maxTokensOf(request, model, counts);
+  const refusal = refusalOf(() => {
+    checkBudget(counts, request.maxTokens ?? 1, model.context);
+    checkSpan(promptSpan(turn, tokens, model.config), counts.total, maxTokens, model);
+  });
+  return { media, turn, counts, maxTokens, profileLabel: profileLabel(profile), refusal };
+}
+
+function refusalOf(check: () => void): AvocadoError | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (thrown) {
+    if (thrown instanceof AvocadoError) return thrown;
+    throw thrown;
+  }
+}
+
+/** A number that was asked for must fit; the default shrinks to what is left. */
+function maxTokensOf({ maxTokens }: CaptionRequest, model: PlanningModel, { total }: TokenCounts): number {
+  const left = Math.max(1, model.context - total);
+  return maxTokens ?? Math.min(model.package.maxTokens ?? DEFAULT_MAX_TOKENS, left);
+}
+
+/**
+ * Refuses positions beyond the rotary tables: one row out of range would fail the decode step of every running request. Only a
+ * low processor_fps, which spreads the steps in time, or a context longer than the model's gets there.
+ * @param span positions of the prompt, as promptSpan
+ * @throws AvocadoError `context_length_exceeded`
+ */
+export function checkSpan(
+  span: number,
+  promptTokens: number,
+  maxTokens: number,
+  {
+    config,
+    context,
+  }: { readonly config: { readonly text: { readonly maxPositions: number } }; readonly context: number },
+): void {
+  const rows = Math.max(MOST_TOKENS_PER_RUN, config.text.maxPositions);
+  if (span + Math.min(maxTokens, context - promptTokens) <= rows) return;
+  const advice = 'Raise processor_fps, or take a shorter clip.';
+  const message = `The prompt spans more time than the model's ${rows} positions. ${advice}`;
+  throw new AvocadoError('context_length_exceeded', message, { param: 'processor_fps' });
+}
+
+/**
+ * The prompt of decoded media, whose sound may be longer than its container said.
+ * @throws AvocadoError `context_length_exceeded`, `media_too_short`
+ */
+export function promptOf({ turn, maxTokens }: RequestPlan, facts: MediaFacts, model: PlanningModel): Prompt {
+  const tokens = mediaTokens(facts.plan, facts.audio?.tokens);
+  const counts = countTokens(turn, tokens, model.config);
+  checkBudget(counts, 1, model.context);
+  const prompt = buildPrompt(turn, tokens, model.config);
+  checkSpan(counts.total + prompt.ropeDelta, counts.total, maxTokens, model);
+  return prompt;
+}
+
+/** What a caption would take. */
+export function estimateOf(
+  { media, counts, maxTokens, profileLabel: profile, refusal }: RequestPlan,
+  context: number,
+): Estimate {
+  const { video, audio, probe } = media;
+  const used = counts.audio > 0;
+  return {
+    kind: video?.kind ?? 'audio',
+    durationSeconds: probe.durationSeconds,
+    ...(video === undefined
+      ? {}
+      : {
+          video: {
+            frames: video.frameIndices.length,
+            sampleFps: video.sampleFps,
+            width: video.final.width,
+            height: video.final.height,
+            tokens: counts.video + counts.image,
+          },
+        }),
+    audio: {
+      present: probe.audio !== undefined,
+      used,
+      seconds: used ? (audio?.durationSeconds ?? 0) : 0,
+      tokens: counts.audio,
+    },
+    promptTokens: counts,
+    maxTokens: Math.max(0, Math.min(maxTokens, context - counts.total)),
+    context,
+    fits: refusal === undefined,
+    profile,
+  };
+}

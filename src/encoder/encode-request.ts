@@ -1,0 +1,136 @@
+// One file to encode: decode it, compute features, run both encoders. Independent of any prompt.
+import { createHash } from 'node:crypto';
+import { fileIdentity } from '../base/file-memo.ts';
+import type { PreparePool } from '../features/pool.ts';
+import type { PixelNormalisation, PreparedMedia } from '../features/types.ts';
+import type { MediaPlan } from '../media/types.ts';
+import type { ModelConfig } from '../model/checkpoint/config-types.ts';
+import type { Towers } from '../model/execution/thinker.ts';
+import type { MediaTokens } from '../prompt/types.ts';
+import { AvocadoError } from '../base/errors.ts';
+import { encodeMedia, mediaOrder } from './encode-media.ts';
+
+/** What is reported about decoded media, and needed to build a prompt for them: everything but pixels and samples. */
+export interface MediaFacts {
+  /** as planned, with the frames that could be decoded */
+  readonly plan: MediaPlan;
+  readonly audio: { readonly tokens: number; readonly samples: number } | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** Encoded media. Depends on the file, the profile and whether the sound is used. */
+export interface EncodedMedia {
+  readonly facts: MediaFacts;
+  /** [media tokens, hidden] f32, in the order of the prompt rows they replace */
+  readonly embeds: Float32Array<ArrayBuffer>;
+}
+
+/** Progress of an encoding. */
+export type EncodeStep =
+  | { readonly type: 'decoding'; readonly done: number; readonly total: number }
+  /** `intact`: the file did not change while it was read */
+  | { readonly type: 'decoded'; readonly facts: MediaFacts; readonly intact: boolean }
+  | { readonly type: 'encoding'; readonly done: number; readonly total: number };
+
+export interface EncodeResult {
+  readonly media: EncodedMedia;
+  /** seconds of work by stage */
+  readonly seconds: Readonly<Record<string, number>>;
+}
+
+export interface EncodeRequest {
+  /** equal for files that give equal embeddings; undefined: unknown, so the result is not shared */
+  readonly key: string | undefined;
+  /** as errors name it */
+  readonly path: string;
+  readonly encode: (onStep: (step: EncodeStep) => void, signal: AbortSignal) => Promise<EncodeResult>;
+}
+
+/** What of a model encodes media. */
+export interface EncoderModel {
+  readonly pool: PreparePool;
+  readonly preprocessor: PixelNormalisation;
+  readonly config: ModelConfig;
+  readonly towers: Towers;
+}
+
+/** Everything that decides the embeddings: bytes, every number of the profile, and whether the sound is used. */
+function keyOf(contentHash: string, { profile, video, audio }: MediaPlan): string {
+  const numbers = Object.entries(profile).sort(([a], [b]) => (a < b ? -1 : 1));
+  const parts = JSON.stringify([contentHash, numbers, video?.kind ?? 'none', audio !== undefined]);
+  return createHash('sha256').update(parts).digest('hex');
+}
+
+/**
+ * The planned media of a file as a request to the encoder.
+ * @param contentHash undefined: the result is not shared
+ * @param identity of the file before it was planned: a shared result must come from one state of the file
+ */
+export function encodeRequest(
+  plan: MediaPlan,
+  model: EncoderModel,
+  contentHash: string | undefined,
+  identity: string | undefined,
+): EncodeRequest {
+  const { path } = plan.probe;
+  const isIntact = async (): Promise<boolean> => contentHash === undefined || (await fileIdentity(path)) === identity;
+  return {
+    key: contentHash === undefined ? undefined : keyOf(contentHash, plan),
+    path,
+    encode: (onStep, signal) => decodeAndEncode(plan, model, isIntact, onStep, signal),
+  };
+}
+
+/**
+ * The numbers of planned or decoded media that the prompt needs.
+ * @throws AvocadoError `media_too_short` when there is neither a picture nor a token of sound
+ */
+export function mediaTokens({ video }: Pick<MediaPlan, 'video'>, audioTokens: number | undefined): MediaTokens {
+  const audio = audioTokens === undefined || audioTokens === 0 ? undefined : audioTokens;
+  if (video?.kind === 'image') return { kind: 'image', gridThw: video.gridThw };
+  if (video !== undefined) {
+    return { kind: 'video', gridThw: video.gridThw, secondPerGrid: video.secondPerGrid, audioTokens: audio };
+  }
+  if (audio !== undefined) return { kind: 'audio', audioTokens: audio };
+  throw new AvocadoError(
+    'media_too_short',
+    'There is nothing to caption: no picture, and less than 30 ms of sound. Give a longer file.',
+  );
+}
+
+/**
+ * decode → encode. The signal stops whichever is running.
+ * @throws AvocadoError `media_*`, `engine_error`, `aborted`
+ */
+async function decodeAndEncode(
+  plan: MediaPlan,
+  model: EncoderModel,
+  isIntact: () => Promise<boolean>,
+  onStep: (step: EncodeStep) => void,
+  signal: AbortSignal,
+): Promise<EncodeResult> {
+  const frames = plan.video?.frameIndices.length ?? 1;
+  onStep({ type: 'decoding', done: 0, total: frames });
+  const options = { preprocessor: model.preprocessor, keepWaveform: false };
+  const prepared = await model.pool.prepare(plan, options, signal);
+  onStep({ type: 'decoding', done: frames, total: frames });
+  const facts = factsOf(prepared);
+  const order = mediaOrder(mediaTokens(facts.plan, facts.audio?.tokens), model.config);
+  onStep({ type: 'decoded', facts, intact: await isIntact() });
+
+  onStep({ type: 'encoding', done: 0, total: order.vision.length + order.audio.length });
+  const cut = model.pool.patches.bind(model.pool);
+  const { embeds, visionSeconds, audioSeconds } = await encodeMedia(prepared, order, model.towers, cut, {
+    hiddenSize: model.config.text.hiddenSize,
+    signal,
+    onProgress: (done, total) => {
+      onStep({ type: 'encoding', done, total });
+    },
+  });
+  const seconds = { ...prepared.seconds, vision: visionSeconds, audio_tower: audioSeconds };
+  return { media: { facts, embeds }, seconds };
+}
+
+function factsOf({ plan, audio, warnings }: PreparedMedia): MediaFacts {
+  return { plan, audio: audio && { tokens: audio.tokens, samples: audio.samples }, warnings };
+}

@@ -1,0 +1,234 @@
+import { describe, expect, it } from 'vitest';
+import type { AvocadoError } from '../../../src/base/errors.ts';
+import { AdmissionQueue, type AdmissionLimits, type Ticket } from '../../../src/admission/queue.ts';
+import type { Refusal } from '../../../src/admission/types.ts';
+import type { Priority } from '../../../src/output/events.ts';
+import { SeededRandom } from '../../fixtures/seeded-random.ts';
+
+interface Opened {
+  readonly queue: AdmissionQueue;
+  readonly refusals: Refusal[];
+  readonly pace: { averageSeconds: number; parallelism: number };
+}
+
+function open(limits: Partial<AdmissionLimits> = {}): Opened {
+  const refusals: Refusal[] = [];
+  const pace = { averageSeconds: 10, parallelism: 2 };
+  const queue = new AdmissionQueue({ maxRequests: 8, maxWorkSeconds: 100, maxRunning: 2, ...limits }, pace, (reason) =>
+    refusals.push(reason),
+  );
+  return { queue, refusals, pace };
+}
+
+function refusal(deed: () => unknown): AvocadoError {
+  try {
+    deed();
+  } catch (error) {
+    return error as AvocadoError;
+  }
+  throw new Error('It was let in.');
+}
+
+/** Asks for a turn; `order` hears when it comes. */
+function line(
+  queue: AdmissionQueue,
+  order: string[],
+  name: string,
+  priority: Priority = 'interactive',
+): { readonly ticket: Ticket; readonly positions: number[] } {
+  const ticket = queue.admit();
+  const positions: number[] = [];
+  void ticket
+    .awaitStart(priority, (ahead) => {
+      if (positions.at(-1) !== ahead) positions.push(ahead);
+    })
+    .then(() => order.push(name));
+  return { ticket, positions };
+}
+
+async function settled(): Promise<void> {
+  await new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+describe('bounds', () => {
+  it('refuses one more than it may hold, with the time until one has ended, and takes it then', () => {
+    const { queue, refusals } = open({ maxRequests: 2 });
+    const first = queue.admit();
+    queue.admit();
+    expect(refusal(() => queue.admit())).toMatchObject({
+      code: 'queue_full',
+      retryAfterSeconds: 5,
+      message: expect.stringContaining('5 s') as string,
+    });
+    expect(refusals).toEqual(['queue_count']);
+    first.leave();
+    expect(queue.admit().workSeconds).toBe(10);
+  });
+
+  it('counts requests of which nothing is known as the average of the last ones', () => {
+    const { queue, refusals } = open({ maxWorkSeconds: 25 });
+    queue.admit();
+    queue.admit();
+    expect(refusal(() => queue.admit())).toMatchObject({ code: 'queue_full', retryAfterSeconds: 3 }); // 5 s of work too much, two at a time
+    expect(refusals).toEqual(['queue_work']);
+    expect(queue.workSeconds).toBe(20);
+  });
+
+  it('refuses at the scales what is too much beside the others, but nothing that is alone', () => {
+    const { queue, refusals } = open();
+    const alone = queue.admit();
+    alone.setWork(5000, 700);
+    expect([queue.workSeconds, queue.tokens]).toEqual([5000, 700]);
+    expect(refusal(() => queue.admit()).retryAfterSeconds).toBe(2455);
+    alone.setRemaining(50, 20);
+    const second = queue.admit();
+    expect(
+      refusal(() => {
+        second.setWork(51, 1);
+      }),
+    ).toMatchObject({ code: 'queue_full', retryAfterSeconds: 1 });
+    second.setWork(50, 1);
+    expect(refusals).toEqual(['queue_work', 'queue_work']);
+    expect([queue.workSeconds, queue.tokens]).toEqual([100, 21]);
+  });
+
+  it('tells how long the next one would wait', () => {
+    const { queue } = open({ maxRunning: 2 });
+    const order: string[] = [];
+    const first = line(queue, order, 'first').ticket;
+    expect(queue.secondsToStart).toBe(0);
+    const second = line(queue, order, 'second').ticket;
+    expect(queue.secondsToStart).toBe(5); // one of two equal ones has to end: 10 s of work at 2 s a second
+    second.setRemaining(2, 0);
+    expect(queue.secondsToStart).toBe(3);
+    first.leave();
+    expect(queue.secondsToStart).toBe(0);
+  });
+});
+
+describe('turns', () => {
+  it('come to so many at a time, in order, and pass to the next when one leaves', async () => {
+    const { queue } = open({ maxRunning: 2 });
+    const order: string[] = [];
+    const lines = ['a', 'b', 'c', 'd'].map((name) => line(queue, order, name));
+    await settled();
+    expect(order).toEqual(['a', 'b']);
+    expect(queue.waiting).toEqual({ interactive: 2, batch: 0 });
+    lines[1]!.ticket.leave();
+    await settled();
+    expect(order).toEqual(['a', 'b', 'c']);
+    expect(lines.map(({ positions }) => positions)).toEqual([[], [], [0], [1, 0]]);
+  });
+
+  it('come to interactive requests first, and to batch ones every fourth time', async () => {
+    const { queue } = open({ maxRunning: 1, maxRequests: 20, maxWorkSeconds: 1000 });
+    const order: string[] = [];
+    let running = line(queue, order, 'first').ticket;
+    const tickets = new Map([['first', running]]);
+    const lines = new Map([
+      ...['b1', 'b2', 'b3'].map((name) => [name, line(queue, order, name, 'batch')] as const),
+      ...Array.from({ length: 7 }, (_, at) => [`i${at}`, line(queue, order, `i${at}`)] as const),
+    ]);
+    for (const [name, { ticket }] of lines) tickets.set(name, ticket);
+    const last = lines.get('b3')!;
+    expect(last.positions.at(-1)).toBe(9);
+    for (let step = 0; step < 10; step += 1) {
+      running.leave();
+      await settled();
+      running = tickets.get(order.at(-1)!)!;
+    }
+    expect(order).toEqual(['first', 'i0', 'i1', 'i2', 'b1', 'i3', 'i4', 'i5', 'b2', 'i6', 'b3']);
+    expect(last.positions).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+  });
+
+  it('are never given to one that has left the line', async () => {
+    const { queue } = open({ maxRunning: 1 });
+    const order: string[] = [];
+    const [running, , gone] = ['running', 'next', 'gone', 'last'].map((name) => line(queue, order, name));
+    gone!.ticket.leave();
+    gone!.ticket.leave();
+    expect(queue.waiting.interactive).toBe(2);
+    running!.ticket.leave();
+    await settled();
+    expect(order).toEqual(['running', 'next']);
+    expect(queue.running).toBe(1);
+  });
+
+  it('can be asked for once', () => {
+    const { queue } = open();
+    const ticket = queue.admit();
+    void ticket.awaitStart('batch', () => undefined);
+    expect(() => {
+      void ticket.awaitStart('batch', () => undefined);
+    }).toThrow('This is a bug.');
+  });
+});
+
+describe('after any run', () => {
+  it('of enter, weigh, turn and leave, nothing is left and nobody starved', async () => {
+    for (let seed = 1; seed <= 60; seed += 1) await anyRun(seed);
+  });
+});
+
+/** Random requests through a small queue, with what must hold after every step. */
+async function anyRun(seed: number): Promise<void> {
+  const random = new SeededRandom(seed);
+  const below = (most: number): number => random.below(most);
+  const turns = 1 + below(3);
+  const limits = { maxRequests: 2 + below(10), maxWorkSeconds: 20 + below(200), maxRunning: turns };
+  const { queue, refusals } = open(limits);
+  const alive: Ticket[] = [];
+  const waiting = new Set<Ticket>();
+  let refused = 0;
+  const attempt = (deed: () => void): void => {
+    try {
+      deed();
+    } catch (error) {
+      expect((error as AvocadoError).code).toBe('queue_full');
+      expect((error as AvocadoError).retryAfterSeconds).toBeGreaterThanOrEqual(1);
+      refused += 1;
+    }
+  };
+  const drop = (ticket: Ticket): void => {
+    ticket.leave();
+    alive.splice(alive.indexOf(ticket), 1);
+    waiting.delete(ticket);
+  };
+  for (let step = 0; step < 200; step += 1) {
+    const ticket = alive[below(alive.length)];
+    const deed = below(5);
+    if (deed <= 1)
+      attempt(() => {
+        alive.push(queue.admit());
+      });
+    else if (ticket === undefined) continue;
+    else if (deed === 2)
+      attempt(() => {
+        ticket.setWork(below(60), below(500));
+      });
+    else if (deed === 3 && ticket.state === 'admitted') {
+      waiting.add(ticket);
+      void ticket
+        .awaitStart(random.pick(['batch', 'interactive'] as const), () => undefined)
+        .then(() => waiting.delete(ticket));
+    } else if (deed === 4) drop(ticket);
+    await Promise.resolve();
+    expect(queue.alive).toBe(alive.length);
+    expect(queue.running).toBeLessThanOrEqual(turns);
+    expect(queue.waiting.interactive + queue.waiting.batch).toBe(
+      alive.filter(({ state }) => state === 'waiting').length,
+    );
+    if (queue.running < turns) expect(queue.waiting).toEqual({ interactive: 0, batch: 0 });
+  }
+  // Everybody still in the line gets a turn as the others leave.
+  while (alive.some(({ state }) => state === 'waiting')) {
+    drop(alive.find(({ state }) => state === 'running')!);
+    await settled();
+    expect(waiting.size).toBe(alive.filter(({ state }) => state === 'waiting').length);
+  }
+  for (const ticket of [...alive]) drop(ticket);
+  expect([queue.alive, queue.running, queue.workSeconds, queue.tokens, queue.secondsToStart]).toEqual([0, 0, 0, 0, 0]);
+  expect(refusals).toHaveLength(refused);
+}
