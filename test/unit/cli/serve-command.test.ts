@@ -11,7 +11,7 @@ async function askedFor(args: readonly string[]): Promise<EngineSettings & { rea
   const { exitCode, stderr } = await runCli(['serve', ...args], {
     environment: {
       openEngineProcess: async ({ settings, stallMs = 0 }) => {
-        asked.push({ ...settings, stallMs = 0 });
+        asked.push({ ...settings, stallMs });
         throw new AvocadoError('device_unavailable', 'There is no such device.');
       },
     },
