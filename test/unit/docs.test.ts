@@ -161,6 +161,15 @@ describe('documents', () => {
     }
   });
 
+  it('name only files of the source that exist', () => {
+    const missing: string[] = [];
+    for (const [path, text] of PAGES) {
+      for (const [, file = ''] of text.matchAll(/`((?:src|native|test)\/[\w./-]+)`/g))
+        if (!existsSync(join(ROOT, file))) missing.push(`${path}: ${file}`);
+    }
+    expect(missing).toEqual([]);
+  });
+
   it('have the sections that comments cite', () => {
     const missing: string[] = [];
     for (const path of [
