@@ -1,7 +1,7 @@
 // The options of a caption, in one schema: the fields of HTTP requests and the flags of the command line, with their
 // help, come from it.
 import Type from 'typebox';
-import { Check, Errors } from 'typebox/value';
+import { checkFields, type NameField } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { CaptionRequest, ProfileField } from '../output/events.ts';
 
@@ -69,45 +69,6 @@ export const OPTION_PROPERTIES = {
 
 const CAPTION_OPTIONS = Type.Object(OPTION_PROPERTIES, { additionalProperties: false });
 export type CaptionOptions = Type.Static<typeof CAPTION_OPTIONS>;
-
-/** How a door calls a field when it complains: `top_p` over HTTP, `--top-p` on the command line. */
-export type NameField = (field: string) => string;
-
-/** `/stop/0` → `stop` */
-function fieldOf(instancePath: string): string {
-  return instancePath.split('/')[1] ?? '';
-}
-
-/**
- * Checks a value against a closed object schema and returns it with its type.
- * @throws AvocadoError `unknown_field` or `bad_request`, whose `param` is the field at fault
- */
-export function checkFields<S extends Type.TSchema>(
-  schema: S,
-  value: unknown,
-  nameField: NameField = (field) => field,
-): Type.Static<S> {
-  if (Check(schema, value)) return value;
-  // The deepest errors come first; an unknown field matters more than a wrong one, since it is often the reason of it.
-  const errors = Errors(schema, value);
-  for (const error of errors) {
-    if (error.keyword !== 'additionalProperties') continue;
-    const field = error.params.additionalProperties[0] ?? '';
-    throw new AvocadoError(
-      'unknown_field',
-      `${nameField(field)} is not a field this request has. Correct its name or leave it out.`,
-      { param: field },
-    );
-  }
-  const error = errors[0];
-  if (error === undefined) throw new Error('A value failed its schema without an error. This is a bug.');
-  const missing = error.keyword === 'required' ? error.params.requiredProperties[0] : undefined;
-  if (missing !== undefined)
-    throw new AvocadoError('bad_request', `${nameField(missing)} is missing.`, { param: missing });
-  const field = fieldOf(error.instancePath);
-  const subject = field === '' ? 'The request' : nameField(field);
-  throw new AvocadoError('bad_request', `${subject} ${error.message}.`, field === '' ? {} : { param: field });
-}
 
 const PROFILE_FIELDS: Record<keyof typeof PROFILE_PROPERTIES, ProfileField> = {
   fps: 'fps',

@@ -3,8 +3,9 @@
 import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import type { CaptionTask } from '../../admission/types.ts';
+import { checkFields } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import { captionRequest, checkFields, OPTION_PROPERTIES } from '../../captioner/caption-options.ts';
+import { captionRequest, OPTION_PROPERTIES } from '../../captioner/caption-options.ts';
 import type { MediaSource } from '../../intake/media-source.ts';
 import type { Priority } from '../../output/events.ts';
 import { timeoutOf, type BodyReader, type CaptionParts } from '../caption-route.ts';

@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { describe, expect, it } from 'vitest';
-import { checkValue } from '../../../src/base/check-value.ts';
+import { checkFields, checkValue } from '../../../src/base/check-value.ts';
 import { thrownBy } from '../openai/thrown-by.ts';
 
 const SCHEMA = Type.Object({
@@ -42,5 +42,25 @@ describe('checkValue', () => {
       param: 'messages[0]',
       message: 'messages[0] must be object.',
     });
+  });
+});
+
+describe('checkFields', () => {
+  const closed = Type.Object(
+    { top_p: Type.Optional(Type.Number({ maximum: 1 })), stop: Type.Array(Type.String(), { maxItems: 2 }) },
+    { additionalProperties: false },
+  );
+  const flag = (field: string): string => `--${field.replace('_', '-')}`;
+
+  it.each([
+    [{ stop: [], top_p: 7 }, 'bad_request', 'top_p', '--top-p must be <= 1.'],
+    [{ stop: ['a', 1] }, 'bad_request', 'stop', '--stop must be string.'],
+    [{}, 'bad_request', 'stop', '--stop is missing.'],
+    [{ top_p: 7, seed: 1 }, 'unknown_field', 'seed', '--seed is not a field this request has.'],
+    [[], 'bad_request', undefined, 'The request must be object.'],
+    [{ stop: Array.from({ length: 1001 }, () => '') }, 'bad_request', 'stop', '--stop must have at most 1000 items.'],
+  ])('of %j names the field as its front end does', (value, code, param, message) => {
+    const error = thrownBy(() => checkFields(closed, value, flag));
+    expect(error).toMatchObject({ code, param, message: expect.stringContaining(message) as string });
   });
 });
