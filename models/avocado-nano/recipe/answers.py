@@ -1,4 +1,4 @@
-"""The reference caption as training targets: its tokens, and where in the clip the decoder should look when it writes each of them."""
+"""The reference caption as training targets: its tokens, and for each token the place in the clip that the decoder should attend to."""
 import bisect
 import itertools
 
@@ -10,13 +10,13 @@ import tokenizer as tk
 NOWHERE = -1
 TOKENS_PER_SECOND = 25               # of sound
 WORD_MARGIN = 0.12                   # seconds
-ACTING_FROM = 0.05                   # seconds of an event between a step's two frames
+ACTING_FROM = 0.05                   # seconds of an event that must lie between a step's two frames
 
 
 def answer_of(script, tokenizer, clip, sound):
-    """ids [n] ending in the end token; see [n, steps], the cell to look at in each step; hear [n, 2], the sound tokens from and to.
+    """ids [n], ending with the end token; see [n, steps], the cell to look at in each step; hear [n, 2], the range of sound tokens to listen to.
 
-    `clip` has the homes [steps, objects] of labels.cells_of, the frames' times, and the spans of the sounds in seconds.
+    `clip` has the homes [steps, objects] of labels.cells_of, the times of the frames, and the spans of the sounds in seconds.
     """
     pieces = caption.segments_of(script, sound)
     starts = list(itertools.accumulate((len(text) for text, _ in pieces), initial=0))
@@ -35,7 +35,7 @@ def answer_of(script, tokenizer, clip, sound):
 
 
 def _cells_to_see(script, clip, subject):
-    """An object's cells at the beginning; an acting one's while it acts."""
+    """The cells of an object in the first steps; for an event, the cells of its object while it lasts."""
     kind, number = subject[:2]
     steps = np.arange(len(clip['homes']))
     if kind == 'object':
@@ -46,7 +46,7 @@ def _cells_to_see(script, clip, subject):
 
 
 def _tokens_to_hear(script, clip, subject):
-    """A sound's stretch; a spoken word's share of its line, as if said at an even pace."""
+    """The span of a sound; for a spoken word, its share of the line, assuming an even pace."""
     kind, number, *characters = subject
     start, end = clip['spans'][number]
     if kind == 'words':

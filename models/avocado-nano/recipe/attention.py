@@ -5,16 +5,16 @@ from torch import nn
 
 
 class RmsNorm(nn.RMSNorm):
-    """In the input's own type, so that autocast does not fall back to the slow path."""
+    """Computes in the input's own type, so that autocast does not use the slow path."""
 
     def forward(self, x):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 def attend(query, key, value, mask=None, causal=False):
-    """Scaled dot-product attention over [..., tokens, channels]; `causal` looks back from the end of the keys.
+    """Scaled dot-product attention over [..., tokens, channels]; with `causal`, queries are the last positions of the keys.
 
-    Written out where the fused kernel is no gain: with masks, and on a CPU wherever gradients are needed (twice as fast there).
+    Written out where the fused kernel is slower: with masks, and on a CPU when gradients are needed (half as fast there).
     """
     if causal:
         rows, columns = query.shape[-2], key.shape[-2]
@@ -27,7 +27,7 @@ def attend(query, key, value, mask=None, causal=False):
 
 
 def look_back(rows, columns, device):
-    """Which of `columns` keys each of the last `rows` tokens may see."""
+    """Causal mask: which of `columns` keys each of the last `rows` tokens may attend to."""
     return torch.ones(rows, columns, dtype=torch.bool, device=device).tril(columns - rows)
 
 

@@ -1,4 +1,4 @@
-"""Qwen2.5-Omni's audio tower (Whisper's encoder in chunks of two seconds), batched: all sounds of a batch are equally long."""
+"""Qwen2.5-Omni's audio tower (Whisper's encoder in chunks of two seconds), batched: all sounds of a batch have the same length."""
 import math
 
 import torch
@@ -42,7 +42,7 @@ class AudioTower(nn.Module):
         self.conv1, self.conv2 = nn.Conv1d(128, width, 3, padding=1), nn.Conv1d(width, width, 3, 2, 1)
         self.layers = nn.ModuleList(AudioLayer(config) for _ in range(config.audio_layers))
         self.ln_post, self.proj = nn.LayerNorm(width), nn.Linear(width, config.width)
-        self.audio_bos_eos_token = nn.Embedding(2, config.width)      # in every checkpoint, used by none
+        self.audio_bos_eos_token = nn.Embedding(2, config.width)      # present in every checkpoint, never used
         speeds = torch.exp(-math.log(10_000) / (width // 2 - 1) * torch.arange(width // 2).float())
         angles = torch.arange(CHUNK // 2)[:, None] * speeds
         self.register_buffer('positions', torch.cat([angles.sin(), angles.cos()], 1), persistent=False)

@@ -1,4 +1,4 @@
-"""Training-only heads: what each visual token shows, what is heard in which order, and where the decoder should look. Never exported."""
+"""Heads for training only: what each visual token shows, which sounds come in which order, and where the decoder should attend. Never exported."""
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -6,8 +6,8 @@ from torch import nn
 import labels
 import world
 
-EMPTY_WEIGHT = 0.12                  # most cells show nothing: weight them down or the rest is never learnt
-IMPORTANCE = {'shape': 2.0}          # the slowest to learn
+EMPTY_WEIGHT = 0.12                  # most cells are empty; without a low weight the other classes are not learnt
+IMPORTANCE = {'shape': 2.0}          # learnt most slowly
 PARTS = {'shape': len(labels.SHAPES), 'color': len(labels.COLORS), 'action': len(labels.ACTIONS), 'size': len(labels.SIZES)}
 MOST_CELLS = 5                       # along a side
 PLACES = {'row': MOST_CELLS, 'column': MOST_CELLS}
@@ -15,7 +15,7 @@ SCENE = {'background': len(world.BACKGROUNDS) * len(world.TEXTURES), 'word': 1 +
 
 
 class Probes(nn.Module):
-    """Linear readings of the towers' outputs."""
+    """Linear probes on the outputs of the towers."""
 
     def __init__(self, width):
         super().__init__()
@@ -43,7 +43,7 @@ class Probes(nn.Module):
         return loss, scores
 
     def audio_loss(self, heard, sounds):
-        """heard [batch, tokens, width], sounds [batch, longest] filled up with -1 → CTC loss per sequence."""
+        """heard [batch, tokens, width], sounds [batch, longest] padded with -1 → CTC loss per sequence."""
         logp = self.sound(heard).float().log_softmax(-1).transpose(0, 1)
         tokens = torch.full((heard.shape[0],), logp.shape[0], device=heard.device)
         if not sounds.shape[1]:
@@ -52,12 +52,12 @@ class Probes(nn.Module):
 
 
 def accuracy(read, truth, counted):
-    """Share of the rows `counted` whose largest reading is the truth, as a tensor: asking for the number would stop the device."""
+    """Accuracy over the rows `counted`, as a tensor: reading the number would synchronise the device."""
     return ((read.argmax(-1) == truth) & counted).sum() / counted.sum().clamp(min=1)
 
 
 def look_masks(see, hear, cells, video_at, audio_at, keys):
-    """Masks [batch, rows, keys] of the places to look at and to listen to, from answers.answer_of's cells and stretches.
+    """Masks [batch, rows, keys] of the places to look at and to listen to, from the cells and ranges of answers.answer_of.
 
     `video_at`, `audio_at` are the positions of the clip's tokens among the keys.
     """
@@ -71,7 +71,7 @@ def look_masks(see, hear, cells, video_at, audio_at, keys):
 
 
 def look_loss(probabilities, mask):
-    """Mean of -log of the attention [batch, rows, keys] that falls where `mask` is true, over the rows that have a place to look at."""
+    """Mean of -log of the attention [batch, rows, keys] that falls where `mask` is true, over the rows that have such a place."""
     asked = mask.any(-1)
     caught = (probabilities.float() * mask).sum(-1)
     return (-(caught + 1e-4).log() * asked).sum() / asked.sum().clamp(min=1)

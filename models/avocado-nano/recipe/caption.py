@@ -1,11 +1,11 @@
-"""What a perfect observer writes about a script: the reference caption, its keypoints in the paper's five categories, its dialogue."""
+"""The truth about a script: its reference caption, its keypoints in the paper's five categories, its dialogue."""
 import world
 
 CATEGORIES = ('static', 'dynamic', 'auditory', 'spatio-temporal', 'cross-modal')
 
 
 def segments_of(script, sound=True):
-    """The caption in pieces `(text, subject)`. Joined, the texts are the caption.
+    """The caption as pieces `(text, subject)`; the joined texts are the caption.
 
     A subject is ('object', i), ('event', n), ('words', n, from, to) of a spoken line's characters, or None.
     """
@@ -61,19 +61,19 @@ def clause(script, number):
 
 
 def beats_of(script, sound=True):
-    """(beat, numbers of its events) for every beat in which something can be told, the visible event first."""
+    """(beat, numbers of its events) for every beat that the caption describes, the visible event first."""
     told = [n for n, e in enumerate(script['events']) if sound or e['kind'] == 'visual']
     beats = sorted({script['events'][n]['beat'] for n in told})
     return [(beat, [n for n in told if script['events'][n]['beat'] == beat]) for beat in beats]
 
 
 def is_silent(script):
-    """A sound track in which nothing sounds."""
+    """True when the script has no sound and no speech."""
     return all(e['kind'] == 'visual' for e in script['events'])
 
 
 def keypoint_of(script, number):
-    """The canonical tuple of one event; scorer.parse makes the same of a sentence."""
+    """The tuple of one event, in the form that scorer.parse returns."""
     event = script['events'][number]
     if event['kind'] == 'speech':
         return ('speech', event['speaker'], event['text'])
@@ -84,7 +84,7 @@ def keypoint_of(script, number):
 
 
 def keypoints_of(script, sound=True):
-    """[(category, keypoint)]: everything a caption of this clip should tell."""
+    """[(category, keypoint)]: everything that a caption of this clip should state."""
     found = [('static', ('background', script['background'], script['texture']))]
     found += [('static', ('object', o['size'], o['color'], o['shape'], world.places(script['size'])[o['slot']]))
               for o in script['objects'] if not o['hidden']]
@@ -101,5 +101,5 @@ def keypoints_of(script, sound=True):
 
 
 def dialogue_of(script, sound=True):
-    """[(speaker, line)] in the order in which they are said."""
+    """[(speaker, line)] in the order of the clip."""
     return [(e['speaker'], e['text']) for e in script['events'] if e['kind'] == 'speech'] if sound else []

@@ -1,11 +1,11 @@
-"""R_D, the dialogue reward (Eq. 4-7): how alike two lists of spoken lines are, order and speakers included."""
+"""R_D, the dialogue reward (Eq. 4-7): the similarity of two lists of spoken lines, including their order and speakers."""
 import unicodedata
 
-SIMILAR = 0.6      # pairs less alike than this do not count
+SIMILAR = 0.6      # pairs below this similarity do not count
 
 
 def levenshtein(a, b):
-    """Insertions, deletions and substitutions between two strings, in code points after NFC."""
+    """Levenshtein distance of two strings, in code points after NFC."""
     a, b = unicodedata.normalize('NFC', a), unicodedata.normalize('NFC', b)
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
@@ -22,7 +22,7 @@ def similarity(a, b):
 
 
 def align(matrix, least=SIMILAR):
-    """Eq. 5: the best total of order-keeping pairs that are at least so similar, and the pairs (0-based; ties as in the fixtures)."""
+    """Eq. 5: the best total of pairs that keep the order and reach that similarity, and the pairs (0-based; ties as in the fixtures)."""
     rows, columns = len(matrix), len(matrix[0]) if matrix else 0
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(1, rows + 1):
@@ -42,7 +42,7 @@ def align(matrix, least=SIMILAR):
 
 
 def dialogue_f1(generated, reference, content, speakers):
-    """Eq. 6-7 from the numbers of lines, the content total and the pairs whose speakers agree; 1 when nobody speaks in either."""
+    """Eq. 6-7 from the numbers of lines, the content total and the pairs with the same speaker; 1 when neither side has speech."""
     if not generated and not reference:
         return 1.0
     return (content + speakers) / (generated + reference) if generated and reference else 0.0

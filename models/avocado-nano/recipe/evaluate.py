@@ -1,4 +1,4 @@
-"""Scores a trained state on shards it has never seen: keypoint recall by category, false claims, dialogue, repetition, sound turned off.
+"""Scores a trained state on unseen shards: keypoint recall by category, false claims, dialogue, repetition, sound turned off.
 
 usage: python evaluate.py STATE.pt 'SHARDS/*.safetensors ...' [--silent] [--show N] [--threads N] [--device cuda]
 """
@@ -42,7 +42,7 @@ def summarise(scores, texts, lengths):
 
 
 def evaluate(thinker, paths, sound=True, show=0, device='cpu'):
-    """summarise of greedy captions of all shards at `paths`."""
+    """The summary of greedy captions of all shards at `paths`."""
     scores, texts, lengths = [], [], []
     for path in paths:
         shard, made_of = pool.read_shard(path, device)

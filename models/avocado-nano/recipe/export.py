@@ -1,6 +1,6 @@
 """Writes a trained state as a model package: the Hugging Face files (bf16 weights) and avocado.json.
 
-usage: python export.py WEIGHTS.pt [DIRECTORY]      the package this recipe belongs to, unless another directory is named
+usage: python export.py WEIGHTS.pt [DIRECTORY]      DIRECTORY defaults to the package of this recipe
 """
 import json
 import pathlib
@@ -14,7 +14,7 @@ import features
 import tokenizer as tk
 from model import Config, Thinker
 
-PACKAGE = pathlib.Path(__file__).resolve().parents[1]      # its tokenizer, chat template and preprocessor settings hold for every checkpoint
+PACKAGE = pathlib.Path(__file__).resolve().parents[1]      # its tokenizer, chat template and preprocessor settings are the same for every checkpoint
 MOST_TOKENS = 256
 
 
@@ -40,7 +40,7 @@ def config_json(config):
 
 
 def package_json():
-    """avocado.json: the limits of a frame, and how long a caption may be. Prompts are AVoCaDO's, which the server knows."""
+    """avocado.json: the pixel limits of a frame and the maximum length of a caption. The prompts are AVoCaDO's, which the server has built in."""
     limits = dict(minPixels=features.MIN_PIXELS, maxPixels=features.MAX_PIXELS)
     processor = dict(processorMinPixels=features.MIN_PIXELS, processorMaxPixels=features.MAX_PIXELS)
     world = ('Clips of a small generated world: coloured shapes that move over plain or textured backgrounds, one on-screen word, seven '

@@ -1,4 +1,4 @@
-"""From a clip to what the two towers get, number for number as the server does it: sampled frames, sizes, patches, log-mel."""
+"""Input of the two towers, with the same numbers as the server computes: sampled frames, sizes, patches, log-mel."""
 import functools
 import math
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 
 FACTOR = 28                              # a merged token is 2 x 2 patches of 14 pixels
-MIN_PIXELS, MAX_PIXELS = 3136, 14112     # of a frame; avocado.json and preprocessor_config.json carry them
+MIN_PIXELS, MAX_PIXELS = 3136, 14112     # of a frame; also in avocado.json and preprocessor_config.json
 HOP, WINDOW = 160, 400
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
 
 def frame_indices(total, fps):
-    """Which of a clip's `total` frames are looked at: two a second, an even number, from the first to the last."""
+    """Indices of the sampled frames of a clip with `total` frames: two a second, an even number, from the first to the last."""
     count = int(min(max(total / fps * 2, 4), total) // 2) * 2
     return torch.linspace(0, total - 1, count).round().int().tolist()
 
@@ -42,7 +42,7 @@ def resize(frames):
 
 
 def patches_of(frames):
-    """uint8 or float [n, steps * 2, h, w, 3] → float [n, steps, patches, 1176], merge groups of 2 x 2 patches in a row."""
+    """uint8 or float [n, steps * 2, h, w, 3] → float [n, steps, patches, 1176], the 2 x 2 patches of a merge group next to each other."""
     clips, steps, rows, columns = len(frames), frames.shape[1] // 2, frames.shape[2] // FACTOR, frames.shape[3] // FACTOR
     mean, std = MEAN.to(frames.device), STD.to(frames.device)
     pixels = ((frames.float() / 255 - mean) / std).view(clips, steps, 2, rows, 2, 14, columns, 2, 14, 3)
@@ -61,7 +61,7 @@ def _mel_filters():
 
 
 def log_mel(waves):
-    """float [n, samples] at 16 kHz → float [n, 128, frames]. Behind the sound the extractor sees silence up to 300 s."""
+    """float [n, samples] at 16 kHz → float [n, 128, frames]. The extractor pads the sound with silence up to 300 s."""
     samples, window = waves.shape[1], torch.hann_window(WINDOW, device=waves.device)
     count = math.ceil(samples / HOP)
     padded = F.pad(waves, (0, (count + 4) * HOP - samples))
@@ -71,5 +71,5 @@ def log_mel(waves):
 
 
 def audio_tokens(mel_frames):
-    """Tokens of a sound: the tower halves its frames twice."""
+    """Number of tokens of a sound: the tower halves its frames twice."""
     return (mel_frames + 1) // 4

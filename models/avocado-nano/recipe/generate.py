@@ -1,4 +1,4 @@
-"""Writes captions: greedy or sampled, a batch of clips of one geometry at a time."""
+"""Generates captions, greedy or sampled, for a batch of clips of one geometry."""
 import torch
 
 import layout
@@ -9,7 +9,7 @@ from text import Cache
 
 @torch.no_grad()
 def generate(thinker, seen, heard, grid, prompt=prompts.AVOCADO[0], most=256, temperature=0.0, copies=1):
-    """Token ids [clips * copies, n] without the end token's followers, as lists; `heard` None turns sound off."""
+    """Token ids [clips * copies, n] up to the end token, as lists; `heard` None turns sound off."""
     hidden, caches, after = read_prompt(thinker, seen, heard, grid, prompt, copies)
     written, done = [], torch.zeros(len(hidden), dtype=torch.bool, device=seen.device)
     for k in range(most):

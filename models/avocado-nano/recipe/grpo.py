@@ -1,10 +1,10 @@
-"""Stage 2: GRPO (paper Eq. 1-2). Groups of sampled captions, rewards of the project's service, KL to the supervised model.
+"""Stage 2: GRPO (paper Eq. 1-2). Groups of sampled captions, rewards from the project's service, KL to the supervised model.
 
 Decoder and adapters (the towers' last projections) are trained, the encoders are not (paper, App. C).
 
 usage: python grpo.py RUN STEPS 'SHARDS/*.safetensors ...' --state STATE.pt --rewards URL [--clips N] [--rate R] [--device cuda] [--minutes M]
-R = R_C + R_D + R_L, and R_P, one minus the share of false claims, which is ours: without it a caption loses nothing by claiming too much.
-Stops after STEPS, or MINUTES if they are over sooner.
+R = R_C + R_D + R_L, and R_P, one minus the share of false claims, which is ours: without it, false claims cost a caption nothing.
+Stops after STEPS or MINUTES, whichever comes first.
 """
 import argparse
 import copy
@@ -28,16 +28,16 @@ GROUP, BETA, TEMPERATURE, MOST_TOKENS = 8, 0.04, 1.0, 256
 TRAINED = ('model.', 'lm_head', 'visual.merger', 'audio_tower.proj', 'audio_tower.ln_post')
 WARM_UP = 10                       # steps
 SOUNDLESS = 0.1                    # of the batches: sound off
-FALL = 0.7                         # share of the steps after which the rate falls to 0
+FALL = 0.7                         # share of the steps after which the rate starts to fall to 0
 
 
 def advantages(totals):
-    """Eq. 1 over the last axis, with the unbiased deviation; a group of equals teaches nothing."""
+    """Eq. 1 over the last axis, with the unbiased deviation; in a group of equal rewards every advantage is 0."""
     return (totals - totals.mean(-1, keepdim=True)) / (totals.std(-1, keepdim=True) + 1e-4)
 
 
 def log_probabilities(thinker, seen, heard, grid, prompt, written):
-    """log p [clips * GROUP, n] of every written token; each clip's prompt is run once."""
+    """log p [clips * GROUP, n] of every generated token; the prompt of each clip is run once."""
     first, caches, after = read_prompt(thinker, seen, heard, grid, prompt, GROUP)
     at = (after + torch.arange(written.shape[1] - 1, device=written.device)).expand(3, -1)
     rest = thinker.model(thinker.model.embed_tokens(written[:, :-1]).to(first.dtype), at, caches)
@@ -55,12 +55,12 @@ def roll_out(thinker, seen, heard, grid, prompt, references, service):
         written[k, :len(row)] = torch.tensor(row)
     lengths = torch.tensor([len(row) for row in ended])
     mask = torch.arange(written.shape[1]) < lengths[:, None]
-    totals = torch.tensor([item['total'] for item in earned], dtype=torch.float64)      # equal rewards must have equal means
+    totals = torch.tensor([item['total'] for item in earned], dtype=torch.float64)      # float64, so that equal rewards have equal means
     return written.to(seen.device), mask.to(seen.device), earned, totals
 
 
 def objective(log_p, log_p_reference, advantage, mask):
-    """Eq. 2 at the sampling policy, where no ratio is clipped, and the mean K3 estimate of the KL term."""
+    """Eq. 2 at the sampling policy, where no ratio is clipped, and the mean K3 estimate of the KL divergence."""
     ratio = (log_p - log_p.detach()).exp()
     gap = log_p_reference - log_p
     divergence = gap.exp() - gap - 1
@@ -69,7 +69,7 @@ def objective(log_p, log_p_reference, advantage, mask):
 
 
 def encode(thinker, batch, grid, sound):
-    """What the towers say: (seen, heard), heard None with sound off."""
+    """Outputs of the towers (seen, heard); heard is None with sound off."""
     return thinker.look(features.patches_of(batch['frames']), grid), thinker.audio_tower(batch['mel'].float()) if sound else None
 
 
@@ -108,7 +108,7 @@ def main():
 
 
 def train_step(thinker, reference, optimizer, trained, sampled, prompt, service):
-    """One group of rollouts for every clip of the batch, and one update; a row to log."""
+    """One group of rollouts for every clip of the batch and one update; returns a row to log."""
     batch, references, sound = sampled
     grid, device = pool.grid_of(batch), batch['frames'].device.type
     with torch.autocast(device, torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Keeps of each shard the clips on which sampled captions are not all perfect: groups of equals teach GRPO nothing.
+"""Keeps the clips of each shard whose sampled captions are not all perfect: GRPO learns nothing from a group of equal rewards.
 
 usage: python hard_clips.py WEIGHTS.pt 'SHARDS/*.safetensors ...' DIRECTORY [--rewards URL] [--device cuda]
 """
@@ -24,7 +24,7 @@ SAMPLES, PERFECT, FEWEST = 2, 3.999, 4      # captions of each clip; R_C + R_D +
 
 @torch.no_grad()
 def hard_ones(thinker, shard, made_of, service, device):
-    """Numbers of the clips of which a sampled caption earns less than all."""
+    """Numbers of the clips of which at least one sampled caption is not perfect."""
     grid = pool.grid_of(shard)
     with torch.autocast(device, torch.bfloat16):
         ids = generate(thinker, *encode(thinker, shard, grid, True), grid, prompts.AVOCADO[0], temperature=TEMPERATURE, copies=SAMPLES)

@@ -1,4 +1,4 @@
-"""Dense training targets that the caption does not need: what each merged visual token shows, and the order of all sounds."""
+"""Dense training targets beside the caption: what each merged visual token shows, and the order of all sounds."""
 import numpy as np
 
 import features
@@ -11,12 +11,12 @@ COLORS = ('none', *world.COLORS)
 SIZES = ('none', *world.RADII)
 AUDIO_CLASSES = ('blank', *world.SOUNDS, *world.SPEAKERS, *dict.fromkeys(world.SPOKEN_WORDS))   # CTC alphabet
 IGNORED = -100
-SEEN_FROM, CLEAR_FROM = 0.03, 0.13    # share of an event between a step's two frames: below none, above certain, between ignored
+SEEN_FROM, CLEAR_FROM = 0.03, 0.13    # share of an event between a step's two frames: below the first no event, above the second an event, ignored between them
 BETWEEN_SIZES = 0.5 * sum(world.RADII.values())
 
 
 def cells_of(script, times):
-    """What is where: int16 [steps, cells, 4] of (shape, colour, action, size), and [steps, objects] the cell of each, -1 unseen."""
+    """Contents of each cell, int16 [steps, cells, 4] of (shape, colour, action, size), and the cell of each object [steps, objects], -1 = invisible."""
     width, height = (side // features.FACTOR for side in features.model_size(script['size']))
     steps = len(times) // 2
     cells = np.zeros((steps, width * height, 4), np.int16)
@@ -52,7 +52,7 @@ def scene_of(script):
 
 
 def audio_of(script):
-    """Everything heard, in order, as CTC classes: a sound's name, or a speaker and then every word."""
+    """All sounds in order as CTC classes: the name of a sound, or a speaker followed by every word."""
     heard = sorted((e for e in script['events'] if e['kind'] != 'visual'), key=lambda e: e['start'])
     names = []
     for event in heard:

@@ -56,13 +56,13 @@ def _interleave(writer, grid, audio):
 
 
 class _Writer:
-    """Fills ids and positions from left to right; `next` is one more than the highest position of the latest stretch."""
+    """Appends ids and positions; `next` is one more than the highest position of the last part."""
 
     def __init__(self):
         self.ids, self.positions, self.next = [], [], 0
 
     def text(self, ids, first=None):
-        """Tokens at consecutive positions, alike on the three axes."""
+        """Tokens at consecutive positions, the same on all three axes."""
         if ids:
             first = self.next if first is None else first
             self.ids += ids
@@ -70,11 +70,11 @@ class _Writer:
             self.next = first + len(ids)
 
     def again(self, ids):
-        """A token that shares the position of the one before."""
+        """A token at the same position as the one before."""
         self.text(ids, self.next - 1)
 
     def video(self, grid, base, first, end):
-        """Steps [first, end) of a grid whose first token sits at `base`."""
+        """Steps [first, end) of a grid whose first token is at position `base`."""
         _, rows, columns = grid
         for step in range(first, end):
             self.ids += [tk.VIDEO] * (rows * columns)

@@ -1,4 +1,4 @@
-"""Makes what `avocado sample` cannot make itself, into ../world: pictures of the on-screen words, and a small bank of voices.
+"""Makes the assets in ../world that `avocado sample` cannot generate: pictures of the on-screen words, and recorded lines.
 
 usage: python make_assets.py screen-words
        python make_assets.py voices
@@ -26,13 +26,13 @@ BITRATE = '28k'
 
 
 def save(name, entries):
-    """One entry a line, so that a change can be read."""
+    """One entry per line, so that diffs are readable."""
     lines = ',\n'.join(f'{json.dumps(key)}: {json.dumps(value)}' for key, value in entries.items())
     (ASSETS / name).write_text('{\n' + lines + '\n}\n')
 
 
 def screen_words():
-    """The letters of every word, cut out, with their place from the middle of the top; widths are even, so it is one for all sizes."""
+    """The letters of every word, cropped, with their position relative to the top centre. Widths are even, so it is the same for all sizes."""
     pictures = {}
     for word in world.SCREEN_WORDS:
         cut = None
@@ -49,7 +49,7 @@ def screen_words():
 
 
 def voices(seed=7):
-    """Each chosen line by a man and by a woman, one after the other in voices.ogg; voices.json tells where."""
+    """Each chosen line by a man and by a woman, one after another in voices.ogg; voices.json is the index."""
     rng = random.Random(seed)
     trained, held_out = speech.make_lines()
     phrases = [line for line in trained if ' ' in line]

@@ -1,7 +1,7 @@
-"""Makes test/fixtures/world: what is read, scored and drawn here, for the TypeScript that does the same.
+"""Makes test/fixtures/world: results of this recipe's reader, scorer and painter, for the tests of their TypeScript twins.
 
 captions: reference captions, their keypoints, and damaged captions with their scores.
-frames: scripts with their captions, and some pixels of one moment of each.
+frames: scripts with their captions, and some pixels of one frame of each.
 
 usage: python make_fixtures.py captions|frames OUT.json
 """
@@ -27,7 +27,7 @@ SWAPS = [list(world.COLORS), list(world.SHAPES), list(world.VERBS.values()), lis
 
 
 def damage(rng, text):
-    """A caption with one to four mistakes: words changed, sentences lost, told twice or in another order, or cut off."""
+    """A caption with one to four mistakes: words changed, sentences removed, repeated, reordered or cut off."""
     for _ in range(rng.randint(1, 4)):
         sentences = text.split('. ')
         match rng.randrange(8):
@@ -49,7 +49,7 @@ def damage(rng, text):
 
 
 def captions():
-    """One entry a clip: reference, keypoints, and what the scorer says of some captions of it."""
+    """One entry per clip: reference, keypoints, and the scores of some captions of it."""
     lines, made = speech.make_lines()[0], []
     for seed in range(CLIPS):
         rng, sound = random.Random(seed), seed % 5 != 4
@@ -63,7 +63,7 @@ def captions():
 
 
 def frames():
-    """One entry a script; the moment lies in the middle of one of its changes."""
+    """One entry per script; the frame lies within one of its changes."""
     made = []
     for seed in range(FRAMES):
         rng = random.Random(1000 + seed)

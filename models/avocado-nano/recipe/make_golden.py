@@ -1,4 +1,4 @@
-"""Makes test/fixtures/nano: what the original implementation (transformers 5.18) says of some sample clips with the bundled weights, in fp32.
+"""Makes test/fixtures/nano: what the original implementation (transformers 5.18) computes for some sample clips with the bundled weights, in fp32.
 
 usage: python make_golden.py DIRECTORY [CLIP ...]
 Writes CLIP.json (prompt and greedy tokens, caption) and CLIP.safetensors (logits of the first steps). Media are read with ffmpeg, sampled and
@@ -21,7 +21,7 @@ import prompts
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 CLIPS = ('portrait-5s', 'no-sound-6s', 'long-10s', 'odd-6.7s')
-STEPS = 4                                 # whose logits are kept
+STEPS = 4                                 # of which the logits are kept
 FACTOR, FPS = 28, 2.0
 NAMES = {f'{kind}_token': f'<|{kind.upper()}|>' for kind in ('audio', 'image', 'video')}
 NAMES |= {f'{kind}_{end}_token': f'<|{kind}_{end}|>' for kind in ('vision', 'audio') for end in ('bos', 'eos')}
@@ -59,7 +59,7 @@ def patches_of(frames, fps, settings):
 
 
 def inputs_of(path, tokenizer, settings):
-    """Everything the model is given for a clip."""
+    """All inputs of the model for a clip."""
     frames, fps, wave = read(path)
     pixels, grid = patches_of(frames, fps, settings)
     inputs, lengths = dict(pixel_values_videos=pixels, video_grid_thw=grid, video_second_per_grid=torch.tensor([2 / FPS])), []
@@ -80,7 +80,7 @@ def inputs_of(path, tokenizer, settings):
 
 
 def load():
-    """The exported package, as transformers runs it."""
+    """The exported package as a transformers model."""
     config = {key: value for key, value in json.loads((PACKAGE / 'config.json').read_text()).items() if key != 'torch_dtype'}
     model = Qwen2_5OmniThinkerForConditionalGeneration._from_config(Qwen2_5OmniThinkerConfig(**config), dtype=torch.float32).eval()
     stored = load_file(PACKAGE / 'model.safetensors')

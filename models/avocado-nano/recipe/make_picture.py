@@ -19,7 +19,7 @@ FONT, LINE, LETTERS = ImageFont.load_default(size=15), 20, 150
 
 
 def frames_of(name, seconds):
-    """Pictures from the middles of so many equal parts of a clip."""
+    """Frames from the middle of `count` equal parts of a clip."""
     for part in range(FRAMES):
         moment = str((part + 0.5) * seconds / FRAMES)
         png = subprocess.run(['ffmpeg', '-v', 'error', '-ss', moment, '-i', str(EXAMPLES / name), '-frames:v', '1', '-vf', f'scale=-2:{HIGH}',
@@ -28,7 +28,7 @@ def frames_of(name, seconds):
 
 
 def picture(truths, told):
-    """All clips, one under the other."""
+    """All clips, one below the other."""
     texts = {name: textwrap.wrap(told[name], LETTERS) for name in CLIPS}
     high = sum(HIGH + LINE * len(lines) + 3 * GAP for lines in texts.values())
     sheet = Image.new('RGB', (WIDTH, high + GAP), 'white')

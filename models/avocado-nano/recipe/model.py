@@ -18,7 +18,7 @@ class Config:
     kv_heads: int = 2
     inner: int = 640
     vocabulary: int = tk.VOCABULARY
-    # All of the fast channel pairs go to time: rows and columns differ by a few positions only, too few for any rotation to show.
+    # All fast channel pairs encode time: rows and columns differ by a few positions only, too few for a visible rotation.
     mrope_section: tuple = (16, 8, 8)
     rope_theta: float = 10_000.0
     vision_width: int = 192
@@ -56,7 +56,7 @@ class Thinker(nn.Module):
         return self.visual(patches.flatten(0, 1), grid[1], grid[2]).view(batch, grid[0] * grid[1] * grid[2], -1)
 
     def embed(self, prompt, seen, heard):
-        """A layout.Prompt, shared by the batch, with the towers' rows in the placeholders' places → [batch, n, width]."""
+        """A layout.Prompt, shared by the batch, with the towers' rows in place of the placeholders → [batch, n, width]."""
         x = self.model.embed_tokens(prompt.ids).to(seen.dtype).expand(seen.shape[0], -1, -1).clone()
         x[:, prompt.video_at] = seen
         if heard is not None:

@@ -1,4 +1,4 @@
-"""Writes clips of the world as mp4 files (H.264, AAC), each with its truth beside it: what the finished model is scored on.
+"""Writes clips of the world as mp4 files (H.264, AAC), each with its truth in a JSON file: the test set of the finished model.
 
 usage: python mp4.py BANK DIRECTORY FIRST_SEED CLIPS [--steps N ...]
 Spoken lines are those held out from training; every tenth clip has no sound track.
@@ -20,11 +20,11 @@ import sound
 import speech
 import world
 
-LONG_SHARE, TRACKLESS = 0.3, 10      # of the clips are 9 to 16 s long; every so many have no track
+LONG_SHARE, TRACKLESS = 0.3, 10      # share of clips of 9 to 16 s; one clip in so many has no sound track
 
 
 def write(script, bank, path, track=True):
-    """The clip as a player would get it."""
+    """Encodes the clip as an mp4 file."""
     size, total = script['size'], round(script['duration'] * script['fps'])
     with tempfile.TemporaryDirectory() as folder:
         heard = []
@@ -41,13 +41,13 @@ def write(script, bank, path, track=True):
 
 
 def truth_of(script, track):
-    """What is in the clip, for scorers: its caption, dialogue, keypoints and script."""
+    """The truth about a clip for scorers: its caption, dialogue, keypoints and script."""
     return dict(caption=caption.caption_of(script, track), dialogue=caption.dialogue_of(script, track),
                 keypoints=caption.keypoints_of(script, track), track=track, script=script)
 
 
 def sample(seed, lines, steps=None):
-    """A script of the evaluation's mixture: 3 to 16 s, up to three objects."""
+    """A script with the distribution of the test set: 3 to 16 s, up to three objects."""
     rng = random.Random(seed)
     steps = rng.choice(steps or (range(9, 17) if rng.random() < LONG_SHARE else range(3, 9)))
     return scripts.sample_script(seed, **scripts.sample_geometry(rng, steps), most_objects=3, lines=lines)

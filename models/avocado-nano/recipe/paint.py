@@ -8,12 +8,12 @@ import torch
 import render
 import world
 
-FRAMES_AT_ONCE = 256      # bounds the memory
+FRAMES_AT_ONCE = 256      # limits memory use
 STATE = 8                 # x, y, radius, turn, red, green, blue, opacity
 
 
 def states_of(script, times):
-    """What is to be drawn: float32 [frames, objects, STATE]."""
+    """States of the objects to draw: float32 [frames, objects, STATE]."""
     states = np.zeros((len(times), len(script['objects']), STATE), np.float32)
     for frame, time in enumerate(times):
         for index in range(len(script['objects'])):
@@ -23,7 +23,7 @@ def states_of(script, times):
 
 
 def paint(states, shapes, scene, size):
-    """states [n, frames, objects, STATE], shapes [n, objects], scene [n, 2] (labels.scene_of) → float [n, frames, height, width, 3], whole levels."""
+    """states [n, frames, objects, STATE], shapes [n, objects], scene [n, 2] (labels.scene_of) → float [n, frames, height, width, 3], integer levels."""
     frames = states.shape[1]
     clips = max(1, FRAMES_AT_ONCE // frames)
     return torch.cat([_paint(states[k:k + clips], shapes[k:k + clips], scene[k:k + clips], size) for k in range(0, len(states), clips)])
@@ -47,7 +47,7 @@ def _paint(states, shapes, scene, size):
 
 
 def _outside(shape, dx, dy, radius, turn):
-    """Signed distance of every pixel to the shapes' edges, render._cover's formulas."""
+    """Signed distance of every pixel to the edge of its shape, with the formulas of render._cover."""
     reach, angle = torch.hypot(dx, dy), torch.atan2(dy, dx) - turn
     fifth = math.pi / 5
     bent = (torch.remainder(angle + math.pi / 2 + fifth, 2 * fifth) - fifth).abs()

@@ -1,4 +1,4 @@
-"""Training batches from shards: read once, kept in the device's memory, drawn at random while more arrive."""
+"""Training batches from shards: each is read once and kept in device memory; batches are drawn at random while more shards arrive."""
 import glob
 import json
 import os
@@ -13,9 +13,9 @@ import paint
 
 
 def read_shard(path, device='cpu', choose=None):
-    """(what the model is given and what it should say, as tensors on `device`; the scripts).
+    """(inputs and targets of the model as tensors on `device`; the scripts).
 
-    `choose` is given the number of clips and says which are wanted; the others are not drawn.
+    `choose` receives the number of clips and returns the wanted ones; the others are not drawn.
     """
     with safe_open(path, 'pt', device=str(device)) as file:
         made_of = json.loads(file.metadata()['scripts'])
@@ -41,8 +41,8 @@ def grid_of(shard):
 
 
 class Pool:
-    """The newest `capacity` shards of a directory, read again and again. With `consume`, files are removed once read, which lets their
-    producers go on."""
+    """The newest `capacity` shards of a directory, read repeatedly. With `consume`, a file is removed once it is read, so that its
+    producer continues."""
 
     def __init__(self, patterns, rng, device, capacity=200, consume=False):
         self.patterns, self.rng, self.device, self.capacity, self.consume = patterns, rng, device, capacity, consume
@@ -53,7 +53,7 @@ class Pool:
         self.thread.start()
 
     def close(self):
-        """Stops reading; a thread that still reads while the interpreter leaves would bring it down."""
+        """Stops reading; a thread that reads while the interpreter exits would crash it."""
         self.closing.set()
         self.thread.join()
 
@@ -74,13 +74,13 @@ class Pool:
                 full = len(self.shards) >= self.capacity
                 if (full and not self.consume and self.drawn < self.read) or not self._read_next():
                     time.sleep(0.05)
-        except Exception as failure:      # a thread's errors are seen by nobody else
+        except Exception as failure:      # otherwise an error of this thread would stay hidden
             self.failure = failure
 
     def _read_next(self):
         fresh = sorted(path for pattern in self.patterns for path in glob.glob(pattern) if path not in self.known)
         if not fresh:
-            if len(self.known) > self.capacity:      # all seen: from the beginning
+            if len(self.known) > self.capacity:      # all were used: start again
                 self.known.clear()
             return False
         path = self.rng.choice(fresh)

@@ -1,4 +1,4 @@
-"""What the model is asked: Qwen's system prompt and AVoCaDO's seven prompts (src/prompt/prompts.ts), and some short ones of our own."""
+"""The prompts: Qwen's system prompt and AVoCaDO's seven prompts (src/prompt/prompts.ts), and some short ones of our own."""
 
 SYSTEM = ('You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and visual inputs, '
           'as well as generating text and speech.')
@@ -24,7 +24,7 @@ AVOCADO = (
 SHORT = ('Describe the video.', 'Describe the video and its sound.', 'What happens in this clip?', 'Describe everything you see and hear.',
          'Write a caption for this video.', 'Caption this.')
 
-SHORT_SHARE = 0.2      # of the training prompts
+SHORT_SHARE = 0.2      # share of the training prompts
 
 
 def sample_prompt(rng):

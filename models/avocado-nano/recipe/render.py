@@ -1,4 +1,4 @@
-"""Draws a script: one RGB frame at the clip's own size for any moment."""
+"""Draws a script: one RGB frame at the size of the clip, for any time."""
 import functools
 import math
 
@@ -7,12 +7,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 import world
 
-LIGHT = 16            # levels: a lamp at the upper left, so that a patch of plain background tells where it is
-ACROSS, ALONG = 46, 0.72   # a move: pixels across the row of slots, share of the distance between two slots
+LIGHT = 16            # levels of a brightness gradient from the upper left, so that a patch of plain background shows its position
+ACROSS, ALONG = 46, 0.72   # length of a move: pixels across the row of slots, share of the distance between two slots
 
 
 def state_at(script, index, time):
-    """Centre, radius, turn, colour and opacity of object `index` at `time`."""
+    """Centre, radius, rotation, colour and opacity of object `index` at `time`."""
     thing, (width, height) = script['objects'][index], script['size']
     tall = world.is_tall(script['size'])
     along, across = world.SLOTS[thing['slot']] + thing['shift'][0], 0.54 + thing['shift'][1]

@@ -2,7 +2,7 @@
 
 
 def collapsed(text):
-    """Whether a caption ends in a loop or holds a longer one."""
+    """True when a caption ends in a loop or contains a longer one."""
     text = ' '.join(text.split())
     return any(_periodic(text, period) for period in range(1, min(400, len(text)) + 1))
 

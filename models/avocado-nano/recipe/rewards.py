@@ -1,6 +1,6 @@
-"""Rewards of captions, asked of the project's reward service: avocado reward --port N --length-from 192 --length-to 256.
+"""Rewards of captions, from the project's reward service: avocado reward --port N --length-from 192 --length-to 256.
 
-What they are is said and tested there (src/lab/rewards); this is a client that needs nothing but Python.
+The rewards are defined and tested there (src/lab/rewards); this client needs only Python's standard library.
 """
 import json
 import time
@@ -8,9 +8,9 @@ import urllib.error
 import urllib.request
 
 NAMES = {'R_C': 'checklist', 'R_D': 'dialogue', 'R_L': 'length', 'R_P': 'precision'}
-WAIT = 330         # seconds: longer than the service's own deadline, so that it and not this client gives up
+WAIT = 330         # seconds; longer than the service's own deadline, so that the service times out first
 TRIES, PAUSE = 5, 2.0
-MOST_ITEMS = 1000  # the service takes no more at a time
+MOST_ITEMS = 1000  # per request
 
 
 class Rewards:
@@ -20,10 +20,10 @@ class Rewards:
         self.url, self.names = url.rstrip('/'), names
 
     def of(self, completions, token_counts, references, weights=None):
-        """One dict a caption: its rewards by name and their weighted 'total'; None where the service could not give one.
+        """One dict per caption: its rewards by name and their weighted 'total'; None where the service could not compute one.
 
-        `weights` maps names to numbers; a name that is left out weighs 1. Raises ConnectionError when the service cannot be reached, RuntimeError with
-        its own words when it refuses.
+        `weights` maps names to numbers; a missing name has weight 1. Raises ConnectionError when the service cannot be reached, RuntimeError with
+        its message when it refuses.
         """
         items = [dict(completion=text, completion_tokens=tokens, reference=dict(caption=reference))
                  for text, tokens, reference in zip(completions, token_counts, references, strict=True)]
@@ -32,7 +32,7 @@ class Rewards:
         return [dict({name: answer[NAMES[name]]['value'] for name in self.names}, total=answer['total']) for answer in answers]
 
     def _post(self, body):
-        """The answer; a service that is not there yet is asked again, anything it says is final."""
+        """The answer. Retries while the service cannot be reached; every answer of the service is final."""
         request = urllib.request.Request(self.url + '/v1/rewards', json.dumps(body).encode(), {'content-type': 'application/json'})
         for left in reversed(range(TRIES)):
             try:

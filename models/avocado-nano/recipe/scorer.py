@@ -1,4 +1,4 @@
-"""Reads a caption back into facts and compares them with the truth: exact, so no judge is needed."""
+"""Reads a caption back into facts and compares them exactly with the truth, so no judge is needed."""
 import re
 
 import caption
@@ -21,7 +21,7 @@ SPEECH = re.compile(rf"({'|'.join(BY_SPEAKER)}) says \"([^\"]*)\"")
 
 
 def parse(text):
-    """(static facts, beats): a beat is the list of events that one sentence tells, in its order."""
+    """(static facts, beats): a beat is the list of events in one sentence, in its order."""
     facts, beats = [], []
     for sentence in re.split(r'(?<=\.)\s+', text.strip()):
         events = _events(sentence)
@@ -43,7 +43,7 @@ def _events(sentence):
 
 
 def same(told, truth):
-    """Equal; of spoken lines, the same speaker and words as similar as the dialogue reward asks."""
+    """Equal; of spoken lines, the same speaker and words as similar as the dialogue reward requires."""
     if told[0] == truth[0] == 'speech':
         return told[1] == truth[1] and dialogue.similarity(told[2], truth[2]) >= dialogue.SIMILAR
     return told == truth
@@ -85,7 +85,7 @@ def _together(beats, truth):
 
 
 def _skills(told, keypoints):
-    """Single abilities, each forgiving what it does not test."""
+    """Single skills; each ignores errors in what it does not test."""
     truths = [truth for _, truth in keypoints]
     objects, acts = [t for t in told if t[0] == 'object'], [t for t in told if t[0] == 'act']
     lines = [t for t in told if t[0] == 'speech']
@@ -100,5 +100,5 @@ def _skills(told, keypoints):
 
 
 def says_sound(text):
-    """Whether a caption speaks of sound at all."""
+    """True when a caption mentions sound, or states that there is none."""
     return bool(SOUND.search(text) or SPEECH.search(text) or world.SILENCE in text or ' while ' in text)

@@ -1,10 +1,10 @@
-"""Samples a clip script: who is there, what happens in which beat, what is heard meanwhile. A plain dict; a seed gives it back."""
+"""Samples the script of a clip: its objects, and the visible change and the sound of each beat. A plain dict; the same seed gives the same script."""
 import random
 
 import world
 
 LATEST_STEP = 16
-EVENT_SHARE = (0.72, 0.8)      # of its beat: long enough that one pair of sampled frames lies wholly inside the motion
+EVENT_SHARE = (0.72, 0.8)      # of its beat; long enough that one pair of sampled frames lies completely inside the motion
 
 
 def steps_of(duration):
@@ -13,7 +13,7 @@ def steps_of(duration):
 
 
 def beats_of(duration):
-    """Beats of about two seconds, aligned with the model's steps however long the clip is."""
+    """Number of beats of about two seconds, aligned with the model's steps for any duration."""
     return max(1, steps_of(duration) // 2)
 
 
@@ -50,7 +50,7 @@ def _sample_objects(rng, background, size, most):
     count = rng.choices(range(1, most + 1), (45, 45, 10)[:most])[0]
     colors = rng.sample([c for c in world.COLORS if c not in world.HARD_TO_SEE.get(background, ())], count)
     slots = sorted(rng.sample(range(3), count))
-    # The one that appears later comes last in the list, so that leaving it out changes nobody's number.
+    # A hidden object is the last in the list, so that leaving it out does not change the index of another.
     hidden = count > 1 and rng.random() < 0.25
     return [dict(color=colors[i], shape=rng.choice(world.SHAPES), size=rng.choice(list(world.RADII)), slot=slots[i],
                  shift=[rng.uniform(-0.02, 0.02), rng.uniform(-0.05, 0.05)], hidden=hidden and i == count - 1) for i in range(count)]
@@ -69,7 +69,7 @@ def _sample_sound(rng, lines):
 
 
 class _Stage:
-    """What each object may still do: nothing moves out of the picture, onto another, or after it has gone."""
+    """Draws visual changes. No object leaves the picture, covers another, or changes after it has vanished."""
 
     def __init__(self, objects, tall):
         self.objects, self.tall = objects, tall
@@ -78,7 +78,7 @@ class _Stage:
         self.across, self.scale, self.moved = {}, {}, set()
 
     def act(self, rng, last):
-        """The next visual event, or None when nobody can act any more."""
+        """The next visual event, or None when every object has ended."""
         live = [i for i in range(len(self.objects)) if i not in self.done]
         if not live:
             return None

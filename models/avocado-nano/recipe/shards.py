@@ -1,8 +1,8 @@
 """Produces training data: shards of clips of one geometry, with captions as tokens and dense targets.
 
 usage: python shards.py BANK DIRECTORY FIRST_SEED SHARDS [--states] [--steps N ...] [--objects N] [--held-out] [--waiting N]
-A shard is named by its steps and its seed, and the seed alone decides what is in it. Existing shards are kept.
---states leaves the drawing of the frames to the reader (a GPU does it in no time). --waiting N: while N shards lie there unread, wait.
+A shard is named by its steps and its seed, and the seed alone determines its contents. Existing shards are kept.
+--states leaves drawing the frames to the reader (fast on a GPU). --waiting N: wait while N shards are unread.
 """
 import argparse
 import glob
@@ -26,16 +26,16 @@ import speech
 import tokenizer as tk
 import world
 
-CLIPS, LONG_CLIPS, LONG = 256, 128, 9      # in a shard; in one of clips of LONG steps or more
-LONG_SHARE, CROWDED_SHARE = 0.3, 0.25      # of the shards: long ones; ones with up to three objects
-SEED_STEP = 1000                           # between the seeds of shards; clip k of a shard has the shard's seed + k
+CLIPS, LONG_CLIPS, LONG = 256, 128, 9      # clips per shard; per shard of clips with LONG steps or more
+LONG_SHARE, CROWDED_SHARE = 0.3, 0.25      # share of shards with long clips; with up to three objects
+SEED_STEP = 1000                           # distance between the seeds of shards; clip k has the seed of its shard + k
 AAC_BLOCK = 1024                           # samples; a decoded track is padded to whole blocks
 PADS = {'on_ids': -1, 'off_ids': -1, 'on_see': answers.NOWHERE, 'off_see': answers.NOWHERE, 'on_hear': answers.NOWHERE, 'off_hear': answers.NOWHERE,
         'sounds': -1, 'states': 0, 'shapes': 0}
 
 
 def make_clip(script, bank, tokenizer, states=True):
-    """Everything training needs of one clip, as numpy arrays."""
+    """All training data of one clip, as numpy arrays."""
     times = np.array([k / script['fps'] for k in features.frame_indices(round(script['duration'] * script['fps']), script['fps'])])
     wave, spans = sound.soundtrack(script, bank)
     cells, homes = labels.cells_of(script, times)
@@ -51,7 +51,7 @@ def make_clip(script, bank, tokenizer, states=True):
 
 
 def stack(arrays, pad):
-    """Arrays that differ in any axis, as one, the rest filled with `pad`."""
+    """Stacks arrays of different shapes, padded with `pad`."""
     shape = [max(sizes) for sizes in zip(*(a.shape for a in arrays))]
     out = np.full((len(arrays), *shape), pad, arrays[0].dtype)
     for row, a in zip(out, arrays):

@@ -1,11 +1,11 @@
-"""The sound track of a script: tones, noise, drums, tunes and recorded lines over faint hiss."""
+"""The sound track of a script: tones, noise, drums, melodies and recorded lines over faint noise."""
 import random
 
 import numpy as np
 
 from world import SAMPLE_RATE
 
-HISS_SHARE = 0.7      # of the clips; audio codecs remove what is so faint, so the rest stands for that
+HISS_SHARE = 0.7      # share of clips; audio codecs remove such faint noise, so the other clips have none
 
 
 def soundtrack(script, bank):

@@ -1,4 +1,4 @@
-"""The spoken lines of the world, said once by every voice (espeak-ng) and kept in one long recording with an index.
+"""The spoken lines of the world, each by every voice (espeak-ng), in one long recording with an index.
 
 usage: python speech.py BANK [PROCESSES]
 Writes BANK.npy (16 kHz mono int16) and BANK.json.
@@ -13,7 +13,7 @@ import numpy as np
 
 import world
 
-LINES, HELD_OUT = 4320, slice(640, 960)      # those held out are heard in evaluation only
+LINES, HELD_OUT = 4320, slice(640, 960)      # held-out lines are used in evaluation only
 
 
 def make_lines(seed=20):
@@ -29,7 +29,7 @@ def make_lines(seed=20):
 
 
 def say(line, voice):
-    """16 kHz mono int16, trimmed and at full scale. A line's speed depends on line and voice, and is the same every time."""
+    """16 kHz mono int16, trimmed and at full scale. The speed depends on line and voice only."""
     speed = random.Random(line + voice).randint(160, 195)
     wav = subprocess.run(['espeak-ng', '-v', voice, '-s', str(speed), '--stdout', line], capture_output=True, check=True).stdout
     rate = int.from_bytes(wav[24:28], 'little')
@@ -59,7 +59,7 @@ def build_bank(path, processes=1):
 
 
 class Bank:
-    """Recordings by speaker and line; the long recording is mapped, so that many processes share it."""
+    """Recordings by speaker and line; the recording is memory-mapped, so that processes share it."""
 
     def __init__(self, path):
         self.trained, self.held_out = make_lines()
@@ -69,7 +69,7 @@ class Bank:
                 self.spans.setdefault((speaker, line), []).append((start, end))
 
     def recording(self, rng, speaker, line):
-        """One voice's recording, float32, slightly faster or slower."""
+        """A recording by one of the speaker's voices, float32, slightly faster or slower."""
         start, end = rng.choice(self.spans[speaker, line])
         wave = self.wave[start:end].astype(np.float32) / 32768
         pace = rng.uniform(0.95, 1.06)

@@ -23,7 +23,7 @@ class TextAttention(nn.Module):
         group = self.heads // self.kv_heads
         if watch is not None:
             watch.see(query, key, group)
-        if x.shape[1] == 1:      # the heads of a group as rows: nothing of the cache is copied
+        if x.shape[1] == 1:      # heads of a group as rows, so that the cache is not copied
             mixed = attend(query.view(len(x), self.kv_heads, group, self.channels), key, value)
             return self.o_proj(mixed.reshape(len(x), 1, -1))
         key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
@@ -32,7 +32,7 @@ class TextAttention(nn.Module):
 
 
 class Watch:
-    """Remembers where some heads of the layers look from the last `rows` tokens on."""
+    """Records the attention of some heads for the last `rows` tokens."""
 
     def __init__(self, heads, rows):
         self.heads, self.rows, self.seen = heads, rows, []
@@ -64,7 +64,7 @@ class TextModel(nn.Module):
         self.norm = RmsNorm(config.width, eps=1e-6)
 
     def forward(self, x, positions, caches=None, watch=None, watched=()):
-        """[batch, n, width] at `positions` [3, n] → hidden states. `watch` is shown the attention of the layers `watched`."""
+        """[batch, n, width] at `positions` [3, n] → hidden states. `watch` records the attention of the layers `watched`."""
         cosine, sine = (table.to(x.dtype) for table in self._rotation(positions))
         for number, layer in enumerate(self.layers):
             x = layer(x, cosine, sine, caches and caches[number], watch if number in watched else None)
@@ -80,7 +80,7 @@ class TextModel(nn.Module):
 
 
 class Cache:
-    """Keys and values of one layer; room is doubled when it runs out."""
+    """Keys and values of one layer; its capacity doubles when it is full."""
 
     def __init__(self):
         self.key = self.value = None
@@ -101,5 +101,5 @@ class Cache:
         return self.key[:, :, :end], self.value[:, :, :end]
 
     def spread(self, copies):
-        """Gives every row `copies` rows: many clips after one beginning, or many answers to one prompt."""
+        """Repeats every row `copies` times: many clips after one beginning, or many answers to one prompt."""
         self.key, self.value = self.key.repeat_interleave(copies, 0), self.value.repeat_interleave(copies, 0)

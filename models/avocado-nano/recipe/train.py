@@ -1,9 +1,9 @@
-"""Stages 0 and 1: first both towers alone on dense targets, then all of it on captions, with a hint where to look.
+"""Stages 0 and 1: first both towers alone on dense targets, then the whole model on captions, with targets for its attention.
 
 usage: python train.py RUN MINUTES 'SHARDS/*.safetensors ...' [--state STATE.pt] [--device cuda] [--clips N] [--consume] [--decoder-alone]
                        [--eval 'EVAL/*.safetensors']
-The learning rate follows the clock and is 0 after MINUTES; --state RUN/state.pt goes on where a run was stopped. --consume removes shards once
-they are in memory, for producers that run beside it (shards.py --waiting). --decoder-alone leaves the towers as they are.
+The learning rate follows the clock and is 0 after MINUTES; --state RUN/state.pt continues a stopped run. --consume removes shards once
+they are in memory, for producers that run in parallel (shards.py --waiting). --decoder-alone does not train the towers.
 """
 import argparse
 
@@ -19,9 +19,9 @@ import text
 import training
 
 RATE, HOLD = 2e-3, 0.4                  # until this share of the time the rate is held, then it falls to 0
-TOWERS_ALONE = 0.08                     # of the time: stage 0
-SOUNDLESS = 0.15                        # of the batches: sound off, the caption tells of none
-LOOK_LAYERS, LOOK_HEADS = (1, 2), {'see': 0, 'hear': 2}      # whose attention is shown where to look
+TOWERS_ALONE = 0.08                     # share of the time for stage 0
+SOUNDLESS = 0.15                        # share of batches without sound, whose captions mention none
+LOOK_LAYERS, LOOK_HEADS = (1, 2), {'see': 0, 'hear': 2}      # whose attention gets targets
 LOOK_WEIGHT, LOOK_UNTIL = 0.2, 0.85     # until this share of the time
 EVERY, SAVED_EVERY, SCORED_EVERY = 50, 500, 1000             # steps
 IGNORED = -100

@@ -13,11 +13,11 @@ from model import Thinker
 
 WARM_UP = 60                  # steps
 PIXEL_NOISE = MEL_NOISE = 0.04
-BLURRED = 0.5                 # of the batches: colours at half resolution, as video codecs keep them
+BLURRED = 0.5                 # share of batches with colours at half resolution, as video codecs store them
 
 
 class Run:
-    """Everything a run needs to go on where another stopped. Its length is a time, its learning rate falls to 0 at the end of it."""
+    """All state of a run, so that a stopped run can continue. Its length is a time, at the end of which the learning rate is 0."""
 
     def __init__(self, directory, minutes, rate, hold, device, state=None):
         os.makedirs(directory, exist_ok=True)
@@ -41,12 +41,12 @@ class Run:
 
     @property
     def elapsed(self):
-        """Minutes of training behind the run."""
+        """Minutes of training so far."""
         return self.spent + (time.time() - self.started) / 60
 
     @property
     def share(self):
-        """Of the run's time, how much has passed."""
+        """The elapsed share of the run's time."""
         return self.elapsed / self.minutes
 
     def step(self, loss, clips):
@@ -64,7 +64,7 @@ class Run:
         self.clips += clips
 
     def save(self, name='state.pt', whole=True):
-        """Weights, probes, optimizers and counters, replaced in one go; not `whole`: the weights alone, in bf16."""
+        """Weights, probes, optimizers and counters, written atomically; without `whole`, the weights alone in bf16."""
         path = f'{self.directory}/{name}'
         if whole:
             parts = {part: getattr(self, part).state_dict() for part in ('model', 'probes', 'muon', 'adam')}
@@ -74,7 +74,7 @@ class Run:
         os.rename(path + '.part', path)
 
     def note(self, numbers):
-        """Adds to the running means; the numbers stay on the device until they are logged."""
+        """Updates the running means; the numbers stay on the device until they are logged."""
         for name, value in numbers.items():
             value = torch.as_tensor(value).detach().float()
             self.averages[name] = 0.95 * self.averages.get(name, value) + 0.05 * value
@@ -98,7 +98,7 @@ def make_optimizers(model, probes):
 
 
 def noisy_patches(frames):
-    """uint8 [n, 2 * steps, h, w, 3] → [n, steps, patches, 1176], with what codecs and cameras do to pictures."""
+    """uint8 [n, 2 * steps, h, w, 3] → [n, steps, patches, 1176], with distortions of codecs and cameras."""
     frames = frames.float()
     if torch.rand(()) < BLURRED:
         frames = blur_colours(frames)
@@ -109,7 +109,7 @@ def noisy_patches(frames):
 
 
 def blur_colours(frames):
-    """Colour differences averaged over 2 x 2 pixels, brightness kept."""
+    """Averages colour differences over 2 x 2 pixels and keeps the brightness."""
     brightness = frames @ torch.tensor([0.299, 0.587, 0.114], device=frames.device)
     colour = (frames - brightness[..., None]).flatten(0, 1).permute(0, 3, 1, 2)
     blurred = nn.functional.interpolate(nn.functional.avg_pool2d(colour, 2), scale_factor=2, mode='nearest')

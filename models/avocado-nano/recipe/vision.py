@@ -42,7 +42,7 @@ class VisionBlock(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """A convolution whose windows do not overlap: one matrix."""
+    """A convolution without overlap, computed as one matrix product."""
 
     def __init__(self, width):
         super().__init__()
@@ -81,7 +81,7 @@ class VisionTower(nn.Module):
 
 @functools.cache
 def lattice(rows, columns, channels, device):
-    """Rotation of each patch by its row and column, and who shares a window of 4 x 4 merge groups with whom."""
+    """Rotation of each patch by its row and column, and which patches share a window of 4 x 4 merge groups."""
     patch = torch.arange(rows * columns * 4)
     group, inside = patch // 4, patch % 4
     group_row, group_column = group // columns, group % columns

@@ -1,6 +1,6 @@
-"""The vocabulary of the generated world: what can be seen, heard and said, and the words for it. No randomness, no pixels.
+"""The vocabulary of the synthetic world: what can be seen, heard and said, and its wording. No randomness, no pixels.
 
-The tables are in ../world.json, where the product's own reader of captions and maker of samples finds the same ones.
+The tables are in ../world.json, which src/lab/synthetic reads too.
 """
 import json
 import pathlib
@@ -13,25 +13,25 @@ SAMPLE_RATE = _TABLES['sampleRate']
 
 BACKGROUNDS, COLORS = ({name: tuple(rgb) for name, rgb in _TABLES[table].items()} for table in ('backgrounds', 'colors'))
 TEXTURES = tuple(_TABLES['textures'])
-HARD_TO_SEE = _TABLES['hardToSee']             # colours left out on a background
+HARD_TO_SEE = _TABLES['hardToSee']             # colours that are not used on a background
 SHAPES = tuple(_TABLES['shapes'])
-RADII = _TABLES['radii']                       # pixels of the clip
-SLOTS = tuple(_TABLES['slots'])                # along the longer side
-PLACES = _TABLES['places']                     # their names in clips that line objects up from left to right, or from top to bottom
+RADII = _TABLES['radii']                       # in pixels of the clip
+SLOTS = tuple(_TABLES['slots'])                # positions along the longer side
+PLACES = _TABLES['places']                     # names of the slots in clips that place objects from left to right, or from top to bottom
 SCREEN_WORDS = tuple(_TABLES['screenWords'])
 
-# One wording each: a small model should spend its capacity on what happens, not on how to say it.
+# One wording each, so that a small model spends its capacity on what happens, not on synonyms.
 VERBS, SOUNDS, SPEAKERS = (_TABLES[table] for table in ('verbs', 'sounds', 'speakers'))
-VOICES = _TABLES['voices']                     # espeak-ng's
+VOICES = _TABLES['voices']                     # of espeak-ng
 SPOKEN_WORDS = tuple(_TABLES['spokenWords'])
 
-# Beat k of a clip always gets the k-th opening, so that the word tells the time and the time tells the word.
+# The sentence of beat k always begins with the k-th opening, so that opening and time determine each other.
 OPENINGS = tuple(_TABLES['openings'])
 SILENCE = _TABLES['silence']
 
 
 def is_tall(size):
-    """Portrait clips line their objects up from top to bottom, all others from left to right."""
+    """Portrait clips place their objects from top to bottom, all others from left to right."""
     return size[1] > size[0]
 
 

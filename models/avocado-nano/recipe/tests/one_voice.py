@@ -1,4 +1,4 @@
-"""A world in which every line sounds the same: what tests need of a bank, without espeak-ng."""
+"""A stand-in for the bank of recordings, so that tests do not need espeak-ng."""
 import random
 
 import numpy as np
@@ -7,7 +7,7 @@ import script as scripts
 
 
 class OneVoice:
-    """A bank whose every line is the same half second of noise."""
+    """A bank in which every line is the same half second of noise."""
 
     trained = ['go left', 'stop now please']
 

@@ -1,4 +1,4 @@
-"""paint.py, which draws on any device for training, and render.py, which the tests and the product's painter are held to, draw the same."""
+"""paint.py, which draws on any device for training, draws the same as render.py, the reference of the tests and of the TypeScript painter."""
 import random
 
 import numpy as np

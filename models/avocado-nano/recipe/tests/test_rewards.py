@@ -1,4 +1,4 @@
-"""The client of the reward service, against a service that answers what it was asked, and the arithmetic of GRPO."""
+"""The client of the reward service, against a fake service, and the arithmetic of GRPO."""
 import http.server
 import json
 import os
@@ -50,7 +50,7 @@ def test_dialogues_align_as_in_the_reference():
 
 
 class Service(http.server.BaseHTTPRequestHandler):
-    """Gives each caption its own tokens as reward, and refuses a batch in which one says 'bad'."""
+    """Gives each caption its number of tokens as reward, and refuses a batch with the caption 'bad'."""
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers['content-length'])))

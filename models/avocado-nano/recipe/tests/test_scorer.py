@@ -1,4 +1,4 @@
-"""A perfect caption scores 100 %; a changed one loses what was changed and nothing else."""
+"""A perfect caption scores 100 %; a changed caption loses only what was changed."""
 import random
 
 import pytest
@@ -32,7 +32,7 @@ def test_an_empty_caption_has_nothing():
 
 
 def changed(old, new, kind):
-    """Scores of the first clip whose caption holds `old`, with `new` in its place, and of the perfect caption."""
+    """Scores of the perfect caption and of the same with `new` instead of `old`, for the first clip whose caption has `old`."""
     made = next(s for s in map(sample, SEEDS) if old in caption.caption_of(s) and kind(s))
     text = caption.caption_of(made)
     return scorer.score(text, made), scorer.score(text.replace(old, new, 1), made)

@@ -1,4 +1,4 @@
-"""What is written into a shard is what training reads: the caption as tokens, and where to look and listen for each of them."""
+"""Training reads what a shard was written with: the caption as tokens, and where to look and listen for each of them."""
 import numpy as np
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The voices of the world, said by espeak-ng."""
+"""The voices of the world, made by espeak-ng."""
 import itertools
 import random
 import shutil
@@ -16,7 +16,7 @@ DIFFERENCE = 0.25      # of two voices at the same speed, as a share of their lo
 
 @pytest.fixture
 def one_speed(monkeypatch):
-    """All voices as fast as each other: else any two would differ."""
+    """All voices at the same speed; otherwise any two would differ."""
     class Fixed(random.Random):
         def randint(self, low, high):
             return 175

@@ -1,4 +1,4 @@
-"""The generator gives the same clip for the same seed, and its captions say what its scripts hold."""
+"""The generator gives the same clip for the same seed, and its captions describe its scripts."""
 import numpy as np
 import pytest
 
