@@ -1,4 +1,5 @@
-// Admission policy: which requests are admitted, and which starts next. No clock, no engine; seconds are estimates from outside.
+// Admission policy: which requests are admitted, and which starts next. No clock, no engine; seconds
+// are estimates from outside.
 import { AvocadoError } from '../base/errors.ts';
 import { PriorityTurns, type Priority } from '../base/priority-turns.ts';
 import type { Refusal } from './types.ts';
@@ -44,7 +45,10 @@ export class Ticket {
     this.tokens = tokens;
   }
 
-  /** Resolves when the request may start in the engine; never if it leaves first. `onPosition` gets how many start before it. */
+  /**
+   * Resolves when the request may start in the engine; never if it leaves first. `onPosition` gets
+   * how many start before it.
+   */
   awaitStart(priority: Priority, onPosition: (ahead: number) => void): Promise<void> {
     return this.queue.awaitStart(this, priority, onPosition);
   }

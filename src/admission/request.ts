@@ -1,4 +1,5 @@
-// One admitted request: fetching → planned → queued → running → ended. It owns everything the request holds, and its one ending.
+// One admitted request: fetching → planned → queued → running → ended. It owns everything the request
+// holds, and its one ending.
 import { abortError, withSignal } from '../base/abort.ts';
 import { asAvocadoError, AvocadoError } from '../base/errors.ts';
 import { EventChannel } from '../base/event-channel.ts';
@@ -153,8 +154,8 @@ export class AdmittedRequest {
   }
 
   /**
-   * Captions the task's file. The channel ends in exactly one ending, after the file is released; its sentences name the file
-   * as the client does. Leaving the iteration aborts the request. Called once.
+   * Captions the task's file. The channel ends in exactly one ending, after the file is released; its sentences name
+   * the file as the client does. Leaving the iteration aborts the request. Called once.
    */
   run(task: CaptionTask): EventChannel<CaptionEvent> {
     const channel = new EventChannel<CaptionEvent>(() => {
@@ -304,7 +305,8 @@ export class AdmittedRequest {
   /** Replaces our path of the file by the client's name for it. */
   #publicText(text: string): string {
     const name = this.#source?.displayName ?? 'the file';
-    return this.#path === undefined ? text : text.replaceAll(this.#path, () => name); // a function: `$&` in a string is special
+    // a function: `$&` in a string is special
+    return this.#path === undefined ? text : text.replaceAll(this.#path, () => name);
   }
 
   #publicMedia(media: MediaReport): MediaReport {

@@ -1,4 +1,5 @@
-// Estimates how long captions will take, from their headers and from how long earlier ones took. Pure: no clock, no I/O.
+// Estimates how long captions will take, from their headers and from how long earlier ones
+// took. Pure: no clock, no I/O.
 import type { Estimate } from '../captioner/captioner.ts';
 import type { CaptionEnd, Timings } from '../output/events.ts';
 

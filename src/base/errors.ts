@@ -7,7 +7,9 @@ interface ErrorRow {
   readonly retry: boolean;
 }
 
-/** Exit codes: 2 usage, 3 media, 4 model or checkpoint, 5 device or runtime, 6 machine lacks something, 1 anything else. */
+/**
+ * Exit codes: 2 usage, 3 media, 4 model or checkpoint, 5 device or runtime, 6 machine lacks something, 1 anything else.
+ */
 export const ERRORS = {
   bad_request: { status: 400, exit: 2, retry: false },
   unknown_field: { status: 400, exit: 2, retry: false },

@@ -3,8 +3,8 @@ type Result<T> = IteratorResult<T, undefined>;
 const DONE: Result<never> = { done: true, value: undefined };
 
 /**
- * Values from a writer that never waits to one reader. It grows with what is not read yet, so only bounded streams belong
- * here. Leaving the iteration early calls `onLeave`.
+ * Values from a writer that never waits to one reader. It grows with what is not read yet, so only bounded streams
+ * belong here. Leaving the iteration early calls `onLeave`.
  */
 export class EventChannel<T> implements AsyncIterableIterator<T, undefined> {
   readonly #onLeave: () => void;
@@ -51,7 +51,10 @@ export class EventChannel<T> implements AsyncIterableIterator<T, undefined> {
     return new Promise((resolve) => this.#readers.push(resolve));
   }
 
-  /** Waits, without reading, for an unread value that `matches`, the end, or `mostMs`. @returns the value that matched */
+  /**
+   * Waits, without reading, for an unread value that `matches`, the end, or `mostMs`.
+   * @returns the value that matched
+   */
   async peek(matches: (value: T) => boolean, mostMs: number): Promise<T | undefined> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {

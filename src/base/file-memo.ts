@@ -16,7 +16,10 @@ export async function fileIdentity(path: string): Promise<string | undefined> {
   return found && [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join('/');
 }
 
-/** Something learned by reading a file, kept for as long as the file stays as it was; the least recently asked for goes first. */
+/**
+ * Something learned by reading a file, kept for as long as the file stays as it was; the least
+ * recently asked for goes first.
+ */
 export class FileMemo<T> {
   readonly #read: (path: string, signal: AbortSignal | undefined) => Promise<T>;
   readonly #capacity: number;

@@ -7,8 +7,8 @@ export interface Progress {
 }
 
 /**
- * Measures how long work has been due without progress. It has no clock: time counts only as `advance` is told of it, so a
- * watcher that was itself suspended does not mistake that for a stall.
+ * Measures how long work has been due without progress. It has no clock: time counts only as `advance` is told of it,
+ * so a watcher that was itself suspended does not mistake that for a stall.
  */
 export class ProgressWatch {
   #busy = false;

@@ -24,7 +24,9 @@ export class Random {
     this.#state = state;
   }
 
-  /** State from any whole number |seed| < 2^53: a SplitMix sequence (golden-ratio steps, finalised) over its two halves. */
+  /**
+   * State from any whole number |seed| < 2^53: a SplitMix sequence (golden-ratio steps, finalised) over its two halves.
+   */
   static fromSeed(seed: number): Random {
     const low = seed | 0;
     const high = Math.floor(seed / TWO_32) | 0;

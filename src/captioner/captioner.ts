@@ -1,4 +1,5 @@
-// The captioner as the command line and the server see it. A model in this process and one in another process look the same.
+// The captioner as the command line and the server see it. A model in this process and one in
+// another process look the same.
 import { EventChannel } from '../base/event-channel.ts';
 import { endingOf } from '../output/ending.ts';
 import type { CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
@@ -10,14 +11,17 @@ export interface SubmitOptions {
   /** gets every event in order, synchronously; the last one is the only ending */
   readonly onEvent: (event: CaptionEvent) => void;
   /**
-   * Called once when the request is planned and fits the context. Decoding starts when it resolves; when it rejects, the
-   * request ends in that error.
+   * Called once when the request is planned and fits the context. Decoding starts when it resolves; when it rejects,
+   * the request ends in that error.
    */
   readonly admit?: ((estimate: Estimate) => Promise<void>) | undefined;
 }
 
 export interface Captioner {
-  /** Captions one file. Never rejects: every fault is an ending. Resolves after the ending, when nothing of the request is left. */
+  /**
+   * Captions one file. Never rejects: every fault is an ending. Resolves after the ending, when
+   * nothing of the request is left.
+   */
   submit(request: CaptionRequest, options: SubmitOptions): Promise<void>;
   /**
    * What a caption would cost, from the file's headers alone: nothing is decoded.
@@ -31,7 +35,10 @@ export interface Captioner {
   close(): Promise<void>;
 }
 
-/** The events of one caption as an async iterable, with exactly one ending, last. Leaving the iteration aborts the request. */
+/**
+ * The events of one caption as an async iterable, with exactly one ending, last. Leaving the
+ * iteration aborts the request.
+ */
 export function captionEvents(
   captioner: Pick<Captioner, 'submit'>,
   request: CaptionRequest,

@@ -68,7 +68,9 @@ export async function generate(
   }
 }
 
-/** What all samples of a request ask the engine for. Samples of one request share a prefix even when nothing is cached. */
+/**
+ * What all samples of a request ask the engine for. Samples of one request share a prefix even when nothing is cached.
+ */
 export function sequenceOf(
   input: Omit<GenerateInput, 'media'>,
   model: Pick<GenerateModel, 'config' | 'stopIds'>,

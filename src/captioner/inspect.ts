@@ -78,8 +78,8 @@ const PREPARE_THREADS = 2;
 const PREFILL_CHUNK = 512;
 
 /**
- * Runs a request up to a stage and reports; with `dump`, writes the tensors under the names of the reference files. A prompt
- * over the budget is reported, not refused.
+ * Runs a request up to a stage and reports; with `dump`, writes the tensors under the names of the reference files. A
+ * prompt over the budget is reported, not refused.
  * @throws AvocadoError as planRequest, and those of loading a model from stage `towers` on
  */
 export async function inspect(

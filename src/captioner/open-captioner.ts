@@ -25,8 +25,8 @@ const PREPARE_THREADS = 2;
 const HASHES_KEPT = 512;
 
 /**
- * Prompt tokens in one run. Quantised products are compute-bound from 64 rows on (measured at 3584 x 18944), so a longer chunk
- * only enlarges onnxruntime's arena: 0.3 GB at 512 rows of a 7B model. Unquantised ones still gain.
+ * Prompt tokens in one run. Quantised products are compute-bound from 64 rows on (measured at 3584 x 18944), so a
+ * longer chunk only enlarges onnxruntime's arena: 0.3 GB at 512 rows of a 7B model. Unquantised ones still gain.
  */
 function prefillChunkOf(precision: Precision): number {
   return precision === 'int4' ? 128 : 512;
@@ -62,7 +62,10 @@ export async function openPlanningModel({
   return { ...files, tokenizer, template, context, exportPrecision: manifest?.precision };
 }
 
-/** The weights, ready to run. @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable` */
+/**
+ * The weights, ready to run.
+ * @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable`
+ */
 export async function loadModel(
   settings: EngineSettings,
   onProgress?: OnProgress,

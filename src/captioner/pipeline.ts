@@ -27,7 +27,8 @@ export interface CaptionerContext extends PlanningModel, GenerateModel {
 }
 
 /**
- * Serves one request from its plan to its ending. Never rejects: every fault is an ending, and exactly one ending is reported.
+ * Serves one request from its plan to its ending. Never rejects: every fault is an ending, and
+ * exactly one ending is reported.
  * Resolves when nothing of the request is left.
  */
 export async function serveRequest(
@@ -86,7 +87,9 @@ async function runPipeline(
   await generate(input, context, watch, signal, onEvent);
 }
 
-/** The content hash from the request, or by reading the file; undefined where nothing is cached or it cannot be read. */
+/**
+ * The content hash from the request, or by reading the file; undefined where nothing is cached or it cannot be read.
+ */
 async function hashOf(
   { path, contentHash }: CaptionRequest,
   { hashes }: CaptionerContext,

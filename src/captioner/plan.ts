@@ -80,7 +80,9 @@ export class ProbeCache {
   }
 }
 
-/** The request's own prompt, or one of the model's numbered prompts (AVoCaDO's seven unless the model brings its own). */
+/**
+ * The request's own prompt, or one of the model's numbered prompts (AVoCaDO's seven unless the model brings its own).
+ */
 function userText(request: CaptionRequest, model: PlanningModel): string {
   if (request.prompt !== undefined) {
     if (request.prompt.trim() !== '') return request.prompt;
@@ -96,8 +98,8 @@ function userText(request: CaptionRequest, model: PlanningModel): string {
 }
 
 /**
- * Plans a request: probe, frames, sizes, token counts, budget. Nothing is allocated or looped over in proportion to a size that
- * the budget has not bounded yet.
+ * Plans a request: probe, frames, sizes, token counts, budget. Nothing is allocated or looped over in proportion to a
+ * size that the budget has not bounded yet.
  * @throws AvocadoError for bad media or a bad field; a prompt that does not fit is `refusal`, not thrown
  */
 export async function planRequest(
@@ -142,8 +144,8 @@ function maxTokensOf({ maxTokens }: CaptionRequest, model: PlanningModel, { tota
 }
 
 /**
- * Refuses positions beyond the rotary tables: one row out of range would fail the decode step of every running request. Only a
- * low processor_fps, which spreads the steps in time, or a context longer than the model's gets there.
+ * Refuses positions beyond the rotary tables: one row out of range would fail the decode step of every running request.
+ * Only a low processor_fps, which spreads the steps in time, or a context longer than the model's gets there.
  * @param span positions of the prompt, as promptSpan
  * @throws AvocadoError `context_length_exceeded`
  */

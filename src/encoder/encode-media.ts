@@ -25,7 +25,10 @@ export interface MediaOrder {
   readonly audio: Int32Array;
 }
 
-/** The order that layout weaves (masked scatter of reference-model 7.3, per modality in its own order). The same in every prompt. */
+/**
+ * The order that layout weaves (masked scatter of reference-model 7.3, per modality in its own order).
+ * The same in every prompt.
+ */
 export function mediaOrder(media: MediaTokens, config: LayoutConfig): MediaOrder {
   const vision: number[] = [];
   const audio: number[] = [];

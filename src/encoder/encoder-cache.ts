@@ -15,8 +15,8 @@ type OnStep = (step: EncodeStep) => void;
 const FILE_CHANGED = Symbol('file changed');
 
 /**
- * Encoded media by content (least recently used dropped first), and encodings in progress: requests for the same file at the
- * same time share one.
+ * Encoded media by content (least recently used dropped first), and encodings in progress: requests for the same file
+ * at the same time share one.
  */
 export class EncoderCache {
   readonly #maxBytes: number;

@@ -1,7 +1,9 @@
 import { abortError } from '../base/abort.ts';
 import type { EncodeRequest, EncodeResult, EncodeStep } from './encode-request.ts';
 
-/** One encoding shared by every request for the same file (singleflight). It is aborted when its last follower has left. */
+/**
+ * One encoding shared by every request for the same file (singleflight). It is aborted when its last follower has left.
+ */
 export class SharedEncoding {
   readonly path: string;
   readonly #steps: EncodeStep[] = [];
@@ -50,7 +52,8 @@ export class SharedEncoding {
   }
 
   /**
-   * Waits for the result; `onStep` gets every step from the first. The signal, or an error of `onStep`, removes this follower.
+   * Waits for the result; `onStep` gets every step from the first. The signal, or an error of
+   * `onStep`, removes this follower.
    * @throws what the encoding or `onStep` throws; AvocadoError of the signal
    */
   async follow(onStep: (step: EncodeStep) => void, signal: AbortSignal): Promise<EncodeResult> {

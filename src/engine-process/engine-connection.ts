@@ -20,8 +20,8 @@ export interface HangLimits {
 }
 
 /**
- * Detects a hung process: it is silent, or busy without progress. Time counts only as it is told, and never much at once, so
- * that a server which was itself suspended does not mistake that for the engine's silence.
+ * Detects a hung process: it is silent, or busy without progress. Time counts only as it is told, and never much at
+ * once, so that a server which was itself suspended does not mistake that for the engine's silence.
  */
 export class HangWatch {
   readonly #limits: HangLimits;
@@ -83,7 +83,10 @@ export interface ConnectionOptions {
 /** How often the hang limits are checked, at least. */
 const LONGEST_TICK_MS = 1000;
 
-/** How a submission went: `lost` = the process died while the request waited to be admitted, so it can be submitted again. */
+/**
+ * How a submission went: `lost` = the process died while the request waited to be admitted, so
+ * it can be submitted again.
+ */
 export type Submitted = 'ended' | 'lost';
 
 interface PendingCaption {
@@ -236,7 +239,9 @@ export class EngineConnection {
     }
   }
 
-  /** Asks whoever submitted the caption whether it may start, and tells the engine. A refusal is the caption's ending. */
+  /**
+   * Asks whoever submitted the caption whether it may start, and tells the engine. A refusal is the caption's ending.
+   */
   #admit(id: number, estimate: Estimate): void {
     const caption = this.#captions.get(id);
     if (caption?.options.admit === undefined) return;
@@ -276,7 +281,10 @@ export class EngineConnection {
     });
   }
 
-  /** Nothing more is expected of the process: its requests end now, even if it takes its time to go. @returns the first reason */
+  /**
+   * Nothing more is expected of the process: its requests end now, even if it takes its time to go.
+   * @returns the first reason
+   */
   #lose(why: string): string {
     if (this.#lost !== undefined) return this.#lost;
     this.#lost = why;

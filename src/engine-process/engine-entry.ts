@@ -15,7 +15,8 @@ function die(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
-// Set before any thread or decoder starts, since they inherit it: the model uses every core, and the server must stay responsive.
+// Set before any thread or decoder starts, since they inherit it: the model uses every core, and the
+// server must stay responsive.
 setPriority(ENGINE_NICENESS);
 
 const server = new EngineServer({

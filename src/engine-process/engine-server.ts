@@ -1,4 +1,5 @@
-// The engine process from the inside: opens the model, serves requests, sends heartbeats. Knows nothing of process.send.
+// The engine process from the inside: opens the model, serves requests, sends heartbeats.
+// Knows nothing of process.send.
 import { fileURLToPath } from 'node:url';
 import { asAvocadoError, AvocadoError } from '../base/errors.ts';
 import { captionRequest } from '../captioner/caption-options.ts';
@@ -11,7 +12,9 @@ import { plainError, type FromEngine, type ToEngine } from './messages.ts';
 
 const HEARTBEAT_MS = 250;
 
-/** A grey picture for the vision encoder, half a second of silence for the audio encoder. In src/ also when dist/ runs. */
+/**
+ * A grey picture for the vision encoder, half a second of silence for the audio encoder. In src/ also when dist/ runs.
+ */
 export const WARM_UP_FILES: readonly string[] = ['warm-up.png', 'warm-up.wav'].map((name) =>
   fileURLToPath(new URL(`../../src/engine-process/${name}`, import.meta.url)),
 );
@@ -82,7 +85,9 @@ export class EngineServer {
     }
   }
 
-  /** Ends what runs, waits for it, exits. A model that is still loading has nothing to lose, and cannot be told to stop. */
+  /**
+   * Ends what runs, waits for it, exits. A model that is still loading has nothing to lose, and cannot be told to stop.
+   */
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
@@ -176,8 +181,8 @@ export class EngineServer {
 }
 
 /**
- * Captions each file with two tokens, one of the prefill and one of a decode step, so that the first request does not pay for
- * lazy initialisation: threads, both encoders, decoder.
+ * Captions each file with two tokens, one of the prefill and one of a decode step, so that the first request does not
+ * pay for lazy initialisation: threads, both encoders, decoder.
  * @throws AvocadoError any error a caption can end in
  */
 export async function warmUp(captioner: Pick<Captioner, 'submit'>, paths: readonly string[]): Promise<void> {

@@ -2,7 +2,10 @@ import type { CaptionEvent, TextDelta } from '../output/events.ts';
 import { isEnding } from '../output/ending.ts';
 import type { EventBatch } from './messages.ts';
 
-/** One picture of a screen. A message takes both processes 0.35 ms of CPU together (measured), which every 8 ms would be 4 % of a core. */
+/**
+ * One picture of a screen. A message takes both processes 0.35 ms of CPU together (measured), which every 8
+ * ms would be 4 % of a core.
+ */
 const WINDOW_MS = 16;
 
 /** A delta that grows. */
@@ -26,12 +29,13 @@ function grow(held: GrowingDelta, { text, tokenIds, logprobs, tokens }: TextDelt
 }
 
 /**
- * Puts the events of all captions into few messages. Deltas of one sample that come within a few milliseconds become one; a
- * caption's first delta and everything that is no delta go out at once, and so does a delta after a pause: only a model faster
- * than the window ever waits. The order of a caption's events stays, but for deltas of different samples.
+ * Puts the events of all captions into few messages. Deltas of one sample that come within a few milliseconds
+ * become one; a caption's first delta and everything that is no delta go out at once, and so does a delta after
+ * a pause: only a model faster than the window ever waits. The order of a caption's events stays, but for
+ * deltas of different samples.
  *
- * Nothing slows the engine down for a reader who lags: a caption has a few thousand tokens at most, and a server admits only
- * so many captions, so what can pile up on either side of the line is bounded by what was admitted.
+ * Nothing slows the engine down for a reader who lags: a caption has a few thousand tokens at most, and a server admits
+ * only so many captions, so what can pile up on either side of the line is bounded by what was admitted.
  */
 export class EventBatches {
   readonly #send: (batches: readonly EventBatch[]) => void;

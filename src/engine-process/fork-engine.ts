@@ -20,9 +20,9 @@ export type ForkEngine = () => EngineChild;
 const STDERR = 2;
 
 /**
- * Starts an engine process. It leads a process group of its own: Ctrl-C in a terminal must not reach its decoders, whose captions
- * the server lets end, and a kill must reach them. Whatever it writes goes to this process' stderr directly, so that the last words
- * of a crash are not lost.
+ * Starts an engine process. It leads a process group of its own: Ctrl-C in a terminal must not reach its decoders,
+ * whose captions the server lets end, and a kill must reach them. Whatever it writes goes to this process' stderr
+ * directly, so that the last words of a crash are not lost.
  */
 export function forkEngine(): EngineChild {
   const { filename, execArgv } = workerEntry(import.meta.url, './engine-entry');

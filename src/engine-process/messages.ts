@@ -1,4 +1,5 @@
-// Everything that crosses the line between a server and its engine process: plain data, small. Media never cross it, only paths.
+// Everything that crosses the line between a server and its engine process: plain data, small. Media
+// never cross it, only paths.
 import { AvocadoError, type ErrorCode } from '../base/errors.ts';
 import type { CaptionerModel, CaptionerStats, Estimate } from '../captioner/captioner.ts';
 import type { CaptionEvent, CaptionRequest } from '../output/events.ts';

@@ -25,7 +25,8 @@ export interface EngineProcessOptions {
 export interface EngineProcess extends Captioner {
   /**
    * Resolves when it is ready, after its first start or a restart.
-   * @throws AvocadoError why the first start failed (`checkpoint_*`, `device_unavailable` …), `aborted`, `engine_unavailable` after close
+   * @throws AvocadoError why the first start failed (`checkpoint_*`, `device_unavailable` …), `aborted`,
+   *   `engine_unavailable` after close
    */
   ready(signal?: AbortSignal): Promise<void>;
 }
@@ -62,10 +63,11 @@ async function submit(supervisor: Supervisor, request: CaptionRequest, options: 
 }
 
 /**
- * Starts an engine process and resolves as soon as it has told which model it will serve; the weights load meanwhile, see
- * `ready()`. Requests may come at once, and wait.
+ * Starts an engine process and resolves as soon as it has told which model it will serve; the weights load meanwhile,
+ * see `ready()`. Requests may come at once, and wait.
  * @param fork starts a process; tests pass their own
- * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`, `export_*`, `engine_unavailable` (it cannot be started at all)
+ * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`, `export_*`, `engine_unavailable` (it
+ *   cannot be started at all)
  */
 export async function openEngineProcess(
   options: EngineProcessOptions,

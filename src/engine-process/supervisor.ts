@@ -102,8 +102,8 @@ const MAX_FIRST_STARTS = 3;
 const CLOSE_LIMIT_MS = 10_000;
 
 /**
- * Keeps one engine process alive: loading → ready → restarting → ready … → stopped. A first start that is refused (no such
- * checkpoint, no such device) is not repeated; whatever happens after it was ready once is, with growing pauses.
+ * Keeps one engine process alive: loading → ready → restarting → ready … → stopped. A first start that is refused (no
+ * such checkpoint, no such device) is not repeated; whatever happens after it was ready once is, with growing pauses.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;

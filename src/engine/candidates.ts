@@ -10,7 +10,10 @@ export interface DrawLimits {
   readonly topP: number;
 }
 
-/** Tokens that may be drawn, best first (the lower id among equals), and exp(score / temperature) of each beside the best one's. */
+/**
+ * Tokens that may be drawn, best first (the lower id among equals), and exp(score / temperature) of
+ * each beside the best one's.
+ */
 export interface Candidates {
   readonly ids: Uint32Array;
   /** [ids.length], not normalised */
@@ -73,7 +76,10 @@ function lastBucket(amounts: Uint32Array | Float64Array, wanted: number): number
   return BUCKETS - 1;
 }
 
-/** Ids of the buckets 0 … `last`, best first. Typed arrays sort natively; a comparator over a flat distribution would take 50 ms. */
+/**
+ * Ids of the buckets 0 … `last`, best first. Typed arrays sort natively; a comparator over a flat
+ * distribution would take 50 ms.
+ */
 function sortedIds(
   scores: Float32Array,
   best: number,

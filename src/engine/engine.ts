@@ -73,8 +73,8 @@ export class Engine {
   }
 
   /**
-   * Starts a sequence at once. Its events go to `onEvent`, synchronously, and end in exactly one of end, error, aborted;
-   * refusals are errors there too (`context_length_exceeded`, `bad_request`, `engine_unavailable`).
+   * Starts a sequence at once. Its events go to `onEvent`, synchronously, and end in exactly one of end, error,
+   * aborted; refusals are errors there too (`context_length_exceeded`, `bad_request`, `engine_unavailable`).
    * @returns aborts the sequence; without effect after its end
    */
   submit(request: SequenceRequest, onEvent: (event: SequenceEvent) => void, signal?: AbortSignal): () => void {
@@ -162,7 +162,10 @@ export class Engine {
     this.#steps++;
   }
 
-  /** Fills the free slots. A sequence whose prefix is being prefilled by another waits for that one, and raises its priority. */
+  /**
+   * Fills the free slots. A sequence whose prefix is being prefilled by another waits for that
+   * one, and raises its priority.
+   */
   async #admit(): Promise<void> {
     while (this.#slots.free > 0) {
       const live = this.#slots.owners().filter((sequence) => !hasEnded(sequence));

@@ -7,8 +7,8 @@ export function prefixTokens({ ids, prefix }: SequenceRequest): number {
 }
 
 /**
- * Cuts a prompt into chunks of at most `chunkTokens`, each with its ids, positions and media embeddings. A chunk always ends
- * at the prefix.
+ * Cuts a prompt into chunks of at most `chunkTokens`, each with its ids, positions and media embeddings. A chunk
+ * always ends at the prefix.
  */
 export class PrefillCursor {
   readonly #request: SequenceRequest;

@@ -1,4 +1,5 @@
-// Prompts with the same start share its prefill: the keys and values are copied from a live sequence or from a prefix slot.
+// Prompts with the same start share its prefill: the keys and values are copied from a live
+// sequence or from a prefix slot.
 import type { Decoder } from '../model/execution/thinker.ts';
 import type { Priority } from '../base/priority-turns.ts';
 

@@ -6,8 +6,9 @@ import { topTokens } from './top-tokens.ts';
 import type { SamplingParams, TokenLogprob } from './types.ts';
 
 /**
- * Makes tokens that were already seen less likely (Keskar et al., CTRL, section 4.1; transformers' RepetitionPenaltyLogitsProcessor): a score
- * below zero is multiplied, any other divided. Every prompt id counts, placeholders too, as in the reference.
+ * Makes tokens that were already seen less likely (Keskar et al., CTRL, section 4.1; transformers'
+ * RepetitionPenaltyLogitsProcessor): a score below zero is multiplied, any other divided. Every prompt id counts,
+ * placeholders too, as in the reference.
  */
 export class RepetitionPenalty {
   readonly #penalty: number;
@@ -29,7 +30,10 @@ export class RepetitionPenalty {
     this.#ids.push(id);
   }
 
-  /** Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the vocabulary; then puts them back. */
+  /**
+   * Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the
+   * vocabulary; then puts them back.
+   */
   during<Result>(scores: Float32Array, choose: () => Result): Result {
     this.#apply(scores);
     try {
@@ -57,7 +61,8 @@ export class RepetitionPenalty {
 }
 
 /**
- * OpenAI's presence and frequency penalties: score - presence * (count > 0) - frequency * count, over generated tokens only.
+ * OpenAI's presence and frequency penalties: score - presence * (count > 0) - frequency * count,
+ * over generated tokens only.
  * Negative ones make repetition more likely.
  */
 class CountPenalty {
@@ -74,7 +79,10 @@ class CountPenalty {
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
   }
 
-  /** Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the vocabulary; then puts them back. */
+  /**
+   * Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the
+   * vocabulary; then puts them back.
+   */
   during<Result>(scores: Float32Array, choose: () => Result): Result {
     const originals = new Float32Array(this.#counts.size);
     let at = 0;
@@ -101,8 +109,9 @@ export interface SampledToken extends TokenLogprob {
 const NO_TOKENS: readonly TokenLogprob[] = [];
 
 /**
- * Logits to token for one sequence, in the order of transformers' `generate`: repetition penalty (then presence and frequency
- * penalty, as vLLM has them), temperature, top-k, top-p, draw. Temperature 0 takes the first maximum of the penalised logits.
+ * Logits to token for one sequence, in the order of transformers' `generate`: repetition penalty (then presence
+ * and frequency penalty, as vLLM has them), temperature, top-k, top-p, draw. Temperature 0 takes the first
+ * maximum of the penalised logits.
  * It holds the sequence's own random state, so its tokens do not depend on what else is in the batch.
  */
 export class Sampler {

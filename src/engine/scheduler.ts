@@ -10,7 +10,9 @@ export interface Schedulable {
   readonly nextChunkTokens: number;
 }
 
-/** A scheduling policy. Every running sequence decodes in every step; the policy decides what happens between two steps. */
+/**
+ * A scheduling policy. Every running sequence decodes in every step; the policy decides what happens between two steps.
+ */
 export interface Scheduler {
   /** Which of `waiting` (sorted by id, at least one) gets the free slot. */
   admit<Member extends Schedulable>(waiting: readonly Member[]): Member | undefined;
@@ -19,9 +21,10 @@ export interface Scheduler {
 }
 
 /**
- * Interactive first, oldest first within a class, one turn in four for batch; for slots and for prefill alike. Between two
- * decode steps at most about `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a long prompt does not
- * stall the others. Within a class the oldest prompt is finished before the next: a half-read prompt gives no token.
+ * Interactive first, oldest first within a class, one turn in four for batch; for slots and for prefill alike.
+ * Between two decode steps at most about `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a
+ * long prompt does not stall the others. Within a class the oldest prompt is finished before the next: a
+ * half-read prompt gives no token.
  */
 export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
   const slotTurns = new PriorityTurns();

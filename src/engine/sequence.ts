@@ -139,7 +139,10 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#onEvent({ type: 'prefill', done, total: this.promptTokens }); // last: the listener may abort
   }
 
-  /** The newest token, which the next step feeds: the k-th sits at prompt length + rope delta + k (reference-model.md, Positions (TMRoPE)). */
+  /**
+   * The newest token, which the next step feeds: the k-th sits at prompt length + rope delta + k
+   * (reference-model.md, Positions (TMRoPE)).
+   */
   decodeRow(): DecodeRow {
     this.#expect('running');
     const count = this.generatedIds.length;

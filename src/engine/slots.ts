@@ -1,6 +1,6 @@
 /**
- * Which sequence holds which KV slot. The lowest free slot is taken first: a decode step runs a contiguous range of slots,
- * which should stay short.
+ * Which sequence holds which KV slot. The lowest free slot is taken first: a decode step runs a contiguous range of
+ * slots, which should stay short.
  */
 export class Slots<Owner> {
   readonly #owners: (Owner | undefined)[];

@@ -1,10 +1,14 @@
 // Exponentials of a whole vocabulary in a fraction of a millisecond. Math.exp over 152,064 logits takes longer than a
 // small model's whole step, hence a table: exp(-d) = table[nearest] * exp(rest), |rest| <= 1/128.
 
-// Not exported: V8 folds a module's own constants into the loops, but loads exported ones at every turn (3 times as slow).
+// Not exported: V8 folds a module's own constants into the loops, but loads exported ones at
+// every turn (3 times as slow).
 /** Table entries per unit of distance; a power of two, so that the rest is exact. */
 const STEPS_PER_UNIT = 64;
-/** A score this far below the best weighs e^-40 = 4e-18: a whole vocabulary of them is below 1e-12 and counts as nothing. */
+/**
+ * A score this far below the best weighs e^-40 = 4e-18: a whole vocabulary of them is below
+ * 1e-12 and counts as nothing.
+ */
 const FARTHEST = 40;
 const TABLE = Float64Array.from({ length: FARTHEST * STEPS_PER_UNIT + 1 }, (_, index) =>
   Math.exp(-index / STEPS_PER_UNIT),
@@ -26,7 +30,9 @@ export function bucketOf(distance: number): number {
   return distance > FARTHEST ? BUCKETS : (distance * STEPS_PER_UNIT + 0.5) | 0;
 }
 
-/** Index of the first maximum; 0 when no score compares (all NaN). Four at a time under one branch: 2.5 times as fast. */
+/**
+ * Index of the first maximum; 0 when no score compares (all NaN). Four at a time under one branch: 2.5 times as fast.
+ */
 export function argmax(scores: Float32Array): number {
   const whole = scores.length - (scores.length % 4);
   let best = -Infinity;

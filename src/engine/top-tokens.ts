@@ -1,8 +1,8 @@
 import type { TokenLogprob } from './types.ts';
 
 /**
- * The `count` most likely tokens, best first (the lower id among equals), without sorting the vocabulary: few scores get past the
- * worst one kept, so that a scan costs about what finding the maximum does.
+ * The `count` most likely tokens, best first (the lower id among equals), without sorting the vocabulary: few scores
+ * get past the worst one kept, so that a scan costs about what finding the maximum does.
  * @param scores [vocab] unmodified logits @param normaliser logSumExp of them
  * @returns fewer where fewer have any probability
  */

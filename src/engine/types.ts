@@ -40,9 +40,9 @@ export interface SequenceRequest {
   /** alternatives to report with each token, 0 … 20; 0 = none */
   readonly topLogprobs: number;
   /**
-   * The first `tokens` tokens of the prompt (ids, positions and media embeddings) are equal in every request with the same
-   * key, so their keys and values may be copied. Prefill always ends a chunk there, with or without a copy, so that the
-   * logits do not depend on it.
+   * The first `tokens` tokens of the prompt (ids, positions and media embeddings) are equal in every request with the
+   * same key, so their keys and values may be copied. Prefill always ends a chunk there, with or without a copy, so
+   * that the logits do not depend on it.
    */
   readonly prefix: { readonly key: string; readonly tokens: number } | undefined;
 }

@@ -1,5 +1,6 @@
-// The only file that starts ffmpeg and ffprobe. It owns the deadline, cancellation, stderr and the kill; it does not know
-// what is decoded. Children stay in the process group of the engine process, so that killing the group kills them too.
+// The only file that starts ffmpeg and ffprobe. It owns the deadline, cancellation, stderr and the kill; it
+// does not know what is decoded. Children stay in the process group of the engine process, so that killing
+// the group kills them too.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';

@@ -105,7 +105,9 @@ export function smartResize(
   return { height, width };
 }
 
-/** qwen-omni-utils VIDEO_MAX_PIXELS: the largest frame that a request can ask for (reference-model.md, Pixel budget). */
+/**
+ * qwen-omni-utils VIDEO_MAX_PIXELS: the largest frame that a request can ask for (reference-model.md, Pixel budget).
+ */
 const FRAME_MAX_PIXELS = 768 * 28 * 28;
 
 /** The fields of a profile that decide the size of a frame. */

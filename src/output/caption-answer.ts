@@ -42,7 +42,10 @@ export function mediaAnswer(media: MediaReport): Json {
   return snakeCase(media);
 }
 
-/** One token in the shape of an entry of OpenAI's `logprobs.content`. Half a character shows as U+FFFD; its bytes are exact. */
+/**
+ * One token in the shape of an entry of OpenAI's `logprobs.content`. Half a character shows as
+ * U+FFFD; its bytes are exact.
+ */
 export function tokenAnswer({ top, ...token }: TokenWithAlternatives): { readonly [key: string]: Json } {
   const plain = ({ logprob, bytes }: TokenDetail): { readonly [key: string]: Json } => ({
     token: new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes)),
@@ -53,8 +56,8 @@ export function tokenAnswer({ top, ...token }: TokenWithAlternatives): { readonl
 }
 
 /**
- * Tokens of a caption or of a piece of it: `token_ids` and `token_logprobs`, plain arrays, for who asked for `token_ids`; `logprobs`,
- * OpenAI's list of tokens with alternatives, for who asked for `logprobs`.
+ * Tokens of a caption or of a piece of it: `token_ids` and `token_logprobs`, plain arrays, for who asked for
+ * `token_ids`; `logprobs`, OpenAI's list of tokens with alternatives, for who asked for `logprobs`.
  */
 export function tokensAnswer(
   sample: Pick<Sample, 'tokenIds' | 'logprobs' | 'tokens'>,
@@ -67,7 +70,8 @@ export function tokensAnswer(
 }
 
 /**
- * `caption-end` as the answer a client reads. Of several captions, `captions` lists all; what stands beside it is the first.
+ * `caption-end` as the answer a client reads. Of several captions, `captions` lists all; what
+ * stands beside it is the first.
  * Tokens as in tokensAnswer, only when asked for.
  */
 export function captionAnswer(

@@ -6,7 +6,8 @@ export interface TokenBytes {
 }
 
 /**
- * Token ids → text, piece by piece. A piece never ends inside a character: bytes of an unfinished one wait for the next token.
+ * Token ids → text, piece by piece. A piece never ends inside a character: bytes of an unfinished
+ * one wait for the next token.
  * All pieces and flush() joined are exactly the text of all ids decoded at once without special tokens; the cost of a
  * token does not grow with the length of the text.
  */

@@ -45,9 +45,9 @@ export interface Usage {
 }
 
 /**
- * Seconds; `stages` by name: probe, decode, resize, audio, mel, tokenize, vision, audio_tower, prefill, generate; `shared` instead of
- * decode to audio_tower for a wait on media that another request prepares, none of these for media still in memory; in a server also
- * queue, fetch.
+ * Seconds; `stages` by name: probe, decode, resize, audio, mel, tokenize, vision, audio_tower, prefill, generate;
+ * `shared` instead of decode to audio_tower for a wait on media that another request prepares, none of these for media
+ * still in memory; in a server also queue, fetch.
  */
 export interface Timings {
   readonly totalSeconds: number;

@@ -16,7 +16,9 @@ export interface OutputProcessorOptions {
 
 type TokenEvent = Extract<SequenceEvent, { type: 'token' }>;
 
-/** Turns the tokens of one caption into text deltas, and decides whether it should end early (stop string, repetition). */
+/**
+ * Turns the tokens of one caption into text deltas, and decides whether it should end early (stop string, repetition).
+ */
 export class OutputProcessor {
   readonly #options: OutputProcessorOptions;
   readonly #bytes: TokenBytes;

@@ -1,12 +1,15 @@
-// Detects a caption that has collapsed into repeating itself. Three signs: a loop at its end, a loop inside it, near-copies of
-// sentences.
+// Detects a caption that has collapsed into repeating itself. Three signs: a loop at its end, a loop inside it,
+// near-copies of sentences.
 /** Which signs a caption shows; loops by the length of what repeats, in characters. */
 export interface Repetition {
   /** it ends in a loop: at least 4 times, at least 120 characters */
   readonly tail: number | undefined;
   /** a loop lies anywhere in it: at least 5 times, at least 200 characters */
   readonly inner: number | undefined;
-  /** six sentences in a row differ in their numbers at most, or fewer than half of the groups of four words are different ones */
+  /**
+   * six sentences in a row differ in their numbers at most, or fewer than half of the groups of
+   * four words are different ones
+   */
   readonly nearCopy: boolean;
 }
 

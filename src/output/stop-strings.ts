@@ -1,8 +1,9 @@
 import { AvocadoError } from '../base/errors.ts';
 
 /**
- * Looks for stop strings in text that arrives in pieces. Holds back only what may be the beginning of one. The result does
- * not depend on how the text was cut: the stop string that is complete first wins, the longer one where two end together.
+ * Looks for stop strings in text that arrives in pieces. Holds back only what may be the beginning of one.
+ * The result does not depend on how the text was cut: the stop string that is complete first wins, the longer
+ * one where two end together.
  */
 export class StopStrings {
   readonly #stops: readonly string[];

@@ -12,9 +12,9 @@ export interface EncodedTurn {
 }
 
 /**
- * Tokenises a turn. Ids are those the reference gets from the whole text, except where people write what looks like an added
- * token: theirs stays ordinary text.
- * Errors: checkpoint_invalid when the template does not place the media, or names tokens the model does not have.
+ * Tokenises a turn. Ids are those the reference gets from the whole text, except where people write what looks like an
+ * added token: theirs stays ordinary text. Errors: checkpoint_invalid when the template does not place the media, or
+ * names tokens the model does not have.
  */
 export function encodeTurn(
   tokenizer: Tokenizer,
@@ -24,7 +24,8 @@ export function encodeTurn(
 ): EncodedTurn {
   const segments = template.render(turn);
   const ids: number[] = [];
-  // The reference tokenises text between added tokens in one go, whoever wrote it: "user\n" and "\nHello" share a token.
+  // The reference tokenises text between added tokens in one go, whoever wrote it: "user\n"
+  // and "\nHello" share a token.
   let text = '';
   const endText = (): void => {
     for (const id of tokenizer.encodePlain(text)) ids.push(id);

@@ -1,5 +1,5 @@
-// Which tokens stand for the media, and in what order (reference-model 5.2). Pure; literal to the reference's processor,
-// quirks included. Knows no token ids and no positions.
+// Which tokens stand for the media, and in what order (reference-model 5.2). Pure; literal to the reference's
+// processor, quirks included. Knows no token ids and no positions.
 import type { MediaTokens } from './types.ts';
 
 /** What layout and positions need of a ModelConfig. */

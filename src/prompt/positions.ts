@@ -1,4 +1,5 @@
-// Where each token sits in time, height and width (TMRoPE; reference-model.md, Positions (TMRoPE)). Pure; literal to the reference.
+// Where each token sits in time, height and width (TMRoPE; reference-model.md, Positions (TMRoPE)). Pure;
+// literal to the reference.
 import {
   chunkEnds,
   forEachChunk,
@@ -161,8 +162,8 @@ function writeMedia(writer: PositionWriter, media: MediaTokens, config: LayoutCo
 }
 
 /**
- * From audio start to vision end. Both start tokens share a position. So do both end tokens: the one after the last chunk, even
- * where an earlier position is higher.
+ * From audio start to vision end. Both start tokens share a position. So do both end tokens: the one after the last
+ * chunk, even where an earlier position is higher.
  */
 function writeInterleaved(writer: PositionWriter, grid: VisualGrid, audioTokens: number, chunk: number): void {
   writer.repeatLast();

@@ -1,6 +1,8 @@
 // The texts that AVoCaDO was trained with, word for word (inference.py of the authors' repository).
 
-/** The system message. Without one, the chat template inserts a sentence of its own (reference-model.md, Chat template). */
+/**
+ * The system message. Without one, the chat template inserts a sentence of its own (reference-model.md, Chat template).
+ */
 export const QWEN_SYSTEM_PROMPT =
   'You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and ' +
   'visual inputs, as well as generating text and speech.';

@@ -140,7 +140,10 @@ export function tensorsOf(shape: Shape): NamedShape[] {
   }));
 }
 
-/** config.json in the published nested layout; `firstSpecial` is the id of `<|endoftext|>`, from which all others follow. */
+/**
+ * config.json in the published nested layout; `firstSpecial` is the id of `<|endoftext|>`,
+ * from which all others follow.
+ */
 export function configOf(shape: Shape, firstSpecial: number, dtype: string): object {
   const id = (place: number): number => firstSpecial + place;
   return {

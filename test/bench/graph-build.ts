@@ -1,4 +1,5 @@
-// Time, disk and memory of a zero-copy export: tsx test/bench/graph-build.ts --model CHECKPOINT [--precision bf16] [--repeat 3]
+// Time, disk and memory of a zero-copy export:
+// tsx test/bench/graph-build.ts --model CHECKPOINT [--precision bf16] [--repeat 3]
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// A checkpoint of a published shape with random weights, for measuring what sizes cost: tsx test/bench/make-checkpoint.ts --shape 7b --out DIR
+// A checkpoint of a published shape with random weights, for measuring what sizes cost:
+// tsx test/bench/make-checkpoint.ts --shape 7b --out DIR
 // The weights repeat one random block at shifting offsets, so that 17.9 GB are written as fast as the disk takes them.
 import {
   copyFileSync,
@@ -134,7 +135,10 @@ function writeWeights(directory: string, shape: Shape, dtype: DTypeName): number
   return total;
 }
 
-/** Small shapes take the tiny golden tokenizer, true ones Qwen2.5's with Omni's names. Returns the id of `<|endoftext|>`. */
+/**
+ * Small shapes take the tiny golden tokenizer, true ones Qwen2.5's with Omni's names. Returns
+ * the id of `<|endoftext|>`.
+ */
 function writeTokenizer(directory: string, shape: Shape, tinyCheckpoint: string): number {
   if (shape.vocab < 151_665) {
     copyFileSync(join(tinyCheckpoint, 'tokenizer.json'), join(directory, 'tokenizer.json'));

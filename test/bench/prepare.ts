@@ -1,4 +1,5 @@
-// Preparing a 60 s 1080p30 clip beside ffmpeg that only decodes it, in alternating runs, so that a busy machine slows both.
+// Preparing a 60 s 1080p30 clip beside ffmpeg that only decodes it, in alternating runs, so that
+// a busy machine slows both.
 //   npx tsx test/bench/prepare.ts [--clip FILE] [--rounds N] [--reference SCRIPT MODEL]
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';

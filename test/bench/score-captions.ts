@@ -1,7 +1,9 @@
-// Scores a whole evaluation: what `avocado caption --json` said of clips from `avocado sample`, against the truth beside them.
+// Scores a whole evaluation: what `avocado caption --json` said of clips from `avocado sample`,
+// against the truth beside them.
 //   npx avocado caption clips/*.mp4 --json > captions.jsonl
 //   npx tsx test/bench/score-captions.ts captions.jsonl clips
-// A caption and a truth belong together when their files have the same name. Exits with 1 when a clip has no caption or no truth.
+// A caption and a truth belong together when their files have the same name. Exits with 1 when a clip
+// has no caption or no truth.
 import { readFile } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { parseArgs } from 'node:util';

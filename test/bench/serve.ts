@@ -1,7 +1,8 @@
-// What the server costs: tokens/s through HTTP, event stream and engine process beside the same captioner in this process, and
-// eight clients beside one. Usage: npx tsx test/bench/serve.ts [--rounds N] [--requests N] [--max-tokens N] [--cached]
-// [--temperature T] [--model DIR --precision NAME]. With --cached both keep clips and prompts, so that what is measured is
-// generation; a temperature of 2 makes captions as long as --max-tokens allows.
+// What the server costs: tokens/s through HTTP, event stream and engine process beside the same captioner in this
+// process, and eight clients beside one. Usage:
+// npx tsx test/bench/serve.ts [--rounds N] [--requests N] [--max-tokens N] [--cached]
+// [--temperature T] [--model DIR --precision NAME]. With --cached both keep clips and prompts, so that what is measured
+// is generation; a temperature of 2 makes captions as long as --max-tokens allows.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

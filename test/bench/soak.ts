@@ -1,4 +1,5 @@
-// Full load for a long time, with clients that leave: does memory stay flat? Usage: npx tsx test/bench/soak.ts [minutes]
+// Full load for a long time, with clients that leave: does memory stay flat? Usage:
+// npx tsx test/bench/soak.ts [minutes]
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,7 +58,8 @@ for (let turn = 1; performance.now() - startedMs < minutes * 60_000; turn++) {
       `${reading.minutes.toFixed(1)} min: server ${reading.server.toFixed(0)} MiB, engine ${reading.engine.toFixed(0)} MiB`,
     );
 }
-const eventLoopDelay = await server.metric('avocado_event_loop_delay_max_seconds'); // of all the time: it begins anew with every reading
+// of all the time: it begins anew with every reading
+const eventLoopDelay = await server.metric('avocado_event_loop_delay_max_seconds');
 const last = levels.at(-1);
 if (last !== undefined) console.log(levelTable([last]));
 const settled = readings.filter((reading) => reading.minutes > minutes * WARM_UP_SHARE);

@@ -1,5 +1,6 @@
 // Writes the pages of .github/docs that come from tables in the code: npx tsx test/docs/make-pages.ts
-// With --check it writes nothing and exits with 1 when a page is not what the code says; test/unit/docs.test.ts does the same.
+// With --check it writes nothing and exits with 1 when a page is not what the code says;
+// test/unit/docs.test.ts does the same.
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import process from 'node:process';

@@ -1,4 +1,5 @@
-// The native runtime on a real GPU: the KV cache stays on the device and is updated in place, results come to host memory.
+// The native runtime on a real GPU: the KV cache stays on the device and is updated in place,
+// results come to host memory.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
 import { openRuntime } from '../../src/model/runtime/open-runtime.ts';

@@ -1,4 +1,5 @@
-// Everything a person can get wrong at the command line: its own code, its exit code, a sentence that helps, and nothing left behind.
+// Everything a person can get wrong at the command line: its own code, its exit code, a sentence that
+// helps, and nothing left behind.
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';

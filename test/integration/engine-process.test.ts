@@ -1,4 +1,5 @@
-// The bundled model in a process of its own: the same captions, and whatever happens to that process, everybody gets an ending.
+// The bundled model in a process of its own: the same captions, and whatever happens to that process,
+// everybody gets an ending.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';

@@ -1,4 +1,5 @@
-// The same bad files sent to one running server with the bundled model: each its own status, and the server captions on.
+// The same bad files sent to one running server with the bundled model: each its own status,
+// and the server captions on.
 import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Captioner } from '../../src/captioner/captioner.ts';

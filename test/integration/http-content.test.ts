@@ -1,5 +1,5 @@
-// What the served default model says of its sample clips, against what is true of them: wrong frames, a lost sound or another prompt
-// would be seen here.
+// What the served default model says of its sample clips, against what is true of them: wrong frames, a lost sound or
+// another prompt would be seen here.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
@@ -22,7 +22,10 @@ interface Answer {
   readonly usage: { readonly prompt_tokens_details: { readonly text_tokens: number } };
 }
 
-/** Qwen's system prompt and AVoCaDO's first prompt in the model's tokens, with the marks around pictures, and around sound. */
+/**
+ * Qwen's system prompt and AVoCaDO's first prompt in the model's tokens, with the marks around
+ * pictures, and around sound.
+ */
 const PROMPT_TOKENS = { heard: 93, unheard: 91 };
 const DIALOGUE = 'dialogue-8s.mp4';
 const SILENCE = 'There is no sound.';
@@ -125,7 +128,8 @@ describe('sound', () => {
       '6',
     ]);
     const { caption } = await upload(swapped);
-    expect(dialogueOf(caption)).toEqual(dialogueOf(exampleOf(DIALOGUE).caption).slice(0, 2)); // the third line comes after 6 s
+    // the third line comes after 6 s
+    expect(dialogueOf(caption)).toEqual(dialogueOf(exampleOf(DIALOGUE).caption).slice(0, 2));
     expect(scoreCaption(caption, exampleOf('no-sound-6s.mp4').caption).skills.background).toEqual({
       hits: 1,
       total: 1,

@@ -51,7 +51,10 @@ interface Parsed {
   readonly types: Map<string, string>;
 }
 
-/** Prometheus' text format, read strictly: every line is a comment or a sample, every sample has HELP and TYPE before it. */
+/**
+ * Prometheus' text format, read strictly: every line is a comment or a sample, every sample
+ * has HELP and TYPE before it.
+ */
 function parseMetrics(text: string): Parsed {
   const types = new Map<string, string>();
   const helps = new Set<string>();

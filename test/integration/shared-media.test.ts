@@ -1,4 +1,5 @@
-// What requests of one captioner share: a look at a file, an encoded clip, the beginning of a prompt. The bundled model, real files.
+// What requests of one captioner share: a look at a file, an encoded clip, the beginning of a prompt. The
+// bundled model, real files.
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// A golden case from its file to its last token, as a person asks for it: every number of the dry run, and both greedy captions.
+// A golden case from its file to its last token, as a person asks for it: every number of the dry run,
+// and both greedy captions.
 // Tolerances: exactness.md, Tolerances.
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
@@ -126,7 +127,9 @@ function checkSound({ clip }: GoldenCase, dump: TensorFile, worst: Worst): void 
   );
 }
 
-/** Ids and positions exactly: by their hash, and by value where golden stores them, which says more when they differ. */
+/**
+ * Ids and positions exactly: by their hash, and by value where golden stores them, which says more when they differ.
+ */
 function checkPrompt(source: GoldenCase, tensors: Tensors, dump: TensorFile): void {
   const sha256 = (values: ArrayBufferView): string =>
     createHash('sha256').update(new Uint8Array(values.buffer)).digest('hex');
@@ -233,7 +236,10 @@ export interface CasesUnderTest {
   readonly captions?: boolean;
 }
 
-/** Declares the tests of some cases of one checkpoint on one runtime; none for no cases, whose absence goldenCases has told. */
+/**
+ * Declares the tests of some cases of one checkpoint on one runtime; none for no cases, whose
+ * absence goldenCases has told.
+ */
 export function describeCases({ checkpoint, runtime, cases, threads = 1, captions = true }: CasesUnderTest): void {
   if (cases.length === 0) return;
   const missing = runtime === 'native' && loadNative() === undefined;

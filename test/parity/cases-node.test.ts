@@ -1,7 +1,10 @@
 import { goldenCases } from '../fixtures/golden-cases.ts';
 import { describeCases } from './case-checks.ts';
 
-/** Half of the cases: every mode, both stages of resizing, second prompts, stop tokens, uneven rates. The rest differs in media only. */
+/**
+ * Half of the cases: every mode, both stages of resizing, second prompts, stop tokens, uneven rates. The
+ * rest differs in media only.
+ */
 const INPUTS: ReadonlySet<string> = new Set([
   'av-4s.mid',
   'av-4s.fps3',

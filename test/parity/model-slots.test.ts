@@ -1,5 +1,5 @@
-// What the KV cache promises: chunks, neighbours and cancelled runs change nothing. Exact arithmetic differs with the shape of a
-// run, so "the same" is within float32 rounding, far below what one wrong cache row does.
+// What the KV cache promises: chunks, neighbours and cancelled runs change nothing. Exact arithmetic differs with the
+// shape of a run, so "the same" is within float32 rounding, far below what one wrong cache row does.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { golden } from '../fixtures/golden.ts';
 import { maxDistance, modelCase, storedEmbeds } from './model-cases.ts';

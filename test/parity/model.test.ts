@@ -1,5 +1,5 @@
-// The three graphs against the reference's numbers. Tolerances: exactness.md, Tolerances. Clips of which the golden data
-// holds only a part of the sound are covered from the file on, by the tests of inspect.
+// The three graphs against the reference's numbers. Tolerances: exactness.md, Tolerances. Clips of which the golden
+// data holds only a part of the sound are covered from the file on, by the tests of inspect.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadNative } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';

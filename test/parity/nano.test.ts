@@ -1,4 +1,5 @@
-// The bundled model on its own sample clips, from the file on, against transformers with the same weights (recipe/make_golden.py).
+// The bundled model on its own sample clips, from the file on, against transformers with the same
+// weights (recipe/make_golden.py).
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
@@ -97,7 +98,8 @@ describe.each(['native', 'node'] as const)('On the %s runtime', (runtime) => {
 
     it.each(CLIPS)('gives the reference’s tokens and logits for %s', async (clip) => {
       const reference = JSON.parse(readFileSync(new URL(`${clip}.json`, FIXTURES), 'utf8')) as Reference;
-      expect(reference.smallest_margin).toBeGreaterThan(2 * LOGITS_TOLERANCE); // else two correct programs may choose differently
+      // else two correct programs may choose differently
+      expect(reference.smallest_margin).toBeGreaterThan(2 * LOGITS_TOLERANCE);
       const told = await tell(model, clip);
       expect(told.prompt).toEqual(reference.prompt);
       expect(told.end).toMatchObject({ tokenIds: reference.tokens, caption: reference.caption, finishReason: 'stop' });

@@ -1,4 +1,5 @@
-// A copied start is the start itself: whoever takes it over gives the same tokens with the same log-probabilities, to the last bit.
+// A copied start is the start itself: whoever takes it over gives the same tokens with the same
+// log-probabilities, to the last bit.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SequenceEvent, SequenceRequest } from '../../src/engine/types.ts';
 import { nativeStatus } from '../../src/base/native.ts';

@@ -1,4 +1,5 @@
-// The engine process is killed again and again under load, also while it loads: nobody is left without an ending, and it always comes back.
+// The engine process is killed again and again under load, also while it loads: nobody is left without an ending,
+// and it always comes back.
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';

@@ -1,4 +1,5 @@
-// A server whose engine is killed again and again under load: it never goes away, every request ends once, and /readyz tells the truth.
+// A server whose engine is killed again and again under load: it never goes away, every request ends once,
+// and /readyz tells the truth.
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -13,7 +14,9 @@ import { stressSize } from '../fixtures/stress-size.ts';
 
 const KILLS = stressSize('kills', { short: 6, long: 40 });
 const CLIENTS = 6;
-/** One life in so many lasts until a caption has ended in it, however slow the machine; the others end at any moment. */
+/**
+ * One life in so many lasts until a caption has ended in it, however slow the machine; the others end at any moment.
+ */
 const LONG_LIFE = 4;
 
 const scratch = scratchDirectory();

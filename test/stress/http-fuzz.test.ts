@@ -37,7 +37,10 @@ function isComplete(answer: string): boolean {
   return body !== undefined && length !== undefined && Buffer.byteLength(body) >= Number(length);
 }
 
-/** What the server says to raw bytes, on a connection that stays open: Node takes one that is closed half for a client that left. */
+/**
+ * What the server says to raw bytes, on a connection that stays open: Node takes one that is closed
+ * half for a client that left.
+ */
 function exchange(port: number, bytes: Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1', () => {

@@ -71,7 +71,8 @@ describe('bounds', () => {
     const { queue, refusals } = open({ maxWorkSeconds: 25 });
     queue.admit();
     queue.admit();
-    expect(refusal(() => queue.admit())).toMatchObject({ code: 'queue_full', retryAfterSeconds: 3 }); // 5 s of work too much, two at a time
+    // 5 s of work too much, two at a time
+    expect(refusal(() => queue.admit())).toMatchObject({ code: 'queue_full', retryAfterSeconds: 3 });
     expect(refusals).toEqual(['queue_work']);
     expect(queue.workSeconds).toBe(20);
   });

@@ -109,7 +109,8 @@ describe('one sample', () => {
         bytes: [...TOKENIZER.bytesOf(end.tokenIds[index]!)],
       });
       expect(token.top).toHaveLength(3);
-      expect(token.top[0]).toEqual({ id: token.id, logprob: token.logprob, bytes: token.bytes }); // greedy: the best is the chosen one
+      // greedy: the best is the chosen one
+      expect(token.top[0]).toEqual({ id: token.id, logprob: token.logprob, bytes: token.bytes });
     }
     expect(events.flatMap((event) => (event.type === 'text-delta' ? event.tokens : []))).toEqual(end.tokens);
     expect(endOf(await run(setUp(), inputOf({ logprobs: 0 }))).tokens).toHaveLength(12);

@@ -13,7 +13,10 @@ interface History {
   readonly violations: readonly string[];
 }
 
-/** Any prompt, of either class; every other one starts with one of three clips, a few of them too short to be worth a copy. */
+/**
+ * Any prompt, of either class; every other one starts with one of three clips, a few of them too
+ * short to be worth a copy.
+ */
 function randomRequest(draw: (below: number) => number, number: number): SequenceRequest {
   const clip = draw(6);
   const prefix = clip >= 3 ? undefined : { key: `clip ${clip}`, tokens: 60 + 20 * clip, salt: 1000 + clip };

@@ -253,7 +253,8 @@ describe('Engine when a sequence is aborted', () => {
     hold.open();
     await settle();
     expect(engine.stats().freeSlots).toBe(4);
-    expect([decoder.order, decoder.chunks, decoder.lengths]).toEqual([['prefill'], [], [0, 0, 0, 0]]); // the signal reached the run
+    // the signal reached the run
+    expect([decoder.order, decoder.chunks, decoder.lengths]).toEqual([['prefill'], [], [0, 0, 0, 0]]);
   });
 
   it('frees the slot of a running one after the step in flight, and the others do not notice', async () => {

@@ -1,4 +1,5 @@
-// A decoder without a model: logits are a hash of everything a slot has seen, and every misuse of the contract is an error.
+// A decoder without a model: logits are a hash of everything a slot has seen, and every misuse of
+// the contract is an error.
 import type { DecodeRow, Decoder, PrefillChunk, RunSignal } from '../../../src/model/execution/thinker.ts';
 
 export type Run = 'prefill' | 'decode' | 'copy';

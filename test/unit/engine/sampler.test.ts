@@ -104,7 +104,8 @@ describe('Sampler', () => {
     expect(kept({ temperature: 1e-6, topK: 4 })).toEqual([1]);
     const equal = new Float32Array(1000).fill(1.5);
     expect([...distribution(equal, { temperature: 1, topK: 0, topP: 0.0025 }).keys()]).toEqual([0, 1, 2]);
-    expect(distribution(equal, { temperature: 1, topK: 3, topP: 1 }).size).toBe(1000); // HF keeps all that tie with the k-th
+    // HF keeps all that tie with the k-th
+    expect(distribution(equal, { temperature: 1, topK: 3, topP: 1 }).size).toBe(1000);
   });
 
   it('selects the same nucleus as sorting the whole vocabulary', () => {
@@ -137,7 +138,8 @@ describe('Sampler', () => {
       return Array.from({ length: count }, () => sampler.sample(Float32Array.of(9, 8.5, 7.8)).id);
     };
     expect(picks({ presencePenalty: 1 }, 5)).toEqual([0, 1, 0, 0, 0]); // 9, then 8.5, then 8 before 7.8 and 7.5
-    expect(picks({ frequencyPenalty: 1 }, 5)).toEqual([0, 1, 0, 2, 1]); // 8.5; 8 of 8, 7.5, 7.8; 7, 7.5, 7.8; 7, 7.5, 6.8
+    // 8.5; 8 of 8, 7.5, 7.8; 7, 7.5, 7.8; 7, 7.5, 6.8
+    expect(picks({ frequencyPenalty: 1 }, 5)).toEqual([0, 1, 0, 2, 1]);
     expect(picks({ presencePenalty: 0.4, frequencyPenalty: 0.9 }, 4)).toEqual([0, 1, 2, 0]);
     expect(picks({ presencePenalty: -1 }, 3)).toEqual([0, 0, 0]);
   });

@@ -1,4 +1,5 @@
-// Checkpoints and media of the golden set as the prompt stage wants them. Reads config.json by itself, so that only src/prompt is judged.
+// Checkpoints and media of the golden set as the prompt stage wants them. Reads config.json by itself, so that
+// only src/prompt is judged.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PromptConfig } from '../../../src/prompt/build-prompt.ts';
