@@ -24,12 +24,11 @@ export default tseslint.config(
       'max-len': [
         'error',
         {
-          code: 160,
+          code: 120,
           ignoreUrls: true,
           ignoreStrings: true,
           ignoreTemplateLiterals: true,
           ignoreRegExpLiterals: true,
-          ignorePattern: '^import |^\\s*(readonly|export) ',
         },
       ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],

@@ -1,6 +1,7 @@
 // What int4 costs on a CPU at full size, in two processes so that each has its own peak:
 //   tsx test/bench/decode-7b.ts --stage export --model CHECKPOINT --out EXPORT
-//   tsx test/bench/decode-7b.ts --stage decode --model EXPORT [--context 1024] [--tokens 32] [--slots 1] [--spin] [--threads 2] [--towers]
+//   tsx test/bench/decode-7b.ts --stage decode --model EXPORT [--context 1024] [--tokens 32] [--slots 1] [--spin]
+//     [--threads 2] [--towers]
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

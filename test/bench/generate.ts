@@ -1,8 +1,8 @@
 // Prefill and decode speed of the engine on a checkpoint, beside the Python reference on the same
 // weights when it is at hand.
 // usage:
-// tsx test/bench/generate.ts [--model DIR] [--prompt 512] [--tokens 256] [--sequences 1] [--rounds 5] [--precision fp32]
-//        [--runtime native] [--threads 2] [--spinning] [--reference SCRIPT]
+// tsx test/bench/generate.ts [--model DIR] [--prompt 512] [--tokens 256] [--sequences 1] [--rounds 5]
+//        [--precision fp32] [--runtime native] [--threads 2] [--spinning] [--reference SCRIPT]
 // SCRIPT is a Python program called with MODEL PROMPT_TOKENS NEW_TOKENS THREADS SEQUENCES that prints one JSON line
 // with prefill_s and tokens_per_s; both sides run in turn, and the ratio is taken round by round.
 import { execFileSync } from 'node:child_process';
