@@ -124,7 +124,7 @@ describe('POST /v1/chat/completions', () => {
     expect(await send({ type: 'file', file: { file_data: data, filename: 'my sound.wav' } })).toMatchObject({
       error: { message: 'my sound.wav cannot be decoded.' },
     });
-    expect(captioner.estimated.map(({ path }) => /\.\w+$/.exec(path)?.[0])).toEqual(['.wav', '.wav']);
+    expect(captioner.seen.map(({ request: { path } }) => /\.\w+$/.exec(path)?.[0])).toEqual(['.wav', '.wav']);
   });
 
   it('names the fields it put aside in a header, however odd they are', async () => {
