@@ -135,14 +135,9 @@ export async function readPreprocessorConfig(directory: string): Promise<Preproc
  * lists none (reference-model.md, Generation). The pad token does not end a caption, as in the reference.
  * @throws AvocadoError `checkpoint_invalid`
  */
-export async function stopIdsOf({ directory, tokens }: ModelConfig): Promise<readonly number[]> {
+export async function readStopIds({ directory, tokens }: ModelConfig): Promise<readonly number[]> {
   const fields = await readJsonFields(join(directory, 'generation_config.json'));
   const eos = fields?.raw('eos_token_id');
   const listed = typeof eos === 'number' ? [eos] : (fields?.numbers('eos_token_id', []) ?? []);
   return [...new Set([tokens.eos, ...listed])];
-}
-
-/** As stopIdsOf, for a caller that has no config yet: reads config.json again. */
-export async function readStopIds(directory: string): Promise<readonly number[]> {
-  return stopIdsOf(await readModelConfig(directory));
 }

@@ -1,6 +1,6 @@
 // The small files of a model directory, each read once when the model is opened. Tokenizer and template are read by
 // src/prompt from the same directory.
-import { readModelConfig, readPreprocessorConfig, stopIdsOf, type PreprocessorConfig } from '../checkpoint/config.ts';
+import { readModelConfig, readPreprocessorConfig, readStopIds, type PreprocessorConfig } from '../checkpoint/config.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelPackage, type ModelPackage } from '../checkpoint/model-package.ts';
 import { isExport, openManifest, type Manifest } from './manifest.ts';
@@ -29,17 +29,8 @@ export async function readModelFiles(modelDir: string): Promise<ModelFiles> {
   const config = await readModelConfig(directory);
   const [preprocessor, stopIds, modelPackage] = await Promise.all([
     readPreprocessorConfig(directory),
-    stopIdsOf(config),
+    readStopIds(config),
     readModelPackage(directory),
   ]);
   return { directory, config, preprocessor, stopIds, package: modelPackage, manifest };
-}
-
-/**
- * Where tokenizer, template and settings of a model are: the directory itself, or the checkpoint an export was made
- * from. readModelFiles says the same and reads the manifest only once.
- * @throws AvocadoError `export_incomplete`, `export_stale`
- */
-export async function checkpointDirectoryOf(modelDir: string): Promise<string> {
-  return (await isExport(modelDir)) ? (await openManifest(modelDir)).checkpoint.directory : modelDir;
 }

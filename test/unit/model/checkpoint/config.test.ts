@@ -224,7 +224,7 @@ describe('preprocessor_config.json', () => {
 
 describe('Stop ids', () => {
   it("are the thinker's eos where generation_config.json names none, as published", async () => {
-    expect(await readStopIds(golden('checkpoints/tiny-a'))).toEqual([1962]);
+    expect(await readStopIds(await readModelConfig(golden('checkpoints/tiny-a')))).toEqual([1962]);
   });
 
   it.each<[unknown, number[]]>([
@@ -236,6 +236,6 @@ describe('Stop ids', () => {
   ])('include those of generation_config.json: %j', async (eos, expected) => {
     const directory = written(original());
     writeFileSync(join(directory, 'generation_config.json'), JSON.stringify({ eos_token_id: eos }));
-    expect(await readStopIds(directory)).toEqual(expected);
+    expect(await readStopIds(await readModelConfig(directory))).toEqual(expected);
   });
 });
