@@ -115,6 +115,27 @@ describe('http-api.md', () => {
   });
 });
 
+describe('architecture.md', () => {
+  it('names every room and what it may import, as the import rules do', async () => {
+    const rules = (await import(new URL('../../.dependency-cruiser.mjs', import.meta.url).href)) as {
+      default: { forbidden: { name: string; to: { pathNot?: string | string[] } }[] };
+    };
+    const roomOf = (pattern: string): string => pattern.replace('^src/', '').replace(/\/$/, '');
+    const allowed = rules.default.forbidden.flatMap(({ name, to: { pathNot = [] } }) => {
+      const room = /^imports of (.+)$/.exec(name)?.[1];
+      const rooms = [pathNot]
+        .flat()
+        .map(roomOf)
+        .filter((other) => ![room, 'base', 'settings'].includes(other));
+      return room === undefined ? [] : [[room, rooms.sort().join(', ')]];
+    });
+    const told = rowsOf(sectionOf(page('architecture.md'), 'Rooms')).flatMap(([name, , , may = '']) =>
+      namesIn(name).map((folder) => [folder.replace('src/', ''), may.trim().split(', ').sort().join(', ')]),
+    );
+    expect(told.sort()).toEqual(allowed.sort());
+  });
+});
+
 describe('documents', () => {
   it('link only to files and sections that exist', () => {
     const broken: string[] = [];
