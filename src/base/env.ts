@@ -3,7 +3,7 @@
 import process from 'node:process';
 
 /** Variables that are not settings: paths of other programs and libraries, the cache of the user, and secrets. */
-export type EnvironmentVariable =
+type EnvironmentVariable =
   'FFMPEG_PATH' | 'FFPROBE_PATH' | 'AVOCADO_ONNXRUNTIME' | 'AVOCADO_CACHE' | 'XDG_CACHE_HOME' | 'AVOCADO_JUDGE_API_KEY';
 
 /** Read at each call, since a test or an embedding program may set it later. @returns undefined when it is not set */

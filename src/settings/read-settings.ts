@@ -18,7 +18,7 @@ export interface SettingSources {
   readonly file: string | undefined;
 }
 
-export interface ReadSettings<Values> {
+interface ReadSettings<Values> {
   readonly values: Values;
   /** sentences about variables that look like misspelt settings */
   readonly warnings: readonly string[];
@@ -53,7 +53,7 @@ export function readSettings<Name extends SettingName>(
 }
 
 /** What a server needs beside its settings. */
-export interface ServerParts extends Pick<ServerSettings, 'apiKeysText' | 'version'> {
+interface ServerParts extends Pick<ServerSettings, 'apiKeysText' | 'version'> {
   readonly checks: EntryChecks;
 }
 
