@@ -1,5 +1,5 @@
 // Opens a model: small files, weights, worker pool, engine, caches; closes them in reverse order.
-import { contentHash } from '../base/content-hash.ts';
+import { contentHash } from '../base/file-memo.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { FileMemo } from '../base/file-memo.ts';
 import { EncoderCache } from '../encoder/encoder-cache.ts';

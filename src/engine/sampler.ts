@@ -1,8 +1,7 @@
 import { AvocadoError } from '../base/errors.ts';
-import { selectCandidates, type DrawLimits } from './candidates.ts';
+import { selectCandidates, topTokens, type DrawLimits } from './candidates.ts';
 import { Random } from '../base/random.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
-import { topTokens } from './top-tokens.ts';
 import type { SamplingParams, TokenLogprob } from './types.ts';
 
 /**

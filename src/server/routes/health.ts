@@ -2,12 +2,14 @@
 import Type from 'typebox';
 import type { FastifyInstance } from 'fastify';
 import type { Admission } from '../../admission/admission.ts';
-import type { Captioner } from '../../captioner/captioner.ts';
+import { ProgressWatch } from '../../base/progress-watch.ts';
+import type { Captioner, CaptionerState, CaptionerStats } from '../../captioner/captioner.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
-import { Liveness } from '../observe/liveness.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { jsonResponse, namedResponse, READINESS } from '../wire/schemas.ts';
+
+type EngineProgress = Pick<CaptionerStats, 'busy' | 'progress'> & { readonly state: CaptionerState };
 
 interface HealthParts {
   readonly captioner: Captioner;
@@ -20,6 +22,32 @@ interface HealthParts {
 const BEYOND_SUPERVISOR = 3;
 const LIVENESS_CHECK_MS = 1000;
 const PING = Type.Object({ status: READINESS.properties.status });
+
+/**
+ * Alive: the engine makes progress, has nothing to do, or is loading or restarting. Not alive: work without progress
+ * for `stallMs`, or a stopped engine. look() must be called regularly.
+ */
+export class Liveness {
+  readonly #stallMs: number;
+  readonly #watch = new ProgressWatch();
+  #lookedAtMs: number | undefined;
+
+  constructor(stallMs: number) {
+    this.#stallMs = stallMs;
+  }
+
+  look({ busy, progress, state }: EngineProgress, nowMs: number): void {
+    this.#watch.advance(nowMs - (this.#lookedAtMs ?? nowMs));
+    this.#lookedAtMs = nowMs;
+    this.#watch.observe({ busy: busy && state === 'ready', progress });
+  }
+
+  verdict(now: EngineProgress, nowMs: number): 'ok' | 'stalled' | 'stopped' {
+    if (now.state === 'stopped') return 'stopped';
+    this.look(now, nowMs);
+    return this.#watch.stalledMs > this.#stallMs ? 'stalled' : 'ok';
+  }
+}
 
 /** @param app closing it stops the check of the engine's progress */
 export function healthRoutes(app: FastifyInstance, parts: HealthParts): Route[] {

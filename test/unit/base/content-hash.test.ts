@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { contentHash } from '../../../src/base/content-hash.ts';
+import { contentHash } from '../../../src/base/file-memo.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();

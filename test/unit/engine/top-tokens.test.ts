@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../../src/base/random.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
-import { topTokens } from '../../../src/engine/top-tokens.ts';
+import { topTokens } from '../../../src/engine/candidates.ts';
 import { GREEDY } from './requests.ts';
 
 function byHand(scores: Float32Array, count: number): number[] {
