@@ -1,5 +1,5 @@
-// Scores a whole evaluation: what `avocado caption --json` said of clips from `avocado sample`,
-// against the truth beside them.
+// Scores captions of a test set: the output of `avocado caption --json` for clips of `avocado sample`, against their
+// truths.
 //   npx avocado caption clips/*.mp4 --json > captions.jsonl
 //   npx tsx test/bench/score-captions.ts captions.jsonl clips
 // A caption and a truth belong together when their files have the same name. Exits with 1 when a clip
@@ -12,7 +12,7 @@ import type { Script } from '../../src/lab/synthetic/script.ts';
 import { scoreTable, worldScores, type Captioned } from './world-scores.ts';
 
 /** One line of `avocado caption --json`. */
-interface Answer {
+interface CaptionLine {
   readonly file: string;
   readonly error?: { readonly code: string };
   readonly caption: string;
@@ -22,20 +22,23 @@ interface Answer {
   readonly media: { readonly audio: { readonly used: boolean } };
 }
 
-/** The file that `avocado sample` or the recipe's mp4.py writes beside a clip. */
+/** The JSON file that `avocado sample` or the recipe's mp4.py writes with a clip. */
 interface StoredTruth {
   readonly caption: string;
   readonly script?: Script;
 }
 
-async function truthOf({ file }: Answer, directory: string): Promise<StoredTruth | undefined> {
+async function truthOf({ file }: CaptionLine, directory: string): Promise<StoredTruth | undefined> {
   const path = join(directory, `${basename(file, extname(file))}.json`);
   const text = await readFile(path, 'utf8').catch(() => undefined);
   return text === undefined ? undefined : (JSON.parse(text) as StoredTruth);
 }
 
-/** Who was not allowed to listen is asked for what can be seen. */
-function captionedOf({ caption, captions = [{ caption }], usage, media }: Answer, truth: StoredTruth): Captioned[] {
+/** A caption made without sound is compared with a reference without sound. */
+function captionedOf(
+  { caption, captions = [{ caption }], usage, media }: CaptionLine,
+  truth: StoredTruth,
+): Captioned[] {
   const sound = media.audio.used;
   const reference = sound || truth.script === undefined ? truth.caption : captionScript(truth.script, false);
   return captions.map((one) => ({
@@ -47,26 +50,26 @@ function captionedOf({ caption, captions = [{ caption }], usage, media }: Answer
 }
 
 async function main(): Promise<void> {
-  const [answersPath, truths] = parseArgs({ allowPositionals: true }).positionals;
-  if (answersPath === undefined || truths === undefined)
+  const [captionsPath, truths] = parseArgs({ allowPositionals: true }).positionals;
+  if (captionsPath === undefined || truths === undefined)
     throw new Error('Usage: npx tsx test/bench/score-captions.ts CAPTIONS.jsonl TRUTHS_DIR');
-  const answers = (await readFile(answersPath, 'utf8'))
+  const lines = (await readFile(captionsPath, 'utf8'))
     .split('\n')
     .filter((line) => line.trim() !== '')
-    .map((line) => JSON.parse(line) as Answer);
+    .map((line) => JSON.parse(line) as CaptionLine);
   const captioned: Captioned[] = [];
   const failed: string[] = [];
   const unknown: string[] = [];
-  for (const answer of answers) {
-    const truth = await truthOf(answer, truths);
-    if (truth === undefined) unknown.push(answer.file);
-    else if (answer.error !== undefined) failed.push(`${answer.file}: ${answer.error.code}`);
-    else captioned.push(...captionedOf(answer, truth));
+  for (const line of lines) {
+    const truth = await truthOf(line, truths);
+    if (truth === undefined) unknown.push(line.file);
+    else if (line.error !== undefined) failed.push(`${line.file}: ${line.error.code}`);
+    else captioned.push(...captionedOf(line, truth));
   }
-  for (const line of failed) console.error(`no caption: ${line}`);
+  for (const failure of failed) console.error(`no caption: ${failure}`);
   for (const file of unknown) console.error(`no truth in ${truths}: ${file}`);
   const scores = {
-    clips: answers.length,
+    clips: lines.length,
     without_caption: failed.length,
     without_truth: unknown.length,
     ...(await worldScores(captioned)),

@@ -1,4 +1,4 @@
-// Scores of many captions of the generated world, as one row of percentages (the recipe's evaluate.py gives the same).
+// Scores of many captions of the synthetic world, as one row of percentages, the same as of the recipe's evaluate.py.
 import { dialogueReward } from '../../src/lab/rewards/dialogue-reward.ts';
 import { worldJudge } from '../../src/lab/rewards/judges/world-judge.ts';
 import { repetitionOf } from '../../src/output/repetition.ts';
@@ -16,7 +16,7 @@ export interface Captioned {
   readonly sound: boolean;
 }
 
-/** Percentages and means by name; null where there was nothing to measure. */
+/** Percentages and means by name; null = there was nothing to measure. */
 export type WorldScores = Readonly<Record<string, number | null>>;
 
 const percent = (hits: number, total: number): number | null => (total === 0 ? null : (100 * hits) / total);
@@ -33,13 +33,13 @@ function pooled(shares: readonly Share[]): number | null {
   );
 }
 
-/** It ends in a loop or holds a long one: RepCol without near-copies, as the recipe counts it. */
+/** The caption ends in a loop or contains a long one: RepCol without near-copies, as in the recipe. */
 function collapsed({ caption }: Captioned): boolean {
   const found = repetitionOf(caption);
   return found?.tail !== undefined || found?.inner !== undefined;
 }
 
-/** R_D of a caption, as the reward service gives it with its world judge; null where nobody speaks. */
+/** R_D of a caption, as the reward service computes it with the world judge; null when neither side has speech. */
 async function lineReward({ caption, reference }: Captioned): Promise<number | null> {
   const options = { normalisation: 'raw', emptyBoth: 'skip', strictGamma: false } as const;
   const truth = { dialogues: dialogueOf(reference) };
@@ -69,16 +69,16 @@ export async function worldScores(captioned: readonly Captioned[]): Promise<Worl
   };
 }
 
-/** What each number is, in the order of the table; what is not named here stands under its own name. */
+/** Descriptions of the numbers; the others have only their name. */
 const MEANINGS: Readonly<Record<string, string>> = {
-  recall: 'keypoints told, mean over captions, %',
+  recall: 'keypoints stated, mean over captions, %',
   static: 'background, objects, screen word, %',
   dynamic: 'changes with their object, %',
   auditory: 'sounds and lines, %',
   spatio_temporal: 'order of events, %',
   cross_modal: 'seen while heard, %',
   false_claims: 'of all claims, %',
-  dialogue_reward: 'R_D, mean where somebody speaks, %',
+  dialogue_reward: 'R_D, mean over captions with speech, %',
   collapsed: 'captions that end in or hold a loop, %',
   tokens: 'mean',
   says_sound_without_any: 'of the clips without sound, %',
@@ -86,7 +86,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
 
 const COUNTS: ReadonlySet<string> = new Set(['clips', 'without_caption', 'without_truth', 'captions']);
 
-/** A table for people, one number a line. */
+/** A text table, one number per line. */
 export function scoreTable(scores: WorldScores): string {
   return Object.entries(scores)
     .map(([name, value]) => {

@@ -56,7 +56,7 @@ describe('avocado bench serve', () => {
     expect(levels[0]?.['tokens_per_second']).toBeGreaterThan(0);
   });
 
-  it('counts clients that leave and goes on', async () => {
+  it('counts clients that disconnect and continues', async () => {
     app = await serveApp(fakeCaptioner({ words: Array.from({ length: 200 }, () => 'word '), wordDelayMs: 20 }));
     const { stdout } = await runCli([
       'bench',
@@ -74,7 +74,7 @@ describe('avocado bench serve', () => {
     expect(lastLine(stdout).levels).toMatchObject([{ left: 8, captions: 0, failed: {} }]);
   });
 
-  it('tells failures by their code and exits with 1', async () => {
+  it('reports failures by their code and exits with 1', async () => {
     app = await serveApp(fakeCaptioner({ error: { code: 'media_undecodable', message: () => 'Broken.' } }));
     const { exitCode, stdout } = await runCli([
       'bench',
@@ -91,7 +91,7 @@ describe('avocado bench serve', () => {
     expect(lastLine(stdout).levels).toMatchObject([{ failed: { media_undecodable: 3 } }]);
   });
 
-  it('counts refusals of a full server and asks again', async () => {
+  it('counts refusals of a full server and repeats the request', async () => {
     app = await serveApp(fakeCaptioner({ wordDelayMs: 30 }), { maxRequests: 1 });
     const { exitCode, stdout } = await runCli([
       'bench',
@@ -110,14 +110,14 @@ describe('avocado bench serve', () => {
     expect(level?.['refused']).toBeGreaterThan(0);
   });
 
-  it('says what to do where nothing listens, where a server is not ready, and without clips', async () => {
+  it('says what to do when nothing listens, when a server is not ready, and without clips', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const address = server.address();
     const port = typeof address === 'object' && address !== null ? address.port : 0;
     await new Promise((resolve) => server.close(resolve));
-    const nobody = await runCli(['bench', 'serve', directory, '--url', `http://127.0.0.1:${port}`]);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([5, expect.stringContaining('avocado serve')]);
+    const unreachable = await runCli(['bench', 'serve', directory, '--url', `http://127.0.0.1:${port}`]);
+    expect([unreachable.exitCode, unreachable.stderr]).toEqual([5, expect.stringContaining('avocado serve')]);
     expect(await runCli(['bench', 'serve', join(directory, 'none')])).toMatchObject({ exitCode: 3 });
     expect(await runCli(['bench', 'serve', '--concurrency', '1,x'])).toMatchObject({ exitCode: 2 });
   });

@@ -1,4 +1,4 @@
-// The reward service as a trainer meets it: real sockets, the world judge, and a judge that misbehaves.
+// The reward service as a trainer uses it: real sockets, the world judge, and a judge that misbehaves.
 import { afterEach, describe, expect, it } from 'vitest';
 import { endpointJudge } from '../../src/lab/rewards/judges/endpoint-judge.ts';
 import { readPrompts } from '../../src/lab/rewards/judges/prompts.ts';
@@ -73,13 +73,13 @@ describe('POST /v1/rewards', () => {
     ]);
   });
 
-  it('tells judge, prompts and normalisation beside the scores', async () => {
+  it('reports judge, prompts and normalisation with the scores', async () => {
     service = await serveRewards();
     const { body } = await service.post('/v1/rewards', { items: [item('x')] });
     expect(body).toMatchObject({ judge: { kind: 'world', model: null, prompt_hash: null }, normalisation: 'raw' });
   });
 
-  it('gives only the rewards that are asked for, with their weights', async () => {
+  it('gives only the requested rewards, with their weights', async () => {
     const [first] = await score({ items: [item(GUESS)], rewards: ['length', 'precision'], weights: [0.5, 2] });
     expect(first).toEqual({
       total: 1.5,
@@ -89,7 +89,7 @@ describe('POST /v1/rewards', () => {
     });
   });
 
-  it('gives null with a reason where a reward cannot be given, and its neighbours theirs', async () => {
+  it('gives null with a reason for a reward that cannot be computed, and still scores the others', async () => {
     const items = await score({
       items: [
         { completion: GUESS, reference: { caption: REFERENCE } },
@@ -108,7 +108,7 @@ describe('POST /v1/rewards', () => {
     expect(items[2]!.errors.map(({ code }) => code)).toEqual(['no_reference', 'no_reference']);
   });
 
-  it('sums what there is when a partial sum is asked for', async () => {
+  it('sums the available rewards when a partial sum is requested', async () => {
     const [first] = await score({
       items: [{ completion: REFERENCE, reference: { caption: REFERENCE } }],
       options: { partial: 'sum' },
@@ -116,7 +116,7 @@ describe('POST /v1/rewards', () => {
     expect(first!.total).toBe(2);
   });
 
-  it('leaves a dialogue that nobody speaks out of the sum when told to', async () => {
+  it('leaves out the dialogue reward without speech when emptyBoth is skip', async () => {
     const silent = 'On a plain gray background there is a small red circle on the left. There is no sound.';
     const asked = { items: [item(silent, { reference: { caption: silent } })], rewards: ['checklist', 'dialogue'] };
     expect((await score(asked))[0]!.total).toBe(2);
@@ -191,7 +191,7 @@ describe('POST /v1/rewards/NAME', () => {
     });
   });
 
-  it('gives null where there is none', async () => {
+  it('gives null for a reward that cannot be computed', async () => {
     service = await serveRewards();
     const { body } = await service.post('/v1/rewards/length', { items: [{ completion: 'x' }, item('x')] });
     expect(body).toMatchObject({ values: [null, 1], errors: [[{ code: 'no_token_count' }], []] });
@@ -218,7 +218,7 @@ describe('a judge that misbehaves', () => {
     });
   });
 
-  it('is waited for no longer than the deadline of a batch', async () => {
+  it('delays a batch no longer than its deadline', async () => {
     await judgedBy(() => ({ status: 429, headers: { 'retry-after': '100' }, body: '' }), 0.3);
     const began = performance.now();
     const items = await score({ items: [item('one'), item('two')], rewards: ['checklist', 'length'] });
@@ -229,7 +229,7 @@ describe('a judge that misbehaves', () => {
     ]);
   });
 
-  it('is left alone when the trainer has gone', async () => {
+  it('gets no more questions when the trainer has disconnected', async () => {
     fake = await fakeJudge(() => undefined);
     service = await serveRewards({
       judge: endpointJudge(fake.endpoint(), { prompts: await readPrompts(undefined), seesVideo: false }),
@@ -245,8 +245,8 @@ describe('a judge that misbehaves', () => {
   });
 });
 
-describe('around it', () => {
-  it('/healthz and /metrics tell how it is and what was null', async () => {
+describe('the other routes', () => {
+  it('/healthz and /metrics report the state of the service and null rewards', async () => {
     await score({ items: [{ completion: 'x' }, item('x')] });
     expect(await (await fetch(`${service!.url}/healthz`)).json()).toEqual({ status: 'ok', judge: 'world' });
     const text = await (await fetch(`${service!.url}/metrics`)).text();
@@ -255,7 +255,7 @@ describe('around it', () => {
     expect(text).toContain('avocado_reward_request_duration_seconds_count 1');
   });
 
-  it('errors have the one shape', async () => {
+  it('errors have one shape', async () => {
     service = await serveRewards();
     expect(await (await fetch(`${service.url}/v2`)).json()).toMatchObject({ error: { code: 'not_found' } });
     const wrong = await fetch(`${service.url}/v1/rewards`);

@@ -1,4 +1,4 @@
-// `avocado reward` as people run it: a process that serves until it is stopped, or that reads lines and ends.
+// `avocado reward` as a process: it serves until it is stopped, or reads lines and exits.
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -40,7 +40,7 @@ async function served(
 }
 
 describe('avocado reward', () => {
-  it('answers the curl line of rewards.md as that page says, with neither ONNX Runtime nor media libraries loaded, and stops when asked', async () => {
+  it('answers the curl line of rewards.md as that page says, with neither ONNX Runtime nor media libraries loaded, and stops on a signal', async () => {
     const page = readFileSync(`${ROOT}.github/docs/rewards.md`, 'utf8');
     const [, line, answer] =
       /^(curl -s http:\/\/127\.0\.0\.1:8100\/v1\/rewards .+)\n```\n```json\n(.+?) …$/m.exec(page) ?? [];
@@ -52,13 +52,13 @@ describe('avocado reward', () => {
     expect(await once(started, 'close')).toEqual([0, null]);
   });
 
-  it('warns when other machines reach it', async () => {
+  it('warns when other machines can reach it', async () => {
     const { url, stderr } = await served(['--host', '0.0.0.0', '--length-from', '192', '--length-to', '256']);
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
     expect(stderr()).toContain('warning: 0.0.0.0 can be reached');
   });
 
-  it('says when its port is taken', async () => {
+  it('reports that its port is in use', async () => {
     const { url } = await served();
     const second = spawn(
       process.execPath,

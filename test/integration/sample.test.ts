@@ -40,7 +40,7 @@ describe('avocado sample', () => {
     expect(readdirSync(scratch('')).filter((file) => file.endsWith('.part'))).toEqual([]);
   });
 
-  it('offers every size there is', async () => {
+  it('offers every size of the world', async () => {
     expect((await runCli(['sample', '--help'])).stdout.replaceAll(/\s+/g, ' ')).toContain(
       `choices: ${Object.keys(WORLD.sizes)
         .map((size) => `"${size}"`)
@@ -48,7 +48,7 @@ describe('avocado sample', () => {
     );
   });
 
-  it('gives the same truth to the same seed and options, and a seed of its own when none is named', async () => {
+  it('gives the same truth for the same seed and options, and a random seed when none is given', async () => {
     await sample('one', '--seed', '5', '--seconds', '3');
     await sample('two', '--seed', '5', '--seconds', '3');
     expect(truthOf('two')).toEqual(truthOf('one'));
@@ -57,7 +57,7 @@ describe('avocado sample', () => {
     expect(truthOf('again')).toEqual(truthOf('free'));
   });
 
-  it('has no sound track and says nothing of sound with --no-sound', async () => {
+  it('has no sound track and no mention of sound with --no-sound', async () => {
     await sample('heard', '--seed', '11', '--seconds', '4');
     await sample('mute', '--seed', '11', '--seconds', '4', '--no-sound');
     expect((await probeMedia(scratch('heard.mp4'))).audio).toBeDefined();
@@ -83,7 +83,7 @@ describe('avocado sample', () => {
     expect(stderr).toContain(words);
   });
 
-  it('wants a name that ends in .mp4, in a directory that is there', async () => {
+  it('requires a name that ends in .mp4, in a directory that exists', async () => {
     expect(await runCli(['sample', scratch('clip.avi')])).toMatchObject({ exitCode: 2, stdout: '' });
     expect(await runCli(['sample', scratch('no/clip.mp4')])).toMatchObject({ exitCode: 2, stdout: '' });
     await mkdir(scratch('folder.mp4'));
@@ -93,7 +93,7 @@ describe('avocado sample', () => {
     });
   });
 
-  it('leaves what was there alone when it is interrupted', async () => {
+  it('keeps existing files when it is interrupted', async () => {
     writeFileSync(scratch('old.mp4'), 'old');
     expect(
       (await runCli(['sample', scratch('old.mp4'), '--seed', '1'], { signal: AbortSignal.abort() })).exitCode,
@@ -103,8 +103,8 @@ describe('avocado sample', () => {
   });
 });
 
-describe('the voices that come with the model', () => {
-  it('say every line, both of them, in words of the world', async () => {
+describe('the recorded voices of the model', () => {
+  it('both say every line, in words of the world', async () => {
     const recording = await openVoices(new AbortController().signal);
     const lines = recordedLines();
     expect(lines.length).toBe(60);

@@ -60,7 +60,7 @@ describe('avocado reward FILE', () => {
     expect(stderr).toContain('null: length no_token_count, 1 times');
   });
 
-  it('asks a judge and keeps all its answers', async () => {
+  it('asks a judge and logs all its replies', async () => {
     const judge = await fakeJudge(
       () =>
         '<think>hm</think>{"Count of correctly mentioned keypoints": 1, "Correctly mentioned keypoints": ["It rains"]}',

@@ -3,7 +3,7 @@ import { codePoints, editsWithin, pairableSimilarity } from '../../../src/lab/si
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
 import { DIALOGUE_ROWS, REWARD_FIXTURES } from './rewards/fixtures.ts';
 
-/** Pairs of short words of few letters, so that every degree of likeness occurs. */
+/** Pairs of short words of few letters, so that every degree of similarity occurs. */
 function randomWords(seed: number, count: number): [string, string][] {
   const random = new SeededRandom(seed);
   const word = (): string =>
@@ -29,7 +29,7 @@ describe('similarity', () => {
     }
   });
 
-  it('gives up exactly when there are more edits than asked for', () => {
+  it('returns undefined exactly when there are more edits than allowed', () => {
     for (const [one, other] of randomWords(11, 400)) {
       const all = edits(one, other)!;
       expect(edits(one, other, all)).toBe(all);
@@ -37,13 +37,13 @@ describe('similarity', () => {
     }
   });
 
-  it('is about code points after NFC, or the unit would decide what matches', () => {
+  it('counts code points after NFC', () => {
     expect(edits('👍🏽👍🏽', '👍🏻👍🏻')).toBe(2);
     expect(codePoints('👍🏽👍🏽')).toHaveLength(4);
     expect(pairable('caf\u00e9', 'cafe\u0301')).toBe(1);
   });
 
-  it('meets the bound of 0.6 exactly: at least by default, above it when strict', () => {
+  it('applies the bound of 0.6 exactly: inclusive by default, exclusive when strict', () => {
     expect(pairable("i'm aubrey", "i'm amy")).toBe(0.6);
     expect(pairable("i'm aubrey", "i'm amy", true)).toBe(0);
     expect(pairable('abcde', 'abcxy')).toBe(0.6);
@@ -53,7 +53,7 @@ describe('similarity', () => {
     expect(pairable('i have 3 cats', 'i have three cats')).toBeCloseTo(12 / 17, 12);
   });
 
-  it('says the same as its whole-number definition on any pair', () => {
+  it('agrees with its whole-number definition on random pairs', () => {
     for (const [one, other] of randomWords(5, 400)) {
       const longer = Math.max(codePoints(one).length, codePoints(other).length);
       const kept = longer - edits(one, other)!;

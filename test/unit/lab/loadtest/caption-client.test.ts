@@ -18,7 +18,7 @@ describe('serverEvents', () => {
     { event: 'message', data: 'one\ntwo' },
   ];
 
-  it('finds the same events however the bytes are cut', async () => {
+  it('finds the same events for any split of the bytes', async () => {
     const bytes = new TextEncoder().encode(text);
     expect(await eventsOf([bytes])).toEqual(expected);
     expect(await eventsOf([...bytes].map((byte) => Uint8Array.of(byte)))).toEqual(expected);

@@ -37,7 +37,7 @@ describe('runLevel', () => {
     expect(level.wallSeconds).toBeGreaterThan(0);
   });
 
-  it('asks again after a refusal and counts it', async () => {
+  it('repeats a refused request and counts the refusal', async () => {
     let calls = 0;
     const send: SendClip = async () => {
       calls += 1;
@@ -47,7 +47,7 @@ describe('runLevel', () => {
     expect(results.map(({ kind }) => kind)).toEqual(['refused', 'caption', 'caption']);
   });
 
-  it('sends the same clips and leavers for the same seed, others for another', async () => {
+  it('sends the same clips and disconnects for the same seed, others for another', async () => {
     const run = async (seed: number): Promise<string[]> => {
       const sent: string[] = [];
       const send: SendClip = async ({ name }, disconnectAfterMs) => {
@@ -86,7 +86,7 @@ const caption = (tokens: number, firstTokenSeconds: number): RequestResult => ({
 });
 
 describe('summarise', () => {
-  it('counts every kind of answer and rates by wall time', () => {
+  it('counts every kind of result, and rates by wall time', () => {
     const broken: RequestResult = { kind: 'failed', code: 'engine_error' };
     const results: RequestResult[] = [
       caption(40, 0.2),
@@ -113,7 +113,7 @@ it('quantiles are nearest ranks', () => {
   expect(quantiles(Array.from({ length: 100 }, (_, index) => 100 - index))).toEqual({ p50: 50, p95: 95, p99: 99 });
 });
 
-it('the table lines its columns up', () => {
+it('the table aligns its columns', () => {
   const level = summarise({ concurrency: 8, wallSeconds: 1, results: [caption(10, 0.25)] });
   const lines = levelTable([level, { ...level, concurrency: 128 }]).split('\n');
   expect(lines).toHaveLength(3);

@@ -1,4 +1,4 @@
-// Worked examples B-2 to B-12 of our notes on the paper: lines in, R_D out; speakers are judged by a list of answers.
+// Worked examples: lines in, R_D out; a list of verdicts stands in for the judge of speakers.
 import { describe, expect, it } from 'vitest';
 import { dialogueF1, dialogueReward, isWordless, align } from '../../../../src/lab/rewards/dialogue-reward.ts';
 import type { Judge } from '../../../../src/lab/rewards/judges/judge.ts';
@@ -11,10 +11,10 @@ type Options = Pick<RewardOptions, 'normalisation' | 'emptyBoth' | 'strictGamma'
 type Texts = readonly string[];
 const RAW: Options = { normalisation: 'raw', emptyBoth: 1, strictGamma: false };
 
-/** A judge that is told the lines of the caption and says of so many pairs that their speakers are the same. */
+/** A judge with fixed lines of the caption and fixed verdicts about the speakers. */
 function judgeOf(lines: readonly string[], same: readonly boolean[]): Judge & { asked: number } {
   const never = (): never => {
-    throw new Error('Nobody asked for this.');
+    throw new Error('Unexpected call.');
   };
   const judge = {
     asked: 0,
@@ -109,7 +109,7 @@ describe('R_D', () => {
     expect((await score(generated, reference, same)).value).toBeCloseTo(value, 6);
   });
 
-  it('minds case and punctuation, unless normalisation is basic', async () => {
+  it('respects case and punctuation, unless normalisation is basic', async () => {
     const lines = [
       ["I'm Amy!", "You're watching!"],
       ["i'm amy", "you're watching"],
@@ -119,7 +119,7 @@ describe('R_D', () => {
     expect((await score(['“Café!”'], ["'café'"], yes(1), { normalisation: 'basic' })).value).toBe(1);
   });
 
-  it('takes 0.6 alike for alike, unless strict', async () => {
+  it('pairs lines of similarity 0.6, unless strict', async () => {
     expect((await score(['abcde'], ['abcxy'], yes(1))).value).toBeCloseTo(0.8, 9);
     expect((await score(['abcde'], ['abcxy'], yes(1), { strictGamma: true })).value).toBe(0);
   });
@@ -132,7 +132,7 @@ describe('R_D', () => {
     expect((await score([], ['hello'], [])).value).toBe(0);
   });
 
-  it('takes a line of dots for silence', async () => {
+  it('treats a line of dots as silence', async () => {
     expect(await score(['…', '...'], ['…'], [])).toMatchObject({ value: 1, generated: 0, reference: 0 });
   });
 
@@ -147,7 +147,7 @@ describe('R_D', () => {
     expect(value).toBeCloseTo((2 * precision * recall) / (precision + recall), 12);
   });
 
-  it('asks nobody about speakers when there is no pair, and says how they were compared when there is one', async () => {
+  it('asks about speakers only when there is a pair, and then reports how they were compared', async () => {
     const judge = judgeOf(['hello there'], [true]);
     const item = (content: string): Parameters<typeof dialogueReward>[0] => ({
       completion: 'words',
@@ -162,7 +162,7 @@ describe('R_D', () => {
     );
   });
 
-  it('cannot be given without a reference', async () => {
+  it('needs a reference', async () => {
     const failure = await dialogueReward({ completion: 'x' }, judgeOf([], []), RAW, new AbortController().signal).catch(
       (error: unknown) => error,
     );
@@ -176,13 +176,13 @@ const counted = (pairs: readonly (readonly number[])[]): number[][] =>
 const matrix = (generated: readonly string[], reference: readonly string[]): number[][] =>
   generated.map((line) => reference.map((other) => pairableSimilarity(codePoints(line), codePoints(other), false)));
 
-/** Every set of pairs that keeps the order of both sides. */
-function bestByTrying(similarities: readonly (readonly number[])[], row = 0, column = 0): number {
+/** The best total over all sets of pairs that keep the order of both sides. */
+function bestByEnumeration(similarities: readonly (readonly number[])[], row = 0, column = 0): number {
   const values = similarities[row];
   if (values === undefined) return 0;
-  let best = bestByTrying(similarities, row + 1, column);
+  let best = bestByEnumeration(similarities, row + 1, column);
   for (let at = column; at < values.length; at += 1) {
-    if (values[at]! > 0) best = Math.max(best, values[at]! + bestByTrying(similarities, row + 1, at + 1));
+    if (values[at]! > 0) best = Math.max(best, values[at]! + bestByEnumeration(similarities, row + 1, at + 1));
   }
   return best;
 }
@@ -205,7 +205,7 @@ describe('align', () => {
     }
   });
 
-  it('is the best of all, and its pairs come to its total', () => {
+  it('finds the optimum, and its pairs add up to its total', () => {
     const random = new SeededRandom(7);
     for (let round = 0; round < 200; round += 1) {
       const [rows, columns] = [1 + random.below(5), random.below(6)];
@@ -213,7 +213,7 @@ describe('align', () => {
         Array.from({ length: columns }, () => (random.unit() < 0.5 ? 0 : 0.6 + random.below(5) / 10)),
       );
       const { content, pairs } = align(similarities);
-      expect(content).toBeCloseTo(bestByTrying(similarities), 9);
+      expect(content).toBeCloseTo(bestByEnumeration(similarities), 9);
       expect(pairs.reduce((sum, [row, column]) => sum + similarities[row]![column]!, 0)).toBeCloseTo(content, 9);
       for (const [index, [row, column]] of pairs.entries()) {
         if (index > 0) expect(row > pairs[index - 1]![0] && column > pairs[index - 1]![1]).toBe(true);
@@ -240,7 +240,7 @@ describe('align', () => {
     ]);
   });
 
-  it('is empty when a side is', () => {
+  it('is empty when one side is empty', () => {
     expect(align([])).toEqual({ content: 0, pairs: [] });
     expect(align([[], []])).toEqual({ content: 0, pairs: [] });
   });

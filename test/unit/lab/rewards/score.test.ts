@@ -11,7 +11,7 @@ describe('R_L', () => {
     },
   );
 
-  it('has bounds that can be set', () => {
+  it('has configurable bounds', () => {
     const bounds = { from: 192, to: 256, least: 4 };
     expect([3, 4, 192, 224, 256].map((tokens) => lengthReward(tokens, bounds))).toEqual([0, 1, 1, 0.5, 0]);
   });
@@ -43,7 +43,7 @@ describe('R', () => {
     expect(weightedSum([reward(0.5), reward(null)], true)).toBe(0.5);
   });
 
-  it('leaves out what was skipped by choice', () => {
+  it('leaves out a skipped reward', () => {
     expect(weightedSum([reward(0.5), reward(null, 1, true)], false)).toBe(0.5);
   });
 });

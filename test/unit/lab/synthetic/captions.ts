@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { Category, Keypoint } from '../../../../src/lab/synthetic/score-caption.ts';
 import type { SceneEvent, SceneFact } from '../../../../src/lab/synthetic/read-caption.ts';
 
-/** A fact, event, order or while as Python tells it: a tuple that begins with its kind. */
+/** A fact, event, order or while in the recipe's form: a tuple that begins with its kind. */
 export type Tuple = readonly (string | null | Tuple)[];
 
 export interface Tried {
@@ -15,7 +15,7 @@ export interface Tried {
     readonly recall: number;
     readonly claims: readonly [number, number];
     readonly skills: Readonly<Record<string, readonly [number, number]>>;
-    /** R_D; null when nobody speaks in either */
+    /** R_D; null when neither side has speech */
     readonly dialogue: number | null;
   };
   readonly says_sound: boolean;
@@ -32,7 +32,7 @@ export const CAPTIONS = JSON.parse(
   readFileSync(new URL('../../../fixtures/world/captions.json', import.meta.url), 'utf8'),
 ) as readonly ReferenceCaption[];
 
-/** Ours in Python's form. */
+/** Our type in the recipe's form. */
 export function tupleOf(truth: SceneFact | SceneEvent | Keypoint['truth']): Tuple {
   switch (truth.type) {
     case 'background':

@@ -9,7 +9,7 @@ interface Drawn {
   readonly caption: string;
   readonly soundless: string;
   readonly time: number;
-  /** every so many rows and columns are kept */
+  /** one row of so many, and one column of so many, is kept */
   readonly rows: number;
   readonly columns: number;
   /** rgb24, deflated */
@@ -28,7 +28,7 @@ function kept(frame: Uint8Array, [width, height]: Script['size'], rows: number, 
   return found;
 }
 
-describe('as the recipe does', () => {
+describe('the same as the recipe', () => {
   it.each(
     DRAWN.map((drawn, index) => ({
       ...drawn,
@@ -41,12 +41,12 @@ describe('as the recipe does', () => {
     expect(Math.max(...ours.map((level, index) => Math.abs(level - theirs[index]!)))).toBeLessThanOrEqual(1);
   });
 
-  it('captions scripts, with their sound and without', () => {
+  it('writes the captions of scripts, with and without sound', () => {
     for (const { script, caption, soundless } of DRAWN)
       expect([captionScript(script, true), captionScript(script, false)]).toEqual([caption, soundless]);
   });
 
-  it('was asked for every shape, texture and size of clip', () => {
+  it('is tested with every shape, texture and size of clip', () => {
     const scripts = DRAWN.map(({ script }) => script);
     expect(new Set(scripts.flatMap(({ objects }) => objects.map(({ shape }) => shape))).size).toBe(4);
     expect([

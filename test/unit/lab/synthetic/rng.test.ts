@@ -5,13 +5,13 @@ const first = (seed: number, purpose = 'test'): number => new Rng(seed, purpose)
 const MANY = Array.from({ length: 10_000 }, (_, index) => index);
 
 describe('Rng', () => {
-  it('gives the same choices to the same seed and purpose, and others to any other', () => {
+  it('gives the same choices for the same seed and purpose, and others for any other', () => {
     expect(first(7)).toBe(first(7));
     const others = [first(7), first(8), first(7, 'tset'), first(7 + 2 ** 32), first(2 ** 53 - 1)];
     expect(new Set(others).size).toBe(others.length);
   });
 
-  it('is even over seeds, which people count up, and over throws', () => {
+  it('is uniform over consecutive seeds and over draws', () => {
     const rng = new Rng(1, 'test');
     for (const values of [MANY.map((seed) => first(seed)), MANY.map(() => rng.unit())]) {
       expect(values.every((value) => value >= 0 && value < 1)).toBe(true);
@@ -23,13 +23,13 @@ describe('Rng', () => {
     }
   });
 
-  it('weighs, and leaves out weights that belong to nothing', () => {
+  it('applies weights and ignores surplus ones', () => {
     const rng = new Rng(2, 'test');
     const drawn = MANY.map(() => rng.weighted(['a', 'b'], [30, 10, 1000]));
     expect(drawn.filter((value) => value === 'a').length / MANY.length).toBeCloseTo(0.75, 1);
   });
 
-  it('reaches both ends of whole numbers, and never repeats among some', () => {
+  it('includes both ends of whole numbers, and never repeats values among some', () => {
     const rng = new Rng(3, 'test');
     expect(new Set(MANY.map(() => rng.whole(4, 6)))).toEqual(new Set([4, 5, 6]));
     MANY.slice(0, 100).forEach(() => {
@@ -37,7 +37,7 @@ describe('Rng', () => {
     });
   });
 
-  it('spreads as a normal distribution does', () => {
+  it('has the mean and deviation of a normal distribution', () => {
     const rng = new Rng(4, 'test');
     const values = MANY.map(() => rng.gaussian(2));
     expect(values.reduce((sum, value) => sum + value, 0) / MANY.length).toBeCloseTo(0, 0);

@@ -25,7 +25,7 @@ describe('a sampled script', () => {
     expect(new Set(SCRIPTS.map((script) => JSON.stringify({ ...script, seed: 0 }))).size).toBe(SEEDS.length);
   });
 
-  it('keeps every object in its own slots, in the picture, and still after it has gone', () => {
+  it('keeps every object in its own slots and in the picture, and never changes it after its end', () => {
     for (const script of SCRIPTS) {
       const along = script.size[1] > script.size[0] ? ['up', 'down'] : ['left', 'right'];
       const taken = script.objects.flatMap(({ slot }, object) => {
@@ -43,7 +43,7 @@ describe('a sampled script', () => {
     }
   });
 
-  it('shows what is hidden first when it appears, and only that', () => {
+  it('lets exactly the hidden objects appear, as their first change', () => {
     for (const script of SCRIPTS) {
       script.objects.forEach(({ hidden }, object) => {
         expect(
@@ -56,7 +56,7 @@ describe('a sampled script', () => {
     expect(SCRIPTS.filter(({ objects }) => objects.some(({ hidden }) => hidden)).length).toBeGreaterThan(10);
   });
 
-  it('has at most one change and one sound a beat, inside it', () => {
+  it('has at most one change and one sound per beat, within the beat', () => {
     for (const { events, duration } of SCRIPTS) {
       const beats = Math.max(1, Math.floor(Math.floor(duration) / 2));
       for (const kind of ['visual', 'heard']) {
@@ -72,7 +72,7 @@ describe('a sampled script', () => {
     }
   });
 
-  it('uses everything there is', () => {
+  it('uses every verb, sound, speaker and background', () => {
     const events = SCRIPTS.flatMap(({ events: all }) => all);
     const used = events.map((event) =>
       event.kind === 'visual' ? event.verb : event.kind === 'sound' ? event.sound : event.speaker,
@@ -85,14 +85,14 @@ describe('a sampled script', () => {
 });
 
 describe.each([true, false])('its reference caption, sound %s', (sound) => {
-  it('tells everything and nothing false', () => {
+  it('has full recall and no false claim', () => {
     for (const script of SCRIPTS) {
       const caption = captionScript(script, sound);
       expect(scoreCaption(caption, caption), caption).toMatchObject({ recall: 1, falseClaims: 0 });
     }
   });
 
-  it('reads back to what the script holds', () => {
+  it('is read back as the contents of the script', () => {
     for (const script of SCRIPTS) {
       const caption = captionScript(script, sound);
       const told = keypointsOf(readCaption(caption)).map(({ truth }) => truth);

@@ -12,7 +12,7 @@ const pairs = (shares: Readonly<Record<string, Share>>): Record<string, [number,
 const spaced = (shares: Readonly<Record<string, unknown>>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(shares).map(([name, share]) => [name.replaceAll('-', ' '), share]));
 
-describe('as the recipe does', () => {
+describe('the same as the recipe', () => {
   it('has enough to compare', () => {
     expect(CAPTIONS.length).toBeGreaterThanOrEqual(40);
     expect(TRIED.filter(({ score }) => score.recall > 0 && score.recall < 1).length).toBeGreaterThan(60);
@@ -54,7 +54,7 @@ describe('as the recipe does', () => {
 });
 
 describe('scoreCaption', () => {
-  it('finds everything and nothing false in the reference itself', () => {
+  it('gives the reference itself full marks without false claims', () => {
     for (const { reference } of CAPTIONS) {
       const { recall, falseClaims, categories, skills } = scoreCaption(reference, reference);
       expect([recall, falseClaims], reference).toEqual([1, 0]);
@@ -62,7 +62,7 @@ describe('scoreCaption', () => {
     }
   });
 
-  it('counts a claim that is told once too often as false', () => {
+  it('counts a repeated claim as false', () => {
     const reference = 'At first, a high beep is heard.';
     expect(scoreCaption(`${reference} Then, a high beep is heard.`, reference)).toMatchObject({
       recall: 1,
@@ -71,14 +71,14 @@ describe('scoreCaption', () => {
     });
   });
 
-  it('takes a line for told when it is similar enough, and by the same speaker', () => {
+  it('accepts a spoken line that is similar enough and by the same speaker', () => {
     const score = (caption: string): number => scoreCaption(caption, 'At first, a man says "go left".').recall;
     expect(score('At first, a man says "go".')).toBe(0);
     expect(score('At first, a man says "go lest".')).toBe(1);
     expect(score('At first, a woman says "go left".')).toBe(0);
   });
 
-  it('asks nothing of a caption whose reference tells nothing', () => {
+  it('expects nothing when the reference has no keypoints', () => {
     expect(scoreCaption('A man cooks.', 'A film.')).toMatchObject({
       recall: 1,
       toldClaims: 0,

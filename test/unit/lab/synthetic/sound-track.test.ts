@@ -9,7 +9,7 @@ const SEEDS = Array.from({ length: 20 }, (_, seed) => seed);
 const level = (wave: Float32Array): number =>
   Math.sqrt(wave.reduce((sum, value) => sum + value * value, 0) / wave.length);
 
-/** Pitch by the rising crossings of zero between two shares of a wave; its overtone is too weak to add any. */
+/** Frequency by the rising zero crossings between two shares of a wave; the overtone is too weak to add any. */
 function hertz(wave: Float32Array, from = 0, to = 1): number {
   const part = wave.subarray(Math.floor(from * wave.length), Math.floor(to * wave.length));
   const crossings = part.filter((value, index) => index > 0 && value >= 0 && part[index - 1]! < 0).length;
@@ -17,7 +17,7 @@ function hertz(wave: Float32Array, from = 0, to = 1): number {
 }
 
 describe('makeSound', () => {
-  it.each(Object.keys(WORLD.sounds))('%s is heard, lasts under two seconds, and stays in range', (name) => {
+  it.each(Object.keys(WORLD.sounds))('%s is audible, lasts less than two seconds, and stays in range', (name) => {
     for (const seed of SEEDS) {
       const wave = makeSound(new Rng(seed, name), name);
       expect(wave.length / WORLD.sampleRate).toBeGreaterThan(0.3);
@@ -70,12 +70,12 @@ describe('soundTrack', () => {
   const part = (from: number, to: number): number =>
     level(wave.subarray(from * WORLD.sampleRate, to * WORLD.sampleRate));
 
-  it('is as long as the clip, with faint hiss where nothing happens', () => {
+  it('is as long as the clip, with faint noise where nothing happens', () => {
     expect(wave.length).toBe(72_000);
     for (const quiet of [part(0, 0.49), part(1.3, 3.9)]) expect(quiet > 0 && quiet < 0.003).toBe(true);
   });
 
-  it('lets things be heard when they happen, and a late line a little earlier so that all of it is', () => {
+  it('plays events at their time, and moves a late line forward so that it is complete', () => {
     expect(part(0.5, 0.9)).toBeGreaterThan(0.1);
     expect(part(4.05, 4.45)).toBeGreaterThan(0.1);
   });

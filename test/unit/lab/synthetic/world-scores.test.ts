@@ -18,7 +18,7 @@ const pooled = (pairs: readonly (readonly [number, number])[]): number =>
   (100 * pairs.reduce((sum, [hit]) => sum + hit, 0)) / pairs.reduce((sum, [, total]) => sum + total, 0);
 
 describe('worldScores', () => {
-  it('sums up as the recipe does', async () => {
+  it('gives the same sums as the recipe', async () => {
     const ours = await worldScores(TRIED.map(({ caption, reference }) => captioned(caption, reference)));
     for (const name of CATEGORIES)
       expect(ours[name.replace('-', '_')]).toBeCloseTo(pooled(TRIED.map(({ score }) => score.categories[name])), 9);
@@ -44,7 +44,7 @@ describe('worldScores', () => {
     });
   });
 
-  it('has the dialogue reward of those captions in which somebody speaks, or should', async () => {
+  it('averages the dialogue reward over captions with speech in the caption or its reference', async () => {
     const line = 'At first, a man says "go left".';
     const beep = captioned('', 'At first, a high beep is heard.');
     expect(
@@ -60,7 +60,7 @@ describe('worldScores', () => {
     });
   });
 
-  it('finds loops, and words about sound where there was none', async () => {
+  it('finds loops, and mentions of sound in clips without sound', async () => {
     const loop = 'Then the star spins. '.repeat(12);
     const scores = await worldScores([
       captioned(loop, '', { sound: false }),
@@ -70,9 +70,9 @@ describe('worldScores', () => {
     expect(scores).toMatchObject({ collapsed: 100 / 3, says_sound_without_any: 50, dialogue_reward: null });
   });
 
-  it('shows nothing where there was nothing to measure', async () => {
+  it('shows a dash when there is nothing to measure', async () => {
     const table = scoreTable(await worldScores([]));
     expect(table).toMatch(/^captions +0$/m);
-    expect(table).toMatch(/^recall +- {3}keypoints told/m);
+    expect(table).toMatch(/^recall +- {3}keypoints stated/m);
   });
 });

@@ -24,7 +24,7 @@ const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
   );
 
 describe('ChatEndpoint', () => {
-  it('asks one question with its key and gives the reply, and tells the model as the server calls it', async () => {
+  it('asks one question with its key, returns the reply, and takes the model name from the server', async () => {
     const { endpoint, asked } = await serve(() => 'Yes.');
     const chat = endpoint();
     expect(await chat.ask('Is it?', 0, signal())).toBe('Yes.');
@@ -39,7 +39,7 @@ describe('ChatEndpoint', () => {
     ]);
   });
 
-  it('does not ask again what it knows, nor what it is just asking; a re-ask is another question', async () => {
+  it('caches replies and shares concurrent questions; a repeat is another question', async () => {
     const { endpoint, asked } = await serve((_, index) => `reply ${index}`);
     const chat = endpoint();
     const batch = signal();
@@ -62,7 +62,7 @@ describe('ChatEndpoint', () => {
     expect(asked[1]!.atMs - asked[0]!.atMs).toBeGreaterThanOrEqual(290);
   });
 
-  it('gives up after eight tries', async () => {
+  it('gives up after eight attempts', async () => {
     const { endpoint, asked } = await serve(() => ({ status: 500, body: 'broken' }));
     expect(await failureOf(endpoint().ask('a', 0, signal()))).toMatchObject({
       code: 'judge_unreachable',
@@ -71,7 +71,7 @@ describe('ChatEndpoint', () => {
     expect(asked).toHaveLength(8);
   });
 
-  it('says that a judge is silent, or not there', async () => {
+  it('reports a judge that does not answer or does not exist', async () => {
     const { endpoint } = await serve(() => undefined);
     expect(await failureOf(endpoint({ timeoutMs: 20 }).ask('a', 0, signal()))).toMatchObject({ code: 'judge_timeout' });
     const nowhere = new ChatEndpoint({
@@ -85,7 +85,7 @@ describe('ChatEndpoint', () => {
     expect(await failureOf(nowhere.ask('a', 0, signal()))).toMatchObject({ code: 'judge_unreachable' });
   });
 
-  it('does not repeat what is wrong with the request', async () => {
+  it('does not repeat a rejected request', async () => {
     const { endpoint, asked } = await serve(() => ({ status: 401, body: '{"error":{"message":"bad key"}}' }));
     const failure = await failureOf(endpoint().ask('a', 0, signal()));
     expect(failure).toMatchObject({ code: 'judge_refused' });
@@ -94,7 +94,7 @@ describe('ChatEndpoint', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it('leaves out a field that the server does not know, for good, and tells so', async () => {
+  it('permanently drops a field that the server does not know, and reports it', async () => {
     const { endpoint, asked } = await serve(({ body }) =>
       'temperature' in body ? { status: 400, body: '{"error":{"message":"Unsupported value: temperature"}}' } : 'fine',
     );
@@ -107,7 +107,7 @@ describe('ChatEndpoint', () => {
     expect(asked.at(-1)!.body).toMatchObject({ max_tokens: 8192 });
   });
 
-  it('has no more questions open than it may', async () => {
+  it('never exceeds its concurrency', async () => {
     const { endpoint, mostOpen } = await serve(async () => {
       await new Promise((resolve) => setTimeout(resolve, 10));
       return 'x';
@@ -118,7 +118,7 @@ describe('ChatEndpoint', () => {
     expect(mostOpen()).toBe(3);
   });
 
-  it('stops with the signal’s reason, whether it runs or waits, and its permits are free again', async () => {
+  it('stops running and waiting questions with the signal’s reason, and frees their permits', async () => {
     const fake = await serve(({ text }) => (text === 'later' ? 'x' : undefined));
     const chat = fake.endpoint({ concurrency: 1 });
     const ending = new AbortController();
@@ -132,13 +132,13 @@ describe('ChatEndpoint', () => {
   });
 });
 
-describe('what a judge says', () => {
+describe('the reply of a judge', () => {
   it.each([
     ['<think>hm, {"a": 1}</think>\n{"a": 2}', '{"a": 2}'],
     ['hm</think> yes', 'yes'],
     ['<think>and so on without end', ''],
     [' plain ', 'plain'],
-  ])('is read without its thoughts: %j', (text, rest) => {
+  ])('is read without its reasoning: %j', (text, rest) => {
     expect(withoutReasoning(text)).toBe(rest);
   });
 
@@ -149,7 +149,7 @@ describe('what a judge says', () => {
     ['soon', undefined],
     ['Thu, 01 Jan 1970 00:00:05 GMT', 4000],
     ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
-  ] as const)('may be to wait: %s', (header, ms) => {
+  ] as const)('may ask to wait: %s', (header, ms) => {
     expect(retryAfterMs(header, 1000)).toBe(ms);
   });
 });

@@ -13,13 +13,13 @@ const reply = (count: unknown, listed: unknown): string =>
   JSON.stringify({ 'Count of correctly mentioned keypoints': count, 'Correctly mentioned keypoints': listed });
 
 describe('R_C', () => {
-  it('of a judge who counts 19 and lists 19 of 24, one of which it made up, is 18/24 by list and 19/24 by count', () => {
+  it('is 18/24 by list and 19/24 by count when the judge counts 19 and lists 19, one of them invented', () => {
     const text = reply(19, [...K.slice(0, 18), 'Something nobody asked about']);
     expect(parseChecklist(text, K, 'list')).toEqual({ value: 0.75, matched: 18, total: 24 });
     expect(parseChecklist(text, K, 'count')!.value).toBeCloseTo(0.7917, 4);
   });
 
-  it('takes what there is when the other is missing', () => {
+  it('uses list or count when the other is missing', () => {
     expect(parseChecklist(reply(3, 'x'), K, 'list')!.matched).toBe(3);
     expect(parseChecklist(reply('many', K.slice(0, 2)), K, 'count')!.matched).toBe(2);
     expect(parseChecklist(JSON.stringify(K.slice(0, 5)), K, 'count')!.matched).toBe(5);
@@ -34,7 +34,7 @@ describe('R_C', () => {
     expect(parseChecklist(reply(count, undefined), K, 'count')!.matched).toBe(matched);
   });
 
-  it.each(['', 'I liked it.', '{}', '"nineteen"'])('is not 0 but unread for %j', (text) => {
+  it.each(['', 'I liked it.', '{}', '"nineteen"'])('is unreadable, not 0, for %j', (text) => {
     expect(parseChecklist(text, K, 'list')).toBeUndefined();
   });
 });
@@ -42,12 +42,12 @@ describe('R_C', () => {
 describe('matchedKeypoints', () => {
   const keypoints = ['A man in a red shirt sings', 'A man in a red shirt sits', 'It rains'];
 
-  it('forgives case, spaces and a letter in ten', () => {
+  it('ignores case, spaces and one letter in ten', () => {
     expect(matchedKeypoints(['a MAN in a  red shirt sings', 'It rain'], keypoints)).toBe(1);
     expect(matchedKeypoints(['A man in a red shirt singss'], keypoints)).toBe(1);
   });
 
-  it('counts each keypoint and each string once, the likest first', () => {
+  it('counts each keypoint and each string once, the most similar first', () => {
     expect(matchedKeypoints(['It rains', 'it rains', 'IT RAINS'], keypoints)).toBe(1);
     expect(matchedKeypoints(['A man in a red shirt sits', 'A man in a red shirt sings'], keypoints)).toBe(2);
     expect(matchedKeypoints(['A man in a red shirt sit', 'A man in a red shirt sits'], keypoints.slice(0, 2))).toBe(1);
@@ -109,17 +109,17 @@ describe('parseDialogueLines', () => {
     expect(parseDialogueLines(reply)).toEqual(lines.map(([speaker, content]) => ({ speaker, content })));
   });
 
-  it.each(['None.', 'none', ' "None."'])('takes %s for silence', (reply) => {
+  it.each(['None.', 'none', ' "None."'])('reads %s as silence', (reply) => {
     expect(parseDialogueLines(reply)).toEqual([]);
   });
 
-  it.each(['', 'Nobody can be heard', 'Man: "…"'])('cannot read %j, which is to be asked again', (reply) => {
+  it.each(['', 'Nobody can be heard', 'Man: "…"'])('cannot read %j', (reply) => {
     expect(parseDialogueLines(reply)).toBeUndefined();
   });
 });
 
 describe('parseSpeakerVerdicts', () => {
-  it('reads one word a pair', () => {
+  it('reads one word per pair', () => {
     expect(parseSpeakerVerdicts('Yes No\nyes, NO.', 4)).toEqual([true, false, true, false]);
     expect(parseSpeakerVerdicts('1. Yes 2. No', 2)).toEqual([true, false]);
   });

@@ -17,7 +17,7 @@ interface Clip {
   }[];
 }
 
-/** Damaged captions and what the recipe's scorer, in Python, says of them. */
+/** Damaged captions and their scores by the recipe's scorer, in Python. */
 const CLIPS = JSON.parse(
   readFileSync(new URL('../../../../fixtures/world/captions.json', import.meta.url), 'utf8'),
 ) as readonly Clip[];
@@ -29,7 +29,7 @@ const REFERENCE =
   'On a plain gray background there is a small red circle on the left. At first, the red circle moves left while a man says "go left now".';
 
 describe('the world judge', () => {
-  it('gives what the recipe’s scorer gives', async () => {
+  it('gives the same scores as the recipe’s scorer', async () => {
     for (const { reference, tried } of CLIPS) {
       for (const {
         caption,
@@ -48,7 +48,7 @@ describe('the world judge', () => {
     }
   });
 
-  it('gives the reference itself everything', async () => {
+  it('gives the reference itself full marks', async () => {
     expect(await score({ completion: REFERENCE, tokens: 40, reference: { caption: REFERENCE } })).toMatchObject({
       total: 4,
       dialogue: { value: 1, speakerMode: 'exact' },
@@ -64,7 +64,7 @@ describe('the world judge', () => {
     expect(dialogue).toMatchObject({ value: 0.5, content: 1, speakers: 0 });
   });
 
-  it('pays an empty caption for being short, and for nothing else', async () => {
+  it('rewards an empty caption only for its length', async () => {
     expect(await score({ completion: '', tokens: 0, reference: { caption: REFERENCE } })).toMatchObject({
       total: 1,
       precision: { value: 0 },
@@ -77,7 +77,7 @@ describe('the world judge', () => {
     expect((await score({ completion: '', tokens: 0, reference: { caption: REFERENCE } }, guarded)).total).toBe(0);
   });
 
-  it('takes from precision what a caption makes up', async () => {
+  it('lowers precision for invented claims', async () => {
     const { checklist, precision } = await score({
       completion: `${REFERENCE} There is no sound.`,
       tokens: 40,
@@ -87,7 +87,7 @@ describe('the world judge', () => {
     expect(precision).toEqual({ value: 0.8, claims: 5, falseClaims: 1 });
   });
 
-  it('says what is missing instead of giving 0', async () => {
+  it('reports what is missing instead of scoring 0', async () => {
     const { errors, total } = await score({ completion: REFERENCE });
     expect(total).toBeNull();
     expect(errors.map(({ reward, code }) => [reward, code])).toEqual([
