@@ -26,7 +26,7 @@ export interface MediaOrder {
 }
 
 /**
- * The order that layout weaves (masked scatter of reference-model 7.3, per modality in its own order).
+ * The order that layout weaves (reference-model.md, Decoder: per modality in its own order).
  * The same in every prompt.
  */
 export function mediaOrder(media: MediaTokens, config: LayoutConfig): MediaOrder {

@@ -1,4 +1,4 @@
-// Which tokens stand for the media, and in what order (reference-model 5.2). Pure; literal to the reference's
+// Which tokens stand for the media, and in what order (reference-model.md, Layout). Pure; literal to the reference's
 // processor, quirks included. Knows no token ids and no positions.
 import type { MediaTokens } from './types.ts';
 

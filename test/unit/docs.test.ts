@@ -204,6 +204,10 @@ describe('documents', () => {
         if (page(name) !== '' && !headings.some((heading) => title.startsWith(heading)))
           missing.push(`${path}: ${name}, ${title}`);
       }
+      for (const [cited] of text.matchAll(
+        /\b(?:reference-model(?:\.md)?|(?:onnxruntime|evaluation)\.md) (?:section )?\d+\.\d/g,
+      ))
+        missing.push(`${path}: ${cited} is a number, cite a title`);
     }
     expect(missing).toEqual([]);
   });

@@ -10,7 +10,7 @@ import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts
 import { loadTokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { Tokenizer } from '../../../src/prompt/tokenizer.ts';
 
-/** Qwen2.5-Omni renames these of Qwen2.5's special tokens and keeps all else (reference-model 1.1). */
+/** Qwen2.5-Omni renames these of Qwen2.5's special tokens and keeps all else (reference-model.md, Config fields). */
 const OMNI_NAMES: Record<string, string> = {
   '<|object_ref_start|>': '<|AUDIO|>',
   '<|object_ref_end|>': '<|audio_bos|>',
