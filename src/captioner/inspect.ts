@@ -15,8 +15,7 @@ import { writeSafetensors, type DumpTensor } from '../model/checkpoint/safetenso
 import type { Thinker } from '../model/execution/thinker.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import { Stopwatch } from '../output/timings.ts';
-import { buildPrompt } from '../prompt/build-prompt.ts';
-import { runLengths } from '../prompt/build-prompt.ts';
+import { buildPrompt, runLengths } from '../prompt/build-prompt.ts';
 import type { Prompt, TokenCounts } from '../prompt/types.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { sequenceOf } from './generate.ts';

@@ -36,7 +36,7 @@ export function createResizer(
 /**
  * Weights of one axis. Target index i has `count[i]` source indices from `start[i]` on; weights are at `i * stride`.
  */
-export interface AxisTaps {
+interface AxisTaps {
   readonly start: Int32Array;
   readonly count: Int32Array;
   readonly weights: Float32Array;

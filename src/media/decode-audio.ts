@@ -4,12 +4,12 @@ import { ffmpegVersion, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { DEFAULT_LIMITS, type AudioStream, type MediaLimits, type MediaPlan } from './types.ts';
 
-export interface DecodeAudioOptions {
+interface DecodeAudioOptions {
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<MediaLimits> | undefined;
 }
 
-export interface DecodedAudio {
+interface DecodedAudio {
   /** mono f32 at 16 kHz, at most 300 s; empty when the audio beside a video could not be decoded */
   readonly waveform: Float32Array<ArrayBuffer>;
   readonly warnings: readonly string[];

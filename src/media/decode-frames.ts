@@ -4,7 +4,7 @@ import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { decodeStill } from './still.ts';
 import { DEFAULT_LIMITS, type MediaLimits, type MediaPlan, type VideoPlan, type VideoStream } from './types.ts';
 
-export interface DecodeFramesOptions {
+interface DecodeFramesOptions {
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<MediaLimits> | undefined;
 }
@@ -20,7 +20,7 @@ export interface DecodedFrames {
  * Receives one frame. The frame may be read until the promise resolves; then its buffer is filled again.
  * `position` counts from 0 in the plan.
  */
-export type FrameReader = (frame: Uint8Array<SharedArrayBuffer>, position: number) => void | Promise<void>;
+type FrameReader = (frame: Uint8Array<SharedArrayBuffer>, position: number) => void | Promise<void>;
 
 /** Frames in memory at the same time: one that is read and one that arrives. */
 const FRAME_BUFFERS = 2;

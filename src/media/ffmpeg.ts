@@ -5,7 +5,7 @@ import { readVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { runProcess, type ChunkAnswer, type ProcessOutcome, type ProcessRun } from './ffmpeg-process.ts';
 
-export interface FfmpegVersion {
+interface FfmpegVersion {
   /** programs as they are started */
   readonly ffmpeg: string;
   readonly ffprobe: string;
@@ -92,7 +92,7 @@ export function quietly(logLevel: 'error' | 'info'): string[] {
   return ['-nostdin', '-hide_banner', '-nostats', '-loglevel', `level+${logLevel}`];
 }
 
-export interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'onLine'> {
+interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'onLine'> {
   readonly path: string;
   /** filters, mapping, codec and `-f`; the output comes to `onChunk` */
   readonly outputOptions: readonly string[];
@@ -126,7 +126,7 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
   });
 }
 
-export interface FfprobeRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal'> {
+interface FfprobeRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal'> {
   readonly path: string;
   /** as `-show_entries` takes it */
   readonly entries: string;

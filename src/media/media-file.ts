@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { AvocadoError } from '../base/errors.ts';
 
 /** `still` is decoded by sharp, `container` by ffmpeg; ffmpeg also tries `unknown`. The others are refused. */
-export type FileKind = 'still' | 'heic' | 'playlist' | 'text' | 'container' | 'unknown';
+type FileKind = 'still' | 'heic' | 'playlist' | 'text' | 'container' | 'unknown';
 
 export interface MediaFile {
   /** absolute */

@@ -72,10 +72,10 @@ const PAPER: PreprocessProfile = {
 const REFERENCE_CLI: PreprocessProfile = { ...PAPER, name: 'reference-cli', totalPixels: 90_316_800 };
 
 /** Named pre-processing. The version changes whenever a number does. */
-export const PROFILES: readonly PreprocessProfile[] = [PAPER, REFERENCE_CLI];
+const PROFILES: readonly PreprocessProfile[] = [PAPER, REFERENCE_CLI];
 
 /** A profile that a model directory defines (avocado.json): overrides of `paper` under its own name. */
-export interface ModelProfile extends ProfileOverrides {
+interface ModelProfile extends ProfileOverrides {
   readonly name: string;
   readonly version: number;
 }

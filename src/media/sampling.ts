@@ -6,7 +6,7 @@ import type { PreprocessProfile } from './profile.ts';
 const FRAME_FACTOR = 2;
 
 /** The fields of a profile that decide the number of frames. */
-export type SamplingRules = Pick<PreprocessProfile, 'fps' | 'nframes' | 'minFrames' | 'maxFrames'>;
+type SamplingRules = Pick<PreprocessProfile, 'fps' | 'nframes' | 'minFrames' | 'maxFrames'>;
 
 /**
  * Number of frames to decode: always even (reference-model.md, Frame sampling; qwen-omni-utils `smart_nframes`).
@@ -111,7 +111,7 @@ export function smartResize(
 const FRAME_MAX_PIXELS = 768 * 28 * 28;
 
 /** The fields of a profile that decide the size of a frame. */
-export type PixelRules = Pick<
+type PixelRules = Pick<
   PreprocessProfile,
   'minPixels' | 'maxPixels' | 'totalPixels' | 'processorMinPixels' | 'processorMaxPixels'
 >;

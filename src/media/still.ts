@@ -50,7 +50,7 @@ export async function probeStill(file: MediaFile): Promise<MediaProbe> {
   };
 }
 
-export interface StillPicture {
+interface StillPicture {
   /** u8 RGB [height, width, 3] */
   readonly data: Uint8Array<SharedArrayBuffer>;
   readonly height: number;

@@ -40,7 +40,7 @@ function partsOf(turn: EncodedTurn, media: MediaTokens): PromptPart[] {
   ];
 }
 
-/** A prompt for people: `im_start*1 text*34 … V*12 A*20 …`, equal neighbours counted together. */
+/** Prompt ids in readable form, equal neighbours counted together: `im_start*1 text*34 … V*12 A*20 …`. */
 export function runLengths(ids: Int32Array, tokens: TokenIds, imStart: number | undefined): string {
   const names = new Map<number | undefined, string>([
     [imStart, 'im_start'],

@@ -5,16 +5,17 @@ import type { ChatTemplate, ChatTurn } from './chat-template.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import type { MediaKind } from './types.ts';
 
-/** A turn around its media item; the item's own start and end tokens belong to neither side. */
+/** Ids before and after the media item, without the item's own start and end tokens. */
 export interface EncodedTurn {
   readonly before: readonly number[];
   readonly after: readonly number[];
 }
 
 /**
- * Tokenises a turn. Ids are those the reference gets from the whole text, except where people write what looks like an
- * added token: theirs stays ordinary text. Errors: checkpoint_invalid when the template does not place the media, or
- * names tokens the model does not have.
+ * Tokenises a turn. Ids are those that the reference gets from the whole text, with one exception: what looks like an
+ * added token in the user's text stays ordinary text.
+ * @throws AvocadoError `checkpoint_invalid` when the template does not place the media exactly once with the model's
+ *   tokens
  */
 export function encodeTurn(
   tokenizer: Tokenizer,
@@ -24,8 +25,8 @@ export function encodeTurn(
 ): EncodedTurn {
   const segments = template.render(turn);
   const ids: number[] = [];
-  // The reference tokenises text between added tokens in one go, whoever wrote it: "user\n"
-  // and "\nHello" share a token.
+  // The reference tokenises the text between two added tokens as a whole, the template's and the user's: in "user\n"
+  // and "\nHello", both newlines are one token.
   let text = '';
   const endText = (): void => {
     for (const id of tokenizer.encodePlain(text)) ids.push(id);
@@ -45,7 +46,7 @@ export function encodeTurn(
   return { before: ids.slice(0, start), after: ids.slice(start + 3) };
 }
 
-/** Start token, placeholder, end token: what the template writes for a media item. */
+/** Start token, placeholder and end token, which the template writes for a media item. */
 function mediaTriple(media: MediaKind, tokens: TokenIds): readonly [number, number, number] {
   switch (media) {
     case 'video':
@@ -71,7 +72,8 @@ function findMedia(
   if (placed) return start;
   throw new AvocadoError(
     'checkpoint_invalid',
-    `The chat template (${template.origin}) does not place the ${media} once, as tokens ${triple.join(', ')} of config.json: ` +
+    `The chat template (${template.origin}) does not place the ${media} once, ` +
+      `as tokens ${triple.join(', ')} of config.json: ` +
       'its tokenizer, chat template and config.json do not belong together. Download the checkpoint again.',
   );
 }

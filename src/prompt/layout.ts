@@ -1,5 +1,5 @@
-// Which tokens stand for the media, and in what order (reference-model.md, Layout). Pure; literal to the reference's
-// processor, quirks included. Knows no token ids and no positions.
+// Which placeholder tokens a media item gets, and in what order (reference-model.md, Layout). Pure; follows the
+// reference's processor exactly, its quirks included.
 import type { MediaTokens } from './types.ts';
 
 /** What layout and positions need of a ModelConfig. */
@@ -25,19 +25,19 @@ export function positionsPerChunk(config: LayoutConfig): number {
   return Math.trunc(config.positionIdPerSeconds * config.secondsPerChunk);
 }
 
-/** Tokens of one temporal step, after the tower merged its patches. */
+/** Tokens of one temporal step, after the vision tower has merged its patches. */
 export function tokensPerStep(gridThw: readonly [number, number, number], mergeSize: number): number {
   return (gridThw[1] / mergeSize) * (gridThw[2] / mergeSize);
 }
 
-export interface MediaTokenCounts {
+interface MediaTokenCounts {
   readonly video: number;
   readonly image: number;
   readonly audio: number;
   readonly boundaries: number;
 }
 
-/** Tokens the two towers fill in, and the boundary tokens around them. */
+/** Number of placeholder tokens per encoder, and of the boundary tokens around them. */
 export function mediaTokenCounts(media: MediaTokens, config: LayoutConfig): MediaTokenCounts {
   const grid = (gridThw: readonly [number, number, number]): number =>
     gridThw[0] * tokensPerStep(gridThw, config.vision.mergeSize);
@@ -58,7 +58,7 @@ export function mediaTokenCounts(media: MediaTokens, config: LayoutConfig): Medi
   }
 }
 
-/** Sound too short for one token is no sound: the reference's processor would fail on it. */
+/** Audio that is too short for one token counts as none: the reference's processor would fail on it. */
 export function hasSound(media: VideoTokens): media is SoundVideoTokens {
   return media.audioTokens !== undefined && media.audioTokens > 0;
 }

@@ -1,5 +1,5 @@
-// Where each token sits in time, height and width (TMRoPE; reference-model.md, Positions (TMRoPE)). Pure;
-// literal to the reference.
+// The position of each token in time, height and width (reference-model.md, Positions (TMRoPE)). Pure; follows the
+// reference exactly.
 import {
   chunkEnds,
   forEachChunk,

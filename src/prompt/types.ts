@@ -1,6 +1,6 @@
-// What prompt/ hands to the engine.
+// What prompt/ gives to the engine.
 
-/** What kind of media the user turn holds, in numbers only. */
+/** The media of the user turn, by kind and size. */
 export type MediaTokens =
   | {
       readonly kind: 'video';
@@ -12,8 +12,6 @@ export type MediaTokens =
   | { readonly kind: 'audio'; readonly audioTokens: number };
 
 export type MediaKind = MediaTokens['kind'];
-
-export type TokenKind = 'text' | 'video' | 'image' | 'audio';
 
 export interface TokenCounts {
   readonly text: number;
@@ -27,7 +25,7 @@ export interface Prompt {
   readonly ids: Int32Array;
   /** [3, ids.length] t, h, w (TMRoPE) */
   readonly positions: Int32Array;
-  /** 1 + max position - length; the k-th generated token sits at length + ropeDelta + k */
+  /** 1 + max position - length; the k-th generated token has the position length + ropeDelta + k */
   readonly ropeDelta: number;
   readonly counts: TokenCounts;
 }

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { buildPrompt, countTokens, promptSpan } from '../../../src/prompt/build-prompt.ts';
+import { buildPrompt, countTokens, promptSpan, runLengths } from '../../../src/prompt/build-prompt.ts';
 import { BUILT_IN_TEMPLATE, loadChatTemplate } from '../../../src/prompt/chat-template.ts';
 import type { ChatTemplate } from '../../../src/prompt/chat-template.ts';
 import { encodeTurn, type EncodedTurn } from '../../../src/prompt/encode-turn.ts';
 import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts.ts';
-import { runLengths } from '../../../src/prompt/build-prompt.ts';
 import { loadTokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { Tokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { MediaTokens, Prompt } from '../../../src/prompt/types.ts';
