@@ -45,8 +45,8 @@ export interface OpenedCaptioner {
   readonly model: CaptionerModel;
   /**
    * Captions a video, picture or sound file. Options are the fields of `POST /v1/captions`.
-   * @returns events, of which exactly one ends the caption, last: `caption-end`, `caption-error` or `caption-aborted`. What is
-   *   wrong with the file is an event; leaving the loop or aborting `signal` stops the work.
+   * @returns events; exactly one ends the caption, last: `caption-end`, `caption-error` or `caption-aborted`. A faulty
+   *   file is a `caption-error`. Leaving the loop or aborting `signal` stops the work.
    * @throws AvocadoError `bad_request` or `unknown_field` at once, for options that are wrong
    */
   caption(file: string, options?: CaptionOptions, signal?: AbortSignal): AsyncIterable<CaptionEvent>;
@@ -65,8 +65,8 @@ export async function openCaptioner(options: OpenOptions = {}): Promise<OpenedCa
   const captioner = await inProcess.openCaptioner(checkedSettings(settings), onProgress);
   return {
     model: captioner.model,
-    caption: (file, fields = {}, signal = undefined) => captionEvents(captioner, captionRequest(file, fields), signal),
-    estimate: async (file, fields = {}, signal = undefined) => captioner.estimate(captionRequest(file, fields), signal),
+    caption: (file, fields = {}, signal) => captionEvents(captioner, captionRequest(file, fields), signal),
+    estimate: async (file, fields = {}, signal) => captioner.estimate(captionRequest(file, fields), signal),
     close: () => captioner.close(),
   };
 }

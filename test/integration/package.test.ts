@@ -38,7 +38,7 @@ beforeAll(() => {
   run('tar', ['-xzf', scratch(`avocado-captioner-${version}.tgz`), '-C', installed, '--strip-components', '1']);
   for (const name of [...Object.keys(dependencies), '@types/node']) link(name);
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
-});
+}, 600_000);
 
 describe('the package', () => {
   it('holds what runs and no tests', () => {

@@ -1,4 +1,5 @@
-// Runs the Python tests of the training recipe: the scorer and the reward client, and where torch is installed the generator.
+// Runs the Python tests of the training recipe: the scorer and the reward client, and where torch
+// is installed the generator.
 import { execFile, execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
@@ -9,7 +10,9 @@ const GOLDEN = fileURLToPath(new URL('../fixtures/rewards', import.meta.url));
 /** All of them take about a minute of one core; without torch, seconds. */
 const TIMEOUT_MS = 15 * 60_000;
 
-/** Why the tests cannot run here; undefined = they can. Their own conftest.py leaves out files that need more packages. */
+/**
+ * Why the tests cannot run here; undefined = they can. Their own conftest.py leaves out files that need more packages.
+ */
 function obstacle(): string | undefined {
   try {
     execFileSync('python3', ['-c', 'import pytest'], { encoding: 'utf8', stdio: 'pipe' });
