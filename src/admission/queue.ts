@@ -78,7 +78,7 @@ export class AdmissionQueue {
     return this.#alive.size;
   }
 
-  /** whether the next request would be refused, whatever it asks for */
+  /** whether any next request would be refused */
   get full(): boolean {
     return (
       this.alive >= this.#limits.maxRequests || (this.alive > 0 && this.workSeconds >= this.#limits.maxWorkSeconds)

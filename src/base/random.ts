@@ -14,7 +14,7 @@ function mix(word: number): number {
 
 /**
  * xoshiro128** 1.1 (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021). One per sequence, so
- * that a seed gives the same tokens whatever else runs.
+ * that a seed gives the same tokens beside any other load.
  */
 export class Random {
   readonly #state: Int32Array;

@@ -145,7 +145,7 @@ function runSample(
         take(event);
       } catch (thrown) {
         done = true;
-        reject(thrown as Error);
+        reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
       }
       if (done) abort(); // frees the slot when a stop string or the repetition guard ended it; without effect otherwise
     };

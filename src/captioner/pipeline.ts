@@ -36,15 +36,15 @@ export async function serveRequest(
   context: CaptionerContext,
   { signal, onEvent, admit }: SubmitOptions,
 ): Promise<void> {
-  let ended = false;
+  const state = { ended: false };
   const report: SubmitOptions['onEvent'] = (event) => {
-    if (ended) return;
-    ended = isEnding(event);
+    if (state.ended) return;
+    state.ended = isEnding(event);
     onEvent(event);
   };
   try {
     await runPipeline(request, context, { signal, onEvent: report, admit });
-    if (!ended) throw new Error('A caption stopped without an ending. This is a bug.');
+    if (!state.ended) throw new Error('A caption stopped without an ending. This is a bug.');
   } catch (thrown) {
     report(endingOf(thrown, signal));
   }

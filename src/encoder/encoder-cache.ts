@@ -109,7 +109,7 @@ function bytesOf({ embeds }: EncodedMedia): number {
 type OnStep = (step: EncodeStep) => void;
 
 /** Thrown to stop following an encoding whose file changed while it was read. */
-const FILE_CHANGED = Symbol('file changed');
+class FileChanged extends Error {}
 
 /**
  * Encoded media by content (least recently used dropped first), and encodings in progress: requests for the same file
@@ -197,7 +197,7 @@ export class EncoderCache {
     let ownError: unknown;
     try {
       const { media } = await running.follow((step) => {
-        if (step.type === 'decoded' && !step.intact) throw FILE_CHANGED;
+        if (step.type === 'decoded' && !step.intact) throw new FileChanged();
         try {
           onStep(step);
         } catch (thrown) {
@@ -207,7 +207,7 @@ export class EncoderCache {
       }, signal);
       return { media, seconds: { shared: (performance.now() - startedMs) / 1000 } };
     } catch (thrown) {
-      if (thrown === FILE_CHANGED) return undefined;
+      if (thrown instanceof FileChanged) return undefined;
       if (thrown === ownError || signal.aborted) throw thrown;
       if (running.starterLeft) return undefined;
       throw renamed(thrown, running.path, path);

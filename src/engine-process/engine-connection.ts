@@ -240,7 +240,7 @@ export class EngineConnection {
   }
 
   /**
-   * Asks whoever submitted the caption whether it may start, and tells the engine. A refusal is the caption's ending.
+   * Asks the submitter whether the caption may start, and tells the engine. A refusal is the caption's ending.
    */
   #admit(id: number, estimate: Estimate): void {
     const caption = this.#captions.get(id);

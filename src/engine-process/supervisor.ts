@@ -103,7 +103,7 @@ const CLOSE_LIMIT_MS = 10_000;
 
 /**
  * Keeps one engine process alive: loading → ready → restarting → ready … → stopped. A first start that is refused (no
- * such checkpoint, no such device) is not repeated; whatever happens after it was ready once is, with growing pauses.
+ * such checkpoint, no such device) is not repeated; any later fault leads to a restart, with growing pauses.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;

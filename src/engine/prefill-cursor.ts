@@ -96,8 +96,10 @@ export async function prefillPrompt(
 ): Promise<Float32Array> {
   const cursor = new PrefillCursor(request, chunkTokens, decoder.hiddenSize);
   let logits: Float32Array | undefined;
-  for (; cursor.done < request.ids.length; cursor.advance())
+  while (cursor.done < request.ids.length) {
     logits = await decoder.prefill(cursor.chunk(0), { signal });
+    cursor.advance();
+  }
   if (logits === undefined) throw new Error('The last prefill chunk gave no logits. This is a bug.');
   return logits.slice();
 }

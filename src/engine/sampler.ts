@@ -99,7 +99,7 @@ class CountPenalty {
   }
 }
 
-/** Log-probabilities are of the unmodified logits, whatever penalties or temperature chose the token. */
+/** Log-probabilities are of the unmodified logits, not of those that penalties and temperature changed. */
 export interface SampledToken extends TokenLogprob {
   /** the most likely tokens, best first, as many as were asked for */
   readonly top: readonly TokenLogprob[];

@@ -122,7 +122,7 @@ export interface CaptionEnd extends Sample {
 /** One caption to make; plain data. `profile` holds overrides of the named profile's fields. */
 export interface CaptionRequest {
   readonly path: string;
-  /** SHA-256 of the file in hex, where somebody knows it already */
+  /** SHA-256 of the file in hex, where it is known already */
   readonly contentHash?: string | undefined;
   readonly prompt?: string | undefined;
   readonly promptId?: number | undefined;

@@ -54,10 +54,10 @@ function mortalCaptioner(random: SeededRandom): Mortal {
       const died = death.signal;
       const either = AbortSignal.any([died, signal]);
       setMaxListeners(0, either);
-      let running = false;
+      const state = { running: false };
       const start = async (estimate: Estimate): Promise<void> => {
         await admit?.(estimate);
-        running = true;
+        state.running = true;
         mortal.inFlight += 1;
         mortal.mostInFlight = Math.max(mortal.mostInFlight, mortal.inFlight);
       };
@@ -68,7 +68,7 @@ function mortalCaptioner(random: SeededRandom): Mortal {
       try {
         await inner.submit(request, { signal: either, onEvent: relay, admit: start });
       } finally {
-        if (running) mortal.inFlight -= 1;
+        if (state.running) mortal.inFlight -= 1;
       }
     },
   };

@@ -215,7 +215,7 @@ describe('Engine', () => {
     const timer = setInterval(() => ticks.push(performance.now()), 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
     clearInterval(timer);
-    await events.return?.();
+    await events.return();
     expect(ticks.length).toBeGreaterThan(1);
   });
 });
