@@ -19,7 +19,7 @@ import { buildPrompt, runLengths } from '../prompt/build-prompt.ts';
 import type { Prompt, TokenCounts } from '../prompt/types.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { sequenceOf } from './generate.ts';
-import { loadModel, openPlanningModel, type OnProgress } from './open-captioner.ts';
+import { loadModel, openPlanningModel, type ModelBasics, type OnProgress } from './open-captioner.ts';
 import { planRequest, ProbeCache, type PlanningModel, type RequestPlan } from './plan.ts';
 
 export type InspectStage = 'plan' | 'features' | 'towers' | 'logits';
@@ -108,7 +108,7 @@ export async function inspect(
 async function runStages(
   request: CaptionRequest,
   plan: RequestPlan,
-  model: PlanningModel,
+  model: ModelBasics,
   pool: PreparePool,
   { settings, stage, dump, onProgress }: InspectOptions,
   watch: Stopwatch,
@@ -121,7 +121,7 @@ async function runStages(
   const decoded = { plan, prompt, media, embeddings: undefined, logits: undefined };
   if (stage === 'features') return decoded;
   const context = Math.max(model.context, prompt.ids.length + 1);
-  const loading = loadModel({ ...settings, context, slots: 1, prefixSlots: 0 }, onProgress);
+  const loading = loadModel({ ...settings, context, slots: 1, prefixSlots: 0 }, model, onProgress);
   const { thinker } = await watch.time('load', loading);
   try {
     const embeddings = await encodeAll(media, model, thinker, pool, signal);

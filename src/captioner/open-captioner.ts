@@ -9,7 +9,7 @@ import { createPreparePool } from '../features/pool.ts';
 import { resolveProfile } from '../media/profile.ts';
 import { loadThinker, type LoadedThinker } from '../model/execution/load-thinker.ts';
 import type { Thinker } from '../model/execution/thinker.ts';
-import { readModelFiles } from '../model/export/read-model-files.ts';
+import { readModelFiles, type ModelFiles } from '../model/export/read-model-files.ts';
 import { loadChatTemplate } from '../prompt/chat-template.ts';
 import { loadTokenizer } from '../prompt/tokenizer.ts';
 import type { EngineSettings, Precision } from '../settings/engine-settings.ts';
@@ -45,7 +45,7 @@ function checkContext({ context }: Pick<EngineSettings, 'context'>): void {
 /** The small files of a model: what a plan and a description need, without weights. */
 export interface ModelBasics extends PlanningModel {
   /** of an export; undefined for a checkpoint */
-  readonly exportPrecision: Precision | undefined;
+  readonly manifest: ModelFiles['manifest'];
 }
 
 /**
@@ -57,9 +57,9 @@ export async function openPlanningModel({
   context,
 }: Pick<EngineSettings, 'modelDir' | 'context'>): Promise<ModelBasics> {
   checkContext({ context });
-  const { directory, manifest, ...files } = await readModelFiles(modelDir);
+  const { directory, ...files } = await readModelFiles(modelDir);
   const [tokenizer, template] = await Promise.all([loadTokenizer(directory), loadChatTemplate(directory)]);
-  return { ...files, tokenizer, template, context, exportPrecision: manifest?.precision };
+  return { ...files, tokenizer, template, context };
 }
 
 /**
@@ -68,10 +68,11 @@ export async function openPlanningModel({
  */
 export async function loadModel(
   settings: EngineSettings,
+  { config, manifest }: Pick<ModelBasics, 'config' | 'manifest'>,
   onProgress?: OnProgress,
 ): Promise<Pick<LoadedThinker, 'thinker' | 'precision'>> {
   checkContext(settings);
-  return await loadThinker({ ...settings, capacity: settings.context, onProgress });
+  return await loadThinker({ ...settings, capacity: settings.context, files: { config, manifest }, onProgress });
 }
 
 /** What a model is, from its small files alone. `runtime` is ''. */
@@ -80,7 +81,7 @@ function describe(settings: EngineSettings, model: ModelBasics): CaptionerModel 
   return {
     name: model.package.name,
     directory: model.config.directory,
-    precision: settings.precision ?? model.exportPrecision ?? defaultPrecision,
+    precision: settings.precision ?? model.manifest?.precision ?? defaultPrecision,
     device: deviceName(settings),
     runtime: '',
     context: model.context,
@@ -101,7 +102,7 @@ export async function openCaptioner(
 ): Promise<Captioner> {
   const model = await openPlanningModel(settings);
   onDescribed?.(describe(settings, model));
-  return createCaptioner(settings, model, await loadModel(settings, onProgress));
+  return createCaptioner(settings, model, await loadModel(settings, model, onProgress));
 }
 
 /** A captioner over a loaded model, which it closes. */

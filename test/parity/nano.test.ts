@@ -65,7 +65,8 @@ interface Heard {
 }
 
 async function open(settings: EngineSettings): Promise<Heard> {
-  const [files, loaded] = await Promise.all([openPlanningModel(settings), loadModel(settings)]);
+  const files = await openPlanningModel(settings);
+  const loaded = await loadModel(settings, files);
   const heard = listen(loaded.thinker);
   return { captioner: createCaptioner(settings, files, loaded), heard };
 }
