@@ -54,7 +54,8 @@ async function sample(out: string, flags: SampleFlags, environment: CliEnvironme
   await write(
     environment.stdout,
     [
-      `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s, contents also in ${truthPath(out)}:`,
+      `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; contents, also in ` +
+        `${truthPath(out)}:`,
       caption,
       `To caption it: npx avocado caption ${out}`,
       '',

@@ -1,5 +1,5 @@
-// Runs the Python tests of the training recipe: the scorer and the reward client, and where torch
-// is installed the generator.
+// Runs the Python tests of the training recipe: the scorer and the reward client, and the generator if torch is
+// installed.
 import { execFile, execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
@@ -7,12 +7,10 @@ import { expect, it } from 'vitest';
 const RECIPE = fileURLToPath(new URL('../../models/avocado-nano/recipe', import.meta.url));
 /** The reward fixtures that the TypeScript tests use too. */
 const GOLDEN = fileURLToPath(new URL('../fixtures/rewards', import.meta.url));
-/** All of them take about a minute of one core; without torch, seconds. */
+/** All of them take about a minute on one core; without torch, seconds. */
 const TIMEOUT_MS = 15 * 60_000;
 
-/**
- * Why the tests cannot run here; undefined = they can. Their own conftest.py leaves out files that need more packages.
- */
+/** Why the tests cannot run here; undefined = they can. Their conftest.py leaves out files that need more packages. */
 function obstacle(): string | undefined {
   try {
     execFileSync('python3', ['-c', 'import pytest'], { encoding: 'utf8', stdio: 'pipe' });

@@ -1,9 +1,8 @@
 // Draws the frames of a script: background, light, the word on the screen, and the objects.
 import { readFileSync } from 'node:fs';
 import { inflateSync } from 'node:zlib';
-import { objectStates, type ObjectState } from './object-state.ts';
-import type { Script } from './script.ts';
-import { modelFile, WORLD } from './vocabulary.ts';
+import { isTall, type Script, type VisualEvent } from './script.ts';
+import { modelFile, WORLD, type Rgb } from './vocabulary.ts';
 
 /** Brightness gradient in levels, from the upper left, so that a patch of plain background shows its position. */
 const LIGHT = 16;
@@ -88,6 +87,115 @@ export class FramePainter {
   #each(paint: (x: number, y: number, at: number) => void): void {
     for (let y = 0; y < this.#height; y++) for (let x = 0; x < this.#width; x++) paint(x, y, (y * this.#width + x) * 3);
   }
+}
+
+/** Length of a move: pixels across the row of slots, or the share of the distance between two slots. */
+const ACROSS_PIXELS = 46;
+const ALONG_SHARE = 0.72;
+const GROWTH = 0.7;
+const SPIN_RADIANS = 2.6;
+
+/** One object at one time. */
+interface ObjectState {
+  readonly shape: string;
+  /** centre and radius in pixels */
+  readonly x: number;
+  readonly y: number;
+  readonly radius: number;
+  /** rotation in radians */
+  readonly turn: number;
+  readonly color: Rgb;
+  /** 0 to 1 */
+  readonly opacity: number;
+}
+
+type Changing = { -readonly [Key in keyof ObjectState]: ObjectState[Key] };
+
+/** All objects of a script at one time. @param time seconds from the start of the clip */
+export function objectStates(script: Script, time: number): ObjectState[] {
+  return script.objects.map((_, index) => stateOf(script, index, time));
+}
+
+function stateOf(script: Script, index: number, time: number): ObjectState {
+  const object = known(script.objects[index]);
+  const [width, height] = script.size;
+  const tall = isTall(script.size);
+  const [along, across] = [known(WORLD.slots[object.slot]) + object.shift[0], 0.54 + object.shift[1]];
+  const state: Changing = {
+    shape: object.shape,
+    x: (tall ? across : along) * width,
+    y: (tall ? along : across) * height,
+    radius: known(WORLD.radii[object.size]),
+    turn: 0,
+    color: known(WORLD.colors[object.color]),
+    opacity: object.hidden ? 0 : 1,
+  };
+  const step = ALONG_SHARE * (known(WORLD.slots[1]) - known(WORLD.slots[0])) * Math.max(width, height);
+  const reach = tall ? { x: ACROSS_PIXELS, y: step } : { x: step, y: ACROSS_PIXELS };
+  for (const event of script.events) {
+    if (event.kind === 'visual' && event.object === index) change(state, event, progress(event, time), reach);
+  }
+  return state;
+}
+
+/** The elapsed share of the event, 0 to 1. */
+function progress({ start, end }: VisualEvent, time: number): number {
+  return Math.min(1, Math.max(0, (time - start) / (end - start)));
+}
+
+function change(
+  state: Changing,
+  event: VisualEvent,
+  done: number,
+  reach: { readonly x: number; readonly y: number },
+): void {
+  switch (event.verb) {
+    case 'left':
+      state.x -= reach.x * done;
+      break;
+    case 'right':
+      state.x += reach.x * done;
+      break;
+    case 'up':
+      state.y -= reach.y * done;
+      break;
+    case 'down':
+      state.y += reach.y * done;
+      break;
+    case 'grow':
+      state.radius *= 1 + GROWTH * done;
+      break;
+    case 'shrink':
+      state.radius /= 1 + GROWTH * done;
+      break;
+    case 'spin':
+      state.turn += SPIN_RADIANS * done;
+      break;
+    case 'vanish':
+      state.opacity = 1 - done;
+      break;
+    case 'appear':
+      state.opacity = done;
+      break;
+    case 'recolor':
+      state.color = mix(state.color, known(WORLD.colors[event.to ?? '']), done);
+      break;
+    default:
+      throw new Error(`${event.verb} is not a verb of WORLD. This is a bug.`);
+  }
+}
+
+function mix(from: Rgb, to: Rgb, share: number): Rgb {
+  return [
+    from[0] + (to[0] - from[0]) * share,
+    from[1] + (to[1] - from[1]) * share,
+    from[2] + (to[2] - from[2]) * share,
+  ];
+}
+
+function known<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('The script holds something that is not in WORLD. This is a bug.');
+  return value;
 }
 
 /** True when a pixel has the second tone of its background. */

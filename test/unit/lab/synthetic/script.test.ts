@@ -1,10 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { captionScript, type Script, type VisualEvent } from '../../../../src/lab/synthetic/script.ts';
+import {
+  captionScript,
+  sampleGeometry,
+  sampleScript,
+  type Script,
+  type VisualEvent,
+} from '../../../../src/lab/synthetic/script.ts';
 import { Rng } from '../../../../src/lab/synthetic/rng.ts';
 import { keypointsOf, scoreCaption } from '../../../../src/lab/synthetic/score-caption.ts';
-import { objectStates } from '../../../../src/lab/synthetic/object-state.ts';
+import { objectStates } from '../../../../src/lab/synthetic/frame-painter.ts';
 import { readCaption } from '../../../../src/lab/synthetic/read-caption.ts';
-import { sampleGeometry, sampleScript } from '../../../../src/lab/synthetic/sample-script.ts';
 import { WORLD } from '../../../../src/lab/synthetic/vocabulary.ts';
 
 const SEEDS = Array.from({ length: 300 }, (_, seed) => seed);
