@@ -349,17 +349,19 @@ describe('a client that leaves a chat', () => {
     const captioner = fakeCaptioner({ words: Array.from({ length: 1000 }, () => 'w'.repeat(64 * 1024)) });
     const { url } = await serve(captioner, { heartbeatMs: 10 });
     const controller = new AbortController();
-    await post(url, { stream: true }, { signal: controller.signal });
+    // Kept in a variable: a response that is garbage collected closes its connection.
+    const response = await post(url, { stream: true }, { signal: controller.signal });
     await vi.waitFor(() => {
       expect(captioner.endings).toEqual(['caption-end']);
-    });
+    }, 10_000);
     await sleep(300);
     expect(await runningRequests(url)).toBe(1); // its response is still open
+    expect(response.bodyUsed).toBe(false);
     controller.abort();
     await vi.waitFor(async () => {
       expect(await runningRequests(url)).toBe(0);
     }, 10_000);
-  });
+  }, 30_000);
 });
 
 describe('GET /v1/models', () => {

@@ -76,14 +76,14 @@ describe('a client that leaves', () => {
     await vi.waitFor(async () => {
       expect(captioner.endings).toEqual(['caption-end']);
       expect(await uploads()).toEqual([]);
-    });
+    }, 10_000);
     await sleep(300);
     expect(await runningRequests(url)).toBe(1); // its response is still open
     socket.destroy();
     await vi.waitFor(async () => {
       expect(await runningRequests(url)).toBe(0);
-    });
-  });
+    }, 10_000);
+  }, 30_000);
 });
 
 function formText(options: string, file: string): string {
@@ -145,7 +145,7 @@ describe('a stop', () => {
     const socket = requestWithoutReading(port);
     await vi.waitFor(() => {
       expect(captioner.endings).toEqual(['caption-end']);
-    });
+    }, 10_000);
     await stop();
     expect(await directories()).toEqual([]);
     socket.destroy();
