@@ -1,6 +1,24 @@
-import type { Reporter, SerializedError, TestModule } from 'vitest/node';
+import type { Reporter, SerializedError, TestCase, TestModule } from 'vitest/node';
 
-/** Prints the one closing line that any CI can read: how many tests passed, failed and were skipped. */
+/** Why a test did not run: the note of `context.skip`, or the title of the outermost suite, which says so. */
+function reasonOf(test: TestCase): string {
+  const result = test.result();
+  if (result.state === 'skipped' && result.note !== undefined) return result.note;
+  const [suite = test.name] = test.fullName.split(' > ');
+  return /\(skipped: (.*)\)/.exec(test.fullName)?.[1] ?? suite;
+}
+
+/** One line for each reason in each file. */
+function linesOfSkipped(module: TestModule): string[] {
+  const reasons = new Map<string, number>();
+  for (const test of module.children.allTests('skipped')) {
+    const reason = reasonOf(test);
+    reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  }
+  return [...reasons].map(([reason, count]) => `skipped ${count} in ${module.relativeModuleId}: ${reason}`);
+}
+
+/** Prints why tests were skipped, and the closing line that any CI can read: how many passed, failed, were skipped. */
 export class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
     // An error outside of every test fails the run as well.
@@ -16,8 +34,10 @@ export class SummaryReporter implements Reporter {
         else counts.skipped += 1;
       }
     }
+    const skipped = modules.flatMap(linesOfSkipped);
+    const summary = `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
     process.on('exit', () => {
-      process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
+      process.stdout.write(`\n${[...skipped, summary].join('\n')}\n`);
     });
   }
 }
