@@ -6,8 +6,7 @@ import type { DecodedFrames, decodeFrames } from '../media/decode-frames.ts';
 import type { FrameSize } from '../media/sampling.ts';
 import type { MediaLimits, MediaPlan, VideoPlan } from '../media/types.ts';
 import { logMel } from './log-mel.ts';
-import { createResizer, type Resizer } from './resize.ts';
-import { resizeStill } from './resize-still.ts';
+import { createResizer, resizeStill, type Resizer } from './resize.ts';
 import type { AudioFeatures, FrameStack, PixelNormalisation, PreparedMedia } from './types.ts';
 
 export interface PrepareOptions {

@@ -3,8 +3,163 @@ import Type from 'typebox';
 import { AvocadoError } from '../base/errors.ts';
 import type { Priority } from '../output/events.ts';
 import { checkValue } from '../base/check-value.ts';
-import { CHAT_FIELDS, CHAT_PROPERTIES, classifyFields, isFields, type ChatFields } from './classify-fields.ts';
+import { PROFILE_PROPERTIES } from '../captioner/caption-options.ts';
 import { MESSAGES_SCHEMA, readMessages, type Conversation, type MediaPart } from './messages.ts';
+
+// Fields under the names of OpenAI and vLLM: the ones we use, the ones that ask for a feature we do not have, and the
+// ones we can ignore.
+const rate = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
+const count = Type.Optional(Type.Integer({ minimum: 1 }));
+const penalty = Type.Optional(Type.Number({ minimum: -2, maximum: 2 }));
+const stopText = Type.String({ minLength: 1, maxLength: 1000 });
+
+/** vLLM's options of its multimodal processor; here the fields of a pre-processing profile. */
+const PROCESSOR_FIELDS = { use_audio_in_video: Type.Optional(Type.Boolean()), ...PROFILE_PROPERTIES } as const;
+
+const VIDEO_FIELDS = {
+  /** frames per second to sample; vLLM's -1 leaves it to the profile */
+  fps: Type.Optional(Type.Union([Type.Number({ exclusiveMinimum: 0 }), Type.Literal(-1)])),
+  /** frames to sample, or the maximum when `fps` is given too; vLLM's -1 means no limit */
+  num_frames: Type.Optional(Type.Union([Type.Integer({ minimum: 1 }), Type.Literal(-1)])),
+} as const;
+
+const STREAM_FIELDS = {
+  include_usage: Type.Optional(Type.Boolean()),
+  continuous_usage_stats: Type.Optional(Type.Boolean()),
+} as const;
+
+/** All fields of a chat completion that we use, except `messages`. */
+const CHAT_PROPERTIES = {
+  model: Type.Optional(Type.String()),
+  max_tokens: count,
+  max_completion_tokens: count,
+  /** 0 = greedy, the default, as the model was evaluated */
+  temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 2 })),
+  top_p: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1 })),
+  /** 0 or -1 = off */
+  top_k: Type.Optional(Type.Integer({ minimum: -1 })),
+  seed: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
+  stop: Type.Optional(Type.Union([stopText, Type.Array(stopText, { maxItems: 16 })])),
+  n: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 })),
+  stream: Type.Optional(Type.Boolean()),
+  stream_options: Type.Optional(Type.Object(STREAM_FIELDS)),
+  logprobs: Type.Optional(Type.Boolean()),
+  top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  repetition_penalty: rate,
+  mm_processor_kwargs: Type.Optional(Type.Object(PROCESSOR_FIELDS)),
+  media_io_kwargs: Type.Optional(Type.Object({ video: Type.Optional(Type.Object(VIDEO_FIELDS)) })),
+  profile: Type.Optional(Type.String({ minLength: 1 })),
+  prompt_id: count,
+  priority: Type.Optional(Type.Enum(['interactive', 'batch'])),
+  /** deadline of the whole request, in seconds */
+  timeout: rate,
+  repetition_guard: Type.Optional(Type.Boolean()),
+  /** use the sound track of the video */
+  audio: Type.Optional(Type.Boolean()),
+} as const;
+
+const CHAT_FIELDS = Type.Object(CHAT_PROPERTIES);
+type ChatFields = Type.Static<typeof CHAT_FIELDS>;
+
+/** Known fields of nested objects, by the path of the object. */
+const NESTED_PROPERTIES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  stream_options: STREAM_FIELDS,
+  mm_processor_kwargs: PROCESSOR_FIELDS,
+  media_io_kwargs: { video: VIDEO_FIELDS },
+  'media_io_kwargs.video': VIDEO_FIELDS,
+};
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const isEmpty = (value: unknown): boolean => typeof value === 'object' && value !== null && !hasMoreThan(value, 0);
+
+/** Stops counting early: a hostile body may have a million fields. */
+function hasMoreThan(value: object, most: number): boolean {
+  let count = 0;
+  for (const name in value) {
+    if (Object.hasOwn(value, name)) count += 1;
+    if (count > most) return true;
+  }
+  return false;
+}
+
+/** OpenAI has about forty. Checking fields blocks the event loop, so their number is limited. */
+const MOST_FIELDS = 256;
+
+function checkCount(fields: Fields, path: string): void {
+  if (!hasMoreThan(fields, MOST_FIELDS)) return;
+  throw new AvocadoError(
+    'bad_request',
+    `${path === '' ? 'The body' : path} has more than ${MOST_FIELDS} fields.`,
+    path === '' ? {} : { param: path },
+  );
+}
+
+/** Fields of features we do not have. Each function tells whether a value leaves the feature off. */
+const IS_OFF: Readonly<Record<string, (value: unknown) => boolean>> = {
+  tools: isEmpty,
+  functions: isEmpty,
+  tool_choice: (value) => value === 'none' || value === 'auto',
+  function_call: (value) => value === 'none' || value === 'auto',
+  response_format: (value) => isFields(value) && value['type'] === 'text',
+  modalities: (value) => Array.isArray(value) && value.every((one) => one === 'text'),
+  logit_bias: isEmpty,
+  prediction: () => false,
+  web_search_options: () => false,
+};
+
+const HINTS: Readonly<Record<string, string>> = {
+  response_format: 'Captions are plain text.',
+  modalities: 'Answers are text only.',
+  audio: 'Answers are text only; audio: true or false says whether to listen to the clip.',
+};
+
+function unsupported(field: string): AvocadoError {
+  const hint = HINTS[field] ?? 'This server captions media and does nothing else.';
+  return new AvocadoError(
+    'unsupported_field',
+    `${field} asks for what this server cannot do. ${hint} Leave ${field} out.`,
+    { param: field },
+  );
+}
+
+/** @returns the known fields, at every depth; the paths of all others are added to `ignored` */
+function keepKnown(fields: Fields, known: Fields, at: string, ignored: string[]): Fields {
+  checkCount(fields, at);
+  const kept: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(fields)) {
+    const path = at === '' ? name : `${at}.${name}`;
+    if (path === 'messages') continue;
+    if (!Object.hasOwn(known, name)) ignored.push(path);
+    else if (value !== null) {
+      // For OpenAI, null means the field was left out.
+      const inner = NESTED_PROPERTIES[path];
+      kept[name] = inner !== undefined && isFields(value) ? keepKnown(value, inner, path, ignored) : value;
+    }
+  }
+  return kept;
+}
+
+/**
+ * Splits a body into fields we use and names of fields we ignore. OpenAI's clients send many fields by default, so a
+ * field that leaves its feature off must not fail the request.
+ * @throws AvocadoError `unsupported_field` for a feature we do not have, `bad_request` for too many fields
+ */
+function classifyFields(body: Fields): { readonly kept: Fields; readonly ignored: readonly string[] } {
+  for (const [name, isOff] of Object.entries(IS_OFF)) {
+    const value = Object.hasOwn(body, name) ? body[name] : null;
+    if (value !== null && !isOff(value)) throw unsupported(name);
+  }
+  if (isFields(body['audio'])) throw unsupported('audio'); // OpenAI's own field of that name: a voice to answer with
+  const ignored: string[] = [];
+  return { kept: keepKnown(body, CHAT_PROPERTIES, '', ignored), ignored };
+}
 
 /** The whole body, for the API's description. */
 export const CHAT_BODY = Type.Object({ messages: MESSAGES_SCHEMA, ...CHAT_PROPERTIES });

@@ -67,7 +67,7 @@ export function runLengths(ids: Int32Array, tokens: TokenIds, imStart: number | 
  * Refuses a prompt that leaves no room for the caption, in a sentence that says what to lower.
  * @param maxTokens most tokens that will be generated
  * @param contextLength most tokens of prompt and caption together
- * @throws AvocadoError `context_length_exceeded`
+ * @throws AvocadoError `context_length_exceeded`, with param `max_tokens` where the prompt alone would fit
  */
 export function checkBudget(counts: TokenCounts, maxTokens: number, contextLength: number): void {
   const needed = counts.total + maxTokens;
@@ -77,6 +77,7 @@ export function checkBudget(counts: TokenCounts, maxTokens: number, contextLengt
     `The prompt has ${amount(counts.total)} tokens (${kinds(counts)}) and the answer may take ${amount(maxTokens)}: ` +
       `${amount(needed)} together, ${amount(needed - contextLength)} over the limit of ${amount(contextLength)}. ` +
       advice(counts, contextLength),
+    counts.total < contextLength ? { param: 'max_tokens' } : {},
   );
 }
 

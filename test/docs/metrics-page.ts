@@ -1,5 +1,5 @@
 import { Registry } from 'prom-client';
-import { addReadings, type ReadingParts } from '../../src/server/observe/readings.ts';
+import { addReadings, type ReadingParts } from '../../src/server/observe/metrics.ts';
 import { requestMetrics } from '../../src/server/observe/request-metrics.ts';
 
 /** prom-client keeps these on a metric, but its types do not show them. */

@@ -1,8 +1,12 @@
-// The metrics of one server: what requests leave (request-metrics.ts) and what is read at a scrape (readings.ts).
+// The metrics of one server: what requests leave (request-metrics.ts), and here what is read from the engine, the
+// queue, the disk and the process at every scrape.
 import { stat } from 'node:fs/promises';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import type { AdmissionObserver } from '../../admission/types.ts';
-import { addReadings, type ReadingParts } from './readings.ts';
+import type { AdmissionStats } from '../../admission/admission.ts';
+import type { AdmissionObserver, RequestStage } from '../../admission/types.ts';
+import type { Captioner } from '../../captioner/captioner.ts';
+import { addReading, type Reading, type Sample } from './prometheus.ts';
 import { RequestObservation, requestMetrics, type Rejection } from './request-metrics.ts';
 
 export interface Metrics extends AdmissionObserver {
@@ -56,4 +60,214 @@ export function createMetrics(parts: MetricsParts): Metrics {
       eventLoop.close();
     },
   };
+}
+
+export interface ReadingParts {
+  readonly captioner: Captioner;
+  readonly service: () => AdmissionStats;
+  /** bytes of media files on disk, summed over requests */
+  readonly space: () => { readonly usedBytes: number; readonly limitBytes: number };
+  readonly version: string;
+}
+
+/** Stages of running requests; a request in stage `queued` is waiting. */
+const RUNNING_STAGES: readonly RequestStage[] = [
+  'receive',
+  'fetch',
+  'probe',
+  'decode',
+  'encode',
+  'prefill',
+  'generate',
+];
+const CLASSES = ['interactive', 'batch'] as const;
+const CACHES = ['media', 'prefix'] as const;
+
+/** How often the delay of the event loop is sampled; more often would cost more than it shows. */
+const RESOLUTION_MS = 10;
+
+/** How long this process's event loop was blocked. */
+interface EventLoopDelay {
+  /** the longest delay since the last call, in seconds */
+  maxSeconds(): number;
+  close(): void;
+}
+
+function watchEventLoop(): EventLoopDelay {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  histogram.enable();
+  return {
+    maxSeconds: () => {
+      const nanoseconds = histogram.count === 0 ? 0 : histogram.max;
+      histogram.reset();
+      // The histogram records the time between two samples, which is the resolution when nothing was late.
+      return Math.max(0, nanoseconds / 1e9 - RESOLUTION_MS / 1000);
+    },
+    close: () => {
+      histogram.disable();
+    },
+  };
+}
+
+function epochSeconds(atMs: number | undefined): number {
+  return atMs === undefined ? 0 : (performance.timeOrigin + atMs) / 1000;
+}
+
+function requestReadings({ service }: ReadingParts): Reading[] {
+  return [
+    {
+      type: 'gauge',
+      name: 'avocado_requests_running',
+      help: 'Caption requests being received, prepared or captioned, by stage.',
+      labels: ['stage'],
+      read: () => RUNNING_STAGES.map((stage) => [service().byStage[stage] ?? 0, { stage }]),
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_requests_waiting',
+      help: 'Caption requests that wait to be scheduled, by class.',
+      labels: ['class'],
+      read: () => CLASSES.map((name) => [service().waiting[name], { class: name }]),
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_queue_work_seconds',
+      help: 'Estimated seconds of admitted work that is not done yet.',
+      read: () => [[service().queueWorkSeconds]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_queue_tokens',
+      help: 'Estimated tokens of admitted work that is not done yet.',
+      read: () => [[service().queueTokens]],
+    },
+  ];
+}
+
+function engineReadings({ captioner }: ReadingParts): Reading[] {
+  const stats = captioner.stats.bind(captioner);
+  const status = captioner.status.bind(captioner);
+  return [
+    {
+      type: 'gauge',
+      name: 'avocado_engine_up',
+      help: '1 when the engine is ready, 0 while it loads, restarts or is stopped.',
+      read: () => [[status().state === 'ready' ? 1 : 0]],
+    },
+    {
+      type: 'counter',
+      name: 'avocado_engine_restarts_total',
+      help: 'Restarts of the engine process after a crash or a hang.',
+      read: () => [[status().restarts]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_engine_last_step_timestamp_seconds',
+      help: 'Time of the last engine step, in seconds since the epoch; 0 before the first.',
+      read: () => [[epochSeconds(stats().lastStepAtMs)]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_kv_cache_usage_ratio',
+      help: 'Tokens in the KV cache divided by its capacity, 0 to 1.',
+      read: () => [[stats().kvUsage]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_kv_slots_capacity',
+      help: 'Sequences the KV cache can hold.',
+      read: () => [[stats().slots]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_kv_slots_free',
+      help: 'Slots of the KV cache that no sequence uses.',
+      read: () => [[stats().freeSlots]],
+    },
+    {
+      type: 'counter',
+      name: 'avocado_engine_steps_total',
+      help: 'Steps of the engine. If it stops growing while requests run, the engine is stuck.',
+      read: () => [[stats().steps]],
+    },
+    cacheReading('hits', 'Requests whose encoded media (media) or prompt prefix (prefix) was in the cache.', captioner),
+    cacheReading(
+      'misses',
+      'Requests whose encoded media (media) or prompt prefix (prefix) was not in the cache.',
+      captioner,
+    ),
+  ];
+}
+
+function cacheReading(what: 'hits' | 'misses', help: string, captioner: Captioner): Reading {
+  return {
+    type: 'counter',
+    name: `avocado_cache_${what}_total`,
+    help,
+    labels: ['cache'],
+    read: () => CACHES.map((cache) => [captioner.stats().caches[cache][what], { cache }]),
+  };
+}
+
+function serverReadings({ captioner, space, version }: ReadingParts, delay: EventLoopDelay): Reading[] {
+  const build = (): Sample => {
+    const { name, precision, device, runtime, profile } = captioner.model;
+    return [1, { version, model: name, precision, device, runtime, profile }];
+  };
+  return [
+    {
+      type: 'gauge',
+      name: 'avocado_temporary_bytes',
+      help: 'Bytes of uploads and downloads on disk.',
+      read: () => [[space().usedBytes]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_temporary_bytes_limit',
+      help: 'Limit of uploads and downloads on disk, in bytes.',
+      read: () => [[space().limitBytes]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_event_loop_delay_max_seconds',
+      help: 'Longest delay of the event loop since the last scrape.',
+      read: () => [[delay.maxSeconds()]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_build_info',
+      help: 'Version, model and hardware of this server, as labels; the value is always 1.',
+      labels: ['version', 'model', 'precision', 'device', 'runtime', 'profile'],
+      read: () => [build()],
+    },
+  ];
+}
+
+/** vLLM's gauges: a running request holds a slot, a waiting one is admitted and does not. */
+function vllmReadings({ captioner, service }: ReadingParts): Reading[] {
+  const labelled = (value: number): readonly Sample[] => [[value, { model_name: captioner.model.name }]];
+  const running = (): number => captioner.stats().running;
+  const readings = [
+    { name: 'vllm:num_requests_running', help: 'Requests in the batch.', read: () => labelled(running()) },
+    {
+      name: 'vllm:num_requests_waiting',
+      help: 'Requests that are admitted and not in the batch yet.',
+      read: () => labelled(Math.max(0, service().alive - running())),
+    },
+    {
+      name: 'vllm:kv_cache_usage_perc',
+      help: 'KV cache in use, 0 to 1.',
+      read: () => labelled(captioner.stats().kvUsage),
+    },
+  ];
+  return readings.map((reading) => ({ ...reading, type: 'gauge', labels: ['model_name'] }));
+}
+
+/** Adds all of them to the registry. @returns the watch of the event loop, to be reset and closed */
+export function addReadings(registry: Registry, parts: ReadingParts, compat: 'none' | 'vllm'): EventLoopDelay {
+  const delay = watchEventLoop();
+  const readings = [...requestReadings(parts), ...engineReadings(parts), ...serverReadings(parts, delay)];
+  for (const reading of readings) addReading(registry, reading);
+  if (compat === 'vllm') for (const reading of vllmReadings(parts)) addReading(registry, reading);
+  return delay;
 }

@@ -22,7 +22,14 @@ describe('the token budget', () => {
       'The prompt has 30,596 tokens (28,000 video, 2,500 audio, 96 text) and the answer may take 2,173: 32,769 together, ' +
         '1 over the limit of 32,768. Lower fps, max pixels or total pixels, take a shorter clip, or ask for fewer new tokens.',
     );
-    expect(ask).toThrow(expect.objectContaining({ code: 'context_length_exceeded' }));
+    expect(ask).toThrow(expect.objectContaining({ code: 'context_length_exceeded', param: 'max_tokens' }));
+  });
+
+  it('blames no field when the prompt alone is too long', () => {
+    const ask = (): void => {
+      checkBudget(counts({ video: 32_768 }), 1, 32_768);
+    };
+    expect(ask).toThrow(expect.objectContaining({ code: 'context_length_exceeded', param: undefined }));
   });
 
   it.each([
