@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { StopStrings } from '../../../src/output/stop-strings.ts';
+import { StopStrings } from '../../../src/output/output-processor.ts';
 import { seededRandom } from '../../fixtures/random-texts.ts';
 
 const run = (stops: readonly string[], pieces: readonly string[]): { shown: string[]; matched: boolean } => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DiskQuota } from '../../../src/storage/disk-quota.ts';
+import { DiskQuota } from '../../../src/storage/temporary-storage.ts';
 
 describe('DiskQuota', () => {
   it('limits all reservations together, and releases each once', () => {
