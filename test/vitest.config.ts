@@ -10,10 +10,12 @@ interface Tier {
   readonly workers: number;
   /** far above what a test takes on an idle machine: no test is to fail because the machine is busy */
   readonly timeout: number;
+  /** a module that is run once before the tier */
+  readonly setup?: string;
 }
 
 /**
- * The tiers run one after the other. Files of `parity` and `stress` use every core, so they run one at a time.
+ * The tiers run one after the other. A stress test uses every core, so those run one at a time.
  * - unit: no model, no process, no server; the whole tier takes seconds.
  * - integration: real ffmpeg, real sockets, real processes, the bundled model.
  * - parity: token for token and number for number what the reference implementation gives.
@@ -22,13 +24,13 @@ interface Tier {
  */
 const TIERS: readonly Tier[] = [
   { name: 'unit', workers: 2, timeout: MINUTE },
-  { name: 'integration', workers: 2, timeout: 2 * MINUTE },
-  { name: 'parity', workers: 1, timeout: 5 * MINUTE },
-  { name: 'stress', workers: 1, timeout: 5 * MINUTE },
+  { name: 'integration', workers: 2, timeout: 5 * MINUTE, setup: 'test/fixtures/built-cli.ts' },
+  { name: 'parity', workers: 2, timeout: 10 * MINUTE },
+  { name: 'stress', workers: 1, timeout: 10 * MINUTE },
   { name: 'gpu', workers: 1, timeout: 5 * MINUTE },
 ];
 
-function project({ name, workers, timeout }: Tier, groupOrder: number): TestProjectConfiguration {
+function project({ name, workers, timeout, setup }: Tier, groupOrder: number): TestProjectConfiguration {
   return {
     extends: true,
     test: {
@@ -40,6 +42,7 @@ function project({ name, workers, timeout }: Tier, groupOrder: number): TestProj
       sequence: { groupOrder },
       testTimeout: timeout,
       hookTimeout: timeout,
+      globalSetup: setup === undefined ? [] : [setup],
     },
   };
 }

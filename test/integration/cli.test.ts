@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BUILT_CLI } from '../fixtures/built-cli.ts';
 import { parseEvents } from '../fixtures/served-app.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -38,7 +39,7 @@ interface Started {
 
 function start(args: readonly string[]): Started {
   const env = { ...process.env, TMPDIR: join(directory, 'tmp') };
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], { cwd: ROOT, env });
+  const child = spawn(process.execPath, [BUILT_CLI, ...args], { cwd: ROOT, env });
   const out = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (out.stderr += text));
@@ -51,9 +52,9 @@ async function avocado(...args: readonly string[]): Promise<{ code: number | nul
   return { code, ...out };
 }
 
-/** what lies in the program's temporary directory, but for the cache of the compiler that runs it here */
+/** what lies in the program's temporary directory */
 async function leftovers(): Promise<string[]> {
-  return (await readdir(join(directory, 'tmp'))).filter((name) => !name.startsWith('tsx-'));
+  return readdir(join(directory, 'tmp'));
 }
 
 async function until(what: () => boolean): Promise<void> {

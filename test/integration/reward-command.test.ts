@@ -6,6 +6,7 @@ import process from 'node:process';
 import { promisify } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
+import { BUILT_CLI } from '../fixtures/built-cli.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 let child: ChildProcess | undefined;
@@ -19,7 +20,7 @@ function start(args: readonly string[]): {
   readonly stdout: () => string;
   readonly stderr: () => string;
 } {
-  const started = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'reward', ...args], { cwd: ROOT });
+  const started = spawn(process.execPath, [BUILT_CLI, 'reward', ...args], { cwd: ROOT });
   const out = { stdout: '', stderr: '' };
   started.stdout.setEncoding('utf8').on('data', (text: string) => (out.stdout += text));
   started.stderr.setEncoding('utf8').on('data', (text: string) => (out.stderr += text));
@@ -60,11 +61,7 @@ describe('avocado reward', () => {
 
   it('reports that its port is in use', async () => {
     const { url } = await served();
-    const second = spawn(
-      process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'reward', '--port', new URL(url).port],
-      { cwd: ROOT },
-    );
+    const second = spawn(process.execPath, [BUILT_CLI, 'reward', '--port', new URL(url).port], { cwd: ROOT });
     let text = '';
     second.stderr.setEncoding('utf8').on('data', (more: string) => (text += more));
     expect(await once(second, 'close')).toEqual([2, null]);

@@ -276,7 +276,6 @@ export function describeCases({ checkpoint, runtime, cases, threads = 1, caption
         async (id, source) => {
           await checkInspect(source, settings, scratch(`${id}.safetensors`), worst);
         },
-        120_000,
       );
 
       if (!captions) return;
@@ -291,7 +290,6 @@ export function describeCases({ checkpoint, runtime, cases, threads = 1, caption
             )),
           );
         },
-        120_000,
       );
 
       it('hardly any caption parts from the reference', () => {
