@@ -1,7 +1,7 @@
 // Prepares a fresh clone: npm dependencies, ffmpeg, native addon, compiled code. Uses plain Node only, because it runs
 // before any dependency is installed. A step is skipped when its result exists already.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -83,14 +83,24 @@ function buildNative() {
   run(process.execPath, [join(ROOT, 'src/setup/build-native.mjs')]);
 }
 
+/** Removes what an earlier build made of sources that are gone. */
+function removeOlder(directory, time) {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) removeOlder(path, time);
+    else if (statSync(path).mtimeMs < time) rmSync(path);
+  }
+}
+
 function compile() {
   const output = join(ROOT, 'dist/cli/main.js');
   const stamp = join(ROOT, 'dist/.built');
   if (existsSync(output) && !existsSync(TSC)) return; // an installed package: it contains dist
   if (existsSync(stamp) && statSync(stamp).mtimeMs >= newestMtime(join(ROOT, 'src'))) return;
   say('compiling …');
+  const started = Date.now() - 1000; // some file systems keep whole seconds
   if (!run(process.execPath, [TSC, '-p', 'src'])) fail('The TypeScript build failed (see above).');
-  mkdirSync(join(ROOT, 'dist'), { recursive: true });
+  removeOlder(join(ROOT, 'dist'), started);
   writeFileSync(stamp, '');
 }
 
