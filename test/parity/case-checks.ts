@@ -232,6 +232,8 @@ export interface CasesUnderTest {
   readonly cases: readonly GoldenCase[];
   /** default 1: test files run beside each other */
   readonly threads?: number;
+  /** default 32,768; the portable runtime copies the whole KV cache in every step, which a small one makes cheap */
+  readonly context?: number;
   /** false: prompts so long that two captions would cost minutes */
   readonly captions?: boolean;
 }
@@ -240,7 +242,14 @@ export interface CasesUnderTest {
  * Declares the tests of some cases of one checkpoint on one runtime; none for no cases, whose
  * absence goldenCases has told.
  */
-export function describeCases({ checkpoint, runtime, cases, threads = 1, captions = true }: CasesUnderTest): void {
+export function describeCases({
+  checkpoint,
+  runtime,
+  cases,
+  threads = 1,
+  context,
+  captions = true,
+}: CasesUnderTest): void {
   if (cases.length === 0) return;
   const missing = runtime === 'native' && loadNative() === undefined;
   const scratch = scratchDirectory();
@@ -253,6 +262,7 @@ export function describeCases({ checkpoint, runtime, cases, threads = 1, caption
         modelDir: golden(`checkpoints/${checkpoint}`),
         runtime,
         threads,
+        context,
         slots: 2,
         prefixSlots: 0,
         mediaCacheBytes: 0,

@@ -24,5 +24,6 @@ for (const checkpoint of ['tiny-a', 'tiny-b'] as const) {
     checkpoint,
     runtime: 'node',
     cases: goldenCases(checkpoint).filter(({ input }) => INPUTS.has(input)),
+    context: 1024,
   });
 }

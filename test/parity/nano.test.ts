@@ -38,6 +38,8 @@ const OTHERS = Object.keys(EXAMPLES)
   .map((name) => name.slice(0, -'.mp4'.length))
   .filter((clip) => !CLIPS.includes(clip));
 const LOGITS_TOLERANCE = 5e-4;
+/** Enough for every clip. The portable runtime copies the whole KV cache in every step. */
+const CONTEXT = 2048;
 
 const scratch = scratchDirectory();
 
@@ -91,7 +93,7 @@ describe.each(['native', 'node'] as const)('On the %s runtime', (runtime) => {
     let model: Heard;
 
     beforeAll(async () => {
-      model = await open(nanoSettings(scratch('cache'), { runtime, slots: 1, precision: 'fp32' }));
+      model = await open(nanoSettings(scratch('cache'), { runtime, slots: 1, context: CONTEXT, precision: 'fp32' }));
     });
     afterAll(async () => {
       await model.captioner.close();
@@ -119,7 +121,9 @@ describe.skipIf(loadNative() === undefined)(
   () => {
     it('caption the other sample clips with the same words', async () => {
       const models = await Promise.all(
-        (['native', 'node'] as const).map((runtime) => open(nanoSettings(scratch('cache'), { runtime, slots: 1 }))),
+        (['native', 'node'] as const).map((runtime) =>
+          open(nanoSettings(scratch('cache'), { runtime, slots: 1, context: CONTEXT })),
+        ),
       );
       for (const clip of OTHERS) {
         const [first, second] = await Promise.all(models.map((model) => tell(model, clip)));
