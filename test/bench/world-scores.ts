@@ -1,6 +1,6 @@
 // Scores of many captions of the synthetic world, as one row of percentages, the same as of the recipe's evaluate.py.
 import { dialogueReward } from '../../src/lab/rewards/dialogue-reward.ts';
-import { worldJudge } from '../../src/lab/rewards/judges/world-judge.ts';
+import { worldJudge } from '../../src/lab/rewards/judges/open-judge.ts';
 import { repetitionOf } from '../../src/output/repetition.ts';
 import { CATEGORIES } from '../../src/lab/synthetic/score-caption.ts';
 import { mentionsSound } from '../../src/lab/synthetic/read-caption.ts';

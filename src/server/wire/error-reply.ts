@@ -78,7 +78,7 @@ function retryHeaders({ code, retryAfterSeconds }: AvocadoError): Record<string,
 function limitUnreadBody({ raw }: FastifyRequest): void {
   if (raw.complete) return;
   setTimeout(() => {
-    if (!raw.complete) raw.socket.destroy();
+    if (!raw.complete) raw.destroy(); // and its connection with it
   }, UNREAD_BODY_MS).unref();
 }
 

@@ -1,33 +1,49 @@
-import { expect, it } from 'vitest';
-import { AvocadoError, ERRORS, type ErrorCode } from '../../../src/base/errors.ts';
-import { asServerError, errorBody } from '../../../src/server/wire/error-reply.ts';
+import { once } from 'node:events';
+import { connect, type AddressInfo } from 'node:net';
+import Fastify, { type FastifyInstance } from 'fastify';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { AvocadoError } from '../../../src/base/errors.ts';
+import { sendError } from '../../../src/server/wire/error-reply.ts';
 
-const TYPES: Readonly<Record<number, string>> = {
-  401: 'authentication_error',
-  403: 'permission_error',
-  429: 'rate_limit_error',
-};
-
-it('gives every code of the table OpenAI’s four fields', () => {
-  for (const code of Object.keys(ERRORS) as ErrorCode[]) {
-    const { error } = errorBody({ code, message: 'A sentence.', param: 'field' }) as { error: Record<string, string> };
-    expect(Object.keys(error)).toEqual(['message', 'type', 'param', 'code']);
-    const { status } = ERRORS[code];
-    expect(error['type']).toBe(TYPES[status] ?? (status >= 500 ? 'server_error' : 'invalid_request_error'));
-  }
-});
-
-it('takes fastify’s complaints for the client’s faults and everything unknown for ours', () => {
-  const fault = Object.assign(new Error('Body is not valid JSON'), {
-    statusCode: 400,
-    code: 'FST_ERR_CTP_INVALID_JSON_BODY',
+/** A server that refuses every body before it has read it. */
+function refusingServer(): FastifyInstance {
+  const app = Fastify();
+  app.setErrorHandler(sendError);
+  const refuse = () => Promise.reject(new AvocadoError('queue_full', 'full'));
+  app.addContentTypeParser('*', (_request, _payload, done) => {
+    done(null);
   });
-  expect(asServerError(fault)).toMatchObject({ code: 'bad_request', message: 'Body is not valid JSON.', cause: fault });
-  expect(
-    asServerError(Object.assign(new Error('too big'), { statusCode: 413, code: 'FST_ERR_CTP_BODY_TOO_LARGE' })),
-  ).toMatchObject({ code: 'media_too_large' });
-  expect(asServerError(new TypeError('x is not a function'))).toMatchObject({ code: 'internal' });
-  expect(asServerError('thrown text')).toMatchObject({ code: 'internal' });
-  const own = new AvocadoError('media_empty', 'Empty.');
-  expect(asServerError(own)).toBe(own);
+  app.post('/', { onRequest: refuse }, () => 'unreachable');
+  return app;
+}
+
+describe('a request that is refused before its body was read', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('is disconnected when the body still has not come after some seconds', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const app = refusingServer();
+    await app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = app.server.address() as AddressInfo;
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    socket.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-type: a/b\r\ncontent-length: 100\r\n\r\nten bytes.');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toContain('HTTP/1.1 429');
+    expect(socket.closed).toBe(false);
+    const closed = once(socket, 'close');
+    vi.advanceTimersByTime(10_000);
+    await closed;
+    await app.close();
+  });
+
+  it('may have no connection at all, as in a test', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const app = refusingServer();
+    const reply = await app.inject({ method: 'POST', url: '/', headers: { 'content-type': 'a/b' }, payload: 'x' });
+    expect(reply.statusCode).toBe(429);
+    vi.advanceTimersByTime(10_000);
+    await app.close();
+  });
 });

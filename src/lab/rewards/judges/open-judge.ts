@@ -1,5 +1,8 @@
 import { createWriteStream, openSync } from 'node:fs';
 import { AvocadoError } from '../../../base/errors.ts';
+import { readCaption } from '../../synthetic/read-caption.ts';
+import { dialogueOf, scoreCaption, type CaptionScore } from '../../synthetic/score-caption.ts';
+import { Unscored, type ChecklistScore, type Reference } from '../types.ts';
 import type { JudgeExchange } from './chat-endpoint.ts';
 import type { Judge } from './judge.ts';
 
@@ -22,7 +25,7 @@ interface JudgeOptions {
 }
 
 /**
- * Opens the judge that the options name; loads only the code that this judge needs.
+ * Opens the judge that the options name; what asks an endpoint is loaded only for an endpoint.
  * @throws AvocadoError `bad_request`
  */
 export async function openJudge({
@@ -34,7 +37,7 @@ export async function openJudge({
   onWarning,
   ...options
 }: JudgeOptions): Promise<Judge> {
-  if (judge === 'world') return (await import('./world-judge.ts')).worldJudge();
+  if (judge === 'world') return worldJudge();
   if (model === undefined)
     throw new AvocadoError('bad_request', `--judge ${judge} needs --judge-model: name the model to ask there.`, {
       param: 'judge_model',
@@ -79,4 +82,49 @@ function openJudgeLog(path: string, onWarning: (sentence: string) => void): (exc
 /** A video in a question would be most of the log, and the trainer has it anyway. */
 function withoutMedia(_key: string, value: unknown): unknown {
   return typeof value === 'string' && value.startsWith('data:') ? `data: URL of ${value.length} characters` : value;
+}
+
+/**
+ * Exact match for captions of avocado-nano's synthetic world: no model, no waiting. Two speakers are the same person
+ * when their descriptions are the same words.
+ */
+export function worldJudge(): Judge {
+  return {
+    describe: () => ({ kind: 'world', model: null, promptHash: null, droppedFields: [] }),
+    checklist: (caption, reference) => Promise.resolve().then(() => checklistOf(compare(caption, reference))),
+    dialogues: (text, side) =>
+      Promise.resolve().then(() => dialogueOf(side === 'reference' ? checkReference(text) : text)),
+    sameSpeakers: (pairs) =>
+      Promise.resolve({
+        same: pairs.map(({ generated, reference }) => generated === reference),
+        mode: 'exact' as const,
+      }),
+    claims: (caption, reference) => {
+      const { toldClaims, falseClaims } = compare(caption, reference);
+      return { total: toldClaims, wrong: falseClaims };
+    },
+  };
+}
+
+function compare(caption: string, { caption: reference }: Reference): CaptionScore {
+  if (reference === undefined)
+    throw new Unscored('no_reference', 'The world judge compares with reference.caption: give one.');
+  return scoreCaption(caption, checkReference(reference));
+}
+
+/** A reference in other words would be read as one without content, and an empty caption would then get full marks. */
+function checkReference(caption: string): string {
+  const { facts, beats } = readCaption(caption);
+  if (facts.length + beats.length > 0) return caption;
+  throw new Unscored(
+    'no_reference',
+    'The reference describes nothing of the synthetic world. For other captions start the service with --judge URL.',
+  );
+}
+
+function checklistOf({ categories }: CaptionScore): ChecklistScore {
+  const counts = Object.values(categories);
+  const matched = counts.reduce((sum, { hits }) => sum + hits, 0);
+  const total = counts.reduce((sum, count) => sum + count.total, 0);
+  return { value: matched / total, matched, total };
 }

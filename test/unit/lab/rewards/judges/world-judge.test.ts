@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { worldJudge } from '../../../../../src/lab/rewards/judges/world-judge.ts';
+import { worldJudge } from '../../../../../src/lab/rewards/judges/open-judge.ts';
 import { PAPER_LENGTHS, REWARDS, type ItemScore, type RewardItem } from '../../../../../src/lab/rewards/types.ts';
 import { rewardOptions } from '../../../../../src/lab/rewards/wire.ts';
 import { scoreItem } from '../../../../../src/lab/rewards/score.ts';
