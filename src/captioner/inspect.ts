@@ -24,11 +24,15 @@ import { planRequest, ProbeCache, type PlanningModel, type RequestPlan } from '.
 
 export type InspectStage = 'plan' | 'features' | 'towers' | 'logits';
 
-export interface InspectOptions {
-  readonly settings: EngineSettings;
+/** How far to go, and what to write. */
+export interface InspectTarget {
   readonly stage: InspectStage;
   /** safetensors file to write; undefined: none */
   readonly dump: string | undefined;
+}
+
+export interface InspectOptions extends InspectTarget {
+  readonly settings: EngineSettings;
   readonly onProgress?: OnProgress | undefined;
 }
 
@@ -76,43 +80,83 @@ interface Inspected {
 const PREPARE_THREADS = 2;
 const PREFILL_CHUNK = 512;
 
+/** Inspects requests one after the other; holds the worker threads, and the weights once a stage needs them. */
+export interface Inspector {
+  /**
+   * Runs a request up to a stage and reports; with `dump`, writes the tensors under the names of the reference files.
+   * A prompt over the budget is reported, not refused.
+   * @throws AvocadoError as planRequest, and those of loading a model from stage `towers` on
+   */
+  inspect(request: CaptionRequest, target: InspectTarget, signal?: AbortSignal): Promise<InspectReport>;
+  close(): Promise<void>;
+}
+
+/** What one run of an inspector works with. */
+interface InspectParts {
+  readonly model: ModelBasics;
+  readonly pool: PreparePool;
+  /** @param tokens that the KV cache must hold */
+  readonly thinker: (tokens: number) => Promise<Thinker>;
+  readonly watch: Stopwatch;
+  readonly signal: AbortSignal | undefined;
+}
+
 /**
- * Runs a request up to a stage and reports; with `dump`, writes the tensors under the names of the reference files. A
- * prompt over the budget is reported, not refused.
- * @throws AvocadoError as planRequest, and those of loading a model from stage `towers` on
+ * Reads the small files of a model; the weights are loaded by the first request that needs them.
+ * @throws AvocadoError as openPlanningModel
+ */
+export async function openInspector(settings: EngineSettings, onProgress?: OnProgress): Promise<Inspector> {
+  const model = await openPlanningModel(settings);
+  const pool = createPreparePool({ threads: PREPARE_THREADS });
+  let loaded: { readonly thinker: Thinker; readonly context: number } | undefined;
+  const thinker = async (tokens: number): Promise<Thinker> => {
+    if (loaded !== undefined && loaded.context >= tokens) return loaded.thinker;
+    await loaded?.thinker.close();
+    const context = Math.max(model.context, tokens);
+    const fresh = await loadModel({ ...settings, context, slots: 1, prefixSlots: 0 }, model, onProgress);
+    loaded = { thinker: fresh.thinker, context };
+    return fresh.thinker;
+  };
+  return {
+    inspect: async (request, target, signal) => {
+      const watch = new Stopwatch();
+      const parts = { model, pool, thinker, watch, signal };
+      const plan = await watch.time('probe', planRequest(request, model, new ProbeCache(), signal));
+      if (target.stage === 'plan') {
+        const prompt = buildPrompt(plan.turn, mediaTokens(plan.media, plan.media.audio?.estimatedTokens), model.config);
+        const planned = { plan, prompt, media: undefined, embeddings: undefined, logits: undefined };
+        return report(planned, model, target, watch, undefined);
+      }
+      const inspected = await runStages(request, plan, target, parts);
+      const dump = target.dump === undefined ? undefined : await writeDump(target.dump, inspected, model, pool);
+      return report(inspected, model, target, watch, dump);
+    },
+    close: async () => {
+      await pool.close();
+      await loaded?.thinker.close();
+    },
+  };
+}
+
+/**
+ * One request, inspected as by an Inspector of its own.
+ * @throws AvocadoError as openInspector and its inspect
  */
 export async function inspect(
   request: CaptionRequest,
-  options: InspectOptions,
+  { settings, onProgress, ...target }: InspectOptions,
   signal?: AbortSignal,
 ): Promise<InspectReport> {
-  const watch = new Stopwatch();
-  const model = await openPlanningModel(options.settings);
-  const plan = await watch.time('probe', planRequest(request, model, new ProbeCache(), signal));
-  if (options.stage === 'plan') {
-    const prompt = buildPrompt(plan.turn, mediaTokens(plan.media, plan.media.audio?.estimatedTokens), model.config);
-    const planned = { plan, prompt, media: undefined, embeddings: undefined, logits: undefined };
-    return report(planned, model, options, watch, undefined);
-  }
-  const pool = createPreparePool({ threads: PREPARE_THREADS });
-  try {
-    const inspected = await runStages(request, plan, model, pool, options, watch, signal);
-    const dump = options.dump === undefined ? undefined : await writeDump(options.dump, inspected, model, pool);
-    return report(inspected, model, options, watch, dump);
-  } finally {
-    await pool.close();
-  }
+  const inspector = await openInspector(settings, onProgress);
+  return await inspector.inspect(request, target, signal).finally(() => inspector.close());
 }
 
 /** decode → encode → prefill, as far as the stage goes. */
 async function runStages(
   request: CaptionRequest,
   plan: RequestPlan,
-  model: ModelBasics,
-  pool: PreparePool,
-  { settings, stage, dump, onProgress }: InspectOptions,
-  watch: Stopwatch,
-  signal: AbortSignal | undefined,
+  { stage, dump }: InspectTarget,
+  { model, pool, thinker, watch, signal }: InspectParts,
 ): Promise<Inspected & { readonly media: PreparedMedia }> {
   const options = { preprocessor: model.preprocessor, keepWaveform: dump !== undefined };
   const media = await pool.prepare(plan.media, options, signal);
@@ -120,20 +164,14 @@ async function runStages(
   const prompt = buildPrompt(plan.turn, mediaTokens(media.plan, media.audio?.tokens), model.config);
   const decoded = { plan, prompt, media, embeddings: undefined, logits: undefined };
   if (stage === 'features') return decoded;
-  const context = Math.max(model.context, prompt.ids.length + 1);
-  const loading = loadModel({ ...settings, context, slots: 1, prefixSlots: 0 }, model, onProgress);
-  const { thinker } = await watch.time('load', loading);
-  try {
-    const embeddings = await encodeAll(media, model, thinker, pool, signal);
-    watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
-    if (stage === 'towers') return { ...decoded, embeddings };
-    const input = { request, plan, prompt, embeds: embeddings.embeds, mediaKey: undefined };
-    const sequence = { ...sequenceOf(input, model), sampling: request.sampling };
-    const logits = await watch.time('prefill', prefillPrompt(sequence, thinker.decoder, PREFILL_CHUNK, signal));
-    return { ...decoded, embeddings, logits };
-  } finally {
-    await thinker.close();
-  }
+  const loaded = await watch.time('load', thinker(prompt.ids.length + 1));
+  const embeddings = await encodeAll(media, model, loaded, pool, signal);
+  watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
+  if (stage === 'towers') return { ...decoded, embeddings };
+  const input = { request, plan, prompt, embeds: embeddings.embeds, mediaKey: undefined };
+  const sequence = { ...sequenceOf(input, model), sampling: request.sampling };
+  const logits = await watch.time('prefill', prefillPrompt(sequence, loaded.decoder, PREFILL_CHUNK, signal));
+  return { ...decoded, embeddings, logits };
 }
 
 function encodeAll(
@@ -181,14 +219,14 @@ function topTokens(logits: Float32Array | undefined, model: PlanningModel): Insp
 function report(
   { plan, prompt, media, logits }: Inspected,
   model: PlanningModel,
-  options: InspectOptions,
+  target: InspectTarget,
   watch: Stopwatch,
   dump: InspectReport['dump'],
 ): InspectReport {
   const { profile, probe, video } = media?.plan ?? plan.media;
   const { counts, ids, ropeDelta } = prompt;
   return {
-    stage: options.stage,
+    stage: target.stage,
     model: model.package.name,
     profile,
     probe,

@@ -90,10 +90,11 @@ function slicePositions(positions: Int32Array, total: number, start: number, end
  */
 export async function prefillPrompt(
   request: SequenceRequest,
-  decoder: Pick<Decoder, 'hiddenSize' | 'prefill'>,
+  decoder: Pick<Decoder, 'hiddenSize' | 'prefill' | 'reset'>,
   chunkTokens: number,
   signal?: AbortSignal,
 ): Promise<Float32Array> {
+  decoder.reset(0);
   const cursor = new PrefillCursor(request, chunkTokens, decoder.hiddenSize);
   let logits: Float32Array | undefined;
   while (cursor.done < request.ids.length) {

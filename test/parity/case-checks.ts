@@ -5,10 +5,10 @@ import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
-import { inspect } from '../../src/captioner/inspect.ts';
+import { openInspector, type Inspector } from '../../src/captioner/inspect.ts';
 import { loadNative } from '../../src/base/native.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
-import { engineSettings, type EngineSettings } from '../../src/settings/engine-settings.ts';
+import { engineSettings } from '../../src/settings/engine-settings.ts';
 import type { CaptionEnd, CaptionRequest } from '../../src/output/events.ts';
 import { largestDifference } from '../fixtures/compare-features.ts';
 import { goldenInput, requestOf, type GoldenCase } from '../fixtures/golden-cases.ts';
@@ -147,9 +147,9 @@ function checkPrompt(source: GoldenCase, tensors: Tensors, dump: TensorFile): vo
 }
 
 /** Runs the dry run down to the logits and compares every tensor of its dump. */
-async function checkInspect(source: GoldenCase, settings: EngineSettings, path: string, worst: Worst): Promise<void> {
+async function checkInspect(source: GoldenCase, inspector: Inspector, path: string, worst: Worst): Promise<void> {
   const tensors = goldenTensors(`cases/${source.id}.safetensors`);
-  const report = await inspect(requestOf(source), { settings, stage: 'logits', dump: path });
+  const report = await inspector.inspect(requestOf(source), { stage: 'logits', dump: path });
   const { run_lengths: runLengths, rope_delta: ropeDelta, length: total } = source;
   expect(report).toMatchObject({ warnings: [], runLengths, ropeDelta, tokens: { total }, tokensExact: true });
   const dump = new TensorFile(path);
@@ -265,16 +265,19 @@ export function describeCases({
         context,
         slots: 2,
         prefixSlots: 0,
-        mediaCacheBytes: 0,
+        mediaCacheBytes: 2 ** 26, // the two captions of a case share its encoded media
         cacheDir: scratch('cache'),
       });
+      let inspector: Inspector | undefined;
       let captioner: Captioner | undefined;
 
       beforeAll(async () => {
+        inspector = await openInspector(settings);
         if (captions) captioner = await openCaptioner(settings);
       });
       afterAll(async () => {
         await captioner?.close();
+        await inspector?.close();
         const told = Object.entries(worst).map(([name, difference]) => `${name} ${difference.toExponential(1)}`);
         console.info(
           `${checkpoint}, ${runtime}, ${cases.length} cases, largest differences: ${told.join(', ')}; ${compared.reduce((sum, count) => sum + count, 0)} greedy tokens`,
@@ -284,7 +287,7 @@ export function describeCases({
       it.each(cases.map((source) => [source.id, source] as const))(
         "%s gives the reference's numbers at every stage",
         async (id, source) => {
-          await checkInspect(source, settings, scratch(`${id}.safetensors`), worst);
+          await checkInspect(source, inspector!, scratch(`${id}.safetensors`), worst);
         },
       );
 
