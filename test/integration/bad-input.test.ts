@@ -4,12 +4,16 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import type { CliEnvironment } from '../../src/cli/cli-environment.ts';
 import { ERRORS, type ErrorCode } from '../../src/base/errors.ts';
 import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
 import { exportModel } from '../../src/model/export/export.ts';
 import { writeVariant } from '../fixtures/checkpoint-variants.ts';
 import { golden } from '../fixtures/golden.ts';
 import { hostileMedia, startBait, writeNoisy, writeTruncated, type Bait } from '../fixtures/hostile-media.ts';
+import { runCli, type CliRun } from '../fixtures/cli-run.ts';
+import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { runScript } from '../fixtures/run-script.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { processesWith, spawnCli, type SpawnedCli } from '../fixtures/spawned-cli.ts';
@@ -22,11 +26,24 @@ let runs = 0;
 let bait: Bait;
 beforeAll(async () => {
   bait = await startBait();
+  // What the program makes in its temporary directory while it runs inside this process is looked for here at the end.
+  await mkdir(scratch('tmp'));
+  process.env['TMPDIR'] = scratch('tmp');
 });
 afterAll(async () => {
   await bait.close();
+  const files = (await readdir(scratch('tmp'))).filter((name) => !name.startsWith('tsx-')); // of runScript
+  expect({ files, processes: decoderProcesses() }).toEqual({ files: [], processes: [] });
 });
 
+/** The program inside this process, with the real model: a process of its own costs a second and more. */
+function avocadoHere(...args: readonly string[]): Promise<CliRun> {
+  const exportHere: CliEnvironment['exportModel'] = async (checkpoint, precision, out, options) =>
+    (await exportModel(checkpoint, precision, out ?? '', options)).directory;
+  return runCli(args, { environment: { openCaptioner, exportModel: exportHere } });
+}
+
+/** The program as it is shipped, in a process of its own. */
 async function avocado(...args: readonly string[]): Promise<SpawnedCli> {
   runs += 1;
   const run = await spawnCli(args, scratch(`tmp-${runs}`));
@@ -42,7 +59,7 @@ interface Refusal {
 
 /** Both tellings of one refusal: the JSON line on stdout and the sentence on stderr. */
 async function refused(args: readonly string[], { code, says, param }: Refusal): Promise<void> {
-  const { code: exit, stdout, stderr } = await avocado(...args, '--json');
+  const { exitCode: exit, stdout, stderr } = await avocadoHere(...args, '--json');
   const { error } = JSON.parse(stdout) as { error: { code: string; message: string; param: string | null } };
   expect({ code: error.code, exit }).toEqual({ code, exit: ERRORS[code].exit });
   expect(error.message).toMatch(says);
@@ -85,7 +102,7 @@ describe('a damaged file that still shows something', () => {
   ] as const)('%s is captioned, with a warning and exit code 0', async (_, write, says) => {
     const path = scratch('damaged.mp4');
     await write(path);
-    const { code, stdout, stderr } = await avocado('caption', path, '--json', '--max-tokens', '8');
+    const { exitCode: code, stdout, stderr } = await avocadoHere('caption', path, '--json', '--max-tokens', '8');
     const answer = JSON.parse(stdout) as { caption: string; media: { warnings: string[]; video: { frames: number } } };
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(answer.caption.length).toBeGreaterThan(5);
@@ -210,17 +227,24 @@ describe('a model that cannot be used', () => {
       code: 'checkpoint_not_found',
       says: /holds no config\.json|give the directory/,
     });
-    const again = await avocado('export', TINY, '--precision', 'int4', '--out', out);
-    expect([again.code, again.stdout]).toEqual([0, `${out}\n`]);
+    const again = await avocadoHere('export', TINY, '--precision', 'int4', '--out', out);
+    expect([again.exitCode, again.stdout]).toEqual([0, `${out}\n`]);
     expect(await staged()).toEqual([]);
-    expect((await avocado(...withModel(out, '--max-tokens', '2'))).code).toBe(0);
+    expect((await avocadoHere(...withModel(out, '--max-tokens', '2'))).exitCode).toBe(0);
   });
 
   it('a directory with other files is never exported into', async () => {
     await mkdir(scratch('documents'));
     await writeFile(`${scratch('documents')}/thesis.txt`, 'years of work');
-    const { code, stderr } = await avocado('export', TINY, '--precision', 'fp32', '--out', scratch('documents'));
-    expect(code).toBe(ERRORS.bad_request.exit);
+    const { exitCode, stderr } = await avocadoHere(
+      'export',
+      TINY,
+      '--precision',
+      'fp32',
+      '--out',
+      scratch('documents'),
+    );
+    expect(exitCode).toBe(ERRORS.bad_request.exit);
     expect(stderr).toMatch(/^error \[bad_request\]: .*documents holds other files: give a new or empty directory/);
     expect(await readdir(scratch('documents'))).toEqual(['thesis.txt']);
   });
