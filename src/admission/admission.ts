@@ -1,14 +1,18 @@
 import { AvocadoError } from '../base/errors.ts';
 import type { Priority } from '../base/priority-turns.ts';
 import type { Captioner } from '../captioner/captioner.ts';
+import { RequestLifecycle } from './lifecycle.ts';
 import { AdmissionQueue } from './queue.ts';
-import { AdmittedRequest, RequestLifecycle, type RequestParts } from './request.ts';
+import { Receiving } from './receiving.ts';
+import { AdmittedRequest, type RequestParts } from './request.ts';
 import type { AdmissionObserver, RequestStage } from './types.ts';
 import { WorkModel } from './work-model.ts';
 
 export interface AdmissionSettings {
   /** most admitted requests; default: eight for every slot of the KV cache */
   readonly maxRequests?: number | undefined;
+  /** most requests whose bodies arrive at the same time */
+  readonly maxReceiving: number;
   /** most estimated seconds of work waiting or running; a request alone is never too much */
   readonly maxQueueSeconds: number;
   /** requests started beyond the engine's slots, so that their media are ready when a slot is free */
@@ -17,8 +21,18 @@ export interface AdmissionSettings {
   readonly maxTimeoutSeconds: number;
 }
 
+/** Who sends a request, as far as that matters here. */
+export interface Sender {
+  /** the key, where there are keys */
+  readonly owner?: string | undefined;
+  /** the key, or else the address: one of them may not hold all places of bodies that arrive */
+  readonly name?: string;
+  /** for how long its body has been slower than it must be */
+  readonly behindMs?: () => number;
+}
+
 export interface AdmissionStats {
-  /** admitted requests */
+  /** admitted requests, those still being received included */
   readonly alive: number;
   readonly stopping: boolean;
   /** the next request would be refused */
@@ -37,6 +51,7 @@ const REQUESTS_PER_SLOT = 8;
 export class Admission {
   readonly #parts: RequestParts;
   readonly #settings: AdmissionSettings;
+  readonly #receiving: Receiving;
   readonly #active = new Set<RequestLifecycle>();
   #stopping = false;
   #onIdle: (() => void) | undefined;
@@ -53,26 +68,49 @@ export class Admission {
       observer.rejected(reason);
     });
     this.#settings = settings;
+    this.#receiving = new Receiving(settings.maxReceiving, () => {
+      observer.rejected('receiving');
+    });
     this.#parts = { captioner, observer, queue, model };
   }
 
   /**
-   * Call before a byte of the body is read.
-   * @param owner the key that sent the request, where there are keys
+   * Call before a byte of the body is read. The request counts as one being received until its work begins: a client
+   * that sends nothing must not take the place of one that has sent everything.
    * @throws AvocadoError `queue_full` (with `retryAfterSeconds`), `engine_unavailable`
    */
-  admit(id: string, owner?: string): AdmittedRequest {
+  admit(id: string, { owner, name = '', behindMs = () => 0 }: Sender = {}): AdmittedRequest {
     const { captioner, observer, queue } = this.#parts;
     if (this.#stopping || captioner.status().state === 'stopped') {
       observer.rejected('stopping');
       throw stopping();
     }
-    const ticket = queue.admit();
+    queue.check();
     const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, owner);
+    const arrival = {
+      sender: name,
+      behindMs,
+      drop: (reason: AvocadoError) => {
+        lifecycle.abort(reason);
+      },
+    };
+    try {
+      this.#receiving.enter(arrival);
+    } catch (thrown) {
+      lifecycle.end();
+      throw thrown;
+    }
+    const received = (): void => {
+      this.#receiving.leave(arrival);
+    };
+    lifecycle.signal.addEventListener('abort', received, { once: true });
     this.#active.add(lifecycle);
-    return new AdmittedRequest(lifecycle, ticket, this.#parts, () => {
-      this.#active.delete(lifecycle);
-      if (this.#active.size === 0) this.#onIdle?.();
+    return new AdmittedRequest(lifecycle, this.#parts, {
+      received,
+      ended: () => {
+        this.#active.delete(lifecycle);
+        if (this.#active.size === 0) this.#onIdle?.();
+      },
     });
   }
 
@@ -104,7 +142,7 @@ export class Admission {
     return {
       alive: this.#active.size,
       stopping: this.#stopping,
-      full,
+      full: full || this.#receiving.full,
       waiting,
       queueWorkSeconds: workSeconds,
       queueTokens: tokens,

@@ -108,8 +108,8 @@ export class AdmissionQueue {
     return (this.workSeconds * (1 - (this.#limits.maxRunning - 1) / this.alive)) / this.#rates.parallelism;
   }
 
-  /** @throws AvocadoError `queue_full` */
-  admit(): Ticket {
+  /** @throws AvocadoError `queue_full` when the next request would be refused */
+  check(): void {
     const { averageSeconds, parallelism } = this.#rates;
     if (this.alive >= this.#limits.maxRequests)
       this.#refuse(
@@ -118,7 +118,12 @@ export class AdmissionQueue {
         this.workSeconds / this.alive / parallelism,
       );
     this.#checkWork(this.workSeconds, averageSeconds);
-    const ticket = new Ticket(this, averageSeconds);
+  }
+
+  /** @throws AvocadoError `queue_full` */
+  admit(): Ticket {
+    this.check();
+    const ticket = new Ticket(this, this.#rates.averageSeconds);
     this.#alive.add(ticket);
     return ticket;
   }

@@ -7,105 +7,15 @@ import type { Captioner, Estimate } from '../captioner/captioner.ts';
 import type { LocalFile, MediaSource } from '../intake/media-source.ts';
 import { endingOf, isEnding, type CaptionEnding } from '../output/ending.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
+import type { RequestLifecycle } from './lifecycle.ts';
 import type { AdmissionQueue, Ticket } from './queue.ts';
-import type { AdmissionObserver, CaptionTask, RequestStage, TaskEstimate } from './types.ts';
+import type { AdmissionObserver, CaptionTask, TaskEstimate } from './types.ts';
 import { secondsOf, type EstimatedWork, type WorkModel } from './work-model.ts';
 
-const DOING: Readonly<Record<RequestStage, string>> = {
-  receive: 'still being received',
-  fetch: 'fetching its file',
-  probe: "reading its file's headers, or waiting for the engine to start",
-  queued: 'waiting in the queue',
-  decode: 'decoding its file',
-  encode: 'encoding its file',
-  prefill: 'reading its prompt',
-  generate: 'writing its caption',
-};
-
-/** setTimeout's longest delay. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Between two progress events of a download. */
 const PROGRESS_EVERY_MS = 250;
 /** A running caption ends within a step of its abort; an engine that has not ended it after this hangs. */
 const ABORT_GRACE_MS = 5000;
-
-/** The clock of a request: its stage, its deadline, and why it was aborted. */
-export class RequestLifecycle {
-  readonly id: string;
-  /** the key that sent it, where there are keys */
-  readonly owner: string | undefined;
-  /** by performance.now() */
-  readonly startedMs = performance.now();
-  stage: RequestStage = 'receive';
-  readonly #controller = new AbortController();
-  readonly #maxSeconds: number;
-  #timer: NodeJS.Timeout | undefined;
-  #abortedIn: RequestStage | undefined;
-  #done = false;
-
-  /** @param maxSeconds the deadline until another is set, and the latest that can be */
-  constructor(id: string, maxSeconds: number, owner?: string) {
-    this.id = id;
-    this.owner = owner;
-    this.#maxSeconds = maxSeconds;
-    this.#startTimer(maxSeconds);
-  }
-
-  /** Its reason is an AvocadoError. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  get elapsedSeconds(): number {
-    return (performance.now() - this.startedMs) / 1000;
-  }
-
-  get done(): boolean {
-    return this.#done;
-  }
-
-  /** the stage in which it was aborted, if it was */
-  get abortedIn(): RequestStage | undefined {
-    return this.#abortedIn;
-  }
-
-  /** Counted from the start, however much time has passed. */
-  setDeadline(seconds: number | undefined): void {
-    if (!this.#done && !this.signal.aborted) this.#startTimer(Math.min(seconds ?? Infinity, this.#maxSeconds));
-  }
-
-  /** Only the first reason counts, and none after finish(). */
-  abort(reason: AvocadoError): void {
-    if (this.#done || this.signal.aborted) return;
-    this.#abortedIn = this.stage;
-    this.#controller.abort(reason);
-  }
-
-  /** It has its answer, and no work is left. */
-  finish(): void {
-    this.#done = true;
-    this.#abortedIn = undefined;
-    clearTimeout(this.#timer);
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-  }
-
-  #startTimer(seconds: number): void {
-    clearTimeout(this.#timer);
-    const late = (): void => {
-      const advice =
-        seconds < this.#maxSeconds
-          ? `Give it more time (at most ${this.#maxSeconds} s), or ask for less`
-          : 'Ask for less';
-      const what = `The request was not done after ${seconds} s: it was ${DOING[this.stage]}.`;
-      const less = 'a shorter clip, fewer frames, a shorter caption.';
-      this.abort(new AvocadoError('deadline_exceeded', `${what} ${advice}: ${less}`));
-    };
-    this.#timer = setTimeout(late, Math.min(LONGEST_TIMER_MS, Math.max(0, (seconds - this.elapsedSeconds) * 1000)));
-  }
-}
 
 /** What the requests of one server share. */
 export interface RequestParts {
@@ -127,21 +37,27 @@ interface PlannedWork {
   readonly sharesSlots: boolean;
 }
 
+interface RequestHooks {
+  /** its body is here, or it ends without one; called any number of times */
+  readonly received: () => void;
+  readonly ended: () => void;
+}
+
 export class AdmittedRequest {
   readonly #lifecycle: RequestLifecycle;
-  readonly #ticket: Ticket;
   readonly #parts: RequestParts;
-  readonly #onEnd: () => void;
+  readonly #hooks: RequestHooks;
+  /** its place in the queue, from when its body is here */
+  #ticket: Ticket | undefined;
   #source: MediaSource | undefined;
   /** of the fetched file: never shown to a client */
   #path: string | undefined;
   #ended = false;
 
-  constructor(lifecycle: RequestLifecycle, ticket: Ticket, parts: RequestParts, onEnd: () => void) {
+  constructor(lifecycle: RequestLifecycle, parts: RequestParts, hooks: RequestHooks) {
     this.#lifecycle = lifecycle;
-    this.#ticket = ticket;
     this.#parts = parts;
-    this.#onEnd = onEnd;
+    this.#hooks = hooks;
   }
 
   get id(): string {
@@ -156,20 +72,22 @@ export class AdmittedRequest {
   /**
    * Captions the task's file. The channel ends in exactly one ending, after the file is released; its sentences name
    * the file as the client does. Leaving the iteration aborts the request. Called once.
+   * @param onEnded the engine is done with it, whoever still reads the events
+   * @throws AvocadoError `queue_full` when others took the last place while the body arrived
    */
-  run(task: CaptionTask): EventChannel<CaptionEvent> {
+  run(task: CaptionTask, onEnded: () => void = () => undefined): EventChannel<CaptionEvent> {
+    const ticket = this.#begin(task);
     const channel = new EventChannel<CaptionEvent>(() => {
       this.#lifecycle.abort(new AvocadoError('aborted', 'The events of the caption are no longer read.'));
     });
-    void this.#serve(task, channel);
+    void this.#serve(task, ticket, channel).then(onEnded);
     return channel;
   }
 
   /** What captioning the task's file would take. Releases the file. @throws AvocadoError */
   async estimate(task: CaptionTask): Promise<TaskEstimate> {
-    this.#begin(task);
     const { captioner, queue, model } = this.#parts;
-    this.#ticket.setRemaining(0, 0);
+    this.#begin(task).setRemaining(0, 0);
     try {
       const request = requestOf(task, await this.#fetch(task, () => undefined));
       this.#lifecycle.stage = 'probe';
@@ -199,19 +117,28 @@ export class AdmittedRequest {
     void this.#source?.release();
     const { abortedIn } = this.#lifecycle;
     this.#lifecycle.end();
-    this.#ticket.leave();
+    this.#hooks.received();
+    this.#ticket?.leave();
     if (abortedIn !== undefined) this.#parts.observer.cancelled(abortedIn);
-    this.#onEnd();
+    this.#hooks.ended();
   }
 
-  #begin({ source, timeoutSeconds }: CaptionTask): void {
+  /** The body is here: from now on the request has a place in the queue. @throws AvocadoError `queue_full` */
+  #begin({ source, timeoutSeconds }: CaptionTask): Ticket {
     this.#source = source;
+    this.#hooks.received();
     this.#lifecycle.setDeadline(timeoutSeconds);
+    try {
+      this.#ticket = this.#parts.queue.admit();
+      return this.#ticket;
+    } catch (thrown) {
+      this.#lifecycle.finish(); // refused, whether or not it was aborted before
+      throw thrown;
+    }
   }
 
   /** The only place where a caption of this server ends. */
-  async #serve(task: CaptionTask, channel: EventChannel<CaptionEvent>): Promise<void> {
-    this.#begin(task);
+  async #serve(task: CaptionTask, ticket: Ticket, channel: EventChannel<CaptionEvent>): Promise<void> {
     let ending: CaptionEnding | undefined;
     const emit: Emit = (event) => {
       if (ending !== undefined) return;
@@ -220,31 +147,31 @@ export class AdmittedRequest {
       else channel.push(event.type === 'media' ? { ...event, media: this.#publicMedia(event.media) } : event);
     };
     try {
-      await this.#runStages(task, emit);
+      await this.#runStages(task, ticket, emit);
       emit(endingOf(new Error('The caption stopped without an ending.'), this.signal)); // ignored after an ending
     } catch (thrown) {
       emit(endingOf(thrown, this.signal));
     }
     const last = this.#publicEnding(ending ?? { type: 'caption-aborted' });
     if (ending?.type !== 'caption-aborted') this.#lifecycle.finish();
-    this.#ticket.leave();
+    ticket.leave();
     // A client that reads the ending finds its file gone and its place free.
     await task.source.release();
     channel.push(last);
     channel.close();
   }
 
-  async #runStages(task: CaptionTask, emit: Emit): Promise<void> {
+  async #runStages(task: CaptionTask, ticket: Ticket, emit: Emit): Promise<void> {
     const file = await this.#fetch(task, emit);
     const fetchSeconds = this.#lifecycle.elapsedSeconds;
     this.#lifecycle.stage = 'probe';
     emit({ type: 'stage', stage: 'probe', done: 0, total: 1 });
     let planned: PlannedWork | undefined;
-    const progress = new CaptionProgress(this.#lifecycle, this.#ticket);
+    const progress = new CaptionProgress(this.#lifecycle, ticket);
     const submitted = this.#parts.captioner.submit(requestOf(task, file), {
       signal: this.signal,
       admit: async (estimate) => {
-        planned = await this.#awaitStart(task, estimate, emit);
+        planned = await this.#awaitStart(task, ticket, estimate, emit);
       },
       onEvent: (event) => {
         if (event.type === 'stage' && event.stage === 'probe') return; // reported above
@@ -278,14 +205,14 @@ export class AdmittedRequest {
   }
 
   /** @throws AvocadoError `queue_full` when the work does not fit beside the others; the reason of an abort */
-  async #awaitStart({ request }: CaptionTask, estimate: Estimate, emit: Emit): Promise<PlannedWork> {
+  async #awaitStart({ request }: CaptionTask, ticket: Ticket, estimate: Estimate, emit: Emit): Promise<PlannedWork> {
     const { queue, model, observer, captioner } = this.#parts;
     const work = model.work(estimate, request.samples);
-    this.#ticket.setWork(secondsOf(work), work.tokens);
+    ticket.setWork(secondsOf(work), work.tokens);
     this.#lifecycle.stage = 'queued';
     const queuedMs = performance.now();
     let reported: number | undefined;
-    const started = this.#ticket.awaitStart(request.priority, (ahead) => {
+    const started = ticket.awaitStart(request.priority, (ahead) => {
       if (ahead !== reported) emit({ type: 'stage', stage: 'queued', done: 0, total: ahead });
       reported = ahead;
     });

@@ -21,7 +21,7 @@ export interface TaskEstimate extends Estimate {
 }
 
 /** Why a request was not admitted. */
-export type Refusal = 'queue_count' | 'queue_work' | 'stopping';
+export type Refusal = 'queue_count' | 'queue_work' | 'receiving' | 'stopping';
 
 /** The stage of a request, also when it was aborted. */
 export type RequestStage = Stage | 'receive' | 'generate';

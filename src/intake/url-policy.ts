@@ -162,6 +162,12 @@ function parseAddress(text: string): Address | undefined {
   return url === undefined ? undefined : ipaddr.process(bareHost(url.hostname));
 }
 
+/** What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all of whose addresses one client has. */
+export function networkOf(text: string): string {
+  const address = parseAddress(text);
+  return address instanceof ipaddr.IPv6 ? address.parts.slice(0, 4).join(':') : (address?.toString() ?? text);
+}
+
 function parseRange(text: string): Range {
   // ipaddr.js also reads 10/8, but as 0.0.0.10/8.
   if (isIP(text.split('/')[0] ?? '') !== 0 && ipaddr.isValidCIDR(text)) return ipaddr.parseCIDR(text);

@@ -9,6 +9,7 @@ import { openTemporaryStorage } from '../storage/temporary-storage.ts';
 import type { CaptionParts } from './caption-route.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 import { addGuards } from './guards/access.ts';
+import { watchClients } from './guards/clients.ts';
 import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { InFlightResponses } from './request-context.ts';
@@ -31,6 +32,8 @@ export interface AppParts {
 
 /** Node's limit of five minutes for a whole request would cut slow uploads. Deadlines of our own apply instead. */
 const NO_REQUEST_TIMEOUT = 0;
+/** Between two checks for connections without a request. */
+const HEADS_EVERY_MS = 5000;
 /** After the drain time, how long a stopping server waits for aborted captions to end. */
 const LAST_EVENTS_MS = 5000;
 /** How long a stopping server waits until finished responses have been sent. */
@@ -44,10 +47,15 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
     ...loggerOptions(config, log),
     logController: new LogController({ disableRequestLogging: true }), // addRequestLog writes one line per request
     genReqId: (request) => responses.newId(request),
-    requestTimeout: NO_REQUEST_TIMEOUT,
     forceCloseConnections: true,
     return503OnClosing: false, // the admission refuses requests itself, with an error in our shape
-    http: { requireHostHeader: false }, // Node's own error response has no body, and we do not use the host
+    http: {
+      requireHostHeader: false, // Node's own error response has no body
+      requestTimeout: NO_REQUEST_TIMEOUT,
+      headersTimeout: config.idleMs, // also of a connection that sends nothing at all
+      connectionsCheckingInterval: Math.min(HEADS_EVERY_MS, config.idleMs),
+    },
+    requestTimeout: NO_REQUEST_TIMEOUT,
     clientErrorHandler: handleClientError,
     frameworkErrors: (error, request, reply) => {
       void reply.header('x-request-id', request.id);
@@ -94,8 +102,9 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   addNotFound(app, 'Captions are made at POST /v1/captions.');
   logEngineState(app, captioner);
 
-  // Hooks of every request, in this order: context and id, log line, headers, key, rate limit.
+  // Hooks of every request, in this order: context and id, pace, log line, headers, key, rate limit.
   responses.track(app);
+  watchClients(app, config);
   addRequestLog(app, config);
   await addGuards(app, config, (reason) => {
     metrics.rejected(reason);

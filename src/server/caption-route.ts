@@ -10,13 +10,14 @@ import { AvocadoError } from '../base/errors.ts';
 import type { EventChannel } from '../base/event-channel.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import type { Intake } from '../intake/intake.ts';
+import { networkOf } from '../intake/url-policy.ts';
 import type { CaptionEnd, CaptionEvent } from '../output/events.ts';
 import { isEnding, type CaptionEnding } from '../output/ending.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { RequestObservation } from './observe/request-metrics.ts';
 import type { Route, RouteDocs } from './route.ts';
-import { asServerError } from './wire/error-reply.ts';
+import { asServerError, refuseUnfinished } from './wire/error-reply.ts';
 import { ALL_ERRORS } from './wire/schemas.ts';
 
 export interface CaptionParts {
@@ -56,6 +57,8 @@ interface CaptionRoute<Body> {
 const MAX_JSON_BYTES = 64 * 1024 ** 2;
 /** How long the last event of an aborted request may take to reach a client that does not read. */
 const LAST_EVENT_MS = 5000;
+/** How long a client may take to read what is left when its caption has ended: until then all of it is in memory. */
+const REST_MS = 120_000;
 
 const HEADERS = Type.Object({
   'x-request-id': Type.Optional(
@@ -96,6 +99,15 @@ export function captionRoute<Body>(parts: CaptionParts, { url, docs, body, handl
   };
 }
 
+function destroyAfter(milliseconds: number, { raw, request }: FastifyReply): void {
+  const timer = setTimeout(() => {
+    raw.destroy();
+  }, milliseconds).unref();
+  request.context.defer(() => {
+    clearTimeout(timer);
+  });
+}
+
 /** @throws AvocadoError `queue_full`, `engine_unavailable`, counted */
 export function admit({ service, metrics }: AdmissionParts, request: FastifyRequest, reply: FastifyReply): void {
   const { context } = request;
@@ -103,19 +115,20 @@ export function admit({ service, metrics }: AdmissionParts, request: FastifyRequ
   context.observation = observation;
   let admitted: AdmittedRequest;
   try {
-    admitted = service.admit(request.id, context.keyName);
+    const { keyName: owner, behindMs } = context;
+    admitted = service.admit(request.id, { owner, name: owner ?? networkOf(request.ip), behindMs });
   } catch (thrown) {
     observation.fail(asServerError(thrown).code);
     throw thrown;
   }
   context.admitted = admitted;
-  // A client that no longer reads must not keep a stopping server open.
-  const closeLater = (): void => {
-    setTimeout(() => {
-      reply.raw.destroy();
-    }, LAST_EVENT_MS).unref();
+  const onAbort = (): void => {
+    // Nobody waits for the rest of a body: not a deadline, nor a server that stops.
+    if (!request.raw.complete) refuseUnfinished(reply, abortError(admitted.signal));
+    // A client that no longer reads must not keep a stopping server open.
+    destroyAfter(LAST_EVENT_MS, reply);
   };
-  admitted.signal.addEventListener('abort', closeLater, { once: true });
+  admitted.signal.addEventListener('abort', onAbort, { once: true });
   context.defer(() => {
     if (!reply.raw.writableFinished) admitted.abort(); // the client disconnected
     if (context.work !== undefined) return;
@@ -154,11 +167,13 @@ export function withAdmission<T>(
 
 /** Starts the caption. Its events must be read to their end, with {@link readEvents}. */
 export function startCaption(
-  { admitted, observation }: Pick<CaptionCall<unknown>, 'admitted' | 'observation'>,
+  { admitted, observation, reply }: Pick<CaptionCall<unknown>, 'admitted' | 'observation' | 'reply'>,
   task: CaptionTask,
 ): EventChannel<CaptionEvent> {
   observation.begin(task);
-  return admitted.run(task);
+  return admitted.run(task, () => {
+    destroyAfter(REST_MS, reply);
+  });
 }
 
 /**

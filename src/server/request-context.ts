@@ -14,6 +14,8 @@ declare module 'fastify' {
 export class RequestContext {
   /** name of the API key; undefined when the server has no keys */
   keyName: string | undefined;
+  /** for how long its body has been slower than it must be */
+  behindMs: () => number = () => 0;
   /** of a caption request, from before its body is read */
   observation: RequestObservation | undefined;
   admitted: AdmittedRequest | undefined;

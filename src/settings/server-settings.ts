@@ -110,6 +110,30 @@ export const SERVER_TABLE = {
     defaultText: '8 for each slot',
     help: 'most requests admitted at a time',
   },
+  maxReceiving: {
+    group: 'admission',
+    flag: 'max-receiving',
+    metavar: 'n',
+    type: integer(2),
+    default: 256,
+    help: 'most requests whose bodies arrive at the same time; half of them from one key or address',
+  },
+  maxConnections: {
+    group: 'admission',
+    flag: 'max-connections',
+    metavar: 'n',
+    type: integer(1),
+    default: 1024,
+    help: 'most open connections',
+  },
+  idleMs: {
+    group: 'admission',
+    flag: 'idle-seconds',
+    metavar: 's',
+    type: inSeconds(positiveNumber),
+    default: 30_000,
+    help: 'a client that sends nothing of its request, or reads nothing of its response, is disconnected after so long',
+  },
   maxQueueSeconds: {
     group: 'admission',
     flag: 'max-queue-seconds',
@@ -176,8 +200,6 @@ interface FixedValues {
   readonly version: string;
   /** where the server makes its own temporary directory */
   readonly temporaryDirectory: string;
-  /** an upload that sends nothing for so long is ended */
-  readonly uploadIdleMs: number;
   /** between two comments on a silent event stream; proxies close a connection that is silent for a minute */
   readonly heartbeatMs: number;
   /** requests handed to the engine beyond its slots, so that their media are ready when a slot is free */
@@ -227,11 +249,11 @@ export function serverConfig(settings: ServerSettings, checks: EntryChecks = NO_
 /** As `serverConfig`, with the mistakes put to those of the caller. */
 export function resolveServerConfig(settings: ServerSettings, checks: EntryChecks, mistakes: Mistakes): ServerConfig {
   const { mediaRoots, urlHosts, apiKeysFile, ...values } = withDefaults(SERVER_TABLE, settings);
-  const { version = '0.0.0', uploadIdleMs = 60_000, heartbeatMs = 15_000, prepareAhead = 2 } = settings;
+  const { version = '0.0.0', heartbeatMs = 15_000, prepareAhead = 2 } = settings;
   const { temporaryDirectory = tmpdir(), apiKeys = [], apiKeysText } = settings;
   for (const range of values.allowCidrs) check(`--allow-cidr ${range}`, () => checks.allowCidr(range), mistakes);
   return Object.freeze({
-    ...{ ...values, version, uploadIdleMs, heartbeatMs, prepareAhead, temporaryDirectory },
+    ...{ ...values, version, heartbeatMs, prepareAhead, temporaryDirectory },
     mediaRoots: mediaRootsOf(mediaRoots, mistakes),
     urlHosts: urlHostsOf(urlHosts, checks, mistakes),
     apiKeys: apiKeysOf(apiKeys, apiKeysFile, apiKeysText, mistakes),

@@ -61,7 +61,7 @@ describe('a client that leaves', () => {
   });
 
   it('counts as gone when its upload stands still for too long', async () => {
-    const { port, uploads } = await serve(fakeCaptioner(), { uploadIdleMs: 100 });
+    const { port, uploads } = await serve(fakeCaptioner(), { idleMs: 100 });
     const socket = await halfUpload(port);
     await new Promise((resolve) => socket.once('close', resolve));
     await vi.waitFor(async () => {

@@ -18,7 +18,7 @@ let port: number;
 const uploads: Upload[] = [];
 
 async function start(settings: Partial<IntakeConfig & StorageConfig> = {}): Promise<void> {
-  const config = { maxUploadBytes: 1_000_000, uploadIdleMs: 60_000, ...settings };
+  const config = { maxUploadBytes: 1_000_000, ...settings };
   intake = await openedIntake(config);
   app = Fastify({ forceCloseConnections: true });
   await app.register(multipart, { throwFileSizeLimit: false });

@@ -28,7 +28,7 @@ const COUNTERS = {
   },
   rejected: {
     name: 'avocado_requests_rejected_total',
-    help: 'Requests that were not admitted, by reason (queue_count, queue_work, stopping, rate_limited, unauthorized).',
+    help: 'Requests that were not admitted, by reason (queue_count, queue_work, receiving, stopping, rate_limited, unauthorized).',
     labels: ['reason'],
   },
   cancelled: {
@@ -148,7 +148,14 @@ export interface RequestMetrics extends CountersOf<typeof COUNTERS>, HistogramsO
     | undefined;
 }
 
-const REJECTIONS: readonly Rejection[] = ['queue_count', 'queue_work', 'stopping', 'rate_limited', 'unauthorized'];
+const REJECTIONS: readonly Rejection[] = [
+  'queue_count',
+  'queue_work',
+  'receiving',
+  'stopping',
+  'rate_limited',
+  'unauthorized',
+];
 const STAGES: readonly RequestStage[] = [
   'receive',
   'queued',

@@ -52,7 +52,7 @@ function captions(parts: CaptionParts): Route {
     },
     body: captionBody(parts),
     handler: async ({ request, reply, body, admitted, observation }) => {
-      const events = startCaption({ admitted, observation }, body.task);
+      const events = startCaption({ admitted, observation, reply }, body.task);
       const { tokenIds } = body;
       const model = captioner.model.name;
       if (wantsStream(body, request.headers.accept)) {

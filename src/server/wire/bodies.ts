@@ -17,8 +17,6 @@ interface UploadParts {
   readonly intake: Pick<Intake, 'fromUpload'>;
   readonly config: {
     readonly maxUploadBytes: number;
-    /** an upload that sends nothing for this long is aborted */
-    readonly uploadIdleMs: number;
   };
 }
 
@@ -140,8 +138,6 @@ async function receiveParts(request: FastifyRequest, received: Received, parts: 
  */
 export async function receiveUpload(request: FastifyRequest, parts: UploadParts): Promise<Upload> {
   const received: Received = { fields: [] };
-  const { socket } = request.raw;
-  socket.setTimeout(parts.config.uploadIdleMs); // without a `timeout` listener, node closes the connection
   try {
     if (Number(request.headers['content-length'] ?? 0) > parts.config.maxUploadBytes + FORM_OVERHEAD_BYTES)
       throw uploadTooLarge(parts.config);
@@ -151,7 +147,5 @@ export async function receiveUpload(request: FastifyRequest, parts: UploadParts)
     discardRest(request);
     await received.source?.release();
     throw uploadError(thrown);
-  } finally {
-    socket.setTimeout(0);
   }
 }

@@ -1,5 +1,6 @@
 // The one place where an error becomes an HTTP response: OpenAI's shape with our string codes. Also for unknown
 // paths, and for bytes that are no HTTP request.
+import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError, ERRORS, type ErrorCode } from '../../base/errors.ts';
@@ -126,17 +127,54 @@ function parseFailure(code: string | undefined): readonly [status: string, sente
 /** Node's `clientError`: bytes that are not HTTP get an error in our shape, and their connection is closed. */
 export function handleClientError(error: Error, socket: Socket): void {
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ECONNRESET' || !socket.writable) {
+  if (code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  // Node's own field, and its own check: what follows a response that has begun would be read as part of it.
+  const { _httpMessage: response } = socket as Socket & { readonly _httpMessage?: { readonly headersSent: boolean } };
+  if (response?.headersSent === true) {
     socket.destroy();
     return;
   }
   const [status, sentence] = parseFailure(code);
-  const body = JSON.stringify(errorBody(new AvocadoError('bad_request', sentence)));
+  writeRaw(socket, status, new AvocadoError('bad_request', sentence));
+}
+
+/** Answers a request whose body will not be waited for. Whoever reads the body gets an error from its socket. */
+export function refuseUnfinished({ raw, request }: FastifyReply, error: AvocadoError): void {
+  if (raw.headersSent) raw.destroy();
+  else refuseRaw(request.socket, error);
+}
+
+/**
+ * Answers a request that nothing else will answer, because it has not arrived in full; its connection is closed. No
+ * response may have begun.
+ */
+export function refuseRaw(socket: Socket, error: AvocadoError): void {
+  const { status } = ERRORS[error.code];
+  writeRaw(socket, `${status} ${STATUS_CODES[status] ?? 'Error'}`, error);
+}
+
+/** The client has a while to read the answer, also while it still sends. */
+function writeRaw(socket: Socket, status: string, error: AvocadoError): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = JSON.stringify(errorBody(error));
   const head = [
     `HTTP/1.1 ${status}`,
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(retryHeaders(error)).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  const timer = setTimeout(() => {
+    socket.destroy();
+  }, UNREAD_BODY_MS).unref();
+  socket.once('close', () => {
+    clearTimeout(timer);
+  });
 }

@@ -3,9 +3,6 @@
 import type { SSESource } from '@fastify/sse';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-/** A client that reads nothing for so long is disconnected. */
-const MAX_STALL_MS = 600_000;
-
 /** Writes no faster than the client reads, and never waits for a client that has disconnected. */
 export class EventStream {
   readonly #reply: FastifyReply;
@@ -24,12 +21,7 @@ export class EventStream {
   async send(...messages: readonly SSESource[]): Promise<void> {
     for (const message of messages) {
       if (!this.isConnected) return;
-      const stalled = setTimeout(() => {
-        this.#reply.raw.destroy();
-      }, MAX_STALL_MS);
-      await Promise.race([this.#reply.sse.send(message), this.#closed]).finally(() => {
-        clearTimeout(stalled);
-      });
+      await Promise.race([this.#reply.sse.send(message), this.#closed]);
     }
   }
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { RequestLifecycle } from '../../../src/admission/request.ts';
+import { RequestLifecycle } from '../../../src/admission/lifecycle.ts';
 
 const GONE = new AvocadoError('aborted', 'The client has left.');
 

@@ -21,7 +21,7 @@ export interface Served extends Observed {
 
 export function serve(captioner: Captioner, limits: Partial<AdmissionSettings> = {}): Served {
   const observed: Observed = { rejected: [], cancelled: [], queued: [], fetched: [] };
-  const settings = { maxQueueSeconds: 600, prepareAhead: 0, maxTimeoutSeconds: 60, ...limits };
+  const settings = { maxReceiving: 256, maxQueueSeconds: 600, prepareAhead: 0, maxTimeoutSeconds: 60, ...limits };
   const service = new Admission(captioner, settings, {
     rejected: (reason) => observed.rejected.push(reason),
     cancelled: (stage) => observed.cancelled.push(stage),

@@ -1,0 +1,94 @@
+import { AvocadoError } from '../base/errors.ts';
+import type { RequestStage } from './types.ts';
+
+const DOING: Readonly<Record<RequestStage, string>> = {
+  receive: 'still being received',
+  fetch: 'fetching its file',
+  probe: "reading its file's headers, or waiting for the engine to start",
+  queued: 'waiting in the queue',
+  decode: 'decoding its file',
+  encode: 'encoding its file',
+  prefill: 'reading its prompt',
+  generate: 'writing its caption',
+};
+
+/** setTimeout's longest delay. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** The clock of a request: its stage, its deadline, and why it was aborted. */
+export class RequestLifecycle {
+  readonly id: string;
+  /** the key that sent it, where there are keys */
+  readonly owner: string | undefined;
+  /** by performance.now() */
+  readonly startedMs = performance.now();
+  stage: RequestStage = 'receive';
+  readonly #controller = new AbortController();
+  readonly #maxSeconds: number;
+  #timer: NodeJS.Timeout | undefined;
+  #abortedIn: RequestStage | undefined;
+  #done = false;
+
+  /** @param maxSeconds the deadline until another is set, and the latest that can be */
+  constructor(id: string, maxSeconds: number, owner?: string) {
+    this.id = id;
+    this.owner = owner;
+    this.#maxSeconds = maxSeconds;
+    this.#startTimer(maxSeconds);
+  }
+
+  /** Its reason is an AvocadoError. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get elapsedSeconds(): number {
+    return (performance.now() - this.startedMs) / 1000;
+  }
+
+  get done(): boolean {
+    return this.#done;
+  }
+
+  /** the stage in which it was aborted, if it was */
+  get abortedIn(): RequestStage | undefined {
+    return this.#abortedIn;
+  }
+
+  /** Counted from the start, however much time has passed. */
+  setDeadline(seconds: number | undefined): void {
+    if (!this.#done && !this.signal.aborted) this.#startTimer(Math.min(seconds ?? Infinity, this.#maxSeconds));
+  }
+
+  /** Only the first reason counts, and none after finish(). */
+  abort(reason: AvocadoError): void {
+    if (this.#done || this.signal.aborted) return;
+    this.#abortedIn = this.stage;
+    this.#controller.abort(reason);
+  }
+
+  /** It has its answer, and no work is left. */
+  finish(): void {
+    this.#done = true;
+    this.#abortedIn = undefined;
+    clearTimeout(this.#timer);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #startTimer(seconds: number): void {
+    clearTimeout(this.#timer);
+    const late = (): void => {
+      const advice =
+        seconds < this.#maxSeconds
+          ? `Give it more time (at most ${this.#maxSeconds} s), or ask for less`
+          : 'Ask for less';
+      const what = `The request was not done after ${seconds} s: it was ${DOING[this.stage]}.`;
+      const less = 'a shorter clip, fewer frames, a shorter caption.';
+      this.abort(new AvocadoError('deadline_exceeded', `${what} ${advice}: ${less}`));
+    };
+    this.#timer = setTimeout(late, Math.min(LONGEST_TIMER_MS, Math.max(0, (seconds - this.elapsedSeconds) * 1000)));
+  }
+}
