@@ -14,8 +14,11 @@ import { secondsOf, type EstimatedWork, type WorkModel } from './work-model.ts';
 
 /** Between two progress events of a download. */
 const PROGRESS_EVERY_MS = 250;
-/** A running caption ends within a step of its abort; an engine that has not ended it after this hangs. */
-const ABORT_GRACE_MS = 5000;
+/**
+ * A running caption ends within a step of its abort. After this its client gets the answer without it: well before the
+ * server gives up a client that does not read its last event.
+ */
+const ABORT_GRACE_MS = 500;
 
 /** What the requests of one server share. */
 export interface RequestParts {

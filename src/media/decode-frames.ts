@@ -41,8 +41,8 @@ export async function decodeFrames(
   if (video === undefined || stream === undefined) throw new Error('This plan has no frames. This is a bug.');
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   if (stream.still) {
-    const picture = await decodeStill(plan.probe.path, limits.maxStillPixels);
-    await onFrame(picture.data, 0);
+    const run = { timeoutSeconds: limits.decodeTimeoutSeconds, signal: options.signal };
+    await onFrame(await decodeStill(plan.probe.path, stream, limits.maxStillPixels, run), 0);
     return { plan: video, warnings: [], decoderLog: [] };
   }
   const { indices, positions } = groupRepeats(video.frameIndices);

@@ -83,7 +83,6 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
-    running.delete(child);
   }
 }
 
@@ -114,15 +113,19 @@ async function start({ program, args, onChunk, inputs = [] }: ProcessRun): Promi
     });
   }
   child.on('error', () => undefined); // a kill that came too late
-  running.add(child);
-  if (!killsOnExit) {
-    killsOnExit = true;
-    // A process that waits on a full pipe would outlive us.
-    process.on('exit', () => {
-      for (const left of running) left.kill('SIGKILL');
-    });
-  }
+  endWithUs(child);
   return child;
+}
+
+/** Kills the child when this process exits: one that waits on a full pipe would outlive us. */
+export function endWithUs(child: ChildProcess): void {
+  running.add(child);
+  child.once('close', () => running.delete(child));
+  if (killsOnExit) return;
+  killsOnExit = true;
+  process.on('exit', () => {
+    for (const left of running) left.kill('SIGKILL');
+  });
 }
 
 async function consume(

@@ -72,7 +72,7 @@ async function readBanner(program: string): Promise<string> {
  */
 const DEMUXERS = [
   ...['mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'flv', 'asf', 'ogg'],
-  ...['wav', 'w64', 'aiff', 'mp3', 'aac', 'flac', 'gif'],
+  ...['wav', 'w64', 'aiff', 'mp3', 'aac', 'flac', 'gif', 'apng'],
 ].join(',');
 
 /**

@@ -1,16 +1,22 @@
 // A local file before any decoder opens it: it exists, is regular and not too large, and its first bytes tell its kind.
-import { open, stat } from 'node:fs/promises';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { AvocadoError } from '../base/errors.ts';
+import type { PictureFormat } from './picture-process.ts';
 
 /** `still` is decoded by sharp, `container` by ffmpeg; ffmpeg also tries `unknown`. The others are refused. */
 type FileKind = 'still' | 'heic' | 'playlist' | 'text' | 'container' | 'unknown';
 
-export interface MediaFile {
+interface Sniffed {
+  readonly kind: FileKind;
+  /** of a `still` */
+  readonly format?: PictureFormat | undefined;
+}
+
+export interface MediaFile extends Sniffed {
   /** absolute */
   readonly path: string;
   readonly sizeBytes: number;
-  readonly kind: FileKind;
 }
 
 /**
@@ -27,7 +33,7 @@ export async function openMediaFile(path: string, maxSizeBytes: number): Promise
       `${path} is ${megabytes(sizeBytes)} MB; at most ${megabytes(maxSizeBytes)} MB are taken. Cut it or re-encode it.`,
     );
   }
-  return { path: absolute, sizeBytes, kind: sniff(await readHead(absolute, path)) };
+  return { path: absolute, sizeBytes, ...(await look(absolute, path)) };
 }
 
 async function checkedSize(absolute: string, path: string): Promise<number> {
@@ -45,16 +51,38 @@ async function checkedSize(absolute: string, path: string): Promise<number> {
   return found.size;
 }
 
-async function readHead(absolute: string, path: string): Promise<Uint8Array> {
+async function look(absolute: string, path: string): Promise<Sniffed> {
   const file = await open(absolute).catch((cause: unknown) => {
     throw unreadable(path, cause);
   });
   try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(SNIFF_BYTES), 0, SNIFF_BYTES, 0);
-    return buffer.subarray(0, bytesRead);
+    const sniffed = sniff(await readBytes(file, 0, SNIFF_BYTES));
+    const isPng = sniffed.kind === 'still' && sniffed.format === 'png';
+    return isPng && (await isAnimatedPng(file)) ? { kind: 'container' } : sniffed;
   } finally {
     await file.close();
   }
+}
+
+async function readBytes(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
+  const { buffer, bytesRead } = await file.read(new Uint8Array(length), 0, length, position);
+  return buffer.subarray(0, bytesRead);
+}
+
+/** Chunks in front of the pixels: honest files have about ten. */
+const MOST_PNG_CHUNKS = 100;
+
+/** The chunk `acTL` in front of the pixels makes a PNG an animation. It may lie behind a long colour profile. */
+async function isAnimatedPng(file: FileHandle): Promise<boolean> {
+  let position = 8;
+  for (let chunk = 0; chunk < MOST_PNG_CHUNKS; chunk++) {
+    const head = Buffer.from(await readBytes(file, position, 12));
+    const type = head.toString('latin1', 4, 8);
+    if (head.length < 12 || type === 'IDAT') return false;
+    if (type === 'acTL') return head.readUInt32BE(8) > 1;
+    position += 12 + head.readUInt32BE(0);
+  }
+  return false;
 }
 
 function unreadable(path: string, cause: unknown): AvocadoError {
@@ -73,45 +101,82 @@ function megabytes(bytes: number): string {
 /** `sniff` needs at most this many bytes from the start of a file. */
 export const SNIFF_BYTES = 1024;
 
-const STILLS: readonly (readonly [offset: number, magic: string])[] = [
-  [0, '\x89PNG\r\n\x1a\n'],
-  [0, '\xff\xd8\xff'],
-  [8, 'WEBP'],
-  [0, 'II*\0'],
-  [0, 'MM\0*'],
-  [4, 'ftypavif'],
+/** What stands at which offset, all of it. */
+type Magic = readonly (readonly [offset: number, bytes: string])[];
+
+const PICTURES: readonly (readonly [PictureFormat, Magic])[] = [
+  ['png', [[0, '\x89PNG\r\n\x1a\n']]],
+  ['jpeg', [[0, '\xff\xd8\xff']]],
+  [
+    'webp',
+    [
+      [0, 'RIFF'],
+      [8, 'WEBP'],
+    ],
+  ],
+  ['tiff', [[0, 'II*\0']]],
+  ['tiff', [[0, 'MM\0*']]],
 ];
 
-const CONTAINERS: readonly (readonly [offset: number, magic: string])[] = [
-  ...['ftyp', 'moov', 'mdat', 'wide', 'free', 'skip', 'pnot'].map((box) => [4, box] as const),
-  [0, '\x1aE\xdf\xa3'], // matroska, webm
-  [0, 'RIFF'],
-  [0, 'OggS'],
-  [0, 'FLV\x01'],
-  [0, '\x30\x26\xb2\x75'], // asf
-  [0, '\0\0\x01\xba'], // mpeg program stream
-  [0, 'G'], // mpeg transport stream
-  [0, 'fLaC'],
-  [0, 'ID3'],
-  [0, 'GIF8'],
-  [0, 'FORM'],
-  [0, 'riff'], // w64
+const CONTAINERS: readonly Magic[] = [
+  ...['ftyp', 'moov', 'mdat', 'wide', 'free', 'skip', 'pnot'].map((box): Magic => [[4, box]]),
+  [[0, '\x1aE\xdf\xa3']], // matroska, webm
+  [
+    [0, 'RIFF'],
+    [8, 'AVI '],
+  ],
+  [
+    [0, 'RIFF'],
+    [8, 'WAVE'],
+  ],
+  [[0, 'riff']], // w64
+  [[0, 'OggS']],
+  [[0, 'FLV\x01']],
+  [[0, '\x30\x26\xb2\x75']], // asf
+  [[0, '\0\0\x01\xba']], // mpeg program stream
+  [
+    [0, 'G'],
+    [188, 'G'],
+  ], // mpeg transport stream: packets of 188 bytes
+  [
+    [4, 'G'],
+    [196, 'G'],
+  ], // the same with a time in front of each packet
+  [[0, 'fLaC']],
+  [[0, 'ID3']],
+  [[0, 'GIF87a']],
+  [[0, 'GIF89a']],
+  [
+    [0, 'FORM'],
+    [8, 'AIF'],
+  ],
 ];
 
 /**
  * The kind of a file by its first bytes. Names and extensions are ignored, since the sender chooses them.
  * @param head the first SNIFF_BYTES of a file, or all of a shorter one
  */
-export function sniff(head: Uint8Array): FileKind {
+export function sniff(head: Uint8Array): Sniffed {
   const text = Buffer.from(head.buffer, head.byteOffset, head.byteLength).toString('latin1');
-  const has = ([offset, magic]: readonly [number, string]): boolean => text.startsWith(magic, offset);
-  if (STILLS.some(has)) return 'still';
-  if (/^.{4}ftyp(heic|heix|hevc|mif1|msf1)/s.test(text)) return 'heic';
+  const has = (magic: Magic): boolean => magic.every(([offset, bytes]) => text.startsWith(bytes, offset));
+  const picture = PICTURES.find(([, magic]) => has(magic));
+  if (picture !== undefined) return { kind: 'still', format: picture[0] };
+  const brands = brandsOf(text);
+  if (brands[0] !== 'avis' && brands.includes('avif')) return { kind: 'still', format: 'heif' };
+  if (/^(hei[cxms]|hev[cxms]|mif1|msf1)$/.test(brands[0] ?? '')) return { kind: 'heic' };
   if (/^(\ufeff|\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<\?xml[^]*<(MPD|playlist|smil)|<MPD|<smil)/i.test(text))
-    return 'playlist';
-  if (isText(text)) return 'text';
-  if (CONTAINERS.some(has) || /^\xff[\xe0-\xff]/.test(text)) return 'container';
-  return 'unknown';
+    return { kind: 'playlist' };
+  if (isText(text)) return { kind: 'text' };
+  if (CONTAINERS.some(has) || /^\xff[\xe0-\xff]/.test(text)) return { kind: 'container' };
+  return { kind: 'unknown' };
+}
+
+/** The brands of an ISO file: the major one, then those it is compatible with. */
+function brandsOf(text: string): string[] {
+  if (!text.startsWith('ftyp', 4)) return [];
+  const size = Buffer.from(text.slice(0, 4), 'latin1').readUInt32BE();
+  const [major, , ...compatible] = text.slice(8, size).match(/[^]{4}/g) ?? [];
+  return major === undefined ? [] : [major, ...compatible];
 }
 
 /** No control characters except white space. The first kilobyte of every container has some. */

@@ -37,7 +37,7 @@ async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSign
   const { kind } = file;
   switch (kind) {
     case 'still':
-      return await probeStill(file);
+      return await probeStill(file, { timeoutSeconds: limits.probeTimeoutSeconds, signal });
     case 'container':
     case 'unknown':
       return await probeContainer(file, limits, signal);

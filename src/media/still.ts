@@ -1,46 +1,39 @@
-// Still pictures, through sharp: what their header says, and their pixels.
-import sharp, { type Metadata } from 'sharp';
+// Still pictures: what their header says, and their pixels.
 import { AvocadoError } from '../base/errors.ts';
 import type { MediaFile } from './media-file.ts';
-import type { MediaProbe } from './types.ts';
+import { readPicture, type PictureFormat, type PictureRun } from './picture-process.ts';
+import type { MediaProbe, VideoStream } from './types.ts';
 
 /** Degrees by EXIF orientation; 5 to 8 swap height and width. */
 const ROTATIONS: Readonly<Record<number, number>> = { 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270 };
 
 /**
  * Facts of a still picture, from its header alone.
- * @throws AvocadoError `media_undecodable`
+ * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
  */
-export async function probeStill(file: MediaFile): Promise<MediaProbe> {
-  let header: Metadata;
-  try {
-    // probeMedia checks the limit and names both sizes in its error.
-    header = await sharp(file.path, { limitInputPixels: false }).metadata();
-  } catch (cause) {
-    throw new AvocadoError(
-      'media_undecodable',
-      `The picture cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Is the file complete?`,
-      { cause },
-    );
-  }
-  const rotation = ROTATIONS[header.orientation ?? 1] ?? 0;
+export async function probeStill(file: MediaFile, run: PictureRun): Promise<MediaProbe> {
+  const { format } = file;
+  if (format === undefined) throw new Error('This file is no still picture. This is a bug.');
+  const header = await readPicture({ path: file.path, format, maxPixels: undefined }, run);
+  if (header.kind !== 'header') throw unreadable('read', header.kind === 'failed' ? header.reason : header.kind);
+  const rotation = ROTATIONS[header.orientation] ?? 0;
   const sideways = rotation % 180 !== 0;
-  const pages = header.pages ?? 1;
+  const { pages, width, height } = header;
   return {
     path: file.path,
-    container: header.format,
+    container: format,
     sizeBytes: file.sizeBytes,
     durationSeconds: 0,
     audio: undefined,
     video: {
       index: 0,
-      codec: header.format,
-      pixelFormat: `${header.space}${header.hasAlpha ? '+alpha' : ''}`,
-      storedWidth: header.width,
-      storedHeight: header.height,
+      codec: format,
+      pixelFormat: header.colours,
+      storedWidth: width,
+      storedHeight: height,
       rotation,
-      width: sideways ? header.height : header.width,
-      height: sideways ? header.width : header.height,
+      width: sideways ? height : width,
+      height: sideways ? width : height,
       averageFps: 0,
       totalFrames: 1,
       durationSeconds: 0,
@@ -50,59 +43,32 @@ export async function probeStill(file: MediaFile): Promise<MediaProbe> {
   };
 }
 
-interface StillPicture {
-  /** u8 RGB [height, width, 3] */
-  readonly data: Uint8Array<SharedArrayBuffer>;
-  readonly height: number;
-  readonly width: number;
-}
+/** Names of ffmpeg for what libvips calls otherwise. */
+const LIBVIPS_NAMES: Readonly<Record<string, string>> = { apng: 'png', mjpeg: 'jpeg', av1: 'heif' };
 
 /**
- * Decodes a still picture to RGB at full size as qwen-omni-utils `fetch_image` does with PIL: colour profiles ignored,
- * true-colour alpha blended with white, other alpha dropped. Unlike it, EXIF orientation is applied, so that
- * photographs are upright as videos are.
- * @throws AvocadoError `media_undecodable`, `media_too_large`
+ * Decodes a still picture to RGB at full size as qwen-omni-utils `fetch_image` does with PIL (reference-model.md, Still
+ * pictures). Unlike it, EXIF orientation is applied, so that photographs are upright as videos are.
+ * @param stream what the probe said; a picture that has another size or format by now is refused
+ * @returns u8 RGB [height, width, 3]
+ * @throws AvocadoError `media_undecodable`, `media_too_large`, `media_timeout`, `aborted`
  */
-export async function decodeStill(path: string, maxPixels: number): Promise<StillPicture> {
-  try {
-    const source = sharp(path, { limitInputPixels: maxPixels, failOn: 'error', ignoreIcc: true, pages: 1 });
-    const { isPalette, channels } = await source.metadata();
-    const { data, info } = await source
-      .autoOrient()
-      .toColourspace('srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    const pixels = info.width * info.height;
-    const rgb = new Uint8Array(new SharedArrayBuffer(pixels * 3));
-    fillRgb(rgb, data, info.channels, channels === 4 && !isPalette);
-    return { data: rgb, height: info.height, width: info.width };
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    if (reason.includes('pixel limit'))
-      throw new AvocadoError('media_too_large', `The picture has more than ${maxPixels} pixels. Scale it down.`, {
-        cause,
-      });
-    throw new AvocadoError('media_undecodable', `The picture cannot be decoded: ${reason}. Is the file complete?`, {
-      cause,
-    });
-  }
+export async function decodeStill(
+  path: string,
+  stream: Pick<VideoStream, 'codec' | 'width' | 'height'>,
+  maxPixels: number,
+  run: PictureRun,
+): Promise<Uint8Array<SharedArrayBuffer>> {
+  const format = (LIBVIPS_NAMES[stream.codec] ?? stream.codec) as PictureFormat;
+  const picture = await readPicture({ path, format, maxPixels }, run);
+  if (picture.kind === 'failed' && picture.reason.includes('pixel limit'))
+    throw new AvocadoError('media_too_large', `The picture has more than ${maxPixels} pixels. Scale it down.`);
+  if (picture.kind !== 'pixels') throw unreadable('decoded', picture.kind === 'failed' ? picture.reason : picture.kind);
+  if (picture.width === stream.width && picture.height === stream.height) return picture.data;
+  const message = 'The picture was replaced by one of another size while it was read. Send the request again.';
+  throw new AvocadoError('media_undecodable', message);
 }
 
-/**
- * @param blend blend colours with white by their alpha, rounded as PIL's `paste` with a mask does; otherwise drop alpha
- */
-function fillRgb(rgb: Uint8Array, source: Uint8Array, channels: number, blend: boolean): void {
-  const grey = channels < 3;
-  const alphaAt = blend && channels === 4 ? 3 : undefined;
-  for (let from = 0, to = 0; to < rgb.length; from += channels, to += 3) {
-    for (let channel = 0; channel < 3; channel++) {
-      const value = source[from + (grey ? 0 : channel)] ?? 0;
-      rgb[to + channel] = alphaAt === undefined ? value : overWhite(value, source[from + alphaAt] ?? 255);
-    }
-  }
-}
-
-function overWhite(value: number, alpha: number): number {
-  const sum = value * alpha + 255 * (255 - alpha) + 128;
-  return ((sum >> 8) + sum) >> 8;
+function unreadable(verb: string, reason: string): AvocadoError {
+  return new AvocadoError('media_undecodable', `The picture cannot be ${verb}: ${reason}. Is the file complete?`);
 }

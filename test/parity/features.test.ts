@@ -87,7 +87,9 @@ describe('resize', () => {
   it("of a still picture gives Pillow's bytes, and its patches the reference's rows", async () => {
     const facts = goldenJson<InputFacts & { source_height: number; source_width: number }>('inputs/still.json');
     const expected = goldenTensors('inputs/still.safetensors');
-    const { data, height, width } = await decodeStill(golden('clips/still.png'), 1e6);
+    const [height, width] = [facts.source_height, facts.source_width];
+    const stream = { codec: 'png', height, width };
+    const data = await decodeStill(golden('clips/still.png'), stream, 1e6, { timeoutSeconds: 60 });
     const size = { height: facts.final_height, width: facts.final_width };
     const resized = new Uint8Array(new SharedArrayBuffer(size.height * size.width * 3));
     resized.set(resizeStill(data, { height, width }, size));

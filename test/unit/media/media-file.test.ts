@@ -10,7 +10,7 @@ test.each([
   ['speech-16k.wav', 'container'],
   ['still.png', 'still'],
 ])('%s is a %s', (clip, kind) => {
-  expect(sniff(readFileSync(golden(`clips/${clip}`)).subarray(0, SNIFF_BYTES))).toBe(kind);
+  expect(sniff(readFileSync(golden(`clips/${clip}`)).subarray(0, SNIFF_BYTES)).kind).toBe(kind);
 });
 
 test.each([
@@ -20,14 +20,39 @@ test.each([
   ['<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', 'playlist'],
   ['Just some words.\nAnd more.', 'text'],
   ['<svg xmlns="http://www.w3.org/2000/svg"/>', 'text'],
-  ['\0\0\0\x18ftypheic\0\0\0\0', 'heic'],
-  ['\0\0\0\x18ftypavif\0\0\0\0', 'still'],
+  ['\0\0\0\x10ftypheic\0\0\0\0', 'heic'],
+  ['\0\0\0\x18ftypmif1\0\0\0\0mif1heic', 'heic'],
   ['\0\0\0\x18ftypisom\0\0\0\0', 'container'],
-  ['RIFF\x24\0\0\0WEBPVP8 \0', 'still'],
   ['RIFF\x24\0\0\0WAVEfmt \0', 'container'],
   ['\x1aE\xdf\xa3\x01\0\0\0', 'container'],
   ['\x01\x02\x03\x04\x05\x06', 'unknown'],
   ['', 'unknown'],
+  ['\0\0\0\x1cftypavis\0\0\0\0avifavis', 'container'],
+  ['GIF89a\x10\0\x10\0\x80', 'container'],
+  [`G${'\0'.repeat(187)}G`, 'container'],
 ])('%j is a %s', (head, kind) => {
-  expect(sniff(bytes(head))).toBe(kind);
+  expect(sniff(bytes(head))).toEqual({ kind });
+});
+
+test.each([
+  ['\x89PNG\r\n\x1a\n', 'png'],
+  ['\xff\xd8\xff\xe0', 'jpeg'],
+  ['RIFF\x24\0\0\0WEBPVP8 \0', 'webp'],
+  ['II*\0\x08\0\0\0', 'tiff'],
+  ['MM\0*\0\0\0\x08', 'tiff'],
+  ['\0\0\0\x18ftypavif\0\0\0\0avifmif1', 'heif'],
+  ['\0\0\0\x18ftypmif1\0\0\0\0mif1avif', 'heif'],
+])('%j is a still picture, %s', (head, format) => {
+  expect(sniff(bytes(head))).toEqual({ kind: 'still', format });
+});
+
+test.each([
+  '<svg    WEBP="" xmlns="http://www.w3.org/2000/svg"/>',
+  '\0\0\0 GIF8WEBPVP8 \0',
+  '\0RIFF\0\0\0\0WEBP',
+  'RIFX\x24\0\0\0WEBPVP8 \0',
+  '\0\0\0\x0cftypisom avif\0',
+  '\0\x89PNG\r\n\x1a\n',
+])('%j is no still picture: every part of a magic number has its place', (head) => {
+  expect(sniff(bytes(head)).kind).not.toBe('still');
 });
