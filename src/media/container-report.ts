@@ -1,5 +1,6 @@
 // Reads ffprobe's report about a container. Pure: it starts nothing.
 import { AvocadoError } from '../base/errors.ts';
+import { unheardReason } from './audio-length.ts';
 import type { TextOutcome } from './ffmpeg.ts';
 import type { MediaFile } from './media-file.ts';
 import type { AudioStream, MediaProbe, VideoStream } from './types.ts';
@@ -105,7 +106,9 @@ function readReport(report: FfprobeReport, file: MediaFile, log: readonly string
       ? undefined
       : videoStream(pictures, packets.get(pictures.index) ?? 0, fileSeconds, report.format?.format_name === 'gif');
   const audio =
-    sound === undefined ? undefined : audioStream(sound, packets.get(sound.index) ?? 0, fileSeconds, warnings);
+    sound === undefined
+      ? undefined
+      : audioStream(sound, packets.get(sound.index) ?? 0, fileSeconds, video !== undefined, warnings);
   if (video?.totalFrames === 0 && audio !== undefined) {
     warnings.push('The video track is empty; only the sound is captioned.');
     video = undefined;
@@ -178,6 +181,8 @@ function audioStream(
   stream: StreamReport,
   packets: number,
   fileSeconds: number | undefined,
+  /** a video is there too */
+  beside: boolean,
   warnings: string[],
 ): AudioStream | undefined {
   const sampleRate = Number(stream.sample_rate ?? 0);
@@ -185,6 +190,13 @@ function audioStream(
   if (codec === undefined || sampleRate === 0 || channels === 0 || packets === 0) {
     const defect = packets === 0 ? 'is empty' : 'cannot be decoded';
     warnings.push(`The sound track (${codec ?? 'unknown codec'}) ${defect}; nothing was heard.`);
+    return undefined;
+  }
+  const unheard = unheardReason(sampleRate, channels);
+  if (unheard !== undefined) {
+    const defect = `The sound ${unheard}.`;
+    if (!beside) throw new AvocadoError('media_undecodable', defect);
+    warnings.push(`${defect} Nothing was heard.`);
     return undefined;
   }
   return {

@@ -161,7 +161,7 @@ export class DecoderLog {
   #errors = 0;
 
   add(line: string): void {
-    if (line.trim() === '' || line.includes('[info]')) return;
+    if (line.trim() === '' || /\[(info|verbose)\]/.test(line)) return;
     if (/\[(error|fatal|panic)\]/.test(line)) this.#errors++;
     // Memory addresses differ from run to run.
     this.#lines.push(line.replaceAll(/ @ 0x[0-9a-f]+/g, '').slice(0, KEPT_CHARACTERS));

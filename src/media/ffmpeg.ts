@@ -88,7 +88,7 @@ export function fileUrl(path: string): string {
 }
 
 /** Options of every run of ffmpeg: it never asks, and prints only log lines of this level, each with its level. */
-export function quietly(logLevel: 'error' | 'info'): string[] {
+export function quietly(logLevel: 'error' | 'info' | 'verbose'): string[] {
   return ['-nostdin', '-hide_banner', '-nostats', '-loglevel', `level+${logLevel}`];
 }
 
@@ -96,7 +96,7 @@ interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'onLi
   readonly path: string;
   /** filters, mapping, codec and `-f`; the output comes to `onChunk` */
   readonly outputOptions: readonly string[];
-  readonly logLevel: 'error' | 'info';
+  readonly logLevel: 'error' | 'info' | 'verbose';
   readonly maxPixels: number;
   readonly onChunk: (chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>;
 }

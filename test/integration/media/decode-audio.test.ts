@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { decodeAudio } from '../../../src/media/decode-audio.ts';
 import { ffmpegVersion } from '../../../src/media/ffmpeg.ts';
@@ -119,5 +120,81 @@ describe('decoded sound', () => {
     }, 30);
     await expect(decoding).rejects.toMatchObject({ code: 'aborted' });
     expect(decoderProcesses()).toEqual([]);
+  });
+});
+
+/** Hz, Hz of the sample rate, channels, and ffmpeg's options of one second of sound */
+type Piece = readonly [tone: number, sampleRate: number, channels: number, ...options: string[]];
+
+/** Sound that changes: a file of one second of each piece, byte after byte. */
+async function joined(name: string, pieces: readonly Piece[]): Promise<string> {
+  const parts = await Promise.all(
+    pieces.map(async ([tone, sampleRate, channels, ...options], index) => {
+      const source = ['-f', 'lavfi', '-i', `sine=f=${tone}:r=${sampleRate}:d=1`, '-ac', String(channels)];
+      const offset = name.endsWith('.ts') ? ['-output_ts_offset', String(index)] : [];
+      return await readFile(await makeClip(scratch(`${index}-${name}`), [...source, ...options, ...offset]));
+    }),
+  );
+  await writeFile(scratch(name), Buffer.concat(parts));
+  return scratch(name);
+}
+
+/** Hz of a tone that starts at this second, from its zero crossings in 0.4 s of it. */
+function toneAt(waveform: Float32Array, second: number): number {
+  const from = Math.round((second + 0.4) * 16_000);
+  const part = waveform.subarray(from, from + 6400);
+  let crossings = 0;
+  for (let index = 1; index < part.length; index++)
+    if ((part[index - 1] ?? 0) < 0 !== (part[index] ?? 0) < 0) crossings++;
+  return crossings / 0.8;
+}
+
+describe('sound that changes on the way is all heard, each part at its own pitch:', () => {
+  const mp3 = ['-write_xing', '0', '-id3v2_version', '0'];
+  const ac3 = ['-c:a', 'ac3'];
+  const vorbis = ['-c:a', 'libvorbis'];
+  test.each<readonly [name: string, pieces: readonly Piece[]]>([
+    // prettier-ignore
+    ['rates.mp3', [[440, 44_100, 2, ...mp3], [880, 48_000, 2, ...mp3], [660, 8000, 1, ...mp3]]],
+    // prettier-ignore
+    ['channels.aac', [[440, 44_100, 2], [880, 44_100, 1], [660, 22_050, 6]]],
+    // prettier-ignore
+    ['surround.ts', [[440, 48_000, 6, ...ac3], [880, 48_000, 2, ...ac3], [660, 48_000, 6, ...ac3]]],
+    // prettier-ignore
+    ['chained.ogg', [[440, 44_100, 1, ...vorbis], [880, 24_000, 2, ...vorbis]]],
+  ])('%s', async (name, pieces) => {
+    const { waveform, warnings } = await decodeAudio(await planOf(await joined(name, pieces)));
+    expect(warnings).toEqual([]);
+    // encoders round up to whole frames
+    expect(Math.abs(waveform.length / 16_000 - pieces.length)).toBeLessThan(0.25);
+    const second = waveform.length / 16_000 / pieces.length;
+    for (const [index, [tone]] of pieces.entries())
+      expect(Math.abs(toneAt(waveform, index * second) - tone)).toBeLessThan(tone / 50);
+  });
+});
+
+test('joined WAV files are heard up to the end of the first, with a warning', async () => {
+  const path = await joined('joined.wav', [
+    [440, 16_000, 1],
+    [880, 44_100, 2],
+  ]);
+  const { waveform, warnings } = await decodeAudio(await planOf(path));
+  expect(waveform.length).toBe(16_000);
+  expect(warnings).toEqual([expect.stringContaining('only the first was heard')]);
+});
+
+describe('samples that are no numbers become silence, with a warning:', () => {
+  const tone = 'sin(2*PI*440*t)/4';
+  const wild = `aevalsrc='if(eq(n,100),0/0,if(eq(n,9000),1/0,${tone}))':s=44100:d=1`;
+  test.each([
+    ['float.wav', 'pcm_f32le'],
+    ['float.mov', 'pcm_f32le'],
+  ])('%s', async (name, codec) => {
+    const path = await makeClip(scratch(name), ['-f', 'lavfi', '-i', wild, '-c:a', codec]);
+    const { waveform, warnings } = await decodeAudio(await planOf(path));
+    expect(warnings).toEqual(['The sound is damaged: 2 samples are no numbers or far too loud; they became silence.']);
+    expect(waveform.length).toBe(16_000);
+    expect(waveform.every((sample) => Math.abs(sample) < 0.3)).toBe(true);
+    expect(Math.abs(toneAt(waveform, 0) - 440)).toBeLessThan(3);
   });
 });

@@ -170,6 +170,9 @@ describe('defects that do not prevent a caption are warnings', () => {
     [{ ...AUDIO, sample_rate: '0' }, 'The sound track (aac) cannot be decoded; nothing was heard.'],
     [{ ...AUDIO, channels: 0 }, 'The sound track (aac) cannot be decoded; nothing was heard.'],
     [{ ...AUDIO, index: 2 }, 'The sound track (aac) is empty; nothing was heard.'],
+    [{ ...AUDIO, sample_rate: '1' }, expect.stringContaining('a sample rate of 1 Hz')],
+    [{ ...AUDIO, sample_rate: '2147483647' }, expect.stringContaining('100 to 1000000 Hz are decoded')],
+    [{ ...AUDIO, channels: 65 }, expect.stringContaining('65 channels')],
   ])('an audio track that cannot be used', (audio, warning) => {
     const probe = read({ streams: [VIDEO, audio] });
     expect([probe.audio, probe.warnings]).toEqual([undefined, [warning]]);
