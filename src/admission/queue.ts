@@ -26,6 +26,8 @@ export class Ticket {
   tokens = 0;
   state: 'admitted' | 'waiting' | 'running' | 'left' = 'admitted';
   priority: Priority = 'interactive';
+  /** its file takes long to decode: see AdmissionQueue */
+  long = false;
   onStart: () => void = () => undefined;
   onPosition: (ahead: number) => void = () => undefined;
 
@@ -34,9 +36,18 @@ export class Ticket {
     this.workSeconds = workSeconds;
   }
 
-  /** Sets the estimated work. @throws AvocadoError `queue_full` when it does not fit beside the others */
-  setWork(workSeconds: number, tokens: number): void {
-    this.queue.setWork(this, workSeconds, tokens);
+  /**
+   * Sets the estimated work.
+   * @param long the file takes long to decode
+   * @throws AvocadoError `queue_full` when it does not fit beside the others
+   */
+  setWork(workSeconds: number, tokens: number, long = false): void {
+    this.queue.setWork(this, workSeconds, tokens, long);
+  }
+
+  /** Its file is decoded: from now on it is like the others. */
+  decoded(): void {
+    this.queue.decoded(this);
   }
 
   /** Sets the work that remains; never refused. */
@@ -59,6 +70,13 @@ export class Ticket {
   }
 }
 
+/** Long files in the engine at a time: another decoder stays free for the others. */
+const MAX_LONG_RUNNING = 1;
+
+/**
+ * Requests whose files take long to decode have a lane of their own: one runs at a time, others pass those that wait,
+ * and the work of one lane is never held against a request of the other.
+ */
 export class AdmissionQueue {
   readonly #limits: AdmissionLimits;
   readonly #rates: WorkRates;
@@ -67,6 +85,7 @@ export class AdmissionQueue {
   readonly #alive = new Set<Ticket>();
   readonly #waiting: Record<Priority, Ticket[]> = { interactive: [], batch: [] };
   #running = 0;
+  #longRunning = 0;
 
   constructor(limits: AdmissionLimits, rates: WorkRates, onRefusal: (reason: Refusal) => void) {
     this.#limits = limits;
@@ -80,9 +99,9 @@ export class AdmissionQueue {
 
   /** whether any next request would be refused */
   get full(): boolean {
-    return (
-      this.alive >= this.#limits.maxRequests || (this.alive > 0 && this.workSeconds >= this.#limits.maxWorkSeconds)
-    );
+    if (this.alive >= this.#limits.maxRequests) return true;
+    const others = this.#lane(false);
+    return others.length > 0 && workOf(others) >= this.#limits.maxWorkSeconds;
   }
 
   get running(): number {
@@ -94,7 +113,7 @@ export class AdmissionQueue {
   }
 
   get workSeconds(): number {
-    return sum(this.#alive, (ticket) => ticket.workSeconds);
+    return workOf(this.#alive);
   }
 
   get tokens(): number {
@@ -117,7 +136,7 @@ export class AdmissionQueue {
         `The server is busy with ${this.alive} requests and takes no more.`,
         this.workSeconds / this.alive / parallelism,
       );
-    this.#checkWork(this.workSeconds, averageSeconds);
+    this.#checkWork(this.#lane(false), averageSeconds);
   }
 
   /** @throws AvocadoError `queue_full` */
@@ -128,10 +147,20 @@ export class AdmissionQueue {
     return ticket;
   }
 
-  setWork(ticket: Ticket, workSeconds: number, tokens: number): void {
-    const others = this.workSeconds - ticket.workSeconds;
-    if (this.alive > 1) this.#checkWork(others, workSeconds);
+  setWork(ticket: Ticket, workSeconds: number, tokens: number, long: boolean): void {
+    const lane = ticket.state === 'admitted' ? long : ticket.long;
+    const others = this.#lane(lane).filter((other) => other !== ticket);
+    this.#checkWork(others, workSeconds);
     ticket.setRemaining(workSeconds, tokens);
+    ticket.long = lane;
+  }
+
+  decoded(ticket: Ticket): void {
+    if (!ticket.long) return;
+    if (ticket.state === 'running') this.#longRunning -= 1;
+    ticket.long = false;
+    this.#startNext();
+    this.#reportPositions();
   }
 
   awaitStart(ticket: Ticket, priority: Priority, onPosition: (ahead: number) => void): Promise<void> {
@@ -150,20 +179,25 @@ export class AdmissionQueue {
   }
 
   leave(ticket: Ticket): void {
-    if (ticket.state === 'running') this.#running -= 1;
-    if (ticket.state === 'waiting') {
-      const line = this.#waiting[ticket.priority];
-      line.splice(line.indexOf(ticket), 1);
+    if (ticket.state === 'running') {
+      this.#running -= 1;
+      if (ticket.long) this.#longRunning -= 1;
     }
+    if (ticket.state === 'waiting') remove(this.#waiting[ticket.priority], ticket);
     ticket.state = 'left';
     if (!this.#alive.delete(ticket)) return;
     this.#startNext();
     this.#reportPositions();
   }
 
-  #checkWork(before: number, more: number): void {
+  #lane(long: boolean): readonly Ticket[] {
+    return [...this.#alive].filter((ticket) => ticket.long === long);
+  }
+
+  #checkWork(others: readonly Ticket[], more: number): void {
+    const before = workOf(others);
     const tooMuch = before + more - this.#limits.maxWorkSeconds;
-    if (this.alive === 0 || tooMuch <= 0) return;
+    if (others.length === 0 || tooMuch <= 0) return;
     this.#refuse(
       'queue_work',
       `The server has about ${Math.ceil(before)} seconds of work before it, and this request would add ${Math.ceil(more)}.`,
@@ -179,27 +213,48 @@ export class AdmissionQueue {
 
   #startNext(): void {
     while (this.#running < this.#limits.maxRunning) {
-      const priority = this.#turns.next(this.waiting);
-      const ticket = priority === undefined ? undefined : this.#waiting[priority].shift();
+      const ticket = takeNext(this.#waiting, this.#turns, this.#longRunning);
       if (ticket === undefined) return;
       ticket.state = 'running';
       this.#running += 1;
+      if (ticket.long) this.#longRunning += 1;
       ticket.onStart();
     }
   }
 
   /** Tells each waiting request how many start before it if none comes or leaves. */
   #reportPositions(): void {
-    const started = { interactive: 0, batch: 0 };
+    const { interactive, batch } = this.#waiting;
+    const lines = { interactive: [...interactive], batch: [...batch] };
     const turns = this.#turns.fork();
-    for (let ahead = 0; ; ahead += 1) {
-      const { interactive, batch } = this.waiting;
-      const priority = turns.next({ interactive: interactive - started.interactive, batch: batch - started.batch });
-      if (priority === undefined) return;
-      this.#waiting[priority][started[priority]]?.onPosition(ahead);
-      started[priority] += 1;
+    let longs = this.#longRunning;
+    for (let ahead = 0; lines.interactive.length + lines.batch.length > 0; ahead += 1) {
+      // Where only long ones are left, one after the other starts.
+      const ticket = takeNext(lines, turns, longs) ?? takeNext(lines, turns, 0);
+      if (ticket?.long === true) longs += 1;
+      ticket?.onPosition(ahead);
     }
   }
+}
+
+type Lines = Readonly<Record<Priority, Ticket[]>>;
+
+/** Takes the request that starts next out of its line. @param longs long ones that run */
+function takeNext(lines: Lines, turns: PriorityTurns, longs: number): Ticket | undefined {
+  const mayStart = (ticket: Ticket): boolean => !ticket.long || longs < MAX_LONG_RUNNING;
+  const ready = { interactive: lines.interactive.filter(mayStart), batch: lines.batch.filter(mayStart) };
+  const priority = turns.next({ interactive: ready.interactive.length, batch: ready.batch.length });
+  const ticket = priority === undefined ? undefined : ready[priority][0];
+  if (ticket !== undefined) remove(lines[ticket.priority], ticket);
+  return ticket;
+}
+
+function remove(line: Ticket[], ticket: Ticket): void {
+  line.splice(line.indexOf(ticket), 1);
+}
+
+function workOf(tickets: Iterable<Ticket>): number {
+  return sum(tickets, (ticket) => ticket.workSeconds);
 }
 
 function sum(tickets: Iterable<Ticket>, value: (ticket: Ticket) => number): number {

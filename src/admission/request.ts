@@ -10,7 +10,7 @@ import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport } from '../o
 import type { RequestLifecycle } from './lifecycle.ts';
 import type { AdmissionQueue, Ticket } from './queue.ts';
 import type { AdmissionObserver, CaptionTask, TaskEstimate } from './types.ts';
-import { secondsOf, type EstimatedWork, type WorkModel } from './work-model.ts';
+import { isLong, secondsOf, type EstimatedWork, type WorkModel } from './work-model.ts';
 
 /** Between two progress events of a download. */
 const PROGRESS_EVERY_MS = 250;
@@ -211,7 +211,7 @@ export class AdmittedRequest {
   async #awaitStart({ request }: CaptionTask, ticket: Ticket, estimate: Estimate, emit: Emit): Promise<PlannedWork> {
     const { queue, model, observer, captioner } = this.#parts;
     const work = model.work(estimate, request.samples);
-    ticket.setWork(secondsOf(work), work.tokens);
+    ticket.setWork(secondsOf(work), work.tokens, isLong(work));
     this.#lifecycle.stage = 'queued';
     const queuedMs = performance.now();
     let reported: number | undefined;
@@ -229,6 +229,7 @@ export class AdmittedRequest {
   #learn({ estimate, work, startedMs, sharesSlots }: PlannedWork, end: CaptionEnd): void {
     const { model, queue } = this.#parts;
     model.learn(estimate, end, sharesSlots);
+    if (isLong(work)) return; // its estimate is rough, and would outweigh many others
     model.learnParallelism(secondsOf(work), (performance.now() - startedMs) / 1000, queue.running);
   }
 
@@ -279,7 +280,10 @@ class CaptionProgress {
       this.#generated += event.tokenIds.length;
     }
     if (work === undefined) return;
-    if (event.type === 'media') this.#ticket.setRemaining(work.prefillSeconds + work.generateSeconds, work.tokens);
+    if (event.type === 'media') {
+      this.#ticket.setRemaining(work.encodeSeconds + work.prefillSeconds + work.generateSeconds, work.tokens);
+      this.#ticket.decoded();
+    }
     if (event.type !== 'text-delta') return;
     const part = Math.max(0, 1 - this.#generated / Math.max(1, work.completionTokens));
     this.#ticket.setRemaining(work.generateSeconds * part, Math.ceil(work.completionTokens * part));

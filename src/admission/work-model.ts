@@ -30,7 +30,8 @@ class LearnedRate {
 
 /** Estimated seconds of one request on this machine, and its tokens. */
 export interface EstimatedWork {
-  readonly prepareSeconds: number;
+  readonly decodeSeconds: number;
+  readonly encodeSeconds: number;
   readonly prefillSeconds: number;
   readonly generateSeconds: number;
   /** expected, of all samples together */
@@ -39,36 +40,51 @@ export interface EstimatedWork {
   readonly tokens: number;
 }
 
-/** Stages of timings that are work on the file: they grow with its seconds and pixels. */
-const PREPARE_STAGES = ['probe', 'decode', 'resize', 'audio', 'mel', 'tokenize', 'vision', 'audio_tower'];
-/** What a second of media costs beside its pixels (container, sound), as megapixels. */
-const SECOND_AS_MEGAPIXELS = 0.05;
+/** Stages of timings that are work on the whole file, and those that are work on what the model sees of it. */
+const DECODE_STAGES = ['probe', 'decode', 'resize', 'audio', 'mel'];
+const ENCODE_STAGES = ['tokenize', 'vision', 'audio_tower'];
+/** What a file costs however short it is (programs are started), and a second of sound, as decoded megapixels. */
+const FILE_AS_MEGAPIXELS = 50;
+const SOUND_SECOND_AS_MEGAPIXELS = 1;
+/** A longer file teaches no more than this: otherwise one of a strange kind would set the price for a hundred others. */
+const MOST_LEARNED_MEGAPIXELS = 300;
 
 /** Before anything is measured: a small model on two cores, rather too slow than too fast. */
 const START = {
-  prepareSecondsPerUnit: 0.5,
+  decodeSecondsPerMegapixel: 0.005,
+  encodeSecondsPerToken: 0.001,
   prefillSecondsPerToken: 0.001,
   generateSecondsPerToken: 0.02,
   tokensPerCaption: 200,
   secondsPerRequest: 5,
 };
 
-export function secondsOf({ prepareSeconds, prefillSeconds, generateSeconds }: EstimatedWork): number {
-  return prepareSeconds + prefillSeconds + generateSeconds;
+/** A file that takes longer to decode than this must not hold up others: see AdmissionQueue. */
+const LONG_DECODE_SECONDS = 30;
+
+export function secondsOf({ decodeSeconds, encodeSeconds, prefillSeconds, generateSeconds }: EstimatedWork): number {
+  return decodeSeconds + encodeSeconds + prefillSeconds + generateSeconds;
 }
 
-/** Seconds of media times megapixels of a frame as the model sees it. */
-function prepareUnits({ durationSeconds, video }: Pick<Estimate, 'durationSeconds' | 'video'>): number {
-  const seconds = Math.max(1, durationSeconds); // a still picture is one frame
-  return seconds * (SECOND_AS_MEGAPIXELS + (video === undefined ? 0 : (video.width * video.height) / 1e6));
+export function isLong({ decodeSeconds }: EstimatedWork): boolean {
+  return decodeSeconds > LONG_DECODE_SECONDS;
 }
 
-function prepareSeconds(stages: Timings['stages']): number {
-  return PREPARE_STAGES.reduce((sum, stage) => sum + (stages[stage] ?? 0), 0);
+function decodeUnits({ decodeMegapixels, audio }: Pick<Estimate, 'decodeMegapixels' | 'audio'>): number {
+  return FILE_AS_MEGAPIXELS + decodeMegapixels + audio.seconds * SOUND_SECOND_AS_MEGAPIXELS;
+}
+
+function mediaTokens({ promptTokens: { total, text } }: Pick<Estimate, 'promptTokens'>): number {
+  return total - text;
+}
+
+function secondsIn(stages: Timings['stages'], names: readonly string[]): number {
+  return names.reduce((sum, stage) => sum + (stages[stage] ?? 0), 0);
 }
 
 export class WorkModel {
-  readonly #prepare = new LearnedRate(START.prepareSecondsPerUnit, 0.1);
+  readonly #decode = new LearnedRate(START.decodeSecondsPerMegapixel, FILE_AS_MEGAPIXELS);
+  readonly #encode = new LearnedRate(START.encodeSecondsPerToken, 100);
   readonly #prefill = new LearnedRate(START.prefillSecondsPerToken, 100);
   readonly #generate = new LearnedRate(START.generateSecondsPerToken, 20);
   /** "seconds" are tokens here, units are captions */
@@ -89,7 +105,8 @@ export class WorkModel {
   work(estimate: Estimate, samples: number): EstimatedWork {
     const completionTokens = samples * Math.min(estimate.maxTokens, this.#captionTokens.secondsPerUnit);
     return {
-      prepareSeconds: prepareUnits(estimate) * this.#prepare.secondsPerUnit,
+      decodeSeconds: decodeUnits(estimate) * this.#decode.secondsPerUnit,
+      encodeSeconds: mediaTokens(estimate) * this.#encode.secondsPerUnit,
       prefillSeconds: estimate.promptTokens.total * this.#prefill.secondsPerUnit,
       generateSeconds: completionTokens * this.#generate.secondsPerUnit,
       completionTokens,
@@ -106,12 +123,21 @@ export class WorkModel {
     { usage, others, timings: { stages } }: Pick<CaptionEnd, 'usage' | 'others' | 'timings'>,
     waited: boolean,
   ): void {
-    this.#prepare.learn(prepareSeconds(stages), prepareUnits(estimate));
+    const decodeSeconds = secondsIn(stages, DECODE_STAGES);
+    const encodeSeconds = secondsIn(stages, ENCODE_STAGES);
+    // What came from the cache, or from another request for the same file, says nothing.
+    if (stages['decode'] !== undefined || stages['audio'] !== undefined) {
+      const units = decodeUnits(estimate);
+      const part = Math.min(1, MOST_LEARNED_MEGAPIXELS / units);
+      this.#decode.learn(decodeSeconds * part, units * part);
+      this.#encode.learn(encodeSeconds, mediaTokens(estimate));
+    }
     const prefill = stages['prefill'];
     if (!waited && prefill !== undefined) this.#prefill.learn(prefill, usage.promptTokens - usage.cachedTokens);
     if (stages['generate'] !== undefined) this.#generate.learn(stages['generate'], usage.completionTokens);
     this.#captionTokens.learn(usage.completionTokens, 1 + others.length);
-    if (!waited) this.#request.learn(prepareSeconds(stages) + (prefill ?? 0) + (stages['generate'] ?? 0), 1);
+    if (waited || decodeSeconds > LONG_DECODE_SECONDS) return; // the next one is no such file, usually
+    this.#request.learn(decodeSeconds + encodeSeconds + (prefill ?? 0) + (stages['generate'] ?? 0), 1);
   }
 
   /** A request of `workSeconds` took `tookSeconds` in the engine, beside `together - 1` others. */

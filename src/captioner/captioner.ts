@@ -94,6 +94,8 @@ export interface CaptionerStatus {
 export interface Estimate {
   readonly kind: MediaReport['kind'];
   readonly durationSeconds: number;
+  /** pixels of all frames that the decoder must make, also of those that are not looked at, in millions */
+  readonly decodeMegapixels: number;
   readonly video?: {
     readonly frames: number;
     readonly sampleFps: number;

@@ -4,7 +4,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { FileMemo } from '../base/file-memo.ts';
 import { mediaTokens, type MediaFacts } from '../encoder/encode-request.ts';
 import { planMedia } from '../media/plan.ts';
-import { probeMedia } from '../media/probe.ts';
+import { probeMedia, totalPixels } from '../media/probe.ts';
 import { resolveProfile, type PreprocessProfile } from '../media/profile.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
@@ -188,6 +188,7 @@ export function estimateOf(
   return {
     kind: video?.kind ?? 'audio',
     durationSeconds: probe.durationSeconds,
+    decodeMegapixels: probe.video === undefined ? 0 : totalPixels(probe.video) / 1e6,
     ...(video === undefined
       ? {}
       : {

@@ -4,7 +4,7 @@ import { runFfprobe } from './ffmpeg.ts';
 import { openMediaFile, type MediaFile } from './media-file.ts';
 import { checkAspectRatio, tooFewFrames } from './sampling.ts';
 import { probeStill } from './still.ts';
-import { DEFAULT_LIMITS, type MediaLimits, type MediaProbe } from './types.ts';
+import { DEFAULT_LIMITS, type MediaLimits, type MediaProbe, type VideoStream } from './types.ts';
 
 export interface ProbeOptions {
   readonly signal?: AbortSignal | undefined;
@@ -65,6 +65,11 @@ async function probeContainer(
   return readContainerReport(outcome, file, maxPixels);
 }
 
+/** Of all frames: a decoder makes every one of them, whichever are looked at. */
+export function totalPixels({ width, height, totalFrames }: VideoStream): number {
+  return width * height * totalFrames;
+}
+
 function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
   if (video === undefined) return;
   const most = video.still ? limits.maxStillPixels : limits.maxPixels;
@@ -73,6 +78,11 @@ function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
       'media_too_large',
       `The picture is ${video.width}x${video.height}; at most ${most} pixels are decoded. Scale it down.`,
     );
+  }
+  if (totalPixels(video) > limits.maxTotalPixels) {
+    const frames = `${video.totalFrames} frames of ${video.width}x${video.height}`;
+    const most = `at most ${limits.maxTotalPixels / 1e9} billion pixels are decoded for one caption`;
+    throw new AvocadoError('media_too_large', `The video has ${frames}; ${most}. Cut it or scale it down.`);
   }
   checkAspectRatio(video);
   if (!video.still && video.totalFrames < 2) throw tooFewFrames(video.totalFrames);

@@ -48,6 +48,8 @@ export interface MediaLimits {
   readonly maxDurationSeconds: number;
   /** of one video frame */
   readonly maxPixels: number;
+  /** of all frames of a video together */
+  readonly maxTotalPixels: number;
   /** of one still picture */
   readonly maxStillPixels: number;
   readonly probeTimeoutSeconds: number;
@@ -58,12 +60,14 @@ export interface MediaLimits {
 /**
  * Used where the caller sets no other limit. One hour: the profiles sample at most 768 frames, which is 384 s at 2 fps,
  * and longer files only get sparser. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can ask for
- * more). 50 megapixels is the largest photograph of a phone.
+ * more). 500 billion pixels are an hour of 1080p at 60 frames a second. 50 megapixels is the largest photograph of a
+ * phone.
  */
 export const DEFAULT_LIMITS: MediaLimits = {
   maxSizeBytes: 4 * 1024 ** 3,
   maxDurationSeconds: 3600,
   maxPixels: 8192 * 4320,
+  maxTotalPixels: 500e9,
   maxStillPixels: 50_000_000,
   probeTimeoutSeconds: 60,
   decodeTimeoutSeconds: 900,

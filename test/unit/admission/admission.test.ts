@@ -153,9 +153,11 @@ describe('the queue', () => {
     expect(rejected).toEqual(['queue_count']);
   });
 
+  const LONG_PROMPT = { text: 1e7, video: 0, audio: 0, image: 0, total: 1e7 };
+
   it('refuses what turns out to be too much beside the others, when it is weighed', async () => {
     const captioner = fakeCaptioner((request) =>
-      request.maxTokens === 1 ? { estimate: { durationSeconds: 1e6 } } : SLOW,
+      request.maxTokens === 1 ? { estimate: { promptTokens: LONG_PROMPT } } : SLOW,
     );
     const { service, rejected } = serve(captioner);
     const running = runJob(service, job(), 'a');

@@ -167,6 +167,63 @@ describe('turns', () => {
   });
 });
 
+describe('files that take long to decode', () => {
+  it('run one at a time, and the others pass those that wait', async () => {
+    const { queue } = open({ maxRunning: 3, maxWorkSeconds: 1000 });
+    const order: string[] = [];
+    const add = (name: string, long: boolean): Ticket => {
+      const ticket = queue.admit();
+      ticket.setWork(20, 1, long);
+      void ticket.awaitStart('interactive', () => undefined).then(() => order.push(name));
+      return ticket;
+    };
+    const [first] = ['long 1', 'long 2', 'long 3'].map((name) => add(name, true));
+    const clips = ['clip 1', 'clip 2', 'clip 3'].map((name) => add(name, false));
+    await settled();
+    expect(order).toEqual(['long 1', 'clip 1', 'clip 2']);
+    clips[0]!.leave();
+    await settled();
+    expect(order.at(-1)).toBe('clip 3');
+    clips[1]!.leave();
+    await settled();
+    expect(order).toHaveLength(4); // a place is free, and no second long one takes it
+    first!.decoded();
+    await settled();
+    expect(order.at(-1)).toBe('long 2');
+  });
+
+  it('are weighed among themselves, and never against a clip', () => {
+    const { queue } = open({ maxWorkSeconds: 100 });
+    const [first, second, clip] = [queue.admit(), queue.admit(), queue.admit()];
+    first.setWork(5000, 1, true);
+    expect(
+      refusal(() => {
+        second.setWork(40, 1, true);
+      }),
+    ).toMatchObject({ code: 'queue_full' });
+    second.leave();
+    clip.setWork(80, 1);
+    expect(queue.full).toBe(false);
+    expect(queue.admit().workSeconds).toBe(10);
+  });
+
+  it('are told that clips start before them', () => {
+    const { queue } = open({ maxRunning: 1, maxWorkSeconds: 1000 });
+    const heard = new Map<string, number>();
+    for (const [name, long] of [
+      ['a', true],
+      ['b', true],
+      ['c', false],
+      ['d', true],
+    ] as const) {
+      const ticket = queue.admit();
+      ticket.setWork(1, 1, long);
+      void ticket.awaitStart('interactive', (ahead) => heard.set(name, ahead));
+    }
+    expect(Object.fromEntries(heard)).toEqual({ c: 0, b: 1, d: 2 });
+  });
+});
+
 describe('after any run', () => {
   it('of enter, weigh, turn and leave, nothing is left and nobody starved', async () => {
     for (let seed = 1; seed <= 60; seed += 1) await anyRun(seed);
@@ -207,7 +264,7 @@ async function anyRun(seed: number): Promise<void> {
     else if (ticket === undefined) continue;
     else if (deed === 2)
       attempt(() => {
-        ticket.setWork(below(60), below(500));
+        ticket.setWork(below(60), below(500), ticket.state === 'admitted' && below(3) === 0);
       });
     else if (deed === 3 && ticket.state === 'admitted') {
       waiting.add(ticket);
@@ -221,7 +278,9 @@ async function anyRun(seed: number): Promise<void> {
     expect(queue.waiting.interactive + queue.waiting.batch).toBe(
       alive.filter(({ state }) => state === 'waiting').length,
     );
-    if (queue.running < turns) expect(queue.waiting).toEqual({ interactive: 0, batch: 0 });
+    expect(alive.filter(({ state, long }) => state === 'running' && long).length).toBeLessThanOrEqual(1);
+    const idle = queue.running < turns;
+    if (idle) expect(alive.filter(({ state, long }) => state === 'waiting' && !long)).toEqual([]);
   }
   // Everybody still in the line gets a turn as the others leave.
   while (alive.some(({ state }) => state === 'waiting')) {

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { Estimate } from '../../../src/captioner/captioner.ts';
-import { secondsOf, WorkModel } from '../../../src/admission/work-model.ts';
+import { isLong, secondsOf, WorkModel } from '../../../src/admission/work-model.ts';
 import type { CaptionEnd } from '../../../src/output/events.ts';
 
 function estimate(seconds: number, side = 500, more: Partial<Estimate> = {}): Estimate {
   return {
     kind: 'video',
     durationSeconds: seconds,
+    decodeMegapixels: (seconds * 30 * side ** 2) / 1e6,
     video: { frames: seconds * 2, sampleFps: 2, width: side, height: side, tokens: 100 },
     audio: { present: true, used: true, seconds, tokens: seconds * 25 },
     promptTokens: { text: 100, video: 100, audio: seconds * 25, image: 0, total: 200 + seconds * 25 },
@@ -18,14 +19,15 @@ function estimate(seconds: number, side = 500, more: Partial<Estimate> = {}): Es
   };
 }
 
-/** A caption of a machine that needs 0.02 s a megapixel second, 2 ms a prompt token and 10 ms a generated one. */
+/**
+ * A caption of a machine that needs 0.1 s a file and 2 ms a decoded megapixel or second of sound, 1 ms a token of media,
+ * 2 ms a prompt token and 10 ms a generated one.
+ */
 function finished(
   of: Estimate,
   completionTokens: number,
   samples = 1,
 ): Pick<CaptionEnd, 'usage' | 'others' | 'timings'> {
-  const megapixels = 0.05 + (of.video === undefined ? 0 : (of.video.width * of.video.height) / 1e6);
-  const prepare = 0.02 * Math.max(1, of.durationSeconds) * megapixels;
   const { total, ...byModality } = of.promptTokens;
   const sample = { caption: '', finishReason: 'stop' as const, tokenIds: [], logprobs: [] };
   return {
@@ -44,8 +46,9 @@ function finished(
       stages: {
         queue: 50,
         fetch: 30,
-        decode: prepare / 2,
-        vision: prepare / 2,
+        decode: 0.1 + of.decodeMegapixels * 0.002,
+        audio: of.audio.seconds * 0.002,
+        vision: (total - byModality.text) * 0.001,
         prefill: total * 0.002,
         generate: completionTokens * 0.01,
       },
@@ -74,12 +77,41 @@ describe('WorkModel', () => {
     }
     const of = estimate(50);
     const work = model.work(of, 1);
-    expect(work.prepareSeconds).toBeCloseTo(0.02 * 50 * 0.3, 1);
+    expect(work.decodeSeconds).toBeCloseTo(0.1 + 0.002 * (of.decodeMegapixels + 50), 1);
+    expect(work.encodeSeconds).toBeCloseTo(0.001 * (100 + 50 * 25), 1);
     expect(work.prefillSeconds).toBeCloseTo(of.promptTokens.total * 0.002, 1);
     expect(work.completionTokens).toBeGreaterThan(115);
     expect(work.completionTokens).toBeLessThan(145);
     expect(work.generateSeconds).toBeCloseTo(1.2, 0);
     expect(work.tokens).toBe(of.promptTokens.total + Math.ceil(work.completionTokens));
+  });
+
+  it('prices what the decoder must make, not what the model sees, and tells which files are long', () => {
+    const model = new WorkModel();
+    const clip = estimate(30);
+    const bomb = { ...clip, decodeMegapixels: 2000 * 34.8 }; // 2,000 frames of 5900x5900 in a file of 46 kB
+    expect(model.work(bomb, 1).decodeSeconds).toBeGreaterThan(100 * model.work(clip, 1).decodeSeconds);
+    expect([clip, bomb].map((of) => isLong(model.work(of, 1)))).toEqual([false, true]);
+  });
+
+  it('is not led astray by one long file, nor by answers from the cache', () => {
+    const model = new WorkModel();
+    const clip = estimate(10);
+    for (let caption = 0; caption < 20; caption += 1) model.learn(clip, finished(clip, 100), false);
+    const before = model.work(clip, 1).decodeSeconds;
+    const average = model.averageSeconds;
+    const bomb = { ...clip, decodeMegapixels: 70_000 };
+    const ended = finished(bomb, 100);
+    const stages = { ...ended.timings.stages, decode: 10 * 0.002 * 70_000 };
+    model.learn(bomb, { ...ended, timings: { ...ended.timings, stages } }, false);
+    expect(model.averageSeconds).toBe(average);
+    for (let caption = 0; caption < 10; caption += 1) model.learn(clip, finished(clip, 100), false);
+    expect(model.work(clip, 1).decodeSeconds / before).toBeLessThan(1.7);
+    const learned = model.work(clip, 1).decodeSeconds;
+    const cached = finished(clip, 100);
+    const shared = { ...cached, timings: { ...cached.timings, stages: { probe: 0, shared: 0.1, prefill: 0.1 } } };
+    for (let caption = 0; caption < 20; caption += 1) model.learn(clip, shared, false);
+    expect(model.work(clip, 1).decodeSeconds).toBe(learned);
   });
 
   it('follows a machine that becomes slower', () => {
