@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { TemporaryStorage } from '../storage/temporary-storage.ts';
-import { sliceOf, type FileText } from './json-attachments.ts';
+import type { FileText } from './json-attachments.ts';
 import { mediaTooLarge, storedSource, type MediaSource } from './media-source.ts';
 
 export interface InlineOptions {
@@ -29,8 +29,6 @@ type Malformed = (reason: string) => AvocadoError;
 
 /** `data:[media type][;base64],` is short; text without a comma by then is not a data URL. */
 const MAX_HEAD_CHARACTERS = 1000;
-/** Decoding so many takes well under a millisecond. */
-const PIECE_CHARACTERS = 256 * 1024;
 
 /** @throws AvocadoError `bad_request`, `media_too_large`; open() also `storage_full`, `aborted` */
 export function dataUrlSource(reference: FileText, options: InlineOptions): MediaSource {
@@ -43,12 +41,12 @@ export function base64Source(text: FileText, format: string | undefined, options
 }
 
 function parseDataUrl(reference: FileText, param: string): EncodedFile {
-  const comma = sliceOf(reference, 0, MAX_HEAD_CHARACTERS).indexOf(',');
+  const comma = reference.head.slice(0, MAX_HEAD_CHARACTERS).indexOf(',');
   if (comma === -1)
     throw new AvocadoError('bad_request', 'The data URL has no comma. Write it like data:video/mp4;base64,AAAA….', {
       param,
     });
-  const head = sliceOf(reference, 'data:'.length, comma);
+  const head = reference.head.slice('data:'.length, comma);
   const extension = /^\s*[a-z]+\/([a-z0-9]{1,8})\s*(;|$)/i.exec(head)?.[1] ?? '';
   return { text: reference, start: comma + 1, isBase64: /; *base64\s*$/i.test(head), extension };
 }
@@ -61,13 +59,15 @@ function inlineSource(file: EncodedFile, { displayName, param, storage, maxBytes
   return storedSource('data', displayName, async ({ signal, onProgress }) => {
     const decode = file.isBase64 ? base64Bytes : percentBytes;
     try {
-      return await storage.save(decode(file.text, file.start, malformed), {
+      const saved = await storage.save(decode(file.text, file.start, malformed), {
         name: `data.${file.extension}`,
         maxBytes,
         tooLarge,
         signal,
         onBytes: (done) => onProgress?.(done, undefined),
       });
+      await file.text.release();
+      return saved;
     } catch (thrown) {
       throw signal.aborted ? abortError(signal) : thrown;
     }
@@ -82,7 +82,7 @@ function minimumBytes({ text, start, isBase64 }: EncodedFile): number {
 
 /** The bytes of percent-encoded text. @throws the error of `malformed` */
 async function* percentBytes(text: FileText, start: number, malformed: Malformed): AsyncGenerator<Buffer> {
-  for (const piece of pieces(text, start)) {
+  for await (const piece of wholePieces(text.pieces(start))) {
     yield percentDecode(piece, malformed);
     await setImmediate();
   }
@@ -95,7 +95,7 @@ async function* percentBytes(text: FileText, start: number, malformed: Malformed
 async function* base64Bytes(text: FileText, start: number, malformed: Malformed): AsyncGenerator<Buffer> {
   let rest = '';
   let padded = false;
-  for (const piece of pieces(text, start)) {
+  for await (const piece of wholePieces(text.pieces(start))) {
     const plain = piece.includes('%') ? percentDecode(piece, malformed).toString('latin1') : piece;
     const characters = rest + plain.replace(/[\t\n\f\r ]+/g, '');
     const body = characters.replace(/={1,2}$/, '');
@@ -115,14 +115,15 @@ function base64Piece(characters: string, malformed: Malformed): Buffer {
 }
 
 /** Pieces that do not cut a percent escape in two. */
-function* pieces(text: FileText, start: number): Generator<string> {
-  for (let from = start; from < text.length;) {
-    const end = Math.min(from + PIECE_CHARACTERS, text.length);
-    const escape = end < text.length ? sliceOf(text, end - 2, end).indexOf('%') : -1;
-    const to = escape === -1 ? end : end - 2 + escape;
-    yield sliceOf(text, from, to);
-    from = to;
+async function* wholePieces(pieces: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest = '';
+  for await (const piece of pieces) {
+    const text = rest + piece;
+    const escape = text.indexOf('%', Math.max(0, text.length - 2));
+    rest = escape === -1 ? '' : text.slice(escape);
+    yield text.slice(0, text.length - rest.length);
   }
+  if (rest !== '') yield rest;
 }
 
 /** Unescaped characters beyond ASCII are refused: a piece could cut one in two. */

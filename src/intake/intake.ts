@@ -2,10 +2,10 @@
 // It knows no HTTP server: src/server/wire/upload.ts reads the multipart form.
 import type { Buffer } from 'node:buffer';
 import { AvocadoError } from '../base/errors.ts';
-import type { TemporaryStorage } from '../storage/temporary-storage.ts';
+import { ByteQuota, memoryFull, type Reservation, type TemporaryStorage } from '../storage/temporary-storage.ts';
 import { download, type DownloadRules, type Resolve } from './download.ts';
 import { base64Source, dataUrlSource, type InlineOptions } from './inline-data.ts';
-import { JsonAttachments } from './json-attachments.ts';
+import { JsonAttachments, type JsonLimits, type ParsedJson } from './json-attachments.ts';
 import { rootSource } from './media-roots.ts';
 import { mediaTooLarge, storedSource, type MediaSource } from './media-source.ts';
 import { addressPolicy, hostPolicy, redactedUrl, urlPolicy, type UrlHosts } from './url-policy.ts';
@@ -21,6 +21,8 @@ export interface IntakeConfig {
   readonly allowCidrs: readonly string[];
   /** for one download, from the first DNS lookup to the last byte */
   readonly fetchTimeoutMs: number;
+  /** limit for the bytes of request bodies in memory, all requests together */
+  readonly maxMemoryBytes: number;
 }
 
 /** Replaced by tests. */
@@ -51,11 +53,13 @@ export interface Intake {
    */
   fromUpload(chunks: AsyncIterable<Uint8Array>, name: string, param: string): Promise<MediaSource>;
   /**
-   * Like JSON.parse, for bodies that may hold files: long strings stay bytes. Until `release`, fromReference and
+   * Like JSON.parse, for bodies that may hold files: long strings go to disk. Until `release`, fromReference and
    * fromBase64 accept the markers that stand for them.
-   * @throws AvocadoError `bad_request`
+   * @throws AvocadoError `bad_request`, `storage_full`, the error of `tooLarge`; errors of `chunks` pass
    */
-  parseJson(body: Buffer): { readonly value: unknown; release(): void };
+  parseJson(chunks: AsyncIterable<Buffer>, limits: JsonLimits): Promise<ParsedJson>;
+  /** Counts what a request holds in memory. */
+  reserveMemory(): Reservation;
 }
 
 const FETCH_IDLE_MS = 30_000;
@@ -75,7 +79,8 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
     resolve,
     certificateAuthorities,
   };
-  const attachments = new JsonAttachments();
+  const memory = new ByteQuota(config.maxMemoryBytes, memoryFull);
+  const attachments = new JsonAttachments(storage, memory);
   const inlineOptions = (displayName: string, param: string): InlineOptions => ({
     displayName,
     param,
@@ -108,7 +113,8 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
       const displayName = name === '' ? 'the upload' : name;
       return { kind: 'upload', displayName, open: () => Promise.resolve({ path, contentHash }), release: remove };
     },
-    parseJson: (body) => attachments.parse(body),
+    parseJson: (chunks, limits) => attachments.parse(chunks, limits),
+    reserveMemory: () => memory.reserve(),
   };
 }
 

@@ -1,32 +1,66 @@
-// Files inside JSON bodies, as base64 or data URLs. JSON.parse of 30 MB of text would block the event loop for a
-// quarter of a second, so long strings are cut out of the bytes first; the parsed value holds short markers instead.
+// Files inside JSON bodies, as base64 or data URLs. Long strings are written to disk while the body arrives, so that a
+// body takes little memory and JSON.parse does not block the event loop; the parsed value holds short markers instead.
 import { Buffer } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { AvocadoError } from '../base/errors.ts';
+import type { ByteQuota, Reservation, StoredFile, TemporaryStorage } from '../storage/temporary-storage.ts';
 
-/** Text that encodes a file: a short one as a string, a long one as its bytes. Decoding refuses all but ASCII. */
-export type FileText = string | Buffer;
+/** Text that encodes a file: short in memory, long on disk. Decoding refuses all but ASCII. */
+export interface FileText {
+  /** its beginning: enough to see its scheme and media type */
+  readonly head: string;
+  /** in characters */
+  readonly length: number;
+  /** the characters from one on, in pieces; once */
+  pieces(from: number): AsyncIterable<string>;
+  /** It is not needed any more. */
+  release(): Promise<void>;
+}
 
-/** Shorter strings are parsed in less than a millisecond. */
+export interface JsonLimits {
+  /** of the whole body */
+  readonly maxBytes: number;
+  readonly tooLarge: () => AvocadoError;
+}
+
+export interface ParsedJson {
+  readonly value: unknown;
+  /** Forgets the value's files, and what it holds of memory and disk. */
+  release(): void;
+}
+
+/** Longer strings go to disk; shorter ones are parsed in less than a millisecond. */
 const LONG_BYTES = 256 * 1024;
-/** Limit for the rest of a body: a million fields would block the event loop too. */
+/** Limit for the rest of a body: a million fields would block the event loop. */
 const MAX_REST_BYTES = 1024 ** 2;
-/** What stays of a long string before its marker: enough to see its scheme and media type. */
-const HEAD_BYTES = 200;
+/** What stays of a long string before its marker. */
+const HEAD_CHARACTERS = 1200;
+/** Decoding so many characters takes well under a millisecond. */
+const PIECE_CHARACTERS = 256 * 1024;
 /** Fields that may hold a file. */
 const FILE_FIELDS: ReadonlySet<string> = new Set(['media', 'url', 'data', 'file_data']);
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const NOTHING = Buffer.alloc(0);
 
 /** Random for each process, so that no client can write the marker of another client's file. */
 const MARKER_START = `~${randomUUID()}~`;
 const MARKER = new RegExp(`${MARKER_START}(\\d+)$`);
 
-/** The files in the JSON bodies of all requests in progress. */
+/** The JSON bodies of all requests in progress, and the files in them. */
 export class JsonAttachments {
-  readonly #texts = new Map<string, Buffer>();
+  readonly #storage: Pick<TemporaryStorage, 'save'>;
+  readonly #memory: ByteQuota;
+  readonly #texts = new Map<string, FileText>();
   #count = 0;
+
+  /** @param memory counts the bytes that bodies hold in memory */
+  constructor(storage: Pick<TemporaryStorage, 'save'>, memory: ByteQuota) {
+    this.#storage = storage;
+    this.#memory = memory;
+  }
 
   get size(): number {
     return this.#texts.size;
@@ -34,71 +68,204 @@ export class JsonAttachments {
 
   /**
    * Like JSON.parse, but long strings become markers; `read` resolves them until `release` is called.
-   * @throws AvocadoError `bad_request` for text that is not JSON, or a long string in a field that cannot hold a file
+   * @throws AvocadoError `bad_request` for text that is not JSON, or a long string in a field that cannot hold a file;
+   * the error of `tooLarge`; `storage_full`; errors of `chunks` pass
    */
-  parse(json: Buffer): { readonly value: unknown; release(): void } {
-    const ids: string[] = [];
-    const parts: Buffer[] = [];
-    let done = 0;
-    for (const [start, end] of longStrings(json)) {
-      const id = String(this.#count++);
-      this.#texts.set(id, json.subarray(start, end));
-      ids.push(id);
-      parts.push(json.subarray(done, start), json.subarray(start, start + HEAD_BYTES), Buffer.from(MARKER_START + id));
-      done = end;
-    }
+  async parse(chunks: AsyncIterable<Buffer>, limits: JsonLimits): Promise<ParsedJson> {
+    const held = this.#memory.reserve();
+    const texts: [id: string, text: FileText][] = [];
     const release = (): void => {
-      for (const id of ids) this.#texts.delete(id);
+      held.release();
+      for (const [id, text] of texts) {
+        this.#texts.delete(id);
+        void text.release();
+      }
     };
-    parts.push(json.subarray(done));
+    const spill = async (bytes: AsyncIterable<Buffer>): Promise<Buffer> => {
+      const id = String(this.#count++);
+      const text = await this.#store(bytes, limits);
+      texts.push([id, text]);
+      this.#texts.set(id, text);
+      return Buffer.from(JSON.stringify(text.head).slice(1, -1) + MARKER_START + id);
+    };
     try {
-      return { value: parseRest(Buffer.concat(parts)), release };
+      return { value: parseRest(await new JsonReader(chunks, held, limits).read(spill)), release };
     } catch (error) {
       release();
       throw error;
     }
   }
 
-  /** The string that a marker stands for; any other text is returned as it is. */
+  /** The string that a marker stands for, or the text itself. */
   read(text: string): FileText {
     const id = MARKER.exec(text.slice(-100))?.[1];
-    return (id === undefined ? undefined : this.#texts.get(id)) ?? text;
+    return (id === undefined ? undefined : this.#texts.get(id)) ?? shortText(text);
+  }
+
+  async #store(bytes: AsyncIterable<Buffer>, limits: JsonLimits): Promise<FileText> {
+    let head = '';
+    let length = 0;
+    async function* counted(): AsyncGenerator<Buffer> {
+      for await (const chunk of bytes) {
+        if (head.length < HEAD_CHARACTERS) head += chunk.toString('latin1', 0, HEAD_CHARACTERS - head.length);
+        length += chunk.length;
+        yield chunk;
+      }
+    }
+    return storedText(await this.#storage.save(counted(), { name: '', ...limits }), head, length);
   }
 }
 
-/** Characters [from, to) of either kind of text. */
-export function sliceOf(text: FileText, from: number, to: number): string {
-  return typeof text === 'string' ? text.slice(from, to) : text.toString('latin1', from, Math.min(to, text.length));
+function shortText(text: string): FileText {
+  async function* pieces(from: number): AsyncGenerator<string> {
+    for (let at = from; at < text.length; at += PIECE_CHARACTERS) yield text.slice(at, at + PIECE_CHARACTERS);
+  }
+  return { head: text.slice(0, HEAD_CHARACTERS), length: text.length, pieces, release: () => Promise.resolve() };
 }
 
-/** The long strings, in order. Strings with any escape are left to the parser. */
-function* longStrings(json: Buffer): Generator<readonly [start: number, end: number]> {
-  for (let quote = json.indexOf(QUOTE); quote >= 0;) {
-    const end = endOfString(json, quote + 1);
-    if (end < 0) return;
-    if (end - quote > LONG_BYTES && !json.subarray(quote + 1, end).includes(BACKSLASH)) yield [quote + 1, end];
-    quote = json.indexOf(QUOTE, end + 1);
+function storedText({ path, remove }: StoredFile, head: string, length: number): FileText {
+  return {
+    head,
+    length,
+    // One byte is one character: the text is ASCII, or will be refused.
+    pieces: (start) => createReadStream(path, { start, encoding: 'latin1', highWaterMark: PIECE_CHARACTERS }),
+    release: remove,
+  };
+}
+
+/** Splits a body that arrives into its long strings and the rest. */
+class JsonReader {
+  readonly #chunks: AsyncIterator<Buffer>;
+  readonly #held: Reservation;
+  readonly #limits: JsonLimits;
+  readonly #rest: Buffer[] = [];
+  #restBytes = 0;
+  #bytes = 0;
+  /** what has arrived and is not split yet */
+  #chunk: Buffer = NOTHING;
+
+  constructor(chunks: AsyncIterable<Buffer>, held: Reservation, limits: JsonLimits) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+    this.#held = held;
+    this.#limits = limits;
+  }
+
+  /** @param spill writes the bytes of a long string to disk @returns the JSON with what `spill` gave in their place */
+  async read(spill: (bytes: AsyncIterable<Buffer>) => Promise<Buffer>): Promise<Buffer> {
+    while (await this.#more()) {
+      const quote = this.#chunk.indexOf(QUOTE);
+      this.#keep(this.#take(quote < 0 ? this.#chunk.length : quote + 1));
+      if (quote >= 0) await this.#string(spill);
+    }
+    return Buffer.concat(this.#rest);
+  }
+
+  /** @returns false at the end of the body */
+  async #more(): Promise<boolean> {
+    while (this.#chunk.length === 0) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return false;
+      this.#chunk = next.value;
+      this.#bytes += next.value.length;
+      if (this.#bytes > this.#limits.maxBytes) throw this.#limits.tooLarge();
+    }
+    return true;
+  }
+
+  #take(bytes: number): Buffer {
+    const taken = this.#chunk.subarray(0, bytes);
+    this.#chunk = this.#chunk.subarray(bytes);
+    return taken;
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#held.grow(bytes.length);
+    this.#restBytes += bytes.length;
+    if (this.#restBytes > MAX_REST_BYTES) {
+      const much = `The body has more than ${MAX_REST_BYTES} bytes beside its files.`;
+      throw new AvocadoError('bad_request', `${much} Leave out what the request does not need.`);
+    }
+    this.#rest.push(bytes);
+  }
+
+  async #string(spill: (bytes: AsyncIterable<Buffer>) => Promise<Buffer>): Promise<void> {
+    const content = this.#content();
+    const [first, firstBytes] = [this.#rest.length, this.#restBytes];
+    for (let next = await content.next(); next.done !== true; next = await content.next()) {
+      this.#keep(next.value);
+      if (this.#restBytes - firstBytes <= LONG_BYTES) continue;
+      const begun = this.#rest.splice(first);
+      this.#held.grow(firstBytes - this.#restBytes);
+      this.#restBytes = firstBytes;
+      this.#keep(await spill(unescaped(begun, content)));
+      break;
+    }
+    if (await this.#more()) this.#keep(this.#take(1)); // the closing quote
+  }
+
+  /** The bytes of a string until its closing quote, as they come. */
+  async *#content(): AsyncGenerator<Buffer, undefined> {
+    let escaped = false;
+    while (await this.#more()) {
+      const { end, closed, open } = endOfString(this.#chunk, escaped);
+      escaped = open;
+      if (end > 0) yield this.#take(end);
+      if (closed) return;
+    }
   }
 }
 
-/** The end of the string that begins at `start`: the first quote after an even number of backslashes. */
-function endOfString(json: Buffer, start: number): number {
-  for (let end = json.indexOf(QUOTE, start); end >= 0; end = json.indexOf(QUOTE, end + 1)) {
+/**
+ * Where the string that the bytes continue ends: at the first quote after an even number of backslashes.
+ * @param escaped the first byte belongs to an escape @returns `open`: the bytes end amid an escape
+ */
+function endOfString(bytes: Buffer, escaped: boolean): { end: number; closed: boolean; open: boolean } {
+  const start = escaped ? 1 : 0;
+  const isEscaped = (at: number): boolean => {
     let backslashes = 0;
-    while (json[end - 1 - backslashes] === BACKSLASH) backslashes += 1;
-    if (backslashes % 2 === 0) return end;
+    while (at - 1 - backslashes >= start && bytes[at - 1 - backslashes] === BACKSLASH) backslashes += 1;
+    return backslashes % 2 === 1;
+  };
+  for (let quote = bytes.indexOf(QUOTE, start); quote >= 0; quote = bytes.indexOf(QUOTE, quote + 1))
+    if (!isEscaped(quote)) return { end: quote, closed: true, open: false };
+  return { end: bytes.length, closed: false, open: bytes.length > start && isEscaped(bytes.length) };
+}
+
+const ESCAPE = /\\(?:u([0-9A-Fa-f]{4})|([^u]))/gs;
+/** An escape whose rest is in the next piece. */
+const CUT_ESCAPE = /(?<!\\)(?:\\\\)*(\\(?:u[0-9A-Fa-f]{0,3})?)$/;
+const LONGEST_ESCAPE = 6;
+const ESCAPED: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' };
+
+/** A string's bytes without JSON's escapes: some writers escape each slash, and line breaks must be escaped. */
+async function* unescaped(begun: readonly Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let cut = '';
+  async function* all(): AsyncGenerator<Buffer> {
+    yield* begun;
+    yield* rest;
   }
-  return -1;
+  for await (const bytes of all()) {
+    if (cut === '' && !bytes.includes(BACKSLASH)) {
+      yield bytes;
+      continue;
+    }
+    const text = cut + bytes.toString('latin1');
+    cut = text.slice(-LONGEST_ESCAPE).includes('\\') ? (CUT_ESCAPE.exec(text)?.[1] ?? '') : '';
+    yield Buffer.from(text.slice(0, text.length - cut.length).replace(ESCAPE, plain), 'latin1');
+  }
+}
+
+function plain(_: string, hex: string | undefined, letter: string): string {
+  // Beyond ASCII everything is alike: it will be refused.
+  if (hex !== undefined) return String.fromCharCode(Math.min(0xff, Number.parseInt(hex, 16)));
+  return ESCAPED[letter] ?? letter;
 }
 
 function parseRest(json: Buffer): unknown {
-  if (json.length > MAX_REST_BYTES)
-    throw new AvocadoError(
-      'bad_request',
-      `The body has more than ${MAX_REST_BYTES} bytes beside its files. Leave out what the request does not need.`,
-    );
+  const text = json.toString().replace(/^\uFEFF/, '');
+  if (text.trim() === '') throw new AvocadoError('bad_request', 'The body is empty. Send a JSON object.');
   try {
-    return JSON.parse(json.toString(), (field, value: unknown) => {
+    return JSON.parse(text, (field, value: unknown) => {
       if (field === '__proto__')
         throw new AvocadoError('bad_request', '__proto__ is not an allowed field. Leave it out.', { param: field });
       if (typeof value !== 'string' || FILE_FIELDS.has(field) || !MARKER.test(value.slice(-100))) return value;
@@ -108,10 +275,8 @@ function parseRest(json: Buffer): unknown {
     });
   } catch (thrown) {
     if (thrown instanceof AvocadoError) throw thrown;
-    throw new AvocadoError(
-      'bad_request',
-      `The body is not JSON: ${(thrown as Error).message.slice(0, 200)}.`.replace(/\.\.$/, '.'),
-      { cause: thrown },
-    );
+    const reason =
+      thrown instanceof RangeError ? 'its brackets are nested too deeply' : (thrown as Error).message.slice(0, 200);
+    throw new AvocadoError('bad_request', `The body is not JSON: ${reason}.`.replace(/\.\.$/, '.'), { cause: thrown });
   }
 }

@@ -53,7 +53,7 @@ interface CaptionRoute<Body> {
   readonly handler: (call: CaptionCall<Body>) => Promise<unknown>;
 }
 
-/** Files inside JSON lie in memory, twice while they arrive. Larger files belong in a form or behind a URL. */
+/** Files inside JSON take a third more bytes and are written twice. Larger ones belong in a form or behind a URL. */
 const MAX_JSON_BYTES = 64 * 1024 ** 2;
 /** How long the last event of an aborted request may take to reach a client that does not read. */
 const LAST_EVENT_MS = 5000;

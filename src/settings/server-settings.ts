@@ -101,6 +101,14 @@ export const SERVER_TABLE = {
     default: 8 * GIB,
     help: 'most bytes of media on disk, all requests together',
   },
+  maxMemoryBytes: {
+    group: 'media',
+    flag: 'max-memory-bytes',
+    metavar: 'n',
+    type: integer(1),
+    default: 256 * 1024 ** 2,
+    help: 'most bytes of request bodies in memory, all requests together; files are never in memory',
+  },
   maxRequests: {
     group: 'admission',
     flag: 'max-requests',

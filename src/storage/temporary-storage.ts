@@ -15,27 +15,39 @@ export interface DiskUse {
   readonly files: number;
 }
 
+/** @returns the error for too many bytes of requests in memory */
+export function memoryFull(): AvocadoError {
+  const retryAfterSeconds = 5;
+  return new AvocadoError(
+    'storage_full',
+    `The server holds as much of requests in memory as it may. Send the request again in ${retryAfterSeconds} s.`,
+    { retryAfterSeconds },
+  );
+}
+
 /** @returns the error for a full disk or a full quota */
 export function storageFull(cause?: unknown): AvocadoError {
   return new AvocadoError('storage_full', 'The server has no room for media right now. Try again later.', { cause });
 }
 
-/** The bytes that one file holds of a quota. */
+/** The bytes that one file or body holds of a quota. */
 export interface Reservation {
-  /** Reserves more bytes, before they are written. @throws AvocadoError `storage_full` */
+  /** Reserves more bytes, before they are written; a negative number returns some. @throws AvocadoError `storage_full` */
   grow(bytes: number): void;
-  /** Returns all bytes, after the file is deleted. Repeated calls do nothing. */
+  /** Returns all bytes, after they are deleted. Repeated calls do nothing. */
   release(): void;
 }
 
-/** Limits the total size of the files that are on disk at the same time. */
-export class DiskQuota {
+/** Limits bytes of all requests together: of files on disk, or of bodies in memory. */
+export class ByteQuota {
   readonly #limitBytes: number;
+  readonly #full: () => AvocadoError;
   #usedBytes = 0;
   #files = 0;
 
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, full: () => AvocadoError = storageFull) {
     this.#limitBytes = limitBytes;
+    this.#full = full;
   }
 
   /** Counts a new file, empty at first. */
@@ -46,7 +58,7 @@ export class DiskQuota {
     return {
       grow: (bytes) => {
         if (released) throw new Error('A file grows after its reservation was released. This is a bug.');
-        if (this.#usedBytes + bytes > this.#limitBytes) throw storageFull();
+        if (this.#usedBytes + bytes > this.#limitBytes) throw this.#full();
         this.#usedBytes += bytes;
         reservedBytes += bytes;
       },
@@ -115,7 +127,7 @@ export async function openTemporaryStorage(config: StorageConfig): Promise<Tempo
     rmSync(directory, { recursive: true, force: true });
   };
   process.once('exit', removeNow);
-  const quota = new DiskQuota(config.maxTemporaryBytes);
+  const quota = new ByteQuota(config.maxTemporaryBytes);
   return {
     save: (chunks, options) => save(newPath(directory, options.name), quota.reserve(), chunks, options),
     use: () => quota.use(),

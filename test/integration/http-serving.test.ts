@@ -194,6 +194,53 @@ describe('a file named by its URL', () => {
   });
 });
 
+describe('bodies in memory', () => {
+  it('hold no files: many data URLs at once are on disk while they arrive', async () => {
+    const { url, port, uploads } = await serve(fakeCaptioner(), { maxMemoryBytes: 600_000 });
+    const body = Buffer.from(JSON.stringify({ media: `data:video/mp4;base64,${'QUJD'.repeat(500_000)}` }));
+    const answers = Array.from({ length: 6 }, () => {
+      const socket = connect(port, '127.0.0.1');
+      socket.write(
+        `POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`,
+      );
+      socket.write(body.subarray(0, -1));
+      return { socket, answer: new Promise<string>((resolve) => socket.once('data', (data) => resolve(String(data)))) };
+    });
+    await vi.waitFor(
+      async () => {
+        expect(await uploads()).toHaveLength(6);
+      },
+      { timeout: 10_000 },
+    );
+    for (const { socket } of answers) socket.write(body.subarray(-1));
+    for (const { socket, answer } of answers) {
+      expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
+      socket.destroy();
+    }
+    await vi.waitFor(async () => {
+      expect(await uploads()).toEqual([]);
+    });
+    expect((await postJson(`${url}/v1/captions`, { media: 'data:,a', prompt: 'x'.repeat(50_000) })).status).toBe(200);
+  });
+
+  it('are counted together: what is too much is refused with 503 and the seconds to wait', async () => {
+    const { url } = await serve(fakeCaptioner(), { maxMemoryBytes: 40_000 });
+    const requests = [
+      postJson(`${url}/v1/captions`, { media: 'data:,a', prompt: 'x'.repeat(50_000) }),
+      postJson(`${url}/v1/chat/completions`, { messages: 'x'.repeat(50_000) }),
+      fetch(`${url}/v1/captions`, { method: 'POST', body: form('x') }),
+    ];
+    for (const response of await Promise.all(requests)) {
+      expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5']);
+      expect(((await response.json()) as ErrorBody).error).toMatchObject({
+        code: 'storage_full',
+        message: expect.stringContaining('memory') as string,
+      });
+    }
+    expect((await postJson(`${url}/v1/captions`, { media: 'data:,a' })).status).toBe(200);
+  });
+});
+
 describe('fields of serving', () => {
   it.each([
     [{ timeout: 0 }, 'timeout'],

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError, ERRORS } from '../../src/base/errors.ts';
 import type { IntakeConfig } from '../../src/intake/intake.ts';
 import type { StorageConfig } from '../../src/storage/temporary-storage.ts';
+import { InFlightResponses } from '../../src/server/request-context.ts';
 import { receiveUpload, type Upload } from '../../src/server/wire/bodies.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
 import { form } from '../fixtures/served-app.ts';
@@ -21,6 +22,7 @@ async function start(settings: Partial<IntakeConfig & StorageConfig> = {}): Prom
   const config = { maxUploadBytes: 1_000_000, ...settings };
   intake = await openedIntake(config);
   app = Fastify({ forceCloseConnections: true });
+  new InFlightResponses().track(app);
   await app.register(multipart, { throwFileSizeLimit: false });
   app.setErrorHandler((error, _request, reply) => {
     if (!(error instanceof AvocadoError)) throw error;

@@ -1,6 +1,6 @@
 // Request bodies: JSON that may hold files as base64, and multipart forms, whose file goes to intake as a stream of
 // bytes.
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import multipart, { type MultipartFile } from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError } from '../../base/errors.ts';
@@ -14,7 +14,7 @@ export interface Upload {
 }
 
 interface UploadParts {
-  readonly intake: Pick<Intake, 'fromUpload'>;
+  readonly intake: Pick<Intake, 'fromUpload' | 'reserveMemory'>;
   readonly config: {
     readonly maxUploadBytes: number;
   };
@@ -26,43 +26,49 @@ interface Received {
   readonly fields: (readonly [name: string, text: string])[];
 }
 
-/** Smaller JSON bodies go through Fastify's own parser. */
-const SMALL_JSON_BYTES = 256 * 1024;
 /** One file, and every option once, except `stop`. A second file passes here, to be refused with a clear message. */
 const FORM_LIMITS = { files: 2, fields: 64, parts: 66, fieldNameSize: 100, fieldSize: 512 * 1024, headerPairs: 100 };
 /** What a form may add to its file: boundaries, headers, prompts. */
 const FORM_OVERHEAD_BYTES = 1024 ** 2;
+/** All fields of a form together. */
+const MAX_TEXT_BYTES = 1024 ** 2;
 /** How long the rest of a refused body is read and discarded, so that the client can still read the error response. */
 const DISCARD_MS = 30_000;
 const DISCONNECT_CODES = ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'FST_PREMATURE_CLOSE', 'ABORT_ERR'];
 
 /**
- * Adds the parsers of JSON and forms. Files inside JSON stay bytes, because parsing them would block the event loop;
- * they are released when the response closes.
+ * Adds the parsers of JSON and forms. Both read a body as it arrives, and hold little of it in memory; what they hold
+ * is released when the response closes.
  */
 export async function addBodyParsers(
   app: FastifyInstance,
   intake: Pick<Intake, 'parseJson'>,
   maxUploadBytes: number,
 ): Promise<void> {
-  const parseSmall = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser('application/json');
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    if (body.length <= SMALL_JSON_BYTES) {
-      void parseSmall(request, body.toString(), done);
-      return;
-    }
+  app.addContentTypeParser('application/json', async (request: FastifyRequest) => {
+    const { bodyLimit: maxBytes } = request.routeOptions;
     try {
-      const parsed = intake.parseJson(body);
+      if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw jsonTooLarge(maxBytes);
+      // The stream stays open after an error, or else its client could not read the response.
+      const chunks: AsyncIterable<Buffer> = request.raw.iterator({ destroyOnReturn: false });
+      const parsed = await intake.parseJson(chunks, { maxBytes, tooLarge: () => jsonTooLarge(maxBytes) });
       request.context.defer(() => {
         parsed.release();
       });
-      done(null, parsed.value);
-    } catch (error) {
-      done(error as Error);
+      return parsed.value;
+    } catch (thrown) {
+      throw bodyError(thrown);
     }
   });
   await app.register(multipart, { throwFileSizeLimit: false, limits: { ...FORM_LIMITS, fileSize: maxUploadBytes } });
+}
+
+function jsonTooLarge(maxBytes: number): AvocadoError {
+  return new AvocadoError(
+    'media_too_large',
+    `The body has more than the ${maxBytes} bytes this server takes as JSON. Send a smaller file, or a form.`,
+  );
 }
 
 function uploadTooLarge({ maxUploadBytes }: UploadParts['config']): AvocadoError {
@@ -70,10 +76,10 @@ function uploadTooLarge({ maxUploadBytes }: UploadParts['config']): AvocadoError
 }
 
 /** Fastify's own errors pass unchanged: error-reply.ts knows them. */
-function uploadError(thrown: unknown): Error {
+function bodyError(thrown: unknown): Error {
   const code = (thrown as NodeJS.ErrnoException).code ?? '';
   if (DISCONNECT_CODES.includes(code))
-    return new AvocadoError('aborted', 'The upload was broken off.', { cause: thrown });
+    return new AvocadoError('aborted', 'The body of the request was broken off.', { cause: thrown });
   const error = thrown instanceof Error ? thrown : asAvocadoError(thrown);
   // The form parser (busboy) throws plain errors that only their messages tell apart.
   if (code === '' && /multipart|boundary/i.test(error.message))
@@ -109,6 +115,12 @@ async function receiveFile(part: MultipartFile, received: Received, { intake, co
 }
 
 async function receiveParts(request: FastifyRequest, received: Received, parts: UploadParts): Promise<MediaSource> {
+  const memory = parts.intake.reserveMemory();
+  request.context.defer(() => {
+    memory.release();
+  });
+  memory.grow(FORM_LIMITS.fieldSize); // the field that is being received
+  let textBytes = 0;
   for await (const part of request.parts()) {
     if (part.type !== 'field') {
       await receiveFile(part, received, parts);
@@ -120,6 +132,10 @@ async function receiveParts(request: FastifyRequest, received: Received, parts: 
       });
     if (part.valueTruncated)
       throw new AvocadoError('bad_request', `${part.fieldname} is too long.`, { param: part.fieldname });
+    memory.grow(Buffer.byteLength(String(part.value)));
+    textBytes += Buffer.byteLength(String(part.value));
+    if (textBytes > MAX_TEXT_BYTES)
+      throw new AvocadoError('bad_request', `The form has more than ${MAX_TEXT_BYTES} bytes beside its file.`);
     received.fields.push([part.fieldname, String(part.value)]);
   }
   if (received.source === undefined)
@@ -146,6 +162,6 @@ export async function receiveUpload(request: FastifyRequest, parts: UploadParts)
   } catch (thrown) {
     discardRest(request);
     await received.source?.release();
-    throw uploadError(thrown);
+    throw bodyError(thrown);
   }
 }

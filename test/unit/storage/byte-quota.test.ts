@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { DiskQuota } from '../../../src/storage/temporary-storage.ts';
+import { ByteQuota } from '../../../src/storage/temporary-storage.ts';
 
-describe('DiskQuota', () => {
+describe('ByteQuota', () => {
   it('limits all reservations together, and releases each once', () => {
-    const quota = new DiskQuota(100);
+    const quota = new ByteQuota(100);
     const [first, second] = [quota.reserve(), quota.reserve()];
     first.grow(60);
     expect(() => {
