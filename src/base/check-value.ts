@@ -1,5 +1,5 @@
 // Values from outside, checked against a schema. What is wrong becomes a sentence that names the field.
-import type Type from 'typebox';
+import Type from 'typebox';
 import { Check, Errors } from 'typebox/value';
 import { AvocadoError, type ErrorCode } from './errors.ts';
 
@@ -31,7 +31,43 @@ interface Problem {
   readonly text: string;
 }
 
-const UNKNOWN = 'is not a field this request has. Correct its name or leave it out';
+const MOST_NAMES = 4;
+const MOST_CHARACTERS = 64;
+
+/** Names come from the client, so few are repeated, and cut. */
+function unknownText(others: readonly string[]): string {
+  if (others.length === 0) return 'is not a field this request has. Correct its name or leave it out';
+  const names = others.slice(0, MOST_NAMES).map((name) => name.slice(0, MOST_CHARACTERS));
+  const more = others.length > MOST_NAMES ? ', …' : '';
+  const count = others.length === 1 ? 'another one' : `${others.length} others`;
+  return `and ${count} (${names.join(', ')}${more}) are not fields this request has. Correct their names or leave them out`;
+}
+
+/**
+ * The first object of a closed schema that has fields the schema does not know. The schema library cannot be asked: it
+ * stops at eight errors, of which each unknown field is one.
+ */
+function unknownFields(schema: Type.TSchema, value: unknown, pointer = ''): Problem | undefined {
+  if (Type.IsArray(schema) && Array.isArray(value))
+    return firstOf(value.entries(), ([index, item]) => unknownFields(schema.items, item, `${pointer}/${index}`));
+  if (!Type.IsObject(schema) || typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const given = value as Readonly<Record<string, unknown>>;
+  const isClosed = (schema as { readonly additionalProperties?: unknown }).additionalProperties === false;
+  const unknown = isClosed ? Object.keys(given).filter((name) => !Object.hasOwn(schema.properties, name)) : [];
+  const [first, ...others] = unknown;
+  if (first !== undefined) return { code: 'unknown_field', pointer: `${pointer}/${first}`, text: unknownText(others) };
+  return firstOf(Object.entries(schema.properties), ([name, inner]) =>
+    Object.hasOwn(given, name) ? unknownFields(inner, given[name], `${pointer}/${name}`) : undefined,
+  );
+}
+
+function firstOf<T>(all: Iterable<T>, problemIn: (one: T) => Problem | undefined): Problem | undefined {
+  for (const one of all) {
+    const problem = problemIn(one);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
 
 /** @returns undefined for a value that fits its schema */
 function problemOf(schema: Type.TSchema, value: unknown): Problem | undefined {
@@ -39,17 +75,10 @@ function problemOf(schema: Type.TSchema, value: unknown): Problem | undefined {
   const long = longList(value);
   if (long !== undefined) return bad(long, `must have at most ${MAX_ITEMS} items`);
   if (Check(schema, value)) return undefined;
-  const all = Errors(schema, value);
   // An unknown field comes first, because it is often a misspelling that caused the other errors.
-  for (const { keyword, params, instancePath } of all)
-    if (keyword === 'additionalProperties')
-      return {
-        code: 'unknown_field',
-        pointer: `${instancePath}/${params.additionalProperties[0] ?? ''}`,
-        text: UNKNOWN,
-      };
-
-  const errors = all.filter(({ keyword }) => keyword !== 'anyOf');
+  const unknown = unknownFields(schema, value);
+  if (unknown !== undefined) return unknown;
+  const errors = Errors(schema, value).filter(({ keyword }) => keyword !== 'anyOf');
   const first = errors[0];
   if (first === undefined) throw new Error('A value failed its schema without an error. This is a bug.');
   // Of the alternatives of a union, an alternative of the right type explains more than the others.

@@ -3,39 +3,58 @@
 import Type from 'typebox';
 import { checkFields, type NameField } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
-import type { CaptionRequest, ProfileField } from '../output/events.ts';
+import { PROFILE_LIMITS } from '../media/profile.ts';
+import type { CaptionRequest, ProfileField, SamplingParams } from '../output/events.ts';
 
-const positive = (description: string) => Type.Optional(Type.Number({ exclusiveMinimum: 0, description }));
-const count = (description: string) => Type.Optional(Type.Integer({ minimum: 1, description }));
+/** No context is longer: the budget decides, and arithmetic with such numbers is exact. */
+const MOST_TOKENS = 2 ** 31 - 1;
+
+/** A field of the profile, within its limits. */
+const ofProfile = (field: ProfileField, description: string) => {
+  const { type, least, most } = PROFILE_LIMITS[field];
+  const limits = { minimum: least, maximum: most, description };
+  return Type.Optional(type === 'integer' ? Type.Integer(limits) : Type.Number(limits));
+};
 const penalty = (description: string) => Type.Optional(Type.Number({ minimum: -2, maximum: 2, description }));
 const text = (description: string, limits: { readonly minLength?: number; readonly maxLength?: number }) =>
   Type.Optional(Type.String({ ...limits, description }));
-const whole = (description: string, minimum: number, maximum?: number) =>
-  Type.Optional(Type.Integer({ minimum, ...(maximum === undefined ? {} : { maximum }), description }));
+const whole = (description: string, minimum: number, maximum: number) =>
+  Type.Optional(Type.Integer({ minimum, maximum, description }));
+const flag = (description: string) => Type.Optional(Type.Boolean({ description }));
 
 /** Pre-processing: the named profile's fields, each of which a request may set. */
 export const PROFILE_PROPERTIES = {
-  fps: positive('frames per second to look at'),
-  nframes: count('a fixed number of frames, instead of fps'),
-  min_frames: count('fewest frames'),
-  max_frames: count('most frames'),
-  min_pixels: count('fewest pixels of a frame'),
-  max_pixels: count('most pixels of a frame'),
-  total_pixels: count('most pixels of all frames together'),
-  processor_min_pixels: count('fewest pixels of a frame after the second resize'),
-  processor_max_pixels: count('most pixels of a frame after the second resize'),
-  processor_fps: positive('frames per second that the positions assume'),
+  fps: ofProfile('fps', 'frames per second to look at'),
+  nframes: ofProfile('nframes', 'a fixed number of frames, instead of fps'),
+  min_frames: ofProfile('minFrames', 'fewest frames'),
+  max_frames: ofProfile('maxFrames', 'most frames'),
+  min_pixels: ofProfile('minPixels', 'fewest pixels of a frame'),
+  max_pixels: ofProfile('maxPixels', 'most pixels of a frame'),
+  total_pixels: ofProfile('totalPixels', 'most pixels of all frames together'),
+  processor_min_pixels: ofProfile('processorMinPixels', 'fewest pixels of a frame after the second resize'),
+  processor_max_pixels: ofProfile('processorMaxPixels', 'most pixels of a frame after the second resize'),
+  processor_fps: ofProfile('processorFps', 'frames per second that the positions assume'),
 } as const;
+
+const STOP_TEXT = Type.String({ minLength: 1, maxLength: 1000 });
 
 export const OPTION_PROPERTIES = {
   prompt: text('what to ask, in your words', { minLength: 1, maxLength: 100_000 }),
   // AVoCaDO has seven; a model directory may bring its own list.
-  prompt_id: whole('one of the model’s own prompts (default: 1)', 1, 7),
+  prompt_id: whole('one of the model’s own prompts (default: 1)', 1, 1000),
   system_prompt: text('system prompt', { maxLength: 100_000 }),
-  audio: Type.Optional(Type.Boolean({ description: 'whether the model hears the sound track (default: true)' })),
-  profile: text('pre-processing: paper, reference-cli, or the model’s own', { minLength: 1 }),
+  audio: flag('whether the model hears the sound track (default: true)'),
+  profile: text('pre-processing: paper, reference-cli, or the model’s own', { minLength: 1, maxLength: 100 }),
   ...PROFILE_PROPERTIES,
-  max_tokens: count('most tokens of the caption'),
+  max_tokens: whole('most tokens of the caption', 1, MOST_TOKENS),
+  min_tokens: whole('before so many tokens nothing ends the caption (default: 0)', 0, MOST_TOKENS),
+  ignore_eos: flag('go on where the model would end, up to max_tokens'),
+  stop_token_ids: Type.Optional(
+    Type.Array(Type.Integer({ minimum: 0, maximum: MOST_TOKENS }), {
+      maxItems: 128,
+      description: 'token ids that end the caption, beside the model’s own',
+    }),
+  ),
   temperature: Type.Optional(
     Type.Number({ minimum: 0, maximum: 2, description: 'randomness of sampling, 0 = greedy (default: 0)' }),
   ),
@@ -46,26 +65,58 @@ export const OPTION_PROPERTIES = {
       description: 'nucleus sampling: only the likeliest tokens whose probabilities sum to this, 1 = off (default: 1)',
     }),
   ),
-  top_k: whole('only so many of the likeliest tokens, 0 = off (default: 0)', 0),
-  seed: whole('of sampling: the same seed gives the same caption', 0, Number.MAX_SAFE_INTEGER),
-  repetition_penalty: positive(
-    'makes tokens of the prompt and of the caption so far less likely, 1 = off (default: 1)',
+  top_k: whole('only so many of the likeliest tokens, 0 or -1 = off (default: 0)', -1, MOST_TOKENS),
+  min_p: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      description: 'only tokens at least this share as likely as the likeliest one, 0 = off (default: 0)',
+    }),
+  ),
+  seed: whole('of sampling: the same seed gives the same caption', -(2 ** 63), 2 ** 64),
+  repetition_penalty: Type.Optional(
+    Type.Number({
+      minimum: 0.01,
+      maximum: 100,
+      description: 'makes tokens of the prompt and of the caption so far less likely, 1 = off (default: 1)',
+    }),
   ),
   // As in OpenAI's API.
   presence_penalty: penalty('subtracted once from the logits of tokens already generated, 0 = off (default: 0)'),
   frequency_penalty: penalty('the same, for each time a token was generated, 0 = off (default: 0)'),
   n: whole('captions of each file; they differ where the temperature is above 0 (default: 1)', 1, 8),
-  repetition_guard: Type.Optional(
-    Type.Boolean({ description: 'end a caption that repeats itself endlessly, with finish reason repetition' }),
-  ),
+  repetition_guard: flag('end a caption that repeats itself endlessly, with finish reason repetition'),
   logprobs: whole('tokens with their log-probabilities, and so many alternatives to each', 0, 20),
   stop: Type.Optional(
-    Type.Array(Type.String({ minLength: 1, maxLength: 1000 }), {
-      maxItems: 16,
+    Type.Union([STOP_TEXT, Type.Array(STOP_TEXT, { maxItems: 16 })], {
       description: 'end the caption before any of these texts',
     }),
   ),
 } as const;
+
+/** What a field holds, for front ends that get texts: forms and command lines. */
+export type ValueKind = 'text' | 'texts' | 'number' | 'numbers' | 'boolean';
+
+export function valueKind(schema: Type.TSchema): ValueKind {
+  if (Type.IsBoolean(schema)) return 'boolean';
+  if (Type.IsNumber(schema) || Type.IsInteger(schema)) return 'number';
+  if (Type.IsUnion(schema)) return 'texts'; // one text or a list of them
+  return Type.IsArray(schema) ? 'numbers' : 'text';
+}
+
+/** The number in a text, or the text itself, so that the schema reports it. */
+export function numberIn(text: string): number | string {
+  const number = Number(text);
+  return text.trim() === '' || !Number.isFinite(number) ? text : number;
+}
+
+/** `1,2` or `[1, 2]` as numbers. */
+export function numbersIn(text: string): readonly (number | string)[] {
+  return text
+    .replace(/^\s*\[(.*)\]\s*$/s, '$1')
+    .split(',')
+    .map(numberIn);
+}
 
 const CAPTION_OPTIONS = Type.Object(OPTION_PROPERTIES, { additionalProperties: false });
 export type CaptionOptions = Type.Static<typeof CAPTION_OPTIONS>;
@@ -93,18 +144,46 @@ function profileOf(options: CaptionOptions): CaptionRequest['profile'] {
 }
 
 /**
+ * Seeds are 64-bit numbers, signed or not, in other software. Those that a double holds exactly are taken as they are;
+ * of the others the lowest 53 bits count, so that -1 is 2^53 - 1.
+ */
+function seedOf(seed: number | undefined): number | undefined {
+  if (seed === undefined || (seed >= 0 && Number.isSafeInteger(seed))) return seed;
+  return Number(BigInt.asUintN(53, BigInt(seed)));
+}
+
+function checkTogether(options: CaptionOptions, nameField: NameField): void {
+  const refuse = (sentence: string, param: string): never => {
+    throw new AvocadoError('bad_request', sentence, { param });
+  };
+  const { prompt, prompt_id: promptId, min_tokens: fewest, max_tokens: most } = options;
+  if (prompt !== undefined && promptId !== undefined)
+    refuse(`${nameField('prompt')} and ${nameField('prompt_id')} exclude each other: give one of them.`, 'prompt_id');
+  if (fewest !== undefined && most !== undefined && fewest > most)
+    refuse(`${nameField('min_tokens')} is ${fewest}, which is more than max_tokens (${most}).`, 'min_tokens');
+}
+
+function samplingOf(options: CaptionOptions): SamplingParams {
+  return {
+    temperature: options.temperature ?? 0,
+    topP: options.top_p ?? 1,
+    topK: Math.max(0, options.top_k ?? 0),
+    minP: options.min_p ?? 0,
+    repetitionPenalty: options.repetition_penalty ?? 1,
+    presencePenalty: options.presence_penalty ?? 0,
+    frequencyPenalty: options.frequency_penalty ?? 0,
+    seed: seedOf(options.seed),
+  };
+}
+
+/**
  * One file and checked options as a request. Defaults are the reference's: greedy, sound on.
  * @throws AvocadoError `bad_request` for options that exclude each other or are not in the schema
  */
 export function captionRequest(path: string, value: unknown, nameField: NameField = (field) => field): CaptionRequest {
   const options = checkFields(CAPTION_OPTIONS, value, nameField);
-  if (options.prompt !== undefined && options.prompt_id !== undefined) {
-    throw new AvocadoError(
-      'bad_request',
-      `${nameField('prompt')} and ${nameField('prompt_id')} exclude each other: give one of them.`,
-      { param: 'prompt_id' },
-    );
-  }
+  checkTogether(options, nameField);
+  const { stop = [] } = options;
   return {
     path,
     prompt: options.prompt,
@@ -114,16 +193,11 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
     profileName: options.profile,
     profile: profileOf(options),
     maxTokens: options.max_tokens,
-    stop: options.stop ?? [],
-    sampling: {
-      temperature: options.temperature ?? 0,
-      topP: options.top_p ?? 1,
-      topK: options.top_k ?? 0,
-      repetitionPenalty: options.repetition_penalty ?? 1,
-      presencePenalty: options.presence_penalty ?? 0,
-      frequencyPenalty: options.frequency_penalty ?? 0,
-      seed: options.seed,
-    },
+    minTokens: options.min_tokens ?? 0,
+    ignoreEos: options.ignore_eos ?? false,
+    stopTokenIds: options.stop_token_ids ?? [],
+    stop: typeof stop === 'string' ? [stop] : stop,
+    sampling: samplingOf(options),
     priority: 'interactive',
     samples: options.n ?? 1,
     topLogprobs: options.logprobs,

@@ -77,14 +77,17 @@ export function sequenceOf(
 ): Omit<SequenceRequest, 'sampling'> {
   const { request, prompt, plan } = input;
   const { tokens } = model.config;
+  const { minTokens, ignoreEos, stopTokenIds } = request;
   return {
     ids: prompt.ids,
     positions: prompt.positions,
     ropeDelta: prompt.ropeDelta,
     mediaRows: mediaRows(prompt.ids, tokens),
     mediaEmbeds: input.embeds,
-    stopIds: model.stopIds,
+    stopIds: ignoreEos ? stopTokenIds : [...model.stopIds, ...stopTokenIds],
     maxTokens: plan.maxTokens,
+    // As in vLLM, the model's own end is not among the first tokens even where it ends nothing.
+    suppress: minTokens === 0 ? undefined : { ids: [...model.stopIds, ...stopTokenIds], tokens: minTokens },
     priority: request.priority,
     topLogprobs: request.topLogprobs ?? 0,
     prefix: promptPrefix(prompt, tokens, input.mediaKey ?? (request.samples > 1 ? randomUUID() : undefined)),
@@ -103,14 +106,15 @@ function samplingOf(sampling: SamplingParams, index: number): SamplingParams {
 function runSample(
   sequence: SequenceRequest,
   index: number,
-  { stop, topLogprobs, repetitionGuard }: CaptionRequest,
+  { stop, minTokens, stopTokenIds, topLogprobs, repetitionGuard }: CaptionRequest,
   model: GenerateModel,
   signal: AbortSignal,
   onEvent: OnEvent,
 ): Promise<Sample> {
   return new Promise((resolve, reject) => {
     const details = topLogprobs !== undefined;
-    const output = new OutputProcessor(model.tokenizer, { index, stop, details, repetitionGuard });
+    const options = { index, stop, minTokens, stopTokenIds, details, repetitionGuard };
+    const output = new OutputProcessor(model.tokenizer, options);
     let done = false;
     let abort: () => void = () => undefined;
     const finish = (reason: Sample['finishReason']): void => {

@@ -109,6 +109,7 @@ export async function planRequest(
   signal?: AbortSignal,
 ): Promise<RequestPlan> {
   const text = userText(request, model);
+  checkStopIds(request, model);
   const profile = resolveProfile(request.profileName, request.profile, model.package.profile);
   const probe = await probes.get(request, signal);
   const { patchSize, mergeSize, temporalPatchSize } = model.config.vision;
@@ -117,14 +118,24 @@ export async function planRequest(
   const tokens = mediaTokens(media, media.audio?.estimatedTokens);
   const systemPrompt = request.systemPrompt ?? model.package.systemPrompt ?? QWEN_SYSTEM_PROMPT;
   const conversation = { systemPrompt, userText: text, media: tokens.kind };
-  const turn = encodeTurn(model.tokenizer, model.template, model.config.tokens, conversation);
+  const turn = encodeTurn(model.tokenizer, model.template, model.config.tokens, conversation, model.context);
   const counts = countTokens(turn, tokens, model.config);
   const maxTokens = maxTokensOf(request, model, counts);
   const refusal = refusalOf(() => {
-    checkBudget(counts, request.maxTokens ?? 1, model.context);
+    checkBudget(counts, request.maxTokens ?? Math.max(1, request.minTokens), model.context);
     checkSpan(promptSpan(turn, tokens, model.config), counts.total, maxTokens, model);
   });
   return { media, turn, counts, maxTokens, profileLabel: profileLabel(profile), refusal };
+}
+
+/** @throws AvocadoError `bad_request` for an id that is no token of the model */
+function checkStopIds({ stopTokenIds }: CaptionRequest, { config: { text } }: PlanningModel): void {
+  const unknown = stopTokenIds.find((id) => id >= text.vocabSize);
+  if (unknown === undefined) return;
+  const range = `ids from 0 to ${text.vocabSize - 1} for this model`;
+  throw new AvocadoError('bad_request', `stop_token_ids must be ${range}, not ${unknown}.`, {
+    param: 'stop_token_ids',
+  });
 }
 
 function refusalOf(check: () => void): AvocadoError | undefined {
@@ -137,10 +148,10 @@ function refusalOf(check: () => void): AvocadoError | undefined {
   }
 }
 
-/** A number that was asked for must fit; the default shrinks to what is left. */
-function maxTokensOf({ maxTokens }: CaptionRequest, model: PlanningModel, { total }: TokenCounts): number {
+/** A number that was asked for must fit; the default shrinks to what is left, and is never below min_tokens. */
+function maxTokensOf({ maxTokens, minTokens }: CaptionRequest, model: PlanningModel, { total }: TokenCounts): number {
   const left = Math.max(1, model.context - total);
-  return maxTokens ?? Math.min(model.package.maxTokens ?? DEFAULT_MAX_TOKENS, left);
+  return maxTokens ?? Math.min(Math.max(model.package.maxTokens ?? DEFAULT_MAX_TOKENS, minTokens), left);
 }
 
 /**

@@ -2,7 +2,7 @@
 // or option needs no edit here. The number readers are for the flags of other commands.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type Type from 'typebox';
-import { captionRequest, OPTION_PROPERTIES } from '../captioner/caption-options.ts';
+import { captionRequest, numbersIn, OPTION_PROPERTIES, valueKind } from '../captioner/caption-options.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import { readSettings, type FlagValue, type SettingSources } from '../settings/read-settings.ts';
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
@@ -36,6 +36,10 @@ export function positiveNumber(text: string): number {
 
 function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
+}
+
+function collectNumbers(text: string, before: readonly unknown[] = []): readonly unknown[] {
+  return [...before, ...numbersIn(text)];
 }
 
 /** `top-p` or `top_p` → `topP`, as commander stores `--top-p` */
@@ -107,27 +111,31 @@ function requestFlag(field: string): string {
 }
 
 /** A schema of one option, as far as help is concerned. */
-interface OptionSchema {
-  readonly type?: string;
+interface OptionHelp {
   readonly description?: string;
   readonly minimum?: number;
   readonly maximum?: number;
 }
 
-function requestOption(field: string, { type, description = '', minimum, maximum }: OptionSchema): Option {
+function requestOption(field: string, schema: Type.TSchema): Option {
   const flag = `--${requestFlag(field)}`;
-  switch (type) {
+  const { description = '', minimum, maximum }: OptionHelp = schema;
+  const kind = valueKind(schema);
+  switch (kind) {
     case 'boolean':
       return new Option(flag, field === 'audio' ? NO_AUDIO_HELP : description);
-    case 'array':
+    case 'texts':
       return new Option(`${flag} <text>`, `${description}; repeatable`).argParser(collect);
-    case 'integer':
+    case 'numbers':
+      return new Option(`${flag} <n>`, `${description}; repeatable`).argParser(collectNumbers);
     case 'number': {
       const isShort = minimum !== undefined && maximum !== undefined && maximum < 100;
       return new Option(`${flag} <${isShort ? `${minimum}..${maximum}` : 'n'}>`, description).argParser(numberValue);
     }
-    default:
+    case 'text':
       return new Option(`${flag} <text>`, description);
+    default:
+      return kind satisfies never;
   }
 }
 

@@ -1,10 +1,12 @@
 import { argmax, bucketOf, BUCKETS, expMinus } from './softmax.ts';
 import type { TokenLogprob } from './types.ts';
 
-/** Which tokens may be drawn; the order is temperature, top-k, top-p, as in transformers' logits warpers. */
+/** Which tokens may be drawn: temperature, vLLM's min-p, then top-k and top-p as in transformers' logits warpers. */
 export interface DrawLimits {
   /** > 0 */
   readonly temperature: number;
+  /** 0 = off */
+  readonly minP: number;
   /** 0 = off */
   readonly topK: number;
   /** 1 = off */
@@ -24,6 +26,13 @@ export interface Candidates {
 /** A sort key is 32 bits of score over 21 bits of id, together a whole number that a double holds. */
 const ID_SPACE = 2 ** 21;
 
+/** How scores are measured: (best - score) / temperature; what is farther than `farthest` is not drawn. */
+interface Scale {
+  readonly best: number;
+  readonly temperature: number;
+  readonly farthest: number;
+}
+
 /** Distances below the best score, in buckets of one table step. */
 interface Histogram {
   readonly counts: Uint32Array;
@@ -40,11 +49,12 @@ interface Histogram {
 export function selectCandidates(scores: Float32Array, limits: DrawLimits): Candidates {
   if (scores.length > ID_SPACE)
     throw new Error(`A vocabulary of ${scores.length} does not fit the sampler's sort keys. This is a bug.`);
-  const { temperature, topK, topP } = limits;
+  const { temperature, minP, topK, topP } = limits;
   const best = scores[argmax(scores)] ?? 0;
-  const histogram = histogramOf(scores, best, temperature);
+  const scale: Scale = { best, temperature, farthest: minP > 0 ? -Math.log(minP) : Infinity };
+  const histogram = histogramOf(scores, scale);
   const last = topK > 0 ? lastBucket(histogram.counts, topK) : lastBucket(histogram.masses, topP * histogram.totalMass);
-  const sorted = sortedIds(scores, best, temperature, last, histogram);
+  const sorted = sortedIds(scores, scale, last, histogram);
   const ids = sorted.subarray(0, topK > 0 ? countTopK(sorted, scores, topK) : sorted.length);
   const weights = weightsOf(ids, scores, best, temperature);
   const mass = topK > 0 ? weights.reduce((sum, weight) => sum + weight, 0) : histogram.totalMass;
@@ -52,12 +62,13 @@ export function selectCandidates(scores: Float32Array, limits: DrawLimits): Cand
   return { ids: ids.subarray(0, count), weights: weights.subarray(0, count) };
 }
 
-function histogramOf(scores: Float32Array, best: number, temperature: number): Histogram {
+function histogramOf(scores: Float32Array, { best, temperature, farthest }: Scale): Histogram {
   const counts = new Uint32Array(BUCKETS + 1);
   const masses = new Float64Array(counts.length);
   let totalMass = 0;
   for (let id = 0; id < scores.length; id++) {
     const distance = (best - (scores[id] ?? 0)) / temperature;
+    if (distance > farthest) continue;
     const bucket = bucketOf(distance);
     const mass = expMinus(distance);
     counts[bucket] = (counts[bucket] ?? 0) + 1;
@@ -83,8 +94,7 @@ function lastBucket(amounts: Uint32Array | Float64Array, wanted: number): number
  */
 function sortedIds(
   scores: Float32Array,
-  best: number,
-  temperature: number,
+  { best, temperature, farthest }: Scale,
   last: number,
   histogram: Histogram,
 ): Uint32Array {
@@ -93,7 +103,7 @@ function sortedIds(
   let filled = 0;
   for (let id = 0; id < scores.length; id++) {
     const distance = (best - (scores[id] ?? 0)) / temperature;
-    if (bucketOf(distance) > last) continue;
+    if (distance > farthest || bucketOf(distance) > last) continue;
     keys[filled++] = descendingBits(bits[id] ?? 0) * ID_SPACE + id;
   }
   keys.sort();

@@ -58,12 +58,13 @@ function checkShapes(request: SequenceRequest, hiddenSize: number): void {
 }
 
 function checkSampling(sampling: SamplingParams): AvocadoError | undefined {
-  const { temperature, topP, topK, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = sampling;
+  const { temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = sampling;
   const refuse = (param: string, rule: string, value: number) =>
     new AvocadoError('bad_request', `${param} must be ${rule}, not ${value}.`, { param });
   if (!(temperature >= 0 && temperature < Infinity)) return refuse('temperature', '0 (greedy) or more', temperature);
   if (!(topP > 0 && topP <= 1)) return refuse('top_p', 'above 0 and at most 1', topP);
   if (!(Number.isInteger(topK) && topK >= 0)) return refuse('top_k', 'a whole number of at least 0 (off)', topK);
+  if (!(minP >= 0 && minP <= 1)) return refuse('min_p', 'between 0 (off) and 1', minP);
   if (!(repetitionPenalty > 0 && repetitionPenalty < Infinity))
     return refuse('repetition_penalty', 'above 0 (1 is off)', repetitionPenalty);
   const fits = (penalty: number) => Math.abs(penalty) <= LARGEST_PENALTY;

@@ -2,7 +2,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { selectCandidates, topTokens, type DrawLimits } from './candidates.ts';
 import { Random } from '../base/random.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
-import type { SamplingParams, TokenLogprob } from './types.ts';
+import type { SamplingParams, SuppressedTokens, TokenLogprob } from './types.ts';
 
 /**
  * Makes tokens that were already seen less likely (Keskar et al., CTRL, section 4.1; transformers'
@@ -99,6 +99,37 @@ class CountPenalty {
   }
 }
 
+/** vLLM's `min_tokens`: ids that end a caption cannot be chosen before it has so many tokens. */
+class Suppression {
+  readonly #tokens: number;
+  readonly #ids: readonly number[];
+  #generated = 0;
+
+  constructor({ ids, tokens }: SuppressedTokens) {
+    this.#tokens = tokens;
+    this.#ids = [...new Set(ids)]; // an id that is put back twice would stay suppressed
+  }
+
+  get active(): boolean {
+    return this.#generated < this.#tokens;
+  }
+
+  add(): void {
+    this.#generated += 1;
+  }
+
+  /** Runs `choose` while the ids cannot be chosen from `scores` [vocab]; then puts their scores back. */
+  during<Result>(scores: Float32Array, choose: () => Result): Result {
+    const originals = this.#ids.map((id) => scores[id]);
+    for (const id of this.#ids) if (id < scores.length) scores[id] = -Infinity;
+    try {
+      return choose();
+    } finally {
+      for (const [index, id] of this.#ids.entries()) if (id < scores.length) scores[id] = originals[index] ?? 0;
+    }
+  }
+}
+
 /** Log-probabilities are of the unmodified logits, not of those that penalties and temperature changed. */
 export interface SampledToken extends TokenLogprob {
   /** the most likely tokens, best first, as many as were asked for */
@@ -108,24 +139,26 @@ export interface SampledToken extends TokenLogprob {
 const NO_TOKENS: readonly TokenLogprob[] = [];
 
 /**
- * Logits to token for one sequence, in the order of transformers' `generate`: repetition penalty (then presence
- * and frequency penalty, as vLLM has them), temperature, top-k, top-p, draw. Temperature 0 takes the first
- * maximum of the penalised logits.
+ * Logits to token for one sequence, in the order of transformers' `generate`: suppressed tokens, repetition penalty
+ * (then presence and frequency penalty, as vLLM has them), temperature, min-p, top-k, top-p, draw. Temperature 0 takes
+ * the first maximum of the penalised logits.
  * It holds the sequence's own random state, so its tokens do not depend on what else is in the batch.
  */
 export class Sampler {
   readonly #limits: DrawLimits;
   readonly #repetition: RepetitionPenalty | undefined;
   readonly #counts: CountPenalty | undefined;
+  readonly #suppression: Suppression | undefined;
   readonly #random: Random;
 
   /** @param promptIds [tokens] count as seen @param seed used where `params.seed` is undefined */
-  constructor(params: SamplingParams, promptIds: Int32Array, seed: number) {
+  constructor(params: SamplingParams, promptIds: Int32Array, seed: number, suppress?: SuppressedTokens) {
     this.#limits = params;
     const { repetitionPenalty, presencePenalty, frequencyPenalty } = params;
     this.#repetition = repetitionPenalty === 1 ? undefined : new RepetitionPenalty(repetitionPenalty, promptIds);
     this.#counts =
       presencePenalty === 0 && frequencyPenalty === 0 ? undefined : new CountPenalty(presencePenalty, frequencyPenalty);
+    this.#suppression = suppress === undefined ? undefined : new Suppression(suppress);
     this.#random = Random.fromSeed(params.seed ?? seed);
   }
 
@@ -142,11 +175,17 @@ export class Sampler {
         'The model returned logits that are not numbers. Check the checkpoint with `avocado doctor`, or use a wider precision.',
       );
     }
-    const id = this.#penalised(logits, first);
+    const id = this.#allowed(logits, first);
     this.#repetition?.add(id);
     this.#counts?.add(id);
+    this.#suppression?.add();
     const top = topCount === 0 ? NO_TOKENS : topTokens(logits, topCount, normaliser);
     return { id, logprob: (logits[id] ?? 0) - normaliser, top };
+  }
+
+  #allowed(logits: Float32Array, first: number): number {
+    if (this.#suppression?.active !== true) return this.#penalised(logits, first);
+    return this.#suppression.during(logits, () => this.#penalised(logits, argmax(logits)));
   }
 
   #penalised(logits: Float32Array, first: number): number {
@@ -158,10 +197,10 @@ export class Sampler {
   }
 
   #choose(scores: Float32Array, first: number): number {
-    const { temperature, topK, topP } = this.#limits;
+    const { temperature, minP, topK, topP } = this.#limits;
     if (temperature === 0) return first;
     const unit = this.#random.nextUnit();
-    if (topK === 0 && topP >= 1) return drawFromAll(scores, first, temperature, unit);
+    if (topK === 0 && topP >= 1 && minP === 0) return drawFromAll(scores, first, temperature, unit);
     const { ids, weights } = selectCandidates(scores, this.#limits);
     const wanted = unit * weights.reduce((sum, weight) => sum + weight, 0);
     let sum = 0;

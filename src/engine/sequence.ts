@@ -56,7 +56,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#priority = request.priority;
     this.#onEvent = options.onEvent;
     this.#onAbort = options.onAbort;
-    this.#sampler = new Sampler(request.sampling, request.ids, options.seed);
+    this.#sampler = new Sampler(request.sampling, request.ids, options.seed, request.suppress);
     this.#stopIds = request.stopIds;
     this.#maxTokens = Math.min(request.maxTokens, options.decoder.capacity - request.ids.length);
     this.#topLogprobs = request.topLogprobs;

@@ -17,11 +17,18 @@ export interface SamplingParams {
   readonly topP: number;
   /** 0 = off */
   readonly topK: number;
+  /** tokens less likely than this share of the likeliest one are not drawn; before top-k and top-p; 0 = off */
+  readonly minP: number;
   readonly repetitionPenalty: number;
   /** OpenAI's, over generated tokens only: logit - presence * (count > 0) - frequency * count; 0 = off */
   readonly presencePenalty: number;
   readonly frequencyPenalty: number;
   readonly seed: number | undefined;
+}
+
+export interface SuppressedTokens {
+  readonly ids: readonly number[];
+  readonly tokens: number;
 }
 
 export interface SequenceRequest {
@@ -36,6 +43,8 @@ export interface SequenceRequest {
   readonly sampling: SamplingParams;
   readonly stopIds: readonly number[];
   readonly maxTokens: number;
+  /** ids that are never among the first `tokens` generated tokens */
+  readonly suppress: SuppressedTokens | undefined;
   readonly priority: Priority;
   /** alternatives to report with each token, 0 … 20; 0 = none */
   readonly topLogprobs: number;

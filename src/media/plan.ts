@@ -23,7 +23,7 @@ const IMAGE_STAGE_A = { minPixels: 4 * 28 * 28, maxPixels: 16_384 * 28 * 28 };
  * Decides which frames of a file are decoded, their sizes, the patch grid and the number of tokens (reference-model.md,
  * Frame sampling to Audio lengths).
  * @throws AvocadoError `media_too_short`, `media_aspect_ratio`, or `bad_request` when the request leaves neither video
- *   nor audio
+ *   nor audio, or asks for more pixels than memory should hold
  */
 export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options: MediaPlanOptions): MediaPlan {
   const video = probe.video === undefined ? undefined : planPictures(probe.video, profile, options);
@@ -40,17 +40,28 @@ export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options
 
 function planPictures(stream: VideoStream, profile: PreprocessProfile, options: MediaPlanOptions): VideoPlan {
   const factor = options.patchSize * options.mergeSize;
-  if (stream.still) return videoPlan('image', [0], 0, stillSizes(stream, profile, options, factor), profile, options);
+  if (stream.still) {
+    const sizes = stillSizes(stream, profile, options, factor);
+    checkMemory(1, sizes);
+    return videoPlan('image', [0], 0, sizes, profile, options);
+  }
   const count = frameCount(stream.totalFrames, stream.averageFps, profile);
   const sampleFps = (count / stream.totalFrames) * stream.averageFps;
-  return videoPlan(
-    'video',
-    frameIndices(stream.totalFrames, count),
-    sampleFps,
-    frameSizes(stream, count, factor, profile),
-    profile,
-    options,
-  );
+  const sizes = frameSizes(stream, count, factor, profile);
+  checkMemory(count, sizes); // before anything of that size is made
+  return videoPlan('video', frameIndices(stream.totalFrames, count), sampleFps, sizes, profile, options);
+}
+
+/** @throws AvocadoError `bad_request` for more pixels, after either resize, than memory should hold */
+function checkMemory(count: number, { stageA, final }: FrameSizes): void {
+  for (const { width, height } of [stageA, final]) {
+    if (count * height * width * 3 <= MAX_FRAME_BYTES) continue;
+    const asked = count === 1 ? `a picture of ${width}x${height}` : `${count} frames of ${width}x${height}`;
+    throw new AvocadoError(
+      'bad_request',
+      `The request asks for ${asked}, more than memory should hold. Lower the frames, or the pixels of each.`,
+    );
+  }
 }
 
 function stillSizes(
@@ -77,14 +88,6 @@ function videoPlan(
 ): VideoPlan {
   // A still picture is one temporal step: its only frame is used twice.
   const steps = Math.ceil(indices.length / options.temporalPatchSize);
-  const bytes = indices.length * sizes.stageA.height * sizes.stageA.width * 3;
-  if (bytes > MAX_FRAME_BYTES) {
-    const asked = `${indices.length} frames of ${sizes.stageA.width}x${sizes.stageA.height}`;
-    throw new AvocadoError(
-      'bad_request',
-      `The request asks for ${asked}, more than memory should hold. Lower the frames, or the pixels of each.`,
-    );
-  }
   const rows = sizes.final.height / options.patchSize;
   const columns = sizes.final.width / options.patchSize;
   return {

@@ -82,7 +82,7 @@ interface ModelProfile extends ProfileOverrides {
 
 /**
  * The profile of a request: the named one (the model's own, else `paper`), with single fields replaced.
- * @throws AvocadoError `bad_request` for an unknown name, a field that is not positive, or limits that exclude each
+ * @throws AvocadoError `bad_request` for an unknown name, a field beyond its limits, or limits that exclude each
  *   other
  */
 export function resolveProfile(
@@ -128,17 +128,35 @@ function withOverrides(base: PreprocessProfile, fields: ProfileOverrides): Prepr
   };
 }
 
-const COUNTS = [
-  'nframes',
-  'minFrames',
-  'maxFrames',
-  'minPixels',
-  'maxPixels',
-  'totalPixels',
-  'processorMinPixels',
-  'processorMaxPixels',
-] as const;
-const RATES = ['fps', 'processorFps'] as const;
+interface ProfileLimit {
+  readonly type: 'integer' | 'number';
+  readonly least: number;
+  readonly most: number;
+}
+
+/** Per second: 10,000 s between two frames, or every frame of the fastest camera. */
+const RATE: ProfileLimit = { type: 'number', least: 0.0001, most: 1000 };
+/** The longest file that is taken (an hour) at 240 frames a second has fewer frames. */
+const FRAMES: ProfileLimit = { type: 'integer', least: 1, most: 1_000_000 };
+/** Of one frame: twice the largest picture that is taken. */
+const PIXELS: ProfileLimit = { type: 'integer', least: 1, most: 100_000_000 };
+/** More pixels than this do not fit the memory that frames may take. */
+const ALL_PIXELS: ProfileLimit = { type: 'integer', least: 1, most: 1_000_000_000 };
+
+/** What each field may be, wherever it is set: by a request, a flag or a model directory. */
+export const PROFILE_LIMITS: Readonly<Record<keyof ProfileOverrides, ProfileLimit>> = {
+  fps: RATE,
+  nframes: FRAMES,
+  minFrames: FRAMES,
+  maxFrames: FRAMES,
+  minPixels: PIXELS,
+  maxPixels: PIXELS,
+  totalPixels: ALL_PIXELS,
+  processorMinPixels: PIXELS,
+  processorMaxPixels: PIXELS,
+  processorFps: RATE,
+};
+
 const ORDERED = [
   ['minFrames', 'maxFrames'],
   ['minPixels', 'maxPixels'],
@@ -146,14 +164,12 @@ const ORDERED = [
 ] as const;
 
 function checkFields(profile: PreprocessProfile): void {
-  for (const field of RATES) {
-    if (!(Number.isFinite(profile[field]) && profile[field] > 0))
-      throw badField(field, `must be a positive number, not ${profile[field]}`);
-  }
-  for (const field of COUNTS) {
-    const value = profile[field];
-    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
-      throw badField(field, `must be a positive whole number, not ${value}`);
+  for (const [name, { type, least, most }] of Object.entries(PROFILE_LIMITS)) {
+    const value = profile[name as keyof ProfileOverrides];
+    if (value === undefined) continue;
+    const fits = value >= least && value <= most && (type === 'number' || Number.isInteger(value));
+    const kind = type === 'number' ? 'number' : 'whole number';
+    if (!fits) throw badField(name, `must be a ${kind} from ${least} to ${most}, not ${value}`);
   }
 }
 

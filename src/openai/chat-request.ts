@@ -3,24 +3,19 @@ import Type from 'typebox';
 import { AvocadoError } from '../base/errors.ts';
 import type { Priority } from '../output/events.ts';
 import { checkValue } from '../base/check-value.ts';
-import { PROFILE_PROPERTIES } from '../captioner/caption-options.ts';
-import { MESSAGES_SCHEMA, readMessages, type Conversation, type MediaPart } from './messages.ts';
+import { OPTION_PROPERTIES, PROFILE_PROPERTIES } from '../captioner/caption-options.ts';
+import { MESSAGES_SCHEMA, readMessages, type Conversation, type MediaPart, type Setting } from './messages.ts';
 
 // Fields under the names of OpenAI and vLLM: the ones we use, the ones that ask for a feature we do not have, and the
 // ones we can ignore.
-const rate = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
-const count = Type.Optional(Type.Integer({ minimum: 1 }));
-const penalty = Type.Optional(Type.Number({ minimum: -2, maximum: 2 }));
-const stopText = Type.String({ minLength: 1, maxLength: 1000 });
-
 /** vLLM's options of its multimodal processor; here the fields of a pre-processing profile. */
 const PROCESSOR_FIELDS = { use_audio_in_video: Type.Optional(Type.Boolean()), ...PROFILE_PROPERTIES } as const;
 
 const VIDEO_FIELDS = {
   /** frames per second to sample; vLLM's -1 leaves it to the profile */
-  fps: Type.Optional(Type.Union([Type.Number({ exclusiveMinimum: 0 }), Type.Literal(-1)])),
+  fps: Type.Optional(Type.Union([PROFILE_PROPERTIES.fps, Type.Literal(-1)])),
   /** frames to sample, or the maximum when `fps` is given too; vLLM's -1 means no limit */
-  num_frames: Type.Optional(Type.Union([Type.Integer({ minimum: 1 }), Type.Literal(-1)])),
+  num_frames: Type.Optional(Type.Union([PROFILE_PROPERTIES.nframes, Type.Literal(-1)])),
 } as const;
 
 const STREAM_FIELDS = {
@@ -28,36 +23,47 @@ const STREAM_FIELDS = {
   continuous_usage_stats: Type.Optional(Type.Boolean()),
 } as const;
 
+/** Options that have the same name and the same meaning for OpenAI, for vLLM or here alone. */
+const SHARED_OPTIONS = [
+  'max_tokens',
+  'min_tokens',
+  'ignore_eos',
+  'stop_token_ids',
+  'temperature',
+  'top_p',
+  'top_k',
+  'min_p',
+  'seed',
+  'stop',
+  'n',
+  'presence_penalty',
+  'frequency_penalty',
+  'repetition_penalty',
+  'profile',
+  'prompt_id',
+  'repetition_guard',
+  'audio',
+] as const;
+
+const sharedProperties = Object.fromEntries(SHARED_OPTIONS.map((name) => [name, OPTION_PROPERTIES[name]])) as Pick<
+  typeof OPTION_PROPERTIES,
+  (typeof SHARED_OPTIONS)[number]
+>;
+
 /** All fields of a chat completion that we use, except `messages`. */
 const CHAT_PROPERTIES = {
+  ...sharedProperties,
   model: Type.Optional(Type.String()),
-  max_tokens: count,
-  max_completion_tokens: count,
-  /** 0 = greedy, the default, as the model was evaluated */
-  temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 2 })),
-  top_p: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1 })),
-  /** 0 or -1 = off */
-  top_k: Type.Optional(Type.Integer({ minimum: -1 })),
-  seed: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
-  stop: Type.Optional(Type.Union([stopText, Type.Array(stopText, { maxItems: 16 })])),
-  n: Type.Optional(Type.Integer({ minimum: 1, maximum: 8 })),
+  max_completion_tokens: OPTION_PROPERTIES.max_tokens,
   stream: Type.Optional(Type.Boolean()),
   stream_options: Type.Optional(Type.Object(STREAM_FIELDS)),
   logprobs: Type.Optional(Type.Boolean()),
-  top_logprobs: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
-  presence_penalty: penalty,
-  frequency_penalty: penalty,
-  repetition_penalty: rate,
+  top_logprobs: OPTION_PROPERTIES.logprobs,
   mm_processor_kwargs: Type.Optional(Type.Object(PROCESSOR_FIELDS)),
   media_io_kwargs: Type.Optional(Type.Object({ video: Type.Optional(Type.Object(VIDEO_FIELDS)) })),
-  profile: Type.Optional(Type.String({ minLength: 1 })),
-  prompt_id: count,
   priority: Type.Optional(Type.Enum(['interactive', 'batch'])),
   /** deadline of the whole request, in seconds */
-  timeout: rate,
-  repetition_guard: Type.Optional(Type.Boolean()),
-  /** use the sound track of the video */
-  audio: Type.Optional(Type.Boolean()),
+  timeout: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
 } as const;
 
 const CHAT_FIELDS = Type.Object(CHAT_PROPERTIES);
@@ -101,27 +107,79 @@ function checkCount(fields: Fields, path: string): void {
   );
 }
 
-/** Fields of features we do not have. Each function tells whether a value leaves the feature off. */
+const isFalse = (value: unknown): boolean => value === false;
+const is = (off: unknown) => (value: unknown) => value === off;
+const isBlank = (value: unknown): boolean => value === '' || isEmpty(value);
+
+/**
+ * Fields of OpenAI, vLLM, SGLang, llama.cpp and transformers that would make another answer than ours. Each function
+ * tells whether a value leaves the feature off. Null always does.
+ */
 const IS_OFF: Readonly<Record<string, (value: unknown) => boolean>> = {
+  // tools, and answers that are not text
   tools: isEmpty,
   functions: isEmpty,
   tool_choice: (value) => value === 'none' || value === 'auto',
   function_call: (value) => value === 'none' || value === 'auto',
-  response_format: (value) => isFields(value) && value['type'] === 'text',
   modalities: (value) => Array.isArray(value) && value.every((one) => one === 'text'),
-  logit_bias: isEmpty,
   prediction: () => false,
   web_search_options: () => false,
+  // the form of the text
+  response_format: (value) => isFields(value) && value['type'] === 'text',
+  ...Object.fromEntries(
+    [
+      ...['structured_outputs', 'structural_tag', 'regex', 'json_schema', 'grammar', 'ebnf'],
+      ...['guided_json', 'guided_regex', 'guided_choice', 'guided_grammar', 'guided_json_object'],
+    ].map((name) => [name, (value: unknown) => isBlank(value) || isFalse(value)]),
+  ),
+  // which tokens are chosen
+  logit_bias: isEmpty,
+  logits_processors: isEmpty,
+  bad_words: isEmpty,
+  allowed_token_ids: isEmpty,
+  use_beam_search: isFalse,
+  best_of: is(1),
+  num_beams: is(1),
+  length_penalty: is(1),
+  typical_p: is(1),
+  no_repeat_ngram_size: is(0),
+  min_new_tokens: is(0),
+  // what the answer holds
+  echo: isFalse,
+  prompt_logprobs: (value) => value === 0 || value === false,
+  skip_special_tokens: is(true),
+  include_stop_str_in_output: isFalse,
+  // the prompt
+  chat_template: isBlank,
+  continue_final_message: isFalse,
+  add_generation_prompt: is(true),
+  documents: isEmpty,
+  truncate_prompt_tokens: is(-1),
+  // Python clients take this argument and send what is in it.
+  extra_body: isEmpty,
 };
 
+const PLAIN_TEXT = 'Captions are plain text; ask for another form in the prompt.';
 const HINTS: Readonly<Record<string, string>> = {
-  response_format: 'Captions are plain text.',
+  response_format: PLAIN_TEXT,
+  structured_outputs: PLAIN_TEXT,
+  structural_tag: PLAIN_TEXT,
+  regex: PLAIN_TEXT,
+  json_schema: PLAIN_TEXT,
+  grammar: PLAIN_TEXT,
+  ebnf: PLAIN_TEXT,
   modalities: 'Answers are text only.',
   audio: 'Answers are text only; audio: true or false says whether to listen to the clip.',
+  min_new_tokens: 'Use min_tokens.',
+  best_of: 'Use n.',
+  chat_template: 'The model brings its own.',
+  extra_body: 'It is an argument of Python clients, which send its fields as fields of the body: do the same.',
 };
 
 function unsupported(field: string): AvocadoError {
-  const hint = HINTS[field] ?? 'This server captions media and does nothing else.';
+  const hint =
+    HINTS[field] ??
+    (field.startsWith('guided_') ? PLAIN_TEXT : 'This server captions media with the options that its API lists.');
   return new AvocadoError(
     'unsupported_field',
     `${field} asks for what this server cannot do. ${hint} Leave ${field} out.`,
@@ -186,23 +244,15 @@ export interface ChatRequest {
   readonly nameField: (option: string) => string;
 }
 
-/** A caption option, the field it came from and its value there. */
-type Setting = readonly [option: string, field: string, value: unknown];
-
 function conflict(one: string, other: string): AvocadoError {
   return new AvocadoError('bad_request', `${one} and ${other} say different things: give one of them.`, { param: one });
 }
 
-function mediaSettings({
-  mm_processor_kwargs: processor = {},
-  media_io_kwargs: io = {},
-  audio,
-}: ChatFields): Setting[] {
+function mediaSettings({ mm_processor_kwargs: processor = {}, media_io_kwargs: io = {} }: ChatFields): Setting[] {
   const { use_audio_in_video: inVideo, ...profile } = processor;
   const { fps, num_frames: frames } = io.video ?? {};
   const rate = fps === -1 ? undefined : (fps ?? profile.fps);
   return [
-    ['audio', 'audio', audio],
     ['audio', 'mm_processor_kwargs.use_audio_in_video', inVideo],
     ...Object.entries(profile).map(([name, value]): Setting => [name, `mm_processor_kwargs.${name}`, value]),
     ['fps', 'media_io_kwargs.video.fps', fps === -1 ? undefined : fps],
@@ -214,32 +264,16 @@ function mediaSettings({
   ];
 }
 
-function settings(fields: ChatFields, { prompt, systemPrompt }: Conversation): Setting[] {
-  const { stop, top_k: topK, logprobs, top_logprobs: topLogprobs } = fields;
-  const plain = (
-    [
-      'max_tokens',
-      'temperature',
-      'top_p',
-      'seed',
-      'n',
-      'presence_penalty',
-      'frequency_penalty',
-      'repetition_penalty',
-      'profile',
-      'prompt_id',
-      'repetition_guard',
-    ] as const
-  ).map((name): Setting => [name, name, fields[name]]);
+function settings(fields: ChatFields, { prompt, systemPrompt, settings: ofPart }: Conversation): Setting[] {
+  const { logprobs, top_logprobs: topLogprobs } = fields;
   return [
     ['prompt', 'messages', prompt],
     ['system_prompt', 'messages', systemPrompt],
-    ...plain,
+    ...SHARED_OPTIONS.map((name): Setting => [name, name, fields[name]]),
     ['max_tokens', 'max_completion_tokens', fields.max_completion_tokens],
-    ['top_k', 'top_k', topK === -1 ? 0 : topK],
-    ['stop', 'stop', typeof stop === 'string' ? [stop] : stop],
     ['logprobs', 'top_logprobs', logprobs === true ? (topLogprobs ?? 0) : undefined],
     ...mediaSettings(fields),
+    ...ofPart,
   ];
 }
 
@@ -282,7 +316,7 @@ export function readChatRequest(body: unknown): ChatRequest {
     priority: fields.priority ?? 'interactive',
     timeoutSeconds: fields.timeout,
     answer: { stream: fields.stream ?? false, includeUsage: fields.stream_options?.include_usage ?? false },
-    ignored,
+    ignored: [...ignored, ...conversation.ignored],
     nameField: (option) => names.get(option) ?? option,
   };
 }

@@ -90,6 +90,65 @@ function readMediaPart(type: MediaPartType, value: unknown, at: string): MediaPa
   return { type: 'reference', url: checkValue(URL_PART, value, at).url, param: `${at}.url` };
 }
 
+/** A caption option, the field it came from and its value there. */
+export type Setting = readonly [option: string, field: string, value: unknown];
+
+/** Fields of a file in Qwen's message format, inside the part's object or beside it, as caption options. */
+const PICTURE_FIELDS: Readonly<Record<string, string>> = { min_pixels: 'min_pixels', max_pixels: 'max_pixels' };
+const VIDEO_FIELDS: Readonly<Record<string, string>> = {
+  ...PICTURE_FIELDS,
+  total_pixels: 'total_pixels',
+  fps: 'fps',
+  nframes: 'nframes',
+  num_frames: 'nframes',
+  min_frames: 'min_frames',
+  max_frames: 'max_frames',
+  use_audio_in_video: 'audio',
+};
+/** More of them, which would make another caption, and what to do instead. */
+const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
+  video_start: 'Cut the clip and send the part.',
+  video_end: 'Cut the clip and send the part.',
+  resized_height: 'Set min_pixels and max_pixels; the ratio of the sides is kept.',
+  resized_width: 'Set min_pixels and max_pixels; the ratio of the sides is kept.',
+};
+
+function partOptions(type: MediaPartType): Readonly<Record<string, string>> {
+  if (type === 'image_url') return PICTURE_FIELDS;
+  return type === 'video_url' || type === 'input_video' || type === 'file' ? VIDEO_FIELDS : {};
+}
+
+interface PartFields {
+  readonly settings: readonly Setting[];
+  /** paths of fields that we do not use */
+  readonly ignored: readonly string[];
+}
+
+/** @throws AvocadoError `unsupported_field` */
+function readPartFields(type: MediaPartType, part: Readonly<Record<string, unknown>>, at: string): PartFields {
+  const settings: Setting[] = [];
+  const ignored: string[] = [];
+  const options = partOptions(type);
+  const read = (fields: object, known: readonly string[], path: string): void => {
+    for (const [name, value] of Object.entries(fields)) {
+      if (known.includes(name) || value === null) continue;
+      const field = `${path}.${name}`;
+      const option = Object.hasOwn(options, name) ? options[name] : undefined;
+      const advice = Object.hasOwn(UNSUPPORTED_FIELDS, name) ? UNSUPPORTED_FIELDS[name] : undefined;
+      if (advice !== undefined)
+        throw new AvocadoError('unsupported_field', `${field} asks for what this server cannot do. ${advice}`, {
+          param: field,
+        });
+      // -1 leaves it to the profile, as in vLLM.
+      if (option !== undefined) settings.push([option, field, value === -1 ? undefined : value]);
+      else ignored.push(field);
+    }
+  };
+  read(part, ['type', type], at);
+  read(part[type] as object, Object.keys(MEDIA_PARTS[type].properties), `${at}.${type}`);
+  return { settings, ignored };
+}
+
 const PART = Type.Object({ type: Type.String() });
 const TEXT_PART = Type.Object({ type: Type.Literal('text'), text: Type.String({ maxLength: 100_000 }) });
 const MESSAGE = Type.Object({ role: Type.String(), content: Type.Unknown() });
@@ -115,7 +174,7 @@ export const MESSAGES_SCHEMA = Type.Array(
   { minItems: 1 },
 );
 
-export interface Conversation {
+export interface Conversation extends PartFields {
   readonly systemPrompt: string | undefined;
   /** undefined = the model's default prompt */
   readonly prompt: string | undefined;
@@ -124,7 +183,7 @@ export interface Conversation {
 
 interface Content {
   readonly texts: readonly string[];
-  readonly media: readonly MediaPart[];
+  readonly media: readonly (MediaPart & PartFields)[];
 }
 
 function readContent(content: unknown, at: string): Content {
@@ -132,13 +191,15 @@ function readContent(content: unknown, at: string): Content {
   if (!Array.isArray(content))
     throw new AvocadoError('bad_request', `${at} must be a text or a list of parts.`, { param: at });
   const texts: string[] = [];
-  const media: MediaPart[] = [];
+  const media: (MediaPart & PartFields)[] = [];
   for (const [index, value] of checkValue(PARTS, content, at).entries()) {
     const partAt = `${at}[${index}]`;
     const part: Readonly<Record<string, unknown>> & { readonly type: string } = checkValue(PART, value, partAt);
     if (part.type === 'text') texts.push(checkValue(TEXT_PART, part, partAt).text);
-    else if (isMediaPart(part.type)) media.push(readMediaPart(part.type, part[part.type], `${partAt}.${part.type}`));
-    else
+    else if (isMediaPart(part.type)) {
+      const file = readMediaPart(part.type, part[part.type], `${partAt}.${part.type}`);
+      media.push({ ...file, ...readPartFields(part.type, part, partAt) });
+    } else
       throw new AvocadoError(
         'unsupported_field',
         `${partAt} is of type ${JSON.stringify(part.type.slice(0, 64))}. ` +
@@ -154,7 +215,7 @@ function joined(texts: readonly string[]): string | undefined {
   return text === '' ? undefined : text;
 }
 
-function onlyMedia(media: readonly MediaPart[], at: string): MediaPart {
+function onlyMedia(media: Content['media'], at: string): MediaPart & PartFields {
   const [first, second] = media;
   if (first === undefined) {
     throw new AvocadoError(
@@ -208,5 +269,6 @@ export function readMessages(value: unknown): Conversation {
     throw new AvocadoError('bad_request', 'messages has no user message: add one with the file to caption.', {
       param: 'messages',
     });
-  return { systemPrompt: joined(system), prompt: joined(user.texts), media: onlyMedia(user.media, user.at) };
+  const { settings, ignored, ...media } = onlyMedia(user.media, user.at);
+  return { systemPrompt: joined(system), prompt: joined(user.texts), media, settings, ignored };
 }

@@ -131,6 +131,12 @@ export interface CaptionRequest {
   readonly profileName?: string | undefined;
   readonly profile: Readonly<Partial<Record<ProfileField, number>>>;
   readonly maxTokens: number | undefined;
+  /** before so many tokens nothing ends the caption; 0 = off */
+  readonly minTokens: number;
+  /** the model's own stop tokens do not end the caption */
+  readonly ignoreEos: boolean;
+  /** token ids that end the caption, beside the model's own */
+  readonly stopTokenIds: readonly number[];
   readonly stop: readonly string[];
   readonly sampling: SamplingParams;
   readonly priority: Priority;

@@ -8,6 +8,10 @@ export interface OutputProcessorOptions {
   /** which of the request's samples, from 0 */
   readonly index: number;
   readonly stop: readonly string[];
+  /** no stop string ends in the text of so many tokens, and the repetition guard waits for them */
+  readonly minTokens: number;
+  /** ids that end the caption and are not part of its text */
+  readonly stopTokenIds: readonly number[];
   /** include `tokens` in the deltas and in the end */
   readonly details: boolean;
   /** end a caption that repeats itself */
@@ -43,7 +47,9 @@ export class OutputProcessor {
   push({ id, logprob, top }: TokenEvent): TextDelta {
     this.#tokenIds.push(id);
     this.#logprobs.push(logprob);
-    const text = this.#grow(this.#stop.push(this.#detokenizer.push(id)));
+    const { stopTokenIds, minTokens } = this.#options;
+    const piece = stopTokenIds.includes(id) ? '' : this.#detokenizer.push(id);
+    const text = this.#grow(this.#stop.push(piece, this.#tokenIds.length > minTokens));
     const delta = {
       type: 'text-delta',
       index: this.#options.index,
@@ -60,7 +66,8 @@ export class OutputProcessor {
   /** Why generation should stop now although the model has not stopped; undefined: go on. */
   get ending(): FinishReason | undefined {
     if (this.#stop.matched) return 'stop';
-    return this.#guard?.collapsing === true ? 'repetition' : undefined;
+    const isEarly = this.#tokenIds.length < this.#options.minTokens;
+    return this.#guard?.collapsing === true && !isEarly ? 'repetition' : undefined;
   }
 
   /** The text held back, after the last token; undefined when there is none. */
@@ -129,11 +136,14 @@ export class StopStrings {
     return this.#matched;
   }
 
-  /** Text that may be shown now. After a match it is cut there, and everything later is ''. */
-  push(piece: string): string {
+  /**
+   * Text that may be shown now. After a match it is cut there, and everything later is ''.
+   * @param search false: no stop string is found that ends in this piece
+   */
+  push(piece: string, search = true): string {
     if (this.#matched) return '';
     const text = this.#held + piece;
-    const match = this.#find(text);
+    const match = search ? this.#find(text, this.#held.length) : undefined;
     if (match !== undefined) {
       this.#matched = true;
       this.#held = '';
@@ -151,10 +161,11 @@ export class StopStrings {
     return rest;
   }
 
-  #find(text: string): { start: number; end: number } | undefined {
+  /** The first stop string that ends behind `from`. */
+  #find(text: string, from: number): { start: number; end: number } | undefined {
     let best: { start: number; end: number } | undefined;
     for (const stop of this.#stops) {
-      const start = text.indexOf(stop);
+      const start = text.indexOf(stop, Math.max(0, from - stop.length + 1));
       const end = start + stop.length;
       if (start >= 0 && (best === undefined || end < best.end || (end === best.end && start < best.start)))
         best = { start, end };

@@ -65,6 +65,7 @@ async function ours(): Promise<Speed> {
       temperature: 0,
       topP: 1,
       topK: 0,
+      minP: 0,
       repetitionPenalty: 1,
       presencePenalty: 0,
       frequencyPenalty: 0,
@@ -76,6 +77,7 @@ async function ours(): Promise<Speed> {
       maxTokens: newTokens + 1,
       priority: 'interactive',
       topLogprobs: 0,
+      suppress: undefined,
       prefix: undefined,
     } as const;
     const request = { ids, positions, ropeDelta: 0, ...noMedia, sampling, ...limits };

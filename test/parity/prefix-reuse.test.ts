@@ -34,7 +34,14 @@ function ask(clip: Clip, question: number, key = clip.name): SequenceRequest {
   });
   const ids = prompt.ids.map((id, row) => (row >= tokens ? (id + question) % 200 : id));
   const media = { mediaRows: Int32Array.from(prompt.mediaRows), mediaEmbeds };
-  const rest = { sampling: GREEDY, stopIds: [], maxTokens: STEPS, priority: 'interactive', topLogprobs: 3 } as const;
+  const rest = {
+    sampling: GREEDY,
+    stopIds: [],
+    maxTokens: STEPS,
+    priority: 'interactive',
+    topLogprobs: 3,
+    suppress: undefined,
+  } as const;
   return { ids, positions: prompt.positions, ropeDelta: clip.ropeDelta, ...media, ...rest, prefix: { key, tokens } };
 }
 

@@ -53,7 +53,7 @@ export function stepLayout(vision: VisionConfig, gridH: number, gridW: number): 
   const side = Math.floor(Math.floor(windowSize / mergeSize) / patchSize);
   const windows = windowGroups(gridH / mergeSize, groupsWide, side);
   const order = windows.flat();
-  const longest = Math.max(...windows.map((groups) => groups.length)) * unit;
+  const longest = windows.reduce((most, groups) => Math.max(most, groups.length), 0) * unit;
   const windowRows = new BigInt64Array(windows.length * longest);
   const windowBack = new BigInt64Array(gridH * gridW);
   let start = 0;

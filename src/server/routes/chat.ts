@@ -92,7 +92,9 @@ async function chat(call: CaptionCall<ChatRequest>, parts: CaptionParts): Promis
 
 function sendIgnoredFields(reply: FastifyReply, fields: readonly string[]): void {
   if (fields.length === 0) return;
-  const names = fields.slice(0, MAX_NAMES).map((field) => field.slice(0, MAX_NAME_CHARACTERS).replace(/[^\w.-]/g, '?'));
+  const names = fields
+    .slice(0, MAX_NAMES)
+    .map((field) => field.slice(0, MAX_NAME_CHARACTERS).replace(/[^\w.[\]-]/g, '?'));
   void reply.header('x-avocado-ignored-fields', names.join(', '));
 }
 

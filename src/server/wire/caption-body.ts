@@ -5,7 +5,7 @@ import Type from 'typebox';
 import type { CaptionTask } from '../../admission/types.ts';
 import { checkFields } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import { captionRequest, OPTION_PROPERTIES } from '../../captioner/caption-options.ts';
+import { captionRequest, numberIn, numbersIn, OPTION_PROPERTIES, valueKind } from '../../captioner/caption-options.ts';
 import type { MediaSource } from '../../intake/media-source.ts';
 import type { Priority } from '../../output/events.ts';
 import { timeoutOf, type BodyReader, type CaptionParts } from '../caption-route.ts';
@@ -64,9 +64,15 @@ function splitFields({
   return { options, stream, tokenIds: tokenIds ?? false, timeoutSeconds: timeout, priority: priority ?? 'interactive' };
 }
 
+/** For clients that write out what they leave out, null is an absent field, as for OpenAI. */
+function withoutNulls(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([name, given]) => given !== null || !isJsonField(name)));
+}
+
 /** @throws AvocadoError `unknown_field`, `bad_request` */
 export function jsonFields(value: unknown): CaptionFields & { readonly media: string } {
-  const { media, ...rest } = checkFields(JSON_BODY, value);
+  const { media, ...rest } = checkFields(JSON_BODY, withoutNulls(value));
   return { media, ...splitFields(rest) };
 }
 
@@ -76,14 +82,44 @@ function isFormField(name: string): name is FormField {
   return Object.hasOwn(FORM_PROPERTIES, name);
 }
 
+function isJsonField(name: string): boolean {
+  return name === 'media' || isFormField(name);
+}
+
+/** As HTML forms, curl and Python's `requests` write them. */
+const BOOLEANS: Readonly<Record<string, boolean>> = {
+  true: true,
+  1: true,
+  on: true,
+  yes: true,
+  false: false,
+  0: false,
+  off: false,
+  no: false,
+};
+
+/** An HTML form sends every field. Only a system prompt can be meant to be empty. */
+function isAbsent(name: FormField, text: string): boolean {
+  return text === '' && name !== 'system_prompt';
+}
+
 /** Form fields are text. Text that does not fit the type of its field stays text, so that the schema reports it. */
 function valueOf(name: FormField, text: string): unknown {
-  const schema = FORM_PROPERTIES[name];
-  if (Type.IsString(schema)) return text;
-  if (Type.IsArray(schema)) return [text];
-  if (Type.IsBoolean(schema)) return text === 'true' ? true : text === 'false' ? false : text;
-  const number = Number(text);
-  return text.trim() === '' || !Number.isFinite(number) ? text : number;
+  const kind = valueKind(FORM_PROPERTIES[name]);
+  switch (kind) {
+    case 'text':
+      return text;
+    case 'texts':
+      return [text];
+    case 'boolean':
+      return Object.hasOwn(BOOLEANS, text.toLowerCase()) ? BOOLEANS[text.toLowerCase()] : text;
+    case 'number':
+      return numberIn(text);
+    case 'numbers':
+      return numbersIn(text);
+    default:
+      return kind satisfies never;
+  }
 }
 
 function parseOptions(text: string): Record<string, unknown> {
@@ -96,12 +132,14 @@ function parseOptions(text: string): Record<string, unknown> {
       cause,
     });
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return withoutNulls(value) as Record<string, unknown>;
   throw new AvocadoError('bad_request', 'options must be a JSON object.', { param: 'options' });
 }
 
 /**
- * The text fields of a form, in order: one field per option, or `options` with several as JSON. `stop` may repeat.
+ * The text fields of a form, in order: one field per option, or `options` with several as JSON. Lists (`stop`,
+ * `stop_token_ids`) may repeat; empty texts are absent.
  * @throws AvocadoError `unknown_field`, `bad_request`
  */
 export function formFields(fields: readonly (readonly [name: string, text: string])[]): CaptionFields {
@@ -113,8 +151,13 @@ export function formFields(fields: readonly (readonly [name: string, text: strin
   for (const [name, text] of fields) {
     if (name === 'options') for (const [key, given] of Object.entries(parseOptions(text))) set(key, given);
     else if (!isFormField(name)) set(name, text);
-    else if (name === 'stop' && Array.isArray(value['stop'])) value['stop'] = [...(value['stop'] as unknown[]), text];
-    else set(name, valueOf(name, text));
+    else if (!isAbsent(name, text)) {
+      const given = valueOf(name, text);
+      const before = value[name];
+      if (Array.isArray(given) && Array.isArray(before))
+        value[name] = [...(before as unknown[]), ...(given as unknown[])];
+      else set(name, given);
+    }
   }
   return splitFields(checkFields(FORM_BODY, value));
 }

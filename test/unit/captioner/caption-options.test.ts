@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { captionRequest } from '../../../src/captioner/caption-options.ts';
+import { captionRequest, OPTION_PROPERTIES, valueKind } from '../../../src/captioner/caption-options.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
 
 function refusal(options: unknown): Pick<AvocadoError, 'code' | 'param' | 'message'> {
@@ -23,11 +23,15 @@ describe('captionRequest', () => {
       profileName: undefined,
       profile: {},
       maxTokens: undefined,
+      minTokens: 0,
+      ignoreEos: false,
+      stopTokenIds: [],
       stop: [],
       sampling: {
         temperature: 0,
         topP: 1,
         topK: 0,
+        minP: 0,
         repetitionPenalty: 1,
         presencePenalty: 0,
         frequencyPenalty: 0,
@@ -55,13 +59,15 @@ describe('captionRequest', () => {
       temperature: 0.5,
       top_p: 0.9,
       top_k: 40,
+      min_p: 0.25,
       seed: 0,
       repetition_penalty: 1.1,
       presence_penalty: -2,
       frequency_penalty: 2,
     };
+    const ending = { min_tokens: 11, ignore_eos: true, stop_token_ids: [7] };
     const telling = { n: 8, repetition_guard: true, logprobs: 0 };
-    expect(captionRequest('a.mp4', { ...frames, ...pixels, ...prompt, ...sampling, ...telling })).toEqual({
+    expect(captionRequest('a.mp4', { ...frames, ...pixels, ...prompt, ...sampling, ...ending, ...telling })).toEqual({
       path: 'a.mp4',
       prompt: 'p',
       promptId: undefined,
@@ -81,11 +87,15 @@ describe('captionRequest', () => {
         processorFps: 10.5,
       },
       maxTokens: 11,
+      minTokens: 11,
+      ignoreEos: true,
+      stopTokenIds: [7],
       stop: ['s'],
       sampling: {
         temperature: 0.5,
         topP: 0.9,
         topK: 40,
+        minP: 0.25,
         repetitionPenalty: 1.1,
         presencePenalty: -2,
         frequencyPenalty: 2,
@@ -108,14 +118,20 @@ describe('captionRequest', () => {
     ['temperature', 2.1],
     ['top_p', 0],
     ['top_p', 1.01],
-    ['top_k', -1],
-    ['seed', -1],
+    ['top_k', -2],
+    ['seed', 0.5],
     ['seed', 1e300],
+    ['min_p', 1.01],
+    ['min_tokens', -1],
+    ['ignore_eos', 1],
+    ['stop_token_ids', [-1]],
+    ['stop_token_ids', 7],
+    ['stop_token_ids', Array(129).fill(1)],
     ['repetition_penalty', 0],
-    ['stop', 'text'],
+    ['stop', ''],
     ['stop', ['']],
     ['prompt', ''],
-    ['prompt_id', 8],
+    ['prompt_id', 1001],
     ['prompt_id', '1'],
     ['audio', 1],
     ['max_tokens', 0],
@@ -135,6 +151,39 @@ describe('captionRequest', () => {
       param: field,
       message: expect.stringContaining(field) as string,
     });
+  });
+
+  it('has a largest value for every number, also the ones that only limit', () => {
+    for (const value of [Number.MAX_VALUE, 1e15, Infinity, -1e300]) {
+      for (const [field, schema] of Object.entries(OPTION_PROPERTIES)) {
+        if (valueKind(schema) !== 'number') continue;
+        if (field === 'seed' && value === 1e15) continue;
+        expect(refusal({ [field]: value }), `${field} ${value}`).toMatchObject({ code: 'bad_request', param: field });
+      }
+    }
+    // As small as a positive number can be, where it would be divided by.
+    for (const field of ['fps', 'processor_fps', 'repetition_penalty'])
+      expect(refusal({ [field]: Number.MIN_VALUE })).toMatchObject({ param: field });
+  });
+
+  it.each([
+    [0, 0],
+    [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+    [-1, Number.MAX_SAFE_INTEGER],
+    [-(2 ** 63), 0],
+    [2 ** 63 + 2 ** 40, 2 ** 40],
+    [2 ** 64, 0],
+  ])('takes the 64-bit seed %d as %d', (seed, taken) => {
+    expect(captionRequest('a.mp4', { seed }).sampling.seed).toBe(taken);
+  });
+
+  it('takes one stop text as a list of one, and top_k -1 as off', () => {
+    expect(captionRequest('a.mp4', { stop: 'END', top_k: -1 })).toMatchObject({ stop: ['END'], sampling: { topK: 0 } });
+  });
+
+  it('refuses more tokens at least than at most', () => {
+    expect(refusal({ min_tokens: 9, max_tokens: 8 })).toMatchObject({ code: 'bad_request', param: 'min_tokens' });
+    expect(captionRequest('a.mp4', { min_tokens: 8, max_tokens: 8 })).toMatchObject({ minTokens: 8 });
   });
 
   it('names an unknown field before a wrong one', () => {

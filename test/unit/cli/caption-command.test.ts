@@ -176,7 +176,7 @@ describe('flags of caption', () => {
   it('all reach the request and the model', async () => {
     const captioner = fakeCaptioner();
     const flags =
-      '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --presence-penalty -1 --frequency-penalty 0.5 --repetition-guard --n 2 --logprobs 3 --stop x --stop y --profile paper' +
+      '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --presence-penalty -1 --frequency-penalty 0.5 --repetition-guard --n 2 --logprobs 3 --stop x --stop y --min-tokens 2 --ignore-eos --stop-token-ids 7 --stop-token-ids 8,9 --min-p 0.1 --profile paper' +
       ' --fps 1 --nframes 2 --min-frames 3 --max-frames 4 --min-pixels 5 --max-pixels 6 --total-pixels 7 --processor-min-pixels 8 --processor-max-pixels 9 --processor-fps 1.5' +
       ' --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
     const { opened, exitCode } = await runCli(['caption', HERE, ...flags.split(' ')], { captioner });
@@ -201,11 +201,15 @@ describe('flags of caption', () => {
         processorFps: 1.5,
       },
       maxTokens: 9,
+      minTokens: 2,
+      ignoreEos: true,
+      stopTokenIds: [7, 8, 9],
       stop: ['x', 'y'],
       sampling: {
         temperature: 0.5,
         topP: 0.9,
         topK: 40,
+        minP: 0.1,
         repetitionPenalty: 1.1,
         presencePenalty: -1,
         frequencyPenalty: 0.5,
@@ -259,10 +263,12 @@ describe('flags of caption', () => {
     [['--fps', ''], '--fps', 'fps', 2],
     [['--fps', '0'], '--fps', 'fps', 2],
     [['--fps', 'Infinity'], '--fps', 'fps', 2],
+    [['--stop-token-ids', '7,x'], '--stop-token-ids', 'stop_token_ids', 2],
+    [['--processor-min-pixels', '1e15'], '--processor-min-pixels', 'processor_min_pixels', 2],
     [['--top-p', '1.5'], '--top-p', 'top_p', 2],
     [['--nframes', '2.5'], '--nframes', 'nframes', 2],
     [['--processor-max-pixels', '-1'], '--processor-max-pixels', 'processor_max_pixels', 2],
-    [['--prompt-id', '9'], '--prompt-id', 'prompt_id', 2],
+    [['--prompt-id', '1001'], '--prompt-id', 'prompt_id', 2],
     [['--prompt', 'x', '--prompt-id', '1'], '--prompt-id', 'prompt_id', 2],
     [['--prompt', ''], '--prompt', 'prompt', 2],
     [['--threads', '-1'], '--threads', 'threads', 2],

@@ -7,6 +7,7 @@ export const GREEDY: SamplingParams = {
   temperature: 0,
   topP: 1,
   topK: 0,
+  minP: 0,
   repetitionPenalty: 1,
   presencePenalty: 0,
   frequencyPenalty: 0,
@@ -25,6 +26,7 @@ export interface RequestOptions {
   readonly ropeDelta?: number;
   readonly priority?: Priority;
   readonly topLogprobs?: number;
+  readonly suppress?: SequenceRequest['suppress'];
   /** rows from here on get another salt: prompts with the same start and different ends */
   readonly prefix?: { readonly key: string; readonly tokens: number; readonly salt: number };
 }
@@ -40,6 +42,7 @@ export function requestOf(options: RequestOptions = {}): SequenceRequest {
     ropeDelta = -3,
     priority = 'interactive',
     topLogprobs = 0,
+    suppress,
     prefix,
   } = options;
   const saltOf = (row: number): number => (prefix !== undefined && row < prefix.tokens ? prefix.salt : salt);
@@ -61,6 +64,7 @@ export function requestOf(options: RequestOptions = {}): SequenceRequest {
     maxTokens,
     priority,
     topLogprobs,
+    suppress,
     prefix: prefix && { key: prefix.key, tokens: prefix.tokens },
   };
 }

@@ -24,10 +24,14 @@ interface Case {
 const fixture = new URL('../../fixtures/sampling/hf-logits-processors.json', import.meta.url);
 const { cases } = JSON.parse(readFileSync(fixture, 'utf8')) as { cases: Case[] };
 const NO_PROMPT = new Int32Array(0);
+const OPEN = { temperature: 1, minP: 0, topK: 0, topP: 1 };
 
 /** Probability of every token that may be drawn. */
-function distribution(scores: Float32Array, limits: Pick<Case, 'temperature' | 'topK' | 'topP'>): Map<number, number> {
-  const { ids, weights } = selectCandidates(scores, limits);
+function distribution(
+  scores: Float32Array,
+  limits: Pick<Case, 'temperature' | 'topK' | 'topP'> & { readonly minP?: number },
+): Map<number, number> {
+  const { ids, weights } = selectCandidates(scores, { minP: 0, ...limits });
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   return new Map([...ids].map((id, index) => [id, (weights[index] ?? 0) / total]));
 }
@@ -117,11 +121,45 @@ describe('Sampler', () => {
     for (const topP of [0.01, 0.5, 0.9, 0.999]) {
       let sum = 0;
       const count = 1 + weights.findIndex((weight) => (sum += weight) >= topP * total);
-      const ids = [...selectCandidates(scores, { temperature: 1, topK: 0, topP }).ids];
+      const ids = [...selectCandidates(scores, { ...OPEN, topP }).ids];
       expect(Math.abs(ids.length - count)).toBeLessThanOrEqual(1); // rounding may move the edge by one token
       expect(ids).toEqual(order.slice(0, ids.length));
     }
-    expect([...selectCandidates(scores, { temperature: 0.5, topK: 777, topP: 1 }).ids]).toEqual(order.slice(0, 777));
+    expect([...selectCandidates(scores, { ...OPEN, temperature: 0.5, topK: 777 }).ids]).toEqual(order.slice(0, 777));
+  });
+
+  it.each([
+    // p = 0.5, 0.25, 0.125, 0.125: at temperature 1, of the best one's share 1, 1/2, 1/4, 1/4
+    ['keeps what is as likely as the share', { minP: 0.24 }, [0, 1, 2, 3]],
+    ['drops what is less likely', { minP: 0.26 }, [0, 1]],
+    ['of 1 keeps the likeliest alone', { minP: 1 }, [0]],
+    ['measures after the temperature', { minP: 0.2, temperature: 0.5 }, [0, 1]],
+    ['comes before top-k', { minP: 0.3, topK: 3 }, [0, 1]],
+    // Of 0.75 that are left, the best one is two thirds; of the whole it would be half.
+    ['comes before top-p, which sums what is left', { minP: 0.4, topP: 0.6 }, [0]],
+    ['and top-p without it needs the second', { topP: 0.6 }, [0, 1]],
+  ])('min-p %s', (_, limits, kept) => {
+    const scores = Float32Array.from([0.5, 0.25, 0.125, 0.125], Math.log2).map((bits) => bits * Math.LN2);
+    expect([...distribution(scores, { ...OPEN, ...limits }).keys()]).toEqual(kept);
+    const drawn = new Sampler({ ...GREEDY, ...OPEN, ...limits, seed: 1 }, NO_PROMPT, 0);
+    const ids = Array.from({ length: 200 }, () => drawn.sample(scores).id);
+    expect([...new Set(ids)].sort()).toEqual(kept);
+  });
+
+  it('chooses no suppressed id among the first tokens, greedy or drawn, and leaves the logits alone', () => {
+    const logits = Float32Array.of(9, 8, 1, 0);
+    const suppress = { ids: [0, 1, 0, 77], tokens: 2 };
+    for (const params of [GREEDY, { ...GREEDY, temperature: 0.01 }, { ...GREEDY, temperature: 0.01, topK: 3 }]) {
+      const sampler = new Sampler({ ...params, seed: 3 }, NO_PROMPT, 0, suppress);
+      const sampled = Array.from({ length: 3 }, () => sampler.sample(logits));
+      expect(sampled.map(({ id }) => id)).toEqual([2, 2, 0]);
+      expect(sampled[0]?.logprob).toBeCloseTo(1 - Math.log(Math.exp(9) + Math.exp(8) + Math.E + 1), 6);
+      expect(logits).toEqual(Float32Array.of(9, 8, 1, 0));
+    }
+    const penalised = { ...GREEDY, repetitionPenalty: 2, presencePenalty: 1, frequencyPenalty: 1 };
+    const sampler = new Sampler(penalised, Int32Array.of(0, 1), 0, suppress);
+    expect([sampler.sample(logits).id, sampler.sample(logits).id]).toEqual([2, 3]);
+    expect(logits).toEqual(Float32Array.of(9, 8, 1, 0));
   });
 
   it('penalises what it generated itself, and ids without a logit are let be', () => {

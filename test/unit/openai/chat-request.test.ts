@@ -26,10 +26,14 @@ describe('a chat request', () => {
       { temperature: 0.5, top_p: 0.9, top_k: 20, seed: 1 },
       { temperature: 0.5, top_p: 0.9, top_k: 20, seed: 1 },
     ],
-    [{ top_k: -1 }, { top_k: 0 }],
-    [{ stop: 'END' }, { stop: ['END'] }],
+    [{ top_k: -1 }, { top_k: -1 }],
+    [{ stop: 'END' }, { stop: 'END' }],
     [{ stop: ['a', 'b'] }, { stop: ['a', 'b'] }],
     [{ n: 3 }, { n: 3 }],
+    [
+      { min_tokens: 3, ignore_eos: true, stop_token_ids: [7], min_p: 0.1 },
+      { min_tokens: 3, ignore_eos: true, stop_token_ids: [7], min_p: 0.1 },
+    ],
     [{ logprobs: true }, { logprobs: 0 }],
     [{ logprobs: true, top_logprobs: 5 }, { logprobs: 5 }],
     [{ logprobs: false }, {}],
@@ -100,7 +104,9 @@ describe('a chat request', () => {
     [{ temperature: '0' }, 'temperature'],
     [{ top_p: 0 }, 'top_p'],
     [{ top_k: -2 }, 'top_k'],
-    [{ seed: -1 }, 'seed'],
+    [{ seed: 0.5 }, 'seed'],
+    [{ min_p: 2 }, 'min_p'],
+    [{ stop_token_ids: ['a'] }, 'stop_token_ids[0]'],
     [{ stop: '' }, 'stop'],
     [{ stop: ['a', 3] }, 'stop[1]'],
     [{ n: 9 }, 'n'],
@@ -114,7 +120,7 @@ describe('a chat request', () => {
     [{ presence_penalty: 3 }, 'presence_penalty'],
     [{ repetition_penalty: 0 }, 'repetition_penalty'],
     [{ mm_processor_kwargs: { fps: 0 } }, 'mm_processor_kwargs.fps'],
-    [{ mm_processor_kwargs: { max_pixels: 1e30 + 0.5, fps: 'fast' } }, 'mm_processor_kwargs.fps'],
+    [{ mm_processor_kwargs: { max_pixels: 5, fps: 'fast' } }, 'mm_processor_kwargs.fps'],
     [{ mm_processor_kwargs: { fps: 1 }, media_io_kwargs: { video: { fps: 2 } } }, 'media_io_kwargs.video.fps'],
     [{ mm_processor_kwargs: { use_audio_in_video: false }, audio: true }, 'mm_processor_kwargs.use_audio_in_video'],
     [{ media_io_kwargs: { video: { num_frames: 0 } } }, 'media_io_kwargs.video.num_frames'],
@@ -186,7 +192,9 @@ describe('fields that mean nothing here', () => {
       web_search_options: null,
       modalities: null,
     },
-    { min_p: 0.1, skip_special_tokens: true, no_such_field: {} },
+    { skip_special_tokens: true, no_such_field: {}, guided_decoding_backend: 'auto' },
+    { best_of: 1, use_beam_search: false, length_penalty: 1, echo: false, add_generation_prompt: true },
+    { guided_json: null, structured_outputs: {}, regex: '', bad_words: [], prompt_logprobs: null, extra_body: {} },
   ])('are put aside and named: %j', (fields) => {
     expect(chat(fields)).toMatchObject({ options: {}, ignored: Object.keys(fields) });
   });
@@ -222,6 +230,65 @@ describe('fields that mean nothing here', () => {
   });
 });
 
+describe('fields of a file', () => {
+  const VIDEO = { url: 'media://lib/a.mp4' };
+  const withPart = (part: object, fields: object = {}) =>
+    readChatRequest({ messages: [{ role: 'user', content: [part] }], ...fields });
+
+  it.each([
+    [
+      { type: 'video_url', video_url: { ...VIDEO, fps: 1, max_pixels: 784 } },
+      { fps: 1, max_pixels: 784 },
+    ],
+    [
+      { type: 'video_url', video_url: VIDEO, nframes: 8, min_pixels: 784 },
+      { nframes: 8, min_pixels: 784 },
+    ],
+    [
+      { type: 'input_video', input_video: { data: 'AAAA', num_frames: 8 }, total_pixels: 9 },
+      { nframes: 8, total_pixels: 9 },
+    ],
+    [{ type: 'video_url', video_url: { ...VIDEO, fps: -1, num_frames: -1, max_frames: null } }, {}],
+    [
+      { type: 'video_url', video_url: { ...VIDEO, use_audio_in_video: false }, min_frames: 4 },
+      { audio: false, min_frames: 4 },
+    ],
+    [
+      { type: 'image_url', image_url: { url: 'data:,x', max_pixels: 784 }, min_pixels: 7 },
+      { max_pixels: 784, min_pixels: 7 },
+    ],
+  ])('are options in Qwen’s message format: %j', (part, options) => {
+    expect(withPart(part)).toMatchObject({ options, ignored: [] });
+  });
+
+  it('are named with their place, where they are wrong and where they mean nothing', () => {
+    const { nameField } = withPart({ type: 'video_url', video_url: { ...VIDEO, fps: 'fast' } });
+    expect(nameField('fps')).toBe('messages[0].content[0].video_url.fps');
+    const part = { type: 'image_url', image_url: { url: 'data:,x', detail: 'low', fps: 2 }, uuid: '1' };
+    const at = 'messages[0].content[0]';
+    expect(withPart(part).ignored).toEqual([`${at}.uuid`, `${at}.image_url.detail`, `${at}.image_url.fps`]);
+    const audio = { type: 'input_audio', input_audio: { data: 'AAAA', format: 'wav' }, max_pixels: 3 };
+    expect(withPart(audio).ignored).toEqual([`${at}.max_pixels`]);
+  });
+
+  it('must agree with each other and with the fields of the body', () => {
+    const fps = { type: 'video_url', video_url: { ...VIDEO, fps: 1 } };
+    const other = { mm_processor_kwargs: { fps: 2 } };
+    expect(withPart(fps, { mm_processor_kwargs: { fps: 1 } }).options).toEqual({ fps: 1 });
+    for (const bad of [() => withPart({ ...fps, fps: 2 }), () => withPart(fps, other)])
+      expect(thrownBy(bad)).toMatchObject({ code: 'bad_request', param: 'messages[0].content[0].video_url.fps' });
+  });
+
+  it.each(['video_start', 'video_end', 'resized_height', 'resized_width'])('are refused by name: %s', (name) => {
+    const param = `messages[0].content[0].video_url.${name}`;
+    expect(thrownBy(() => withPart({ type: 'video_url', video_url: { ...VIDEO, [name]: 1 } }))).toMatchObject({
+      code: 'unsupported_field',
+      param,
+      message: expect.stringContaining(param) as string,
+    });
+  });
+});
+
 describe('fields that ask for what a captioner cannot do', () => {
   it.each([
     [{ tools: [{ type: 'function', function: { name: 'f' } }] }, 'tools'],
@@ -235,6 +302,21 @@ describe('fields that ask for what a captioner cannot do', () => {
     [{ logit_bias: { 50256: -100 } }, 'logit_bias'],
     [{ prediction: { type: 'content', content: 'x' } }, 'prediction'],
     [{ web_search_options: {} }, 'web_search_options'],
+    [{ guided_json: { type: 'object' } }, 'guided_json'],
+    [{ guided_regex: 'a+' }, 'guided_regex'],
+    [{ guided_choice: ['a'] }, 'guided_choice'],
+    [{ structured_outputs: { json: {} } }, 'structured_outputs'],
+    [{ regex: 'a+' }, 'regex'],
+    [{ grammar: 'root ::= "a"' }, 'grammar'],
+    [{ bad_words: ['a'] }, 'bad_words'],
+    [{ allowed_token_ids: [1] }, 'allowed_token_ids'],
+    [{ best_of: 2 }, 'best_of'],
+    [{ use_beam_search: true }, 'use_beam_search'],
+    [{ echo: true }, 'echo'],
+    [{ prompt_logprobs: 1 }, 'prompt_logprobs'],
+    [{ include_stop_str_in_output: true }, 'include_stop_str_in_output'],
+    [{ skip_special_tokens: false }, 'skip_special_tokens'],
+    [{ extra_body: { min_p: 0.1 } }, 'extra_body'],
     [{ stream: true, stream_options: { continuous_usage_stats: true } }, 'stream_options.continuous_usage_stats'],
   ])('are refused by name: %j', (fields, param) => {
     const error = thrownBy(() => chat(fields));

@@ -12,6 +12,8 @@ describe('readMessages', () => {
       systemPrompt: undefined,
       prompt: undefined,
       media: { type: 'reference', url: 'https://example.com/a.mp4', param: 'messages[0].content[0].video_url.url' },
+      settings: [],
+      ignored: [],
     });
     expect(readMessages([user(text('  '), VIDEO)]).prompt).toBeUndefined();
   });

@@ -13,8 +13,10 @@ const PIECES = [
 ] as const;
 const BYTES: TokenBytes = { bytesOf: (id) => Buffer.from(PIECES[id] ?? ''), isSpecial: (id) => id === 5 };
 
+const PLAIN = { index: 0, stop: [], minTokens: 0, stopTokenIds: [], details: false, repetitionGuard: false };
+
 function processor(options: Partial<OutputProcessorOptions> = {}): OutputProcessor {
-  return new OutputProcessor(BYTES, { index: 0, stop: [], details: false, repetitionGuard: false, ...options });
+  return new OutputProcessor(BYTES, { ...PLAIN, ...options });
 }
 
 function token(id: number, top: readonly number[] = []): Parameters<OutputProcessor['push']>[0] {
@@ -22,6 +24,24 @@ function token(id: number, top: readonly number[] = []): Parameters<OutputProces
 }
 
 describe('OutputProcessor', () => {
+  it('has a stop token among the ids but not in the text', () => {
+    const stopping = processor({ stopTokenIds: [1] });
+    expect([0, 1].map((id) => stopping.push(token(id)).text)).toEqual(['a ', '']);
+    expect(stopping.finish('stop')).toMatchObject({ caption: 'a ', tokenIds: [0, 1] });
+  });
+
+  it('finds no stop string that ends in the first tokens, but one that ends behind them', () => {
+    const early = processor({ stop: ['a ', 'red ba'], minTokens: 2 });
+    expect([0, 1].map((id) => early.push(token(id)).text)).toEqual(['a ', '']); // "red " may begin a stop string
+    expect(early.ending).toBeUndefined();
+    expect(early.push(token(2)).text).toBe('');
+    expect(early.ending).toBe('stop');
+    expect(early.finish('stop').caption).toBe('a ');
+    const held = processor({ stop: ['red ', 'a red x'], minTokens: 2 });
+    const pieces = [0, 1, 2].map((id) => held.push(token(id)).text);
+    expect([pieces.join(''), held.ending]).toEqual(['a red ball. ', undefined]);
+  });
+
   it('grows by whole characters and counts every token', () => {
     const growing = processor({ index: 3 });
     expect([0, 3, 4, 5].map((id) => growing.push(token(id)).text)).toEqual(['a ', '', '🎈', '']);
