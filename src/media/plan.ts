@@ -74,7 +74,11 @@ function stillSizes(
     minPixels: profile.imageMinPixels ?? fallback.minPixels,
     maxPixels: profile.imageMaxPixels ?? fallback.maxPixels,
   });
-  const stageA = smartResize(stream, factor, limits(IMAGE_STAGE_A));
+  const first = limits(IMAGE_STAGE_A);
+  const stageA = smartResize(stream, factor, {
+    minPixels: profile.stillMinPixels ?? first.minPixels,
+    maxPixels: profile.stillMaxPixels ?? first.maxPixels,
+  });
   return { stageA, final: smartResize(stageA, factor, limits(options.imageLimits)) };
 }
 

@@ -43,6 +43,9 @@ export interface PreprocessProfile {
    */
   readonly imageMinPixels?: number | undefined;
   readonly imageMaxPixels?: number | undefined;
+  /** limits of a still picture's first resize, set only by a request's own min_pixels and max_pixels */
+  readonly stillMinPixels?: number | undefined;
+  readonly stillMaxPixels?: number | undefined;
   /** only sets second_per_grid = temporal_patch_size / processorFps */
   readonly processorFps: number;
 }
@@ -100,7 +103,8 @@ export function resolveProfile(
       { param: 'profile' },
     );
   }
-  const profile = withOverrides(base, overrides);
+  const { minPixels: stillMinPixels, maxPixels: stillMaxPixels } = overrides;
+  const profile = { ...withOverrides(base, overrides), stillMinPixels, stillMaxPixels };
   checkFields(profile);
   checkOrder(overrides);
   return profile;

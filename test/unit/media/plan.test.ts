@@ -60,12 +60,15 @@ describe('a plan', () => {
     },
   );
 
-  test('of a still picture takes its limits from the checkpoint unless the processor limits were set', () => {
+  test('of a still picture takes its limits from the checkpoint unless the request has limits of its own', () => {
     const large = probeOf({ still: true, totalFrames: 1, width: 4000, height: 3000 });
     const size = (overrides = {}): unknown =>
       planMedia(large, resolveProfile('paper', overrides), { ...PUBLISHED_PATCHES, useAudio: true }).video?.final;
     expect(size()).toEqual({ height: 2996, width: 4004 });
     expect(size({ processorMaxPixels: 100_000 })).toEqual({ height: 252, width: 364 });
+    expect(size({ maxPixels: 100_000 })).toEqual({ height: 252, width: 364 });
+    // Grown by the request, then limited by the checkpoint.
+    expect(size({ minPixels: 12_900_000 })).toEqual({ height: 3080, width: 4116 });
   });
 
   test('estimates the sound at 25 tokens a second, and stops at 300 s', () => {
