@@ -1,43 +1,97 @@
 // Reads ffprobe's report about a container. Pure: it starts nothing.
 import { AvocadoError } from '../base/errors.ts';
 import { unheardReason } from './audio-length.ts';
-import type { TextOutcome } from './ffmpeg.ts';
+import type { ProcessOutcome } from './ffmpeg-process.ts';
 import type { MediaFile } from './media-file.ts';
+import { upright } from './orientation.ts';
+import { PacketTally } from './packet-tally.ts';
+import { tooFewFrames } from './sampling.ts';
 import type { AudioStream, MediaProbe, VideoStream } from './types.ts';
 
-/** ffprobe's JSON for PROBE_ENTRIES. */
-interface FfprobeReport {
-  readonly packets?: readonly { readonly stream_index: number; readonly flags: string }[];
-  readonly streams?: readonly StreamReport[];
-  readonly format?: { readonly format_name?: string; readonly duration?: string };
-}
-
-interface StreamReport {
-  readonly index: number;
-  readonly codec_type?: string;
-  readonly codec_name?: string;
-  readonly pix_fmt?: string;
-  readonly width?: number;
-  readonly height?: number;
-  readonly avg_frame_rate?: string;
-  readonly r_frame_rate?: string;
-  readonly nb_frames?: string;
-  readonly duration?: string;
-  readonly sample_rate?: string;
-  readonly channels?: number;
-  readonly disposition?: { readonly default?: number; readonly attached_pic?: number };
-  readonly side_data_list?: readonly { readonly rotation?: number }[];
-}
+/** A stream or the container, as ffprobe prints it; what it does not know is absent. */
+type Section = Readonly<Partial<Record<string, string>>>;
 
 /** What ffprobe is asked for (`-show_entries`). */
-export const PROBE_ENTRIES = [
-  'packet=stream_index,flags',
+const ENTRIES = [
+  'packet=stream_index,pts_time,dts_time,duration_time,flags',
   'format=format_name,duration',
-  'stream=index,codec_type,codec_name,duration,pix_fmt,width,height,avg_frame_rate,r_frame_rate,nb_frames,' +
-    'sample_rate,channels',
+  'stream=index,codec_type,codec_name,codec_tag_string,duration,pix_fmt,sample_fmt,width,height,avg_frame_rate,' +
+    'r_frame_rate,nb_frames,sample_rate,channels',
   'stream_disposition=default,attached_pic',
-  'stream_side_data=rotation',
+  'stream_side_data=displaymatrix',
 ].join(':');
+
+/** Options of ffprobe whose output ContainerReport reads. One line a packet, a stream or the container. */
+export const PROBE_OPTIONS = ['-show_entries', ENTRIES, '-of', 'compact'];
+
+/** ffprobe's words for what it does not know. */
+const UNKNOWN = new Set(['N/A', 'unknown', '']);
+
+/** The fields of one line of ffprobe's compact output. */
+export function readSection(line: string): Section {
+  const fields = line.split('|').slice(1);
+  const pairs = fields.map((field) => {
+    const at = field.indexOf('=');
+    return [field.slice(0, at), field.slice(at + 1)] as const;
+  });
+  return Object.fromEntries(pairs.filter(([, value]) => !UNKNOWN.has(value)));
+}
+
+/** A file has at most this many packets: three hours of sound in packets of 5 ms, or an attack. */
+const MAX_PACKETS = 2_000_000;
+
+/** Takes ffprobe's output line by line; packets are counted, not kept. */
+export class ContainerReport {
+  readonly #tallies = new Map<number, PacketTally>();
+  #packets = 0;
+  readonly streams: Section[] = [];
+  format: Section = {};
+
+  /** @throws AvocadoError `media_too_large` (too many packets) */
+  readonly add = (line: string): void => {
+    if (line.startsWith('packet|')) this.#addPacket(line);
+    else if (line.startsWith('stream|')) this.streams.push(readSection(line));
+    else if (line.startsWith('format|')) this.format = readSection(line);
+  };
+
+  /** What the packets of a stream tell. */
+  tally(index: number): PacketTally {
+    return this.#tallies.get(index) ?? new PacketTally();
+  }
+
+  /** A track whose codec is known has no size or rate yet: its first packets do not tell. */
+  get lacksFormats(): boolean {
+    const lacks = (stream: Section): boolean =>
+      isVideoTrack(stream) ? !isPicture(stream) : stream['codec_type'] === 'audio' && !isSound(stream);
+    return this.streams.some(
+      (stream) => lacks(stream) && stream['codec_name'] !== undefined && this.tally(count(stream['index'])).packets > 0,
+    );
+  }
+
+  #addPacket(line: string): void {
+    if (++this.#packets > MAX_PACKETS)
+      throw new AvocadoError(
+        'media_too_large',
+        'The file holds too many packets to be a clip. Cut it or re-encode it.',
+      );
+    const {
+      stream_index: index,
+      pts_time: pts,
+      dts_time: dts,
+      duration_time: duration,
+      flags = '',
+    } = readSection(line);
+    const tally = this.tally(Number(index));
+    this.#tallies.set(Number(index), tally);
+    tally.add({
+      pts: number(pts),
+      dts: number(dts),
+      duration: number(duration),
+      isKey: flags.includes('K'),
+      isHidden: flags.includes('D'),
+    });
+  }
+}
 
 /**
  * Facts of a video or audio file, from what ffprobe printed about it.
@@ -45,16 +99,22 @@ export const PROBE_ENTRIES = [
  * @throws AvocadoError `media_unsupported`, `media_undecodable`, `media_no_streams`, `media_too_short`,
  *   `media_too_large`
  */
-export function readContainerReport(outcome: TextOutcome, file: MediaFile, maxPixels: number): MediaProbe {
-  const { exitCode, stdout, log } = outcome;
-  if (log.some((line) => line.includes('exceeds specified max pixel count'))) {
+export function readContainerReport(
+  report: ContainerReport,
+  { exitCode, log }: Pick<ProcessOutcome, 'exitCode' | 'log'>,
+  file: MediaFile,
+  maxPixels: number,
+): MediaProbe {
+  const isTooLarge = log.some((line) => line.includes('exceeds specified max pixel count'));
+  // A cover picture of any size is not looked at.
+  if (isTooLarge && (exitCode !== 0 || report.streams.some(isVideoTrack))) {
     throw new AvocadoError(
       'media_too_large',
       `The pictures have more than ${maxPixels} pixels each. Scale the video down.`,
     );
   }
   if (exitCode !== 0) throw refusal(file, log);
-  return readReport(JSON.parse(stdout) as FfprobeReport, file, log);
+  return readReport(report, file, log);
 }
 
 function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
@@ -94,126 +154,192 @@ function lastError(log: readonly string[], file: MediaFile): string {
   );
 }
 
-function readReport(report: FfprobeReport, file: MediaFile, log: readonly string[]): MediaProbe {
-  const packets = countPackets(report);
-  const streams = report.streams ?? [];
+function readReport(report: ContainerReport, file: MediaFile, log: readonly string[]): MediaProbe {
+  const { format } = report;
   const warnings: string[] = [];
-  const pictures = streams.find((stream) => stream.codec_type === 'video' && stream.disposition?.attached_pic !== 1);
-  const sound = chooseSound(streams.filter((stream) => stream.codec_type === 'audio'));
-  const fileSeconds = seconds(report.format?.duration);
-  let video =
-    pictures === undefined
-      ? undefined
-      : videoStream(pictures, packets.get(pictures.index) ?? 0, fileSeconds, report.format?.format_name === 'gif');
-  const audio =
-    sound === undefined
-      ? undefined
-      : audioStream(sound, packets.get(sound.index) ?? 0, fileSeconds, video !== undefined, warnings);
-  if (video?.totalFrames === 0 && audio !== undefined) {
-    warnings.push('The video track is empty; only the sound is captioned.');
-    video = undefined;
+  const pictures = chooseVideo(report, warnings);
+  const sound = chooseSound(report, warnings);
+  if (pictures === undefined && sound === undefined) throw nothingInside(report, file, log);
+  const video = pictures && videoStream(pictures, report, warnings);
+  const audio = sound && audioStream(sound, report);
+  if (pictures !== undefined && video !== undefined) {
+    warnings.push(...missingFrames(video, pictures, log));
+    if (video.totalFrames === 1 && audio !== undefined)
+      warnings.push('The video track has one frame; it is used as a picture beside the sound.');
   }
-  if (video === undefined && audio === undefined) throw nothingInside(streams, file, log);
-  if (video !== undefined) warnings.push(...missingFrames(video, pictures, log));
+  const longest = Math.max(video?.durationSeconds ?? 0, audio?.durationSeconds ?? 0);
   return {
     path: file.path,
-    container: report.format?.format_name ?? 'unknown',
+    container: format['format_name'] ?? 'unknown',
     sizeBytes: file.sizeBytes,
-    durationSeconds: fileSeconds ?? Math.max(video?.durationSeconds ?? 0, audio?.durationSeconds ?? 0),
+    durationSeconds: longest,
     video,
     audio,
     ...(warnings.length === 0 ? {} : { warnings }),
   };
 }
 
-/** Packets per stream, without those that an edit list hides (flag D): their frames are never shown. */
-function countPackets(report: FfprobeReport): Map<number, number> {
-  const counts = new Map<number, number>();
-  for (const { stream_index, flags } of report.packets ?? []) {
-    if (!flags.includes('D')) counts.set(stream_index, (counts.get(stream_index) ?? 0) + 1);
-  }
-  return counts;
-}
+/** ffmpeg's weight of the default flag against pixels or channels. */
+const DEFAULT_WEIGHT = 5_000_000;
 
-/** ffmpeg's own default choice: the track marked as default, then the one with most channels, then the first. */
-function chooseSound(streams: readonly StreamReport[]): StreamReport | undefined {
-  const rank = (stream: StreamReport): number =>
-    (stream.disposition?.default === 1 ? 1000 : 0) + (stream.channels ?? 0);
+/**
+ * The track that ffmpeg would take: a default one, then the largest in pixels or channels, then the first. Unlike
+ * ffmpeg, a track that can be used comes before all that cannot.
+ */
+function best(streams: readonly Section[], worth: (stream: Section) => number): Section | undefined {
+  const rank = (stream: Section): number =>
+    worth(stream) + (stream['disposition:default'] === '1' ? DEFAULT_WEIGHT : 0);
   return [...streams].sort((a, b) => rank(b) - rank(a))[0];
 }
 
-function videoStream(
-  stream: StreamReport,
-  totalFrames: number,
-  fileSeconds: number | undefined,
-  isGif: boolean,
-): VideoStream {
-  const { codec_name: codec, pix_fmt: pixelFormat, width = 0, height = 0 } = stream;
-  if (codec === undefined || pixelFormat === undefined || width === 0 || height === 0) {
-    throw new AvocadoError(
-      'media_undecodable',
-      `The video track (${codec ?? 'unknown codec'}) cannot be decoded. Re-encode it, for instance as H.264 in mp4.`,
-    );
-  }
-  const rotation = stream.side_data_list?.find((data) => data.rotation !== undefined)?.rotation ?? 0;
-  const sideways = rotation % 180 !== 0;
-  const durationSeconds = seconds(stream.duration) ?? fileSeconds ?? 0;
+/** Cover pictures are no videos. A track of one frame is taken where there is no other. */
+function chooseVideo(report: ContainerReport, warnings: string[]): Section | undefined {
+  const videos = report.streams.filter(isVideoTrack);
+  const frames = (stream: Section): number => framesOf(stream, report);
+  const decodable = videos.filter(isPicture);
+  const filled = decodable.filter((stream) => frames(stream) > 0);
+  const moving = filled.filter((stream) => frames(stream) > 1);
+  const chosen = best(moving.length > 0 ? moving : filled, pixels);
+  const lost = videos.find((stream) => !decodable.includes(stream) && frames(stream) > 0);
+  if (lost !== undefined) warnings.push(`A video track (${codecName(lost)}) cannot be decoded${instead(chosen)}.`);
+  else if (videos.length > 0 && chosen === undefined)
+    warnings.push('The video track is empty; only the sound is captioned.');
+  return chosen;
+}
+
+function chooseSound(report: ContainerReport, warnings: string[]): Section | undefined {
+  const sounds = report.streams.filter((stream) => stream['codec_type'] === 'audio');
+  const channels = (stream: Section): number => count(stream['channels']);
+  const usable = sounds.filter((stream) => soundDefect(stream, report) === undefined);
+  const chosen = best(usable, channels);
+  const wanted = best(sounds, channels);
+  if (wanted === undefined || wanted === chosen) return chosen;
+  const end = chosen === undefined ? '; nothing was heard' : instead(chosen);
+  warnings.push(`The sound track (${codecName(wanted)}) ${soundDefect(wanted, report)}${end}.`);
+  return chosen;
+}
+
+/** What makes a sound track useless, as the rest of a sentence about it. */
+function soundDefect(stream: Section, report: ContainerReport): string | undefined {
+  if (report.tally(count(stream['index'])).packets === 0) return 'is empty';
+  if (!isSound(stream)) return 'cannot be decoded';
+  return unheardReason(count(stream['sample_rate']), count(stream['channels']))?.replace('. Re-encode it', '');
+}
+
+/** Codecs that store pictures that are never shown. */
+const HIDING_CODECS = new Set(['vp8', 'vp9']);
+
+function framesOf(stream: Section, report: ContainerReport): number {
+  return report.tally(count(stream['index'])).frames(HIDING_CODECS.has(stream['codec_name'] ?? ''));
+}
+
+function isVideoTrack(stream: Section): boolean {
+  return stream['codec_type'] === 'video' && stream['disposition:attached_pic'] !== '1';
+}
+
+/** A video track that can be decoded. Only a decoder knows the pixel format. */
+function isPicture(stream: Section): boolean {
+  return stream['codec_name'] !== undefined && stream['pix_fmt'] !== undefined && pixels(stream) > 0;
+}
+
+/** A sound track that can be decoded. Only a decoder knows the sample format. */
+function isSound(stream: Section): boolean {
+  const hasFormat = stream['codec_name'] !== undefined && stream['sample_fmt'] !== undefined;
+  return hasFormat && count(stream['channels']) > 0 && count(stream['sample_rate']) > 0;
+}
+
+function pixels(stream: Section): number {
+  return count(stream['width']) * count(stream['height']);
+}
+
+function instead(chosen: Section | undefined): string {
+  return chosen === undefined ? '; only the sound is captioned' : `; another (${codecName(chosen)}) was taken`;
+}
+
+function codecName(stream: Section): string {
+  return stream['codec_name'] ?? stream['codec_tag_string']?.replace(/[^\x20-\x7e]/g, '?') ?? 'unknown codec';
+}
+
+function videoStream(stream: Section, report: ContainerReport, warnings: string[]): VideoStream {
+  const tally = report.tally(count(stream['index']));
+  const totalFrames = framesOf(stream, report);
+  const measured = tally.seconds(hasClockBreaks(report.format));
+  const durationSeconds = trusted(stream, measured ?? tally.summedSeconds, report.format);
+  if (tally.orphans > 0)
+    warnings.push(`The video begins between two key frames: its first ${tally.orphans} frames cannot be decoded.`);
   return {
-    index: stream.index,
-    codec,
-    pixelFormat,
-    storedWidth: width,
-    storedHeight: height,
-    rotation,
-    width: sideways ? height : width,
-    height: sideways ? width : height,
-    averageFps:
-      rate(stream.avg_frame_rate) ??
-      rate(stream.r_frame_rate) ??
-      (durationSeconds > 0 ? totalFrames / durationSeconds : 1),
+    index: count(stream['index']),
+    codec: stream['codec_name'] ?? 'unknown',
+    pixelFormat: stream['pix_fmt'] ?? 'unknown',
+    ...upright({ width: count(stream['width']), height: count(stream['height']) }, stream['displaymatrix']),
+    averageFps: averageFps(stream, totalFrames, { measured, trusted: durationSeconds }, warnings),
     totalFrames,
+    framesSpan: tally.span,
+    lostAtStart: tally.orphans,
     durationSeconds,
-    still: isGif && totalFrames === 1,
+    still: report.format['format_name'] === 'gif' && totalFrames === 1,
   };
 }
 
-function audioStream(
-  stream: StreamReport,
-  packets: number,
-  fileSeconds: number | undefined,
-  /** a video is there too */
-  beside: boolean,
-  warnings: string[],
-): AudioStream | undefined {
-  const sampleRate = Number(stream.sample_rate ?? 0);
-  const { codec_name: codec, channels = 0 } = stream;
-  if (codec === undefined || sampleRate === 0 || channels === 0 || packets === 0) {
-    const defect = packets === 0 ? 'is empty' : 'cannot be decoded';
-    warnings.push(`The sound track (${codec ?? 'unknown codec'}) ${defect}; nothing was heard.`);
-    return undefined;
-  }
-  const unheard = unheardReason(sampleRate, channels);
-  if (unheard !== undefined) {
-    const defect = `The sound ${unheard}.`;
-    if (!beside) throw new AvocadoError('media_undecodable', defect);
-    warnings.push(`${defect} Nothing was heard.`);
-    return undefined;
-  }
+function audioStream(stream: Section, report: ContainerReport): AudioStream {
+  const tally = report.tally(count(stream['index']));
+  const measured = tally.summedSeconds ?? tally.seconds(hasClockBreaks(report.format));
   return {
-    index: stream.index,
-    codec,
-    sampleRate,
-    channels,
-    durationSeconds: seconds(stream.duration) ?? fileSeconds ?? 0,
+    index: count(stream['index']),
+    codec: stream['codec_name'] ?? 'unknown',
+    sampleRate: count(stream['sample_rate']),
+    channels: count(stream['channels']),
+    durationSeconds: trusted(stream, measured, report.format),
   };
+}
+
+/** Transport and program streams: joined recordings start their clock anew. */
+function hasClockBreaks(format: Section): boolean {
+  return ['mpegts', 'mpeg'].includes(format['format_name'] ?? '');
+}
+
+/** The container's word for a length, where the packets agree within half a second or a hundredth. */
+function trusted(stream: Section, measured: number | undefined, format: Section): number {
+  const stated = number(stream['duration']) ?? number(format['duration']);
+  if (measured === undefined) return Math.max(0, stated ?? 0);
+  const agrees = stated !== undefined && Math.abs(stated - measured) <= Math.max(0.5, measured / 100);
+  return Math.max(0, agrees ? stated : measured);
+}
+
+/** The container's rate is the reference's, and wrong by less than this. */
+const WRONG_RATE = 1.5;
+
+function averageFps(
+  stream: Section,
+  frames: number,
+  /** by the packets, and by them or the container's word */
+  seconds: { readonly measured: number | undefined; readonly trusted: number },
+  warnings: string[],
+): number {
+  const stated = rate(stream['avg_frame_rate']) ?? rate(stream['r_frame_rate']);
+  if (stated === undefined) return seconds.trusted > 0 ? frames / seconds.trusted : 1;
+  const measured = seconds.measured === undefined ? 0 : frames / seconds.measured;
+  if (frames < 2 || !(measured > 0 && measured < Infinity)) return stated;
+  if (Math.max(stated / measured, measured / stated) < WRONG_RATE) return stated;
+  warnings.push(
+    `The file states ${stated.toFixed(2)} frames a second, but its ${frames} frames last ` +
+      `${(frames / measured).toFixed(1)} s; they are sampled at ${measured.toFixed(2)} frames a second.`,
+  );
+  return measured;
 }
 
 /** An empty container is smaller than this. A larger one without streams has lost its index. */
 const EMPTY_CONTAINER_BYTES = 4096;
 
-function nothingInside(streams: readonly StreamReport[], file: MediaFile, log: readonly string[]): AvocadoError {
-  if (streams.some((stream) => stream.codec_type === 'audio'))
+function nothingInside(report: ContainerReport, file: MediaFile, log: readonly string[]): AvocadoError {
+  const { streams } = report;
+  const sounds = streams.filter((stream) => stream['codec_type'] === 'audio');
+  const tracks = [...streams.filter(isVideoTrack), ...sounds];
+  const lost = tracks.find((stream) => report.tally(count(stream['index'])).packets > 0);
+  if (lost !== undefined) return undecodable(lost, soundDefect(lost, report));
+  if (sounds.length > 0)
     return new AvocadoError('media_too_short', 'The file has a sound track without any sound. Give a longer one.');
+  if (tracks.length > 0) return tooFewFrames(0);
   if (log.length > 0 || (streams.length === 0 && file.sizeBytes > EMPTY_CONTAINER_BYTES)) return damaged(log, file);
   return new AvocadoError(
     'media_no_streams',
@@ -221,18 +347,31 @@ function nothingInside(streams: readonly StreamReport[], file: MediaFile, log: r
   );
 }
 
+function undecodable(stream: Section, defect: string | undefined): AvocadoError {
+  const [track, codec] = stream['codec_type'] === 'audio' ? ['sound', 'AAC'] : ['video', 'H.264'];
+  const problem = track === 'sound' ? defect : 'cannot be decoded';
+  return new AvocadoError(
+    'media_undecodable',
+    `The ${track} track (${codecName(stream)}) ${problem}. Re-encode it, for instance as ${codec} in mp4.`,
+  );
+}
+
 /** Warnings about frames that the container announces and does not hold. */
-function missingFrames(video: VideoStream, stream: StreamReport | undefined, log: readonly string[]): string[] {
+function missingFrames(video: VideoStream, stream: Section, log: readonly string[]): string[] {
   const cutShort = log.some((line) => /partial file|ended prematurely|truncat/i.test(line));
-  const promised = Number(stream?.nb_frames ?? 0);
+  const promised = count(stream['nb_frames']);
   if (cutShort && promised > video.totalFrames)
     return [`The file is cut short: ${video.totalFrames} of ${promised} frames are there.`];
   return cutShort ? ['The file is cut short: its end is missing.'] : [];
 }
 
-function seconds(text: string | undefined): number | undefined {
+function count(text: string | undefined): number {
+  return Math.max(0, number(text) ?? 0);
+}
+
+function number(text: string | undefined): number | undefined {
   const value = Number(text);
-  return Number.isFinite(value) && value >= 0 ? value : undefined;
+  return text !== undefined && Number.isFinite(value) ? value : undefined;
 }
 
 function rate(text: string | undefined): number | undefined {

@@ -1,8 +1,16 @@
 import { AvocadoError } from '../base/errors.ts';
 import { runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
+import { nearestFrames } from './sampling.ts';
 import { decodeStill } from './still.ts';
-import { DEFAULT_LIMITS, type MediaLimits, type MediaPlan, type VideoPlan, type VideoStream } from './types.ts';
+import {
+  DEFAULT_LIMITS,
+  type MediaLimits,
+  type MediaPlan,
+  type MediaProbe,
+  type VideoPlan,
+  type VideoStream,
+} from './types.ts';
 
 interface DecodeFramesOptions {
   readonly signal?: AbortSignal | undefined;
@@ -10,7 +18,7 @@ interface DecodeFramesOptions {
 }
 
 export interface DecodedFrames {
-  /** as asked, or shorter where the file had fewer frames: an even number of them, sizes unchanged */
+  /** as asked; its indices are those of the frames that were used */
   readonly plan: VideoPlan;
   readonly warnings: readonly string[];
   readonly decoderLog: readonly string[];
@@ -27,9 +35,9 @@ const FRAME_BUFFERS = 2;
 
 /**
  * Decodes the planned frames and hands them to `onFrame` in order: upright RGB, u8 [height, width, 3] at the source's
- * full size, converted as the ffmpeg command line does by default. Where fewer frames come than planned, the reader may
- * have received one more than the returned plan counts. Memory: two frames.
- * @throws AvocadoError `media_undecodable` below two frames, `media_timeout`, `aborted`; or what `onFrame` threw
+ * full size, converted as the ffmpeg command line does by default. Where the container's packets are not the frames
+ * that a decoder gives, the file is decoded again, and every position is handed out once more. Memory: two frames.
+ * @throws AvocadoError `media_undecodable` without a frame, `media_timeout`, `aborted`; or what `onFrame` threw
  */
 export async function decodeFrames(
   plan: MediaPlan,
@@ -45,32 +53,148 @@ export async function decodeFrames(
     await onFrame(await decodeStill(plan.probe.path, stream, limits.maxStillPixels, run), 0);
     return { plan: video, warnings: [], decoderLog: [] };
   }
-  const { indices, positions } = groupRepeats(video.frameIndices);
-  const assembler = new FrameAssembler(stream.width * stream.height * 3, FRAME_BUFFERS, positions, onFrame);
-  const outcome = await runFfmpeg({
-    path: plan.probe.path,
-    logLevel: 'error',
-    outputOptions: outputOptions(stream, indices),
-    maxPixels: limits.maxPixels,
-    timeoutSeconds: limits.decodeTimeoutSeconds,
-    signal: options.signal,
-    onChunk: (chunk) => {
-      const waiting = assembler.push(chunk);
-      return waiting === undefined ? 'more' : waiting.then(() => 'more');
-    },
-  });
-  await assembler.finish();
-  return checkDelivered(video, assembler.delivered, outcome);
+  const decoder = new VideoDecoder(plan.probe, stream, limits, options.signal);
+  const first = await decoder.frames(video.frameIndices, onFrame);
+  if (first.asPlanned) return { plan: video, warnings: decoder.warnings(), decoderLog: first.log };
+  const times = await decoder.times();
+  if (times.length === 0) throw undecodable(first.log);
+  const { indices, replaced } = nearestFrames(video.frameIndices, stream, times);
+  const again = await decoder.frames(indices, onFrame);
+  if (!again.complete) throw undecodable(again.log);
+  const warnings = replaced === 0 ? decoder.warnings() : [replacedFrames(replaced, indices.length)];
+  return { plan: { ...video, frameIndices: indices }, warnings, decoderLog: again.log };
 }
 
-function outputOptions(stream: VideoStream, indices: readonly number[]): string[] {
-  // The size is fixed: a stream that changes its size on the way would otherwise shift the borders of all later frames.
-  const filter = `select='${selectExpression(indices)}',scale=${stream.width}:${stream.height}`;
-  return [
-    ...['-map', `0:${stream.index}`, '-filter:v', filter],
-    ...['-fps_mode', 'passthrough', '-frames:v', String(indices.length)],
-    ...['-pix_fmt', 'rgb24', '-f', 'rawvideo'],
-  ];
+function undecodable(log: readonly string[]): AvocadoError {
+  const last = log.at(-1);
+  const reason = last === undefined ? '' : ` (${last})`;
+  return new AvocadoError('media_undecodable', `No frame of the video can be decoded${reason}. Re-encode it.`);
+}
+
+function replacedFrames(replaced: number, planned: number): string {
+  return (
+    `${replaced} of ${planned} frames could not be decoded; ` +
+    'the nearest frames that could were used in their place. Re-encode the video.'
+  );
+}
+
+interface FramesOutcome {
+  /** every frame that was asked for came */
+  readonly complete: boolean;
+  /** and the video has as many frames as its packets promised */
+  readonly asPlanned: boolean;
+  readonly log: readonly string[];
+}
+
+/** Runs of ffmpeg over one video track, within one deadline. */
+class VideoDecoder {
+  readonly #probe: MediaProbe;
+  readonly #stream: VideoStream;
+  readonly #limits: MediaLimits;
+  readonly #signal: AbortSignal | undefined;
+  readonly #started = performance.now();
+  #errors = 0;
+
+  constructor(probe: MediaProbe, stream: VideoStream, limits: MediaLimits, signal: AbortSignal | undefined) {
+    this.#probe = probe;
+    this.#stream = stream;
+    this.#limits = limits;
+    this.#signal = signal;
+  }
+
+  /** @param indices in the order in which frames come out of the decoder, ascending; may repeat */
+  async frames(indices: readonly number[], onFrame: FrameReader): Promise<FramesOutcome> {
+    const { width, height, totalFrames, lostAtStart = 0 } = this.#stream;
+    const picks = groupRepeats(indices);
+    // One more frame than promised is asked for: when it comes, the packets did not tell all.
+    const selected = [...picks.indices, totalFrames];
+    const assembler = new FrameAssembler(width * height * 3, FRAME_BUFFERS, [...picks.positions, []], onFrame);
+    this.#errors = 0;
+    const { log } = await this.#run('error', this.#pictureOptions(selected), {
+      onChunk: (chunk) => {
+        const waiting = assembler.push(chunk);
+        return waiting === undefined ? 'more' : waiting.then(() => 'more');
+      },
+      // Another track's decoder complains too, and the start of this one is known to be lost.
+      onLine: (line) => {
+        if (lostAtStart === 0 && isErrorOf(line, this.#probe)) this.#errors++;
+      },
+    });
+    await assembler.finish();
+    const complete = assembler.frames >= picks.indices.length;
+    return { complete, asPlanned: assembler.frames === picks.indices.length, log };
+  }
+
+  /** Times of all frames that come out of the decoder, in order; seconds. */
+  async times(): Promise<number[]> {
+    const times: number[] = [];
+    let unit = 1;
+    const options = ['-map', `0:${this.#stream.index}`, '-filter:v', 'showinfo=checksum=0', '-f', 'null'];
+    await this.#run('info', options, {
+      onChunk: () => 'more',
+      onLine: (line) => {
+        const [, numerator, denominator] = /config in time_base: (\d+)\/(\d+)/.exec(line) ?? [];
+        if (numerator !== undefined) unit = Number(numerator) / Number(denominator);
+        const pts = /\bn: *\d+ pts: *(-?\d+|NOPTS)/.exec(line)?.[1];
+        if (pts !== undefined) times.push(Number(pts) * unit);
+      },
+    });
+    return times;
+  }
+
+  /** Sentences about the last run of frames(). */
+  warnings(): string[] {
+    const count = this.#errors;
+    if (count === 0) return [];
+    return [`The video is damaged: the decoder met ${count} errors, and some frames may show it.`];
+  }
+
+  #run(
+    logLevel: 'error' | 'info',
+    outputOptions: readonly string[],
+    readers: Pick<Parameters<typeof runFfmpeg>[0], 'onChunk' | 'onLine'>,
+  ): Promise<ProcessOutcome> {
+    const { maxPixels, decodeTimeoutSeconds } = this.#limits;
+    const spent = (performance.now() - this.#started) / 1000;
+    return runFfmpeg({
+      path: this.#probe.path,
+      logLevel,
+      inputOptions: VIDEO_INPUT,
+      outputOptions,
+      maxPixels,
+      timeoutSeconds: Math.max(1, Math.ceil(decodeTimeoutSeconds - spent)),
+      signal: this.#signal,
+      ...readers,
+    });
+  }
+
+  #pictureOptions(indices: readonly number[]): string[] {
+    const { index, storedWidth, storedHeight, uprightFilters = [] } = this.#stream;
+    const filters = [
+      `select='${selectExpression(indices)}'`,
+      // Any encoder's clock can count these times, whatever the rate and the order of the video's own.
+      ...['settb=1/1000', 'setpts=N'],
+      `scale=${storedWidth}:${storedHeight}`,
+      ...uprightFilters,
+    ];
+    return [
+      ...['-map', `0:${index}`, '-filter:v', filters.join(',')],
+      ...['-fps_mode', 'passthrough', '-enc_time_base', '1:1000', '-frames:v', String(indices.length)],
+      ...['-pix_fmt', 'rgb24', '-f', 'rawvideo'],
+    ];
+  }
+}
+
+/**
+ * One filter graph for the whole stream: where ffmpeg makes another one, at a new size or pixel format, frames are
+ * counted from zero again. `scale` takes frames of any kind. A filter that ffmpeg adds for the rotation does not, so
+ * rotation is ours (uprightFilters). Times are those of the packets.
+ */
+const VIDEO_INPUT = ['-reinit_filter', '0', '-noautorotate', '-copyts'];
+
+/** A line of ffmpeg's log that tells of an error, but not one of the sound's decoder. */
+function isErrorOf(line: string, { audio }: MediaProbe): boolean {
+  return /\[(error|fatal|panic)\]/.test(line) && (audio === undefined || !line.startsWith(`[${audio.codec}`));
 }
 
 /**
@@ -93,37 +217,6 @@ function groupRepeats(frameIndices: readonly number[]): { indices: number[]; pos
   return { indices: [...groups.keys()], positions: [...groups.values()] };
 }
 
-function checkDelivered(video: VideoPlan, delivered: number, outcome: ProcessOutcome): DecodedFrames {
-  const planned = video.frameIndices.length;
-  const kept = delivered - (delivered % 2);
-  const last = outcome.log.at(-1);
-  if (kept < 2) {
-    const reason = last === undefined ? '' : ` (${last})`;
-    throw new AvocadoError(
-      'media_undecodable',
-      `The video cannot be decoded: ${delivered} of ${planned} frames came${reason}. Re-encode it.`,
-    );
-  }
-  const warnings: string[] = [];
-  if (kept < planned)
-    warnings.push(`Only ${kept} of ${planned} frames could be decoded; the rest of the video was not seen.`);
-  else if (outcome.errors > 0)
-    warnings.push(`The video is damaged: the decoder met ${outcome.errors} errors, and some frames may show it.`);
-  return { plan: kept < planned ? shorten(video, kept) : video, warnings, decoderLog: outcome.log };
-}
-
-function shorten(video: VideoPlan, frames: number): VideoPlan {
-  const [steps, rows, columns] = video.gridThw;
-  const perStep = video.frameIndices.length / steps;
-  const left = frames / perStep;
-  return {
-    ...video,
-    frameIndices: video.frameIndices.slice(0, frames),
-    gridThw: [left, rows, columns],
-    tokens: (video.tokens / steps) * left,
-  };
-}
-
 interface FrameBuffer {
   readonly bytes: Uint8Array<SharedArrayBuffer>;
   /** pending while a reader uses the bytes */
@@ -139,7 +232,6 @@ export class FrameAssembler {
   #current = 0;
   #filled = 0;
   #frames = 0;
-  #delivered = 0;
 
   constructor(frameBytes: number, buffers: number, positions: readonly (readonly number[])[], onFrame: FrameReader) {
     this.#buffers = Array.from({ length: buffers }, () => ({
@@ -150,9 +242,9 @@ export class FrameAssembler {
     this.#onFrame = onFrame;
   }
 
-  /** positions of the plan handed out so far */
-  get delivered(): number {
-    return this.#delivered;
+  /** whole frames that came so far */
+  get frames(): number {
+    return this.#frames;
   }
 
   /** Takes bytes. @returns a promise when it has to wait for a free buffer */
@@ -190,7 +282,6 @@ export class FrameAssembler {
     const pending = positions
       .map((position) => this.#onFrame(buffer.bytes, position))
       .filter((answer) => answer instanceof Promise);
-    this.#delivered += positions.length;
     if (pending.length === 0) return;
     buffer.busy = Promise.all(pending).then(() => {
       buffer.busy = undefined;

@@ -49,14 +49,20 @@ async function readBanner(program: string): Promise<string> {
     new AvocadoError('ffmpeg_missing', `${program} cannot be run; ffmpeg 5.1 or newer is needed. ${HOW_TO_INSTALL}`, {
       cause,
     });
-  const { exitCode, stdout } = await runForText({
+  const chunks: Uint8Array[] = [];
+  const { exitCode } = await runProcess({
     program,
     args: ['-version'],
     timeoutSeconds: 10,
     timeoutMessage: `${program} -version did not end.`,
+    onChunk: (chunk) => {
+      chunks.push(chunk);
+      return 'more';
+    },
   }).catch((cause: unknown) => {
     throw cannotRun(cause);
   });
+  const stdout = Buffer.concat(chunks).toString('utf8');
   if (exitCode !== 0) throw cannotRun(`exit code ${exitCode ?? 'unknown'}`);
   const [, major = 0, minor = 0] = (/^libavutil\s+(\d+)\.\s*(\d+)\./m.exec(stdout) ?? []).map(Number);
   if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) return stdout;
@@ -94,6 +100,8 @@ export function quietly(logLevel: 'error' | 'info' | 'verbose'): string[] {
 
 interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'onLine'> {
   readonly path: string;
+  /** of this input, in front of it */
+  readonly inputOptions?: readonly string[] | undefined;
   /** filters, mapping, codec and `-f`; the output comes to `onChunk` */
   readonly outputOptions: readonly string[];
   readonly logLevel: 'error' | 'info' | 'verbose';
@@ -110,7 +118,7 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
   const { ffmpeg } = await ffmpegVersion();
   const command = fluent()
     .input(fileUrl(run.path))
-    .inputOptions(...quietly(run.logLevel), ...inputGuards(run.maxPixels))
+    .inputOptions(...quietly(run.logLevel), ...inputGuards(run.maxPixels), ...(run.inputOptions ?? []))
     .outputOptions(...run.outputOptions)
     .output('pipe:1');
   return await runProcess({
@@ -128,55 +136,58 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
 
 interface FfprobeRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal'> {
   readonly path: string;
-  /** as `-show_entries` takes it */
-  readonly entries: string;
+  /** what is printed and how */
+  readonly options: readonly string[];
   readonly maxPixels: number;
+  /** read further for the sizes of pictures and the rates of sound */
+  readonly thorough?: boolean | undefined;
+  /** gets each line of output */
+  readonly onOutput: (line: string) => void;
 }
 
-export interface TextOutcome extends ProcessOutcome {
-  readonly stdout: string;
-}
+/** ffmpeg looks at 5 s or 5 MB by default. A picture may have its size only in the next key frame. */
+const THOROUGH = ['-analyzeduration', '60M', '-probesize', '60M'];
 
 /**
- * Runs ffprobe on one local file for its JSON. A file that it refuses is no error here: see the exit code and the log.
+ * Runs ffprobe on one local file. A file that it refuses is no error here: see the exit code and the log.
  * fluent-ffmpeg's own ffprobe call can neither be cancelled nor given a deadline.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `media_too_large` (too many packets), `aborted`
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or what `onOutput` threw
  */
-export async function runFfprobe(run: FfprobeRun): Promise<TextOutcome> {
+export async function runFfprobe(run: FfprobeRun): Promise<ProcessOutcome> {
   const { ffprobe } = await ffmpegVersion();
-  const report = ['-show_entries', run.entries, '-of', 'json=compact=1'];
-  return await runForText({
+  const lines = new LineSplitter(run.onOutput);
+  return await runProcess({
     program: ffprobe,
     args: [
       ...['-hide_banner', '-loglevel', 'level+error'],
+      ...(run.thorough === true ? THOROUGH : []),
       ...inputGuards(run.maxPixels),
-      ...report,
+      ...run.options,
       ...['-i', fileUrl(run.path)],
     ],
     timeoutSeconds: run.timeoutSeconds,
     timeoutMessage: `Reading the file took longer than ${run.timeoutSeconds} s. Give a smaller file.`,
     signal: run.signal,
-  });
-}
-
-/** The list of packets usually takes a megabyte a minute. A file that needs this much is an attack. */
-const MAX_TEXT_BYTES = 256 * 1024 * 1024;
-
-async function runForText(run: ProcessRun): Promise<TextOutcome> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  const outcome = await runProcess({
-    ...run,
     onChunk: (chunk) => {
-      bytes += chunk.length;
-      if (bytes > MAX_TEXT_BYTES)
-        throw new AvocadoError(
-          'media_too_large',
-          'The file holds too many packets to be a clip. Cut it or re-encode it.',
-        );
-      chunks.push(chunk);
+      lines.push(chunk);
       return 'more';
     },
   });
-  return { ...outcome, stdout: Buffer.concat(chunks).toString('utf8') };
+}
+
+/** Cuts a byte stream into its lines, each ended by a newline. */
+class LineSplitter {
+  readonly #onLine: (line: string) => void;
+  readonly #decoder = new TextDecoder();
+  #rest = '';
+
+  constructor(onLine: (line: string) => void) {
+    this.#onLine = onLine;
+  }
+
+  push(chunk: Uint8Array): void {
+    const lines = (this.#rest + this.#decoder.decode(chunk, { stream: true })).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#onLine(line);
+  }
 }

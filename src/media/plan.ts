@@ -26,8 +26,8 @@ const IMAGE_STAGE_A = { minPixels: 4 * 28 * 28, maxPixels: 16_384 * 28 * 28 };
  *   nor audio, or asks for more pixels than memory should hold
  */
 export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options: MediaPlanOptions): MediaPlan {
-  const video = probe.video === undefined ? undefined : planPictures(probe.video, profile, options);
   const audio = probe.audio === undefined || !options.useAudio ? undefined : planAudio(probe.audio.durationSeconds);
+  const video = probe.video && planPictures(probe.video, audio !== undefined, profile, options);
   if (video === undefined && audio === undefined) {
     throw new AvocadoError(
       'bad_request',
@@ -38,18 +38,26 @@ export function planMedia(probe: MediaProbe, profile: PreprocessProfile, options
   return { probe, profile, video, audio };
 }
 
-function planPictures(stream: VideoStream, profile: PreprocessProfile, options: MediaPlanOptions): VideoPlan {
+function planPictures(
+  stream: VideoStream,
+  besideSound: boolean,
+  profile: PreprocessProfile,
+  options: MediaPlanOptions,
+): VideoPlan {
   const factor = options.patchSize * options.mergeSize;
   if (stream.still) {
     const sizes = stillSizes(stream, profile, options, factor);
     checkMemory(1, sizes);
     return videoPlan('image', [0], 0, sizes, profile, options);
   }
-  const count = frameCount(stream.totalFrames, stream.averageFps, profile);
+  // The picture of a sound is one temporal step, as a picture alone is.
+  const isCover = stream.totalFrames === 1 && besideSound;
+  const count = isCover ? 2 : frameCount(stream.totalFrames, stream.averageFps, profile);
   const sampleFps = (count / stream.totalFrames) * stream.averageFps;
   const sizes = frameSizes(stream, count, factor, profile);
   checkMemory(count, sizes); // before anything of that size is made
-  return videoPlan('video', frameIndices(stream.totalFrames, count), sampleFps, sizes, profile, options);
+  const indices = isCover ? [0, 0] : frameIndices(stream.totalFrames, count);
+  return videoPlan('video', indices, sampleFps, sizes, profile, options);
 }
 
 /** @throws AvocadoError `bad_request` for more pixels, after either resize, than memory should hold */

@@ -1,7 +1,9 @@
 import { AvocadoError } from '../base/errors.ts';
-import { PROBE_ENTRIES, readContainerReport } from './container-report.ts';
+import { ContainerReport, PROBE_OPTIONS, readContainerReport, readSection } from './container-report.ts';
 import { runFfprobe } from './ffmpeg.ts';
+import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { openMediaFile, type MediaFile } from './media-file.ts';
+import { upright } from './orientation.ts';
 import { checkAspectRatio, tooFewFrames } from './sampling.ts';
 import { probeStill } from './still.ts';
 import { DEFAULT_LIMITS, type MediaLimits, type MediaProbe, type VideoStream } from './types.ts';
@@ -55,14 +57,54 @@ async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSign
   }
 }
 
-async function probeContainer(
+async function probeContainer(file: MediaFile, limits: MediaLimits, signal: Signal): Promise<MediaProbe> {
+  const { maxPixels } = limits;
+  const first = await readReport(file, limits, signal, false);
+  const { report, outcome } = first.report.lacksFormats ? await readReport(file, limits, signal, true) : first;
+  const probe = readContainerReport(report, outcome, file, maxPixels);
+  const { video } = probe;
+  if (video === undefined || video.uprightFilters?.length !== 0 || !FRAME_TURNING_CODECS.has(video.codec)) return probe;
+  const matrix = await firstFrameMatrix(file, video, limits, signal);
+  if (matrix === undefined) return probe;
+  return { ...probe, video: { ...video, ...upright({ width: video.width, height: video.height }, matrix) } };
+}
+
+type Signal = AbortSignal | undefined;
+
+async function readReport(
   file: MediaFile,
-  limits: MediaLimits,
-  signal: AbortSignal | undefined,
-): Promise<MediaProbe> {
-  const { maxPixels, probeTimeoutSeconds: timeoutSeconds } = limits;
-  const outcome = await runFfprobe({ path: file.path, entries: PROBE_ENTRIES, maxPixels, timeoutSeconds, signal });
-  return readContainerReport(outcome, file, maxPixels);
+  { maxPixels, probeTimeoutSeconds: timeoutSeconds }: MediaLimits,
+  signal: Signal,
+  thorough: boolean,
+): Promise<{ report: ContainerReport; outcome: ProcessOutcome }> {
+  const report = new ContainerReport();
+  const run = { path: file.path, options: PROBE_OPTIONS, maxPixels, timeoutSeconds, signal, thorough };
+  return { report, outcome: await runFfprobe({ ...run, onOutput: report.add }) };
+}
+
+/** Codecs whose frames can say themselves how they are turned (a display orientation SEI message). */
+const FRAME_TURNING_CODECS = new Set(['h264', 'hevc']);
+
+/** Packets after the first key frame until it comes out of a decoder. */
+const DECODER_DELAY = 10;
+
+async function firstFrameMatrix(
+  file: MediaFile,
+  { index, lostAtStart = 0 }: VideoStream,
+  { maxPixels, probeTimeoutSeconds: timeoutSeconds }: MediaLimits,
+  signal: Signal,
+): Promise<string | undefined> {
+  const packets = lostAtStart === 0 ? 1 : lostAtStart + DECODER_DELAY;
+  const options = [
+    ...['-select_streams', String(index), '-read_intervals', `%+#${packets}`],
+    ...['-show_entries', 'frame=width:frame_side_data=displaymatrix', '-of', 'compact'],
+  ];
+  let matrix: string | undefined;
+  const onOutput = (line: string): void => {
+    matrix ??= readSection(line)['displaymatrix'];
+  };
+  await runFfprobe({ path: file.path, options, maxPixels, timeoutSeconds, signal, onOutput });
+  return matrix;
 }
 
 /** Of all frames: a decoder makes every one of them, whichever are looked at. */
@@ -70,7 +112,7 @@ export function totalPixels({ width, height, totalFrames }: VideoStream): number
   return width * height * totalFrames;
 }
 
-function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
+function checkVideo({ video, audio }: MediaProbe, limits: MediaLimits): void {
   if (video === undefined) return;
   const most = video.still ? limits.maxStillPixels : limits.maxPixels;
   if (video.width * video.height > most) {
@@ -85,5 +127,5 @@ function checkVideo({ video }: MediaProbe, limits: MediaLimits): void {
     throw new AvocadoError('media_too_large', `The video has ${frames}; ${most}. Cut it or scale it down.`);
   }
   checkAspectRatio(video);
-  if (!video.still && video.totalFrames < 2) throw tooFewFrames(video.totalFrames);
+  if (!video.still && video.totalFrames < 2 && audio === undefined) throw tooFewFrames(video.totalFrames);
 }

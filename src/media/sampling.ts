@@ -1,6 +1,7 @@
 // Which frames of a video the model sees, and how large. Pure: it works on counts, rates and sizes, never on the file.
 import { AvocadoError } from '../base/errors.ts';
 import type { PreprocessProfile } from './profile.ts';
+import type { VideoStream } from './types.ts';
 
 /** Two frames make one temporal step (qwen-omni-utils FRAME_FACTOR). */
 const FRAME_FACTOR = 2;
@@ -56,6 +57,39 @@ export function frameIndices(total: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) =>
     roundHalfEven(Math.fround(i < half ? step * i : last - step * (count - 1 - i))),
   );
+}
+
+/**
+ * The frames that stand in for planned ones, where a decoder gives other frames than the packets promised: those
+ * nearest in time. Where the times do not tell, the plan is spread over what came.
+ * @param planned indices among `totalFrames`
+ * @param framesSpan seconds
+ * @param times of the frames that came, seconds; at least one
+ * @returns ascending indices into `times`, and how many of them are a frame's interval or more off
+ */
+export function nearestFrames(
+  planned: readonly number[],
+  { totalFrames, framesSpan }: Pick<VideoStream, 'totalFrames' | 'framesSpan'>,
+  times: readonly number[],
+): { readonly indices: number[]; readonly replaced: number } {
+  const last = Math.max(1, totalFrames - 1);
+  const isInOrder = times.every((time, index) => index === 0 || time > (times[index - 1] ?? time));
+  if (framesSpan === undefined || !isInOrder) {
+    const indices = planned.map((index) => Math.round((index / last) * (times.length - 1)));
+    return { indices, replaced: Math.max(0, planned.length - new Set(indices).size) };
+  }
+  const [start, end] = framesSpan;
+  const interval = (end - start) / last;
+  let replaced = 0;
+  let at = 0;
+  const indices = planned.map((index) => {
+    const wanted = start + index * interval;
+    const distance = (candidate: number): number => Math.abs((times[candidate] ?? Infinity) - wanted);
+    while (distance(at + 1) < distance(at)) at++;
+    if (distance(at) > interval) replaced++;
+    return at;
+  });
+  return { indices, replaced };
 }
 
 export interface FrameSize {

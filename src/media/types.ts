@@ -11,13 +11,19 @@ export interface VideoStream {
   readonly storedHeight: number;
   /** as ffprobe prints it, degrees */
   readonly rotation: number;
+  /** ffmpeg filters that turn a frame of the stored size upright; absent: none */
+  readonly uprightFilters?: readonly string[] | undefined;
   /** size after rotation, which decoded frames have */
   readonly width: number;
   readonly height: number;
   /** frames per second according to the container: the reference's `avg_fps` */
   readonly averageFps: number;
-  /** video packets in the container: the reference's `total_frames` */
+  /** video packets that become frames, by the container: the reference's `total_frames` */
   readonly totalFrames: number;
+  /** times of the first and the last of them, seconds; absent: unknown */
+  readonly framesSpan?: readonly [first: number, last: number] | undefined;
+  /** frames that cannot be decoded because the video begins between two key frames */
+  readonly lostAtStart?: number | undefined;
   readonly durationSeconds: number;
   /** a single picture (png, jpeg, …), not a video */
   readonly still: boolean;

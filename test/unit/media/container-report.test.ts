@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readContainerReport } from '../../../src/media/container-report.ts';
+import { ContainerReport, readContainerReport } from '../../../src/media/container-report.ts';
 import type { MediaFile } from '../../../src/media/media-file.ts';
 import type { MediaProbe } from '../../../src/media/types.ts';
 
@@ -21,6 +21,7 @@ const AUDIO = {
   index: 1,
   codec_type: 'audio',
   codec_name: 'aac',
+  sample_fmt: 'fltp',
   sample_rate: '44100',
   channels: 2,
   duration: '3.900000',
@@ -38,19 +39,43 @@ interface Ending {
   readonly file?: Partial<MediaFile>;
 }
 
-/** Packets that are shown: `count` of each stream. */
+/** Packets that are shown: `count` of each stream, 30 a second. */
 function packetsOf(...counts: readonly number[]): object[] {
   return counts.flatMap((count, stream_index) => Array.from({ length: count }, () => ({ stream_index, flags: 'K__' })));
 }
 
+/** Packets of one stream at these times. */
+function packetsAt(times: readonly number[], stream_index = 0, duration_time = 1 / 30): object[] {
+  return times.map((time, at) => ({
+    stream_index,
+    pts_time: time,
+    dts_time: time,
+    duration_time,
+    flags: at === 0 ? 'K__' : '___',
+  }));
+}
+
+/** `count` times, `step` seconds apart. */
+function times(count: number, step: number, from = 0): number[] {
+  return Array.from({ length: count }, (_, at) => from + at * step);
+}
+
+/** A line as ffprobe prints it; nested fields are given as `disposition:default`. */
+function line(section: string, fields: object): string {
+  return [section, ...Object.entries(fields).map(([key, value]) => `${key}=${value ?? 'unknown'}`)].join('|');
+}
+
 function read(printed: Printed, { exitCode = 0, log = [], file = {} }: Ending = {}): MediaProbe {
-  const report = {
-    packets: packetsOf(120, 200),
-    format: { format_name: 'mov,mp4,m4a,3gp,3g2,mj2', duration: '4.100000' },
-    ...printed,
-  };
-  const outcome = { exitCode, errors: log.length, log, stdout: JSON.stringify(report) };
-  return readContainerReport(outcome, { ...FILE, ...file }, MAX_PIXELS);
+  const {
+    packets = packetsOf(120, 200),
+    streams = [],
+    format = { format_name: 'mov,mp4,m4a,3gp,3g2,mj2', duration: '4.100000' },
+  } = printed;
+  const report = new ContainerReport();
+  for (const packet of packets) report.add(line('packet', packet));
+  for (const stream of streams) report.add(line('stream', stream));
+  report.add(line('format', format));
+  return readContainerReport(report, { exitCode, log }, { ...FILE, ...file }, MAX_PIXELS);
 }
 
 function refusal(printed: Printed, ending?: Ending): unknown {
@@ -67,7 +92,7 @@ describe('the report of a container', () => {
       path: '/clips/a.mp4',
       container: 'mov,mp4,m4a,3gp,3g2,mj2',
       sizeBytes: 100_000,
-      durationSeconds: 4.1,
+      durationSeconds: 4,
       video: {
         index: 0,
         codec: 'h264',
@@ -75,10 +100,13 @@ describe('the report of a container', () => {
         storedWidth: 320,
         storedHeight: 240,
         rotation: 0,
+        uprightFilters: [],
         width: 320,
         height: 240,
         averageFps: 30_000 / 1001,
         totalFrames: 120,
+        framesSpan: undefined,
+        lostAtStart: 0,
         durationSeconds: 4,
         still: false,
       },
@@ -91,26 +119,57 @@ describe('the report of a container', () => {
     expect(read({ streams: [VIDEO], packets: [...hidden, ...packetsOf(50)] }).video?.totalFrames).toBe(50);
   });
 
-  test.each([
-    [-90, 240, 320],
-    [270, 240, 320],
-    [180, 320, 240],
-    [0, 320, 240],
-  ])('turned by %i degrees has upright sizes', (rotation, width, height) => {
-    const { video } = read({ streams: [{ ...VIDEO, side_data_list: [{}, { rotation }] }] });
-    expect(video).toMatchObject({ rotation, width, height, storedWidth: 320, storedHeight: 240 });
-  });
-
   test('takes the cover picture of a song for no video', () => {
-    const cover = { ...VIDEO, codec_name: 'mjpeg', disposition: { attached_pic: 1 } };
+    const cover = { ...VIDEO, codec_name: 'mjpeg', 'disposition:attached_pic': 1 };
     const probe = read({ streams: [cover, AUDIO], packets: packetsOf(1, 200) });
     expect([probe.video, probe.audio?.index]).toEqual([undefined, 1]);
   });
 
   test('takes the first video that is no cover picture', () => {
-    const cover = { ...VIDEO, disposition: { attached_pic: 1 } };
+    const cover = { ...VIDEO, 'disposition:attached_pic': 1 };
     const second = { ...VIDEO, index: 1, width: 640 };
     expect(read({ streams: [cover, second], packets: packetsOf(1, 60) }).video).toMatchObject({ index: 1, width: 640 });
+  });
+
+  test.each([
+    ['a default one', [{ width: 640 }, { 'disposition:default': 1 }], 1],
+    ['the largest', [{ width: 64, height: 64 }, {}], 1],
+    ['one of several frames', [{ width: 640 }, {}], 1, [1, 60]],
+    ['one that can be decoded', [{ codec_name: undefined, 'disposition:default': 1 }, {}], 1],
+    ['one that has frames', [{ width: 640 }, {}], 1, [0, 60]],
+    ['the first', [{}, {}], 0],
+  ] as const)('of several videos takes %s', (_, tracks, index, packets: readonly number[] = [60, 60]) => {
+    const streams = tracks.map((track, at) => ({ ...VIDEO, ...track, index: at }));
+    expect(read({ streams, packets: packetsOf(...packets) }).video?.index).toBe(index);
+  });
+
+  test('says so when a track that cannot be decoded is passed over', () => {
+    const tracks = [
+      { ...VIDEO, codec_name: undefined, codec_tag_string: 'zzzz' },
+      { ...VIDEO, index: 1 },
+      { ...AUDIO, index: 2, channels: 4, codec_name: undefined, sample_fmt: undefined, codec_tag_string: 'apac' },
+      { ...AUDIO, index: 3 },
+    ];
+    const probe = read({ streams: tracks, packets: packetsOf(60, 60, 60, 60) });
+    expect([probe.video?.index, probe.audio?.index]).toEqual([1, 3]);
+    expect(probe.warnings).toEqual([
+      'A video track (zzzz) cannot be decoded; another (h264) was taken.',
+      'The sound track (apac) cannot be decoded; another (aac) was taken.',
+    ]);
+  });
+
+  test('is asked for further when a known codec has no size or rate yet', () => {
+    const lacks = (stream: object, packets = packetsOf(9, 9)): boolean => {
+      const report = new ContainerReport();
+      for (const packet of packets) report.add(line('packet', packet));
+      report.add(line('stream', stream));
+      return report.lacksFormats;
+    };
+    expect(lacks(VIDEO)).toBe(false);
+    expect(lacks({ ...VIDEO, width: 0 })).toBe(true);
+    expect(lacks({ ...AUDIO, sample_rate: 0 })).toBe(true);
+    expect(lacks({ ...VIDEO, width: 0, codec_name: undefined })).toBe(false);
+    expect(lacks({ ...VIDEO, width: 0 }, [])).toBe(false);
   });
 
   test('takes a one-frame gif for a picture, and only that', () => {
@@ -125,7 +184,7 @@ describe('the report of a container', () => {
     const chosen = (...tracks: object[]): unknown =>
       read({ streams: tracks.map((track, index) => ({ ...AUDIO, ...track, index })), packets: packetsOf(9, 9, 9) })
         .audio?.index;
-    expect(chosen({}, { channels: 6 }, { disposition: { default: 1 } })).toBe(2);
+    expect(chosen({}, { channels: 6 }, { 'disposition:default': 1 })).toBe(2);
     expect(chosen({}, { channels: 6 }, {})).toBe(1);
     expect(chosen({}, {}, {})).toBe(0);
   });
@@ -155,6 +214,30 @@ describe('numbers that a container leaves out or gets wrong', () => {
     expect(read({ streams: [VIDEO, { ...AUDIO, duration: '9.5' }], format: {} }).durationSeconds).toBe(9.5);
   });
 
+  test('a length that the packets do not have is theirs: a late start, a long subtitle, a wrong guess', () => {
+    const streams = [unknownDuration, { ...AUDIO, duration: undefined }];
+    for (const start of [0, 900, 5000]) {
+      const packets = [...packetsAt(times(120, 1 / 30, start)), ...packetsAt(times(200, 0.02, start), 1, 0.02)];
+      const probe = read({ streams, packets, format: { format_name: 'matroska', duration: start + 7200 } });
+      expect(probe.durationSeconds).toBeCloseTo(4);
+      expect(probe.video?.durationSeconds).toBeCloseTo(4);
+      expect(probe.audio?.durationSeconds).toBeCloseTo(4);
+      expect(probe.warnings).toBeUndefined();
+    }
+  });
+
+  test('a rate that the packets contradict is theirs, with a warning; a slip is not', () => {
+    const packets = packetsAt([...times(10, 6), ...times(120, 1 / 60, 60)]);
+    const stream = { ...unknownDuration, avg_frame_rate: '30/1' };
+    const vfr = read({ streams: [stream], packets, format: { format_name: 'matroska', duration: 62 } });
+    expect(vfr.video?.averageFps).toBeCloseTo(130 / 62);
+    expect(vfr.warnings).toEqual([
+      expect.stringContaining('The file states 30.00 frames a second, but its 130 frames'),
+    ]);
+    const slip = read({ streams: [{ ...stream, avg_frame_rate: '25/1' }], packets: packetsAt(times(120, 1 / 30)) });
+    expect([slip.video?.averageFps, slip.warnings]).toEqual([25, undefined]);
+  });
+
   test.each(['N/A', '-1.0', 'nan'])('a duration of %s counts as none', (duration) => {
     expect(read({ streams: [{ ...VIDEO, duration }], format: { duration } })).toMatchObject({
       container: 'unknown',
@@ -166,7 +249,11 @@ describe('numbers that a container leaves out or gets wrong', () => {
 
 describe('defects that do not prevent a caption are warnings', () => {
   test.each([
-    [{ ...AUDIO, codec_name: undefined }, 'The sound track (unknown codec) cannot be decoded; nothing was heard.'],
+    [
+      { ...AUDIO, codec_name: undefined, codec_tag_string: 'apac' },
+      'The sound track (apac) cannot be decoded; nothing was heard.',
+    ],
+    [{ ...AUDIO, sample_fmt: undefined }, 'The sound track (aac) cannot be decoded; nothing was heard.'],
     [{ ...AUDIO, sample_rate: '0' }, 'The sound track (aac) cannot be decoded; nothing was heard.'],
     [{ ...AUDIO, channels: 0 }, 'The sound track (aac) cannot be decoded; nothing was heard.'],
     [{ ...AUDIO, index: 2 }, 'The sound track (aac) is empty; nothing was heard.'],
@@ -176,6 +263,18 @@ describe('defects that do not prevent a caption are warnings', () => {
   ])('an audio track that cannot be used', (audio, warning) => {
     const probe = read({ streams: [VIDEO, audio] });
     expect([probe.audio, probe.warnings]).toEqual([undefined, [warning]]);
+  });
+
+  test('a video track that no decoder knows beside audio', () => {
+    const probe = read({ streams: [{ ...VIDEO, pix_fmt: undefined }, AUDIO] });
+    expect([probe.video, probe.audio?.index]).toEqual([undefined, 1]);
+    expect(probe.warnings).toEqual(['A video track (h264) cannot be decoded; only the sound is captioned.']);
+  });
+
+  test('a video of one frame beside audio is its picture', () => {
+    const probe = read({ streams: [VIDEO, AUDIO], packets: packetsOf(1, 200) });
+    expect([probe.video?.totalFrames, probe.audio?.index]).toEqual([1, 1]);
+    expect(probe.warnings).toEqual([expect.stringContaining('one frame; it is used as a picture beside the sound')]);
   });
 
   test('an empty video track beside audio', () => {
@@ -209,8 +308,26 @@ describe('a file without anything to caption', () => {
     expect(refusal({ streams })).toMatchObject({ code: 'media_no_streams' });
   });
 
-  test('with only an empty audio track is media_too_short', () => {
-    expect(refusal({ streams: [AUDIO], packets: [] })).toMatchObject({ code: 'media_too_short' });
+  test('with only an empty track is media_too_short', () => {
+    for (const stream of [AUDIO, VIDEO])
+      expect(refusal({ streams: [stream], packets: [] })).toMatchObject({ code: 'media_too_short' });
+  });
+
+  test('with only sound of a form that is not heard is media_undecodable, and another track is taken', () => {
+    const odd = { ...AUDIO, sample_rate: '1', 'disposition:default': 1 };
+    expect(refusal({ streams: [odd] })).toMatchObject({
+      code: 'media_undecodable',
+      message: expect.stringContaining('sample rate of 1 Hz') as string,
+    });
+    expect(read({ streams: [odd, { ...AUDIO, index: 0 }] }).audio).toMatchObject({ index: 0, sampleRate: 44_100 });
+  });
+
+  test('with only sound that no decoder knows is media_undecodable', () => {
+    const stream = { ...AUDIO, codec_name: undefined, codec_tag_string: 'apac' };
+    expect(refusal({ streams: [stream] })).toMatchObject({
+      code: 'media_undecodable',
+      message: 'The sound track (apac) cannot be decoded. Re-encode it, for instance as AAC in mp4.',
+    });
   });
 
   test.each([{ codec_name: undefined }, { pix_fmt: undefined }, { width: 0 }, { height: undefined }])(
@@ -232,6 +349,12 @@ describe('a file that ffprobe refuses', () => {
         code: 'media_too_large',
         message: expect.stringContaining('1000000 pixels') as string,
       });
+  });
+
+  test('not because its cover picture is too large', () => {
+    const log = ['[png] [error] Picture size 9000x9000 exceeds specified max pixel count 1000000'];
+    const cover = { ...VIDEO, pix_fmt: undefined, 'disposition:attached_pic': 1 };
+    expect(read({ streams: [cover, AUDIO] }, { log }).audio?.index).toBe(1);
   });
 
   test('because its demuxer is not allowed is media_unsupported', () => {

@@ -23,7 +23,7 @@ describe('the frame assembler', () => {
       [4, 4, 4, 4],
       [5, 5, 5, 5],
     ]);
-    expect(assembler.delivered).toBe(5);
+    expect(assembler.frames).toBe(5);
   });
 
   test('hands a frame that is picked twice to both positions', () => {

@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { resolveProfile } from '../../../src/media/profile.ts';
-import { frameCount, frameIndices, frameSizes, pixelCap, smartResize } from '../../../src/media/sampling.ts';
+import {
+  nearestFrames,
+  frameCount,
+  frameIndices,
+  frameSizes,
+  pixelCap,
+  smartResize,
+} from '../../../src/media/sampling.ts';
 import { goldenJson } from '../../fixtures/golden.ts';
 import { overridesOf, type GoldenLimits } from '../../fixtures/media-cases.ts';
 
@@ -102,5 +109,22 @@ describe('frame sizes', () => {
       if (row.result === undefined) expect(resize).toThrow(expect.objectContaining({ code: 'media_aspect_ratio' }));
       else expect(resize(), JSON.stringify(row)).toEqual(row.result);
     }
+  });
+});
+
+describe('frames in place of planned ones', () => {
+  const clip = { totalFrames: 5, framesSpan: [10, 14] } as const;
+
+  test('are those nearest in time', () => {
+    expect(nearestFrames([0, 1, 2, 4], clip, [10, 11, 12, 13, 14])).toEqual({ indices: [0, 1, 2, 4], replaced: 0 });
+    expect(nearestFrames([0, 1, 2, 3, 4], clip, [12.6, 14])).toEqual({ indices: [0, 0, 0, 0, 1], replaced: 2 });
+    expect(nearestFrames([0, 2, 4], clip, [10])).toEqual({ indices: [0, 0, 0], replaced: 2 });
+  });
+
+  test('are spread over all where times are unknown or go back', () => {
+    const picks = [0, 1, 2, 3, 4];
+    expect(nearestFrames(picks, { totalFrames: 5 }, [0, 1, 2])).toEqual({ indices: [0, 1, 1, 2, 2], replaced: 2 });
+    expect(nearestFrames(picks, clip, [10, 11, 10, 11, 12, 13, 14, 15, 16]).indices).toEqual([0, 2, 4, 6, 8]);
+    expect(nearestFrames(picks, clip, [10, 11, NaN]).indices).toEqual([0, 1, 1, 2, 2]);
   });
 });

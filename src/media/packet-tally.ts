@@ -1,0 +1,131 @@
+// What the packets of one track tell: how many frames they become, and how long they last. Pure.
+
+/** One packet as ffprobe lists it; times in seconds. */
+export interface Packet {
+  readonly pts: number | undefined;
+  readonly dts: number | undefined;
+  readonly duration: number | undefined;
+  readonly isKey: boolean;
+  /** an edit list hides it: it is decoded and never shown */
+  readonly isHidden: boolean;
+}
+
+/** ffmpeg takes a longer gap for a break in the clock, in containers whose clock may break. */
+const LONGEST_GAP_SECONDS = 10;
+
+/** Counts packets in the order of the file. It keeps a few numbers, however many packets come. */
+export class PacketTally {
+  #shown = 0;
+  /** packets that are shown at the time of the one before */
+  #twins = 0;
+  /** video packets that cannot be decoded: the picture that they need is before the start of the file */
+  #orphans = 0;
+  #beforeKey = 0;
+  #keyPts: number | undefined;
+  #start: 'before key' | 'leading' | 'over' = 'before key';
+  #last: Packet | undefined;
+  #clock = 0;
+  #breaks = 0;
+  #isContinuous = true;
+  #durations = 0;
+  #undated = 0;
+  #first = Infinity;
+  #latest = -Infinity;
+
+  add(packet: Packet): void {
+    if (packet.isHidden) {
+      // A hidden key frame is decoded: what follows can refer to it.
+      if (packet.isKey && this.#start === 'before key') this.#start = 'over';
+      return;
+    }
+    const { pts, duration = 0 } = packet;
+    this.#shown++;
+    if (pts !== undefined && pts === this.#last?.pts) this.#twins++;
+    else if (!this.#isOrphan(packet) && pts !== undefined) {
+      this.#first = Math.min(this.#first, pts);
+      this.#latest = Math.max(this.#latest, pts);
+    }
+    this.#advance(packet);
+    this.#durations += duration;
+    if (duration <= 0) this.#undated++;
+    this.#last = packet;
+  }
+
+  /** packets that are shown */
+  get packets(): number {
+    return this.#shown;
+  }
+
+  /**
+   * Frames that a decoder can make of a video track.
+   * @param storesHidden the codec stores pictures that are only referred to, at the time of the next one. Where most
+   *   packets look like that, they are counted.
+   */
+  frames(storesHidden: boolean): number {
+    const hidden = storesHidden && this.#twins * 2 <= this.#shown ? this.#twins : 0;
+    return this.#shown - this.orphans - hidden;
+  }
+
+  /**
+   * Frames lost at the start of a video track that begins between two key frames. A container that marks its first key
+   * frame after half of the packets is not believed.
+   */
+  get orphans(): number {
+    return this.#orphans * 2 > this.#shown ? 0 : this.#orphans;
+  }
+
+  /** times of the first and the last frame, seconds; undefined: the container does not tell */
+  get span(): readonly [first: number, last: number] | undefined {
+    return this.#first <= this.#latest ? [this.#first, this.#latest] : undefined;
+  }
+
+  /** Seconds that the packets last, each by its own word. Undefined where one does not tell. */
+  get summedSeconds(): number | undefined {
+    return this.#shown === 0 || this.#undated > 0 ? undefined : this.#durations;
+  }
+
+  /**
+   * Seconds from the first packet to the end of the last.
+   * @param clockBreaks the container's clock may jump: a long gap is no time
+   */
+  seconds(clockBreaks: boolean): number | undefined {
+    const lasting = this.#last?.duration ?? 0;
+    const gaps = clockBreaks ? this.#breaks : 0;
+    if (this.#isContinuous && gaps === 0 && this.span !== undefined) return this.#latest - this.#first + lasting;
+    return this.#last?.dts === undefined ? undefined : this.#clock - gaps + lasting;
+  }
+
+  /**
+   * Packets before the first key frame, and pictures that follow it in the file but precede it on the screen, need a
+   * picture that is not there.
+   */
+  #isOrphan({ isKey, pts }: Packet): boolean {
+    if (this.#start === 'before key') {
+      if (!isKey) {
+        this.#beforeKey++;
+        return false;
+      }
+      this.#orphans = this.#beforeKey;
+      this.#first = Infinity;
+      this.#latest = -Infinity;
+      this.#keyPts = pts;
+      this.#start = 'leading';
+      return false;
+    }
+    if (this.#start === 'over') return false;
+    const leads = pts !== undefined && this.#keyPts !== undefined && pts < this.#keyPts;
+    if (leads) this.#orphans++;
+    else this.#start = 'over';
+    return leads;
+  }
+
+  #advance({ dts }: Packet): void {
+    const before = this.#last?.dts;
+    if (dts === undefined || before === undefined) return;
+    const step = dts - before;
+    const usual = this.#last?.duration ?? 0;
+    this.#clock += step < 0 ? usual : step;
+    if (step < 0) this.#isContinuous = false;
+    if (step > LONGEST_GAP_SECONDS) this.#breaks += step - usual;
+  }
+}
