@@ -80,13 +80,15 @@ export function nearestFrames(
   }
   const [start, end] = framesSpan;
   const interval = (end - start) / last;
+  const [first = 0, final = first] = [times[0], times.at(-1)];
+  const farOff = Math.max(interval, (final - first) / Math.max(1, times.length - 1));
   let replaced = 0;
   let at = 0;
   const indices = planned.map((index) => {
     const wanted = start + index * interval;
     const distance = (candidate: number): number => Math.abs((times[candidate] ?? Infinity) - wanted);
     while (distance(at + 1) < distance(at)) at++;
-    if (distance(at) > interval) replaced++;
+    if (distance(at) > farOff) replaced++;
     return at;
   });
   return { indices, replaced };

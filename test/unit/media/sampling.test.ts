@@ -117,7 +117,7 @@ describe('frames in place of planned ones', () => {
 
   test('are those nearest in time', () => {
     expect(nearestFrames([0, 1, 2, 4], clip, [10, 11, 12, 13, 14])).toEqual({ indices: [0, 1, 2, 4], replaced: 0 });
-    expect(nearestFrames([0, 1, 2, 3, 4], clip, [12.6, 14])).toEqual({ indices: [0, 0, 0, 0, 1], replaced: 2 });
+    expect(nearestFrames([0, 1, 2, 3, 4], clip, [12.9, 13.9])).toEqual({ indices: [0, 0, 0, 0, 1], replaced: 2 });
     expect(nearestFrames([0, 2, 4], clip, [10])).toEqual({ indices: [0, 0, 0], replaced: 2 });
   });
 
