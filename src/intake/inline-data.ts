@@ -40,15 +40,38 @@ export function base64Source(text: FileText, format: string | undefined, options
   return inlineSource({ text, start: 0, isBase64: true, extension: format ?? '' }, options);
 }
 
+/**
+ * Up to the comma behind `;base64`. RFC 2397 lets a quoted value hold commas; browsers also write unquoted ones, as in
+ * `data:video/webm;codecs=vp9,opus;base64,…`.
+ */
+const BASE64_HEAD = /^\s*data:([^,;"]*)(?:;(?:"(?:\\.|[^"\\])*"|[^;"])*)*?;\s*base64\s*,/i;
+/** Up to the first comma that is not in quotes, or the first one. */
+const PLAIN_HEAD = /^\s*data:([^,;"]*)(?:(?:"(?:\\.|[^"\\])*"|[^,"])*|[^,]*),/i;
+
 function parseDataUrl(reference: FileText, param: string): EncodedFile {
-  const comma = reference.head.slice(0, MAX_HEAD_CHARACTERS).indexOf(',');
-  if (comma === -1)
+  const head = reference.head.slice(0, MAX_HEAD_CHARACTERS);
+  const base64 = BASE64_HEAD.exec(head);
+  const [whole = '', type = ''] = base64 ?? PLAIN_HEAD.exec(head) ?? [];
+  if (whole === '')
     throw new AvocadoError('bad_request', 'The data URL has no comma. Write it like data:video/mp4;base64,AAAA….', {
       param,
     });
-  const head = reference.head.slice('data:'.length, comma);
-  const extension = /^\s*[a-z]+\/([a-z0-9]{1,8})\s*(;|$)/i.exec(head)?.[1] ?? '';
-  return { text: reference, start: comma + 1, isBase64: /; *base64\s*$/i.test(head), extension };
+  const extension = /^\s*[a-z]+\/([a-z0-9]{1,8})\s*$/i.exec(type)?.[1] ?? '';
+  return { text: withoutFragment(reference), start: whole.length, isBase64: base64 !== null, extension };
+}
+
+/** A URL's fragment is not part of its data. */
+function withoutFragment(text: FileText): FileText {
+  return {
+    ...text,
+    async *pieces(from) {
+      for await (const piece of text.pieces(from)) {
+        const end = piece.indexOf('#');
+        yield end === -1 ? piece : piece.slice(0, end);
+        if (end !== -1) return;
+      }
+    },
+  };
 }
 
 function inlineSource(file: EncodedFile, { displayName, param, storage, maxBytes }: InlineOptions): MediaSource {

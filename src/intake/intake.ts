@@ -93,7 +93,7 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
   };
   return {
     fromReference: (reference, param) => {
-      switch (/^([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
+      switch (/^\s*([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
         case 'http':
         case 'https':
           return fromUrl(reference, param);
