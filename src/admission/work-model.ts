@@ -46,7 +46,7 @@ const ENCODE_STAGES = ['tokenize', 'vision', 'audio_tower'];
 /** What a file costs however short it is (programs are started), and a second of sound, as decoded megapixels. */
 const FILE_AS_MEGAPIXELS = 50;
 const SOUND_SECOND_AS_MEGAPIXELS = 1;
-/** A longer file teaches no more than this: otherwise one of a strange kind would set the price for a hundred others. */
+/** A longer file teaches no more than this: one of a strange kind would set the price for a hundred others. */
 const MOST_LEARNED_MEGAPIXELS = 300;
 
 /** Before anything is measured: a small model on two cores, rather too slow than too fast. */

@@ -123,8 +123,9 @@ export function createCaptioner(
     ...model,
     engine,
     pool,
+    decodeTimeoutSeconds: settings.decodeTimeoutSeconds,
     towers: new MonitoredEncoders(thinker.towers),
-    probes: new ProbeCache(),
+    probes: new ProbeCache(pool.probe.bind(pool)),
     hashes: isCaching ? new FileMemo(contentHash, HASHES_KEPT) : undefined,
     encodings: new EncoderCache(settings.mediaCacheBytes),
   };
@@ -163,7 +164,7 @@ function loadedFacts(
 
 function statsOf(
   engine: Engine,
-  { encodings, towers }: Pick<CaptionerContext, 'encodings' | 'towers'>,
+  { encodings, towers, pool }: Pick<CaptionerContext, 'encodings' | 'towers' | 'pool'>,
   { decoder }: Thinker,
 ): CaptionerStats {
   const { prefixHits, prefixMisses, progress, ...numbers } = engine.stats();
@@ -172,6 +173,7 @@ function statsOf(
     slots: decoder.slots,
     busy: towers.busy || numbers.waiting + numbers.running > 0,
     progress: progress + towers.finished,
+    decoding: pool.stats(),
     caches: { media: encodings.counts(), prefix: { hits: prefixHits, misses: prefixMisses } },
   };
 }

@@ -19,6 +19,7 @@ export interface CaptionerContext extends PlanningModel, GenerateModel {
   readonly tokenizer: PlanningModel['tokenizer'];
   readonly stopIds: PlanningModel['stopIds'];
   readonly pool: PreparePool;
+  readonly decodeTimeoutSeconds: number;
   readonly towers: MonitoredEncoders;
   readonly probes: ProbeCache;
   /** content hashes of files; undefined: nothing is cached, so no hash is needed */

@@ -56,8 +56,16 @@ export function profileLabel(profile: PreprocessProfile): string {
 
 /** ffprobe's results by path and by content hash, since clients send the same file again. */
 export class ProbeCache {
-  readonly #byPath = new FileMemo((path, signal) => probeMedia(path, { signal }), PROBES_KEPT);
+  readonly #byPath: FileMemo<MediaProbe>;
   readonly #byContent = new Map<string, MediaProbe>();
+
+  /** @param probe as probeMedia, perhaps in another thread */
+  constructor(
+    probe: (path: string, signal: AbortSignal | undefined) => Promise<MediaProbe> = (path, signal) =>
+      probeMedia(path, { signal }),
+  ) {
+    this.#byPath = new FileMemo(probe, PROBES_KEPT);
+  }
 
   /** @throws AvocadoError as probeMedia; failures are not kept */
   async get(

@@ -48,7 +48,9 @@ export interface EncodeRequest {
 
 /** What of a model encodes media. */
 export interface EncoderModel {
-  readonly pool: PreparePool;
+  readonly pool: Pick<PreparePool, 'prepare' | 'patches'>;
+  /** longest decoding of the frames, and of the sound */
+  readonly decodeTimeoutSeconds: number;
   readonly preprocessor: PixelNormalisation;
   readonly config: ModelConfig;
   readonly towers: Towers;
@@ -111,7 +113,8 @@ async function decodeAndEncode(
 ): Promise<EncodeResult> {
   const frames = plan.video?.frameIndices.length ?? 1;
   onStep({ type: 'decoding', done: 0, total: frames });
-  const options = { preprocessor: model.preprocessor, keepWaveform: false };
+  const { decodeTimeoutSeconds } = model;
+  const options = { preprocessor: model.preprocessor, keepWaveform: false, limits: { decodeTimeoutSeconds } };
   const prepared = await model.pool.prepare(plan, options, signal);
   onStep({ type: 'decoding', done: frames, total: frames });
   const facts = factsOf(prepared);

@@ -1,18 +1,23 @@
 import type { CacheCounts, CaptionerStats } from '../captioner/captioner.ts';
 import type { Heartbeat } from './messages.ts';
 
-const ZERO: CaptionerStats = {
+const NOTHING_RUNS = {
   waiting: 0,
   running: 0,
   freeSlots: 0,
+  busy: false,
+  kvUsage: 0,
+  decoding: { running: 0, waiting: 0, stalledMs: 0 },
+};
+
+const ZERO: CaptionerStats = {
+  ...NOTHING_RUNS,
   slots: 0,
   steps: 0,
   lastStepAtMs: undefined,
   generatedTokens: 0,
   promptTokens: 0,
-  busy: false,
   progress: 0,
-  kvUsage: 0,
   caches: { media: { hits: 0, misses: 0 }, prefix: { hits: 0, misses: 0 } },
 };
 
@@ -46,7 +51,7 @@ export class StatsAccumulator {
 
   /** The process has gone: nothing runs, no slot is free, its counts stay. */
   died(): void {
-    this.#before = { ...added(this.#before, this.#now), waiting: 0, running: 0, freeSlots: 0, busy: false, kvUsage: 0 };
+    this.#before = { ...added(this.#before, this.#now), ...NOTHING_RUNS };
     this.#now = { ...ZERO, slots: this.#before.slots };
   }
 

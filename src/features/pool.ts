@@ -2,7 +2,8 @@
 import { Piscina } from 'piscina';
 import { abortError } from '../base/abort.ts';
 import { workerEntry } from '../base/worker-entry.ts';
-import type { MediaPlan } from '../media/types.ts';
+import type { MediaPlan, MediaProbe } from '../media/types.ts';
+import { Places, type PlacesStats } from './places.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
   cancelTask,
@@ -11,12 +12,18 @@ import {
   type CancelFlag,
   type PatchTask,
   type PrepareTask,
+  type ProbeTask,
   type TaskReply,
 } from './task-protocol.ts';
 import type { FrameStack, PreparedMedia } from './types.ts';
 
-/** Threads that decode, one file each, and one more thread that cuts patches. */
+/** Threads that decode, one file each; one thread that reads headers, and one that cuts patches. */
 export interface PreparePool {
+  /**
+   * As probeMedia, away from this thread: a small file may hold millions of packets. A few files at a time.
+   * @throws AvocadoError as probeMedia
+   */
+  probe(path: string, signal?: AbortSignal): Promise<MediaProbe>;
   /**
    * Decodes what the plan asks for. A cancelled task that runs rejects once its decoders are gone; one that waits for a
    * thread rejects at once.
@@ -25,6 +32,8 @@ export interface PreparePool {
   prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia>;
   /** Patches of the temporal steps [fromStep, toStep), as cutPatches. */
   patches(frames: FrameStack, fromStep: number, toStep: number): Promise<Float32Array<ArrayBuffer>>;
+  /** of the decoders */
+  stats(): PlacesStats;
   /** Cancels the running tasks, waits for them, and ends the threads. */
   close(): Promise<void>;
 }
@@ -32,11 +41,20 @@ export interface PreparePool {
 /** Idle threads beyond the first end after this time, which frees their memory. */
 const IDLE_MS = 30_000;
 
-function createThreads(name: string, maxThreads: number): Piscina {
+/**
+ * A file that takes longer goes on beside the others, as long as not too many do. Each decoder can take a gigabyte, so
+ * two at most.
+ */
+const DECODING = { overtimePlaces: 2, overtimeMs: 20_000 };
+/** Most headers are read in a tenth of a second. */
+const PROBING = { places: 4, overtimePlaces: 4, overtimeMs: 3000 };
+
+function createThreads(name: string, maxThreads: number, tasksPerThread = 1): Piscina {
   return new Piscina({
     ...workerEntry(import.meta.url, name),
     minThreads: 1,
     maxThreads,
+    concurrentTasksPerWorker: tasksPerThread,
     idleTimeout: IDLE_MS,
     // A thread that sleeps in Atomics.wait between tasks could not finish the asynchronous end of its last decoder.
     atomics: 'disabled',
@@ -45,21 +63,17 @@ function createThreads(name: string, maxThreads: number): Piscina {
 
 /** @param options `threads`: number of files decoded at the same time */
 export function createPreparePool(options: { threads: number }): PreparePool {
-  const decoding = createThreads('./prepare-task', options.threads);
+  const decoding = createThreads('./prepare-task', options.threads + DECODING.overtimePlaces);
+  const probing = createThreads('./probe-task', 1, PROBING.places + PROBING.overtimePlaces);
   // A thread of its own: an encoder waits for these patches, so they must not queue behind another request's decoding.
   const cutting = createThreads('./patch-task', 1);
+  const decoders = new Places({ ...DECODING, places: options.threads });
+  const probes = new Places(PROBING);
   const running = new Set<CancelFlag>();
 
-  async function prepare(
-    plan: MediaPlan,
-    prepareOptions: PrepareOptions,
-    signal?: AbortSignal,
-  ): Promise<PreparedMedia> {
-    if (signal?.aborted === true) throw abortError(signal);
-    const flag = createCancelFlag();
-    // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
-    const { imageMean, imageStd } = prepareOptions.preprocessor;
-    const task: PrepareTask = { plan, options: { ...prepareOptions, preprocessor: { imageMean, imageStd } }, flag };
+  /** Runs a task in a thread. After an abort it is waited for, so that nothing of it is left. */
+  async function runTask<T>(threads: Piscina, task: { readonly flag: CancelFlag }, signal?: AbortSignal): Promise<T> {
+    const { flag } = task;
     running.add(flag);
     let reject: (error: Error) => void = () => undefined;
     const cancelledInQueue = new Promise<never>((_, rejectPromise) => {
@@ -70,7 +84,7 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      const reply = decoding.run(task) as Promise<TaskReply<PreparedMedia>>;
+      const reply = threads.run(task) as Promise<TaskReply<T>>;
       return valueOf(await Promise.race([reply, cancelledInQueue]));
     } finally {
       running.delete(flag);
@@ -79,14 +93,27 @@ export function createPreparePool(options: { threads: number }): PreparePool {
   }
 
   return {
-    prepare,
+    probe: (path, signal) =>
+      probes.run(() => {
+        const task: ProbeTask = { path, flag: createCancelFlag() };
+        return runTask<MediaProbe>(probing, task, signal);
+      }, signal),
+    prepare: (plan, prepareOptions, signal) =>
+      decoders.run(() => {
+        // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
+        const { imageMean, imageStd } = prepareOptions.preprocessor;
+        const plain = { ...prepareOptions, preprocessor: { imageMean, imageStd } };
+        const task: PrepareTask = { plan, options: plain, flag: createCancelFlag() };
+        return runTask<PreparedMedia>(decoding, task, signal);
+      }, signal),
     patches: async (stack, fromStep, toStep) => {
       const task: PatchTask = { stack, fromStep, toStep };
       return new Float32Array((await cutting.run(task)) as ArrayBuffer);
     },
+    stats: () => decoders.stats(),
     close: async () => {
       for (const flag of running) cancelTask(flag);
-      await Promise.all([decoding.close(), cutting.close()]);
+      await Promise.all([decoding.close(), probing.close(), cutting.close()]);
     },
   };
 }

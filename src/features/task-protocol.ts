@@ -10,6 +10,11 @@ export interface PrepareTask {
   readonly flag: CancelFlag;
 }
 
+export interface ProbeTask {
+  readonly path: string;
+  readonly flag: CancelFlag;
+}
+
 export interface PatchTask {
   readonly stack: FrameStack;
   readonly fromStep: number;

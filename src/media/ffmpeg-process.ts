@@ -3,6 +3,8 @@
 // the group kills them too.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -69,6 +71,9 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const timer = setTimeout(() => {
     stop(new AvocadoError('media_timeout', run.timeoutMessage));
   }, run.timeoutSeconds * 1000);
+  const yielding = setTimeout(() => {
+    yieldToOthers(child);
+  }, YIELD_AFTER_MS).unref();
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const tasks = inputs.map((pieces, index) => feed(pieces, child.stdio[descriptor(index)] as Writable));
@@ -82,7 +87,22 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     throw reason instanceof Error ? reason : new Error(String(reason));
   } finally {
     clearTimeout(timer);
+    clearTimeout(yielding);
     signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** A process that has run for so long leaves the processor to shorter ones. */
+const YIELD_AFTER_MS = 10_000;
+
+/** On Linux a priority belongs to a thread: all of the child's get it, and those that they start. */
+function yieldToOthers({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    const threads = existsSync('/proc/self/task') ? readdirSync(`/proc/${pid}/task`).map(Number) : [pid];
+    for (const thread of threads) setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // It has just ended.
   }
 }
 

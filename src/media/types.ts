@@ -76,7 +76,7 @@ export const DEFAULT_LIMITS: MediaLimits = {
   maxTotalPixels: 500e9,
   maxStillPixels: 50_000_000,
   probeTimeoutSeconds: 60,
-  decodeTimeoutSeconds: 900,
+  decodeTimeoutSeconds: 300,
 };
 
 /** Which frames and how much audio will be decoded, from the probe alone. */

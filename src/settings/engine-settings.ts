@@ -116,6 +116,14 @@ export const ENGINE_TABLE = {
     defaultText: '2 on a CPU, 0 on CUDA',
     help: 'slots that keep the beginning of prompts, for later requests about the same clip',
   },
+  decodeTimeoutSeconds: {
+    group: 'engine',
+    flag: 'decode-timeout',
+    metavar: 's',
+    type: integer(1, 86_400),
+    default: 300,
+    help: 'longest decoding of one file, in seconds; an hour of video may need more',
+  },
   mediaCacheBytes: {
     group: 'engine',
     flag: 'media-cache-bytes',

@@ -63,6 +63,19 @@ describe('/healthz', () => {
 });
 
 describe('/readyz', () => {
+  it('is full while long files hold all decoders and others wait', async () => {
+    const captioner = fakeCaptioner();
+    app = await serveApp(captioner);
+    captioner.numbers = { ...captioner.numbers, decoding: { running: 4, waiting: 2, stalledMs: 40_000 } };
+    expect(await get('/readyz')).toMatchObject([
+      503,
+      { status: 'full', text: '4 long files hold all decoders for 40 s, and 2 wait.' },
+    ]);
+    expect((await get('/ping'))[0]).toBe(200);
+    captioner.numbers = { ...captioner.numbers, decoding: { running: 2, waiting: 2, stalledMs: 5000 } };
+    expect((await get('/readyz'))[0]).toBe(200);
+  });
+
   it('tells in words what the engine is doing until it takes requests', async () => {
     const captioner = fakeCaptioner();
     app = await serveApp(captioner);

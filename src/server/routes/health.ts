@@ -20,6 +20,8 @@ interface HealthParts {
 
 /** The engine's supervisor acts after `stallMs`. The server itself reports a stall only when that did not help. */
 const BEYOND_SUPERVISOR = 3;
+/** Decoders that free no place for so long, while files wait, are full: other servers should get the requests. */
+const DECODERS_FULL_MS = 30_000;
 const LIVENESS_CHECK_MS = 1000;
 const PING = Type.Object({ status: READINESS.properties.status });
 
@@ -98,6 +100,11 @@ function readinessOf({ captioner, service }: HealthParts): Readiness {
   if (stopping) return { status: 'stopping', text: 'The server is stopping.' };
   if (state !== 'ready') return { status: state, text };
   if (full) return { status: 'full', text: 'The queue is full.' };
+  const { running, waiting, stalledMs } = captioner.stats().decoding;
+  if (stalledMs > DECODERS_FULL_MS) {
+    const since = `for ${Math.round(stalledMs / 1000)} s`;
+    return { status: 'full', text: `${running} long files hold all decoders ${since}, and ${waiting} wait.` };
+  }
   return { status: 'ready', text: '' };
 }
 

@@ -20,7 +20,7 @@ function estimate(seconds: number, side = 500, more: Partial<Estimate> = {}): Es
 }
 
 /**
- * A caption of a machine that needs 0.1 s a file and 2 ms a decoded megapixel or second of sound, 1 ms a token of media,
+ * A caption of a machine that needs 0.1 s a file, 2 ms a decoded megapixel or second of sound, 1 ms a token of media,
  * 2 ms a prompt token and 10 ms a generated one.
  */
 function finished(
