@@ -1,5 +1,6 @@
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { defineConfig, type Plugin, type TestProjectConfiguration } from 'vitest/config';
 import { SummaryReporter } from './summary-reporter.ts';
 
 const MINUTE = 60_000;
@@ -10,8 +11,6 @@ interface Tier {
   readonly workers: number;
   /** far above what a test takes on an idle machine: no test is to fail because the machine is busy */
   readonly timeout: number;
-  /** a module that is run once before the tier */
-  readonly setup?: string;
 }
 
 /**
@@ -24,31 +23,53 @@ interface Tier {
  */
 const TIERS: readonly Tier[] = [
   { name: 'unit', workers: 2, timeout: MINUTE },
-  { name: 'integration', workers: 2, timeout: 5 * MINUTE, setup: 'test/fixtures/built-cli.ts' },
+  { name: 'integration', workers: 3, timeout: 5 * MINUTE },
   { name: 'parity', workers: 2, timeout: 10 * MINUTE },
   { name: 'stress', workers: 1, timeout: 10 * MINUTE },
   { name: 'gpu', workers: 1, timeout: 5 * MINUTE },
 ];
 
-function project({ name, workers, timeout, setup }: Tier, groupOrder: number): TestProjectConfiguration {
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const SOURCES = resolve(ROOT, 'src');
+const COMPILED = resolve(ROOT, 'dist');
+
+/**
+ * Every tier but unit imports the compiled program: what is tested is what is shipped, and its worker threads and
+ * processes start without translating TypeScript first, which cost more than many a test.
+ */
+const compiledProgram: Plugin = {
+  name: 'compiled-program',
+  enforce: 'pre',
+  resolveId(source, importer) {
+    if (importer === undefined || !source.endsWith('.ts')) return null;
+    const path = resolve(dirname(importer), source);
+    if (!path.startsWith(`${SOURCES}/`)) return null;
+    return { id: `${COMPILED}${path.slice(SOURCES.length, -'.ts'.length)}.js`, external: true };
+  },
+};
+
+function project({ name, workers, timeout }: Tier, groupOrder: number): TestProjectConfiguration {
+  const isUnit = name === 'unit';
   return {
     extends: true,
+    plugins: isUnit ? [] : [compiledProgram],
     test: {
       name,
       include: [`test/${name}/**/*.test.ts`],
       maxWorkers: workers,
       // Unit tests share their modules between files: half of the time went into loading them anew.
-      isolate: name !== 'unit',
+      isolate: !isUnit,
       sequence: { groupOrder },
       testTimeout: timeout,
       hookTimeout: timeout,
-      globalSetup: setup === undefined ? [] : [setup],
+      globalSetup: isUnit ? [] : ['test/fixtures/built-cli.ts'],
+      server: { deps: { external: [new RegExp(`^${COMPILED}/`)] } },
     },
   };
 }
 
 export default defineConfig({
-  root: fileURLToPath(new URL('..', import.meta.url)),
+  root: ROOT,
   test: {
     projects: TIERS.map(project),
     reporters: ['default', new SummaryReporter()],

@@ -1,23 +1,30 @@
 // A server of this checkout for the benchmarks: built code, a free port, its processes' memory.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export interface BenchServer {
   readonly url: string;
   /** resident set of the server and of its engine process, in MiB */
   memory(): { readonly server: number; readonly engine: number };
+  /** CPU time of the two event loops so far (main threads, Linux), in ms */
+  eventLoops(): { readonly server: number; readonly engine: number };
   /** value of a metric without labels */
   metric(name: string): Promise<number>;
   close(): Promise<void>;
 }
 
 const START_MS = 120_000;
-const PROGRAM = fileURLToPath(new URL('../../src/setup/avocado.mjs', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 function residentMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
+}
+
+function mainThreadMs(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
 }
 
 /** Children of a process that are node themselves, not decoders. */
@@ -54,9 +61,12 @@ function untilPrinted(child: ChildProcess): Promise<string> {
   });
 }
 
-/** Starts `avocado serve` on a free port and waits until it is ready. */
-export async function startServer(flags: readonly string[]): Promise<BenchServer> {
-  const child = spawn(process.execPath, [PROGRAM, 'serve', '--port', '0', ...flags], {
+/**
+ * Starts `avocado serve` on a free port and waits until it is ready.
+ * @param root the checkout whose server it is; default: this one
+ */
+export async function startServer(flags: readonly string[], root = ROOT): Promise<BenchServer> {
+  const child = spawn(process.execPath, [join(root, 'src/setup/avocado.mjs'), 'serve', '--port', '0', ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   process.once('exit', () => {
@@ -70,6 +80,10 @@ export async function startServer(flags: readonly string[]): Promise<BenchServer
     memory: () => ({
       server: residentMiB(pid),
       engine: nodeChildren(pid).reduce((sum, engine) => sum + residentMiB(engine), 0),
+    }),
+    eventLoops: () => ({
+      server: mainThreadMs(pid),
+      engine: nodeChildren(pid).reduce((sum, engine) => sum + mainThreadMs(engine), 0),
     }),
     metric: async (name) => {
       const text = await (await fetch(`${url}/metrics`)).text();

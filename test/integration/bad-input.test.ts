@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import type { CliEnvironment } from '../../src/cli/cli-environment.ts';
 import { ERRORS, type ErrorCode } from '../../src/base/errors.ts';
@@ -28,19 +29,31 @@ beforeAll(async () => {
   bait = await startBait();
   // What the program makes in its temporary directory while it runs inside this process is looked for here at the end.
   await mkdir(scratch('tmp'));
-  process.env['TMPDIR'] = scratch('tmp');
+  vi.stubEnv('TMPDIR', scratch('tmp'));
 });
 afterAll(async () => {
   await bait.close();
+  for (const captioner of opened.values()) await captioner.close();
+  vi.unstubAllEnvs();
   const files = (await readdir(scratch('tmp'))).filter((name) => !name.startsWith('tsx-')); // of runScript
   expect({ files, processes: decoderProcesses() }).toEqual({ files: [], processes: [] });
 });
+
+/** Opened models by their settings: dozens of refusals need none of their own. */
+const opened = new Map<string, Captioner>();
+
+const openOnce: CliEnvironment['openCaptioner'] = async (settings, onProgress) => {
+  const key = JSON.stringify(settings);
+  const captioner = opened.get(key) ?? (await openCaptioner(settings, onProgress));
+  opened.set(key, captioner);
+  return { ...captioner, close: () => Promise.resolve() };
+};
 
 /** The program inside this process, with the real model: a process of its own costs a second and more. */
 function avocadoHere(...args: readonly string[]): Promise<CliRun> {
   const exportHere: CliEnvironment['exportModel'] = async (checkpoint, precision, out, options) =>
     (await exportModel(checkpoint, precision, out ?? '', options)).directory;
-  return runCli(args, { environment: { openCaptioner, exportModel: exportHere } });
+  return runCli(args, { environment: { openCaptioner: openOnce, exportModel: exportHere } });
 }
 
 /** The program as it is shipped, in a process of its own. */

@@ -1,4 +1,5 @@
 import { goldenCases } from '../fixtures/golden-cases.ts';
+import { stressSize } from '../fixtures/stress-size.ts';
 import { describeCases } from './case-checks.ts';
 
 /**
@@ -19,7 +20,10 @@ const INPUTS: ReadonlySet<string> = new Set([
   'still',
 ]);
 
-for (const checkpoint of ['tiny-a', 'tiny-b'] as const) {
+/** What a session of onnxruntime-node does with one graph it does with the other. */
+const CHECKPOINTS = stressSize('checkpoints on the portable runtime', { short: 1, long: 2 });
+
+for (const checkpoint of (['tiny-a', 'tiny-b'] as const).slice(0, CHECKPOINTS)) {
   describeCases({
     checkpoint,
     runtime: 'node',
