@@ -15,6 +15,8 @@ export const ERRORS = {
   unknown_field: { status: 400, exit: 2, retry: false },
   unsupported_field: { status: 400, exit: 2, retry: false },
   unauthorized: { status: 401, exit: 2, retry: false },
+  forbidden: { status: 403, exit: 2, retry: false },
+  encoding_unsupported: { status: 415, exit: 2, retry: false },
   not_found: { status: 404, exit: 2, retry: false },
   model_not_found: { status: 404, exit: 2, retry: false },
   method_not_allowed: { status: 405, exit: 2, retry: false },

@@ -3,6 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
 import { AvocadoError } from '../base/errors.ts';
 import type { ByteQuota, Reservation, StoredFile, TemporaryStorage } from '../storage/temporary-storage.ts';
 
@@ -27,7 +28,7 @@ export interface JsonLimits {
 export interface ParsedJson {
   readonly value: unknown;
   /** Forgets the value's files, and what it holds of memory and disk. */
-  release(): void;
+  readonly release: () => void;
 }
 
 /** Longer strings go to disk; shorter ones are parsed in less than a millisecond. */
@@ -117,10 +118,15 @@ export class JsonAttachments {
 }
 
 function shortText(text: string): FileText {
-  async function* pieces(from: number): AsyncGenerator<string> {
+  function* pieces(from: number): Generator<string> {
     for (let at = from; at < text.length; at += PIECE_CHARACTERS) yield text.slice(at, at + PIECE_CHARACTERS);
   }
-  return { head: text.slice(0, HEAD_CHARACTERS), length: text.length, pieces, release: () => Promise.resolve() };
+  return {
+    head: text.slice(0, HEAD_CHARACTERS),
+    length: text.length,
+    pieces: (from) => Readable.from(pieces(from)),
+    release: () => Promise.resolve(),
+  };
 }
 
 function storedText({ path, remove }: StoredFile, head: string, length: number): FileText {

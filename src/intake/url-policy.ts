@@ -178,7 +178,7 @@ function parseRange(text: string): Range {
 }
 
 /** @returns undefined for text that is not a URL */
-function parseUrl(text: string, base?: URL): URL | undefined {
+export function parseUrl(text: string, base?: URL): URL | undefined {
   return URL.canParse(text, base?.href) ? new URL(text, base) : undefined;
 }
 

@@ -168,6 +168,22 @@ export const SERVER_TABLE = {
     help: 'keys that clients must send: lines NAME:KEY or NAME:sha256:HEX; the variable AVOCADO_API_KEYS adds more',
     variable: 'AVOCADO_API_KEYS_FILE',
   },
+  allowHosts: {
+    group: 'admission',
+    flag: 'allow-host',
+    metavar: 'name',
+    type: list,
+    default: [],
+    help: 'without keys, a name under which clients may ask, beside IP addresses and localhost; repeatable',
+  },
+  corsOrigins: {
+    group: 'admission',
+    flag: 'cors-origin',
+    metavar: 'origin',
+    type: list,
+    default: [],
+    help: 'pages of this origin may use the server from a browser, such as https://example.org; * = any; repeatable',
+  },
   rateLimitPerMinute: {
     group: 'admission',
     flag: 'rate-limit',

@@ -32,7 +32,7 @@ export function storageFull(cause?: unknown): AvocadoError {
 
 /** The bytes that one file or body holds of a quota. */
 export interface Reservation {
-  /** Reserves more bytes, before they are written; a negative number returns some. @throws AvocadoError `storage_full` */
+  /** Reserves bytes, before they are written; a negative number returns some. @throws AvocadoError `storage_full` */
   grow(bytes: number): void;
   /** Returns all bytes, after they are deleted. Repeated calls do nothing. */
   release(): void;

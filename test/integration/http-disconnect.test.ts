@@ -33,7 +33,7 @@ describe('a client that leaves', () => {
     response.catch(() => undefined);
     await vi.waitFor(() => {
       expect(captioner.seen).toHaveLength(1);
-    });
+    }, 20_000);
     expect(await uploads()).toHaveLength(1);
     controller.abort();
     await vi.waitFor(async () => {
@@ -97,7 +97,7 @@ function requestWithoutReading(port: number): Socket {
   socket.on('error', () => undefined);
   socket.pause();
   socket.write(
-    `POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    `POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
   return socket;
 }
@@ -109,7 +109,7 @@ async function halfUpload(port: number): Promise<Socket> {
   socket.resume();
   await new Promise((resolve) => socket.once('connect', resolve));
   socket.write(
-    'POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n',
+    'POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n',
   );
   socket.write(`--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${'x'.repeat(200_000)}`);
   return socket;

@@ -85,7 +85,7 @@ describe('a full server', () => {
         socket.destroy();
       });
       socket.write(
-        'POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{"media": "data:',
+        'POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{"media": "data:',
       );
     });
     expect(await answer).toMatch(/^HTTP\/1\.1 429 /);
@@ -204,7 +204,14 @@ describe('bodies in memory', () => {
         `POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`,
       );
       socket.write(body.subarray(0, -1));
-      return { socket, answer: new Promise<string>((resolve) => socket.once('data', (data) => resolve(String(data)))) };
+      return {
+        socket,
+        answer: new Promise<string>((resolve) =>
+          socket.once('data', (data) => {
+            resolve(String(data));
+          }),
+        ),
+      };
     });
     await vi.waitFor(
       async () => {

@@ -102,7 +102,7 @@ describe('an upload', () => {
   it('leaves nothing when clients disconnect at random moments', async () => {
     await start();
     const head =
-      'POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n';
+      'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n';
     const file = `--b\r\ncontent-disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n${'x'.repeat(300_000)}`;
     await Promise.all(
       Array.from({ length: 60 }, async (_, index) => {

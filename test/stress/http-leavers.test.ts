@@ -43,7 +43,7 @@ async function leaveUpload(bytes: Buffer, patienceMs: number): Promise<void> {
   socket.on('error', () => undefined);
   socket.resume();
   socket.write(
-    `POST /v1/captions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${length}\r\n\r\n${head}`,
+    `POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${length}\r\n\r\n${head}`,
   );
   socket.write(bytes.subarray(0, bytes.length >> 1));
   await sleep(patienceMs);

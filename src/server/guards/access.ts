@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AvocadoError } from '../../base/errors.ts';
 import { findKey, type ApiKey } from '../../settings/api-keys.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
+import { addOriginGuards } from './origins.ts';
 
 const NO_KEY = 'This server asks for a key. Send the header Authorization: Bearer KEY.';
 const WRONG_KEY = 'The key is not one of this server’s. Check it, or ask the operator of the server for one.';
@@ -33,6 +34,23 @@ async function addSecurityHeaders(app: FastifyInstance): Promise<void> {
 function presentedKeys({ headers }: FastifyRequest): string[] {
   const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
   return [bearer, headers['api-key'], headers['x-api-key']].filter((key) => typeof key === 'string');
+}
+
+/** A compressed body could unpack to any size, and media are compressed already. */
+function refuseEncodings(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const encoding = request.headers['content-encoding'] ?? '';
+    if (encoding === '' || encoding.toLowerCase() === 'identity') {
+      done();
+      return;
+    }
+    done(
+      new AvocadoError(
+        'encoding_unsupported',
+        `This server takes no body with content-encoding ${encoding.slice(0, 50)}. Send it as it is, without compression.`,
+      ),
+    );
+  });
 }
 
 /**
@@ -84,9 +102,11 @@ export async function addGuards(
   onRefused: (reason: 'unauthorized' | 'rate_limited') => void,
 ): Promise<void> {
   await addSecurityHeaders(app);
+  addOriginGuards(app, config);
   addAuth(app, config.apiKeys, () => {
     onRefused('unauthorized');
   });
+  refuseEncodings(app);
   await addRateLimit(app, config, () => {
     onRefused('rate_limited');
   });

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AvocadoError } from '../../base/errors.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
-import { refuseRaw, refuseUnfinished } from '../wire/error-reply.ts';
+import { refuseExpectation, refuseRaw, refuseUnfinished } from '../wire/error-reply.ts';
 
 /** Slower than any telephone line; a body of 2 GB takes the whole deadline of a request anyway. */
 const LEAST_BYTES_PER_SECOND = 1000;
@@ -49,6 +49,7 @@ type ClientLimits = Pick<ServerConfig, 'idleMs' | 'maxConnections'>;
 /** To be called after every request has its context, and before all other hooks. */
 export function watchClients(app: FastifyInstance, { idleMs, maxConnections }: ClientLimits): void {
   limitConnections(app.server, maxConnections);
+  app.server.on('checkExpectation', refuseExpectation);
   const bodies = new Map<FastifyReply, Pace>();
   const timer = setInterval(
     () => {

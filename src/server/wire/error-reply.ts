@@ -1,6 +1,6 @@
 // The one place where an error becomes an HTTP response: OpenAI's shape with our string codes. Also for unknown
 // paths, and for bytes that are no HTTP request.
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError, ERRORS, type ErrorCode } from '../../base/errors.ts';
@@ -122,6 +122,13 @@ function parseFailure(code: string | undefined): readonly [status: string, sente
     'What arrived is no HTTP request this server can read. ' +
       'Send HTTP/1.1 with a valid head, and a body as long as it says.',
   ];
+}
+
+/** Node's `checkExpectation`: any but 100-continue, which Node answers itself. */
+export function refuseExpectation({ headers, socket }: IncomingMessage): void {
+  const expected = (headers.expect ?? '').slice(0, 50);
+  const sentence = `This server does not know what it means to expect ${expected}. Leave the header Expect out.`;
+  writeRaw(socket, '417 Expectation Failed', new AvocadoError('bad_request', sentence));
 }
 
 /** Node's `clientError`: bytes that are not HTTP get an error in our shape, and their connection is closed. */

@@ -1,0 +1,109 @@
+// What web pages of other sites may do. A server without keys trusts whoever reaches it, and every page in a browser on
+// this machine reaches it: by a name of its own that leads here (DNS rebinding), or by a request to another site.
+import { isIP } from 'node:net';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { AvocadoError } from '../../base/errors.ts';
+import { bareHost, parseUrl } from '../../intake/url-policy.ts';
+import { isLoopback, type ServerConfig } from '../../settings/server-settings.ts';
+
+type OriginConfig = Pick<ServerConfig, 'host' | 'apiKeys' | 'allowHosts' | 'corsOrigins'>;
+
+const LOCALHOST = /^([a-z0-9-]+\.)*localhost$/;
+const METHODS_THAT_READ = ['GET', 'HEAD', 'OPTIONS'];
+/** Of requests that a page of an allowed origin may send, and of responses that it may read. */
+const REQUEST_HEADERS = [
+  'authorization',
+  'api-key',
+  'x-api-key',
+  'content-type',
+  'x-request-id',
+  'x-request-timeout',
+  'x-avocado-stage-events',
+].join(', ');
+const RESPONSE_HEADERS = 'x-request-id, x-avocado-ignored-fields, x-should-retry, retry-after, retry-after-ms';
+const PREFLIGHT_SECONDS = '600';
+
+/** To be added before the keys are checked: a browser sends none with its question before a request. */
+export function addOriginGuards(app: FastifyInstance, config: OriginConfig): void {
+  const allowsOrigin = (origin: string): boolean =>
+    config.corsOrigins.includes('*') || config.corsOrigins.includes(origin);
+  if (config.apiKeys.length === 0)
+    app.addHook('onRequest', (request, _reply, done) => {
+      checkHost(request, config);
+      checkSite(request, config, allowsOrigin);
+      done();
+    });
+  if (config.corsOrigins.length === 0) return;
+  app.addHook('onRequest', (request, reply, done) => {
+    const { origin } = request.headers;
+    void reply.header('vary', 'origin');
+    if (origin === undefined || !allowsOrigin(origin)) {
+      done();
+      return;
+    }
+    void reply.headers({ 'access-control-allow-origin': origin, 'access-control-expose-headers': RESPONSE_HEADERS });
+    if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) {
+      done();
+      return;
+    }
+    void reply
+      .code(204)
+      .headers({
+        'access-control-allow-methods': 'GET, POST, DELETE',
+        'access-control-allow-headers': REQUEST_HEADERS,
+        'access-control-max-age': PREFLIGHT_SECONDS,
+      })
+      .send();
+  });
+}
+
+/** The name in a header such as `example.org:8080`; undefined where it is none. */
+function nameOf(authority: string): string | undefined {
+  const url = parseUrl(`http://${authority}/`);
+  return url === undefined || /[/?#@\\\s]/.test(authority) ? undefined : bareHost(url.hostname).replace(/\.$/, '');
+}
+
+function isOwnName(name: string, { allowHosts }: OriginConfig): boolean {
+  return isIP(name) !== 0 || LOCALHOST.test(name) || allowHosts.some((host) => nameOf(host) === name);
+}
+
+/** A page behind DNS rebinding asks under its own name, never under an address. Who sends no Host is no browser. */
+function checkHost({ headers: { host } }: FastifyRequest, config: OriginConfig): void {
+  if (host === undefined || (!isLoopback(config.host) && config.allowHosts.length === 0)) return;
+  const name = nameOf(host);
+  if (name !== undefined && isOwnName(name, config)) return;
+  throw new AvocadoError(
+    'forbidden',
+    'This server needs no key, so it answers only under an IP address, localhost, or a name given with --allow-host. ' +
+      'Ask under one of those, or start the server with --api-keys.',
+  );
+}
+
+/** A page of another site can make a browser send a form, though it cannot read the answer. */
+function checkSite(
+  { method, headers }: FastifyRequest,
+  config: OriginConfig,
+  allowsOrigin: (origin: string) => boolean,
+): void {
+  if (METHODS_THAT_READ.includes(method)) return;
+  const { origin, host } = headers;
+  if (origin !== undefined && allowsOrigin(origin)) return;
+  const site = headers['sec-fetch-site'];
+  const isOwn = site === undefined ? origin === undefined || isSameHost(origin, host, config) : isOwnSite(site);
+  if (isOwn) return;
+  throw new AvocadoError(
+    'forbidden',
+    'A page of another site may not use this server. Its operator can allow it with --cors-origin.',
+  );
+}
+
+/** `none`: a person did it, not a page */
+function isOwnSite(site: string | readonly string[]): boolean {
+  return site === 'same-origin' || site === 'none';
+}
+
+/** A browser too old for Sec-Fetch-Site. */
+function isSameHost(origin: string, host: string | undefined, { allowHosts }: OriginConfig): boolean {
+  const url = parseUrl(origin);
+  return url !== undefined && (url.host === host || allowHosts.some((name) => nameOf(name) === url.hostname));
+}
