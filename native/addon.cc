@@ -1,6 +1,7 @@
 // The functions that JavaScript can call. Their types are in src/base/native.ts.
 #include <napi.h>
 
+#include "parent-death.h"
 #include "pixels.h"
 #include "session-calls.h"
 #include "slab-calls.h"
@@ -19,6 +20,7 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("copyWithinSlab", Napi::Function::New(env, CopyWithinSlab));
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));
+  exports.Set("dieWithParent", Napi::Function::New(env, DieWithParent));
   return exports;
 }
 

@@ -26,7 +26,7 @@ const STDERR = 2;
  */
 export function forkEngine(): EngineChild {
   const { filename, execArgv } = workerEntry(import.meta.url, './engine-entry');
-  const child = fork(filename, [], {
+  const child = fork(filename, [String(process.pid)], {
     execArgv,
     serialization: 'advanced',
     detached: true,

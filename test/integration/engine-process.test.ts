@@ -1,10 +1,12 @@
 // The bundled model in a process of its own: the same captions, and whatever happens to that process,
 // everybody gets an ending.
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { nativeStatus } from '../../src/base/native.ts';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { captionEvents } from '../../src/captioner/captioner.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
@@ -170,16 +172,39 @@ describe('an engine process that', () => {
   it('lost its server ends too, amid a caption', async () => {
     const script = fileURLToPath(new URL('../fixtures/own-engine-process.ts', import.meta.url));
     const env = { ...process.env, AVOCADO_CACHE: scratch('cache') };
-    const server = spawn(process.execPath, ['--import', 'tsx', script, NANO, CLIP], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env,
-    });
-    const [line] = (await once(server.stdout.setEncoding('utf8'), 'data')) as [string];
-    const pid = Number(line);
-    expect(processesOfGroup(pid)).toContain(pid);
-    server.kill('SIGKILL');
-    await vi.waitFor(() => {
-      expect(processesOfGroup(pid)).toEqual([]);
-    }, STARTED);
+    await expectDeath(spawnParent(['--import', 'tsx', script, NANO, CLIP], env));
+  });
+
+  it('lost its server before the first message ends too', async () => {
+    const script = fileURLToPath(new URL('../../src/engine-process/fork-engine.ts', import.meta.url));
+    const code = `const { forkEngine } = await import(${JSON.stringify(script)});
+      process.stdout.write(String(forkEngine().pid));
+      setInterval(() => {}, 1000);`;
+    await expectDeath(spawnParent(['--import', 'tsx', '--input-type=module', '-e', code]));
+  });
+
+  it.runIf(nativeStatus().loaded)('that is busy for ever ends with its server', async () => {
+    const status = nativeStatus();
+    const addon = JSON.stringify(status.loaded ? status.path : '');
+    const busy = `require(${addon}).dieWithParent(Number(process.argv[1])); process.send('busy'); for (;;);`;
+    const code = `const child = require('node:child_process').spawn(process.execPath,
+        ['-e', ${JSON.stringify(busy)}, String(process.pid)], { detached: true, stdio: ['ipc', 'ignore', 'inherit'] });
+      child.once('message', () => process.stdout.write(String(child.pid)));`;
+    await expectDeath(spawnParent(['-e', code]));
   });
 });
+
+/** A process that starts another, which leads a group, and writes its process id. */
+function spawnParent(args: readonly string[], env = process.env): ChildProcessByStdio<null, Readable, null> {
+  return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
+}
+
+async function expectDeath(parent: ChildProcessByStdio<null, Readable, null>): Promise<void> {
+  const [text] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
+  const pid = Number(text);
+  expect(processesOfGroup(pid)).toContain(pid);
+  parent.kill('SIGKILL');
+  await vi.waitFor(() => {
+    expect(processesOfGroup(pid)).toEqual([]);
+  }, STARTED);
+}
