@@ -44,7 +44,7 @@ export interface EstimatedWork {
 const DECODE_STAGES = ['probe', 'decode', 'resize', 'audio', 'mel'];
 const ENCODE_STAGES = ['tokenize', 'vision', 'audio_tower'];
 /** What a file costs however short it is (programs are started), and a second of sound, as decoded megapixels. */
-const FILE_AS_MEGAPIXELS = 50;
+const FILE_AS_MEGAPIXELS = 150;
 const SOUND_SECOND_AS_MEGAPIXELS = 1;
 /** A longer file teaches no more than this: one of a strange kind would set the price for a hundred others. */
 const MOST_LEARNED_MEGAPIXELS = 300;

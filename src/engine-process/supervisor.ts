@@ -99,7 +99,8 @@ export interface SupervisorOptions {
 
 /** Starts before the process was ever ready. Later restarts are unlimited: it has shown that it can work. */
 const MAX_FIRST_STARTS = 3;
-const CLOSE_LIMIT_MS = 10_000;
+/** Well before the server itself gives up its orderly end (listen.ts). */
+const CLOSE_LIMIT_MS = 5000;
 
 /**
  * Keeps one engine process alive: loading → ready → restarting → ready … → stopped. A first start that is refused (no

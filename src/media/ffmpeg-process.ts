@@ -93,7 +93,7 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
 }
 
 /** A process that has run for so long leaves the processor to shorter ones. */
-const YIELD_AFTER_MS = 10_000;
+const YIELD_AFTER_MS = 3000;
 
 /** On Linux a priority belongs to a thread: all of the child's get it, and those that they start. */
 function yieldToOthers({ pid }: ChildProcess): void {

@@ -184,6 +184,12 @@ describe('files beyond the limits', () => {
     await refused(path, 'media_too_large', { limits: { maxPixels: 300_000 } });
   });
 
+  test('more pixels than may be decoded in all frames together are media_too_large, in a file of any size', async () => {
+    const path = await makeClip(scratch('canvas.gif'), ['-f', 'lavfi', '-i', 'color=black:s=640x480:r=5:d=2']);
+    await refused(path, 'media_too_large', { limits: { maxTotalPixels: 640 * 480 * 10 - 1 } });
+    expect((await probeMedia(path, { limits: { maxTotalPixels: 640 * 480 * 10 } })).video?.totalFrames).toBe(10);
+  });
+
   test('five hours are media_too_long', async () => {
     const path = await makeClip(scratch('long.mp4'), [
       '-f',

@@ -20,7 +20,7 @@ function estimate(seconds: number, side = 500, more: Partial<Estimate> = {}): Es
 }
 
 /**
- * A caption of a machine that needs 0.1 s a file, 2 ms a decoded megapixel or second of sound, 1 ms a token of media,
+ * A caption of a machine that needs 0.3 s a file, 2 ms a decoded megapixel or second of sound, 1 ms a token of media,
  * 2 ms a prompt token and 10 ms a generated one.
  */
 function finished(
@@ -46,7 +46,7 @@ function finished(
       stages: {
         queue: 50,
         fetch: 30,
-        decode: 0.1 + of.decodeMegapixels * 0.002,
+        decode: 0.3 + of.decodeMegapixels * 0.002,
         audio: of.audio.seconds * 0.002,
         vision: (total - byModality.text) * 0.001,
         prefill: total * 0.002,
@@ -77,7 +77,7 @@ describe('WorkModel', () => {
     }
     const of = estimate(50);
     const work = model.work(of, 1);
-    expect(work.decodeSeconds).toBeCloseTo(0.1 + 0.002 * (of.decodeMegapixels + 50), 1);
+    expect(work.decodeSeconds).toBeCloseTo(0.3 + 0.002 * (of.decodeMegapixels + 50), 1);
     expect(work.encodeSeconds).toBeCloseTo(0.001 * (100 + 50 * 25), 1);
     expect(work.prefillSeconds).toBeCloseTo(of.promptTokens.total * 0.002, 1);
     expect(work.completionTokens).toBeGreaterThan(115);

@@ -380,3 +380,12 @@ describe('a file that ffprobe refuses', () => {
     });
   });
 });
+
+test('more packets than a clip can have are refused as they come, not when all are read', () => {
+  const report = new ContainerReport(3);
+  const packet = 'packet|stream_index=0|pts_time=0.000000|dts_time=0.000000|duration_time=0.000011|flags=K_';
+  for (let index = 0; index < 3; index++) report.add(packet);
+  expect(() => {
+    report.add(packet);
+  }).toThrow(expect.objectContaining({ code: 'media_too_large' }) as Error);
+});
