@@ -282,7 +282,7 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
     framesSpan: tally.span,
     lostAtStart: tally.orphans,
     durationSeconds,
-    still: report.format['format_name'] === 'gif' && totalFrames === 1,
+    still: ['gif', 'apng'].includes(report.format['format_name'] ?? '') && totalFrames === 1,
   };
 }
 

@@ -7,6 +7,13 @@ import type { MediaProbe, VideoStream } from './types.ts';
 /** Degrees by EXIF orientation; 5 to 8 swap height and width. */
 const ROTATIONS: Readonly<Record<number, number>> = { 3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270 };
 
+/** No honest header takes this long, nor does a picture within the limit of pixels. */
+const LONGEST_SECONDS = { header: 20, pixels: 60 };
+
+function within(run: PictureRun, seconds: number): PictureRun {
+  return { ...run, timeoutSeconds: Math.min(run.timeoutSeconds, seconds) };
+}
+
 /**
  * Facts of a still picture, from its header alone.
  * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
@@ -14,7 +21,10 @@ const ROTATIONS: Readonly<Record<number, number>> = { 3: 180, 4: 180, 5: 90, 6: 
 export async function probeStill(file: MediaFile, run: PictureRun): Promise<MediaProbe> {
   const { format } = file;
   if (format === undefined) throw new Error('This file is no still picture. This is a bug.');
-  const header = await readPicture({ path: file.path, format, maxPixels: undefined }, run);
+  const header = await readPicture(
+    { path: file.path, format, maxPixels: undefined },
+    within(run, LONGEST_SECONDS.header),
+  );
   if (header.kind !== 'header') throw unreadable('read', header.kind === 'failed' ? header.reason : header.kind);
   const rotation = ROTATIONS[header.orientation] ?? 0;
   const sideways = rotation % 180 !== 0;
@@ -60,7 +70,7 @@ export async function decodeStill(
   run: PictureRun,
 ): Promise<Uint8Array<SharedArrayBuffer>> {
   const format = (LIBVIPS_NAMES[stream.codec] ?? stream.codec) as PictureFormat;
-  const picture = await readPicture({ path, format, maxPixels }, run);
+  const picture = await readPicture({ path, format, maxPixels }, within(run, LONGEST_SECONDS.pixels));
   if (picture.kind === 'failed' && picture.reason.includes('pixel limit'))
     throw new AvocadoError('media_too_large', `The picture has more than ${maxPixels} pixels. Scale it down.`);
   if (picture.kind !== 'pixels') throw unreadable('decoded', picture.kind === 'failed' ? picture.reason : picture.kind);

@@ -6,6 +6,7 @@ import type { Captioner } from '../../src/captioner/captioner.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { engineSettings } from '../../src/settings/engine-settings.ts';
 import { golden } from '../fixtures/golden.ts';
+import { hostilePictures } from '../fixtures/hostile-media.ts';
 import { malformedRequests } from '../fixtures/malformed-requests.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
@@ -13,6 +14,7 @@ import { stressSize } from '../fixtures/stress-size.ts';
 
 const MALFORMED = stressSize('malformed requests', { short: 500, long: 5000 });
 const DAMAGED = stressSize('damaged clips', { short: 40, long: 400 });
+const PICTURES = stressSize('hostile pictures', { short: 60, long: 10_000 });
 const AT_ONCE = 8;
 const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
 
@@ -76,6 +78,26 @@ function statusOf(answer: string): number {
   return Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1] ?? 0);
 }
 
+/** How the files are answered, which must be a caption or an error that blames the file; with counts. */
+async function endingsOf(files: readonly Uint8Array<ArrayBuffer>[]): Promise<Map<string, number>> {
+  const answers = new Map<string, number>();
+  await inParallel(files, async (bytes) => {
+    const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form(bytes, { max_tokens: '2' }) });
+    const body = (await response.json()) as { readonly caption?: string; readonly error?: { readonly code: string } };
+    const said =
+      response.status === 200 && body.caption !== undefined
+        ? 'caption'
+        : `${response.status >= 400 && response.status < 500 ? 'refused' : response.status} ${body.error?.code ?? 'no code'}`;
+    answers.set(said, (answers.get(said) ?? 0) + 1);
+  });
+  expect(
+    [...answers.keys()].filter(
+      (said) => said !== 'caption' && !/^refused (media_\w+|context_length_exceeded)$/.test(said),
+    ),
+  ).toEqual([]);
+  return answers;
+}
+
 describe('a server under hostile input', () => {
   it(
     `answers ${MALFORMED} malformed requests with 4xx and a code each, and keeps nothing`,
@@ -112,27 +134,7 @@ describe('a server under hostile input', () => {
         for (let left = 1 + random.below(200); left > 0; left--) bytes[random.below(bytes.length)] = random.below(256);
         return bytes;
       });
-      const answers = new Map<string, number>();
-      await inParallel(damaged, async (bytes) => {
-        const response = await fetch(`${app.url}/v1/captions`, {
-          method: 'POST',
-          body: form(bytes, { max_tokens: '2' }),
-        });
-        const body = (await response.json()) as {
-          readonly caption?: string;
-          readonly error?: { readonly code: string };
-        };
-        const said =
-          response.status === 200 && body.caption !== undefined
-            ? 'caption'
-            : `${response.status >= 400 && response.status < 500 ? 'refused' : response.status} ${body.error?.code ?? 'no code'}`;
-        answers.set(said, (answers.get(said) ?? 0) + 1);
-      });
-      expect(
-        [...answers.keys()].filter(
-          (said) => said !== 'caption' && !/^refused (media_\w+|context_length_exceeded)$/.test(said),
-        ),
-      ).toEqual([]);
+      const answers = await endingsOf(damaged);
       expect(answers.size).toBeGreaterThan(2);
       const { freeSlots, slots } = captioner.stats();
       expect(freeSlots).toBe(slots);
@@ -144,4 +146,11 @@ describe('a server under hostile input', () => {
       expect(good.status).toBe(200);
     },
   );
+
+  it(`ends ${PICTURES} damaged and disguised pictures likewise`, { timeout: 1_200_000 }, async () => {
+    const answers = await endingsOf(hostilePictures(PICTURES, 20261127));
+    expect(answers.size).toBeGreaterThan(2);
+    expect(captioner.stats().decoding).toEqual({ running: 0, waiting: 0, stalledMs: 0 });
+    expect(await app.uploads()).toEqual([]);
+  });
 });
