@@ -6,7 +6,7 @@ import { ByteQuota, memoryFull, type Reservation, type TemporaryStorage } from '
 import { download, type DownloadRules, type Resolve } from './download.ts';
 import { base64Source, dataUrlSource, type InlineOptions } from './inline-data.ts';
 import { JsonAttachments, type JsonLimits, type ParsedJson } from './json-attachments.ts';
-import { rootSource } from './media-roots.ts';
+import { HeldFiles, rootSource } from './media-roots.ts';
 import { mediaTooLarge, storedSource, type MediaSource } from './media-source.ts';
 import { addressPolicy, hostPolicy, redactedUrl, urlPolicy, type UrlHosts } from './url-policy.ts';
 
@@ -80,6 +80,7 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
     certificateAuthorities,
   };
   const memory = new ByteQuota(config.maxMemoryBytes, memoryFull);
+  const held = new HeldFiles(storage);
   const attachments = new JsonAttachments(storage, memory);
   const inlineOptions = (displayName: string, param: string): InlineOptions => ({
     displayName,
@@ -100,7 +101,7 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
         case 'data':
           return dataUrlSource(attachments.read(reference), inlineOptions('the data URL', param));
         case 'media':
-          return rootSource(reference, param, config.mediaRoots);
+          return rootSource(reference, param, config.mediaRoots, held);
         default:
           throw unknownScheme(param);
       }

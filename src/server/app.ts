@@ -118,7 +118,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     ...captionRoutes(parts),
     ...chatRoutes(parts),
     ...modelRoutes(parts),
-    ...healthRoutes(app, parts),
+    ...healthRoutes(app, { ...parts, storageReady: () => storage.isReady() }),
     ...pageRoutes(captioner),
   ]);
   return app;

@@ -1,8 +1,20 @@
 // Temporary files: a directory of this process, a quota over everything in it, and streams saved to it.
 // It does not know where the bytes come from.
 import { createHash, randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
-import { mkdtemp, open, readdir, rm, unlink } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import {
+  access,
+  constants,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { extname, join } from 'node:path';
 import process from 'node:process';
@@ -106,6 +118,13 @@ export interface TemporaryStorage {
    * @throws AvocadoError `storage_full`, the error of `tooLarge`; errors of `chunks` and the signal's AbortError pass
    */
   save(chunks: AsyncIterable<Uint8Array>, options: SaveOptions): Promise<StoredFile>;
+  /**
+   * A link to another file, below a name of its own. It takes no room.
+   * @throws AvocadoError `storage_full`
+   */
+  link(target: string, name: string): Promise<Pick<StoredFile, 'path' | 'remove'>>;
+  /** Whether files can be written. A directory that somebody removed is made anew. */
+  isReady(): Promise<boolean>;
   /** what is on disk now, files still being written included */
   use(): DiskUse;
   /** Deletes all files and the directory. */
@@ -117,25 +136,138 @@ const STARTED_MS = Math.round(performance.timeOrigin);
 
 /**
  * Makes a directory that only this user can read, after deleting those of processes that died. It is deleted by
- * `close()` or when the process exits.
+ * `close()` or when the process exits, and made anew if somebody removed it: cleaners of temporary files do.
+ * @throws AvocadoError `bad_request` when it cannot be made
  */
 export async function openTemporaryStorage(config: StorageConfig): Promise<TemporaryStorage> {
-  const parent = config.temporaryDirectory;
-  await removeLeftovers(parent);
-  const directory = await mkdtemp(join(parent, `${hostPrefix()}${process.pid}.${STARTED_MS}.`));
-  const removeNow = (): void => {
-    rmSync(directory, { recursive: true, force: true });
-  };
-  process.once('exit', removeNow);
+  const directory = new OwnDirectory(config.temporaryDirectory);
+  await directory.open();
   const quota = new ByteQuota(config.maxTemporaryBytes);
   return {
-    save: (chunks, options) => save(newPath(directory, options.name), quota.reserve(), chunks, options),
-    use: () => quota.use(),
-    close: async () => {
-      process.removeListener('exit', removeNow);
-      await rm(directory, { recursive: true, force: true });
+    save: (chunks, options) => save(directory, quota.reserve(), chunks, options),
+    link: async (target, name) => {
+      const path = await directory.within(async (parent) => {
+        const at = join(parent, name);
+        await symlink(target, at);
+        return at;
+      });
+      return { path, remove: () => removeFile(path) };
     },
+    isReady: () => directory.isReady(),
+    use: () => quota.use(),
+    close: () => directory.remove(),
   };
+}
+
+/** @returns the error for files that cannot be written, for a reason that is the operator's business */
+function storageBroken(cause: unknown): AvocadoError {
+  return new AvocadoError('storage_full', 'The server cannot write temporary files right now. Try again later.', {
+    cause,
+  });
+}
+
+/** The directory, or one above it, has been removed or replaced. */
+const MISSING = ['ENOENT', 'ENOTDIR'];
+
+function codeOf(thrown: unknown): string {
+  return (thrown as NodeJS.ErrnoException).code ?? '';
+}
+
+class OwnDirectory {
+  readonly #parent: string;
+  /** the last one is in use */
+  readonly #made: string[] = [];
+  #remaking: Promise<void> | undefined;
+  readonly #removeNow = (): void => {
+    for (const path of this.#made.filter((made) => existsSync(made))) rmSync(path, { recursive: true, force: true });
+  };
+
+  constructor(parent: string) {
+    this.#parent = parent;
+  }
+
+  /** @throws AvocadoError `bad_request` */
+  async open(): Promise<void> {
+    try {
+      await removeLeftovers(this.#parent);
+      await this.#make();
+    } catch (cause) {
+      throw new AvocadoError(
+        'bad_request',
+        `The directory for temporary files, ${this.#parent}, cannot be written (${codeOf(cause)}). ` +
+          'Set TMPDIR to one that can.',
+        { cause },
+      );
+    }
+    process.once('exit', this.#removeNow);
+  }
+
+  /** Runs `use` in the directory, a second time if the directory had been removed. @throws AvocadoError `storage_full` */
+  async within<T>(use: (path: string) => Promise<T>): Promise<T> {
+    try {
+      return await use(this.#path);
+    } catch (thrown) {
+      if (!MISSING.includes(codeOf(thrown))) throw storageFault(thrown);
+    }
+    try {
+      await this.#remake();
+      return await use(this.#path);
+    } catch (thrown) {
+      throw storageFault(thrown);
+    }
+  }
+
+  async isReady(): Promise<boolean> {
+    try {
+      await this.within((path) => access(path, constants.W_OK | constants.X_OK));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async remove(): Promise<void> {
+    process.removeListener('exit', this.#removeNow);
+    await Promise.allSettled(this.#made.map((path) => rm(path, { recursive: true, force: true })));
+  }
+
+  get #path(): string {
+    return this.#made.at(-1) ?? '';
+  }
+
+  /** A new name: the old one may be somebody else's by now. */
+  async #make(): Promise<void> {
+    this.#made.push(await mkdtemp(join(this.#parent, `${hostPrefix()}${process.pid}.${STARTED_MS}.`)));
+  }
+
+  /** Once for all that find it missing at the same time. */
+  #remake(): Promise<void> {
+    this.#remaking ??= this.#makeIfMissing().finally(() => {
+      this.#remaking = undefined;
+    });
+    return this.#remaking;
+  }
+
+  async #makeIfMissing(): Promise<void> {
+    const found = await stat(this.#path).catch(() => undefined);
+    if (found !== undefined) return;
+    await mkdir(this.#parent, { recursive: true });
+    await this.#make();
+  }
+}
+
+/** Errors of our own files; others, such as those of the sender, pass. */
+function storageFault(thrown: unknown): unknown {
+  if (['ENOSPC', 'EDQUOT'].includes(codeOf(thrown))) return storageFull(thrown);
+  const { syscall = '' } = thrown as NodeJS.ErrnoException;
+  return ['open', 'write', 'mkdir', 'mkdtemp', 'symlink', 'access'].includes(syscall) ? storageBroken(thrown) : thrown;
+}
+
+async function removeFile(path: string): Promise<void> {
+  // unlink() instead of rm(), which first looks up what the path is.
+  await unlink(path).catch((error: unknown) => {
+    if (!MISSING.includes(codeOf(error))) throw error;
+  });
 }
 
 /** A random name, with the client's extension if that is harmless (it helps ffmpeg to recognise the format). */
@@ -145,29 +277,32 @@ function newPath(directory: string, clientName: string): string {
 }
 
 async function save(
-  path: string,
+  directory: OwnDirectory,
   reservation: Reservation,
   chunks: AsyncIterable<Uint8Array>,
   options: SaveOptions,
 ): Promise<StoredFile> {
+  let path: string | undefined;
   const remove = async (): Promise<void> => {
-    // unlink() instead of rm(), which first looks up what the path is.
-    await unlink(path).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    });
+    if (path !== undefined) await removeFile(path);
     reservation.release();
   };
   try {
-    return { path, contentHash: await writeHashed(path, reservation, chunks, options), remove };
+    // Opened here and not by the stream: an early abort would let the stream create the file after we removed it.
+    const handle = await directory.within((parent) => {
+      path = newPath(parent, options.name);
+      return open(path, 'wx', 0o600);
+    });
+    return { path: path ?? '', contentHash: await writeHashed(handle, reservation, chunks, options), remove };
   } catch (thrown) {
     await remove();
-    throw ['ENOSPC', 'EDQUOT'].includes((thrown as NodeJS.ErrnoException).code ?? '') ? storageFull(thrown) : thrown;
+    throw storageFault(thrown);
   }
 }
 
 /** @returns the SHA-256 of what was written */
 async function writeHashed(
-  path: string,
+  handle: FileHandle,
   reservation: Reservation,
   chunks: AsyncIterable<Uint8Array>,
   { maxBytes, tooLarge, signal, onBytes }: SaveOptions,
@@ -184,8 +319,6 @@ async function writeHashed(
       yield chunk;
     }
   }
-  // Opened here and not by the stream: an early abort would let the stream create the file after we removed it.
-  const handle = await open(path, 'wx', 0o600);
   try {
     await pipeline(counted, handle.createWriteStream(), { signal });
   } finally {

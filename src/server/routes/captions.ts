@@ -15,7 +15,7 @@ import type { CaptionEvent, TextDelta } from '../../output/events.ts';
 import { captionEnd, captionRoute, readEvents, startCaption, type CaptionParts } from '../caption-route.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { captionBody, type CaptionBody } from '../wire/caption-body.ts';
-import { errorBody } from '../wire/error-reply.ts';
+import { errorBody, logFailure } from '../wire/error-reply.ts';
 import { namedResponse } from '../wire/schemas.ts';
 import { EventStream } from '../wire/sse.ts';
 
@@ -59,6 +59,7 @@ function captions(parts: CaptionParts): Route {
         const stream = new EventStream(request, reply);
         const toMessage = messages({ id: request.id, model, tokenIds, samples: body.task.request.samples });
         await readEvents(events, observation, async (event) => {
+          if (event.type === 'caption-error') logFailure(request, event);
           const message = stream.isConnected ? toMessage(event) : undefined;
           if (message !== undefined) await stream.send(message);
         });

@@ -22,7 +22,7 @@ import {
   type CaptionParts,
 } from '../caption-route.ts';
 import type { Route } from '../route.ts';
-import { errorBody } from '../wire/error-reply.ts';
+import { errorBody, logFailure } from '../wire/error-reply.ts';
 import { EventStream } from '../wire/sse.ts';
 
 /** The names of ignored fields come from the body, so they are limited before they go into a header. */
@@ -81,6 +81,7 @@ async function chat(call: CaptionCall<ChatRequest>, parts: CaptionParts): Promis
   const { includeUsage } = body.answer;
   const toMessages = messages({ head, samples: task.request.samples, includeUsage, fingerprint }, admitted.signal);
   await readEvents(events, observation, async (event) => {
+    if (event.type === 'caption-error') logFailure(request, event);
     if (event.type !== 'stage') await stream.send(...toMessages(withClientNames(event, body)));
     // Stages are comments unless asked for, because OpenAI's clients read every event as a chunk.
     else if (!stageEvents) stream.comment(`${event.stage} ${event.done}/${event.total}`);

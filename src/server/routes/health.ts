@@ -7,6 +7,7 @@ import type { Captioner, CaptionerState, CaptionerStats } from '../../captioner/
 import type { ServerConfig } from '../../settings/server-settings.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { defineRoute, type Route } from '../route.ts';
+import { withoutPaths } from '../wire/error-reply.ts';
 import { jsonResponse, namedResponse, READINESS } from '../wire/schemas.ts';
 
 type EngineProgress = Pick<CaptionerStats, 'busy' | 'progress'> & { readonly state: CaptionerState };
@@ -16,6 +17,8 @@ interface HealthParts {
   readonly config: ServerConfig;
   readonly metrics: Metrics;
   readonly service: Admission;
+  /** whether files of requests can be written */
+  readonly storageReady: () => Promise<boolean>;
 }
 
 /** The engine's supervisor acts after `stallMs`. The server itself reports a stall only when that did not help. */
@@ -84,21 +87,22 @@ function live(app: FastifyInstance, { captioner, config }: HealthParts): Route {
       const { state, text, done, total, restarts } = captioner.status();
       const { running, waiting, steps } = captioner.stats();
       void reply.code(status === 'ok' ? 200 : 503);
-      return { status, engine: state, text, done, total, restarts, running, waiting, steps };
+      return { status, engine: state, text: withoutPaths(text), done, total, restarts, running, waiting, steps };
     },
   });
 }
 
 interface Readiness {
-  readonly status: 'ready' | 'loading' | 'restarting' | 'stopped' | 'stopping' | 'full';
+  readonly status: 'ready' | 'loading' | 'restarting' | 'stopped' | 'stopping' | 'full' | 'no_storage';
   readonly text: string;
 }
 
-function readinessOf({ captioner, service }: HealthParts): Readiness {
+async function readinessOf({ captioner, service, storageReady }: HealthParts): Promise<Readiness> {
   const { state, text } = captioner.status();
   const { stopping, full } = service.stats();
   if (stopping) return { status: 'stopping', text: 'The server is stopping.' };
-  if (state !== 'ready') return { status: state, text };
+  if (state !== 'ready') return { status: state, text: withoutPaths(text) };
+  if (!(await storageReady())) return { status: 'no_storage', text: 'Temporary files cannot be written.' };
   if (full) return { status: 'full', text: 'The queue is full.' };
   const { running, waiting, stalledMs } = captioner.stats().decoding;
   if (stalledMs > DECODERS_FULL_MS) {
@@ -125,8 +129,8 @@ function ready(parts: HealthParts): Route {
         503: namedResponse('Readiness', 'Not ready: see status and text'),
       },
     },
-    handler: ({ reply }) => {
-      const readiness = readinessOf(parts);
+    handler: async ({ reply }) => {
+      const readiness = await readinessOf(parts);
       const { done, total } = captioner.status();
       void reply.code(readiness.status === 'ready' ? 200 : 503);
       return { ...readiness, done, total, model: captioner.model.name, free_slots: captioner.stats().freeSlots };
@@ -147,8 +151,8 @@ function ping(parts: HealthParts): Route {
       summary: 'Readiness, where a full queue counts as ready',
       responses: { 200: jsonResponse(PING, 'Ready or full'), 503: jsonResponse(PING, 'Not ready') },
     },
-    handler: ({ reply }) => {
-      const { status } = readinessOf(parts);
+    handler: async ({ reply }) => {
+      const { status } = await readinessOf(parts);
       void reply.code(status === 'ready' || status === 'full' ? 200 : 503);
       return { status };
     },

@@ -21,6 +21,18 @@ function errorType(status: number): string {
   return TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'server_error');
 }
 
+/** The last part of each absolute path is enough for whoever knows the server. */
+export function withoutPaths(text: string): string {
+  return text.replace(/(?<![\w/:.])\/(?:[^\s/'"),;:]+\/)+/g, '…/');
+}
+
+/** What a client may read: never the words of an error that nobody foresaw, nor paths of this machine. */
+function publicMessage({ code, message }: Pick<AvocadoError, 'code' | 'message'>): string {
+  if (code === 'internal')
+    return 'The server failed because of a mistake in it. Its log says more, under the id of the request: please report it.';
+  return ERRORS[code].status >= 500 ? withoutPaths(message) : message;
+}
+
 /** The body of every error response, also of an error event inside a stream. */
 export function errorBody(error: {
   readonly code: ErrorCode;
@@ -29,7 +41,7 @@ export function errorBody(error: {
 }): Record<string, Json> {
   return {
     error: {
-      message: error.message,
+      message: publicMessage(error),
       type: errorType(ERRORS[error.code].status),
       param: error.param ?? null,
       code: error.code,
@@ -91,6 +103,11 @@ export async function sendError(thrown: unknown, request: FastifyRequest, reply:
   limitUnreadBody(request);
   if (status === 401) void reply.header('www-authenticate', 'Bearer realm="avocado"');
   return reply.code(status).headers(retryHeaders(error)).send(errorBody(error));
+}
+
+/** Writes what the client of a stream is not told into the log; a thrown error is logged where it becomes a response. */
+export function logFailure(request: FastifyRequest, { code, message }: Pick<AvocadoError, 'code' | 'message'>): void {
+  if (ERRORS[code].status >= 500) request.log.error({ err: new AvocadoError(code, message) }, code);
 }
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];

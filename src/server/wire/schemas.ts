@@ -216,7 +216,7 @@ const LIVENESS = Type.Object(
 
 export const READINESS = Type.Object(
   {
-    status: Type.Enum(['ready', 'loading', 'restarting', 'stopped', 'stopping', 'full']),
+    status: Type.Enum(['ready', 'loading', 'restarting', 'stopped', 'stopping', 'full', 'no_storage']),
     text: Type.String(),
     done: Type.Integer(),
     total: Type.Integer(),

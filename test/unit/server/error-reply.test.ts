@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { AvocadoError } from '../../../src/base/errors.ts';
-import { sendError } from '../../../src/server/wire/error-reply.ts';
+import { AvocadoError, type ErrorCode } from '../../../src/base/errors.ts';
+import { errorBody, sendError } from '../../../src/server/wire/error-reply.ts';
 
 /** A server that refuses every body before it has read it. */
 function refusingServer(): FastifyInstance {
@@ -45,5 +45,23 @@ describe('a request that is refused before its body was read', () => {
     expect(reply.statusCode).toBe(429);
     vi.advanceTimersByTime(10_000);
     await app.close();
+  });
+});
+
+describe('the words of an error', () => {
+  const told = (code: ErrorCode, message: string): unknown =>
+    (errorBody({ code, message })['error'] as { message: string }).message;
+
+  it('that nobody foresaw are not told', () => {
+    expect(told('internal', "ENOENT: open '/tmp/avocado-intake/1/x.mp4'")).not.toMatch(/ENOENT|tmp/);
+  });
+
+  it('name no directory of the server', () => {
+    expect(told('checkpoint_invalid', 'The file /models/secret/x 7b/config.json is no JSON.')).not.toContain('/models');
+    expect(told('engine_error', "Cannot open '/a/b.c' (/d/e/f), see file:/g/h.")).not.toMatch(/\/[ade]\//);
+    expect(told('media_undecodable', 'media://films/a/b.mp4 is damaged.')).toBe('media://films/a/b.mp4 is damaged.');
+    expect(told('ffmpeg_missing', 'See https://example.org/a/b for 24/7 help.')).toContain(
+      'https://example.org/a/b for 24/7',
+    );
   });
 });

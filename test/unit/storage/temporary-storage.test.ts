@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -44,6 +44,38 @@ async function nothingIsLeft(of: TemporaryStorage): Promise<void> {
 }
 
 describe('the temporary directory', () => {
+  it('is made anew when a cleaner has removed it, by all that miss it together', async () => {
+    const storage = await openStorage();
+    await save(storage, bytes(1));
+    await rm(parent, { recursive: true });
+    const files = await Promise.all([save(storage, bytes(1)), save(storage, bytes(1)), storage.link('/dev/null', 'a')]);
+    expect(await readdir(parent)).toHaveLength(1);
+    for (const { path } of files) expect(await stat(path)).toBeDefined();
+    await rm(parent, { recursive: true });
+    expect(await storage.isReady()).toBe(true);
+    await storage.close();
+    expect(await readdir(parent)).toEqual([]);
+  });
+
+  it('that cannot be made anew makes the storage unready, and the error names no path', async () => {
+    const storage = await openStorage();
+    await rm(parent, { recursive: true });
+    await writeFile(parent, 'in the way');
+    expect(await storage.isReady()).toBe(false);
+    const failed = await save(storage, bytes(1)).catch((error: unknown) => error as AvocadoError);
+    expect(failed).toMatchObject({ code: 'storage_full', message: expect.not.stringContaining(parent) as string });
+    expect(storage.use()).toMatchObject({ usedBytes: 0, files: 0 });
+    await storage.close();
+  });
+
+  it('that cannot be made at the start is reported in a sentence', async () => {
+    await writeFile(join(parent, 'file'), '');
+    for (const temporaryDirectory of [join(parent, 'file'), join(parent, 'nothing'), '/proc'])
+      await expect(openTemporaryStorage({ temporaryDirectory, maxTemporaryBytes: 1 })).rejects.toThrow(
+        /cannot be written \(E[A-Z]+\)\. Set TMPDIR/,
+      );
+  });
+
   it('is readable by this user only, and close() deletes it with its files', async () => {
     const storage = await openStorage();
     const { path } = await save(storage, bytes(1));
