@@ -1,5 +1,6 @@
 // From a plan to the features that the encoders take. Decoding and resizing overlap; frames and audio run at the same
 // time.
+import { AvocadoError } from '../base/errors.ts';
 import { audioTokens, MAX_SAMPLES } from '../media/audio-length.ts';
 import type { decodeAudio } from '../media/decode-audio.ts';
 import type { DecodedFrames, decodeFrames } from '../media/decode-frames.ts';
@@ -131,6 +132,10 @@ async function runBoth<A, B>(
   throw failure;
 }
 
+function isUndecodable(error: unknown): error is AvocadoError {
+  return error instanceof AvocadoError && error.code === 'media_undecodable';
+}
+
 /**
  * Decodes a planned file and makes the inputs of the encoders. Memory: the resized frames, two frames at full size, the
  * waveform and its log-mel. When the promise settles, no decoder is left running.
@@ -143,16 +148,24 @@ export async function prepareFeatures(
   signal: AbortSignal,
 ): Promise<PreparedMedia> {
   const { video } = plan;
+  let unseen: AvocadoError | undefined;
+  // A video that cannot be decoded does not take the sound beside it along.
+  const hearAnyway = (error: unknown): undefined => {
+    if (!isUndecodable(error) || plan.audio === undefined) throw error;
+    unseen = error;
+  };
   const [pictures, audio] = await runBoth(
-    async (stop) => (video === undefined ? undefined : await prepareVideo(plan, video, options, decoders.frames, stop)),
+    async (stop) => video && (await prepareVideo(plan, video, options, decoders.frames, stop).catch(hearAnyway)),
     async (stop) => (plan.audio === undefined ? undefined : await prepareAudio(plan, options, decoders.audio, stop)),
     signal,
   );
+  if (unseen !== undefined && audio?.audio === undefined) throw unseen;
+  const lost = unseen === undefined ? [] : [`${unseen.message} Only the sound is captioned.`];
   return {
-    plan: pictures === undefined ? plan : { ...plan, video: pictures.plan },
+    plan: { ...plan, video: pictures?.plan },
     frames: pictures?.stack,
     audio: audio?.audio,
-    warnings: [...(plan.probe.warnings ?? []), ...(pictures?.warnings ?? []), ...(audio?.warnings ?? [])],
+    warnings: [...(plan.probe.warnings ?? []), ...lost, ...(pictures?.warnings ?? []), ...(audio?.warnings ?? [])],
     decoderLog: [...(pictures?.decoderLog ?? []), ...(audio?.decoderLog ?? [])],
     seconds: { ...pictures?.seconds, ...audio?.seconds },
   };

@@ -325,7 +325,10 @@ function averageFps(
   if (stated === undefined) return seconds.trusted > 0 ? frames / seconds.trusted : 1;
   const measured = seconds.measured === undefined ? 0 : frames / seconds.measured;
   if (frames < 2 || !(measured > 0 && measured < Infinity)) return stated;
-  if (Math.max(stated / measured, measured / stated) < WRONG_RATE) return stated;
+  const wrong = stated / measured;
+  if (Math.max(wrong, 1 / wrong) < WRONG_RATE) return stated;
+  // Some demuxers count the fields of H.264 as frames.
+  if (Math.abs(wrong - 2) < 0.1) return stated / 2;
   warnings.push(
     `The file states ${stated.toFixed(2)} frames a second, but its ${frames} frames last ` +
       `${(frames / measured).toFixed(1)} s; they are sampled at ${measured.toFixed(2)} frames a second.`,

@@ -54,12 +54,13 @@ export async function decodeFrames(
     return { plan: video, warnings: [], decoderLog: [] };
   }
   const decoder = new VideoDecoder(plan.probe, stream, limits, options.signal);
-  const first = await decoder.frames(video.frameIndices, onFrame);
-  if (first.asPlanned) return { plan: video, warnings: decoder.warnings(), decoderLog: first.log };
+  const countsFrames = stream.isTurnedByFrames !== true;
+  const first = countsFrames ? await decoder.frames(video.frameIndices, stream.totalFrames, onFrame) : undefined;
+  if (first?.asPlanned === true) return { plan: video, warnings: decoder.warnings(), decoderLog: first.log };
   const times = await decoder.times();
-  if (times.length === 0) throw undecodable(first.log);
+  if (times.length === 0) throw undecodable(first?.log ?? []);
   const { indices, replaced } = nearestFrames(video.frameIndices, stream, times);
-  const again = await decoder.frames(indices, onFrame);
+  const again = await decoder.frames(indices, times.length, onFrame);
   if (!again.complete) throw undecodable(again.log);
   const warnings = replaced === 0 ? decoder.warnings() : [replacedFrames(replaced, indices.length)];
   return { plan: { ...video, frameIndices: indices }, warnings, decoderLog: again.log };
@@ -94,6 +95,8 @@ class VideoDecoder {
   readonly #signal: AbortSignal | undefined;
   readonly #started = performance.now();
   #errors = 0;
+  /** of all frames, in the track's own unit; known after times() */
+  #pts: number[] = [];
 
   constructor(probe: MediaProbe, stream: VideoStream, limits: MediaLimits, signal: AbortSignal | undefined) {
     this.#probe = probe;
@@ -102,12 +105,15 @@ class VideoDecoder {
     this.#signal = signal;
   }
 
-  /** @param indices in the order in which frames come out of the decoder, ascending; may repeat */
-  async frames(indices: readonly number[], onFrame: FrameReader): Promise<FramesOutcome> {
-    const { width, height, totalFrames, lostAtStart = 0 } = this.#stream;
+  /**
+   * @param indices in the order in which frames come out of the decoder, ascending; may repeat
+   * @param total number of frames that should come out
+   */
+  async frames(indices: readonly number[], total: number, onFrame: FrameReader): Promise<FramesOutcome> {
+    const { width, height, lostAtStart = 0 } = this.#stream;
     const picks = groupRepeats(indices);
     // One more frame than promised is asked for: when it comes, the packets did not tell all.
-    const selected = [...picks.indices, totalFrames];
+    const selected = [...picks.indices, total];
     const assembler = new FrameAssembler(width * height * 3, FRAME_BUFFERS, [...picks.positions, []], onFrame);
     this.#errors = 0;
     const { log } = await this.#run('error', this.#pictureOptions(selected), {
@@ -127,7 +133,7 @@ class VideoDecoder {
 
   /** Times of all frames that come out of the decoder, in order; seconds. */
   async times(): Promise<number[]> {
-    const times: number[] = [];
+    this.#pts = [];
     let unit = 1;
     const options = ['-map', `0:${this.#stream.index}`, '-filter:v', 'showinfo=checksum=0', '-f', 'null'];
     await this.#run('info', options, {
@@ -136,10 +142,10 @@ class VideoDecoder {
         const [, numerator, denominator] = /config in time_base: (\d+)\/(\d+)/.exec(line) ?? [];
         if (numerator !== undefined) unit = Number(numerator) / Number(denominator);
         const pts = /\bn: *\d+ pts: *(-?\d+|NOPTS)/.exec(line)?.[1];
-        if (pts !== undefined) times.push(Number(pts) * unit);
+        if (pts !== undefined) this.#pts.push(Number(pts));
       },
     });
-    return times;
+    return this.#pts.map((pts) => pts * unit);
   }
 
   /** Sentences about the last run of frames(). */
@@ -169,17 +175,18 @@ class VideoDecoder {
   }
 
   #pictureOptions(indices: readonly number[]): string[] {
-    const { index, storedWidth, storedHeight, uprightFilters = [] } = this.#stream;
-    const filters = [
-      `select='${selectExpression(indices)}'`,
-      // Any encoder's clock can count these times, whatever the rate and the order of the video's own.
-      ...['settb=1/1000', 'setpts=N'],
-      `scale=${storedWidth}:${storedHeight}`,
-      ...uprightFilters,
-    ];
+    const { index, storedWidth, storedHeight, uprightFilters = [], isTurnedByFrames = false } = this.#stream;
+    // ffmpeg makes a new graph, with new counters, wherever frames begin or cease to tell a turn. Times go on.
+    const select = isTurnedByFrames
+      ? selectExpression('pts', [...new Set(indices.flatMap((frame) => this.#pts[frame] ?? []))])
+      : selectExpression('n', indices);
+    // The encoder's clock must count these times, whatever the rate and the order of the video's own.
+    const [unit, clock] = isTurnedByFrames ? [1_000_000, []] : [1000, ['setpts=N']];
+    const scale = `scale=${storedWidth}:${storedHeight}`;
+    const filters = [`select='${select}'`, `settb=1/${unit}`, ...clock, scale, ...uprightFilters];
     return [
       ...['-map', `0:${index}`, '-filter:v', filters.join(',')],
-      ...['-fps_mode', 'passthrough', '-enc_time_base', '1:1000', '-frames:v', String(indices.length)],
+      ...['-fps_mode', 'passthrough', '-enc_time_base', `1:${unit}`, '-frames:v', String(indices.length)],
       ...['-pix_fmt', 'rgb24', '-f', 'rawvideo'],
     ];
   }
@@ -200,14 +207,16 @@ function isErrorOf(line: string, { audio }: MediaProbe): boolean {
 /**
  * ffmpeg's `select` expression for these frames. A flat sum of eq() fails beyond a hundred terms (expression depth) and
  * costs one comparison per index and frame; a balanced tree of if(lt()) costs ten for 768 indices.
- * @param indices ascending, without repetition, at least one
+ * @param variable n, the frame's number, or pts, its time
+ * @param values ascending, without repetition, at least one
  */
-export function selectExpression(indices: readonly number[]): string {
-  const middle = indices.length >> 1;
-  const pivot = indices[middle];
+export function selectExpression(variable: 'n' | 'pts', values: readonly number[]): string {
+  const middle = values.length >> 1;
+  const pivot = values[middle];
   if (pivot === undefined) throw new Error('A selection needs at least one frame. This is a bug.');
-  if (indices.length === 1) return `eq(n,${pivot})`;
-  return `if(lt(n,${pivot}),${selectExpression(indices.slice(0, middle))},${selectExpression(indices.slice(middle))})`;
+  if (values.length === 1) return `eq(${variable},${pivot})`;
+  const halves = [values.slice(0, middle), values.slice(middle)].map((half) => selectExpression(variable, half));
+  return `if(lt(${variable},${pivot}),${halves.join(',')})`;
 }
 
 /** Distinct indices, and for each the positions in the plan that use it. */

@@ -38,12 +38,14 @@ export class PacketTally {
       if (packet.isKey && this.#start === 'before key') this.#start = 'over';
       return;
     }
-    const { pts, duration = 0 } = packet;
+    const { pts, dts, duration = 0 } = packet;
+    // AVI has no other time than that of decoding.
+    const time = pts ?? dts;
     this.#shown++;
     if (pts !== undefined && pts === this.#last?.pts) this.#twins++;
-    else if (!this.#isOrphan(packet) && pts !== undefined) {
-      this.#first = Math.min(this.#first, pts);
-      this.#latest = Math.max(this.#latest, pts);
+    else if (!this.#isOrphan(packet) && time !== undefined) {
+      this.#first = Math.min(this.#first, time);
+      this.#latest = Math.max(this.#latest, time);
     }
     this.#advance(packet);
     this.#durations += duration;

@@ -66,7 +66,8 @@ async function probeContainer(file: MediaFile, limits: MediaLimits, signal: Sign
   if (video === undefined || video.uprightFilters?.length !== 0 || !FRAME_TURNING_CODECS.has(video.codec)) return probe;
   const matrix = await firstFrameMatrix(file, video, limits, signal);
   if (matrix === undefined) return probe;
-  return { ...probe, video: { ...video, ...upright({ width: video.width, height: video.height }, matrix) } };
+  const stored = { width: video.storedWidth, height: video.storedHeight };
+  return { ...probe, video: { ...video, ...upright(stored, matrix), isTurnedByFrames: true } };
 }
 
 type Signal = AbortSignal | undefined;

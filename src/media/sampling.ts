@@ -65,7 +65,8 @@ export function frameIndices(total: number, count: number): number[] {
  * @param planned indices among `totalFrames`
  * @param framesSpan seconds
  * @param times of the frames that came, seconds; at least one
- * @returns ascending indices into `times`, and how many of them are a frame's interval or more off
+ * @returns ascending indices into `times`, and how many of them stand in for another frame: those that are more than an
+ *   interval off, or the share that is missing
  */
 export function nearestFrames(
   planned: readonly number[],
@@ -76,7 +77,8 @@ export function nearestFrames(
   const isInOrder = times.every((time, index) => index === 0 || time > (times[index - 1] ?? time));
   if (framesSpan === undefined || !isInOrder) {
     const indices = planned.map((index) => Math.round((index / last) * (times.length - 1)));
-    return { indices, replaced: Math.max(0, planned.length - new Set(indices).size) };
+    const missing = Math.max(0, totalFrames - times.length) / totalFrames;
+    return { indices, replaced: Math.round(planned.length * missing) };
   }
   const [start, end] = framesSpan;
   const interval = (end - start) / last;

@@ -13,6 +13,8 @@ export interface VideoStream {
   readonly rotation: number;
   /** ffmpeg filters that turn a frame of the stored size upright; absent: none */
   readonly uprightFilters?: readonly string[] | undefined;
+  /** the turn is told by the frames themselves, not by the container */
+  readonly isTurnedByFrames?: boolean | undefined;
   /** size after rotation, which decoded frames have */
   readonly width: number;
   readonly height: number;

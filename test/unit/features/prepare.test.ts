@@ -65,7 +65,7 @@ describe('prepareFeatures', () => {
     expect(media.frames).toBeUndefined();
   });
 
-  it('reports fewer frames than planned in the plan, the stack and a warning', async () => {
+  it('reports what the decoder changed in the plan, the stack and a warning', async () => {
     const shorter: VideoPlan = { ...VIDEO, frameIndices: [0, 1], gridThw: [1, 2, 4], tokens: 2 };
     const frames: Decoders['frames'] = async (_, onFrame) => {
       for (const position of [0, 1, 2]) await onFrame(new Uint8Array(new SharedArrayBuffer(30 * 60 * 3)), position);
@@ -87,6 +87,23 @@ describe('prepareFeatures', () => {
     const media = await prepareFeatures(planOf(VIDEO, AUDIO), OPTIONS, decoders({ audio }), never);
     expect(media.audio).toBeUndefined();
     expect(media.warnings).toContain('Nothing was heard.');
+  });
+
+  it('hears the sound beside a video that cannot be decoded, and fails where neither can', async () => {
+    const frames: Decoders['frames'] = async () => {
+      throw new AvocadoError('media_undecodable', 'No frame came.');
+    };
+    const media = await prepareFeatures(planOf(VIDEO, AUDIO), OPTIONS, decoders({ frames }), never);
+    expect([media.plan.video, media.frames, media.audio?.tokens]).toEqual([undefined, undefined, 25]);
+    expect(media.warnings).toEqual(['No frame came. Only the sound is captioned.']);
+    const silent: Decoders['audio'] = async () => ({ waveform: new Float32Array(0), warnings: [], decoderLog: [] });
+    for (const [plan, audio] of [
+      [planOf(VIDEO, AUDIO), silent],
+      [planOf(VIDEO, undefined), undefined],
+    ] as const) {
+      const failing = decoders(audio === undefined ? { frames } : { frames, audio });
+      await expect(prepareFeatures(plan, OPTIONS, failing, never)).rejects.toMatchObject({ code: 'media_undecodable' });
+    }
   });
 
   it('stops the other decoder when one fails, waits for it, and throws the first failure', async () => {

@@ -236,6 +236,8 @@ describe('numbers that a container leaves out or gets wrong', () => {
     ]);
     const slip = read({ streams: [{ ...stream, avg_frame_rate: '25/1' }], packets: packetsAt(times(120, 1 / 30)) });
     expect([slip.video?.averageFps, slip.warnings]).toEqual([25, undefined]);
+    const fields = read({ streams: [{ ...stream, avg_frame_rate: '60/1' }], packets: packetsAt(times(120, 1 / 30)) });
+    expect([fields.video?.averageFps, fields.warnings]).toEqual([30, undefined]);
   });
 
   test.each(['N/A', '-1.0', 'nan'])('a duration of %s counts as none', (duration) => {

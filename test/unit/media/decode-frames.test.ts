@@ -97,12 +97,15 @@ function selects(expression: string, n: number): boolean {
 
 test('the select expression picks exactly the given frames', () => {
   const picks = [0, 1, 7, 8, 30, 31, 99];
-  const expression = selectExpression(picks);
+  const expression = selectExpression('n', picks);
   expect(Array.from({ length: 120 }, (_, n) => n).filter((n) => selects(expression, n))).toEqual(picks);
 });
 
 test('the select expression is balanced: 768 picks nest ten deep', () => {
-  const expression = selectExpression(Array.from({ length: 768 }, (_, i) => i * 3));
+  const expression = selectExpression(
+    'n',
+    Array.from({ length: 768 }, (_, i) => i * 3),
+  );
   let depth = 0;
   let deepest = 0;
   for (const character of expression) {

@@ -102,6 +102,13 @@ describe('a plan', () => {
     }
   });
 
+  test('of one frame beside sound is one step of it, and of one frame alone is refused', () => {
+    const plan = (useAudio: boolean): unknown =>
+      planMedia(probeOf({ totalFrames: 1 }, AUDIO), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio });
+    expect(plan(true)).toMatchObject({ video: { kind: 'video', frameIndices: [0, 0], gridThw: [1, 20, 28] } });
+    expect(() => plan(false)).toThrow(expect.objectContaining({ code: 'media_too_short' }));
+  });
+
   test('without sound leaves it out, and refuses a file that has nothing else', () => {
     const options = { ...PUBLISHED_PATCHES, useAudio: false };
     expect(planMedia(probeOf({}, AUDIO), resolveProfile('paper'), options).audio).toBeUndefined();

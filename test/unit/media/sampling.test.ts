@@ -125,6 +125,6 @@ describe('frames in place of planned ones', () => {
     const picks = [0, 1, 2, 3, 4];
     expect(nearestFrames(picks, { totalFrames: 5 }, [0, 1, 2])).toEqual({ indices: [0, 1, 1, 2, 2], replaced: 2 });
     expect(nearestFrames(picks, clip, [10, 11, 10, 11, 12, 13, 14, 15, 16]).indices).toEqual([0, 2, 4, 6, 8]);
-    expect(nearestFrames(picks, clip, [10, 11, NaN]).indices).toEqual([0, 1, 1, 2, 2]);
+    expect(nearestFrames(picks, clip, [10, 11, Number.NaN]).indices).toEqual([0, 1, 1, 2, 2]);
   });
 });
