@@ -58,6 +58,8 @@ function allowing(film: string): { readonly allowCidrs: readonly string[]; reado
   return { allowCidrs: ['127.0.0.0/8'], urlHosts: [new URL(film).host] };
 }
 
+const LONG_PROMPT = { text: 1e7, video: 0, audio: 0, image: 0, total: 1e7 };
+
 describe('a full server', () => {
   it('answers 429 with the seconds to wait, before it has read the body, and counts why', async () => {
     const captioner = fakeCaptioner(SLOW);
@@ -98,7 +100,7 @@ describe('a full server', () => {
 
   it('answers 429 to what turns out to be too much, and an event stream with the same error', async () => {
     const captioner = fakeCaptioner((request) =>
-      request.maxTokens === 1 ? { estimate: { durationSeconds: 1e6 } } : SLOW,
+      request.maxTokens === 1 ? { estimate: { promptTokens: LONG_PROMPT } } : SLOW,
     );
     const { url, uploads } = await serve(captioner);
     const controller = new AbortController();
@@ -245,6 +247,25 @@ describe('bodies in memory', () => {
       });
     }
     expect((await postJson(`${url}/v1/captions`, { media: 'data:,a' })).status).toBe(200);
+  });
+});
+
+describe('a deadline', () => {
+  it('has our answer at once, also while the engine does not stop', async () => {
+    const captioner = fakeCaptioner();
+    const submit: typeof captioner.submit = async (request, { admit }) => {
+      await admit?.(await captioner.estimate(request));
+      await new Promise(() => undefined); // native work that nothing ends
+    };
+    const { url, uploads } = await serve({ ...captioner, submit });
+    const answers = Array.from({ length: 4 }, () =>
+      fetch(`${url}/v1/captions`, { method: 'POST', body: form(Buffer.from('film'), { timeout: '0.3' }) }),
+    );
+    for (const response of await Promise.all(answers)) {
+      expect(response.status).toBe(408);
+      expect(await response.json()).toMatchObject({ error: { code: 'deadline_exceeded' } });
+    }
+    expect(await uploads()).toEqual([]);
   });
 });
 

@@ -36,7 +36,7 @@ function mortalCaptioner(random: SeededRandom): Mortal {
       ? { error: { code: 'media_undecodable', message: (path: string) => `${path} is broken.` } }
       : {}),
     ...(random.below(15) === 0 ? { throws: new Error('out of cheese') } : {}),
-    estimate: { durationSeconds: random.below(30), fits: random.below(15) !== 0 },
+    estimate: { decodeMegapixels: random.below(12_000), fits: random.below(15) !== 0 },
   }));
   let death = newDeath();
   let back: Promise<void> = Promise.resolve();
