@@ -3,21 +3,36 @@
 #include <iterator>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
+#include "arguments.h"
 #include "session-on-thread.h"
 #include "slab-calls.h"
 #include "tensor-layout.h"
 
 namespace {
 
-SessionOnThread& HandleOf(Napi::Value handle) { return *handle.As<Napi::External<SessionOnThread>>().Data(); }
+// A random number.
+constexpr napi_type_tag kSessionTag{0x6d3b7c52f4e14a08, 0xb71e90d2c86f35a9};
+
+SessionOnThread& HandleOf(Napi::Value handle) { return HeldBy<SessionOnThread>(handle, kSessionTag, "session"); }
 
 // What must not be collected during a job: the memory it uses, and the handle whose thread it runs on.
-Napi::Array KeepAlive(Napi::Env env, Napi::Value handle, Napi::Value values) {
-  Napi::Array kept_alive = Napi::Array::New(env, 2);
-  kept_alive.Set(uint32_t{0}, handle);
-  kept_alive.Set(uint32_t{1}, values);
+Napi::Array KeepAlive(Napi::Env env, Napi::Value handle, const std::vector<Napi::Value>& values) {
+  Napi::Array kept_alive = Napi::Array::New(env, values.size() + 1);
+  uint32_t index = 0;
+  kept_alive.Set(index++, handle);
+  for (const Napi::Value& value : values) kept_alive.Set(index++, value);
   return kept_alive;
+}
+
+// A getter of the array may run JavaScript, so that this comes before any look at memory.
+std::vector<Napi::Value> ValuesOf(Napi::Value value) {
+  if (!value.IsArray()) throw std::runtime_error("The memory of a run is no array. This is a bug.");
+  const auto array = value.As<Napi::Array>();
+  std::vector<Napi::Value> values;
+  for (uint32_t index = 0; index < array.Length(); index++) values.push_back(array.Get(index));
+  return values;
 }
 
 SessionConfig ReadConfig(Napi::Object object) {
@@ -49,17 +64,17 @@ Napi::Value LoadOnnxRuntime(const Napi::CallbackInfo& info) {
 
 Napi::Value CreateSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const auto model = info[0].As<Napi::Uint8Array>();
   const SessionConfig config = ReadConfig(info[1].As<Napi::Object>());
-  auto owned = std::make_unique<SessionOnThread>(env);
-  SessionOnThread* raw = owned.get();
-  const auto handle = Napi::External<SessionOnThread>::New(env, owned.release(),
-                                                           [](Napi::Env, SessionOnThread* held) { delete held; });
-  const uint8_t* bytes = model.Data();
-  const size_t size = model.ByteLength();
-  ThreadJob load{[raw, bytes, size, config] { raw->session = std::make_unique<Session>(bytes, size, config); },
+  const auto done = FunctionOf(info[2], "done");
+  const ArrayMemory memory = MemoryOf(info[0], "model");
+  const auto* bytes = Elements<uint8_t>(memory, napi_uint8_array, 0, "model");
+  // A copy, since the array may be detached before it is read. The weights are in other files.
+  auto model = std::make_shared<std::vector<uint8_t>>(bytes, bytes + memory.length);
+  const auto handle = MakeHandle(env, std::make_unique<SessionOnThread>(env), kSessionTag);
+  SessionOnThread* raw = handle.Data();
+  ThreadJob load{[raw, model, config] { raw->session = std::make_unique<Session>(model->data(), model->size(), config); },
                  nullptr};
-  raw->Submit(env, std::move(load), KeepAlive(env, handle, model), info[2].As<Napi::Function>());
+  raw->Submit(env, std::move(load), KeepAlive(env, handle, {}), done);
   return handle;
 }
 
@@ -74,8 +89,9 @@ Napi::Value SessionNames(const Napi::CallbackInfo& info) {
 Napi::Value RunSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SessionOnThread& handle = HandleOf(info[0]);
-  const auto memory = info[2].As<Napi::Array>();
-  std::vector<TensorView> views = ReadTensors(info[1].As<Napi::Float64Array>(), memory);
+  const auto done = FunctionOf(info[3], "done");
+  const std::vector<Napi::Value> memory = ValuesOf(info[2]);
+  std::vector<TensorView> views = ReadTensors(info[1], memory);
   // Shared: the thread that stops the run may still use the terminator after JavaScript was called back.
   auto request = std::make_shared<RunRequest>();
   const Session& session = LoadedSession(handle);
@@ -86,7 +102,6 @@ Napi::Value RunSession(const Napi::CallbackInfo& info) {
   request->outputs.assign(std::make_move_iterator(outputs), std::make_move_iterator(views.end()));
   ThreadJob run{[&handle, request] { LoadedSession(handle).Run(*request); },
                 [request] { request->terminator.Terminate(); }};
-  const auto done = info[3].As<Napi::Function>();
   const uint32_t ticket = handle.Submit(env, std::move(run), KeepAlive(env, info[0], memory), done);
   return Napi::Number::New(env, ticket);
 }
@@ -97,5 +112,5 @@ void TerminateRun(const Napi::CallbackInfo& info) {
 
 void ReleaseSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  HandleOf(info[0]).Release(env, KeepAlive(env, info[0], env.Undefined()), info[1].As<Napi::Function>());
+  HandleOf(info[0]).Release(env, KeepAlive(env, info[0], {}), FunctionOf(info[1], "done"));
 }

@@ -4,22 +4,28 @@
 #include <stdexcept>
 #include <vector>
 
+#include "arguments.h"
 #include "cuda-memory.h"
 
 namespace {
 
 using Holder = std::shared_ptr<Slab>;
 
-Holder& HolderOf(Napi::Value handle) { return *handle.As<Napi::External<Holder>>().Data(); }
+// A random number.
+constexpr napi_type_tag kSlabTag{0x1fb06f1a0c5f4bd1, 0x9f2c87a5e03b6d44};
+
+Holder& HolderOf(Napi::Value handle) { return HeldBy<Holder>(handle, kSlabTag, "slab"); }
 
 constexpr size_t kNumbersPerPiece = 3;
 
-std::vector<PieceCopy> ReadPieces(Napi::Float64Array numbers, const Slab& slab) {
+std::vector<PieceCopy> ReadPieces(Napi::Value value, const Slab& slab) {
+  const ArrayMemory array = MemoryOf(value, "pieces");
+  const double* numbers = Elements<double>(array, napi_float64_array, 0, "pieces");
   std::vector<PieceCopy> pieces;
-  for (size_t index = 0; index + kNumbersPerPiece <= numbers.ElementLength(); index += kNumbersPerPiece) {
-    const auto from = static_cast<size_t>(numbers[index]);
-    const auto to = static_cast<size_t>(numbers[index + 1]);
-    const auto bytes = static_cast<size_t>(numbers[index + 2]);
+  for (size_t index = 0; index + kNumbersPerPiece <= array.length; index += kNumbersPerPiece) {
+    const size_t from = WholeNumber(numbers[index], "from");
+    const size_t to = WholeNumber(numbers[index + 1], "to");
+    const size_t bytes = WholeNumber(numbers[index + 2], "bytes");
     if (bytes > slab.bytes() || from > slab.bytes() - bytes || to > slab.bytes() - bytes) {
       throw std::runtime_error("A copy reaches past its slab. This is a bug.");
     }
@@ -75,16 +81,15 @@ std::shared_ptr<Slab> SlabOf(Napi::Value handle) {
 
 Napi::Value AllocateSlab(const Napi::CallbackInfo& info) {
   const Device device = ReadDevice(info[0].As<Napi::Object>());
-  const auto bytes = static_cast<size_t>(info[1].As<Napi::Number>().DoubleValue());
-  auto holder = std::make_unique<Holder>(std::make_shared<Slab>(device, bytes));
-  return Napi::External<Holder>::New(info.Env(), holder.release(), [](Napi::Env, Holder* held) { delete held; });
+  const size_t bytes = WholeNumber(info[1].As<Napi::Number>().DoubleValue(), "bytes");
+  return MakeHandle(info.Env(), std::make_unique<Holder>(std::make_shared<Slab>(device, bytes)), kSlabTag);
 }
 
 void ReleaseSlab(const Napi::CallbackInfo& info) { HolderOf(info[0]).reset(); }
 
 void CopyWithinSlab(const Napi::CallbackInfo& info) {
   std::shared_ptr<Slab> slab = SlabOf(info[0]);
-  std::vector<PieceCopy> pieces = ReadPieces(info[1].As<Napi::Float64Array>(), *slab);
+  std::vector<PieceCopy> pieces = ReadPieces(info[1], *slab);
   // Deletes itself after done() was called.
-  (new CopyWorker(info[2].As<Napi::Function>(), std::move(slab), std::move(pieces)))->Queue();
+  (new CopyWorker(FunctionOf(info[2], "done"), std::move(slab), std::move(pieces)))->Queue();
 }

@@ -1,12 +1,15 @@
 #include "tensor-layout.h"
 
+#include <algorithm>
+#include <climits>
 #include <stdexcept>
 
+#include "arguments.h"
 #include "slab-calls.h"
 
 namespace {
 
-size_t ElementBytes(int type) {
+size_t TypeBytes(int type) {
   switch (type) {
     case 1:   // float32
     case 6:   // int32
@@ -26,11 +29,12 @@ size_t ElementBytes(int type) {
 
 class LayoutReader {
  public:
-  explicit LayoutReader(Napi::Float64Array layout) : next_(layout.Data()), end_(next_ + layout.ElementLength()) {}
+  explicit LayoutReader(const ArrayMemory& layout)
+      : next_(Elements<double>(layout, napi_float64_array, 0, "layout")), end_(next_ + layout.length) {}
 
-  double Next() {
+  size_t Next() {
     if (next_ == end_) throw std::runtime_error("A run's layout is too short. This is a bug.");
-    return *next_++;
+    return WholeNumber(*next_++, "a number of a run's layout");
   }
 
  private:
@@ -43,25 +47,21 @@ struct Memory {
   size_t bytes = 0;
 };
 
-Memory MemoryOfArray(Napi::Value value) {
-  napi_typedarray_type type = napi_uint8_array;
-  size_t length = 0;
-  void* data = nullptr;
-  if (napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok) {
-    throw std::runtime_error("A tensor of a run has no memory. This is a bug.");
-  }
-  return {static_cast<std::byte*>(data), length * value.As<Napi::TypedArray>().ElementSize()};
+size_t Product(size_t a, size_t b) {
+  size_t product = 0;
+  if (__builtin_mul_overflow(a, b, &product)) throw std::runtime_error("A tensor is too large. This is a bug.");
+  return product;
 }
 
 TensorView ReadTensor(LayoutReader& reader, Napi::Value owner) {
   TensorView view;
-  view.type = static_cast<int>(reader.Next());
-  const auto offset = static_cast<size_t>(reader.Next());
-  const auto rank = static_cast<size_t>(reader.Next());
+  view.type = static_cast<int>(std::min<size_t>(reader.Next(), INT_MAX));
+  const size_t offset = reader.Next();
+  const size_t rank = reader.Next();
   size_t elements = 1;
   for (size_t axis = 0; axis < rank; axis++) {
     view.dims.push_back(static_cast<int64_t>(reader.Next()));
-    elements *= static_cast<size_t>(view.dims.back());
+    elements = Product(elements, static_cast<size_t>(view.dims.back()));
   }
   if (owner.IsNull()) return view;
   Memory memory;
@@ -70,9 +70,10 @@ TensorView ReadTensor(LayoutReader& reader, Napi::Value owner) {
     view.device = view.slab->device();
     memory = {view.slab->memory(), view.slab->bytes()};
   } else {
-    memory = MemoryOfArray(owner);
+    const ArrayMemory array = MemoryOf(owner, "a tensor of a run");
+    memory = {static_cast<std::byte*>(array.data), array.length * ElementBytes(array.type)};
   }
-  view.bytes = elements * ElementBytes(view.type);
+  view.bytes = Product(elements, TypeBytes(view.type));
   if (offset > memory.bytes || view.bytes > memory.bytes - offset) {
     throw std::runtime_error("A tensor of " + std::to_string(view.bytes) + " bytes at " + std::to_string(offset) +
                              " reaches past its memory of " + std::to_string(memory.bytes) + " bytes. This is a bug.");
@@ -85,14 +86,10 @@ TensorView ReadTensor(LayoutReader& reader, Napi::Value owner) {
 
 }  // namespace
 
-std::vector<TensorView> ReadTensors(Napi::Float64Array layout, Napi::Array memory) {
-  LayoutReader reader(layout);
-  const uint32_t count = memory.Length();
+std::vector<TensorView> ReadTensors(Napi::Value layout, const std::vector<Napi::Value>& memory) {
+  LayoutReader reader(MemoryOf(layout, "layout"));
   std::vector<TensorView> views;
-  views.reserve(count);
-  for (uint32_t index = 0; index < count; index++) {
-    const Napi::HandleScope scope(memory.Env());
-    views.push_back(ReadTensor(reader, memory.Get(index)));
-  }
+  views.reserve(memory.size());
+  for (const Napi::Value& owner : memory) views.push_back(ReadTensor(reader, owner));
   return views;
 }

@@ -13,4 +13,4 @@
  * `layout` holds [ONNX data type, byte offset, rank, ...dims] per tensor. `memory[i]` is its typed array, its slab, or
  * null for an output that is not wanted. Throws std::runtime_error when a tensor reaches past the end of its memory.
  */
-std::vector<TensorView> ReadTensors(Napi::Float64Array layout, Napi::Array memory);
+std::vector<TensorView> ReadTensors(Napi::Value layout, const std::vector<Napi::Value>& memory);

@@ -23,8 +23,10 @@ const NATIVE = fileURLToPath(new URL('../../native/', import.meta.url));
 const BUILD = join(NATIVE, 'build');
 const OUTPUT = join(BUILD, 'avocado.node');
 const STAMP = join(BUILD, 'stamp');
+// `--sanitize`: a build that stops at the first wrong access. The next ordinary build replaces it.
+const SANITIZE = ['-O3', '-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
 const FLAGS = [
-  '-O3',
+  ...(process.argv.includes('--sanitize') ? SANITIZE : ['-O3']),
   '-std=c++17',
   '-fPIC',
   '-fvisibility=hidden',

@@ -1,0 +1,144 @@
+// The addon against callers that are wrong: every entry point throws, none reads or writes where it must not. With
+// `npm run test:sanitizers` a compiler watches over it.
+import { describe, expect, test } from 'vitest';
+import { loadNative, nativeStatus, type NativeAddon } from '../../../src/base/native.ts';
+
+type Loose = { readonly [Name in keyof NativeAddon]: (...values: unknown[]) => unknown };
+
+const status = nativeStatus();
+if (!status.loaded) console.warn(`Skipped: test/unit/base/native.test.ts. ${status.reason}`);
+const addon = loadNative() as Loose | undefined;
+
+const SIDE = 28;
+const SIZE = SIDE * SIDE * 3;
+const CONFIG = { device: { type: 'cpu' }, threads: 1, spinning: false, disablePrepacking: false, logSeverity: 3 };
+const ignore = (): void => undefined;
+
+/** Each target pixel is the source pixel at its place. */
+function taps(): Record<string, unknown> {
+  const start = Int32Array.from({ length: SIDE }, (_, index) => index);
+  return { stride: 1, start, count: new Int32Array(SIDE).fill(1), weights: new Float32Array(SIDE).fill(1) };
+}
+
+function detached<A extends Uint8Array | Float32Array | Float64Array | Int32Array>(array: A): A {
+  structuredClone(array, { transfer: [array.buffer as ArrayBuffer] });
+  return array;
+}
+
+/** The object, but reading this property detaches the array first. */
+function trap(object: Record<string, unknown>, name: string, array: Uint8Array | Float32Array | Int32Array): object {
+  const value = object[name];
+  return Object.defineProperty({ ...object }, name, {
+    get: () => {
+      if (array.byteLength > 0) detached(array);
+      return value;
+    },
+  });
+}
+
+function resize(changes: Record<number, unknown>): unknown {
+  const values = [new Uint8Array(SIZE), SIDE, SIDE, new Uint8Array(SIZE), SIDE, SIDE, taps(), taps()];
+  return addon?.resizeFrame(...values.map((value, index) => (index in changes ? changes[index] : value)));
+}
+
+function cut(changes: Record<number, unknown>): unknown {
+  const [frames, mean, deviation] = [new Uint8Array(2 * SIZE), new Float32Array(3), new Float32Array(3).fill(1)];
+  const values = [frames, 2, SIDE, SIDE, 0, 1, mean, deviation, new Float32Array(2 * SIZE)];
+  return addon?.cutPatches(...values.map((value, index) => (index in changes ? changes[index] : value)));
+}
+
+const slab = (): unknown => addon?.allocateSlab({ type: 'cpu' }, 64);
+const session = (): unknown => addon?.createSession(new Uint8Array(8), CONFIG, ignore);
+const run = (layout: unknown, memory: unknown): unknown => addon?.runSession(session(), layout, memory, ignore);
+/** One tensor [data type, offset, rank, ...dims] in four floats. */
+const tensor = (...numbers: number[]): unknown => run(Float64Array.from(numbers), [new Float32Array(4)]);
+
+describe.skipIf(!status.loaded)('the addon', () => {
+  test('does what it is for', () => {
+    resize({});
+    cut({});
+    expect(() => addon?.releaseSlab(slab())).not.toThrow();
+  });
+
+  const source = (): Uint8Array => new Uint8Array(SIZE);
+  test.each<readonly [string, () => unknown]>([
+    ['a detached source', () => resize({ 0: detached(source()) })],
+    ['a detached target', () => resize({ 3: detached(source()) })],
+    ['a source of another type', () => resize({ 0: new Float64Array(SIZE) })],
+    ['a side of 2^31 - 1', () => resize({ 1: 2 ** 31 - 1, 2: 2 ** 31 - 1 })],
+    ['a side that wraps to 1', () => resize({ 1: 2 ** 32 + 1 })],
+    ['a side that is no number', () => resize({ 4: Number.NaN })],
+    ['a stride of 0', () => resize({ 6: { ...taps(), stride: 0 } })],
+    ['a negative stride', () => resize({ 7: { ...taps(), stride: -1 } })],
+    ['taps that are a text', () => resize({ 6: 'taps' })],
+    ['taps past the source', () => resize({ 6: { ...taps(), start: new Int32Array(SIDE).fill(SIDE) } })],
+    ['a count beyond the stride', () => resize({ 6: { ...taps(), count: new Int32Array(SIDE).fill(9) } })],
+    ['detached frames', () => cut({ 0: detached(source()) })],
+    ['a mean of two', () => cut({ 6: new Float32Array(2) })],
+    ['more frames than memory', () => cut({ 1: 2 ** 20, 5: 2 ** 19 })],
+    ['a product beyond 64 bits', () => cut({ 1: 2 ** 31 - 1, 2: 2 ** 31 - 20, 3: 2 ** 31 - 20 })],
+    ['steps that do not exist', () => cut({ 4: 1, 5: 2 })],
+  ])('refuses pixels with %s', (_name, call) => {
+    expect(call).toThrow(/This is a bug\.$/);
+  });
+
+  test('looks at memory after the last getter of its arguments', () => {
+    for (const name of ['stride', 'start', 'count', 'weights']) {
+      const [from, to, rows] = [source(), source(), taps()];
+      expect(() => resize({ 0: from, 7: trap(taps(), name, from) })).toThrow('too short');
+      expect(() => resize({ 3: to, 6: trap(taps(), name, to) })).toThrow('too short');
+      expect(() => resize({ 6: rows, 7: trap(taps(), name, rows['weights'] as Float32Array) })).toThrow('too short');
+    }
+    const data = new Float32Array(4);
+    const memory = Object.defineProperty([data, 0], 1, { get: () => detached(data) });
+    expect(() => run(Float64Array.of(1, 0, 1, 4, 1, 0, 1, 4), memory)).toThrow('reaches past its memory');
+    const layout = Float64Array.of(1, 0, 1, 4);
+    expect(() => run(layout, Object.defineProperty([0], 0, { get: () => (detached(layout), data) }))).toThrow(
+      'too short',
+    );
+    expect(() => addon?.createSession(new Uint8Array(1), trap(CONFIG, 'threads', source()), 'done')).toThrow(
+      'function',
+    );
+  });
+
+  test('tells its handles apart, and from all else', () => {
+    for (const wrong of [{}, 5, undefined, null, 'slab', slab()]) {
+      expect(() => addon?.sessionNames(wrong)).toThrow('no handle of a session');
+      expect(() => addon?.terminateRun(wrong, 1)).toThrow('no handle of a session');
+      expect(() => addon?.releaseSession(wrong, ignore)).toThrow('no handle of a session');
+      expect(() => addon?.runSession(wrong, new Float64Array(0), [], ignore)).toThrow('no handle of a session');
+    }
+    for (const wrong of [{}, 5, undefined, null, 'session', session()]) {
+      expect(() => addon?.releaseSlab(wrong)).toThrow('no handle of a slab');
+      expect(() => addon?.copyWithinSlab(wrong, new Float64Array(3), ignore)).toThrow('no handle of a slab');
+    }
+    expect(() => run(Float64Array.of(1, 0, 1, 1), [session()])).toThrow('no handle of a slab');
+  });
+
+  test.each([Number.NaN, -8, 0.5, 2 ** 60, Infinity])('refuses a size or a place of %f', (number) => {
+    expect(() => addon?.allocateSlab({ type: 'cpu' }, number)).toThrow();
+    for (const place of [0, 1, 2]) {
+      const pieces = Float64Array.of(0, 8, 8).fill(number, place, place + 1);
+      expect(() => addon?.copyWithinSlab(slab(), pieces, ignore)).toThrow(/This is a bug\.$/);
+    }
+    for (const numbers of [
+      [1, number, 1, 4],
+      [1, 0, number, 4],
+      [1, 0, 1, number],
+      [1, 0, 2, 2 ** 40, 2 ** 40],
+    ])
+      expect(() => tensor(...numbers)).toThrow(/This is a bug\.$/);
+  });
+
+  test('refuses a run whose arrays are not what they should be', () => {
+    expect(() => tensor(99, 0, 1, 1)).toThrow('not supported');
+    expect(() => tensor(1, 8, 1, 3)).toThrow('reaches past its memory');
+    expect(() => tensor(1, 0, 1)).toThrow('too short');
+    expect(() => run(new Uint8Array(4), [new Float32Array(4)])).toThrow('another element type');
+    expect(() => run(Float64Array.of(1, 0, 1, 1), [{}])).toThrow('not a typed array');
+    expect(() => run(Float64Array.of(1, 0, 1, 1), {})).toThrow('no array');
+    expect(() => addon?.copyWithinSlab(slab(), new Uint8Array(3), ignore)).toThrow('another element type');
+    expect(() => addon?.copyWithinSlab(slab(), new Float64Array(3), 'done')).toThrow('not a function');
+    expect(() => addon?.createSession('model', CONFIG, ignore)).toThrow('not a typed array');
+  });
+});
