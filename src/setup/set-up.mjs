@@ -10,6 +10,21 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
 
+/** Installs nothing: neither npm packages nor ffmpeg. */
+const NO_INSTALL = '--no-install';
+const NO_INSTALL_HINT = `${NO_INSTALL} and AVOCADO_NO_INSTALL=1`;
+/** Before packages of the system are installed. */
+const SECONDS_TO_STOP = 5;
+
+function mayInstall() {
+  return !process.argv.includes(NO_INSTALL) && ['', '0', undefined].includes(process.env['AVOCADO_NO_INSTALL']);
+}
+
+/** Blocks: nothing else runs here, and Ctrl-C still ends the process. */
+function pause(seconds) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, seconds * 1000);
+}
+
 function say(text) {
   process.stderr.write(`set-up: ${text}\n`);
 }
@@ -54,6 +69,7 @@ function dependenciesAreInstalled() {
 
 function installDependencies() {
   if (dependenciesAreInstalled()) return;
+  if (!mayInstall()) fail('The npm dependencies are missing or older than package-lock.json. Run `npm ci` first.');
   say('installing npm dependencies (the CUDA download of onnxruntime-node is skipped) …');
   // Install scripts are skipped: the steps below build what they would build, with messages of their own.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'];
@@ -69,8 +85,13 @@ function installFfmpeg() {
   const manual =
     'ffmpeg >= 5.1 is missing. Install it (Debian or Ubuntu: sudo apt-get install ffmpeg) or set FFMPEG_PATH and ' +
     'FFPROBE_PATH, then run the command again.';
+  if (!mayInstall()) fail(manual);
   if (!has('apt-get', ['--version']) || (prefix.length > 0 && !has('sudo', ['-n', 'true']))) fail(manual);
-  say('installing ffmpeg with apt-get …');
+  const command = [...prefix, 'apt-get', 'install', '-y', 'ffmpeg'].join(' ');
+  say(
+    `ffmpeg is missing. This runs \`${command}\` in ${SECONDS_TO_STOP} s; Ctrl-C stops it, ${NO_INSTALL_HINT} forbid it.`,
+  );
+  pause(SECONDS_TO_STOP);
   const apt = (...args) =>
     run(prefix[0] ?? 'apt-get', [...prefix.slice(1), ...(prefix.length > 0 ? ['apt-get'] : []), ...args], {
       DEBIAN_FRONTEND: 'noninteractive',

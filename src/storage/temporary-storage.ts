@@ -202,7 +202,7 @@ class OwnDirectory {
     process.once('exit', this.#removeNow);
   }
 
-  /** Runs `use` in the directory, a second time if the directory had been removed. @throws AvocadoError `storage_full` */
+  /** Runs `use` in the directory, again if the directory had been removed. @throws AvocadoError `storage_full` */
   async within<T>(use: (path: string) => Promise<T>): Promise<T> {
     try {
       return await use(this.#path);

@@ -29,7 +29,7 @@ export function withoutPaths(text: string): string {
 /** What a client may read: never the words of an error that nobody foresaw, nor paths of this machine. */
 function publicMessage({ code, message }: Pick<AvocadoError, 'code' | 'message'>): string {
   if (code === 'internal')
-    return 'The server failed because of a mistake in it. Its log says more, under the id of the request: please report it.';
+    return 'The server failed because of a mistake in it. Please report it: its log says more under the request’s id.';
   return ERRORS[code].status >= 500 ? withoutPaths(message) : message;
 }
 
