@@ -59,7 +59,25 @@ export async function openPlanningModel({
   checkContext({ context });
   const { directory, ...files } = await readModelFiles(modelDir);
   const [tokenizer, template] = await Promise.all([loadTokenizer(directory), loadChatTemplate(directory)]);
+  tryModel(directory, { ...files, template });
   return { ...files, tokenizer, template, context };
+}
+
+/**
+ * Uses what a model brings once, so that what is wrong with it is told at the start and not to each request.
+ * @throws AvocadoError `checkpoint_invalid`
+ */
+function tryModel(
+  directory: string,
+  { template, package: { profile } }: Pick<PlanningModel, 'template' | 'package'>,
+): void {
+  template.render({ systemPrompt: 'Describe.', userText: 'What is seen?', media: 'video' });
+  try {
+    resolveProfile(undefined, {}, profile);
+  } catch (cause) {
+    const message = `The profile in ${directory}/avocado.json cannot be used: ${(cause as Error).message}`;
+    throw new AvocadoError('checkpoint_invalid', message, { cause });
+  }
 }
 
 /**

@@ -3,6 +3,7 @@
 // user's.
 import { Template } from '@huggingface/jinja';
 import { AvocadoError } from '../base/errors.ts';
+import { withTimeLimit } from '../base/bounded.ts';
 import { isJsonObject, readCheckpointJson, readCheckpointText, type JsonObject } from './checkpoint-file.ts';
 import type { MediaKind } from './types.ts';
 
@@ -56,7 +57,10 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
     origin,
     render(turn) {
       const variables = { messages: messagesOf(turn), add_generation_prompt: true };
-      const rendered = tryTemplate(origin, 'fails to render', () => template.render(variables));
+      const rendered = tryTemplate(origin, 'fails to render', () =>
+        withTimeLimit(MAX_RENDER_MS, () => template.render(variables)),
+      );
+      if (rendered.length > MAX_CHARACTERS) throw templateError(origin, 'renders a text without end');
       for (const mark of [MARKS.user, ...(turn.systemPrompt === undefined ? [] : [MARKS.system])]) {
         if (!rendered.includes(mark))
           throw templateError(origin, 'leaves out the text of the system prompt or of the user');
@@ -65,6 +69,10 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
     },
   };
 }
+
+/** Rendering a published template takes a millisecond. */
+const MAX_RENDER_MS = 2000;
+const MAX_CHARACTERS = 1_000_000;
 
 /** The conversation of AVoCaDO's inference.py, with marks in place of the texts. */
 function messagesOf(turn: ChatTurn): JsonObject[] {
@@ -91,7 +99,8 @@ function fillMarks(rendered: string, turn: ChatTurn): ChatSegment[] {
 }
 
 function templateError(origin: string, what: string, cause?: unknown): AvocadoError {
-  const message = `The chat template in ${origin} ${what}. Take the one published with Qwen2.5-Omni.`;
+  const reason = cause instanceof Error ? ` (${cause.message.slice(0, 200)})` : '';
+  const message = `The chat template in ${origin} ${what}${reason}. Take the one published with Qwen2.5-Omni.`;
   return new AvocadoError('checkpoint_invalid', message, { cause });
 }
 

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readTextFile } from '../base/bounded.ts';
 import { AvocadoError } from '../base/errors.ts';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -14,11 +14,10 @@ export function isJsonObject(value: unknown): value is JsonObject {
  */
 export async function readCheckpointText(directory: string, name: string): Promise<string | undefined> {
   try {
-    return await readFile(join(directory, name), 'utf8');
+    return await readTextFile(join(directory, name));
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
-      return undefined;
-    throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} cannot be read. Check its permissions.`, {
+    const reason = (cause as Error).message;
+    throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} cannot be read: ${reason}. Replace it.`, {
       cause,
     });
   }

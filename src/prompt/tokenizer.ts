@@ -1,4 +1,5 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+import { withTimeLimit } from '../base/bounded.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { isJsonObject, readCheckpointJson, readCheckpointText, type JsonObject } from './checkpoint-file.ts';
 
@@ -19,6 +20,11 @@ interface AddedToken {
   /** left out of decoded text when special tokens are skipped */
   readonly special: boolean;
 }
+
+/** A text of 100,000 characters takes a second. The regular expressions of a damaged or hostile file can take days. */
+const MAX_ENCODE_MS = 10_000;
+/** Words, numbers, white space, and repetitions without the end that a bad expression would look for. */
+const TRIAL = `Describe it, at 12:30.\n\n ${'a'.repeat(64)}! ${'7'.repeat(64)}? ${' '.repeat(64)}é汉😀\u0301`;
 
 /** A byte-level BPE tokenizer: the checked content of tokenizer.json. */
 interface TokenizerDefinition {
@@ -74,7 +80,15 @@ export class Tokenizer {
 
   /** Ids of a user's text: what looks like an added token stays ordinary characters, and decodes to itself (in NFC). */
   encodePlain(text: string): number[] {
-    return this.#encoder.encode(text, { add_special_tokens: false }).ids;
+    try {
+      return withTimeLimit(MAX_ENCODE_MS, () => this.#encoder.encode(text, { add_special_tokens: false }).ids);
+    } catch (cause) {
+      throw new AvocadoError(
+        'checkpoint_invalid',
+        `The checkpoint's tokenizer cannot encode a text: ${(cause as Error).message}. Download tokenizer.json again.`,
+        { cause },
+      );
+    }
   }
 
   /** Text of ids. Bytes that are not UTF-8 become U+FFFD; unknown ids, such as those of padding rows, add nothing. */
@@ -124,7 +138,15 @@ function patternOf(contents: readonly string[]): RegExp {
  * @throws AvocadoError `checkpoint_invalid` naming the file that is missing or wrong
  */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  return new Tokenizer(await readDefinition(directory));
+  const definition = await readDefinition(directory);
+  try {
+    const tokenizer = new Tokenizer(definition);
+    tokenizer.encodePlain(TRIAL);
+    return tokenizer;
+  } catch (thrown) {
+    if (thrown instanceof AvocadoError) throw thrown;
+    throw invalid(directory, (thrown as Error).message.slice(0, 200));
+  }
 }
 
 /**
@@ -174,17 +196,17 @@ function fromTokenizerJson(json: JsonObject, directory: string): TokenizerDefini
 }
 
 function isVocabulary(value: unknown): value is Readonly<Record<string, number>> {
-  return isJsonObject(value) && Object.values(value).every((id) => typeof id === 'number');
+  return isJsonObject(value) && Object.values(value).every(isTokenId);
+}
+
+/** As many as the model's vocabulary may have. */
+function isTokenId(id: unknown): id is number {
+  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 21;
 }
 
 function addedToken(value: unknown, id: number | undefined, directory: string): AddedToken {
   const tokenId = isJsonObject(value) ? (value['id'] ?? id) : undefined;
-  if (
-    !isJsonObject(value) ||
-    typeof tokenId !== 'number' ||
-    typeof value['content'] !== 'string' ||
-    value['content'] === ''
-  ) {
+  if (!isJsonObject(value) || !isTokenId(tokenId) || typeof value['content'] !== 'string' || value['content'] === '') {
     throw invalid(directory, `its added token ${JSON.stringify(value)} has no id or content`);
   }
   if (value['lstrip'] === true || value['rstrip'] === true || value['single_word'] === true) {

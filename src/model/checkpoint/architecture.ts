@@ -3,6 +3,13 @@
 import type { AudioConfig, TextConfig, VisionConfig } from './config-types.ts';
 import type { JsonFields } from './json-fields.ts';
 
+// Far beyond every published model. Graphs are built and tables are filled from these before a weight is looked at.
+const MOST_LAYERS = 1024;
+const MOST_CHANNELS = 262_144;
+const MOST_POSITIONS = 262_144;
+/** As many as the sampler can sort. */
+const MOST_TOKENS = 2 ** 21;
+
 /** M-RoPE settings: `rope_parameters` since transformers 5, before that `rope_scaling` beside `rope_theta`. */
 function readRope(text: JsonFields, headDim: number): Pick<TextConfig, 'ropeTheta' | 'mropeSection'> {
   const field = text.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling';
@@ -44,14 +51,14 @@ function refuseSlidingWindow(text: JsonFields, layers: number): void {
 /** Reads `text_config`. @throws AvocadoError `checkpoint_invalid`, naming the field */
 export function readText(text: JsonFields): TextConfig {
   text.only('hidden_act', ['silu']);
-  const layers = text.integer('num_hidden_layers');
+  const layers = text.integer('num_hidden_layers', undefined, 1, MOST_LAYERS);
   refuseSlidingWindow(text, layers);
-  const hiddenSize = text.integer('hidden_size');
-  const heads = text.integer('num_attention_heads');
+  const hiddenSize = text.integer('hidden_size', undefined, 1, MOST_CHANNELS);
+  const heads = text.integer('num_attention_heads', undefined, 1, MOST_CHANNELS);
   const kvHeads = text.integer('num_key_value_heads', heads);
   if (heads % kvHeads !== 0)
     throw text.invalid('num_key_value_heads', `must divide num_attention_heads ${heads}, found ${kvHeads}`);
-  const headDim = text.integer('head_dim', Math.floor(hiddenSize / heads));
+  const headDim = text.integer('head_dim', Math.floor(hiddenSize / heads), 1, MOST_CHANNELS);
   // The attention kernels read heads in vectors of 8 (onnxruntime.md, GroupQueryAttention).
   if (headDim % 8 !== 0 || (!text.has('head_dim') && headDim * heads !== hiddenSize)) {
     throw text.invalid(
@@ -61,13 +68,13 @@ export function readText(text: JsonFields): TextConfig {
   }
   return {
     hiddenSize,
-    intermediateSize: text.integer('intermediate_size'),
+    intermediateSize: text.integer('intermediate_size', undefined, 1, MOST_CHANNELS),
     layers,
     heads,
     kvHeads,
     headDim,
-    vocabSize: text.integer('vocab_size'),
-    maxPositions: text.integer('max_position_embeddings', 32_768),
+    vocabSize: text.integer('vocab_size', undefined, 1, MOST_TOKENS),
+    maxPositions: text.integer('max_position_embeddings', 32_768, 1, MOST_POSITIONS),
     rmsNormEps: text.positive('rms_norm_eps', 1e-6),
     ...readRope(text, headDim),
   };
@@ -83,8 +90,8 @@ export function readVision(vision: JsonFields, outputSize: number): VisionConfig
   vision.only('hidden_act', ['silu']);
   vision.only('out_hidden_size', [outputSize]);
   if (vision.has('rope_parameters')) vision.object('rope_parameters').only('rope_theta', [10_000]);
-  const depth = vision.integer('depth');
-  const hiddenSize = vision.integer('hidden_size');
+  const depth = vision.integer('depth', undefined, 1, MOST_LAYERS);
+  const hiddenSize = vision.integer('hidden_size', undefined, 1, MOST_CHANNELS);
   const heads = vision.integer('num_heads');
   const headDim = hiddenSize / heads;
   if (headDim % 4 !== 0) {
@@ -106,7 +113,7 @@ export function readVision(vision: JsonFields, outputSize: number): VisionConfig
   return {
     depth,
     hiddenSize,
-    intermediateSize: vision.integer('intermediate_size'),
+    intermediateSize: vision.integer('intermediate_size', undefined, 1, MOST_CHANNELS),
     heads,
     headDim,
     channels: vision.exactly('in_channels', 3),
@@ -127,21 +134,21 @@ export function readAudio(audio: JsonFields, outputSize: number): AudioConfig {
   audio.only('activation_function', ['gelu']);
   audio.only('scale_embedding', [false]);
   audio.only('output_dim', [outputSize]);
-  const hiddenSize = audio.integer('d_model');
+  const hiddenSize = audio.integer('d_model', undefined, 1, MOST_CHANNELS);
   const heads = audio.integer('encoder_attention_heads');
   if (hiddenSize % heads !== 0 || hiddenSize % 2 !== 0) {
     throw audio.invalid('encoder_attention_heads', `must divide an even d_model, found ${heads} and ${hiddenSize}`);
   }
   const window = audio.integer('n_window', 100);
-  if (window > audio.integer('max_source_positions', 1500))
+  if (window > audio.integer('max_source_positions', 1500, 1, MOST_POSITIONS))
     throw audio.invalid('n_window', 'must not exceed max_source_positions');
   return {
     melBins: audio.exactly('num_mel_bins', 128),
     hiddenSize,
-    layers: audio.integer('encoder_layers'),
+    layers: audio.integer('encoder_layers', undefined, 1, MOST_LAYERS),
     heads,
     headDim: hiddenSize / heads,
-    ffnSize: audio.integer('encoder_ffn_dim'),
+    ffnSize: audio.integer('encoder_ffn_dim', undefined, 1, MOST_CHANNELS),
     chunkFrames: 2 * window,
   };
 }

@@ -54,7 +54,11 @@ class SafetensorsCheckpoint implements Checkpoint {
     const stored = this.#resolve(name);
     const entry = this.#entries.get(stored);
     if (entry === undefined) {
-      const problem = 'the checkpoint is incomplete or of another model';
+      // GPTQ and AWQ keep a layer's weight as packed integers under another name.
+      const isPacked = this.#entries.has(stored.replace(/weight$/, 'qweight'));
+      const problem = isPacked
+        ? 'its weights are quantised (GPTQ or AWQ). Use the checkpoint that it was made from, with --precision int4'
+        : 'the checkpoint is incomplete or of another model';
       throw new AvocadoError('tensor_missing', `Tensor ${name} is in no file of ${this.directory}: ${problem}.`, {
         param: name,
       });

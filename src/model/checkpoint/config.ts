@@ -27,6 +27,26 @@ function readTokens(thinker: JsonFields, vocabSize: number): TokenIds {
   };
 }
 
+/** Ways to quantise, by their `quant_method`. */
+const QUANTISERS: Readonly<Record<string, string>> = {
+  gptq: 'GPTQ',
+  awq: 'AWQ',
+  bitsandbytes: 'bitsandbytes',
+  fp8: 'FP8',
+  'compressed-tensors': 'compressed-tensors',
+};
+
+function refuseQuantised(fields: JsonFields): void {
+  if (!fields.has('quantization_config')) return;
+  const method = fields.object('quantization_config').raw('quant_method');
+  const name = typeof method === 'string' ? (QUANTISERS[method] ?? method.slice(0, 64)) : 'an unknown method';
+  throw fields.invalid(
+    'quantization_config',
+    `says that the weights are quantised (${name}), which this program does not read. Take the checkpoint that it was ` +
+      'made from, such as Qwen/Qwen2.5-Omni-7B, and quantise it here with --precision int4',
+  );
+}
+
 /**
  * Reads and checks `config.json`.
  * @throws AvocadoError `checkpoint_not_found` (no directory, no config.json), `checkpoint_invalid` (another model type,
@@ -52,6 +72,7 @@ export async function readModelConfig(path: string): Promise<ModelConfig> {
     throw whole.invalid('model_type', `is ${JSON.stringify(type)}; ${SUPPORTED}`);
   }
   const thinker = type === 'qwen2_5_omni' ? whole.object('thinker_config') : whole;
+  for (const fields of [whole, thinker, thinker.object('text_config')]) refuseQuantised(fields);
   const text = readText(thinker.object('text_config'));
   return {
     directory,

@@ -1,6 +1,6 @@
 // Reads typed fields of a parsed JSON file. Every error names the file, the path of the field, what was found and what
 // is supported, so that the user can find the line.
-import { readFile } from 'node:fs/promises';
+import { readTextFile } from '../../base/bounded.ts';
 import { AvocadoError } from '../../base/errors.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -103,17 +103,15 @@ export class JsonFields {
  * @throws AvocadoError `checkpoint_invalid` when it cannot be read or is not a JSON object
  */
 export async function readJsonFields(file: string): Promise<JsonFields | undefined> {
-  let text: string;
+  let text: string | undefined;
   try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw new AvocadoError(
-      'checkpoint_invalid',
-      `${file} cannot be read: check that it is a file and that its permissions allow it.`,
-      { cause: error },
-    );
+    text = await readTextFile(file);
+  } catch (cause) {
+    throw new AvocadoError('checkpoint_invalid', `${file} cannot be read: ${(cause as Error).message}. Replace it.`, {
+      cause,
+    });
   }
+  if (text === undefined) return undefined;
   try {
     return new JsonFields(file, '', JSON.parse(text));
   } catch (error) {

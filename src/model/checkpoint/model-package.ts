@@ -1,8 +1,8 @@
 // What a model directory may contain besides the Hugging Face files: avocado.json, and sample clips in `examples`.
-import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import Type from 'typebox';
 import { Check, Errors } from 'typebox/value';
+import { readTextFile } from '../../base/bounded.ts';
 import { AvocadoError } from '../../base/errors.ts';
 
 const positive = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
@@ -29,7 +29,7 @@ const SCHEMA = Type.Object(
         { additionalProperties: false },
       ),
     ),
-    maxTokens: Type.Optional(Type.Integer({ minimum: 1 })),
+    maxTokens: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
     systemPrompt: Type.Optional(Type.String()),
     /** replaces AVoCaDO's seven prompts; prompt ids are positions in this list, from 1 */
     prompts: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1 })),
@@ -50,13 +50,15 @@ function nameOf(directory: string): string {
 
 /** @returns undefined when there is no such file */
 async function readOptionalJson(path: string): Promise<unknown> {
-  let text: string;
+  let text: string | undefined;
   try {
-    text = await readFile(path, 'utf8');
+    text = await readTextFile(path);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new AvocadoError('checkpoint_invalid', `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+    throw new AvocadoError('checkpoint_invalid', `${path} cannot be read: ${(cause as Error).message}. Replace it.`, {
+      cause,
+    });
   }
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
   } catch (cause) {

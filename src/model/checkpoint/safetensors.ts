@@ -1,7 +1,7 @@
 // safetensors files: u64 little-endian header length, JSON header, raw data. The reader reads only the header and
 // checks it against the size of the file, so a half-downloaded shard is found before any of it is used. The writer
 // makes dumps.
-import { open, realpath, rm, type FileHandle } from 'node:fs/promises';
+import { open, realpath, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 
@@ -111,13 +111,14 @@ export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<s
       cause: error,
     });
   });
+  // A pipe would be waited for without end.
+  if (!(await stat(file)).isFile()) throw invalid(file, 'is not a file.');
   const handle = await open(file, 'r').catch((error: unknown) => {
     throw new AvocadoError('checkpoint_invalid', `${file} cannot be opened: check its permissions.`, { cause: error });
   });
   try {
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw invalid(file, 'is not a file.');
-    const { header, dataStart } = await readHeader(handle, file, stat.size);
+    const { size: fileBytes } = await handle.stat();
+    const { header, dataStart } = await readHeader(handle, file, fileBytes);
     const entries = new Map<string, SafetensorsEntry>();
     let end = dataStart;
     for (const [name, value] of Object.entries(header)) {
@@ -126,9 +127,9 @@ export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<s
       entries.set(name, entry);
       end = Math.max(end, entry.offset + entry.bytes);
     }
-    if (end > stat.size) throw invalid(file, `is truncated: ${end - stat.size} bytes are missing.`);
-    if (end < stat.size)
-      throw invalid(file, `is damaged: it has ${stat.size - end} bytes more than its header describes.`);
+    if (end > fileBytes) throw invalid(file, `is truncated: ${end - fileBytes} bytes are missing.`);
+    if (end < fileBytes)
+      throw invalid(file, `is damaged: it has ${fileBytes - end} bytes more than its header describes.`);
     return entries;
   } finally {
     await handle.close();
