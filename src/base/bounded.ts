@@ -13,8 +13,8 @@ const MAX_TEXT_BYTES = 256 * 1024 ** 2;
 export async function readTextFile(path: string): Promise<string | undefined> {
   try {
     const found = await stat(path);
-    if (!found.isFile()) throw new Error(found.isDirectory() ? 'it is a directory' : 'it is not a regular file');
-    if (found.size > MAX_TEXT_BYTES) throw new Error(`it has more than ${MAX_TEXT_BYTES} bytes`);
+    if (!found.isFile()) throw new TypeError(found.isDirectory() ? 'it is a directory' : 'it is not a regular file');
+    if (found.size > MAX_TEXT_BYTES) throw new RangeError(`it has more than ${MAX_TEXT_BYTES} bytes`);
     return await readFile(path, 'utf8');
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
@@ -42,7 +42,7 @@ export function withTimeLimit<Result>(milliseconds: number, work: () => Result):
     script.runInContext(context, { timeout: milliseconds });
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw thrown;
-    throw new Error(`it takes longer than ${milliseconds / 1000} s`, { cause: thrown });
+    throw new RangeError(`it takes longer than ${milliseconds / 1000} s`, { cause: thrown });
   } finally {
     context['run'] = undefined;
   }

@@ -50,6 +50,7 @@ export const ERRORS = {
   storage_full: { status: 503, exit: 5, retry: true },
   engine_error: { status: 500, exit: 5, retry: true },
   engine_unavailable: { status: 503, exit: 5, retry: true },
+  directory_unwritable: { status: 500, exit: 6, retry: false },
   ffmpeg_missing: { status: 500, exit: 6, retry: false },
   aborted: { status: 499, exit: 130, retry: true },
   internal: { status: 500, exit: 1, retry: false },
@@ -78,6 +79,15 @@ export class AvocadoError extends Error {
     this.param = options.param;
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
+}
+
+/**
+ * The error for a directory of ours that cannot be made or written to.
+ * @param advice what to set instead, as a sentence
+ */
+export function directoryUnwritable(directory: string, cause: unknown, advice: string): AvocadoError {
+  const { code = String(cause) } = cause as NodeJS.ErrnoException;
+  return new AvocadoError('directory_unwritable', `${directory} cannot be written to (${code}). ${advice}`, { cause });
 }
 
 /** Any thrown thing as an AvocadoError: aborts keep their meaning, the unknown becomes `internal` with its cause. */

@@ -41,6 +41,7 @@ const MEANINGS: Readonly<Record<ErrorCode, string>> = {
   storage_full: 'no room for media on disk, or for bodies in memory, at the moment',
   engine_error: 'ONNX Runtime failed in a run',
   engine_unavailable: 'the engine died while it had the request, or the server is stopping',
+  directory_unwritable: 'the cache or the place of an export cannot be made or written to',
   ffmpeg_missing: 'ffmpeg 5.1 or newer is not installed',
   aborted: 'cancelled by the client, a signal or a shutdown',
   internal: 'a bug in this program; please report it',

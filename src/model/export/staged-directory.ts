@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { directoryUnwritable, type AvocadoError } from '../../base/errors.ts';
 
 /** Staged directories that this process is still filling. */
 const filling = new Set<string>();
@@ -92,28 +93,65 @@ async function moveIntoPlace(staged: string, target: string, existing: Existing)
   }
 }
 
+async function makeParent(target: string): Promise<void> {
+  await makeDirectories(dirname(target)).catch((cause: unknown) => {
+    throw unwritable(target, cause);
+  });
+}
+
+/** Node's own recursive mkdir never ends below /proc, where nothing can be made and nothing says so. */
+async function makeDirectories(path: string): Promise<void> {
+  const make = async (): Promise<boolean> => {
+    try {
+      await mkdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' && dirname(path) !== path) return false;
+      if (code !== 'EEXIST') throw error; // another process may have made it
+    }
+    return true;
+  };
+  if (await make()) return;
+  await makeDirectories(dirname(path));
+  if (!(await make())) throw Object.assign(new RangeError(`${path} cannot be made.`), { code: 'ENOENT' });
+}
+
+function isWriteError(thrown: unknown, target: string): boolean {
+  const { code, path } = thrown as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EROFS') return true;
+  return (code === 'EACCES' || code === 'EPERM') && path?.startsWith(dirname(target)) === true;
+}
+
+function unwritable(target: string, cause: unknown): AvocadoError {
+  const advice = 'Make room or give it to this user, or name another one with --cache-dir, AVOCADO_CACHE or --out.';
+  return directoryUnwritable(dirname(target), cause, advice);
+}
+
 /**
  * Fills a new directory and puts it at `target` (a real path) in one step. When `fill` fails or is aborted, nothing is
  * left. Several calls at once are safe: `existing` decides whether the first or the last directory stays.
+ * @throws AvocadoError `directory_unwritable`; errors of `fill` and `existing` pass
  */
 export async function stageDirectory<T>(
   target: string,
   fill: (staged: string) => Promise<T>,
   existing: Existing,
 ): Promise<T> {
-  await mkdir(dirname(target), { recursive: true });
-  await existing();
-  await removeAbandoned(target);
   const staged = siblingOf(target);
   filling.add(staged);
   try {
+    await makeParent(target);
+    await existing();
+    await removeAbandoned(target);
     await mkdir(staged);
     const result = await fill(staged);
     await syncDirectory(staged);
     await moveIntoPlace(staged, target, existing);
     return result;
+  } catch (thrown) {
+    throw isWriteError(thrown, target) ? unwritable(target, thrown) : thrown;
   } finally {
-    await rm(staged, { recursive: true, force: true });
+    await rm(staged, { recursive: true, force: true }).catch(() => undefined); // of a disk that cannot be written to
     filling.delete(staged);
   }
 }

@@ -59,6 +59,20 @@ describe('a chat template', () => {
   });
 });
 
+describe('a hostile chat template', () => {
+  const loop = '{% for i in range(3000) %}{% for j in range(3000) %}{% for k in range(3000) %}{% endfor %}{% endfor %}';
+  const doubling = '{% for i in range(40) %}{% set n.x = n.x + n.x %}{% endfor %}';
+  it.each([
+    ['runs without an end', `${loop}{% endfor %}`],
+    ['fills the memory', `{% set n = namespace(x="aaaaaaaa") %}${doubling}{{ n.x }}`],
+    ['writes a long text', '{% for i in range(3000) %}{% for j in range(400) %}x{% endfor %}{% endfor %}'],
+    ['reaches for the program', '{{ messages.constructor.constructor("return process")() }}'],
+  ])('that %s ends in a sentence', (_, source) => {
+    const refused = expect.objectContaining({ code: 'checkpoint_invalid' }) as unknown;
+    expect(() => parseChatTemplate(source, 'x').render(turn)).toThrow(refused);
+  });
+});
+
 describe('the chat template of a checkpoint', () => {
   let directory = '';
   const load = async (files: Record<string, unknown>): Promise<ChatTemplate> => {

@@ -113,6 +113,12 @@ describe('loading a tokenizer', () => {
       'byte-level',
     ],
     ['a vocabulary without all bytes', (text: string) => text.replace('"!":', '"!!!!":'), 'lacks 1 of the 256 bytes'],
+    [
+      'a regular expression that is none',
+      (text: string) => text.replace(/"Regex":\s*"/u, '"Regex": "((('),
+      'nterminated',
+    ],
+    ['an id that is no index', (text: string) => text.replace(/"!":\s*\d+/u, '"!": 1000000000'), 'no BPE model'],
     ['an added token that strips', (text: string) => text.replace(/"lstrip":\s*false/u, '"lstrip": true'), 'strips'],
   ])('refuses %s', async (_, damage, message) => {
     const whole = await published('tokenizer.json');

@@ -33,6 +33,35 @@ function written(config: unknown, name = 'config.json'): string {
 }
 
 describe('config.json', () => {
+  it.each([
+    ['text_config.num_hidden_layers', 'num_hidden_layers'],
+    ['text_config.max_position_embeddings', 'max_position_embeddings'],
+    ['text_config.vocab_size', 'vocab_size'],
+    ['text_config.intermediate_size', 'intermediate_size'],
+    ['vision_config.depth', 'depth'],
+    ['audio_config.encoder_layers', 'encoder_layers'],
+  ])('is refused where %s is so large that building the graphs would not end', async (path, name) => {
+    const message = expect.stringMatching(`${name} must be an integer between 1 and`) as string;
+    await expect(readModelConfig(changed(path, 2 ** 31 - 1))).rejects.toMatchObject({
+      code: 'checkpoint_invalid',
+      message,
+    });
+  });
+
+  it.each([
+    ['gptq', 'GPTQ'],
+    ['awq', 'AWQ'],
+    ['bitsandbytes', 'bitsandbytes'],
+    ['fp8', 'FP8'],
+    ['quanto', 'quanto'],
+  ])('of weights quantised by %s says so, and what to take instead', async (method, name) => {
+    for (const place of ['quantization_config', 'text_config.quantization_config'])
+      await expect(readModelConfig(changed(place, { quant_method: method, bits: 4 }))).rejects.toMatchObject({
+        code: 'checkpoint_invalid',
+        message: expect.stringMatching(`quantised \\(${name}\\).*--precision int4`) as string,
+      });
+  });
+
   it('is read into our field names', async () => {
     const config = await readModelConfig(golden('checkpoints/tiny-a'));
     expect(config.text).toEqual({
