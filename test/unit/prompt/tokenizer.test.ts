@@ -116,7 +116,7 @@ describe('loading a tokenizer', () => {
     [
       'a regular expression that is none',
       (text: string) => text.replace(/"Regex":\s*"/u, '"Regex": "((('),
-      'nterminated',
+      'Invalid regular expression',
     ],
     ['an id that is no index', (text: string) => text.replace(/"!":\s*\d+/u, '"!": 1000000000'), 'no BPE model'],
     ['an added token that strips', (text: string) => text.replace(/"lstrip":\s*false/u, '"lstrip": true'), 'strips'],
