@@ -90,7 +90,7 @@ describe('POST /v1/captions with an upload', () => {
     [{ max_tokens: '1.5' }, 'max_tokens', 'bad_request'],
     [{ prompt_id: '0' }, 'prompt_id', 'bad_request'],
     [{ prompt: 'a', prompt_id: '2' }, 'prompt_id', 'bad_request'],
-    [{ audio: 'yes' }, 'audio', 'bad_request'],
+    [{ audio: 'maybe' }, 'audio', 'bad_request'],
     [{ tempreature: '1' }, 'tempreature', 'unknown_field'],
     [{ options: '{"no_such": 1}' }, 'no_such', 'unknown_field'],
     [{ options: '{' }, 'options', 'bad_request'],
