@@ -12,8 +12,8 @@ import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
 
-const MALFORMED = stressSize('malformed requests', { short: 500, long: 5000 });
-const DAMAGED = stressSize('damaged clips', { short: 40, long: 400 });
+const MALFORMED = stressSize('malformed requests', { short: 500, long: 9500 });
+const DAMAGED = stressSize('damaged clips', { short: 40, long: 500 });
 const PICTURES = stressSize('hostile pictures', { short: 60, long: 10_000 });
 const AT_ONCE = 8;
 const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
