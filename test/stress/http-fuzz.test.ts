@@ -65,11 +65,11 @@ function exchange(port: number, bytes: Buffer): Promise<string> {
   });
 }
 
-async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const rest = items.values();
+async function inParallel<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+  const rest = items[Symbol.iterator]();
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
-      for (const item of rest) await work(item);
+      for (let next = rest.next(); next.done !== true; next = rest.next()) await work(next.value);
     }),
   );
 }
