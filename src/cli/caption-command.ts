@@ -7,6 +7,7 @@ import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
+import { CommandFiles, isPath } from './command-files.ts';
 import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
 import { ProgressLine, reportError, warn, write, writeJson } from './terminal.ts';
 
@@ -20,7 +21,7 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
   const command = program
     .command('caption')
     .description('tell what is seen and heard in videos, pictures or sound files')
-    .argument('<file...>');
+    .argument('<file...>', 'path, https: or http: address, or - for standard input');
   addSettingFlags(addRequestFlags(command), MODEL_SETTINGS)
     .option('--json', 'one JSON object a file on stdout, nothing else', false)
     .option('--token-ids', 'with --json: also token ids and log-probabilities', false)
@@ -42,6 +43,7 @@ async function exists(path: string): Promise<boolean> {
 
 /** Loading a model can take minutes, so files are looked for first. */
 async function noneExists(requests: readonly CaptionRequest[]): Promise<boolean> {
+  if (!requests.every(({ path }) => isPath(path))) return false;
   const found = await Promise.all(requests.map(({ path }) => exists(path)));
   return !found.includes(true);
 }
@@ -70,17 +72,22 @@ async function captionAll(
   const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
   const { json, tokenIds } = flags;
   const heading = requests.length > 1;
+  const files = new CommandFiles(environment.stdin);
   try {
     for (const request of requests) {
       if (signal.aborted) throw interrupted();
+      const file = request.path;
       const shape = { json, tokenIds, heading, samples: request.samples, model: captioner.model.name };
       const printer = new CaptionPrinter(environment, progress, shape);
-      const exitCode = await printer.print(request.path, captionEvents(captioner, request, signal));
+      const exitCode = await files
+        .withPath(file, signal, (path) => printer.print(file, captionEvents(captioner, { ...request, path }, signal)))
+        .catch((thrown: unknown) => reportError(signal.aborted ? interrupted() : thrown, environment, { json, file }));
       if (exitCode !== 0) status.fail(exitCode);
       if (exitCode === ERRORS.aborted.exit) return;
     }
   } finally {
     await captioner.close();
+    await files.close();
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Captioner } from '../captioner/captioner.ts';
 import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
 import type { OnProgress } from '../captioner/open-captioner.ts';
@@ -14,6 +14,8 @@ interface ExportOptions {
 
 /** Everything the commands use of the process and of the rest of the program; tests pass their own. */
 export interface CliEnvironment {
+  /** called only when a command reads it */
+  readonly stdin: () => Readable;
   readonly stdout: Writable;
   readonly stderr: Writable;
   /** the reader of stdout has closed it, as `| head` does */

@@ -26,6 +26,7 @@ process.stdout.on('error', () => {
 process.stderr.on('error', () => undefined);
 
 const environment: CliEnvironment = {
+  stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   stdoutIsGone: () => stdoutIsGone,

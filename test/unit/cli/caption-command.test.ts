@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
@@ -11,6 +12,34 @@ const HERE = fileURLToPath(import.meta.url);
 const CAPTION = 'A red ball rolls.\nMüße 🎈';
 
 describe('avocado caption', () => {
+  it('captions standard input, and deletes what it stored of it', async () => {
+    let seen: string | undefined;
+    const environment = { stdin: () => Readable.from([Buffer.from('a clip')]) };
+    const captioner = fakeCaptioner({
+      warning: (path) => {
+        seen = path;
+        return readFileSync(path, 'utf8');
+      },
+    });
+    const { exitCode, stdout, stderr } = await runCli(['caption', '-'], { captioner, environment });
+    expect([exitCode, stdout, stderr]).toEqual([0, `${CAPTION}\n`, 'warning: a clip\n']);
+    expect(existsSync(seen!)).toBe(false);
+  });
+
+  it('tells an address it may not fetch its error, and goes on', async () => {
+    const files = ['http://127.0.0.1:9/a.mp4', HERE];
+    const { exitCode, stdout } = await runCli(['caption', '--json', ...files], { captioner: fakeCaptioner() });
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { file: string; error?: { code: string } });
+    expect(lines.map(({ file, error }) => [file, error?.code])).toEqual([
+      [files[0], 'media_forbidden_host'],
+      [HERE, undefined],
+    ]);
+    expect(exitCode).not.toBe(0);
+  });
+
   it('prints the caption alone on stdout and nothing on a stderr that is no terminal', async () => {
     const captioner = fakeCaptioner();
     const { exitCode, stdout, stderr } = await runCli(['caption', HERE], { captioner });
