@@ -105,7 +105,7 @@ export async function sendError(thrown: unknown, request: FastifyRequest, reply:
   return reply.code(status).headers(retryHeaders(error)).send(errorBody(error));
 }
 
-/** Writes what the client of a stream is not told into the log; a thrown error is logged where it becomes a response. */
+/** Logs what the client of a stream is not told. A thrown error is logged where it becomes a response. */
 export function logFailure(request: FastifyRequest, { code, message }: Pick<AvocadoError, 'code' | 'message'>): void {
   if (ERRORS[code].status >= 500) request.log.error({ err: new AvocadoError(code, message) }, code);
 }
