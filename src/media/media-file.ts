@@ -5,12 +5,15 @@ import { AvocadoError } from '../base/errors.ts';
 import type { PictureFormat } from './picture-process.ts';
 
 /** `still` is decoded by sharp, `container` by ffmpeg; ffmpeg also tries `unknown`. The others are refused. */
-type FileKind = 'still' | 'heic' | 'playlist' | 'text' | 'container' | 'unknown';
+type FileKind = 'still' | 'unsupported' | 'playlist' | 'text' | 'container' | 'unknown';
 
 interface Sniffed {
   readonly kind: FileKind;
   /** of a `still` */
   readonly format?: PictureFormat | undefined;
+  /** what an `unsupported` file is, and what to convert it to */
+  readonly name?: string | undefined;
+  readonly convertTo?: string | undefined;
 }
 
 export interface MediaFile extends Sniffed {
@@ -152,6 +155,40 @@ const CONTAINERS: readonly Magic[] = [
   ],
 ];
 
+const PICTURE_ADVICE = 'PNG or JPEG';
+const SOUND_ADVICE = 'FLAC or WAV';
+const VIDEO_ADVICE = 'MP4';
+
+/** Formats that people send and that are not read here; the error says what they are. */
+const UNSUPPORTED: readonly (readonly [name: string, convertTo: string, Magic])[] = [
+  [
+    'a BMP picture',
+    PICTURE_ADVICE,
+    [
+      [0, 'BM'],
+      [6, '\0\0\0\0'],
+    ],
+  ],
+  ['a JPEG XL picture', PICTURE_ADVICE, [[0, '\xff\x0a']]],
+  ['a JPEG XL picture', PICTURE_ADVICE, [[0, '\0\0\0\x0cJXL \r\n\x87\n']]],
+  ['a JPEG 2000 picture', PICTURE_ADVICE, [[0, '\0\0\0\x0cjP  \r\n\x87\n']]],
+  ['a Photoshop picture', PICTURE_ADVICE, [[0, '8BPS']]],
+  ['a PDF document', PICTURE_ADVICE, [[0, '%PDF-']]],
+  ['a CAF sound file', SOUND_ADVICE, [[0, 'caff\0\x01']]],
+  ['an AU sound file', SOUND_ADVICE, [[0, '.snd']]],
+  ['an AC-3 sound file', SOUND_ADVICE, [[0, '\x0bw']]],
+  ['a DTS sound file', SOUND_ADVICE, [[0, '\x7f\xfe\x80\x01']]],
+  ['an AMR sound file', SOUND_ADVICE, [[0, '#!AMR']]],
+  ['a WavPack sound file', SOUND_ADVICE, [[0, 'wvpk']]],
+  ['a MIDI file', SOUND_ADVICE, [[0, 'MThd\0\0\0\x06']]],
+  ['an MXF file', VIDEO_ADVICE, [[0, '\x06\x0e\x2b\x34']]],
+  ['an IVF file', VIDEO_ADVICE, [[0, 'DKIF']]],
+  ['a YUV4MPEG file', VIDEO_ADVICE, [[0, 'YUV4MPEG2']]],
+  ['a RealMedia file', VIDEO_ADVICE, [[0, '.RMF']]],
+  ['a raw H.264 or H.265 stream', VIDEO_ADVICE, [[0, '\0\0\0\x01']]],
+  ['a ZIP archive', 'the file inside it', [[0, 'PK\x03\x04']]],
+];
+
 /**
  * The kind of a file by its first bytes. Names and extensions are ignored, since the sender chooses them.
  * @param head the first SNIFF_BYTES of a file, or all of a shorter one
@@ -163,11 +200,15 @@ export function sniff(head: Uint8Array): Sniffed {
   if (picture !== undefined) return { kind: 'still', format: picture[0] };
   const brands = brandsOf(text);
   if (brands[0] !== 'avis' && brands.includes('avif')) return { kind: 'still', format: 'heif' };
-  if (/^(hei[cxms]|hev[cxms]|mif1|msf1)$/.test(brands[0] ?? '')) return { kind: 'heic' };
+  if (/^(hei[cxms]|hev[cxms]|mif1|msf1)$/.test(brands[0] ?? ''))
+    return { kind: 'unsupported', name: 'a HEIC picture', convertTo: PICTURE_ADVICE };
   if (/^(\ufeff|\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<\?xml[^]*<(MPD|playlist|smil)|<MPD|<smil)/i.test(text))
     return { kind: 'playlist' };
+  const isContainer = CONTAINERS.some(has);
+  const [name, convertTo] = UNSUPPORTED.find(([, , magic]) => has(magic)) ?? [];
+  if (name !== undefined && !isContainer) return { kind: 'unsupported', name, convertTo };
   if (isText(text)) return { kind: 'text' };
-  if (CONTAINERS.some(has) || /^\xff[\xe0-\xff]/.test(text)) return { kind: 'container' };
+  if (isContainer || /^\xff[\xe0-\xff]/.test(text)) return { kind: 'container' };
   return { kind: 'unknown' };
 }
 

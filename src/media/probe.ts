@@ -48,8 +48,11 @@ async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSign
         'media_unsupported',
         'The file is a playlist: it only names other files, and those are never opened. Give the video itself.',
       );
-    case 'heic':
-      throw new AvocadoError('media_unsupported', 'HEIC pictures are not supported. Convert it to JPEG or PNG.');
+    case 'unsupported':
+      throw new AvocadoError(
+        'media_unsupported',
+        `The file is ${file.name}, which is not supported. Convert it to ${file.convertTo}.`,
+      );
     case 'text':
       throw new AvocadoError('media_unsupported', 'The file is text, not a video, a sound or a picture.');
     default:

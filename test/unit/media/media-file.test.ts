@@ -20,8 +20,8 @@ test.each([
   ['<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011">', 'playlist'],
   ['Just some words.\nAnd more.', 'text'],
   ['<svg xmlns="http://www.w3.org/2000/svg"/>', 'text'],
-  ['\0\0\0\x10ftypheic\0\0\0\0', 'heic'],
-  ['\0\0\0\x18ftypmif1\0\0\0\0mif1heic', 'heic'],
+  ['\0\0\0\x01mdat\0\0\0\0\0\x01\0\0', 'container'],
+  ['BMW and other makers of cars', 'text'],
   ['\0\0\0\x18ftypisom\0\0\0\0', 'container'],
   ['RIFF\x24\0\0\0WAVEfmt \0', 'container'],
   ['\x1aE\xdf\xa3\x01\0\0\0', 'container'],
@@ -32,6 +32,23 @@ test.each([
   [`G${'\0'.repeat(187)}G`, 'container'],
 ])('%j is a %s', (head, kind) => {
   expect(sniff(bytes(head))).toEqual({ kind });
+});
+
+test.each([
+  ['\0\0\0\x10ftypheic\0\0\0\0', 'a HEIC picture'],
+  ['\0\0\0\x18ftypmif1\0\0\0\0mif1heic', 'a HEIC picture'],
+  ['BM\x36\x10\0\0\0\0\0\0\x36\0', 'a BMP picture'],
+  ['\xff\x0a\xfa\x1f', 'a JPEG XL picture'],
+  ['\0\0\0\x0cJXL \r\n\x87\n', 'a JPEG XL picture'],
+  ['%PDF-1.4\n1 0 obj\n', 'a PDF document'],
+  ['caff\0\x01\0\0desc', 'a CAF sound file'],
+  ['.snd\0\0\0\x18', 'an AU sound file'],
+  ['\x0bw\x12\x34', 'an AC-3 sound file'],
+  ['#!AMR\n\x3c', 'an AMR sound file'],
+  ['\x06\x0e\x2b\x34\x02\x05', 'an MXF file'],
+  ['\0\0\0\x01\x67\x64', 'a raw H.264 or H.265 stream'],
+])('%j is %s, which is not supported', (head, name) => {
+  expect(sniff(bytes(head))).toMatchObject({ kind: 'unsupported', name });
 });
 
 test.each([
