@@ -94,7 +94,8 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
   };
   return {
     fromReference: (reference, param) => {
-      switch (/^\s*([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
+      // Browsers pass over white space in front of a data URL, so clients send some.
+      switch (/^(?:\s+(?=data:))?([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
         case 'http':
         case 'https':
           return fromUrl(reference, param);

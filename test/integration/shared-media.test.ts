@@ -185,9 +185,10 @@ describe('a captioner', () => {
     copyFileSync(CLIP, path);
     const request = captionRequest(path, { max_tokens: 3 });
     const estimate = await captioner.estimate(request);
-    expect(looksAt(path)).toBe(1);
+    const looks = looksAt(path);
+    expect(looks).toBeGreaterThan(0);
     const end = await endOf(captioner, request);
-    expect(looksAt(path)).toBe(1);
+    expect(looksAt(path)).toBe(looks);
     const { kind, durationSeconds, video, audio } = end.media;
     expect(estimate).toMatchObject({
       kind,
@@ -215,11 +216,12 @@ describe('a captioner', () => {
     const asked = (path: string, contentHash: string) =>
       captioner.estimate({ ...captionRequest(path, {}), contentHash });
     expect(await asked(second, 'b'.repeat(64))).toEqual(await asked(first, 'a'.repeat(64)));
-    expect([looksAt(first), looksAt(second)]).toEqual([1, 1]);
+    const looks = looksAt(first);
+    expect([looks > 0, looksAt(second)]).toEqual([true, looks]);
     const third = scratch('third.mp4');
     copyFileSync(CLIP, third);
     expect(await asked(third, 'a'.repeat(64))).toEqual(await asked(first, 'a'.repeat(64)));
-    expect([looksAt(first), looksAt(third)]).toEqual([1, 0]);
+    expect([looksAt(first), looksAt(third)]).toEqual([looks, 0]);
   });
 
   it('estimates in words of numbers what would be refused for its length', async () => {
