@@ -155,8 +155,10 @@ async function openInside(root: string, path: string, reference: string, param: 
     // Not blocking: a pipe without a writer would hold a thread for ever.
     handle = await open(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
     checkInside(root, await readlink(`/proc/self/fd/${handle.fd}`), param); // the path may lead elsewhere by now
-    if ((await handle.stat()).isFile()) return handle;
-    throw new AvocadoError('media_not_a_file', `${reference} is not a regular file. Name a media file.`, { param });
+    const found = await handle.stat();
+    if (found.isFile()) return handle;
+    const what = found.isDirectory() ? 'a directory' : 'not a regular file';
+    throw new AvocadoError('media_not_a_file', `${reference} is ${what}. Give a media file.`, { param });
   } catch (cause) {
     await handle?.close();
     if (cause instanceof AvocadoError) throw cause;
