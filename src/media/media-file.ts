@@ -185,7 +185,8 @@ const UNSUPPORTED: readonly (readonly [name: string, convertTo: string, Magic])[
   ['an IVF file', VIDEO_ADVICE, [[0, 'DKIF']]],
   ['a YUV4MPEG file', VIDEO_ADVICE, [[0, 'YUV4MPEG2']]],
   ['a RealMedia file', VIDEO_ADVICE, [[0, '.RMF']]],
-  ['a raw H.264 or H.265 stream', VIDEO_ADVICE, [[0, '\0\0\0\x01']]],
+  ['a raw H.264 stream', VIDEO_ADVICE, [[0, '\0\0\0\x01g']]],
+  ['a raw H.265 stream', VIDEO_ADVICE, [[0, '\0\0\0\x01@\x01']]],
   ['a ZIP archive', 'the file inside it', [[0, 'PK\x03\x04']]],
 ];
 

@@ -46,7 +46,7 @@ test.each([
   ['\x0bw\x12\x34', 'an AC-3 sound file'],
   ['#!AMR\n\x3c', 'an AMR sound file'],
   ['\x06\x0e\x2b\x34\x02\x05', 'an MXF file'],
-  ['\0\0\0\x01\x67\x64', 'a raw H.264 or H.265 stream'],
+  ['\0\0\0\x01\x67\x64', 'a raw H.264 stream'],
 ])('%j is %s, which is not supported', (head, name) => {
   expect(sniff(bytes(head))).toMatchObject({ kind: 'unsupported', name });
 });
