@@ -313,7 +313,12 @@ describe('a command line with a mistake', () => {
     [['caption', CLIP, '--device', 'tpu'], 'bad_request', /--device.*cpu, cuda or cuda:N/, 'device'],
     [['caption', CLIP, '--runtime', 'python'], 'bad_request', /--runtime.*native, node/, 'runtime'],
     [['caption', CLIP, '--profile', 'cinema'], 'bad_request', /"cinema".*Known: nano, paper, reference-cli/, 'profile'],
-    [['caption', CLIP, '--prompt-id', '8'], 'bad_request', /prompt_id must be 1 to 7 for this model, not 8/, 'prompt_id'],
+    [
+      ['caption', CLIP, '--prompt-id', '8'],
+      'bad_request',
+      /prompt_id must be 1 to 7 for this model, not 8/,
+      'prompt_id',
+    ],
     [['caption'], 'bad_request', /file.*--help/, undefined],
     [['describe', CLIP], 'bad_request', /describe.*--help/, undefined],
   ] as const)('%j exits with 2 and names what is wrong', async (args, code, says, param) => {
