@@ -135,7 +135,7 @@ describe('a server under hostile input', () => {
         return bytes;
       });
       const answers = await endingsOf(damaged);
-      expect(answers.size).toBeGreaterThan(2);
+      expect(answers.size).toBeGreaterThan(1);
       const { freeSlots, slots } = captioner.stats();
       expect(freeSlots).toBe(slots);
       expect(await app.uploads()).toEqual([]);
