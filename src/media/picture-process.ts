@@ -109,6 +109,7 @@ class PictureProcess {
     this.#stdin = child.stdin;
     this.#stdout = child.stdout;
     this.#closed = once(child, 'close').then(([code, signal]) => {
+      clearTimeout(this.#retirement);
       idle.splice(0, idle.length, ...idle.filter((other) => other !== this));
       return String(signal ?? code);
     });
