@@ -2,13 +2,12 @@
 // npx tsx test/bench/compare-servers.ts OTHER_CHECKOUT [--rounds N] [--requests N]
 // The other checkout must be built. Clips and prompts are cached, so that what is compared is the request path and
 // generation. Prints this checkout over the other one: tokens/s, and CPU time of both event loops per token.
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import { runLevel, summarise, type ClipFile } from '../../src/lab/loadtest/load-test.ts';
-import { startServer, type BenchServer } from './served.ts';
+import { readExampleClips, startServer, type BenchServer } from './served.ts';
+import { median } from './median.ts';
 
 const CLIENTS = [1, 8];
 const WARM_ROUNDS = 2;
@@ -21,18 +20,6 @@ interface Measured {
   /** microseconds of CPU time per token */
   readonly serverLoop: number;
   readonly engineLoop: number;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? NaN;
-}
-
-async function readClips(): Promise<ClipFile[]> {
-  const examples = join(HERE, 'models/avocado-nano/examples');
-  const names = (await readdir(examples)).filter((name) => name.endsWith('.mp4'));
-  return Promise.all(
-    names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(examples, name))) })),
-  );
 }
 
 async function measure(server: BenchServer, clips: readonly ClipFile[], concurrency: number): Promise<Measured> {
@@ -56,7 +43,7 @@ const { values, positionals } = parseArgs({
 const [other] = positionals;
 if (other === undefined) throw new Error('Give the directory of the other checkout.');
 const requests = Number(values.requests);
-const clips = await readClips();
+const clips = await readExampleClips();
 const flags = ['--slots', '8', '--media-cache-bytes', String(2 ** 28), '--prefix-slots', '4'];
 const servers = {
   here: await startServer([...flags, '--max-queue-seconds', '100000'], HERE),

@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { Engine } from '../../src/engine/engine.ts';
 import { loadThinker } from '../../src/model/execution/load-thinker.ts';
 import { parsePrecision } from '../../src/model/export/export.ts';
+import { median } from './median.ts';
 
 const { values } = parseArgs({
   options: {
@@ -34,10 +35,6 @@ const threads = Number(values.threads);
 interface Speed {
   readonly prefillSeconds: number;
   readonly tokensPerSecond: number;
-}
-
-function median(numbers: readonly number[]): number {
-  return [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? NaN;
 }
 
 const loaded = await loadThinker({

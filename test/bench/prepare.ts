@@ -17,6 +17,7 @@ import { nativeStatus } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
+import { median } from './median.ts';
 
 const run = promisify(execFile);
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
@@ -92,12 +93,6 @@ async function peakGrowth<T>(work: () => Promise<T>): Promise<{ value: T; bytes:
   } finally {
     clearInterval(timer);
   }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((left, right) => left - right);
-  const middle = (sorted.length - 1) / 2;
-  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
 }
 
 interface Reference {

@@ -3,24 +3,17 @@
 // npx tsx test/bench/serve.ts [--rounds N] [--requests N] [--max-tokens N] [--cached]
 // [--temperature T] [--model DIR --precision NAME]. With --cached both keep clips and prompts, so that what is measured
 // is generation; a temperature of 2 makes captions as long as --max-tokens allows.
-import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
-import {
-  levelTable,
-  runLevel,
-  summarise,
-  type ClipFile,
-  type LevelSummary,
-  type SendClip,
-} from '../../src/lab/loadtest/load-test.ts';
+import { levelTable, runLevel, summarise, type LevelSummary, type SendClip } from '../../src/lab/loadtest/load-test.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
-import { startServer } from './served.ts';
+import { readExampleClips, startServer } from './served.ts';
 import { engineSettings, PRECISIONS } from '../../src/settings/engine-settings.ts';
+import { median } from './median.ts';
 
 const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
 const EXAMPLES = join(NANO, 'examples');
@@ -49,17 +42,6 @@ function bareSender(captioner: Captioner, options: Record<string, number>): Send
   };
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((left, right) => left - right)[Math.floor(values.length / 2)] ?? NaN;
-}
-
-async function readClips(): Promise<ClipFile[]> {
-  const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.mp4'));
-  return Promise.all(
-    names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })),
-  );
-}
-
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
@@ -79,7 +61,7 @@ const options: Record<string, number> = {
   ...(values.temperature === undefined ? {} : { temperature: Number(values.temperature), seed: 1 }),
 };
 const precision = PRECISIONS.find((name) => name === values.precision);
-const clips = await readClips();
+const clips = await readExampleClips();
 const server = await startServer([
   '--slots',
   String(SLOTS),

@@ -1,8 +1,10 @@
 // A server of this checkout for the benchmarks: built code, a free port, its processes' memory.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { ClipFile } from '../../src/lab/loadtest/load-test.ts';
 
 export interface BenchServer {
   readonly url: string;
@@ -13,6 +15,15 @@ export interface BenchServer {
   /** value of a metric without labels */
   metric(name: string): Promise<number>;
   close(): Promise<void>;
+}
+
+/** The example clips of the bundled model. */
+export async function readExampleClips(): Promise<ClipFile[]> {
+  const examples = join(ROOT, 'models/avocado-nano/examples');
+  const names = (await readdir(examples)).filter((name) => name.endsWith('.mp4'));
+  return Promise.all(
+    names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(examples, name))) })),
+  );
 }
 
 const START_MS = 120_000;
