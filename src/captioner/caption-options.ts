@@ -20,6 +20,9 @@ const text = (description: string, limits: { readonly minLength?: number; readon
   Type.Optional(Type.String({ ...limits, description }));
 const whole = (description: string, minimum: number, maximum: number) =>
   Type.Optional(Type.Integer({ minimum, maximum, description }));
+/** No file lasts longer. */
+const MOST_SECONDS = 1_000_000;
+const second = (description: string) => Type.Optional(Type.Number({ minimum: 0, maximum: MOST_SECONDS, description }));
 const flag = (description: string) => Type.Optional(Type.Boolean({ description }));
 
 /** Pre-processing: the named profile's fields, each of which a request may set. */
@@ -43,6 +46,10 @@ export const OPTION_PROPERTIES = {
   // AVoCaDO has seven; a model directory may bring its own list.
   prompt_id: whole('one of the model’s own prompts (default: 1)', 1, 1000),
   system_prompt: text('system prompt', { maxLength: 100_000 }),
+  start: second('seconds of the file where what is captioned starts (default: 0)'),
+  end: second('seconds of the file where what is captioned ends (default: the end of the file)'),
+  video_start: second('as start, by the rule of Qwen’s tools: frames by number, at the average rate'),
+  video_end: second('as end, by the same rule; the frame at that time belongs to the part'),
   audio: flag('whether the model hears the sound track (default: true)'),
   profile: text('pre-processing: paper, reference-cli, or the model’s own', { minLength: 1, maxLength: 100 }),
   ...PROFILE_PROPERTIES,
@@ -163,6 +170,26 @@ function checkTogether(options: CaptionOptions, nameField: NameField): void {
     refuse(`${nameField('min_tokens')} is ${fewest}, which is more than max_tokens (${most}).`, 'min_tokens');
 }
 
+/** @throws AvocadoError `bad_request` */
+function partOf(
+  { start, end, video_start: first, video_end: last }: CaptionOptions,
+  nameField: NameField,
+): CaptionRequest['part'] {
+  const ours = start !== undefined || end !== undefined;
+  const reference = first !== undefined || last !== undefined;
+  if (ours && reference)
+    throw new AvocadoError('bad_request', 'start and end, and video_start and video_end, exclude each other.', {
+      param: 'start',
+    });
+  const [from, to] = ours ? [start, end] : [first, last];
+  if (from !== undefined && to !== undefined && from >= to) {
+    const [one, other] = ours ? (['start', 'end'] as const) : (['video_start', 'video_end'] as const);
+    const sentence = `${nameField(other)} is ${to}, which is not after ${nameField(one)} (${from}).`;
+    throw new AvocadoError('bad_request', sentence, { param: other });
+  }
+  return ours || reference ? { rule: ours ? 'time' : 'reference', start: from, end: to } : undefined;
+}
+
 function samplingOf(options: CaptionOptions): SamplingParams {
   return {
     temperature: options.temperature ?? 0,
@@ -186,6 +213,7 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
   const { stop = [] } = options;
   return {
     path,
+    part: partOf(options, nameField),
     prompt: options.prompt,
     promptId: options.prompt_id,
     systemPrompt: options.system_prompt,

@@ -143,7 +143,9 @@ export function createCaptioner(
     pool,
     decodeTimeoutSeconds: settings.decodeTimeoutSeconds,
     towers: new MonitoredEncoders(thinker.towers),
-    probes: new ProbeCache(pool.probe.bind(pool)),
+    probes: new ProbeCache((path, options, signal) =>
+      pool.probe(path, { ...options, limits: { maxDurationSeconds: settings.maxMediaSeconds } }, signal),
+    ),
     hashes: isCaching ? new FileMemo(contentHash, HASHES_KEPT) : undefined,
     encodings: new EncoderCache(settings.mediaCacheBytes),
   };

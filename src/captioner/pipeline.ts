@@ -113,6 +113,7 @@ function mediaReport({ plan, audio, warnings }: MediaFacts, { counts }: Prompt):
   return {
     kind: video?.kind ?? 'audio',
     durationSeconds: probe.durationSeconds,
+    ...(probe.part === undefined ? {} : { part: { start: probe.part.start, end: probe.part.end } }),
     ...videoReport(plan, counts.video + counts.image),
     audio: {
       present: probe.audio !== undefined,

@@ -3,6 +3,7 @@ import { extname } from 'node:path';
 import { AvocadoError } from '../base/errors.ts';
 import { FileMemo } from '../base/file-memo.ts';
 import { mediaTokens, type MediaFacts } from '../encoder/encode-request.ts';
+import { partOf } from '../media/part.ts';
 import { planMedia } from '../media/plan.ts';
 import { probeMedia, totalPixels } from '../media/probe.ts';
 import { resolveProfile, type PreprocessProfile } from '../media/profile.ts';
@@ -24,6 +25,8 @@ import type { Estimate } from './captioner.ts';
 const DEFAULT_MAX_TOKENS = 2048;
 /** A probe takes a few hundred bytes. */
 const PROBES_KEPT = 512;
+/** Three hours have a few megabytes of times. */
+const TIMED_PROBES_KEPT = 4;
 
 /** What of a model a plan needs: its small files, no weights. */
 export interface PlanningModel {
@@ -54,20 +57,46 @@ export function profileLabel(profile: PreprocessProfile): string {
   return `${profile.name}@${profile.version}`;
 }
 
+/** As probeMedia, perhaps in another thread. */
+type Probe = (path: string, options: { readonly keepsTimes: boolean }, signal?: AbortSignal) => Promise<MediaProbe>;
+
 /** ffprobe's results by path and by content hash, since clients send the same file again. */
 export class ProbeCache {
-  readonly #byPath: FileMemo<MediaProbe>;
-  readonly #byContent = new Map<string, MediaProbe>();
+  readonly #plain: ProbeMemo;
+  /** of files that are captioned in parts: a time for each frame */
+  readonly #timed: ProbeMemo;
 
-  /** @param probe as probeMedia, perhaps in another thread */
-  constructor(
-    probe: (path: string, signal: AbortSignal | undefined) => Promise<MediaProbe> = (path, signal) =>
-      probeMedia(path, { signal }),
-  ) {
-    this.#byPath = new FileMemo(probe, PROBES_KEPT);
+  constructor(probe: Probe = (path, options, signal) => probeMedia(path, { ...options, signal })) {
+    this.#plain = new ProbeMemo((path, signal) => probe(path, { keepsTimes: false }, signal), PROBES_KEPT);
+    this.#timed = new ProbeMemo((path, signal) => probe(path, { keepsTimes: true }, signal), TIMED_PROBES_KEPT);
   }
 
-  /** @throws AvocadoError as probeMedia; failures are not kept */
+  /**
+   * What is known of the file, or of the part of it that is asked for.
+   * @throws AvocadoError as probeMedia and partOf; failures are not kept
+   */
+  async get(file: Pick<CaptionRequest, 'path' | 'contentHash' | 'part'>, signal?: AbortSignal): Promise<MediaProbe> {
+    return file.part === undefined
+      ? await this.#plain.get(file, signal)
+      : partOf(await this.#timed.get(file, signal), file.part);
+  }
+
+  /** Of the whole file, with the times of its frames. @throws AvocadoError as probeMedia */
+  async getTimed(file: Pick<CaptionRequest, 'path' | 'contentHash'>, signal?: AbortSignal): Promise<MediaProbe> {
+    return await this.#timed.get(file, signal);
+  }
+}
+
+class ProbeMemo {
+  readonly #byPath: FileMemo<MediaProbe>;
+  readonly #byContent = new Map<string, MediaProbe>();
+  readonly #capacity: number;
+
+  constructor(probe: (path: string, signal: AbortSignal | undefined) => Promise<MediaProbe>, capacity: number) {
+    this.#byPath = new FileMemo(probe, capacity);
+    this.#capacity = capacity;
+  }
+
   async get(
     { path, contentHash }: Pick<CaptionRequest, 'path' | 'contentHash'>,
     signal?: AbortSignal,
@@ -84,7 +113,7 @@ export class ProbeCache {
     this.#byContent.delete(key);
     this.#byContent.set(key, probe);
     const oldest = this.#byContent.keys().next();
-    if (this.#byContent.size > PROBES_KEPT && oldest.done !== true) this.#byContent.delete(oldest.value);
+    if (this.#byContent.size > this.#capacity && oldest.done !== true) this.#byContent.delete(oldest.value);
   }
 }
 

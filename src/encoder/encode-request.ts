@@ -56,10 +56,13 @@ export interface EncoderModel {
   readonly towers: Towers;
 }
 
-/** Everything that decides the embeddings: bytes, every number of the profile, and whether the sound is used. */
-function keyOf(contentHash: string, { profile, video, audio }: MediaPlan): string {
+/**
+ * Everything that decides the embeddings: bytes, the part of the file, every number of the profile, and whether the
+ * sound is used.
+ */
+function keyOf(contentHash: string, { probe, profile, video, audio }: MediaPlan): string {
   const numbers = Object.entries(profile).sort(([a], [b]) => (a < b ? -1 : 1));
-  const parts = JSON.stringify([contentHash, numbers, video?.kind ?? 'none', audio !== undefined]);
+  const parts = JSON.stringify([contentHash, probe.part, numbers, video?.kind ?? 'none', audio !== undefined]);
   return createHash('sha256').update(parts).digest('hex');
 }
 

@@ -23,7 +23,7 @@ export interface PreparePool {
    * As probeMedia, away from this thread: a small file may hold millions of packets. A few files at a time.
    * @throws AvocadoError as probeMedia
    */
-  probe(path: string, signal?: AbortSignal): Promise<MediaProbe>;
+  probe(path: string, options: ProbeTask['options'], signal?: AbortSignal): Promise<MediaProbe>;
   /**
    * Decodes what the plan asks for. A cancelled task that runs rejects once its decoders are gone; one that waits for a
    * thread rejects at once.
@@ -93,9 +93,9 @@ export function createPreparePool(options: { threads: number }): PreparePool {
   }
 
   return {
-    probe: (path, signal) =>
+    probe: (path, probeOptions, signal) =>
       probes.run(() => {
-        const task: ProbeTask = { path, flag: createCancelFlag() };
+        const task: ProbeTask = { path, options: probeOptions, flag: createCancelFlag() };
         return runTask<MediaProbe>(probing, task, signal);
       }, signal),
     prepare: (plan, prepareOptions, signal) =>

@@ -3,9 +3,9 @@ import { probeMedia } from '../media/probe.ts';
 import type { MediaProbe } from '../media/types.ts';
 import { replyOf, watchFlag, type ProbeTask, type TaskReply } from './task-protocol.ts';
 
-export default async function probeTask({ path, flag }: ProbeTask): Promise<TaskReply<MediaProbe>> {
+export default async function probeTask({ path, options, flag }: ProbeTask): Promise<TaskReply<MediaProbe>> {
   const { signal, stop } = watchFlag(flag);
-  const reply = await replyOf(() => probeMedia(path, { signal }));
+  const reply = await replyOf(() => probeMedia(path, { ...options, signal }));
   stop();
   return reply;
 }

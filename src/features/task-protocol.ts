@@ -1,5 +1,6 @@
 // What crosses between the main thread and the worker threads of pool.ts: tasks, a flag to cancel one, and replies.
 import { asAvocadoError, AvocadoError, type ErrorCode } from '../base/errors.ts';
+import type { ProbeOptions } from '../media/probe.ts';
 import type { MediaPlan } from '../media/types.ts';
 import type { PrepareOptions } from './prepare.ts';
 import type { FrameStack } from './types.ts';
@@ -12,6 +13,7 @@ export interface PrepareTask {
 
 export interface ProbeTask {
   readonly path: string;
+  readonly options: Pick<ProbeOptions, 'keepsTimes' | 'limits'>;
   readonly flag: CancelFlag;
 }
 

@@ -38,18 +38,26 @@ export function readSection(line: string): Section {
 }
 
 /** An hour of 60 frames a second beside four tracks of sound has 0.9 million packets. More is an attack. */
-const MAX_PACKETS = 1_000_000;
+const PACKETS_PER_HOUR = 1_000_000;
+
+/** Most packets of a file that is taken: a short one may have as many as one of an hour. */
+export function mostPackets(maxDurationSeconds: number): number {
+  return Math.ceil(PACKETS_PER_HOUR * Math.max(1, maxDurationSeconds / 3600));
+}
 
 /** Takes ffprobe's output line by line; packets are counted, not kept. */
 export class ContainerReport {
   readonly #tallies = new Map<number, PacketTally>();
   readonly #maxPackets: number;
+  readonly #keepsTimes: boolean;
   #packets = 0;
   readonly streams: Section[] = [];
   format: Section = {};
 
-  constructor(maxPackets = MAX_PACKETS) {
+  /** @param keepsTimes of all frames: 8 bytes each */
+  constructor(maxPackets = PACKETS_PER_HOUR, keepsTimes = false) {
     this.#maxPackets = maxPackets;
+    this.#keepsTimes = keepsTimes;
   }
 
   /** @throws AvocadoError `media_too_large` (too many packets) */
@@ -86,7 +94,7 @@ export class ContainerReport {
       duration_time: duration,
       flags = '',
     } = readSection(line);
-    const tally = this.tally(Number(index));
+    const tally = this.#tallies.get(Number(index)) ?? new PacketTally(this.#keepsTimes);
     this.#tallies.set(Number(index), tally);
     tally.add({
       pts: number(pts),
@@ -280,6 +288,7 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
     averageFps: averageFps(stream, totalFrames, { measured, trusted: durationSeconds }, warnings),
     totalFrames,
     framesSpan: tally.span,
+    frameTimes: tally.frameTimes(totalFrames),
     lostAtStart: tally.orphans,
     durationSeconds,
     still: ['gif', 'apng'].includes(report.format['format_name'] ?? '') && totalFrames === 1,
@@ -295,6 +304,7 @@ function audioStream(stream: Section, report: ContainerReport): AudioStream {
     sampleRate: count(stream['sample_rate']),
     channels: count(stream['channels']),
     durationSeconds: trusted(stream, measured, report.format),
+    startSeconds: tally.isContinuous ? tally.span?.[0] : undefined,
   };
 }
 

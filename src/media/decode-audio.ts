@@ -3,6 +3,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { MAX_AUDIO_SECONDS, MAX_CHANNELS, MAX_SAMPLES, SAMPLE_RATE } from './audio-length.ts';
 import { ffmpegVersion, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
+import { seekOptions, trimFilters } from './part.ts';
 import { isWild, joinStretches, StretchReader, type JoinedSound } from './stretches.ts';
 import { DEFAULT_LIMITS, type AudioStream, type MediaLimits, type MediaPlan } from './types.ts';
 
@@ -115,7 +116,17 @@ async function runFilters(
     path: plan.probe.path,
     // the level at which StretchReader's lines are printed
     logLevel: 'verbose',
-    outputOptions: ['-map', map, '-filter:a', filters.join(','), '-c:a', 'pcm_f32le', '-f', 'f32le'],
+    inputOptions: seekOptions(plan.probe, true),
+    outputOptions: [
+      '-map',
+      map,
+      '-filter:a',
+      [...trimFilters('atrim', plan.probe.part?.samples), ...filters].join(','),
+      '-c:a',
+      'pcm_f32le',
+      '-f',
+      'f32le',
+    ],
     maxPixels: limits.maxPixels,
     timeoutSeconds: limits.decodeTimeoutSeconds,
     signal: run.signal,

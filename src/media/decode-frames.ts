@@ -1,6 +1,7 @@
 import { AvocadoError } from '../base/errors.ts';
 import { runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
+import { seekOptions, trimFilters } from './part.ts';
 import { nearestFrames } from './sampling.ts';
 import { decodeStill } from './still.ts';
 import {
@@ -55,7 +56,10 @@ export async function decodeFrames(
   }
   const decoder = new VideoDecoder(plan.probe, stream, limits, options.signal);
   const countsFrames = stream.isTurnedByFrames !== true;
-  const first = countsFrames ? await decoder.frames(video.frameIndices, stream.totalFrames, onFrame) : undefined;
+  const frames = (): Promise<FramesOutcome> => decoder.frames(video.frameIndices, stream.totalFrames, onFrame);
+  let first = countsFrames ? await frames() : undefined;
+  // A jump may have landed after the key frame that the part needs.
+  if (first?.asPlanned === false && decoder.stopSeeking()) first = await frames();
   if (first?.asPlanned === true) return { plan: video, warnings: decoder.warnings(), decoderLog: first.log };
   const times = await decoder.times();
   if (times.length === 0) throw undecodable(first?.log ?? []);
@@ -95,6 +99,7 @@ class VideoDecoder {
   readonly #signal: AbortSignal | undefined;
   readonly #started = performance.now();
   #errors = 0;
+  #seeks = true;
   /** of all frames, in the track's own unit; known after times() */
   #pts: number[] = [];
 
@@ -131,11 +136,25 @@ class VideoDecoder {
     return { complete, asPlanned: assembler.frames === picks.indices.length, log };
   }
 
+  /** From now on it decodes from the start of the file. @returns whether that is anything else */
+  stopSeeking(): boolean {
+    const seeking = this.#seeks && this.#probe.part?.seekTo !== undefined;
+    this.#seeks = false;
+    return seeking;
+  }
+
   /** Times of all frames that come out of the decoder, in order; seconds. */
   async times(): Promise<number[]> {
     this.#pts = [];
     let unit = 1;
-    const options = ['-map', `0:${this.#stream.index}`, '-filter:v', 'showinfo=checksum=0', '-f', 'null'];
+    const options = [
+      '-map',
+      `0:${this.#stream.index}`,
+      '-filter:v',
+      [...this.#trim(), 'showinfo=checksum=0'].join(','),
+      '-f',
+      'null',
+    ];
     await this.#run('info', options, {
       onChunk: () => 'more',
       onLine: (line) => {
@@ -165,13 +184,17 @@ class VideoDecoder {
     return runFfmpeg({
       path: this.#probe.path,
       logLevel,
-      inputOptions: VIDEO_INPUT,
+      inputOptions: [...VIDEO_INPUT, ...seekOptions(this.#probe, this.#seeks)],
       outputOptions,
       maxPixels,
       timeoutSeconds: Math.max(1, Math.ceil(decodeTimeoutSeconds - spent)),
       signal: this.#signal,
       ...readers,
     });
+  }
+
+  #trim(): string[] {
+    return trimFilters('trim', this.#probe.part?.frames);
   }
 
   #pictureOptions(indices: readonly number[]): string[] {
@@ -183,7 +206,7 @@ class VideoDecoder {
     // The encoder's clock must count these times, whatever the rate and the order of the video's own.
     const [unit, clock] = isTurnedByFrames ? [1_000_000, []] : [1000, ['setpts=N']];
     const scale = `scale=${storedWidth}:${storedHeight}`;
-    const filters = [`select='${select}'`, `settb=1/${unit}`, ...clock, scale, ...uprightFilters];
+    const filters = [...this.#trim(), `select='${select}'`, `settb=1/${unit}`, ...clock, scale, ...uprightFilters];
     return [
       ...['-map', `0:${index}`, '-filter:v', filters.join(',')],
       ...['-fps_mode', 'passthrough', '-enc_time_base', `1:${unit}`, '-frames:v', String(indices.length)],

@@ -13,7 +13,7 @@ export interface Packet {
 /** ffmpeg takes a longer gap for a break in the clock, in containers whose clock may break. */
 const LONGEST_GAP_SECONDS = 10;
 
-/** Counts packets in the order of the file. It keeps a few numbers, however many packets come. */
+/** Counts packets in the order of the file. Unless it keeps their times, it keeps a few numbers however many come. */
 export class PacketTally {
   #shown = 0;
   /** packets that are shown at the time of the one before */
@@ -31,6 +31,12 @@ export class PacketTally {
   #undated = 0;
   #first = Infinity;
   #latest = -Infinity;
+  readonly #times: number[] | undefined;
+
+  /** @param keepsTimes for `frameTimes` */
+  constructor(keepsTimes = false) {
+    this.#times = keepsTimes ? [] : undefined;
+  }
 
   add(packet: Packet): void {
     if (packet.isHidden) {
@@ -44,6 +50,7 @@ export class PacketTally {
     this.#shown++;
     if (pts !== undefined && pts === this.#last?.pts) this.#twins++;
     else if (!this.#isOrphan(packet) && time !== undefined) {
+      if (pts !== undefined) this.#times?.push(pts);
       this.#first = Math.min(this.#first, time);
       this.#latest = Math.max(this.#latest, time);
     }
@@ -81,6 +88,21 @@ export class PacketTally {
     return this.#first <= this.#latest ? [this.#first, this.#latest] : undefined;
   }
 
+  /** Its clock never runs backwards. */
+  get isContinuous(): boolean {
+    return this.#isContinuous;
+  }
+
+  /**
+   * Times of the frames in display order. Undefined where they were not kept, or where the packets do not tell the time
+   * of each frame.
+   * @param frames as told by frames()
+   */
+  frameTimes(frames: number): Float64Array | undefined {
+    const isTold = this.#times !== undefined && this.#times.length === frames && this.#isContinuous;
+    return isTold ? Float64Array.from(this.#times).sort() : undefined;
+  }
+
   /** Seconds that the packets last, each by its own word. Undefined where one does not tell. */
   get summedSeconds(): number | undefined {
     return this.#shown === 0 || this.#undated > 0 ? undefined : this.#durations;
@@ -108,6 +130,7 @@ export class PacketTally {
         return false;
       }
       this.#orphans = this.#beforeKey;
+      this.#times?.splice(0);
       this.#first = Infinity;
       this.#latest = -Infinity;
       this.#keyPts = pts;

@@ -1,5 +1,5 @@
 import { AvocadoError } from '../base/errors.ts';
-import { ContainerReport, PROBE_OPTIONS, readContainerReport, readSection } from './container-report.ts';
+import { ContainerReport, mostPackets, PROBE_OPTIONS, readContainerReport, readSection } from './container-report.ts';
 import { runFfprobe } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { openMediaFile, type MediaFile } from './media-file.ts';
@@ -11,6 +11,8 @@ import { DEFAULT_LIMITS, type MediaLimits, type MediaProbe, type VideoStream } f
 export interface ProbeOptions {
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<MediaLimits> | undefined;
+  /** keep the times of all frames, for partOf(); what limits the pictures is then checked there */
+  readonly keepsTimes?: boolean | undefined;
 }
 
 /**
@@ -23,8 +25,8 @@ export interface ProbeOptions {
 export async function probeMedia(path: string, options: ProbeOptions = {}): Promise<MediaProbe> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const file = await openMediaFile(path, limits.maxSizeBytes);
-  const probe = await probeKind(file, limits, options.signal);
-  checkVideo(probe, limits);
+  const probe = await probeKind(file, limits, options);
+  if (options.keepsTimes !== true) checkVideo(probe, limits);
   if (probe.durationSeconds > limits.maxDurationSeconds) {
     const seconds = Math.round(probe.durationSeconds);
     throw new AvocadoError(
@@ -35,14 +37,14 @@ export async function probeMedia(path: string, options: ProbeOptions = {}): Prom
   return probe;
 }
 
-async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSignal | undefined): Promise<MediaProbe> {
+async function probeKind(file: MediaFile, limits: MediaLimits, options: ProbeOptions): Promise<MediaProbe> {
   const { kind } = file;
   switch (kind) {
     case 'still':
-      return await probeStill(file, { timeoutSeconds: limits.probeTimeoutSeconds, signal });
+      return await probeStill(file, { timeoutSeconds: limits.probeTimeoutSeconds, signal: options.signal });
     case 'container':
     case 'unknown':
-      return await probeContainer(file, limits, signal);
+      return await probeContainer(file, limits, options);
     case 'playlist':
       throw new AvocadoError(
         'media_unsupported',
@@ -60,10 +62,11 @@ async function probeKind(file: MediaFile, limits: MediaLimits, signal: AbortSign
   }
 }
 
-async function probeContainer(file: MediaFile, limits: MediaLimits, signal: Signal): Promise<MediaProbe> {
+async function probeContainer(file: MediaFile, limits: MediaLimits, options: ProbeOptions): Promise<MediaProbe> {
   const { maxPixels } = limits;
-  const first = await readReport(file, limits, signal, false);
-  const { report, outcome } = first.report.lacksFormats ? await readReport(file, limits, signal, true) : first;
+  const { signal } = options;
+  const first = await readReport(file, limits, options, false);
+  const { report, outcome } = first.report.lacksFormats ? await readReport(file, limits, options, true) : first;
   const probe = readContainerReport(report, outcome, file, maxPixels);
   const { video } = probe;
   if (video === undefined || video.uprightFilters?.length !== 0 || !FRAME_TURNING_CODECS.has(video.codec)) return probe;
@@ -77,11 +80,11 @@ type Signal = AbortSignal | undefined;
 
 async function readReport(
   file: MediaFile,
-  { maxPixels, probeTimeoutSeconds: timeoutSeconds }: MediaLimits,
-  signal: Signal,
+  { maxPixels, maxDurationSeconds, probeTimeoutSeconds: timeoutSeconds }: MediaLimits,
+  { signal, keepsTimes }: ProbeOptions,
   thorough: boolean,
 ): Promise<{ report: ContainerReport; outcome: ProcessOutcome }> {
-  const report = new ContainerReport();
+  const report = new ContainerReport(mostPackets(maxDurationSeconds), keepsTimes);
   const run = { path: file.path, options: PROBE_OPTIONS, maxPixels, timeoutSeconds, signal, thorough };
   return { report, outcome: await runFfprobe({ ...run, onOutput: report.add }) };
 }
@@ -116,7 +119,8 @@ export function totalPixels({ width, height, totalFrames }: VideoStream): number
   return width * height * totalFrames;
 }
 
-function checkVideo({ video, audio }: MediaProbe, limits: MediaLimits): void {
+/** @throws AvocadoError `media_too_large`, `media_aspect_ratio`, `media_too_short` */
+export function checkVideo({ video, audio }: MediaProbe, limits: MediaLimits = DEFAULT_LIMITS): void {
   if (video === undefined) return;
   const most = video.still ? limits.maxStillPixels : limits.maxPixels;
   if (video.width * video.height > most) {

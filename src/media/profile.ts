@@ -140,7 +140,7 @@ interface ProfileLimit {
 
 /** Per second: 10,000 s between two frames, or every frame of the fastest camera. */
 const RATE: ProfileLimit = { type: 'number', least: 0.0001, most: 1000 };
-/** The longest file that is taken (an hour) at 240 frames a second has fewer frames. */
+/** An hour at 240 frames a second has fewer frames. */
 const FRAMES: ProfileLimit = { type: 'integer', least: 1, most: 1_000_000 };
 /** Of one frame: twice the largest picture that is taken. */
 const PIXELS: ProfileLimit = { type: 'integer', least: 1, most: 100_000_000 };

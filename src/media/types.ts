@@ -1,5 +1,6 @@
 // What is known of a file before it is decoded: its streams, the limits it must keep, and the plan of what will be
 // decoded.
+import { MAX_MEDIA_SECONDS } from '../settings/engine-settings.ts';
 import type { PreprocessProfile } from './profile.ts';
 
 export interface VideoStream {
@@ -24,6 +25,11 @@ export interface VideoStream {
   readonly totalFrames: number;
   /** times of the first and the last of them, seconds; absent: unknown */
   readonly framesSpan?: readonly [first: number, last: number] | undefined;
+  /**
+   * times of all frames in display order, in the container's seconds; absent: not asked for, or the clock cannot be
+   * trusted
+   */
+  readonly frameTimes?: Float64Array | undefined;
   /** frames that cannot be decoded because the video begins between two key frames */
   readonly lostAtStart?: number | undefined;
   readonly durationSeconds: number;
@@ -37,6 +43,40 @@ export interface AudioStream {
   readonly sampleRate: number;
   readonly channels: number;
   readonly durationSeconds: number;
+  /** time of the first packet in the container's seconds; absent: unknown, or the clock cannot be trusted */
+  readonly startSeconds?: number | undefined;
+}
+
+/**
+ * A part of a file, by one of two rules. `time`: what is seen and heard from `start` up to, not including, `end`.
+ * `reference`: frames by number, as qwen-omni-utils reads video_start and video_end. Seconds from the file's start.
+ */
+export interface PartRequest {
+  readonly rule: 'time' | 'reference';
+  readonly start?: number | undefined;
+  readonly end?: number | undefined;
+}
+
+/** From and up to, not including. `seconds` are the container's own. */
+export type Bounds = {
+  readonly unit: 'seconds' | 'frames' | 'samples';
+  /** undefined: from the first on */
+  readonly from: number | undefined;
+  /** undefined: to the last */
+  readonly to: number | undefined;
+};
+
+/** Where a part lies in its file. */
+export interface MediaPart {
+  /** seconds from the file's start */
+  readonly start: number;
+  readonly end: number;
+  /** of the video track */
+  readonly frames: Bounds;
+  /** of the sound track */
+  readonly samples: Bounds;
+  /** a time of the container before the part, that a decoder may jump to; undefined: it decodes from the start */
+  readonly seekTo: number | undefined;
 }
 
 export interface MediaProbe {
@@ -46,6 +86,8 @@ export interface MediaProbe {
   readonly durationSeconds: number;
   readonly video: VideoStream | undefined;
   readonly audio: AudioStream | undefined;
+  /** what stands above is of this part of the file; absent: of the whole file */
+  readonly part?: MediaPart | undefined;
   /** sentences about defects that do not prevent a caption */
   readonly warnings?: readonly string[];
 }
@@ -66,14 +108,13 @@ export interface MediaLimits {
 }
 
 /**
- * Used where the caller sets no other limit. One hour: the profiles sample at most 768 frames, which is 384 s at 2 fps,
- * and longer files only get sparser. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can ask for
- * more). 500 billion pixels are an hour of 1080p at 60 frames a second. 50 megapixels is the largest photograph of a
- * phone.
+ * Used where the caller sets no other limit. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can
+ * ask for more). 500 billion pixels are an hour of 1080p at 60 frames a second. 50 megapixels is the largest photograph
+ * of a phone.
  */
 export const DEFAULT_LIMITS: MediaLimits = {
   maxSizeBytes: 4 * 1024 ** 3,
-  maxDurationSeconds: 3600,
+  maxDurationSeconds: MAX_MEDIA_SECONDS,
   maxPixels: 8192 * 4320,
   maxTotalPixels: 500e9,
   maxStillPixels: 50_000_000,

@@ -43,6 +43,8 @@ const SHARED_OPTIONS = [
   'prompt_id',
   'repetition_guard',
   'audio',
+  'start',
+  'end',
 ] as const;
 
 const sharedProperties = Object.fromEntries(SHARED_OPTIONS.map((name) => [name, OPTION_PROPERTIES[name]])) as Pick<

@@ -104,11 +104,11 @@ const VIDEO_FIELDS: Readonly<Record<string, string>> = {
   min_frames: 'min_frames',
   max_frames: 'max_frames',
   use_audio_in_video: 'audio',
+  video_start: 'video_start',
+  video_end: 'video_end',
 };
 /** More of them, which would make another caption, and what to do instead. */
 const UNSUPPORTED_FIELDS: Readonly<Record<string, string>> = {
-  video_start: 'Cut the clip and send the part.',
-  video_end: 'Cut the clip and send the part.',
   resized_height: 'Set min_pixels and max_pixels; the ratio of the sides is kept.',
   resized_width: 'Set min_pixels and max_pixels; the ratio of the sides is kept.',
 };

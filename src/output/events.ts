@@ -13,6 +13,8 @@ export type Stage = 'queued' | 'fetch' | 'probe' | 'decode' | 'encode' | 'prefil
 export interface MediaReport {
   readonly kind: 'video' | 'audio' | 'image';
   readonly durationSeconds: number;
+  /** what was captioned of the file, in its seconds; absent: all of it */
+  readonly part?: { readonly start: number; readonly end: number };
   readonly video?: {
     readonly frames: number;
     readonly sampleFps: number;
@@ -119,11 +121,23 @@ export interface CaptionEnd extends Sample {
   readonly timings: Timings;
 }
 
+/**
+ * A part of a file, in seconds from its start. `time`: from `start` up to, not including, `end`. `reference`: as
+ * qwen-omni-utils reads video_start and video_end.
+ */
+export interface RequestedPart {
+  readonly rule: 'time' | 'reference';
+  readonly start?: number | undefined;
+  readonly end?: number | undefined;
+}
+
 /** One caption to make; plain data. `profile` holds overrides of the named profile's fields. */
 export interface CaptionRequest {
   readonly path: string;
   /** SHA-256 of the file in hex, where it is known already */
   readonly contentHash?: string | undefined;
+  /** undefined: the whole file */
+  readonly part?: RequestedPart | undefined;
   readonly prompt?: string | undefined;
   readonly promptId?: number | undefined;
   readonly systemPrompt?: string | undefined;

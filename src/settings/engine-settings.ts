@@ -30,6 +30,9 @@ const device: SettingType<Device> = {
 
 const MIB = 1024 ** 2;
 
+/** Four hours: a long film, or a morning of a meeting. */
+export const MAX_MEDIA_SECONDS = 14_400;
+
 export const ENGINE_TABLE = {
   modelDir: {
     group: 'model',
@@ -123,6 +126,14 @@ export const ENGINE_TABLE = {
     type: integer(1, 86_400),
     default: 300,
     help: 'longest decoding of one file, in seconds; an hour of video may need more',
+  },
+  maxMediaSeconds: {
+    group: 'engine',
+    flag: 'max-media-seconds',
+    metavar: 's',
+    type: integer(1, 1_000_000),
+    default: MAX_MEDIA_SECONDS,
+    help: 'longest file that is taken, in seconds',
   },
   mediaCacheBytes: {
     group: 'engine',

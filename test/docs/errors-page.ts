@@ -21,7 +21,7 @@ const MEANINGS: Readonly<Record<ErrorCode, string>> = {
   media_undecodable: 'too damaged to give two frames or any sound',
   media_no_streams: 'the file has neither pictures nor sound',
   media_too_short: 'no duration, one frame, or nothing to caption',
-  media_too_long: 'longer than an hour',
+  media_too_long: 'longer than `--max-media-seconds`',
   media_too_large: 'too many bytes, or too many pixels a frame',
   media_aspect_ratio: 'one side is more than 200 times the other',
   media_timeout: 'decoding took longer than its limit',

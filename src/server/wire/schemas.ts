@@ -57,6 +57,12 @@ const MEDIA = Type.Object(
   {
     kind: Type.Enum(['video', 'audio', 'image']),
     duration_seconds: seconds('duration'),
+    part: Type.Optional(
+      Type.Object(
+        { start: seconds('of the file'), end: seconds('of the file') },
+        { description: 'what was captioned of the file; absent: all of it' },
+      ),
+    ),
     video: Type.Optional(
       Type.Object({
         frames: Type.Integer({ description: 'frames given to the model' }),

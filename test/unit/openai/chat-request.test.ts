@@ -279,7 +279,12 @@ describe('fields of a file', () => {
       expect(thrownBy(bad)).toMatchObject({ code: 'bad_request', param: 'messages[0].content[0].video_url.fps' });
   });
 
-  it.each(['video_start', 'video_end', 'resized_height', 'resized_width'])('are refused by name: %s', (name) => {
+  it('may name a part of it', () => {
+    const part = { type: 'video_url', video_url: VIDEO, video_start: 1.5, video_end: 3 };
+    expect(withPart(part).options).toEqual({ video_start: 1.5, video_end: 3 });
+  });
+
+  it.each(['resized_height', 'resized_width'])('are refused by name: %s', (name) => {
     const param = `messages[0].content[0].video_url.${name}`;
     expect(thrownBy(() => withPart({ type: 'video_url', video_url: { ...VIDEO, [name]: 1 } }))).toMatchObject({
       code: 'unsupported_field',

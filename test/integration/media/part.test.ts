@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { decodeAudio } from '../../../src/media/decode-audio.ts';
+import { decodeFrames } from '../../../src/media/decode-frames.ts';
+import { clockOf, partOf } from '../../../src/media/part.ts';
+import { planMedia } from '../../../src/media/plan.ts';
+import { probeMedia } from '../../../src/media/probe.ts';
+import { resolveProfile } from '../../../src/media/profile.ts';
+import type { MediaProbe, PartRequest } from '../../../src/media/types.ts';
+import { PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
+import { scratchDirectory } from '../../fixtures/scratch.ts';
+import { makeClip } from '../../fixtures/make-clip.ts';
+
+const scratch = scratchDirectory();
+const SIZE = '64x48';
+
+/** Frames by hash, the waveform, and what was planned. */
+async function contents(probe: MediaProbe): Promise<{ frames: string[]; waveform: Float32Array; fps: number }> {
+  const plan = planMedia(probe, resolveProfile('reference-cli', { fps: 5 }), { ...PUBLISHED_PATCHES, useAudio: true });
+  const frames: string[] = [];
+  const decoded = await decodeFrames(plan, (frame, position) => {
+    frames[position] = createHash('sha256').update(frame).digest('hex').slice(0, 8);
+  });
+  expect(decoded.warnings).toEqual([]);
+  const { waveform, warnings } = await decodeAudio(plan);
+  expect(warnings).toEqual([]);
+  return { frames, waveform, fps: plan.video?.sampleFps ?? 0 };
+}
+
+async function partContents(path: string, part: PartRequest): ReturnType<typeof contents> {
+  return await contents(partOf(await probeMedia(path, { keepsTimes: true }), part));
+}
+
+const PICTURES = ['-f', 'lavfi', '-i', `testsrc2=size=${SIZE}:rate=25:duration=4`];
+const NTSC = ['-f', 'lavfi', '-i', `testsrc2=size=${SIZE}:rate=30000/1001:duration=4`];
+const SOUND = ['-f', 'lavfi', '-i', 'aevalsrc=0.4*sin(300*t*t)+0.2*random(0):s=48000:d=4'];
+// Lossless, with frames that refer to later ones and key frames that are far apart.
+const H264 = ['-c:v', 'libx264', '-qp', '0', '-bf', '3', '-g', '40', '-pix_fmt', 'yuv420p'];
+const LATE = ['-output_ts_offset', '3.5'];
+
+test.each([
+  ['25 frames a second', 'mkv', [...PICTURES, ...SOUND, ...H264, '-c:a', 'pcm_s16le'], 1.32, 3.12],
+  ['NTSC, both ends on a frame', 'mkv', [...NTSC, ...SOUND, ...H264, '-c:a', 'flac'], 1.001, 3.003],
+  ['edit lists', 'mp4', [...PICTURES, ...SOUND, ...H264, '-c:a', 'aac', '-b:a', '320k'], 1.3, 3.11],
+  ['a late start', 'mkv', [...PICTURES, ...SOUND, ...H264, '-c:a', 'pcm_s16le', ...LATE], 2, 3.4],
+  ['a transport stream', 'ts', [...PICTURES, ...SOUND, ...H264, '-c:a', 'aac', '-b:a', '320k'], 1.3, 3.1],
+] as const)(
+  'a part of a file with %s is what a file with only that part would be',
+  async (name, ending, make, start, end) => {
+    const path = await makeClip(scratch(`${name.replaceAll(/\W/g, '-')}.${ending}`), [...make, '-shortest']);
+    const part = await partContents(path, { rule: 'time', start, end });
+    // The same part, cut by other means: every frame and every sample of the file, those of the part written down.
+    const whole = await probeMedia(path, { keepsTimes: true });
+    const { zero } = clockOf(whole);
+    const [from, to] = [zero + start, zero + end].map((time) => time.toFixed(4));
+    const cut = await makeClip(scratch(`cut-${name.replaceAll(/\W/g, '-')}.mkv`), [
+      ...['-copyts', '-i', path],
+      ...['-vf', `trim=${String(Number(from) - 1e-3)}:${String(Number(to) - 1e-3)},setpts=PTS-STARTPTS`],
+      ...['-af', `atrim=${from}:${to},asetpts=PTS-STARTPTS`, '-c:v', 'ffv1', '-c:a', 'pcm_s16le'],
+    ]);
+    const file = await contents(await probeMedia(cut));
+    expect(part.frames).toEqual(file.frames);
+    expect(part.frames.length).toBeGreaterThan(5);
+    expect(part.fps).toBeCloseTo(file.fps, 3);
+    expect(part.waveform.length).toBe(file.waveform.length);
+    const furthest = part.waveform.reduce(
+      (most, level, at) => Math.max(most, Math.abs(level - (file.waveform[at] ?? 9))),
+      0,
+    );
+    expect(furthest).toBeLessThan(1e-4);
+  },
+);
