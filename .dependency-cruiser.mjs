@@ -72,6 +72,7 @@ const ONE_DOOR = [
   { of: 'prom-client', only: '(server/observe/|lab/rewards/reward-service[.]ts)' },
   { of: 'close-with-grace', only: 'server/' },
   { of: '(commander|cli-progress)', only: 'cli/' },
+  { of: 'typebox', only: 'base/schema[.]ts' },
 ];
 
 /** Files that Node starts or loads by their path; everything else must be imported by one of them. */

@@ -1,4 +1,6 @@
-import { dirname, resolve } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { defineConfig, type Plugin, type TestProjectConfiguration } from 'vitest/config';
 import { SummaryReporter } from './summary-reporter.ts';
@@ -33,6 +35,9 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SOURCES = resolve(ROOT, 'src');
 const COMPILED = resolve(ROOT, 'dist');
 
+/** Exports of the models under test, made once a run and removed after it (built-cli.ts). */
+process.env['AVOCADO_CACHE'] = join(tmpdir(), `avocado-tests-${process.pid}`);
+
 /**
  * Every tier but unit imports the compiled program: what is tested is what is shipped, and its worker threads and
  * processes start without translating TypeScript first, which cost more than many a test.
@@ -57,8 +62,8 @@ function project({ name, workers, timeout }: Tier, groupOrder: number): TestProj
       name,
       include: [`test/${name}/**/*.test.ts`],
       maxWorkers: workers,
-      // Unit tests share their modules between files: half of the time went into loading them anew.
-      isolate: !isUnit,
+      // Files share their process and its modules: half of the time went into loading them anew.
+      isolate: false,
       sequence: { groupOrder },
       testTimeout: timeout,
       hookTimeout: timeout,

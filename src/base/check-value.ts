@@ -1,6 +1,5 @@
 // Values from outside, checked against a schema. What is wrong becomes a sentence that names the field.
-import Type from 'typebox';
-import { Check, Errors } from 'typebox/value';
+import { Check, Errors, Type } from './schema.ts';
 import { AvocadoError, type ErrorCode } from './errors.ts';
 
 /** `messages`, `/0/content` → `messages[0].content` */

@@ -1,6 +1,6 @@
 // The options of a caption, in one schema: the fields of HTTP requests and the flags of the command line, with their
 // help, come from it.
-import Type from 'typebox';
+import { Type } from '../base/schema.ts';
 import { checkFields, type NameField } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { PROFILE_LIMITS } from '../media/profile.ts';

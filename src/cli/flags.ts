@@ -1,7 +1,7 @@
 // Flags of settings come from the settings table, flags of a request from the schema of caption options: a new setting
 // or option needs no edit here. The number readers are for the flags of other commands.
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type Type from 'typebox';
+import type { Type } from '../base/schema.ts';
 import { captionRequest, numbersIn, OPTION_PROPERTIES, valueKind } from '../captioner/caption-options.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import { readSettings, type FlagValue, type SettingSources } from '../settings/read-settings.ts';

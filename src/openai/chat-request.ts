@@ -1,5 +1,5 @@
 // Reads the body of POST /v1/chat/completions. Pure: no I/O, and it does not know the model.
-import Type from 'typebox';
+import { Type } from '../base/schema.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { Priority } from '../output/events.ts';
 import { checkValue } from '../base/check-value.ts';

@@ -1,5 +1,5 @@
 // A conversation as one caption request: a system prompt, a question, one file.
-import Type from 'typebox';
+import { Type } from '../base/schema.ts';
 import { checkValue } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
 

@@ -1,6 +1,6 @@
 // A route that captions: admitted before its body is read, cancelled when its client disconnects, counted once, and
 // released however it ends.
-import Type from 'typebox';
+import { Type } from '../base/schema.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Admission } from '../admission/admission.ts';
 import type { AdmittedRequest } from '../admission/request.ts';

@@ -1,6 +1,6 @@
 // A route is one object: what it answers, who may call it, whether it counts against the rate limit, and how the API's
 // description shows it. Registration, guards, log and OpenAPI all read this object, so a new route is one new object.
-import type Type from 'typebox';
+import type { Type } from '../base/schema.ts';
 import type {
   FastifyContextConfig,
   FastifyInstance,

@@ -2,6 +2,7 @@
 // before any dependency is installed. A step is skipped when its result exists already.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -9,6 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = [20, 19];
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
+/** Compiled files that contain the package they import, because loading its many files is slow. */
+const BUNDLED = ['dist/base/schema.js'];
 
 /** Installs nothing: neither npm packages nor ffmpeg. */
 const NO_INSTALL = '--no-install';
@@ -113,6 +116,19 @@ function removeOlder(directory, time) {
   }
 }
 
+/** Puts what a compiled file imports into it. */
+function bundle(file) {
+  const { buildSync } = createRequire(import.meta.url)('esbuild');
+  buildSync({
+    entryPoints: [file],
+    outfile: file,
+    allowOverwrite: true,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+  });
+}
+
 function compile() {
   const output = join(ROOT, 'dist/cli/main.js');
   const stamp = join(ROOT, 'dist/.built');
@@ -121,6 +137,7 @@ function compile() {
   say('compiling …');
   const started = Date.now() - 1000; // some file systems keep whole seconds
   if (!run(process.execPath, [TSC, '-p', 'src'])) fail('The TypeScript build failed (see above).');
+  for (const file of BUNDLED) bundle(join(ROOT, file));
   removeOlder(join(ROOT, 'dist'), started);
   writeFileSync(stamp, '');
 }

@@ -36,8 +36,8 @@ describe('an engine process', () => {
   let inside: Captioner;
 
   beforeAll(async () => {
-    inside = await openCaptioner(nanoOptions(scratch('cache')).settings);
-    engine = await openEngineProcess(nanoOptions(scratch('cache')));
+    inside = await openCaptioner(nanoOptions().settings);
+    engine = await openEngineProcess(nanoOptions());
   });
   afterAll(async () => {
     await Promise.all([engine.close(), inside.close()]);
@@ -117,7 +117,7 @@ describe('an engine process', () => {
 
 describe('an engine process that', () => {
   it('hangs is found out, killed and replaced', async () => {
-    const engine = await openEngineProcess(nanoOptions(scratch('cache'), {}, { heartbeatTimeoutMs: 4000 }));
+    const engine = await openEngineProcess(nanoOptions({}, { heartbeatTimeoutMs: 4000 }));
     try {
       await engine.ready();
       const { pid } = engine.status();
@@ -136,7 +136,7 @@ describe('an engine process that', () => {
   });
 
   it('is closed amid a caption ends it, and leaves no process and no file', async () => {
-    const engine = await openEngineProcess(nanoOptions(scratch('cache')));
+    const engine = await openEngineProcess(nanoOptions());
     await engine.ready();
     const { pid } = engine.status();
     let closing: Promise<void> | undefined;
@@ -151,7 +151,7 @@ describe('an engine process that', () => {
   });
 
   it('is closed while it loads is gone at once', async () => {
-    const engine = await openEngineProcess(nanoOptions(scratch('cache')));
+    const engine = await openEngineProcess(nanoOptions());
     const { pid } = engine.status();
     const ready = expect(engine.ready()).rejects.toMatchObject({ code: 'engine_unavailable' });
     await engine.close();
@@ -160,10 +160,10 @@ describe('an engine process that', () => {
   });
 
   it('cannot start says why, and is not started again', async () => {
-    await expect(
-      openEngineProcess(nanoOptions(scratch('cache'), { modelDir: scratch('nothing') })),
-    ).rejects.toMatchObject({ code: 'checkpoint_not_found' });
-    const engine = await openEngineProcess(nanoOptions(scratch('cache'), { precision: 'bf16' }));
+    await expect(openEngineProcess(nanoOptions({ modelDir: scratch('nothing') }))).rejects.toMatchObject({
+      code: 'checkpoint_not_found',
+    });
+    const engine = await openEngineProcess(nanoOptions({ precision: 'bf16' }));
     await expect(engine.ready()).rejects.toMatchObject({ code: 'precision_unsupported', param: 'precision' });
     expect(engine.status()).toMatchObject({ state: 'stopped', restarts: 0, pid: undefined });
     expect(endingsOf(await captionAll(engine, CLIP))).toEqual(['caption-error engine_unavailable']);
@@ -171,8 +171,7 @@ describe('an engine process that', () => {
 
   it('lost its server ends too, amid a caption', async () => {
     const script = fileURLToPath(new URL('../fixtures/own-engine-process.ts', import.meta.url));
-    const env = { ...process.env, AVOCADO_CACHE: scratch('cache') };
-    await expectDeath(spawnParent(['--import', 'tsx', script, NANO, CLIP], env));
+    await expectDeath(spawnParent(['--import', 'tsx', script, NANO, CLIP]));
   });
 
   it('lost its server before the first message ends too', async () => {
@@ -195,8 +194,8 @@ describe('an engine process that', () => {
 });
 
 /** A process that starts another, which leads a group, and writes its process id. */
-function spawnParent(args: readonly string[], env = process.env): ChildProcessByStdio<null, Readable, null> {
-  return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env });
+function spawnParent(args: readonly string[]): ChildProcessByStdio<null, Readable, null> {
+  return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
 async function expectDeath(parent: ChildProcessByStdio<null, Readable, null>): Promise<void> {

@@ -23,7 +23,7 @@ let app: ServedApp;
 let films: Server;
 
 beforeAll(async () => {
-  captioner = await openCaptioner(nanoSettings(scratch('cache'), { slots: 1 }));
+  captioner = await openCaptioner(nanoSettings({ slots: 1 }));
   films = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'video/mp4' }).write('x'.repeat(1000)); // and never the rest
   });

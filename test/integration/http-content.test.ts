@@ -35,7 +35,7 @@ let engine: EngineProcess;
 let app: ServedApp;
 
 beforeAll(async () => {
-  engine = await openEngineProcess({ settings: nanoSettings(scratch('cache')) });
+  engine = await openEngineProcess({ settings: nanoSettings() });
   await engine.ready();
   app = await serveApp(engine, { mediaRoots: [`clips=${NANO_EXAMPLES}`] });
 });

@@ -18,7 +18,7 @@ const CLIP = join(defaultModelDirectory(), 'examples/wide-6s.mp4');
 const scratch = scratchDirectory();
 
 function open(more: Partial<EngineSettings> = {}): Promise<Captioner> {
-  const settings = { threads: 1, slots: 2, prefixSlots: 0, mediaCacheBytes: 0, cacheDir: scratch('cache') };
+  const settings = { threads: 1, slots: 2, prefixSlots: 0, mediaCacheBytes: 0 };
   return openCaptioner(engineSettings({ ...settings, ...more }));
 }
 

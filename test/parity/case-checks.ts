@@ -146,18 +146,24 @@ function checkPrompt(source: GoldenCase, tensors: Tensors, dump: TensorFile): vo
   expect([...dump.values('rope_delta')]).toEqual([source.rope_delta]);
 }
 
-/** Runs the dry run down to the logits and compares every tensor of its dump. */
-async function checkInspect(source: GoldenCase, inspector: Inspector, path: string, worst: Worst): Promise<void> {
+/** Runs the dry run down to a stage and compares every tensor of its dump. */
+async function checkInspect(
+  source: GoldenCase,
+  inspector: Inspector,
+  target: { readonly stage: 'features' | 'logits'; readonly dump: string },
+  worst: Worst,
+): Promise<void> {
   const tensors = goldenTensors(`cases/${source.id}.safetensors`);
-  const report = await inspector.inspect(requestOf(source), { stage: 'logits', dump: path });
+  const report = await inspector.inspect(requestOf(source), target);
   const { run_lengths: runLengths, rope_delta: ropeDelta, length: total } = source;
   expect(report).toMatchObject({ warnings: [], runLengths, ropeDelta, tokens: { total }, tokensExact: true });
-  const dump = new TensorFile(path);
+  const dump = new TensorFile(target.dump);
   try {
     expect(dump.names).toEqual(report.dump!.tensors);
     if (source.mode !== 'audio') checkPictures(source, dump, worst);
     if (source.mode === 'av' || source.mode === 'audio') checkSound(source, dump, worst);
     checkPrompt(source, tensors, dump);
+    if (target.stage === 'features') return;
     for (const [name, tolerance] of [
       ['vision_embeds', VISION_TOLERANCE],
       ['audio_embeds', AUDIO_TOLERANCE],
@@ -175,7 +181,7 @@ async function checkInspect(source: GoldenCase, inspector: Inspector, path: stri
     );
   } finally {
     dump.close();
-    rmSync(path);
+    rmSync(target.dump);
   }
 }
 
@@ -234,6 +240,11 @@ export interface CasesUnderTest {
   readonly threads?: number;
   /** default 32,768; the portable runtime copies the whole KV cache in every step, which a small one makes cheap */
   readonly context?: number;
+  /**
+   * Compares every stage of the dry run down to this one. Default: none, for what another checkpoint or runtime has
+   * shown already; the tokens of the captions tell the rest.
+   */
+  readonly stages?: 'features' | 'logits';
   /** false: prompts so long that two captions would cost minutes */
   readonly captions?: boolean;
 }
@@ -248,6 +259,7 @@ export function describeCases({
   cases,
   threads = 1,
   context,
+  stages,
   captions = true,
 }: CasesUnderTest): void {
   if (cases.length === 0) return;
@@ -266,13 +278,12 @@ export function describeCases({
         slots: 2,
         prefixSlots: 0,
         mediaCacheBytes: 2 ** 26, // the two captions of a case share its encoded media
-        cacheDir: scratch('cache'),
       });
       let inspector: Inspector | undefined;
       let captioner: Captioner | undefined;
 
       beforeAll(async () => {
-        inspector = await openInspector(settings);
+        if (stages !== undefined) inspector = await openInspector(settings);
         if (captions) captioner = await openCaptioner(settings);
       });
       afterAll(async () => {
@@ -284,10 +295,10 @@ export function describeCases({
         );
       });
 
-      it.each(cases.map((source) => [source.id, source] as const))(
+      it.each(stages === undefined ? [] : cases.map((source) => [source.id, source] as const))(
         "%s gives the reference's numbers at every stage",
         async (id, source) => {
-          await checkInspect(source, inspector!, scratch(`${id}.safetensors`), worst);
+          await checkInspect(source, inspector!, { stage: stages!, dump: scratch(`${id}.safetensors`) }, worst);
         },
       );
 

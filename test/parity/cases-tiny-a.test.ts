@@ -5,5 +5,6 @@ import { describeCases } from './case-checks.ts';
 describeCases({
   checkpoint: 'tiny-a',
   runtime: 'native',
+  stages: 'logits',
   cases: goldenCases('tiny-a').filter(({ length }) => length <= 10_000),
 });

@@ -11,7 +11,7 @@ import type { CaptionEnd } from '../../src/output/events.ts';
 import type { EngineSettings } from '../../src/settings/engine-settings.ts';
 import { EXAMPLES, examplePath } from '../fixtures/examples.ts';
 import { nanoSettings } from '../fixtures/nano.ts';
-import { scratchDirectory } from '../fixtures/scratch.ts';
+import { stressSize } from '../fixtures/stress-size.ts';
 import { TensorFile } from '../fixtures/tensor-file.ts';
 import { maxDistance } from './model-cases.ts';
 
@@ -34,14 +34,13 @@ const FIXTURES = new URL('../fixtures/nano/', import.meta.url);
 const CLIPS = readdirSync(FIXTURES)
   .filter((name) => name.endsWith('.json'))
   .map((name) => name.slice(0, -'.json'.length));
-const OTHERS = Object.keys(EXAMPLES)
+const UNCOMPARED = Object.keys(EXAMPLES)
   .map((name) => name.slice(0, -'.mp4'.length))
   .filter((clip) => !CLIPS.includes(clip));
+const OTHERS = UNCOMPARED.slice(0, stressSize('further clips on both runtimes', { short: 2, long: UNCOMPARED.length }));
 const LOGITS_TOLERANCE = 5e-4;
 /** Enough for every clip. The portable runtime copies the whole KV cache in every step. */
 const CONTEXT = 2048;
-
-const scratch = scratchDirectory();
 
 /** Notes every prompt token and every logit on its way between engine and decoder. */
 function listen({ decoder }: Thinker): { readonly prompt: number[]; readonly logits: Float32Array[] } {
@@ -93,7 +92,7 @@ describe.each(['native', 'node'] as const)('On the %s runtime', (runtime) => {
     let model: Heard;
 
     beforeAll(async () => {
-      model = await open(nanoSettings(scratch('cache'), { runtime, slots: 1, context: CONTEXT, precision: 'fp32' }));
+      model = await open(nanoSettings({ runtime, slots: 1, context: CONTEXT, precision: 'fp32' }));
     });
     afterAll(async () => {
       await model.captioner.close();
@@ -121,9 +120,7 @@ describe.skipIf(loadNative() === undefined)(
   () => {
     it('caption the other sample clips with the same words', async () => {
       const models = await Promise.all(
-        (['native', 'node'] as const).map((runtime) =>
-          open(nanoSettings(scratch('cache'), { runtime, slots: 1, context: CONTEXT })),
-        ),
+        (['native', 'node'] as const).map((runtime) => open(nanoSettings({ runtime, slots: 1, context: CONTEXT }))),
       );
       for (const clip of OTHERS) {
         const [first, second] = await Promise.all(models.map((model) => tell(model, clip)));

@@ -5,17 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
 import { captionAll, CLIPS, endingsOf, nanoOptions, processesOfGroup } from '../fixtures/engine-processes.ts';
-import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
 
 const KILLS = stressSize('kills', { short: 5, long: 40 });
 const CALLERS = 6;
 
-const scratch = scratchDirectory();
 let engine: EngineProcess;
 beforeAll(async () => {
-  engine = await openEngineProcess(nanoOptions(scratch('cache')));
+  engine = await openEngineProcess(nanoOptions());
   await engine.ready();
 });
 afterAll(async () => {

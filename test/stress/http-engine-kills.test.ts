@@ -7,7 +7,6 @@ import { openEngineProcess, type EngineProcess } from '../../src/engine-process/
 import { nanoOptions } from '../fixtures/engine-processes.ts';
 import { THREE_CLIPS } from '../fixtures/examples.ts';
 import { NANO_EXAMPLES } from '../fixtures/nano.ts';
-import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
@@ -19,13 +18,12 @@ const CLIENTS = 6;
  */
 const LONG_LIFE = 4;
 
-const scratch = scratchDirectory();
 let engine: EngineProcess;
 let app: ServedApp;
 let over = false;
 
 beforeAll(async () => {
-  engine = await openEngineProcess(nanoOptions(scratch('cache'), { prefixSlots: 2, mediaCacheBytes: 2 ** 24 }));
+  engine = await openEngineProcess(nanoOptions({ prefixSlots: 2, mediaCacheBytes: 2 ** 24 }));
   app = await serveApp(engine, { mediaRoots: [`clips=${NANO_EXAMPLES}`] });
   await engine.ready();
 });

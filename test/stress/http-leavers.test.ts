@@ -9,7 +9,6 @@ import { loadNative } from '../../src/base/native.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { THREE_CLIPS } from '../fixtures/examples.ts';
 import { NANO_EXAMPLES, nanoSettings } from '../fixtures/nano.ts';
-import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
@@ -18,14 +17,13 @@ const CLIENTS = stressSize('clients that leave', { short: 80, long: 800 });
 const AT_ONCE = 25;
 const MOST_PATIENCE_MS = 1200;
 
-const scratch = scratchDirectory();
 const random = new SeededRandom(200);
 
 let engine: EngineProcess;
 let app: ServedApp;
 
 beforeAll(async () => {
-  engine = await openEngineProcess({ settings: nanoSettings(scratch('cache'), { slots: 4 }) });
+  engine = await openEngineProcess({ settings: nanoSettings({ slots: 4 }) });
   await engine.ready();
   app = await serveApp(engine, { mediaRoots: [`clips=${NANO_EXAMPLES}`], maxRequests: 16 });
 });

@@ -1,5 +1,5 @@
 // Items, options and scores as JSON: over HTTP and as lines of a file. The TypeBox schema is also the type.
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import type { JudgeDescription } from './judges/judge.ts';
 import {

@@ -1,7 +1,6 @@
 // What a model directory may contain besides the Hugging Face files: avocado.json, and sample clips in `examples`.
 import { basename, join } from 'node:path';
-import Type from 'typebox';
-import { Check, Errors } from 'typebox/value';
+import { Check, Errors, Type } from '../../base/schema.ts';
 import { readTextFile } from '../../base/bounded.ts';
 import { AvocadoError } from '../../base/errors.ts';
 

@@ -3,8 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import Type from 'typebox';
-import { Check, Errors } from 'typebox/value';
+import { Check, Errors, Type } from '../../base/schema.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 

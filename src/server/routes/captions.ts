@@ -1,6 +1,6 @@
 // POST /v1/captions, as JSON or as an event stream; its estimate; and DELETE /v1/captions/ID, which cancels a request.
 import type { SSEMessage } from '@fastify/sse';
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import type { TaskEstimate } from '../../admission/types.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import {

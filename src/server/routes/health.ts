@@ -1,5 +1,5 @@
 // Probes, version and metrics, and the names under which other servers have them.
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import type { FastifyInstance } from 'fastify';
 import type { Admission } from '../../admission/admission.ts';
 import { ProgressWatch } from '../../base/progress-watch.ts';

@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import type { Captioner } from '../../captioner/captioner.ts';
 import { checkModel, modelCard } from '../../openai/model-card.ts';
 import { defineRoute, type Route } from '../route.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import type { Captioner } from '../../captioner/captioner.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { readSampleClips } from '../../model/checkpoint/model-package.ts';

@@ -1,7 +1,7 @@
 // The body of POST /v1/captions and /v1/captions/estimate: a form with the file, or JSON that names one. Both have the
 // caption options and a few fields of HTTP only.
 import type { FastifyRequest } from 'fastify';
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import type { CaptionTask } from '../../admission/types.ts';
 import { checkFields } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';

@@ -1,5 +1,5 @@
 // Schemas of the responses, for the API's description. The responses are built elsewhere; tests compare the two.
-import Type from 'typebox';
+import { Type } from '../../base/schema.ts';
 import { ERRORS, type ErrorCode } from '../../base/errors.ts';
 
 const seconds = (description: string) => Type.Number({ minimum: 0, description });

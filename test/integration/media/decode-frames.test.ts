@@ -26,7 +26,9 @@ afterEach(() => {
 });
 
 describe('decoded frames', () => {
-  const inputs = goldenInputs().filter(({ mode }) => mode === 'av' || mode === 'video');
+  const all = goldenInputs().filter(({ mode }) => mode === 'av' || mode === 'video');
+  // Inputs that differ in their sizes only have the same frames of the source.
+  const inputs = [...new Map(all.map((input) => [input.frames_sha256, input])).values()];
 
   test.each(inputs.map((input) => [input.id, input] as const))(
     "of %s are the reference's byte for byte",

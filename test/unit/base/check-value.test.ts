@@ -1,4 +1,4 @@
-import Type from 'typebox';
+import { Type } from '../../../src/base/schema.ts';
 import { describe, expect, it } from 'vitest';
 import { checkFields, checkValue } from '../../../src/base/check-value.ts';
 import { thrownBy } from '../openai/thrown-by.ts';

@@ -1,5 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify';
-import Type from 'typebox';
+import { Type } from '../../../src/base/schema.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { InFlightResponses, RequestContext } from '../../../src/server/request-context.ts';
 import { addRoutes, defineRoute } from '../../../src/server/route.ts';
