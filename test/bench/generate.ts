@@ -2,7 +2,8 @@
 // weights when it is at hand.
 // usage:
 // tsx test/bench/generate.ts [--model DIR] [--prompt 512] [--tokens 256] [--sequences 1] [--rounds 5]
-//        [--precision fp32] [--runtime native] [--threads 2] [--spinning] [--reference SCRIPT]
+//        [--precision fp32] [--runtime native] [--threads 2] [--spinning] [--reference SCRIPT] [--keep]
+// --keep appends the figures to history.jsonl.
 // SCRIPT is a Python program called with MODEL PROMPT_TOKENS NEW_TOKENS THREADS SEQUENCES that prints one JSON line
 // with prefill_s and tokens_per_s; both sides run in turn, and the ratio is taken round by round.
 import { execFileSync } from 'node:child_process';
@@ -11,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { Engine } from '../../src/engine/engine.ts';
 import { loadThinker } from '../../src/model/execution/load-thinker.ts';
 import { parsePrecision } from '../../src/model/export/export.ts';
+import { compareWithHistory } from './history.ts';
 import { median } from './median.ts';
 
 const { values } = parseArgs({
@@ -25,6 +27,7 @@ const { values } = parseArgs({
     threads: { type: 'string', default: '2' },
     spinning: { type: 'boolean', default: false },
     reference: { type: 'string' },
+    keep: { type: 'boolean', default: false },
   },
 });
 const promptTokens = Number(values.prompt);
@@ -143,3 +146,10 @@ const summary = {
 };
 console.table(summary);
 console.log(JSON.stringify(summary));
+compareWithHistory(
+  ['generate', summary.model, summary.precision, `${promptTokens}+${newTokens}`, `x${sequences}`, `t${threads}`].join(
+    ' ',
+  ),
+  { 'prefill seconds': summary.prefillSeconds, 'tokens/s': summary.tokensPerSecond },
+  values.keep,
+);

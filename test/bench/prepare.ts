@@ -1,6 +1,7 @@
 // Preparing a 60 s 1080p30 clip beside ffmpeg that only decodes it, in alternating runs, so that
 // a busy machine slows both.
-//   npx tsx test/bench/prepare.ts [--clip FILE] [--rounds N] [--reference SCRIPT MODEL]
+//   npx tsx test/bench/prepare.ts [--clip FILE] [--rounds N] [--reference SCRIPT MODEL] [--keep]
+// --keep appends the figures to history.jsonl.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
@@ -17,6 +18,7 @@ import { nativeStatus } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
+import { compareWithHistory } from './history.ts';
 import { median } from './median.ts';
 
 const run = promisify(execFile);
@@ -128,7 +130,12 @@ async function measure(clip: string, rounds: number, pool: PreparePool) {
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { clip: { type: 'string' }, rounds: { type: 'string', default: '3' }, reference: { type: 'string' } },
+    options: {
+      clip: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      reference: { type: 'string' },
+      keep: { type: 'boolean', default: false },
+    },
     allowPositionals: true,
   });
   const clip = values.clip ?? (await benchClip());
@@ -177,6 +184,12 @@ async function main(): Promise<void> {
           }),
     }),
   );
+  if (values.clip === undefined)
+    compareWithHistory(
+      'prepare',
+      { 'prepare / ffmpeg': ratio, ...seconds, 'ffmpeg seconds': median(alone) },
+      values.keep,
+    );
 }
 
 await main();

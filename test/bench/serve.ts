@@ -1,8 +1,9 @@
 // What the server costs: tokens/s through HTTP, event stream and engine process beside the same captioner in this
 // process, and eight clients beside one. Usage:
 // npx tsx test/bench/serve.ts [--rounds N] [--requests N] [--max-tokens N] [--cached]
-// [--temperature T] [--model DIR --precision NAME]. With --cached both keep clips and prompts, so that what is measured
-// is generation; a temperature of 2 makes captions as long as --max-tokens allows.
+// [--temperature T] [--model DIR --precision NAME] [--keep]. With --cached both keep clips and prompts, so that what is
+// measured is generation; a temperature of 2 makes captions as long as --max-tokens allows. --keep appends the figures
+// to history.jsonl.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -13,6 +14,7 @@ import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { readExampleClips, startServer } from './served.ts';
 import { engineSettings, PRECISIONS } from '../../src/settings/engine-settings.ts';
+import { compareWithHistory } from './history.ts';
 import { median } from './median.ts';
 
 const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
@@ -51,6 +53,7 @@ const { values } = parseArgs({
     cached: { type: 'boolean', default: false },
     model: { type: 'string', default: NANO },
     precision: { type: 'string' },
+    keep: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
@@ -96,15 +99,16 @@ for (let round = 0; round <= rounds; round++) {
 const rate = (name: string): number => median((results[name] ?? []).map(({ tokensPerSecond }) => tokensPerSecond));
 const [one, many] = CLIENTS;
 for (const [name, levels] of Object.entries(results)) console.log(`${name} clients\n${levelTable(levels)}`);
-console.log(
-  JSON.stringify({
-    served_over_bare_one: rate(`served ${one}`) / rate(`bare ${one}`),
-    served_over_bare_eight: rate(`served ${many}`) / rate(`bare ${many}`),
-    eight_over_one: rate(`served ${many}`) / rate(`served ${one}`),
-    tokens_per_second_one: rate(`served ${one}`),
-    tokens_per_second_eight: rate(`served ${many}`),
-    event_loop_delay_max_seconds: await server.metric('avocado_event_loop_delay_max_seconds'),
-  }),
-);
+const figures = {
+  served_over_bare_one: rate(`served ${one}`) / rate(`bare ${one}`),
+  served_over_bare_eight: rate(`served ${many}`) / rate(`bare ${many}`),
+  eight_over_one: rate(`served ${many}`) / rate(`served ${one}`),
+  tokens_per_second_one: rate(`served ${one}`),
+  tokens_per_second_eight: rate(`served ${many}`),
+  event_loop_delay_max_seconds: await server.metric('avocado_event_loop_delay_max_seconds'),
+};
+console.log(JSON.stringify(figures));
+if (values.model === NANO && precision === undefined && Object.keys(options).length === 0)
+  compareWithHistory(values.cached ? 'serve --cached' : 'serve', figures, values.keep);
 await server.close();
 await captioner.close();
