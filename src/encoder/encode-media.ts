@@ -12,8 +12,13 @@ export interface MediaEmbeddings {
   readonly audioSeconds: number;
 }
 
-/** Cuts patches of temporal steps [from, to): the prepare pool's part of this stage. */
-export type CutPatches = (frames: FrameStack, fromStep: number, toStep: number) => Promise<Float32Array<ArrayBuffer>>;
+/** Cuts patches of temporal steps [from, to): the prepare pool's part of this stage. Takes the memory of used ones. */
+export type CutPatches = (
+  frames: FrameStack,
+  fromStep: number,
+  toStep: number,
+  used?: Float32Array<ArrayBuffer>,
+) => Promise<Float32Array<ArrayBuffer>>;
 
 /** More patches in one run only cost memory: steps never attend to each other, and 4,096 already fill the cores. */
 const PATCHES_PER_RUN = 4096;
@@ -66,8 +71,8 @@ export interface EncodeOptions {
 }
 
 /**
- * Runs both towers over prepared media. Patches of the next run are cut while the present one computes, so at most two
- * runs' worth of patches exist at a time.
+ * Runs both towers over prepared media. Patches of the next run are cut while the present one computes, in the memory
+ * of the run before: at most two runs’ worth of patches exist at a time.
  */
 export async function encodeMedia(
   media: PreparedMedia,
@@ -111,18 +116,21 @@ async function encodeVision(
   if (frames === undefined || grid === undefined) return;
   const [steps, gridH, gridW] = grid;
   const stepsPerRun = Math.max(1, Math.floor(PATCHES_PER_RUN / (gridH * gridW)));
-  const cut = (from: number) => cutPatches(frames, from, Math.min(steps, from + stepsPerRun));
+  const cut = (from: number, used?: Float32Array<ArrayBuffer>) =>
+    cutPatches(frames, from, Math.min(steps, from + stepsPerRun), used);
   let next = cut(0);
+  let used: Float32Array<ArrayBuffer> | undefined;
   let placed = 0;
   for (let from = 0; from < steps; from += stepsPerRun) {
     const to = Math.min(steps, from + stepsPerRun);
     const patches = await next;
     options.signal?.throwIfAborted();
     if (to < steps) {
-      next = cut(to);
+      next = cut(to, used);
       next.catch(() => undefined); // awaited in the next turn, or never when this run fails
     }
     const part = await towers.encodeVision(patches, to - from, gridH, gridW, { signal: options.signal });
+    used = patches;
     onPart(part, placed);
     placed += part.length / options.hiddenSize;
   }

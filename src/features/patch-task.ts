@@ -3,6 +3,6 @@ import { move } from 'piscina';
 import { cutPatches } from './patches.ts';
 import type { PatchTask } from './task-protocol.ts';
 
-export default function patchTask({ stack, fromStep, toStep }: PatchTask): unknown {
-  return move(cutPatches(stack, fromStep, toStep).buffer);
+export default function patchTask({ stack, fromStep, toStep, memory }: PatchTask): unknown {
+  return move(cutPatches(stack, fromStep, toStep, { memory }).buffer);
 }

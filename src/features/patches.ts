@@ -20,6 +20,11 @@ export function temporalSteps(stack: Pick<FrameStack, 'frames'>): number {
   return Math.ceil(stack.frames / FRAMES_PER_STEP);
 }
 
+/** Number of values of that many temporal steps' patches. */
+export function patchValues({ final }: Pick<FrameStack, 'final'>, steps: number): number {
+  return steps * (final.height / PATCH_SIZE) * (final.width / PATCH_SIZE) * PATCH_COLUMNS;
+}
+
 interface Frames {
   /** [frames, height, width, 3] */
   readonly data: PixelBuffer;
@@ -44,19 +49,25 @@ function resizeAgain(stack: FrameStack, fromStep: number, toStep: number, kernel
   return { data, frames };
 }
 
+export interface PatchOptions {
+  /** of the addon; `{}` runs the slow TypeScript twin */
+  readonly kernels?: PixelKernels;
+  /** written into where it is large enough: memory that is new to the process costs more time than the patches */
+  readonly memory?: ArrayBuffer | undefined;
+}
+
 /**
  * Normalised pixels of the temporal steps [fromStep, toStep) as the vision tower's rows: `(x - mean) / deviation` in
  * float32, rows in the order (step, merged row, merged column, 2, 2), columns in the order (channel, frame of the pair,
  * y, x) (reference-model.md, Patches).
  * @returns [(toStep - fromStep) * height/14 * width/14, 1176]; one step of 504x784 takes 9.5 MB, so ask for few steps
  *   at a time
- * @param kernels of the addon; `{}` runs the slow TypeScript twin
  */
 export function cutPatches(
   stack: FrameStack,
   fromStep: number,
   toStep: number,
-  kernels: PixelKernels = loadNative() ?? {},
+  { kernels = loadNative() ?? {}, memory }: PatchOptions = {},
 ): Float32Array<ArrayBuffer> {
   const steps = temporalSteps(stack);
   if (fromStep < 0 || toStep < fromStep || toStep > steps) {
@@ -66,9 +77,9 @@ export function cutPatches(
   const again = final.height !== stack.height || final.width !== stack.width;
   const pixels: Frames = again ? resizeAgain(stack, fromStep, toStep, kernels) : stack;
   const first = again ? 0 : fromStep;
-  const target = new Float32Array(
-    (toStep - fromStep) * (final.height / PATCH_SIZE) * (final.width / PATCH_SIZE) * PATCH_COLUMNS,
-  );
+  const values = patchValues(stack, toStep - fromStep);
+  const fits = memory !== undefined && memory.byteLength >= values * Float32Array.BYTES_PER_ELEMENT;
+  const target = fits ? new Float32Array(memory, 0, values) : new Float32Array(values);
   const mean = rescaled(normalisation.imageMean);
   const deviation = rescaled(normalisation.imageStd);
   const cut = kernels.cutPatches ?? cutPatchesPortable;

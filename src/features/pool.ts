@@ -4,6 +4,7 @@ import { abortError } from '../base/abort.ts';
 import { workerEntry } from '../base/worker-entry.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from './places.ts';
+import { patchValues } from './patches.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
   cancelTask,
@@ -30,8 +31,16 @@ export interface PreparePool {
    * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
    */
   prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia>;
-  /** Patches of the temporal steps [fromStep, toStep), as cutPatches. */
-  patches(frames: FrameStack, fromStep: number, toStep: number): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * Patches of the temporal steps [fromStep, toStep), as cutPatches.
+   * @param used patches that nobody needs any more: their memory is taken
+   */
+  patches(
+    frames: FrameStack,
+    fromStep: number,
+    toStep: number,
+    used?: Float32Array<ArrayBuffer>,
+  ): Promise<Float32Array<ArrayBuffer>>;
   /** of the decoders */
   stats(): PlacesStats;
   /** Cancels the running tasks, waits for them, and ends the threads. */
@@ -106,9 +115,12 @@ export function createPreparePool(options: { threads: number }): PreparePool {
         const task: PrepareTask = { plan, options: plain, flag: createCancelFlag() };
         return runTask<PreparedMedia>(decoding, task, signal);
       }, signal),
-    patches: async (stack, fromStep, toStep) => {
-      const task: PatchTask = { stack, fromStep, toStep };
-      return new Float32Array((await cutting.run(task)) as ArrayBuffer);
+    patches: async (stack, fromStep, toStep, used) => {
+      const memory = used?.buffer;
+      const task: PatchTask = { stack, fromStep, toStep, memory };
+      const transferList = memory === undefined ? [] : [memory];
+      const buffer = (await cutting.run(task, { transferList })) as ArrayBuffer;
+      return new Float32Array(buffer, 0, patchValues(stack, toStep - fromStep));
     },
     stats: () => decoders.stats(),
     close: async () => {

@@ -21,6 +21,8 @@ export interface PatchTask {
   readonly stack: FrameStack;
   readonly fromStep: number;
   readonly toStep: number;
+  /** transferred, and back with the patches where it is large enough */
+  readonly memory: ArrayBuffer | undefined;
 }
 
 /**

@@ -69,7 +69,7 @@ async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: nu
   return { value, seconds: (performance.now() - started) / 1000 };
 }
 
-/** Everything before the towers; patches are cut and dropped, as the towers would use them up. */
+/** Everything before the towers; patches are cut and given back, as the encoder does. */
 async function prepare(path: string, pool: PreparePool): Promise<Record<string, number>> {
   const planned = await timed(() => planOf(path));
   const media = await pool.prepare(planned.value, { preprocessor: NORMALISATION, keepWaveform: false });
@@ -77,8 +77,9 @@ async function prepare(path: string, pool: PreparePool): Promise<Record<string, 
   const cut = await timed(async () => {
     if (frames === undefined) return;
     const steps = temporalSteps(frames);
+    let used: Float32Array<ArrayBuffer> | undefined;
     for (let from = 0; from < steps; from += STEPS_PER_CUT)
-      await pool.patches(frames, from, Math.min(steps, from + STEPS_PER_CUT));
+      used = await pool.patches(frames, from, Math.min(steps, from + STEPS_PER_CUT), used);
   });
   return { probe: planned.seconds, ...media.seconds, patches: cut.seconds };
 }

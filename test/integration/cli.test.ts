@@ -59,7 +59,7 @@ async function leftovers(): Promise<string[]> {
 
 async function until(what: () => boolean): Promise<void> {
   for (let tries = 0; !what(); tries++) {
-    if (tries > 600) throw new Error('It did not happen within 30 s.');
+    if (tries > 4000) throw new Error('It did not happen within 200 s.');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

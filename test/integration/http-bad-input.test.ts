@@ -9,7 +9,7 @@ import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { engineSettings } from '../../src/settings/engine-settings.ts';
 import { decoderProcesses } from '../fixtures/child-processes.ts';
 import { golden } from '../fixtures/golden.ts';
-import { hostileMedia, startBait, writeTruncated, type Bait } from '../fixtures/hostile-media.ts';
+import { hostileMedia, startBait, writeTruncated, type Bait, type HostileMedia } from '../fixtures/hostile-media.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -29,7 +29,7 @@ beforeAll(async () => {
       mediaCacheBytes: 0,
     }),
   );
-  app = await serveApp(captioner, { mediaRoots: [`bad=${scratch('')}`] });
+  app = await serveApp(captioner, { mediaRoots: [`bad=${scratch('')}`], maxQueueSeconds: 10_000 });
 });
 afterAll(async () => {
   await app.close();
@@ -84,16 +84,14 @@ describe('a running server', () => {
     const bad = hostileMedia(bait.url);
     await Promise.all(bad.map(({ file, make }) => make(scratch(file))));
     // What is no file cannot be uploaded; the rest comes both ways.
-    const ways = bad.flatMap((media) =>
+    const answersTo = async (media: HostileMedia): Promise<Answer[]> =>
       ['media_not_found', 'media_not_a_file'].includes(media.code)
-        ? [{ ...media, ask: fromRoot(media.file) }]
-        : [
-            { ...media, ask: fromRoot(media.file) },
-            { ...media, ask: upload(scratch(media.file)) },
-          ],
+        ? [await fromRoot(media.file)]
+        : [await fromRoot(media.file), await upload(scratch(media.file))];
+    const answered = await Promise.all(
+      bad.map(async (media) => (await answersTo(media)).map((answer) => ({ ...media, ...answer }))),
     );
-    for (const { title, code, says, ask } of ways) {
-      const { status, retry, body } = await ask;
+    for (const { title, code, says, status, retry, body } of answered.flat()) {
       expect({ title, status, retry, code: body.error?.code, type: body.error?.type }).toEqual({
         title,
         status: ERRORS[code].status,

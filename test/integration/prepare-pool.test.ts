@@ -68,6 +68,9 @@ describe('the prepare pool', () => {
     const patches = await pool.patches(frames!, 1, 3);
     expect(sameBits(patches, cutPatches(frames!, 1, 3))).toBe(true);
     expect(patches.byteLength).toBe(patches.buffer.byteLength);
+    const next = await pool.patches(frames!, 0, 1, patches);
+    expect(sameBits(next, cutPatches(frames!, 0, 1))).toBe(true);
+    expect(patches.byteLength).toBe(0); // its memory was taken
   });
 
   it('ends the decoder of a cancelled task before it answers, and works on', async () => {

@@ -58,6 +58,7 @@ describe('The cache of exports', () => {
   });
 
   it('is where AVOCADO_CACHE says, otherwise under XDG_CACHE_HOME', async () => {
+    vi.stubEnv('AVOCADO_CACHE', '');
     vi.stubEnv('XDG_CACHE_HOME', join(scratch, 'xdg'));
     expect((await ensureExport(checkpoint, 'fp32')).directory).toContain(join(scratch, 'xdg', 'avocado-captioner'));
     vi.stubEnv('AVOCADO_CACHE', join(scratch, 'own'));

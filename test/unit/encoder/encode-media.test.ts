@@ -73,6 +73,25 @@ describe('encodeMedia', () => {
     expect([0, 1, 2, 51, 52, 53, 54, 63].map((row) => embeds[row * 2 + 1])).toEqual([1, 2, -1, -50, 3, 4, -51, -60]);
   });
 
+  it('gives the patches of a run back for those of the run after the next', async () => {
+    const { media, towers } = setUp();
+    const wide = { ...media, plan: { video: { gridThw: [4, 64, 64] } }, audio: undefined } as unknown as PreparedMedia;
+    const given: (number | undefined)[] = [];
+    let made = 0;
+    const order = { vision: Int32Array.from({ length: 8 }, (_, index) => index), audio: new Int32Array(0) };
+    await encodeMedia(
+      wide,
+      order,
+      towers,
+      (_frames, _from, _to, used) => {
+        given.push(used?.[0]);
+        return Promise.resolve(Float32Array.of(++made));
+      },
+      { hiddenSize: 2 },
+    );
+    expect(given).toEqual([undefined, undefined, 1, 2]);
+  });
+
   it('starts no run for a request that is cancelled', async () => {
     const { media, towers, runs } = setUp();
     const encoding = encodeMedia(media, mediaOrder(VIDEO, CONFIG), towers, cut, {

@@ -52,7 +52,8 @@ describe('cutPatches', () => {
       [2, 3],
       [1, 1],
     ] as const) {
-      expect(sameBits(cutPatches(stack, from, to, addon), cutPatches(stack, from, to, {}))).toBe(true);
+      const ours = cutPatches(stack, from, to, addon === undefined ? {} : { kernels: addon });
+      expect(sameBits(ours, cutPatches(stack, from, to, { kernels: {} }))).toBe(true);
     }
   });
 
@@ -70,6 +71,16 @@ describe('cutPatches', () => {
     const size = whole.length / 4;
     for (let step = 0; step < 4; step++)
       expect(sameBits(cutPatches(stack, step, step + 1), whole.subarray(step * size, (step + 1) * size))).toBe(true);
+  });
+
+  it('are written into given memory where it is large enough', () => {
+    const stack = stackOf(6, 56, 84);
+    const first = cutPatches(stack, 0, 2);
+    const later = cutPatches(stack, 2, 3).slice();
+    const reused = cutPatches(stack, 2, 3, { memory: first.buffer });
+    expect(reused.buffer).toBe(first.buffer);
+    expect(sameBits(reused, later)).toBe(true);
+    expect(cutPatches(stack, 0, 3, { memory: first.buffer }).buffer).not.toBe(first.buffer);
   });
 
   it('refuses steps that do not exist', () => {

@@ -108,7 +108,12 @@ describe('ChatEndpoint', () => {
   });
 
   it('never exceeds its concurrency', async () => {
+    let asked = 0;
+    let threeCame = (): void => undefined;
+    const three = new Promise<void>((resolve) => (threeCame = resolve));
     const { endpoint, mostOpen } = await serve(async () => {
+      if (++asked === 3) threeCame();
+      await three;
       await new Promise((resolve) => setTimeout(resolve, 10));
       return 'x';
     });
