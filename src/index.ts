@@ -11,7 +11,7 @@ import type { Setting } from './settings/setting.ts';
 export { AvocadoError };
 export type { ErrorCode } from './base/errors.ts';
 export type { CaptionerModel, CaptionEvent, CaptionOptions, Estimate, Precision };
-export type { CaptionEnd, MediaReport, TextDelta, Timings, Usage } from './output/events.ts';
+export type { CaptionEnd, MediaReport, SegmentCaption, TextDelta, Timings, Usage } from './output/events.ts';
 
 /** How to open a model; the settings of `avocado caption` and `avocado serve` by the same names. */
 export interface OpenOptions {
@@ -35,6 +35,8 @@ export interface OpenOptions {
   readonly prefixSlots?: number | undefined;
   /** memory for encoded clips; default 256 MiB, 0 = none */
   readonly mediaCacheBytes?: number | undefined;
+  /** longest file that is taken, in seconds; default 14,400 */
+  readonly maxMediaSeconds?: number | undefined;
   /** where exports of a checkpoint are kept; default: the user's cache directory */
   readonly cacheDir?: string | undefined;
   /** told while the model is exported and loaded, which takes minutes the first time for a large one */

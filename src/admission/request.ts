@@ -96,7 +96,7 @@ export class AdmittedRequest {
       this.#lifecycle.stage = 'probe';
       const estimate = await withSignal(captioner.estimate(request, this.signal), this.signal);
       this.#lifecycle.finish();
-      const workSeconds = secondsOf(model.work(estimate, request.samples));
+      const workSeconds = secondsOf(model.work(estimate, captionsOf(estimate, request)));
       return { ...estimate, workSeconds, queueSeconds: queue.secondsToStart };
     } catch (thrown) {
       if (this.signal.aborted) throw abortError(this.signal);
@@ -210,7 +210,7 @@ export class AdmittedRequest {
   /** @throws AvocadoError `queue_full` when the work does not fit beside the others; the reason of an abort */
   async #awaitStart({ request }: CaptionTask, ticket: Ticket, estimate: Estimate, emit: Emit): Promise<PlannedWork> {
     const { queue, model, observer, captioner } = this.#parts;
-    const work = model.work(estimate, request.samples);
+    const work = model.work(estimate, captionsOf(estimate, request));
     ticket.setWork(secondsOf(work), work.tokens, isLong(work));
     this.#lifecycle.stage = 'queued';
     const queuedMs = performance.now();
@@ -298,6 +298,11 @@ class CaptionProgress {
 
 function requestOf({ request }: CaptionTask, { path, contentHash }: LocalFile): CaptionRequest {
   return { ...request, path, contentHash };
+}
+
+/** Captions that are written: samples, or segments. */
+function captionsOf({ segments }: Estimate, { samples }: Pick<CaptionRequest, 'samples'>): number {
+  return samples * (segments?.count ?? 1);
 }
 
 function isSameStage(stage: string): (event: CaptionEvent) => boolean {

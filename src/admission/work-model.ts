@@ -103,7 +103,8 @@ export class WorkModel {
   }
 
   work(estimate: Estimate, samples: number): EstimatedWork {
-    const completionTokens = samples * Math.min(estimate.maxTokens, this.#captionTokens.secondsPerUnit);
+    const most = estimate.segments?.maxTokens ?? estimate.maxTokens;
+    const completionTokens = samples * Math.min(most, this.#captionTokens.secondsPerUnit);
     return {
       decodeSeconds: decodeUnits(estimate) * this.#decode.secondsPerUnit,
       encodeSeconds: mediaTokens(estimate) * this.#encode.secondsPerUnit,
@@ -120,9 +121,14 @@ export class WorkModel {
    */
   learn(
     estimate: Estimate,
-    { usage, others, timings: { stages } }: Pick<CaptionEnd, 'usage' | 'others' | 'timings'>,
+    { usage, others, segments, timings: { stages } }: Pick<CaptionEnd, 'usage' | 'others' | 'segments' | 'timings'>,
     waited: boolean,
   ): void {
+    if (segments !== undefined) {
+      // Their stages overlap.
+      this.#captionTokens.learn(usage.completionTokens, segments.length);
+      return;
+    }
     const decodeSeconds = secondsIn(stages, DECODE_STAGES);
     const encodeSeconds = secondsIn(stages, ENCODE_STAGES);
     // What came from the cache, or from another request for the same file, says nothing.

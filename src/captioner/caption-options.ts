@@ -50,6 +50,14 @@ export const OPTION_PROPERTIES = {
   end: second('seconds of the file where what is captioned ends (default: the end of the file)'),
   video_start: second('as start, by the rule of Qwen’s tools: frames by number, at the average rate'),
   video_end: second('as end, by the same rule; the frame at that time belongs to the part'),
+  segments: Type.Optional(
+    Type.Union([Type.Enum(['auto', 'off']), Type.Number({ minimum: 5, maximum: 300 })], {
+      description:
+        'caption a long file in segments, with times: auto, where it is longer than 120 s or does not fit the context; ' +
+        'a number, always, with segments of about so many seconds (default: off)',
+    }),
+  ),
+  carry: flag('tell the model the caption of the segment before (default: false)'),
   audio: flag('whether the model hears the sound track (default: true)'),
   profile: text('pre-processing: paper, reference-cli, or the model’s own', { minLength: 1, maxLength: 100 }),
   ...PROFILE_PROPERTIES,
@@ -102,12 +110,13 @@ export const OPTION_PROPERTIES = {
 } as const;
 
 /** What a field holds, for front ends that get texts: forms and command lines. */
-export type ValueKind = 'text' | 'texts' | 'number' | 'numbers' | 'boolean';
+export type ValueKind = 'text' | 'texts' | 'word' | 'number' | 'numbers' | 'boolean';
 
 export function valueKind(schema: Type.TSchema): ValueKind {
   if (Type.IsBoolean(schema)) return 'boolean';
   if (Type.IsNumber(schema) || Type.IsInteger(schema)) return 'number';
-  if (Type.IsUnion(schema)) return 'texts'; // one text or a list of them
+  // a word or a number; one text or a list of them
+  if (Type.IsUnion(schema)) return schema.anyOf.some((one) => Type.IsNumber(one)) ? 'word' : 'texts';
   return Type.IsArray(schema) ? 'numbers' : 'text';
 }
 
@@ -166,6 +175,11 @@ function checkTogether(options: CaptionOptions, nameField: NameField): void {
   const { prompt, prompt_id: promptId, min_tokens: fewest, max_tokens: most } = options;
   if (prompt !== undefined && promptId !== undefined)
     refuse(`${nameField('prompt')} and ${nameField('prompt_id')} exclude each other: give one of them.`, 'prompt_id');
+  const { segments = 'off', n: count = 1, video_start: first, video_end: last } = options;
+  if (segments !== 'off' && count > 1)
+    refuse(`${nameField('n')} must be 1 with ${nameField('segments')}: a segment has one caption.`, 'n');
+  if (segments !== 'off' && (first !== undefined || last !== undefined))
+    refuse(`${nameField('segments')} needs ${nameField('start')} and ${nameField('end')}.`, 'segments');
   if (fewest !== undefined && most !== undefined && fewest > most)
     refuse(`${nameField('min_tokens')} is ${fewest}, which is more than max_tokens (${most}).`, 'min_tokens');
 }
@@ -188,6 +202,11 @@ function partOf(
     throw new AvocadoError('bad_request', sentence, { param: other });
   }
   return ours || reference ? { rule: ours ? 'time' : 'reference', start: from, end: to } : undefined;
+}
+
+function segmentsOf({ segments = 'off' }: CaptionOptions): CaptionRequest['segments'] {
+  if (segments === 'off') return undefined;
+  return segments === 'auto' ? { when: 'auto' } : { when: 'always', targetSeconds: Number(segments) };
 }
 
 function samplingOf(options: CaptionOptions): SamplingParams {
@@ -213,6 +232,8 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
   const { stop = [] } = options;
   return {
     path,
+    segments: segmentsOf(options),
+    carry: options.carry ?? false,
     part: partOf(options, nameField),
     prompt: options.prompt,
     promptId: options.prompt_id,

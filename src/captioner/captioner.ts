@@ -116,6 +116,13 @@ export interface Estimate {
   /** false: a caption request like this one would end in `context_length_exceeded` */
   readonly fits: boolean;
   readonly profile: string;
+  /** of a caption in segments: about how many, and what one of them takes; the numbers above are of all together */
+  readonly segments?: {
+    readonly count: number;
+    readonly seconds: number;
+    readonly promptTokens: number;
+    readonly maxTokens: number;
+  };
 }
 
 export interface CacheCounts {

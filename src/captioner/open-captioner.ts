@@ -15,6 +15,7 @@ import { loadTokenizer } from '../prompt/tokenizer.ts';
 import type { EngineSettings, Precision } from '../settings/engine-settings.ts';
 import type { Captioner, CaptionerModel, CaptionerStats } from './captioner.ts';
 import { serveRequest, type CaptionerContext } from './pipeline.ts';
+import { estimateSegments, isSegmented, runSegments } from './segmented.ts';
 import { estimateOf, planRequest, ProbeCache, profileLabel, type PlanningModel } from './plan.ts';
 
 export type OnProgress = (text: string, done: number, total: number) => void;
@@ -148,11 +149,13 @@ export function createCaptioner(
     ),
     hashes: isCaching ? new FileMemo(contentHash, HASHES_KEPT) : undefined,
     encodings: new EncoderCache(settings.mediaCacheBytes),
+    segmentsAtOnce: settings.slots,
   };
   let closed = false;
   return {
-    submit: (request, options) => serveRequest(request, context, options),
+    submit: (request, options) => serveRequest(request, context, options, runSegments),
     estimate: async (request, signal) => {
+      if (isSegmented(request)) return await estimateSegments(request, context, context.probes, signal);
       return estimateOf(await planRequest(request, context, context.probes, signal), context.context);
     },
     model: { ...describe(settings, model), ...loadedFacts(thinker, precision) },

@@ -25,17 +25,21 @@ export interface CaptionerContext extends PlanningModel, GenerateModel {
   /** content hashes of files; undefined: nothing is cached, so no hash is needed */
   readonly hashes: FileMemo<string> | undefined;
   readonly encodings: EncoderCache;
+  /** segments of one request that are captioned at the same time */
+  readonly segmentsAtOnce: number;
 }
 
 /**
  * Serves one request from its plan to its ending. Never rejects: every fault is an ending, and
  * exactly one ending is reported.
  * Resolves when nothing of the request is left.
+ * @param run the pipeline, or one that runs it for each segment
  */
 export async function serveRequest(
   request: CaptionRequest,
   context: CaptionerContext,
   { signal, onEvent, admit }: SubmitOptions,
+  run: typeof runPipeline = runPipeline,
 ): Promise<void> {
   const state = { ended: false };
   const report: SubmitOptions['onEvent'] = (event) => {
@@ -44,14 +48,15 @@ export async function serveRequest(
     onEvent(event);
   };
   try {
-    await runPipeline(request, context, { signal, onEvent: report, admit });
+    await run(request, context, { signal, onEvent: report, admit });
     if (!state.ended) throw new Error('A caption stopped without an ending. This is a bug.');
   } catch (thrown) {
     report(endingOf(thrown, signal));
   }
 }
 
-async function runPipeline(
+/** One caption of one file or part. Reports everything but a failure, which it throws. @throws AvocadoError */
+export async function runPipeline(
   request: CaptionRequest,
   context: CaptionerContext,
   { signal, onEvent, admit }: SubmitOptions,

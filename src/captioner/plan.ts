@@ -121,6 +121,12 @@ class ProbeMemo {
  * The request's own prompt, or one of the model's numbered prompts (AVoCaDO's seven unless the model brings its own).
  */
 function userText(request: CaptionRequest, model: PlanningModel): string {
+  const text = askedText(request, model);
+  if (request.before === undefined) return text;
+  return `${text}\n\nThis is a part of a longer video. What happened just before it: ${request.before}`;
+}
+
+function askedText(request: CaptionRequest, model: PlanningModel): string {
   if (request.prompt !== undefined) {
     if (request.prompt.trim() !== '') return request.prompt;
     const advice = 'write what to describe, or leave it out.';

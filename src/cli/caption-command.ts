@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { AvocadoError, ERRORS } from '../base/errors.ts';
 import { captionEvents } from '../captioner/captioner.ts';
 import { captionAnswer } from '../output/caption-answer.ts';
+import { markdownText, srtText, timelineHeading, vttText } from '../output/subtitles.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output/events.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
@@ -11,10 +12,14 @@ import { CommandFiles, isPath } from './command-files.ts';
 import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
 import { ProgressLine, reportError, warn, write, writeJson } from './terminal.ts';
 
+const FORMATS = ['text', 'json', 'vtt', 'srt', 'md'] as const;
+type CaptionFormat = (typeof FORMATS)[number];
+
 interface CaptionFlags extends Flags {
   readonly json: boolean;
   readonly tokenIds: boolean;
   readonly verbose: boolean;
+  readonly format?: CaptionFormat;
 }
 
 export function addCaptionCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
@@ -23,10 +28,14 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .description('tell what is seen and heard in videos, pictures or sound files')
     .argument('<file...>', 'path, https: or http: address, or - for standard input');
   addSettingFlags(addRequestFlags(command), MODEL_SETTINGS)
-    .option('--json', 'one JSON object a file on stdout, nothing else', false)
+    .option('--json', 'one JSON object a file on stdout, nothing else; the same as --format json', false)
+    .addOption(
+      new Option('--format <name>', 'what is written: plain text, JSON, subtitles or Markdown').choices(FORMATS),
+    )
     .option('--token-ids', 'with --json: also token ids and log-probabilities', false)
     .option('--verbose', 'progress and numbers on stderr even when it is not a terminal', false)
-    .action(async (files: readonly string[], flags: CaptionFlags) => {
+    .action(async (files: readonly string[], given: CaptionFlags) => {
+      const flags = { ...given, json: given.json || given.format === 'json' };
       const requests = files.map((file) => requestFromFlags(file, flags));
       const settings = await oneCaptionSettings(flags, environment);
       if (await noneExists(requests)) await reportMissing(requests, flags, environment, status);
@@ -70,14 +79,21 @@ async function captionAll(
   const progress = new ProgressLine(environment, flags);
   const opening = environment.openCaptioner(settings, progress.show);
   const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
-  const { json, tokenIds } = flags;
+  const { json, tokenIds, format = 'text' } = flags;
   const heading = requests.length > 1;
   const files = new CommandFiles(environment.stdin);
   try {
     for (const request of requests) {
       if (signal.aborted) throw interrupted();
       const file = request.path;
-      const shape = { json, tokenIds, heading, samples: request.samples, model: captioner.model.name };
+      const shape = {
+        json,
+        tokenIds,
+        format,
+        heading: heading && format === 'text',
+        samples: request.samples,
+        model: captioner.model.name,
+      };
       const printer = new CaptionPrinter(environment, progress, shape);
       const exitCode = await files
         .withPath(file, signal, (path) => printer.print(file, captionEvents(captioner, { ...request, path }, signal)))
@@ -118,6 +134,7 @@ function orInterrupted<T>(work: Promise<T>, signal: AbortSignal, discard: (late:
 }
 
 interface PrinterOptions {
+  readonly format: CaptionFormat;
   readonly json: boolean;
   readonly tokenIds: boolean;
   /** a line with the file's name before its caption */
@@ -147,6 +164,18 @@ function summary(end: CaptionEnd): string {
 /** Several captions of one file, each under its number. */
 function listOf(samples: readonly Sample[]): string {
   return samples.map(({ caption }, index) => `-- ${index + 1} of ${samples.length} --\n${caption}\n`).join('');
+}
+
+/** A caption in one piece is one cue, from its start to its end. */
+function documentOf(
+  format: Exclude<CaptionFormat, 'text'>,
+  file: string,
+  { segments, media, caption }: CaptionEnd,
+): string {
+  const { start, end } = media.part ?? { start: 0, end: media.durationSeconds };
+  const parts = segments ?? [{ start, end, caption }];
+  if (format === 'md') return markdownText(parts, file);
+  return format === 'srt' ? srtText(parts) : vttText(parts);
 }
 
 /** The events of one caption as text that grows on stdout, or as one line of JSON. */
@@ -181,6 +210,11 @@ class CaptionPrinter {
           await warn(this.#environment.stderr, event.media.warnings);
         }
         return 0;
+      case 'segment-start':
+        await this.#grow(timelineHeading(event, event.index === 0));
+        return 0;
+      case 'segment-end':
+        return 0;
       case 'text-delta':
         await this.#grow(event.text);
         return 0;
@@ -200,7 +234,7 @@ class CaptionPrinter {
   }
 
   async #grow(text: string): Promise<void> {
-    if (this.#options.json || this.#options.samples > 1 || text === '') return;
+    if (this.#options.json || this.#options.format !== 'text' || this.#options.samples > 1 || text === '') return;
     this.#progress.clear();
     this.#midLine = true;
     await write(this.#environment.stdout, text);
@@ -211,7 +245,9 @@ class CaptionPrinter {
     this.#progress.clear();
     if (this.#options.json)
       await writeJson(stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
-    else await write(stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
+    else if (this.#options.format === 'text')
+      await write(stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
+    else await write(stdout, documentOf(this.#options.format, file, end));
     this.#progress.note(summary(end));
   }
 

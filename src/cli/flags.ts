@@ -2,7 +2,7 @@
 // or option needs no edit here. The number readers are for the flags of other commands.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Type } from '../base/schema.ts';
-import { captionRequest, numbersIn, OPTION_PROPERTIES, valueKind } from '../captioner/caption-options.ts';
+import { captionRequest, numberIn, numbersIn, OPTION_PROPERTIES, valueKind } from '../captioner/caption-options.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import { readSettings, type FlagValue, type SettingSources } from '../settings/read-settings.ts';
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
@@ -93,13 +93,17 @@ export async function readFlags<Name extends SettingName>(
   return values;
 }
 
+/** Segments of one file that are captioned at the same time. */
+const SEGMENT_SLOTS = 4;
+
 /**
  * For commands that make one caption at a time: one slot, and nothing kept for later requests.
  * @throws AvocadoError as `readFlags`
  */
 export async function oneCaptionSettings(flags: Flags, environment: CliEnvironment): Promise<EngineSettings> {
   const model = await readFlags(MODEL_SETTINGS, flags, environment);
-  return engineSettings({ ...model, slots: 1, prefixSlots: 0, mediaCacheBytes: 0 });
+  const slots = flags['segments'] === undefined || flags['segments'] === 'off' ? 1 : SEGMENT_SLOTS;
+  return engineSettings({ ...model, slots, prefixSlots: 0, mediaCacheBytes: 0 });
 }
 
 /** Flags that are not called as their field: a shorter word, and a switch for what is on by default. */
@@ -126,6 +130,8 @@ function requestOption(field: string, schema: Type.TSchema): Option {
       return new Option(flag, field === 'audio' ? NO_AUDIO_HELP : description);
     case 'texts':
       return new Option(`${flag} <text>`, `${description}; repeatable`).argParser(collect);
+    case 'word':
+      return new Option(`${flag} <auto|off|n>`, description).argParser(numberIn);
     case 'numbers':
       return new Option(`${flag} <n>`, `${description}; repeatable`).argParser(collectNumbers);
     case 'number': {

@@ -45,6 +45,8 @@ const SHARED_OPTIONS = [
   'audio',
   'start',
   'end',
+  'segments',
+  'carry',
 ] as const;
 
 const sharedProperties = Object.fromEntries(SHARED_OPTIONS.map((name) => [name, OPTION_PROPERTIES[name]])) as Pick<

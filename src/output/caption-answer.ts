@@ -1,6 +1,15 @@
 // The wire face of a caption: snake_case, the same object from the command line and from the HTTP door.
 import type { AvocadoError } from '../base/errors.ts';
-import type { CaptionEnd, MediaReport, Sample, TokenDetail, TokenWithAlternatives, Usage } from './events.ts';
+import { clockTime } from './subtitles.ts';
+import type {
+  CaptionEnd,
+  MediaReport,
+  Sample,
+  SegmentCaption,
+  TokenDetail,
+  TokenWithAlternatives,
+  Usage,
+} from './events.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
 
@@ -89,12 +98,43 @@ export function captionAnswer(
     ...(all.length > 1
       ? { captions: all.map((sample, index) => ({ index, ...told(sample), ...tokensAnswer(sample, options) })) }
       : {}),
+    ...(end.segments === undefined ? {} : { segments: end.segments.map(segmentAnswer) }),
     usage: usageAnswer(end.usage),
     media: mediaAnswer(end.media),
     profile: end.profile,
     timings: snakeCase(end.timings),
     model,
     ...tokensAnswer(end, options),
+  };
+}
+
+/** To the microsecond: no container is finer, and sums of binary fractions show. */
+function seconds(value: number): number {
+  return Math.round(value * 1e6) / 1e6;
+}
+
+/** The times of a segment, as numbers and as clocks show them. */
+export function segmentTimes({
+  index,
+  start,
+  end,
+}: Pick<SegmentCaption, 'index' | 'start' | 'end'>): Record<string, Json> {
+  return {
+    index,
+    start: seconds(start),
+    end: seconds(end),
+    start_time: clockTime(start),
+    end_time: clockTime(end),
+  };
+}
+
+export function segmentAnswer(segment: SegmentCaption): Record<string, Json> {
+  return {
+    ...segmentTimes(segment),
+    caption: segment.caption,
+    finish_reason: segment.finishReason,
+    usage: usageAnswer(segment.usage),
+    ...(segment.error === undefined ? {} : { error: { ...segment.error } }),
   };
 }
 

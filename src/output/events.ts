@@ -79,6 +79,9 @@ export type CaptionEvent =
       readonly promptTokens: TokenCounts;
     }
   | TextDelta
+  /** the events of a segment come between these two; of several segments one after the other */
+  | { readonly type: 'segment-start'; readonly index: number; readonly start: number; readonly end: number }
+  | ({ readonly type: 'segment-end' } & SegmentCaption)
   | CaptionEnd
   | {
       readonly type: 'caption-error';
@@ -93,6 +96,8 @@ export interface TextDelta {
   readonly type: 'text-delta';
   /** which of the request's `samples`, from 0 */
   readonly index: number;
+  /** index of the segment that it belongs to; absent: the file is captioned in one piece */
+  readonly segment?: number;
   readonly text: string;
   readonly tokenIds: readonly number[];
   readonly logprobs: readonly number[];
@@ -110,11 +115,25 @@ export interface Sample {
   readonly tokens?: readonly TokenWithAlternatives[];
 }
 
+/** The caption of one segment. Seconds of the file; `end` is not included. */
+export interface SegmentCaption {
+  readonly index: number;
+  readonly start: number;
+  readonly end: number;
+  readonly caption: string;
+  readonly finishReason: FinishReason;
+  readonly usage: Usage;
+  /** why there is no caption: a defect of the file at this place */
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+}
+
 /** The caption, or the first of several. */
 export interface CaptionEnd extends Sample {
   readonly type: 'caption-end';
   /** the samples after the first, where the request asked for more than one */
   readonly others: readonly Sample[];
+  /** in order, without gaps; absent: the file was captioned in one piece */
+  readonly segments?: readonly SegmentCaption[];
   readonly usage: Usage;
   readonly media: MediaReport;
   readonly profile: string;
@@ -131,6 +150,13 @@ export interface RequestedPart {
   readonly end?: number | undefined;
 }
 
+/** `auto`: only where the file is long, or does not fit the context in one piece. */
+export interface RequestedSegments {
+  readonly when: 'auto' | 'always';
+  /** length to aim at, seconds; undefined: the default */
+  readonly targetSeconds?: number | undefined;
+}
+
 /** One caption to make; plain data. `profile` holds overrides of the named profile's fields. */
 export interface CaptionRequest {
   readonly path: string;
@@ -138,6 +164,12 @@ export interface CaptionRequest {
   readonly contentHash?: string | undefined;
   /** undefined: the whole file */
   readonly part?: RequestedPart | undefined;
+  /** undefined: in one piece */
+  readonly segments?: RequestedSegments | undefined;
+  /** the prompt of a segment tells the caption of the one before */
+  readonly carry?: boolean | undefined;
+  /** that caption */
+  readonly before?: string | undefined;
   readonly prompt?: string | undefined;
   readonly promptId?: number | undefined;
   readonly systemPrompt?: string | undefined;

@@ -58,9 +58,12 @@ export function markdownText(parts: readonly TimedCaption[], title: string): str
   return [`# ${title.replace(/\s+/g, ' ')}\n`, ...body].join('\n');
 }
 
+/** The times above a part of a timeline, and what separates it from the part before. */
+export function timelineHeading({ start, end }: Omit<TimedCaption, 'caption'>, isFirst: boolean): string {
+  return `${isFirst ? '' : '\n\n'}[${clockTime(start)} – ${clockTime(end)}]\n`;
+}
+
 /** The whole caption of a file in parts: each part under its times. */
 export function timelineText(parts: readonly TimedCaption[]): string {
-  return parts
-    .map(({ start, end, caption }) => `[${clockTime(start)} – ${clockTime(end)}]\n${caption.trim()}`)
-    .join('\n\n');
+  return parts.map((part, index) => timelineHeading(part, index === 0) + part.caption.trim()).join('');
 }

@@ -245,6 +245,8 @@ export class RequestObservation {
   count(event: CaptionEvent): void {
     switch (event.type) {
       case 'stage':
+      case 'segment-start':
+      case 'segment-end':
         return;
       case 'media':
         for (const modality of MODALITIES) this.#metrics.promptTokens.inc({ modality }, event.promptTokens[modality]);

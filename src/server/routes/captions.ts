@@ -6,12 +6,15 @@ import { AvocadoError } from '../../base/errors.ts';
 import {
   captionAnswer,
   mediaAnswer,
+  segmentAnswer,
+  segmentTimes,
   snakeCase,
   tokenDetails,
   tokensAnswer,
   type Json,
 } from '../../output/caption-answer.ts';
-import type { CaptionEvent, TextDelta } from '../../output/events.ts';
+import type { CaptionEnd, CaptionEvent, TextDelta } from '../../output/events.ts';
+import { srtText, vttText, type TimedCaption } from '../../output/subtitles.ts';
 import { captionEnd, captionRoute, readEvents, startCaption, type CaptionParts } from '../caption-route.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { captionBody, type CaptionBody } from '../wire/caption-body.ts';
@@ -23,7 +26,7 @@ const MEDIA_HELP =
   'The file is an upload (form field file), or JSON names it in media: an https:, http: or data: URL, or ' +
   'media://NAME/path below a --media-root.';
 const EVENTS_HELP =
-  'Events stage, media, text-delta, and exactly one of caption-end, caption-error, caption-aborted; ' +
+  'Events stage, media, text-delta (between segment-start and segment-end with segments), and exactly one of caption-end, caption-error, caption-aborted; ' +
   'each with JSON data.';
 
 export function captionRoutes(parts: CaptionParts): Route[] {
@@ -46,6 +49,8 @@ function captions(parts: CaptionParts): Route {
           content: {
             'application/json': { schema: { $ref: 'Caption#' } },
             'text/event-stream': { schema: { type: 'string', description: EVENTS_HELP } },
+            'text/vtt': { schema: { type: 'string', description: 'with Accept: text/vtt; a cue for each segment' } },
+            'application/x-subrip': { schema: { type: 'string', description: 'the same as SubRip' } },
           },
         },
       },
@@ -66,9 +71,23 @@ function captions(parts: CaptionParts): Route {
         return undefined;
       }
       const end = captionEnd(await readEvents(events, observation), admitted.signal);
+      const subtitles = SUBTITLES.find(({ accept }) => accept.test(request.headers.accept ?? ''));
+      if (subtitles !== undefined) return reply.type(subtitles.type).send(subtitles.write(cuesOf(end)));
       return { id: request.id, ...captionAnswer(end, model, { tokenIds }) };
     },
   });
+}
+
+/** Answers that are no JSON, by what the client accepts. */
+const SUBTITLES = [
+  { accept: /\btext\/vtt\b/i, type: 'text/vtt; charset=utf-8', write: vttText },
+  { accept: /\bapplication\/x-subrip\b/i, type: 'application/x-subrip; charset=utf-8', write: srtText },
+] as const;
+
+/** A caption in one piece is one cue. */
+function cuesOf({ segments, caption, media }: CaptionEnd): readonly TimedCaption[] {
+  const { start, end } = media.part ?? { start: 0, end: media.durationSeconds };
+  return segments ?? [{ start, end, caption }];
 }
 
 function wantsStream({ stream }: CaptionBody, accept: string | undefined): boolean {
@@ -130,7 +149,14 @@ interface StreamShape {
 function deltaData(delta: TextDelta, { id, samples, tokenIds }: StreamShape): Record<string, Json> | undefined {
   const tokens = tokensAnswer(delta, { tokenIds });
   if (delta.text === '' && Object.keys(tokens).length === 0) return undefined;
-  return { id, ...(samples > 1 ? { index: delta.index } : {}), text: delta.text, ...tokens };
+  const { index, segment } = delta;
+  return {
+    id,
+    ...(samples > 1 ? { index } : {}),
+    ...(segment === undefined ? {} : { segment }),
+    text: delta.text,
+    ...tokens,
+  };
 }
 
 function dataOf(event: CaptionEvent, shape: StreamShape): Record<string, Json> | undefined {
@@ -148,6 +174,10 @@ function dataOf(event: CaptionEvent, shape: StreamShape): Record<string, Json> |
       };
     case 'text-delta':
       return deltaData(event, shape);
+    case 'segment-start':
+      return { id, ...segmentTimes(event) };
+    case 'segment-end':
+      return { id, ...segmentAnswer(event) };
     case 'caption-end':
       return { id, ...captionAnswer(event, model, { tokenIds }) };
     case 'caption-error':
@@ -176,13 +206,21 @@ function roundedSeconds(seconds: number): number {
 }
 
 function estimateAnswer(estimated: TaskEstimate): Record<string, Json> {
-  const { kind, durationSeconds, video, audio, promptTokens, maxTokens, context, fits, profile } = estimated;
+  const { kind, durationSeconds, video, audio, promptTokens, context, fits, profile, segments } = estimated;
+  // The context holds one segment at a time.
+  const { promptTokens: prompt, maxTokens } = segments ?? {
+    promptTokens: promptTokens.total,
+    maxTokens: estimated.maxTokens,
+  };
   const { total, ...byModality } = promptTokens;
   return {
     media: snakeCase({ kind, durationSeconds, video, audio }),
     prompt_tokens: total,
     prompt_tokens_details: tokenDetails(byModality),
-    budget: { context, prompt: total, left: Math.max(0, context - total), max_tokens: maxTokens, fits },
+    budget: { context, prompt, left: Math.max(0, context - prompt), max_tokens: maxTokens, fits },
+    ...(segments === undefined
+      ? {}
+      : { segments: { count: segments.count, seconds: roundedSeconds(segments.seconds) } }),
     expected_seconds: { work: roundedSeconds(estimated.workSeconds), queue: roundedSeconds(estimated.queueSeconds) },
     profile,
   };

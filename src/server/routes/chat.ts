@@ -8,7 +8,8 @@ import { captionRequest } from '../../captioner/caption-options.ts';
 import { CHAT_BODY, readChatRequest, type ChatRequest } from '../../openai/chat-request.ts';
 import { chatCompletion, Chunks, completionHead, systemFingerprint } from '../../openai/completion.ts';
 import { checkModel } from '../../openai/model-card.ts';
-import { snakeCase } from '../../output/caption-answer.ts';
+import { segmentAnswer, snakeCase } from '../../output/caption-answer.ts';
+import { timelineHeading } from '../../output/subtitles.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../output/events.ts';
 import { isEnding } from '../../output/ending.ts';
 import {
@@ -153,7 +154,12 @@ function messages(
     }
     if (event.type === 'caption-error') return [data(errorBody(event))];
     if (event.type === 'caption-aborted') return [data(errorBody(abortError(signal)))];
+    if (event.type === 'segment-end') return [];
     if (chunks === undefined) throw new Error('A caption had text before its media. This is a bug.');
+    if (event.type === 'segment-start') {
+      const text = timelineHeading(event, event.index === 0);
+      return [chunks.delta({ type: 'text-delta', index: 0, text, tokenIds: [], logprobs: [] })].map(data);
+    }
     if (event.type === 'caption-end') return chunks.last(event, extrasOf(event)).map(data);
     const delta = chunks.delta(event);
     return delta === undefined ? [] : [data(delta)];
@@ -161,6 +167,7 @@ function messages(
 }
 
 /** What OpenAI's response has no field for. */
-function extrasOf({ profile, media, timings }: CaptionEnd): unknown {
-  return { profile, media: snakeCase(media), timings: snakeCase(timings) };
+function extrasOf({ profile, media, timings, segments }: CaptionEnd): unknown {
+  const told = segments === undefined ? {} : { segments: segments.map(segmentAnswer) };
+  return { profile, media: snakeCase(media), timings: snakeCase(timings), ...told };
 }

@@ -113,6 +113,7 @@ function valueOf(name: FormField, text: string): unknown {
       return [text];
     case 'boolean':
       return Object.hasOwn(BOOLEANS, text.toLowerCase()) ? BOOLEANS[text.toLowerCase()] : text;
+    case 'word':
     case 'number':
       return numberIn(text);
     case 'numbers':

@@ -112,6 +112,22 @@ const CAPTION = Type.Object(
     profile: Type.String({ description: 'name and version of the pre-processing, such as paper@1' }),
     timings: Type.Ref('Timings#'),
     model: Type.String(),
+    segments: Type.Optional(
+      Type.Array(
+        Type.Object({
+          index: Type.Integer(),
+          start: seconds('of the file'),
+          end: seconds('of the file, not included'),
+          start_time: Type.String({ description: 'HH:MM:SS.mmm' }),
+          end_time: Type.String(),
+          caption: Type.String(),
+          finish_reason: FINISH_REASON,
+          usage: Type.Ref('Usage#'),
+          error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String() })),
+        }),
+        { description: 'with segments: in order, without gaps; caption is the timeline of all' },
+      ),
+    ),
     captions: Type.Optional(
       Type.Array(
         Type.Object({ index: Type.Integer(), caption: Type.String(), finish_reason: FINISH_REASON, ...TOKENS }),
@@ -153,6 +169,12 @@ const ESTIMATE = Type.Object(
       work: seconds('of work, when nothing else runs'),
       queue: seconds('of waiting, given the current queue'),
     }),
+    segments: Type.Optional(
+      Type.Object(
+        { count: Type.Integer({ description: 'about how many' }), seconds: seconds('of one') },
+        { description: 'of a file that is captioned in segments; budget is that of one of them' },
+      ),
+    ),
     profile: Type.String(),
     model: Type.String(),
   },

@@ -1,0 +1,28 @@
+/** Passes on what several sources tell, one source after the other: the next is held until the one before has ended. */
+export class InOrder<T> {
+  readonly #emit: (value: T) => void;
+  readonly #held = new Map<number, T[]>();
+  readonly #ended = new Set<number>();
+  #current = 0;
+
+  constructor(emit: (value: T) => void) {
+    this.#emit = emit;
+  }
+
+  /** @param source its place in the order, from 0 */
+  emit(source: number, value: T): void {
+    if (source === this.#current) this.#emit(value);
+    else this.#held.set(source, [...(this.#held.get(source) ?? []), value]);
+  }
+
+  /** Nothing more comes from it. */
+  end(source: number): void {
+    this.#ended.add(source);
+    while (this.#ended.delete(this.#current)) {
+      this.#current += 1;
+      const held = this.#held.get(this.#current) ?? [];
+      this.#held.delete(this.#current);
+      for (const value of held) this.#emit(value);
+    }
+  }
+}
