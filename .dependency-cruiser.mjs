@@ -22,11 +22,13 @@ const MAY_IMPORT = {
   'engine-process': ['captioner', 'output'],
   intake: ['storage'],
   admission: ['engine-process', 'captioner', 'output', 'intake', 'storage'],
+  batch: ['captioner', 'output', 'intake', 'media'],
   openai: ['admission', 'captioner', 'output', 'intake'],
   server: ['openai', 'admission', 'intake', 'storage', 'engine-process', 'captioner', 'output', 'model/checkpoint'],
   lab: ['server', 'captioner', 'output', 'media'],
   cli: [
     'lab',
+    'batch',
     'server',
     'admission',
     'intake',

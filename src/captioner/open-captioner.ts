@@ -95,7 +95,10 @@ export async function loadModel(
 }
 
 /** What a model is, from its small files alone. `runtime` is ''. */
-function describe(settings: EngineSettings, model: ModelBasics): CaptionerModel {
+function describe(
+  settings: EngineSettings,
+  model: Pick<ModelBasics, 'package' | 'config' | 'manifest' | 'context'>,
+): CaptionerModel {
   const defaultPrecision = settings.device.type === 'cuda' ? 'bf16' : 'fp32';
   return {
     name: model.package.name,
@@ -107,6 +110,14 @@ function describe(settings: EngineSettings, model: ModelBasics): CaptionerModel 
     slots: settings.slots,
     profile: profileLabel(resolveProfile(undefined, {}, model.package.profile)),
   };
+}
+
+/**
+ * What a model is, without opening it: only its small files are read.
+ * @throws AvocadoError `checkpoint_*`, `export_*`
+ */
+export async function describeModel(settings: EngineSettings): Promise<CaptionerModel> {
+  return describe(settings, { ...(await readModelFiles(settings.modelDir)), context: settings.context });
 }
 
 /**

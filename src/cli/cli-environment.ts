@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import type { Captioner } from '../captioner/captioner.ts';
+import type { Captioner, CaptionerModel } from '../captioner/captioner.ts';
 import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
 import type { OnProgress } from '../captioner/open-captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
@@ -29,6 +29,8 @@ export interface CliEnvironment {
   readonly openCaptioner: (settings: EngineSettings, onProgress: OnProgress) => Promise<Captioner>;
   /** resolves when the model is known; its `ready()` when it is loaded */
   readonly openEngineProcess: (options: EngineProcessOptions) => Promise<EngineProcess>;
+  /** what a model is, from its small files */
+  readonly describeModel: (settings: EngineSettings) => Promise<CaptionerModel>;
   readonly inspect: (request: CaptionRequest, options: InspectOptions, signal: AbortSignal) => Promise<InspectReport>;
   /** `out` undefined = the cache. @returns the directory that holds the export */
   readonly exportModel: (

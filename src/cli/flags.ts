@@ -2,7 +2,14 @@
 // or option needs no edit here. The number readers are for the flags of other commands.
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Type } from '../base/schema.ts';
-import { captionRequest, numberIn, numbersIn, OPTION_PROPERTIES, valueKind } from '../captioner/caption-options.ts';
+import {
+  captionRequest,
+  numberIn,
+  numbersIn,
+  OPTION_PROPERTIES,
+  valueKind,
+  type CaptionOptions,
+} from '../captioner/caption-options.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import { readSettings, type FlagValue, type SettingSources } from '../settings/read-settings.ts';
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
@@ -152,12 +159,17 @@ export function addRequestFlags(command: Command): Command {
   return command;
 }
 
-/** @throws AvocadoError `bad_request` naming the flag whose value is out of range */
-export function requestFromFlags(path: string, flags: Flags): CaptionRequest {
+/** The caption options among the flags that were given, not checked. */
+export function optionsFromFlags(flags: Flags): CaptionOptions {
   const options: Record<string, unknown> = {};
   for (const field of Object.keys(OPTION_PROPERTIES)) {
     const value = flags[field === 'audio' ? 'audio' : camelCase(requestFlag(field))];
     if (value !== undefined) options[field] = value;
   }
-  return captionRequest(path, options, (field) => `--${requestFlag(field)}`);
+  return options;
+}
+
+/** @throws AvocadoError `bad_request` naming the flag whose value is out of range */
+export function requestFromFlags(path: string, flags: Flags): CaptionRequest {
+  return captionRequest(path, optionsFromFlags(flags), (field) => `--${requestFlag(field)}`);
 }

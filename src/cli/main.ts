@@ -42,6 +42,7 @@ const environment: CliEnvironment = {
         process.stderr.write(`${sentence}\n`);
       },
     }),
+  describeModel: async (settings) => (await import('../captioner/open-captioner.ts')).describeModel(settings),
   inspect: async (request, options, signal) =>
     (await import('../captioner/inspect.ts')).inspect(request, options, signal),
   exportModel: async (checkpoint, precision, out, options) => {

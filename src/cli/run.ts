@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../base/package-files.ts';
+import { addBatchCommand } from './batch-command.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { addCaptionCommand } from './caption-command.ts';
 import { ExitStatus, type CliEnvironment } from './cli-environment.ts';
@@ -21,6 +22,7 @@ function buildProgram(environment: CliEnvironment, status: ExitStatus): Command 
       writeErr: () => undefined, // reportError writes each error once, with its code
     });
   addCaptionCommand(program, environment, status);
+  addBatchCommand(program, environment, status);
   addInspectCommand(program, environment);
   addExportCommand(program, environment);
   addServeCommand(program, environment);

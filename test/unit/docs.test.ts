@@ -159,7 +159,7 @@ describe('documents', () => {
     let uses = 0;
     for (const [path, text] of PAGES) {
       const found = text.matchAll(
-        /avocado (caption|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g,
+        /avocado (caption|batch|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g,
       );
       for (const [, name = '', rest = ''] of found) {
         uses += 1;

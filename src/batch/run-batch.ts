@@ -1,0 +1,201 @@
+// One run over a library: survey, captions, report. What a front end does with the words and the lines is its own.
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Captioner } from '../captioner/captioner.ts';
+import type { CaptionOptions } from '../captioner/caption-options.ts';
+import { plainExtension, type ModelIdentity } from './identity.ts';
+import type { Listed } from './inputs.ts';
+import type { WithLocalFile } from './item-work.ts';
+import type { Layout } from './layout.ts';
+import { Looker } from './look.ts';
+import { LibraryStore } from './library-store.ts';
+import { fsPath, isPlain } from './path-text.ts';
+import { RateMeter, type ProgressFacts } from './progress.ts';
+import { Tally, type Report } from './report.ts';
+import { RETRY_POLICY, type RetryPolicy } from './retry.ts';
+import { Runner, type Settled } from './runner.ts';
+import { publish } from './sidecars.ts';
+import { survey, type PlannedEntry, type Survey } from './survey.ts';
+import type { Format, ItemFailure } from './types.ts';
+
+export interface BatchOptions {
+  readonly layout: Layout;
+  readonly identity: ModelIdentity;
+  readonly formats: readonly Format[];
+  readonly options: CaptionOptions;
+  readonly retryFailed: boolean | string;
+  /** the input, from its beginning, as often as it is asked for */
+  readonly listing: () => AsyncIterable<Listed>;
+  /** opens the engine; called once, when there is work */
+  readonly openCaptioner: () => Promise<Captioner>;
+  /** gives a file behind an address a path here */
+  readonly fetch: (url: string, signal: AbortSignal, use: (path: string) => Promise<unknown>) => Promise<unknown>;
+  readonly signal: AbortSignal;
+  readonly policy?: RetryPolicy | undefined;
+}
+
+export interface RunOptions {
+  /** captions of other settings are left as they are */
+  readonly keepsOthers: boolean;
+  /** entries that will be listed, as far as it is known */
+  readonly total: number;
+  /** there is something to caption, as far as it is known */
+  readonly needsEngine: boolean;
+  readonly onProgress: (facts: ProgressFacts) => void;
+  readonly onSettled?: ((settled: Settled) => void) | undefined;
+}
+
+/** Items in work beside those in the engine's slots: they are read and decoded meanwhile. */
+const AHEAD_OF_SLOTS = 4;
+const PROGRESS_MS = 1000;
+
+/** A library that is open for work. */
+export class Batch {
+  readonly #options: BatchOptions;
+  readonly #store: LibraryStore;
+  #captioner: Promise<Captioner> | undefined;
+  #opened: Captioner | undefined;
+  #links: Promise<string> | undefined;
+  #linked = 0;
+
+  private constructor(options: BatchOptions, store: LibraryStore) {
+    this.#options = options;
+    this.#store = store;
+  }
+
+  /** @throws AvocadoError `directory_unwritable` */
+  static async open(options: BatchOptions): Promise<Batch> {
+    const { layout } = options;
+    return new Batch(options, await LibraryStore.open(layout.state, layout.results));
+  }
+
+  /** What would be done. Nothing is changed. */
+  async survey(onPlanned?: (entry: PlannedEntry) => Promise<void>): Promise<Survey> {
+    const { listing, signal } = this.#options;
+    return await survey(listing(), this.#looker(), signal, onPlanned);
+  }
+
+  /** Hours of media an hour, as an earlier run measured them; undefined on the first. */
+  measuredRate(): number | undefined {
+    const rate = this.#store.rate(this.#rateName());
+    return rate === undefined || rate.wallSeconds === 0 ? undefined : rate.mediaSeconds / rate.wallSeconds;
+  }
+
+  /**
+   * Captions what is to be captioned.
+   * @throws AvocadoError what ended the run early, after `report` was told
+   */
+  async run(run: RunOptions, report: (report: Report) => Promise<void>): Promise<void> {
+    const { signal, listing, layout, formats, policy = RETRY_POLICY } = this.#options;
+    const tally = new Tally();
+    const meter = new RateMeter();
+    const startedMs = performance.now();
+    const failures = new FailureList();
+    const facts = (): ProgressFacts => ({
+      ended: tally.listed,
+      total: Math.max(run.total, tally.listed),
+      mediaSeconds: tally.mediaSeconds,
+      wallSeconds: (performance.now() - startedMs) / 1000,
+      remaining: meter.remaining(run.total - tally.listed),
+      failures: tally.failures,
+    });
+    const onSettled = (settled: Settled): void => {
+      tally.add(settled);
+      failures.add(settled);
+      if (settled.state === 'done' && settled.result.end !== undefined) meter.ended(performance.now());
+      run.onSettled?.(settled);
+    };
+    // Opened here where there is work, so that its time does not count as that of the first caption.
+    const captioner = run.needsEngine ? await this.#open() : undefined;
+    meter.begin(performance.now());
+    const runner = new Runner({
+      ...{ store: this.#store, layout, looker: this.#looker(), formats, signal, policy, onSettled },
+      captioner: () => this.#open(),
+      withLocalFile: this.#withLocalFile,
+      keepsOthers: run.keepsOthers,
+      startedMs: Date.now(),
+      inFlight: (captioner?.model.slots ?? 1) + AHEAD_OF_SLOTS,
+      engineStatus: () => this.#opened?.status(),
+    });
+    const timer = setInterval(() => {
+      run.onProgress(facts());
+    }, PROGRESS_MS);
+    try {
+      await runner.run(listing());
+    } finally {
+      clearInterval(timer);
+      const wallSeconds = (performance.now() - startedMs) / 1000;
+      const told = tally.report({ wallSeconds, engineRestarts: this.#opened?.status().restarts ?? 0 });
+      await this.#keep(told, failures).catch(() => undefined); // of a full disk, which is what ended the run
+      await report(told);
+    }
+  }
+
+  async close(): Promise<void> {
+    await (await this.#captioner?.catch(() => undefined))?.close();
+    await this.#store.close();
+    if (this.#links !== undefined) await rm(await this.#links, { recursive: true, force: true });
+  }
+
+  #looker(): Looker {
+    const { layout, identity, formats, options, retryFailed } = this.#options;
+    return new Looker({ store: this.#store, layout, identity, formats, options, retryFailed });
+  }
+
+  #open(): Promise<Captioner> {
+    this.#captioner ??= this.#options.openCaptioner().then((opened) => (this.#opened = opened));
+    return this.#captioner;
+  }
+
+  #rateName(): string {
+    const { model, precision } = this.#options.identity;
+    return `${model} ${precision}`;
+  }
+
+  /** The report, the rate for the next estimate, and the failures, each with its reason. */
+  async #keep(report: Report, failures: FailureList): Promise<void> {
+    const { layout } = this.#options;
+    const { mediaSeconds, wallSeconds } = report;
+    if (mediaSeconds > 0) await this.#store.rememberRate({ of: this.#rateName(), mediaSeconds, wallSeconds });
+    await publish(join(layout.state, 'report.json'), `${JSON.stringify(report, null, 2)}\n`, { replaces: true });
+    await publish(layout.failures, failures.text(), { replaces: true });
+  }
+
+  /** A link with a plain name where a file's own is no UTF-8: programs are told paths as text. */
+  readonly #withLocalFile: WithLocalFile = async (item, signal, use) => {
+    const { source } = item;
+    type Result = Awaited<ReturnType<typeof use>>;
+    if (source.kind === 'url') return (await this.#options.fetch(source.url, signal, use)) as Result;
+    if (isPlain(source.path)) return await use(source.path);
+    this.#links ??= mkdtemp(join(tmpdir(), 'avocado-batch-'));
+    const link = join(await this.#links, `${this.#linked++}${plainExtension(source.path)}`);
+    await symlink(fsPath(source.path), link);
+    try {
+      return await use(link);
+    } finally {
+      await rm(link, { force: true });
+    }
+  };
+}
+
+/** Failures as lines of JSON. In memory: a library in which millions fail has another problem first. */
+class FailureList {
+  readonly #lines: string[] = [];
+
+  add(settled: Settled): void {
+    if (settled.state === 'failed') this.#push(settled.known.names.path, settled.failure);
+    else if (settled.state === 'fault') {
+      const { where, code, message } = settled.fault;
+      this.#push(where, { code, message, attempts: 1, passing: false });
+    }
+  }
+
+  text(): string {
+    return this.#lines.map((line) => `${line}\n`).join('');
+  }
+
+  #push(path: string, failure: ItemFailure): void {
+    this.#lines.push(JSON.stringify({ path, ...failure }));
+  }
+}
