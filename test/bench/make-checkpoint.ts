@@ -25,6 +25,8 @@ const DTYPES = {
   f32: { stored: 'F32', config: 'float32', bytes: 4 },
 } as const;
 type DTypeName = keyof typeof DTYPES;
+/** id of `<|endoftext|>` in Qwen2.5's tokenizer */
+const QWEN_ENDOFTEXT = 151_643;
 
 /** Qwen2.5-Omni renames seven of Qwen2.5's special tokens (reference-model.md, Config fields); ids stay. */
 const RENAMED: Readonly<Record<string, string>> = {
@@ -152,7 +154,7 @@ function writeTokenizer(directory: string, shape: Shape, tinyCheckpoint: string)
     for (const [from, to] of Object.entries(RENAMED)) text = text.replaceAll(JSON.stringify(from), JSON.stringify(to));
     writeFileSync(join(directory, name), text);
   }
-  return 151_643;
+  return QWEN_ENDOFTEXT;
 }
 
 /** Writes the whole model directory. @returns bytes of all tensors */
@@ -161,7 +163,12 @@ export function makeCheckpoint(directory: string, shape: Shape, dtype: DTypeName
   mkdirSync(directory, { recursive: true });
   for (const name of ['chat_template.json', 'preprocessor_config.json', 'generation_config.json'])
     copyFileSync(join(tiny, name), join(directory, name));
-  const firstSpecial = writeTokenizer(directory, shape, tiny);
+  return writeModel(directory, shape, dtype, writeTokenizer(directory, shape, tiny));
+}
+
+/** Writes config.json and the weights only: what the graphs are made of. @returns bytes of all tensors */
+export function writeModel(directory: string, shape: Shape, dtype: DTypeName, firstSpecial = QWEN_ENDOFTEXT): number {
+  mkdirSync(directory, { recursive: true });
   writeFileSync(
     join(directory, 'config.json'),
     JSON.stringify(configOf(shape, firstSpecial, DTYPES[dtype].config), undefined, 1),

@@ -1,0 +1,163 @@
+// The numbers of a device against fp32 on the CPU, over both towers and everything that the engine asks of a decoder:
+// whole prompts, chunks, ragged decode steps, copied prefixes.
+import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
+import type { Thinker } from '../../../src/model/execution/thinker.ts';
+import type { ModelConfig } from '../../../src/model/checkpoint/config-types.ts';
+import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
+import type { Deviation } from './report.ts';
+
+interface Place {
+  readonly checkpoint: string;
+  readonly cacheDir: string;
+  readonly device: Device;
+  readonly precision: Precision;
+}
+
+/** The same numbers in every process. */
+class Noise {
+  #state: number;
+  constructor(seed: number) {
+    this.#state = seed;
+  }
+  below(limit: number): number {
+    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((this.#state / 2 ** 32) * limit);
+  }
+  normal(count: number, scale: number): Float32Array<ArrayBuffer> {
+    const uniform = (): number => this.below(2 ** 24) / 2 ** 24;
+    return Float32Array.from(
+      { length: count },
+      () => scale * 1.73 * (uniform() + uniform() + uniform() + uniform() - 2),
+    );
+  }
+}
+
+/** [3, count]: the same on all axes, as for text. */
+export function textPositions(start: number, count: number): Int32Array {
+  return Int32Array.from({ length: 3 * count }, (_, at) => start + (at % count));
+}
+
+const SLOTS = 3;
+const CAPACITY = 200;
+/** [slot, start, tokens, media rows] */
+const CHUNKS: readonly (readonly [number, number, number, number])[] = [
+  [0, 0, 90, 20],
+  [1, 0, 33, 0],
+  [1, 33, 1, 0],
+  [1, 34, 64, 30],
+  [2, 0, 1, 0],
+];
+const DECODE_STEPS = 6;
+const PREFIX = 50;
+
+async function logitsOf({ decoder }: Thinker): Promise<Float32Array[]> {
+  const noise = new Noise(7);
+  const rows: Float32Array[] = [];
+  const prefill = async (slot: number, start: number, count: number, media: number): Promise<void> => {
+    const logits = await decoder.prefill({
+      slot,
+      start,
+      ids: Int32Array.from({ length: count }, () => noise.below(decoder.vocabSize)),
+      positions: textPositions(start, count),
+      mediaRows: Int32Array.from({ length: media }, (_, row) => 2 * row + 1),
+      mediaEmbeds: noise.normal(media * decoder.hiddenSize, 0.05),
+      wantLogits: true,
+    });
+    if (logits !== undefined) rows.push(logits.slice());
+  };
+  for (const chunk of CHUNKS) await prefill(...chunk);
+  for (let step = 0; step < DECODE_STEPS; step++) {
+    const batch = Array.from({ length: SLOTS }, (_, slot) => ({
+      slot,
+      token: 100 + 7 * step + slot,
+      position: 150 + step,
+    }));
+    const logits = await decoder.decode(batch);
+    for (let row = 0; row < SLOTS; row++)
+      rows.push(logits.slice(row * decoder.vocabSize, (row + 1) * decoder.vocabSize));
+  }
+  await decoder.copyPrefix(0, SLOTS, PREFIX);
+  decoder.reset(2);
+  await decoder.copyPrefix(SLOTS, 2, PREFIX);
+  await prefill(2, PREFIX, 17, 0);
+  return rows;
+}
+
+/** Steps, rows and columns of patches: one window, odd edges, more than one window each way. */
+const PICTURES = [
+  [1, 8, 8],
+  [3, 10, 22],
+  [2, 34, 20],
+] as const;
+/** Frames of sound: a whole number of chunks, and not. */
+const SOUNDS = [200, 730] as const;
+
+async function embeddingsOf({ towers }: Thinker, { vision, audio }: ModelConfig): Promise<Float32Array[]> {
+  const noise = new Noise(9);
+  const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
+  const found: Float32Array[] = [];
+  for (const [steps, gridH, gridW] of PICTURES)
+    found.push(await towers.encodeVision(noise.normal(steps * gridH * gridW * columns, 1), steps, gridH, gridW));
+  for (const frames of SOUNDS) found.push(await towers.encodeAudio(noise.normal(audio.melBins * frames, 1), frames));
+  return found;
+}
+
+interface Numbers {
+  readonly decoder: readonly Float32Array[];
+  readonly towers: readonly Float32Array[];
+}
+
+async function numbersOf({ checkpoint, cacheDir, device, precision }: Place): Promise<Numbers> {
+  const loaded = await loadThinker({
+    modelDir: checkpoint,
+    cacheDir,
+    device,
+    precision,
+    runtime: 'native',
+    threads: 0,
+    spinning: false,
+    slots: SLOTS,
+    prefixSlots: 1,
+    capacity: CAPACITY,
+  });
+  try {
+    return { decoder: await logitsOf(loaded.thinker), towers: await embeddingsOf(loaded.thinker, loaded.config) };
+  } finally {
+    await loaded.thinker.close();
+  }
+}
+
+function largestAt(values: Float32Array): number {
+  let best = 0;
+  for (let at = 1; at < values.length; at++) if ((values[at] ?? NaN) > (values[best] ?? NaN)) best = at;
+  return best;
+}
+
+/** `worstRelative`: of all rows the largest |found - expected| / |expected|, both as Euclidean norms. */
+export function deviation(expected: readonly Float32Array[], found: readonly Float32Array[]): Deviation {
+  let [worstRelative, worstAbsolute, sameLargest, notFinite] = [0, 0, 0, 0];
+  expected.forEach((row, index) => {
+    const other = found[index] ?? new Float32Array(0);
+    let [difference, size] = [0, 0];
+    row.forEach((value, at) => {
+      const error = (other[at] ?? NaN) - value;
+      if (!Number.isFinite(error)) notFinite += 1;
+      difference += error * error;
+      size += value * value;
+      worstAbsolute = Math.max(worstAbsolute, Math.abs(error));
+    });
+    worstRelative = Math.max(worstRelative, Math.sqrt(difference / size));
+    sameLargest += largestAt(row) === largestAt(other) ? 1 : 0;
+  });
+  return { rows: expected.length, worstRelative, worstAbsolute, sameLargest, notFinite };
+}
+
+/** @throws AvocadoError as loadThinker: what does not run here is said, not left out */
+export async function compareWithCpu(place: Place): Promise<Record<'decoder' | 'towers', Deviation>> {
+  const expected = await numbersOf({ ...place, device: { type: 'cpu' }, precision: 'fp32' });
+  const found = await numbersOf(place);
+  return {
+    decoder: deviation(expected.decoder, found.decoder),
+    towers: deviation(expected.towers, found.towers),
+  };
+}

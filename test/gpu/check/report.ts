@@ -1,0 +1,144 @@
+// What the check on a card finds, as one JSON file, and the table that the documents make of such files.
+import type { Precision } from '../../../src/settings/engine-settings.ts';
+
+/** How far rows of numbers are from those of fp32 on the CPU. */
+export interface Deviation {
+  readonly rows: number;
+  /** largest |found - expected| / |expected| of a row, as Euclidean norms */
+  readonly worstRelative: number;
+  readonly worstAbsolute: number;
+  /** rows whose largest value is at the same place */
+  readonly sameLargest: number;
+  readonly notFinite: number;
+}
+
+export type Finding =
+  | ({ readonly kind: 'parity'; readonly checkpoint: string; readonly part: 'decoder' | 'towers' } & {
+      readonly precision: Precision;
+    } & Deviation)
+  | { readonly kind: 'refused'; readonly precision: Precision; readonly code: string; readonly message: string }
+  | { readonly kind: 'load'; readonly precision: Precision; readonly seconds: number }
+  | {
+      readonly kind: 'first-token';
+      readonly precision: Precision;
+      readonly tokens: number;
+      readonly chunk: number;
+      readonly visionSeconds: number;
+      readonly audioSeconds: number;
+      readonly prefillSeconds: number;
+    }
+  | {
+      readonly kind: 'decode';
+      readonly precision: Precision;
+      readonly streams: number;
+      /** tokens of each stream */
+      readonly context: number;
+      /** median of a step without sampling */
+      readonly runMs: number;
+      readonly runMsBest: number;
+      /** nine of ten steps are faster */
+      readonly runMsSlow: number;
+      readonly samplerMs: number;
+    }
+  | { readonly kind: 'prefix-copies'; readonly tokens: number; readonly copies: number; readonly seconds: number }
+  /** how often each attention kernel was chosen, as the provider says it */
+  | { readonly kind: 'kernels'; readonly counts: Readonly<Record<string, number>> }
+  | { readonly kind: 'memory'; readonly peakMiB: number };
+
+export interface StepReport {
+  /** such as `parity bf16` */
+  readonly name: string;
+  /** `auto`: the provider chooses the attention kernel; `flash`: cuDNN's is switched off */
+  readonly attention: 'auto' | 'flash';
+  readonly seconds: number;
+  /** why the step did not end, with the last words of its process */
+  readonly problem?: string;
+  readonly findings: readonly Finding[];
+}
+
+export interface CheckReport {
+  readonly format: 'avocado-gpu-check';
+  /** commit that was tested, or `unknown` */
+  readonly commit: string;
+  /** ISO date of the run */
+  readonly date: string;
+  readonly device: string;
+  readonly machine: Readonly<Record<string, string>>;
+  readonly steps: readonly StepReport[];
+}
+
+/** Largest relative deviation that counts as the same model. Estimates: no card has confirmed them yet. */
+const TOLERANCE: Readonly<Partial<Record<Precision, number>>> = { bf16: 2e-2, fp16: 3e-3 };
+
+/** @throws Error when the text is no report of this check */
+export function parseReport(text: string): CheckReport {
+  const report = JSON.parse(text) as Partial<CheckReport>;
+  if (report.format !== 'avocado-gpu-check' || !Array.isArray(report.steps) || report.device === undefined)
+    throw new Error('This is no report of the GPU check.');
+  return report as CheckReport;
+}
+
+function rowOf(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}
+
+function parityRow(name: string, finding: Extract<Finding, { kind: 'parity' }>): string[] {
+  const { precision, rows, worstRelative, sameLargest, notFinite } = finding;
+  const limit = TOLERANCE[precision];
+  const within = notFinite === 0 && (limit === undefined || worstRelative <= limit);
+  const largest = finding.part === 'decoder' ? `, same best token in ${sameLargest} of ${rows}` : '';
+  const deviates = `${worstRelative.toExponential(1)} from fp32 on the CPU${largest}`;
+  const verdict = limit === undefined ? '' : ` (limit ${limit.toExponential(0)})`;
+  const told = `${within ? '' : '**outside**: '}${deviates}${verdict}`;
+  return [`${finding.part} of ${finding.checkpoint}, ${precision}${name}`, told];
+}
+
+function cellsOf(finding: Finding, name: string): string[] | undefined {
+  switch (finding.kind) {
+    case 'parity':
+      return parityRow(name, finding);
+    case 'refused':
+      return [`${finding.precision}${name}`, `refused: ${finding.message}`];
+    case 'first-token': {
+      const { tokens, chunk, visionSeconds, audioSeconds, prefillSeconds, precision } = finding;
+      const all = visionSeconds + audioSeconds + prefillSeconds;
+      const parts = `vision ${visionSeconds.toFixed(2)}, audio ${audioSeconds.toFixed(2)}, prefill ${prefillSeconds.toFixed(2)}`;
+      const rate = `${Math.round(tokens / prefillSeconds).toLocaleString('en')} tokens/s of prefill`;
+      const what = `first token of ${tokens.toLocaleString('en')} tokens, ${precision}, chunks of ${chunk}${name}`;
+      return [what, `${all.toFixed(2)} s (${parts}); ${rate}`];
+    }
+    case 'decode': {
+      const { streams, context, precision, runMs, samplerMs } = finding;
+      const step = runMs + samplerMs;
+      const rate = `${Math.round((1000 * streams) / step).toLocaleString('en')} tokens/s`;
+      const what = `decode, ${precision}, ${streams} ${streams === 1 ? 'stream' : 'streams'} of ${context.toLocaleString('en')} tokens${name}`;
+      return [what, `${step.toFixed(2)} ms a step (sampling ${samplerMs.toFixed(2)}); ${rate}`];
+    }
+    case 'load':
+    case 'prefix-copies':
+    case 'kernels':
+    case 'memory':
+      return undefined;
+  }
+}
+
+/** The tables of all reports, one for each card. */
+export function gpuTables(reports: readonly CheckReport[]): string {
+  if (reports.length === 0) return 'Not yet measured: the check has not run on a card.';
+  return reports
+    .map((report) => {
+      const rows = report.steps.flatMap(({ attention, findings, name, problem }) => {
+        const note = attention === 'auto' ? '' : `, ${attention} attention`;
+        const cells = findings.flatMap((finding) => {
+          const found = cellsOf(finding, note);
+          return found === undefined ? [] : [rowOf(found)];
+        });
+        return problem === undefined
+          ? cells
+          : [...cells, rowOf([`${name}${note}`, `**did not end**: ${problem.split('\n')[0] ?? ''}`])];
+      });
+      const title = `${report.device}, ${report.date.slice(0, 10)}, commit ${report.commit.slice(0, 9)}:`;
+      return [title, '', rowOf(['what', 'measured']), rowOf(['---', '---']), ...rows].join('\n');
+    })
+    .join('\n\n');
+}

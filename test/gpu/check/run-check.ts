@@ -1,0 +1,260 @@
+// The check on a card: `node run-check.js --out FILE [--device cuda] [--seconds 540] [--tiny]`. Every step is a process
+// of its own, so that a crash or a hang costs one step; the report is written anew after each. It needs neither npm
+// packages nor the network. `--tiny` measures a small model: for a rehearsal without a card.
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { AvocadoError } from '../../../src/base/errors.ts';
+import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
+import { SHAPES } from '../../bench/checkpoint-shapes.ts';
+import { writeModel } from '../../bench/make-checkpoint.ts';
+import { compareWithCpu } from './parity.ts';
+import type { CheckReport, Finding, StepReport } from './report.ts';
+import { FULL, measureSpeed, REHEARSAL } from './speed.ts';
+
+interface Step {
+  readonly what: 'parity' | 'speed';
+  readonly precision: Precision;
+  readonly attention: StepReport['attention'];
+  /** most seconds it may take */
+  readonly limit: number;
+}
+
+/** What matters most comes first: time may run out. */
+const STEPS: readonly Step[] = [
+  { what: 'parity', precision: 'bf16', attention: 'auto', limit: 120 },
+  { what: 'parity', precision: 'bf16', attention: 'flash', limit: 90 },
+  { what: 'speed', precision: 'bf16', attention: 'auto', limit: 180 },
+  { what: 'parity', precision: 'int4', attention: 'auto', limit: 60 },
+  { what: 'speed', precision: 'int4', attention: 'auto', limit: 120 },
+  { what: 'parity', precision: 'fp16', attention: 'auto', limit: 60 },
+  { what: 'speed', precision: 'bf16', attention: 'flash', limit: 150 },
+  { what: 'speed', precision: 'fp16', attention: 'auto', limit: 120 },
+];
+
+const ON_CPU: readonly Step[] = [
+  { what: 'parity', precision: 'int4', attention: 'auto', limit: 300 },
+  { what: 'speed', precision: 'fp32', attention: 'auto', limit: 300 },
+];
+
+const LEAST_SECONDS = 15;
+const SPEED_CHECKPOINT_GIB = 20;
+const MARK = 'FINDING ';
+
+interface Options {
+  readonly out: string;
+  readonly device: Device;
+  readonly seconds: number;
+  readonly tiny: boolean;
+  /** folder of the small checkpoints tiny-a and tiny-b */
+  readonly checkpoints: string;
+  readonly commit: string;
+}
+
+function say(text: string): void {
+  process.stderr.write(`gpu-check: ${text}\n`);
+}
+
+/** Yields the findings of one step, in its own process. */
+async function* runStep({ what, precision }: Step, options: Options, checkpoint: string): AsyncGenerator<Finding> {
+  const { device, tiny, checkpoints } = options;
+  const cacheDir = mkdtempSync(join(tmpdir(), 'avocado-check-'));
+  try {
+    if (what === 'speed') {
+      yield* measureSpeed({ checkpoint, cacheDir, device, precision }, tiny ? REHEARSAL : FULL);
+      return;
+    }
+    for (const name of ['tiny-b', 'tiny-a']) {
+      const place = { checkpoint: join(checkpoints, name), cacheDir, device, precision };
+      const parts = await compareWithCpu(place);
+      for (const part of ['decoder', 'towers'] as const)
+        yield { kind: 'parity', checkpoint: name, part, precision, ...parts[part] };
+    }
+  } catch (error) {
+    if (!(error instanceof AvocadoError) || error.code !== 'precision_unsupported') throw error;
+    yield { kind: 'refused', precision, code: error.code, message: error.message };
+  } finally {
+    rmSync(cacheDir, { recursive: true, force: true });
+  }
+}
+
+/** What nvidia-smi says, one text per field; empty where there is no such program. */
+function askCard(...fields: string[]): string[] {
+  try {
+    const query = [`--query-gpu=${fields.join(',')}`, '--format=csv,noheader,nounits'];
+    const answer = execFileSync('nvidia-smi', query, { encoding: 'utf8', timeout: 10_000, stdio: 'pipe' });
+    return (answer.split('\n')[0] ?? '').split(',').map((field) => field.trim());
+  } catch {
+    return [];
+  }
+}
+
+/** How often the provider said that it took each attention kernel. */
+function kernelsIn(output: string): Finding[] {
+  const counts: Record<string, number> = {};
+  for (const [, operator = '', kernel = ''] of output.matchAll(/Operator=(\w+).*?SdpaKernel=(\w+)/g))
+    counts[`${operator} ${kernel}`] = (counts[`${operator} ${kernel}`] ?? 0) + 1;
+  return Object.keys(counts).length === 0 ? [] : [{ kind: 'kernels', counts }];
+}
+
+function findingsIn(output: string): Finding[] {
+  const lines = output.split('\n').filter((line) => line.startsWith(MARK));
+  return lines.map((line) => JSON.parse(line.slice(MARK.length)) as Finding);
+}
+
+/** Without what the provider says for every attention node. */
+function lastWords(output: string): string {
+  const lines = output.split('\n').filter((line) => line.trim() !== '' && !line.includes('SdpaKernel='));
+  return lines.slice(-12).join('\n').slice(-1500);
+}
+
+/** Runs this file again for one step. */
+function runProcess(step: Step, seconds: number, checkpoint: string): Promise<StepReport> {
+  const started = performance.now();
+  const env = {
+    ...process.env,
+    ...(step.what === 'parity' ? { ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1' } : {}),
+    ...(step.attention === 'flash' ? { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0' } : {}),
+  };
+  const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const one = ['--step', JSON.stringify(step), '--checkpoint', checkpoint];
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [...args, ...one], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [found, said] = ['', ''];
+    let peakMiB = 0;
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (found += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+    const memory = setInterval(() => (peakMiB = Math.max(peakMiB, Number(askCard('memory.used')[0] ?? 0))), 2000);
+    const limit = setTimeout(() => child.kill('SIGKILL'), 1000 * seconds);
+    child.on('close', (code, signal) => {
+      clearInterval(memory);
+      clearTimeout(limit);
+      const late =
+        signal === 'SIGKILL' ? `stopped after ${seconds.toFixed(0)} s` : `ended with ${signal ?? String(code)}`;
+      resolve({
+        name: `${step.what} ${step.precision}`,
+        attention: step.attention,
+        seconds: (performance.now() - started) / 1000,
+        ...(code === 0 ? {} : { problem: `${late}\n${lastWords(said)}` }),
+        findings: [
+          ...findingsIn(found),
+          ...kernelsIn(found + said),
+          ...(peakMiB > 0 ? [{ kind: 'memory', peakMiB } as const] : []),
+        ],
+      });
+    });
+  });
+}
+
+/** Memory where it is large enough, else the temporary folder. */
+function roomFor(gibibytes: number): string {
+  const fits = (folder: string): boolean => {
+    if (!existsSync(folder)) return false;
+    const { bavail, bsize } = statfsSync(folder);
+    return (bavail * bsize) / 2 ** 30 >= gibibytes;
+  };
+  return fits('/dev/shm') ? '/dev/shm' : tmpdir();
+}
+
+/** A checkpoint of the 7B shape with random weights, in a process beside the first steps. */
+function makeSpeedCheckpoint(): { readonly directory: string; readonly done: Promise<void> } {
+  const directory = mkdtempSync(join(roomFor(SPEED_CHECKPOINT_GIB), 'avocado-7b-'));
+  const args = [...process.execArgv, fileURLToPath(import.meta.url), '--make', directory];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const done = new Promise<void>((resolve) => {
+    child.on('close', (code) => {
+      say(`the 7B shape is written${code === 0 ? '' : ` (not: exit code ${String(code)})`}`);
+      resolve();
+    });
+  });
+  return { directory, done };
+}
+
+function writeReport(report: CheckReport, path: string): void {
+  writeFileSync(`${path}.part`, `${JSON.stringify(report, undefined, 1)}\n`);
+  renameSync(`${path}.part`, path);
+}
+
+/** Runs the steps for which there is time. @returns the report, which is also in the file `out` */
+async function runCheck(options: Options): Promise<CheckReport> {
+  const ends = performance.now() + 1000 * options.seconds;
+  const [name, driver, memory] = askCard('name', 'driver_version', 'memory.total');
+  const onCpu = options.device.type === 'cpu';
+  const processor = cpus()[0]?.model ?? 'unknown';
+  const head = {
+    format: 'avocado-gpu-check',
+    commit: options.commit,
+    date: new Date().toISOString(),
+    device: onCpu ? processor : (name ?? 'unknown card'),
+    machine: { processor, cores: String(cpus().length), driver: driver ?? '', memoryMiB: memory ?? '' },
+  } as const;
+  const tiny = join(options.checkpoints, 'tiny-b');
+  const large = options.tiny ? { directory: tiny, done: Promise.resolve() } : makeSpeedCheckpoint();
+  const steps: StepReport[] = [];
+  try {
+    for (const step of onCpu ? ON_CPU : STEPS) {
+      if (step.what === 'speed') await large.done;
+      const seconds = Math.min(step.limit, (ends - performance.now()) / 1000);
+      const name = `${step.what} ${step.precision}`;
+      say(`${name}, ${step.attention} …`);
+      const report =
+        seconds < LEAST_SECONDS
+          ? { name, attention: step.attention, seconds: 0, problem: 'no time was left for it', findings: [] }
+          : await runProcess(step, seconds, large.directory);
+      say(`${report.problem ?? 'ended'} after ${report.seconds.toFixed(1)} s`);
+      for (const finding of report.findings) say(JSON.stringify(finding));
+      steps.push(report);
+      writeReport({ ...head, steps }, options.out);
+    }
+  } finally {
+    if (!options.tiny) rmSync(large.directory, { recursive: true, force: true });
+  }
+  return { ...head, steps };
+}
+
+function deviceOf(text: string): Device {
+  return text === 'cpu' ? { type: 'cpu' } : { type: 'cuda', index: Number(/^cuda:(\d+)$/.exec(text)?.[1] ?? 0) };
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      out: { type: 'string', default: 'gpu-check.json' },
+      device: { type: 'string', default: 'cuda' },
+      seconds: { type: 'string', default: '540' },
+      tiny: { type: 'boolean', default: false },
+      checkpoints: {
+        type: 'string',
+        default: fileURLToPath(new URL('../../fixtures/golden/checkpoints', import.meta.url)),
+      },
+      commit: { type: 'string', default: 'unknown' },
+      step: { type: 'string' },
+      checkpoint: { type: 'string', default: '' },
+      make: { type: 'string' },
+    },
+  });
+  if (values.make !== undefined) {
+    writeModel(values.make, SHAPES['7b'], 'bf16');
+    return;
+  }
+  const options: Options = { ...values, device: deviceOf(values.device), seconds: Number(values.seconds) };
+  if (values.step === undefined) {
+    mkdirSync(join(options.out, '..'), { recursive: true });
+    await runCheck(options);
+    say(`the report is ${options.out}`);
+    return;
+  }
+  try {
+    for await (const finding of runStep(JSON.parse(values.step) as Step, options, values.checkpoint))
+      process.stdout.write(`${MARK}${JSON.stringify(finding)}\n`);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+await main();

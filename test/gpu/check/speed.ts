@@ -1,0 +1,196 @@
+// What the 7B shape costs on a device: the first token of a clip with its parts, and decode steps of several streams.
+import { AvocadoError } from '../../../src/base/errors.ts';
+import { Sampler } from '../../../src/engine/sampler.ts';
+import { loadThinker, type LoadedThinker } from '../../../src/model/execution/load-thinker.ts';
+import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
+import { median } from '../../bench/median.ts';
+import { textPositions } from './parity.ts';
+import type { Finding } from './report.ts';
+
+export interface SpeedSizes {
+  /** a clip: pictures of gridH x gridW patches, `perRun` of them in one run of the tower; and frames of sound */
+  readonly clip: {
+    readonly steps: number;
+    readonly perRun: number;
+    readonly gridH: number;
+    readonly gridW: number;
+    readonly melFrames: number;
+  };
+  /** tokens of a prefill run */
+  readonly chunks: readonly number[];
+  readonly streams: readonly number[];
+  /** tokens that each stream holds when decoding starts */
+  readonly context: number;
+  readonly decodeSteps: number;
+}
+
+/** 25,600 vision and 2,500 audio tokens: 100 s of video at two frames a second. */
+export const FULL: SpeedSizes = {
+  clip: { steps: 100, perRun: 4, gridH: 32, gridW: 32, melFrames: 10_000 },
+  chunks: [512, 2048],
+  streams: [1, 8, 16, 32],
+  context: 8192,
+  decodeSteps: 32,
+};
+
+/** Every kind of finding, in seconds. */
+export const REHEARSAL: SpeedSizes = {
+  clip: { steps: 4, perRun: 2, gridH: 8, gridW: 8, melFrames: 200 },
+  chunks: [32],
+  streams: [1, 2],
+  context: 64,
+  decodeSteps: 4,
+};
+
+interface Place {
+  readonly checkpoint: string;
+  readonly cacheDir: string;
+  readonly device: Device;
+  readonly precision: Precision;
+}
+
+const GREEDY = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  seed: 1,
+};
+
+const WARM_UP_STEPS = 6;
+
+async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return (performance.now() - start) / 1000;
+}
+
+async function load(place: Place, slots: number, capacity: number): Promise<LoadedThinker> {
+  const { checkpoint: modelDir, cacheDir, device, precision } = place;
+  const threads = { threads: 0, spinning: false };
+  return loadThinker({ modelDir, cacheDir, device, precision, runtime: 'native', ...threads, slots, capacity });
+}
+
+async function encodeClip(
+  { thinker: { towers }, config: { vision, audio } }: LoadedThinker,
+  { clip }: SpeedSizes,
+): Promise<{ visionSeconds: number; audioSeconds: number }> {
+  const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
+  const { gridH, gridW } = clip;
+  const patches = new Float32Array(clip.perRun * gridH * gridW * columns).fill(0.1);
+  const run = () => towers.encodeVision(patches, clip.perRun, gridH, gridW);
+  const mel = new Float32Array(audio.melBins * clip.melFrames).fill(0.1);
+  await run(); // the first run of a shape also chooses kernels
+  const visionSeconds = await seconds(async () => {
+    for (let step = 0; step < clip.steps; step += clip.perRun) await run();
+  });
+  const audioSeconds = await seconds(() => towers.encodeAudio(mel, clip.melFrames));
+  return { visionSeconds, audioSeconds };
+}
+
+function clipTokens({ clip }: SpeedSizes): number {
+  return (clip.steps * clip.gridH * clip.gridW) / 4 + Math.floor((clip.melFrames + 1) / 4);
+}
+
+/** Every token is media, as nearly all of a video prompt are. */
+async function prefill({ thinker: { decoder } }: LoadedThinker, slot: number, tokens: number, chunk: number) {
+  const embeds = new Float32Array(chunk * decoder.hiddenSize).fill(0.01);
+  for (let start = 0; start < tokens; start += chunk) {
+    const count = Math.min(chunk, tokens - start);
+    await decoder.prefill({
+      slot,
+      start,
+      ids: Int32Array.from({ length: count }, (_, at) => (start + 31 * at) % Math.min(decoder.vocabSize, 100_000)),
+      positions: textPositions(start, count),
+      mediaRows: Int32Array.from({ length: count }, (_, row) => row),
+      mediaEmbeds: embeds.subarray(0, count * decoder.hiddenSize),
+      wantLogits: start + count === tokens,
+    });
+  }
+}
+
+async function* firstToken(place: Place, sizes: SpeedSizes): AsyncGenerator<Finding> {
+  const tokens = clipTokens(sizes);
+  const start = performance.now();
+  const loaded = await load(place, 1, tokens + 64);
+  try {
+    yield { kind: 'load', precision: place.precision, seconds: (performance.now() - start) / 1000 };
+    const towers = await encodeClip(loaded, sizes);
+    for (const chunk of sizes.chunks) {
+      await prefill(loaded, 0, Math.min(tokens, 2 * chunk), chunk); // as above: not the first run of its shape
+      loaded.thinker.decoder.reset(0);
+      const prefillSeconds = await seconds(() => prefill(loaded, 0, tokens, chunk));
+      loaded.thinker.decoder.reset(0);
+      const clip = { tokens, chunk, ...towers, prefillSeconds };
+      yield { kind: 'first-token', precision: place.precision, ...clip };
+    }
+  } finally {
+    await loaded.thinker.close();
+  }
+}
+
+async function decodeStreams(loaded: LoadedThinker, streams: number, from: number, steps: number) {
+  const { decoder } = loaded.thinker;
+  const sampling = { ...GREEDY, repetitionPenalty: 1.05 };
+  const samplers = Array.from({ length: streams }, () => new Sampler(sampling, new Int32Array(0), 1));
+  const runs: number[] = [];
+  const samples: number[] = [];
+  for (let step = 0; step < WARM_UP_STEPS + steps; step++) {
+    const rows = Array.from({ length: streams }, (_, slot) => ({ slot, token: 1000 + step, position: from + step }));
+    const start = performance.now();
+    const logits = await decoder.decode(rows);
+    const ran = performance.now();
+    for (const [row, sampler] of samplers.entries())
+      sampler.sample(logits.subarray(row * decoder.vocabSize, (row + 1) * decoder.vocabSize));
+    if (step < WARM_UP_STEPS) continue;
+    runs.push(ran - start);
+    samples.push(performance.now() - ran);
+  }
+  runs.sort((left, right) => left - right);
+  return {
+    runMs: median(runs),
+    runMsBest: runs[0] ?? NaN,
+    runMsSlow: runs[Math.floor(runs.length * 0.9)] ?? NaN,
+    samplerMs: median(samples),
+  };
+}
+
+async function* decoding(place: Place, sizes: SpeedSizes): AsyncGenerator<Finding> {
+  const most = Math.max(...sizes.streams);
+  const steps = WARM_UP_STEPS + sizes.decodeSteps;
+  const loaded = await load(place, most, sizes.context + steps + 1);
+  try {
+    const { decoder } = loaded.thinker;
+    await prefill(loaded, 0, sizes.context, Math.min(2048, sizes.context));
+    const copySeconds = await seconds(async () => {
+      for (let slot = 1; slot < most; slot++) await decoder.copyPrefix(0, slot, sizes.context);
+    });
+    if (most > 1) yield { kind: 'prefix-copies', tokens: sizes.context, copies: most - 1, seconds: copySeconds };
+    for (const streams of sizes.streams) {
+      const times = await decodeStreams(loaded, streams, sizes.context, sizes.decodeSteps);
+      yield { kind: 'decode', precision: place.precision, streams, context: sizes.context, ...times };
+      // The streams that ran are as full as can be: give them their prompts again.
+      decoder.reset(0);
+      await prefill(loaded, 0, sizes.context, Math.min(2048, sizes.context));
+      for (let slot = 1; slot < streams; slot++) await decoder.copyPrefix(0, slot, sizes.context);
+    }
+  } finally {
+    await loaded.thinker.close();
+  }
+}
+
+/** Measures in the order of what matters most. What fails is a finding too: the other part may work. */
+export async function* measureSpeed(place: Place, sizes: SpeedSizes): AsyncGenerator<Finding> {
+  for (const part of [firstToken, decoding]) {
+    try {
+      yield* part(place, sizes);
+    } catch (error) {
+      if (!(error instanceof AvocadoError)) throw error;
+      if (error.code === 'precision_unsupported') throw error;
+      yield { kind: 'refused', precision: place.precision, code: error.code, message: error.message };
+    }
+  }
+}

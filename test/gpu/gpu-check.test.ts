@@ -1,0 +1,149 @@
+// The check that runs on a card, rehearsed where there is none: on the CPU with a small model. Its report and tables.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { golden } from '../fixtures/golden.ts';
+import { keepReport, withGpuTables } from './check/add-result.ts';
+import { CARRIED_PACKAGES, importedPackages } from './check/make-packs.ts';
+import { compareWithCpu, deviation } from './check/parity.ts';
+import { pruneFatbin } from './check/prune-fatbin.ts';
+import type { CheckReport, Finding } from './check/report.ts';
+import { measureSpeed, REHEARSAL } from './check/speed.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'gpu-check-'));
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
+const place = { checkpoint: golden('checkpoints/tiny-b'), cacheDir: scratch, device: { type: 'cpu' } } as const;
+
+describe('the check on a card, rehearsed on the CPU', () => {
+  it('finds that fp32 is fp32, number for number', async () => {
+    const { decoder, towers } = await compareWithCpu({ ...place, precision: 'fp32' });
+    expect(decoder).toEqual({ rows: 24, worstRelative: 0, worstAbsolute: 0, sameLargest: 24, notFinite: 0 });
+    expect(towers).toEqual({ rows: 5, worstRelative: 0, worstAbsolute: 0, sameLargest: 5, notFinite: 0 });
+  });
+
+  it('sees a wrong number, a missing one and a wrong best token', () => {
+    const expected = [Float32Array.of(3, 4), Float32Array.of(0, 1)];
+    expect(deviation(expected, [Float32Array.of(3, 4.5), Float32Array.of(1, 0)])).toEqual({
+      rows: 2,
+      worstRelative: Math.SQRT2,
+      worstAbsolute: 1,
+      sameLargest: 1,
+      notFinite: 0,
+    });
+    expect(deviation(expected, [Float32Array.of(3, NaN)]).notFinite).toBe(3);
+  });
+
+  it('measures each thing once, and its report becomes a table', async () => {
+    const findings: Finding[] = [];
+    for await (const finding of measureSpeed({ ...place, precision: 'fp32' }, REHEARSAL)) findings.push(finding);
+    expect(findings.map(({ kind }) => kind)).toEqual(['load', 'first-token', 'prefix-copies', 'decode', 'decode']);
+    const parity = { kind: 'parity', checkpoint: 'tiny-b', part: 'decoder', precision: 'bf16', rows: 24 } as const;
+    const wrong = { ...parity, worstRelative: 0.3, worstAbsolute: 1, sameLargest: 3, notFinite: 0 };
+    const steps = [
+      { name: 'speed bf16', attention: 'auto', seconds: 9, findings: [...findings, wrong] },
+      { name: 'speed fp16', attention: 'flash', seconds: 9, problem: 'stopped after 9 s\nmore', findings: [] },
+    ] as const;
+    const report: CheckReport = {
+      format: 'avocado-gpu-check',
+      commit: '0123456789abcdef',
+      date: '2026-12-01T10:00:00.000Z',
+      device: 'NVIDIA H100 80GB HBM3',
+      machine: {},
+      steps,
+    };
+    const [file, results] = [join(scratch, 'report.json'), join(scratch, 'results')];
+    writeFileSync(file, JSON.stringify(report));
+    mkdirSync(results);
+    const page = readFileSync(fileURLToPath(new URL('../../.github/docs/numbers.md', import.meta.url)), 'utf8');
+    expect(withGpuTables(page, results)).toContain('Not yet measured');
+    expect(keepReport(file, results)).toBe(join(results, 'nvidia-h100-80gb-hbm3.json'));
+    const told = withGpuTables(page, results);
+    expect(told).not.toContain('Not yet measured');
+    expect(told).toContain('NVIDIA H100 80GB HBM3, 2026-12-01, commit 012345678:');
+    expect(told).toMatch(/^\| first token of 114 tokens, fp32, chunks of 32 \| [\d.]+ s \(vision/m);
+    expect(told).toMatch(
+      /^\| decode, fp32, 2 streams of 64 tokens \| [\d.]+ ms a step \(sampling [\d.]+\); [\d,]+ tokens\/s \|$/m,
+    );
+    expect(told).toContain('| **outside**: 3.0e-1 from fp32 on the CPU, same best token in 3 of 24 (limit 2e-2) |');
+    expect(told).toContain('| speed fp16, flash attention | **did not end**: stopped after 9 s |');
+    writeFileSync(file, JSON.stringify({ ...report, device: 'unknown card' }));
+    expect(() => keepReport(file, results)).toThrow('not of a card');
+  });
+
+  it('stands in the documents as the kept reports say', () => {
+    const page = readFileSync(fileURLToPath(new URL('../../.github/docs/numbers.md', import.meta.url)), 'utf8');
+    expect(withGpuTables(page)).toBe(page);
+  });
+
+  it('imports only packages that are carried to the card', () => {
+    expect([...importedPackages()].sort()).toEqual([...CARRIED_PACKAGES].sort());
+  });
+});
+
+/** One fatbin with a code for each [kind, architecture], all of 16 bytes of 7. */
+function fatbin(codes: readonly (readonly [number, number])[]): Buffer {
+  const bodies = codes.map(([kind, architecture]) => {
+    const body = Buffer.alloc(48, 7);
+    body.fill(0, 0, 32);
+    body.writeUInt16LE(kind, 0);
+    body.writeUInt32LE(32, 4);
+    body.writeBigUInt64LE(16n, 8);
+    body.writeUInt32LE(architecture, 28);
+    return body;
+  });
+  const header = Buffer.alloc(16);
+  header.writeUInt32LE(0xba55ed50, 0);
+  header.writeUInt16LE(16, 6);
+  header.writeBigUInt64LE(BigInt(48 * codes.length), 8);
+  return Buffer.concat([header, ...bodies]);
+}
+
+/** An ELF file with one section, and one for the sections' names. */
+function elfWith(name: string, content: Buffer): Buffer {
+  const names = Buffer.from(`\0${name}\0`.padEnd(24, '\0'));
+  const sections = Buffer.alloc(128);
+  const table = 64 + content.length + names.length;
+  [content, names].forEach(({ length }, index) => {
+    sections.writeUInt32LE(index === 0 ? 1 : 0, 64 * index);
+    sections.writeBigUInt64LE(BigInt(index === 0 ? 64 : 64 + content.length), 64 * index + 24);
+    sections.writeBigUInt64LE(BigInt(length), 64 * index + 32);
+  });
+  const header = Buffer.alloc(64);
+  header.write('\x7fELF\x02\x01', 'latin1');
+  header.writeBigUInt64LE(BigInt(table), 0x28);
+  [64, 2, 1].forEach((value, index) => header.writeUInt16LE(value, 0x3a + 2 * index));
+  return Buffer.concat([header, content, names, sections]);
+}
+
+describe('pruneFatbin', () => {
+  it('keeps the code that the card takes, and all of a fatbin without any', () => {
+    const library = elfWith(
+      '.nv_fatbin',
+      Buffer.concat([
+        fatbin([
+          [2, 80],
+          [2, 86],
+          [2, 90],
+          [1, 90],
+        ]),
+        fatbin([
+          [1, 75],
+          [2, 80],
+        ]),
+      ]),
+    );
+    const kept = (at: number) => library.subarray(at, at + 16).every((byte) => byte === 7);
+    expect(pruneFatbin(library, 90)).toBe(48);
+    const [first, second] = [64 + 16 + 32, 64 + 16 + 4 * 48 + 16 + 32];
+    expect([0, 1, 2, 3].map((code) => kept(first + 48 * code))).toEqual([false, false, true, false]);
+    expect([0, 1].map((code) => kept(second + 48 * code))).toEqual([true, true]);
+  });
+
+  it('refuses a library without CUDA code', () => {
+    expect(() => pruneFatbin(elfWith('.text', Buffer.alloc(16)), 90)).toThrow('no section .nv_fatbin');
+  });
+});
