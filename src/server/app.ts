@@ -36,7 +36,7 @@ const NO_REQUEST_TIMEOUT = 0;
 const HEADS_EVERY_MS = 5000;
 /** After the drain time, how long a stopping server waits for aborted captions to end. */
 const LAST_EVENTS_MS = 5000;
-/** How long a stopping server waits until finished responses have been sent. */
+/** After the drain time, how long a stopping server waits until finished responses have been sent. */
 const LAST_BYTES_MS = 3000;
 
 /** The typings describe an ES module, but the package is CommonJS: Node's default import is the plugin itself. */
@@ -91,8 +91,9 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   app.addHook('preClose', async () => {
     // A client that does not read its response must not keep the server from stopping.
     const mostMs = config.drainMs + LAST_EVENTS_MS;
+    const started = performance.now();
     await Promise.race([service.stop(config.drainMs), sleep(mostMs, undefined, { ref: false })]);
-    await responses.idle(LAST_BYTES_MS);
+    await responses.idle(Math.max(0, config.drainMs - (performance.now() - started)) + LAST_BYTES_MS);
   });
   app.addHook('onClose', async () => {
     metrics.close();

@@ -121,8 +121,8 @@ describe('a damaged file that still shows something', () => {
     expect(answer.caption.length).toBeGreaterThan(5);
     expect(answer.media.video.frames).toBeGreaterThanOrEqual(4);
     expect(answer.media.warnings.join('\n')).toMatch(says);
-    const text = await avocado('caption', path, '--max-tokens', '8');
-    expect({ code: text.code, stdout: text.stdout }).toEqual({ code: 0, stdout: `${answer.caption}\n` });
+    const text = await avocadoHere('caption', path, '--max-tokens', '8');
+    expect({ code: text.exitCode, stdout: text.stdout }).toEqual({ code: 0, stdout: `${answer.caption}\n` });
     expect(text.stderr).toMatch(/^(warning: [^\n]+\n)+$/);
   });
 

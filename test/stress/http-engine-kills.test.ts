@@ -11,7 +11,7 @@ import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
 
-const KILLS = stressSize('kills', { short: 6, long: 40 });
+const KILLS = stressSize('kills', { short: 4, long: 40 });
 const CLIENTS = 6;
 /**
  * One life in so many lasts until a caption has ended in it, however slow the machine; the others end at any moment.

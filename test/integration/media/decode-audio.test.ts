@@ -3,19 +3,19 @@ import { describe, expect, test } from 'vitest';
 import { decodeAudio } from '../../../src/media/decode-audio.ts';
 import { ffmpegVersion } from '../../../src/media/ffmpeg.ts';
 import { planMedia } from '../../../src/media/plan.ts';
-import { probeMedia } from '../../../src/media/probe.ts';
 import { resolveProfile } from '../../../src/media/profile.ts';
 import type { MediaPlan } from '../../../src/media/types.ts';
 import { decoderProcesses } from '../../fixtures/child-processes.ts';
 import { golden, goldenJson, goldenPath, goldenTensors } from '../../fixtures/golden.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
 import { goldenClips, PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
+import { probeFixture } from '../../fixtures/media-plan.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
 
 async function planOf(path: string): Promise<MediaPlan> {
-  return planMedia(await probeMedia(path), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
+  return planMedia(await probeFixture(path), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
 }
 
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

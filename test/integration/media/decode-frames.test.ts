@@ -4,17 +4,17 @@ import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { decodeFrames } from '../../../src/media/decode-frames.ts';
 import { planMedia } from '../../../src/media/plan.ts';
-import { probeMedia } from '../../../src/media/probe.ts';
 import { resolveProfile, type ProfileOverrides } from '../../../src/media/profile.ts';
 import type { MediaPlan } from '../../../src/media/types.ts';
 import { decoderProcesses } from '../../fixtures/child-processes.ts';
 import { golden } from '../../fixtures/golden.ts';
 import { goldenInputs, overridesOf, PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
+import { probeFixture } from '../../fixtures/media-plan.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
 
 async function planOf(path: string, overrides: ProfileOverrides = {}): Promise<MediaPlan> {
-  return planMedia(await probeMedia(path), resolveProfile('reference-cli', overrides), {
+  return planMedia(await probeFixture(path), resolveProfile('reference-cli', overrides), {
     ...PUBLISHED_PATCHES,
     useAudio: true,
   });

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { probeMedia } from '../../../src/media/probe.ts';
 import { golden, goldenJson } from '../../fixtures/golden.ts';
 import { goldenClips, goldenInputs, type GoldenVideoProbe } from '../../fixtures/media-cases.ts';
+import { probeFixture } from '../../fixtures/media-plan.ts';
 
 interface GoldenMedia {
   readonly probe: {
@@ -12,7 +13,7 @@ interface GoldenMedia {
 
 describe('the probe', () => {
   test.each(goldenClips().filter((clip) => clip !== 'still.png'))('of %s agrees with the reference', async (clip) => {
-    const probe = await probeMedia(golden(`clips/${clip}`));
+    const probe = await probeFixture(golden(`clips/${clip}`));
     const { video, audio } = goldenJson<GoldenMedia>(`media/${clip}.json`).probe;
     const seen = probe.video && {
       total_frames: probe.video.totalFrames,
