@@ -130,6 +130,7 @@ function typedField([name, text]: readonly [name: string, text: string]): [strin
   if (schema === undefined) return [name, text];
   switch (valueKind(schema)) {
     case 'number':
+    case 'word':
       return [name, numberIn(text)];
     case 'numbers':
       return [name, numbersIn(text)];

@@ -38,7 +38,7 @@ export class Layout {
     this.base = options.out ?? options.root;
     this.state = join(this.base, '.avocado');
     this.results = join(this.base, 'captions.jsonl');
-    this.failures = join(this.base, 'failures.jsonl');
+    this.failures = join(this.state, 'failures.jsonl');
   }
 
   /** @throws AvocadoError `bad_request` for an output outside of --out, or an address without --out */

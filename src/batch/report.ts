@@ -60,6 +60,12 @@ export class Tally {
     return Object.values(this.outcomes).reduce((sum, count) => sum + count, 0);
   }
 
+  /** entries that were worked on */
+  get worked(): number {
+    const { captioned, duplicate, failed } = this.outcomes;
+    return captioned + duplicate + failed;
+  }
+
   add(settled: Settled): void {
     switch (settled.state) {
       case 'done':

@@ -1,7 +1,9 @@
 // One run over a library: survey, captions, report. What a front end does with the words and the lines is its own.
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { appendFileSync, rmSync } from 'node:fs';
+import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import type { Captioner } from '../captioner/captioner.ts';
 import type { CaptionOptions } from '../captioner/caption-options.ts';
 import { plainExtension, type ModelIdentity } from './identity.ts';
@@ -25,6 +27,8 @@ export interface BatchOptions {
   readonly formats: readonly Format[];
   readonly options: CaptionOptions;
   readonly retryFailed: boolean | string;
+  /** what a measured rate is of: machine, device, model */
+  readonly rateOf: string;
   /** the input, from its beginning, as often as it is asked for */
   readonly listing: () => AsyncIterable<Listed>;
   /** opens the engine; called once, when there is work */
@@ -40,8 +44,8 @@ export interface RunOptions {
   readonly keepsOthers: boolean;
   /** entries that will be listed, as far as it is known */
   readonly total: number;
-  /** there is something to caption, as far as it is known */
-  readonly needsEngine: boolean;
+  /** those of them that are captioned, as far as it is known */
+  readonly toCaption: number;
   readonly onProgress: (facts: ProgressFacts) => void;
   readonly onSettled?: ((settled: Settled) => void) | undefined;
 }
@@ -78,7 +82,7 @@ export class Batch {
 
   /** Hours of media an hour, as an earlier run measured them; undefined on the first. */
   measuredRate(): number | undefined {
-    const rate = this.#store.rate(this.#rateName());
+    const rate = this.#store.rate(this.#options.rateOf);
     return rate === undefined || rate.wallSeconds === 0 ? undefined : rate.mediaSeconds / rate.wallSeconds;
   }
 
@@ -91,23 +95,24 @@ export class Batch {
     const tally = new Tally();
     const meter = new RateMeter();
     const startedMs = performance.now();
-    const failures = new FailureList();
+    const failures = new FailureList(layout);
     const facts = (): ProgressFacts => ({
       ended: tally.listed,
       total: Math.max(run.total, tally.listed),
       mediaSeconds: tally.mediaSeconds,
       wallSeconds: (performance.now() - startedMs) / 1000,
-      remaining: meter.remaining(run.total - tally.listed),
+      remaining: meter.remaining(Math.max(0, run.toCaption - tally.worked)),
       failures: tally.failures,
     });
     const onSettled = (settled: Settled): void => {
+      const { worked } = tally;
       tally.add(settled);
       failures.add(settled);
-      if (settled.state === 'done' && settled.result.end !== undefined) meter.ended(performance.now());
+      if (tally.worked > worked) meter.ended(performance.now());
       run.onSettled?.(settled);
     };
     // Opened here where there is work, so that its time does not count as that of the first caption.
-    const captioner = run.needsEngine ? await this.#open() : undefined;
+    const captioner = run.toCaption > 0 ? await this.#open() : undefined;
     meter.begin(performance.now());
     const runner = new Runner({
       ...{ store: this.#store, layout, looker: this.#looker(), formats, signal, policy, onSettled },
@@ -148,18 +153,13 @@ export class Batch {
     return this.#captioner;
   }
 
-  #rateName(): string {
-    const { model, precision } = this.#options.identity;
-    return `${model} ${precision}`;
-  }
-
   /** The report, the rate for the next estimate, and the failures, each with its reason. */
   async #keep(report: Report, failures: FailureList): Promise<void> {
     const { layout } = this.#options;
     const { mediaSeconds, wallSeconds } = report;
-    if (mediaSeconds > 0) await this.#store.rememberRate({ of: this.#rateName(), mediaSeconds, wallSeconds });
+    if (mediaSeconds > 0) await this.#store.rememberRate({ of: this.#options.rateOf, mediaSeconds, wallSeconds });
     await publish(join(layout.state, 'report.json'), `${JSON.stringify(report, null, 2)}\n`, { replaces: true });
-    await publish(layout.failures, failures.text(), { replaces: true });
+    await failures.publish();
   }
 
   /** A link with a plain name where a file's own is no UTF-8: programs are told paths as text. */
@@ -179,9 +179,20 @@ export class Batch {
   };
 }
 
-/** Failures as lines of JSON. In memory: a library in which millions fail has another problem first. */
+const LINES_AT_ONCE = 200;
+
+/** Failures as lines of JSON: of any number, so on the disk from the beginning. */
 class FailureList {
-  readonly #lines: string[] = [];
+  readonly #path: string;
+  readonly #unfinished: string;
+  #lines: string[] = [];
+  #isBroken = false;
+
+  constructor({ failures, state }: Layout) {
+    this.#path = failures;
+    this.#unfinished = join(state, `failures-${process.pid}.part`);
+    rmSync(this.#unfinished, { force: true });
+  }
 
   add(settled: Settled): void {
     if (settled.state === 'failed') this.#push(settled.known.names.path, settled.failure);
@@ -191,11 +202,24 @@ class FailureList {
     }
   }
 
-  text(): string {
-    return this.#lines.map((line) => `${line}\n`).join('');
+  /** Takes the place of the list of the run before. @throws what the disk says */
+  async publish(): Promise<void> {
+    this.#flush();
+    if (this.#isBroken) await rm(this.#unfinished, { force: true });
+    else await rename(this.#unfinished, this.#path);
   }
 
   #push(path: string, failure: ItemFailure): void {
-    this.#lines.push(JSON.stringify({ path, ...failure }));
+    this.#lines.push(`${JSON.stringify({ path, ...failure })}\n`);
+    if (this.#lines.length >= LINES_AT_ONCE) this.#flush();
+  }
+
+  #flush(): void {
+    try {
+      appendFileSync(this.#unfinished, this.#lines.join(''));
+    } catch {
+      this.#isBroken = true; // a full disk; it ends the run by itself
+    }
+    this.#lines = [];
   }
 }

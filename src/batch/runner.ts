@@ -77,7 +77,7 @@ export class Runner {
     const { looker } = this.#options;
     const looked = mapAhead(listing, (listed) => looker.look(listed), LOOK_AHEAD);
     let next: Promise<IteratorResult<Looked, unknown>> | undefined = looked.next();
-    while (!this.#isOver()) {
+    while (!this.#signal.aborted) {
       const awoken = this.#nextWake();
       if (this.#startWaiting()) continue;
       if (next === undefined || this.#isFull()) {
@@ -85,7 +85,9 @@ export class Runner {
         await awoken;
         continue;
       }
-      const found: IteratorResult<Looked, unknown> | undefined = await Promise.race([next, awoken]);
+      const found: IteratorResult<Looked, unknown> | undefined = await Promise.race([next, awoken]).catch(
+        (thrown: unknown) => this.#endListing(thrown),
+      );
       if (found === undefined) continue;
       if (found.done !== true) this.#enter(found.value);
       next = found.done === true ? undefined : looked.next();
@@ -102,8 +104,11 @@ export class Runner {
     });
   }
 
-  #isOver(): boolean {
-    return this.#signal.aborted;
+  /** A listing that breaks ends the run; what is in work still ends. */
+  #endListing(thrown: unknown): IteratorResult<Looked, unknown> {
+    this.#stopped ??= asAvocadoError(thrown);
+    this.#stopping.abort();
+    return { done: true, value: undefined };
   }
 
   #isIdle(): boolean {

@@ -1,5 +1,6 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, rm, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -222,6 +223,7 @@ class BatchCommand {
       layout,
       identity: await modelIdentity(model, packageVersion()),
       formats: flags.format,
+      rateOf: `${model.name} ${model.precision} on ${model.device} of ${hostname()}`,
       options: optionsFromFlags(flags),
       retryFailed: flags.retryFailed ?? false,
       listing: () => settling?.rested(this.#listing(lists)) ?? this.#listing(lists),
@@ -282,7 +284,7 @@ class BatchCommand {
     const run = {
       keepsOthers: this.#flags.keep,
       total: found.listed,
-      needsEngine: found.toCaption - (this.#flags.keep ? found.otherSettings : 0) > 0,
+      toCaption: found.toCaption - (this.#flags.keep ? found.otherSettings : 0),
       onProgress: this.#showProgress,
     };
     await batch.run(run, (report) => this.#report(report));

@@ -38,6 +38,7 @@ async function run(directory: string, { captioner = fakeCaptioner(), keepsOthers
     layout: new Layout({ root: directory, out: undefined, shortNames: false }),
     identity: IDENTITY,
     formats: ['txt'],
+    rateOf: 'here',
     options: {},
     retryFailed: false,
     listing: () => itemsOfArgument(directory, { takes: extensionFilter(['mp4']), onPassedOver: () => undefined }),
@@ -59,7 +60,7 @@ async function run(directory: string, { captioner = fakeCaptioner(), keepsOthers
     const options = {
       keepsOthers,
       total: survey.listed,
-      needsEngine: survey.toCaption > 0,
+      toCaption: survey.toCaption,
       onProgress: () => undefined,
     };
     await batch.run(options, async (told) => {
@@ -100,7 +101,11 @@ describe('a library', () => {
     expect(lines.filter(({ duplicate_of: of }) => of !== undefined)).toHaveLength(1);
     expect(new Set(lines.map(({ id }) => id)).size).toBe(2);
     expect(readFileSync(join(directory, 'in/same.mp4.txt'), 'utf8')).toBe('A red ball rolls.\nMüße 🎈\n');
-    expect(readFileSync(join(directory, 'failures.jsonl'), 'utf8').trim().split('\n')).toHaveLength(2);
+    expect(
+      readFileSync(join(directory, '.avocado', 'failures.jsonl'), 'utf8')
+        .trim()
+        .split('\n'),
+    ).toHaveLength(2);
     expect(captioner.seen.filter(({ request }) => request.priority === 'batch').length).toBe(captioner.seen.length);
 
     const second = await run(directory, { captioner });
@@ -169,7 +174,7 @@ describe('a library', () => {
     expect(outcomes).toEqual({ captioned: 7, failed: 2 });
     expect(report.failures).toEqual({ engine_error: 2 });
     expect(tries['flaky.mp4']).toBeGreaterThanOrEqual(3);
-    const failures = readFileSync(join(directory, 'failures.jsonl'), 'utf8');
+    const failures = readFileSync(join(directory, '.avocado', 'failures.jsonl'), 'utf8');
     expect(failures).toContain('The engine process died 2 times while it had this file alone.');
     // What may pass is tried again by the next run, poison is not.
     expect((await run(directory)).outcomes).toEqual({ captioned: 1, unchanged: 7, 'failed-before': 1 });

@@ -1,0 +1,123 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
+import { runCli, type CliParts } from '../../fixtures/cli-run.ts';
+import { scratchDirectory } from '../../fixtures/scratch.ts';
+
+const scratch = scratchDirectory();
+let libraries = 0;
+
+function libraryOf(...names: readonly string[]): string {
+  const directory = scratch(`lib${libraries++}`);
+  mkdirSync(directory);
+  for (const name of names) writeFileSync(join(directory, name), name);
+  return directory;
+}
+
+/** A model directory of one small file. */
+function modelDirectory(): string {
+  const directory = scratch('model');
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'config.json'), '{}');
+  return directory;
+}
+
+async function batch(args: readonly string[], parts: CliParts = {}) {
+  const captioner = parts.captioner ?? fakeCaptioner();
+  const environment = {
+    ...parts.environment,
+    describeModel: async () => ({ ...captioner.model, directory: modelDirectory() }),
+  };
+  return await runCli(['batch', ...args], { ...parts, captioner, environment });
+}
+
+describe('avocado batch', () => {
+  it('captions a directory with batch priority and a slot of its own for each, and reports as text and as JSON', async () => {
+    const library = libraryOf('a.mp4', 'b.mov', 'c.txt');
+    const captioner = fakeCaptioner();
+    const { exitCode, stdout, stderr, opened } = await batch([library, '--max-tokens', '9'], { captioner });
+    expect(stdout).toContain('2 listed\n  2 captioned\n');
+    expect(stderr).toContain('2 entries\n  2 caption: new\n');
+    expect([
+      exitCode,
+      opened.map(({ slots, prefixSlots, mediaCacheBytes }) => [slots, prefixSlots, mediaCacheBytes]),
+    ]).toEqual([0, [[4, 0, 0]]]);
+    expect(captioner.seen.map(({ request }) => [request.priority, request.maxTokens])).toEqual(
+      Array(2).fill(['batch', 9]),
+    );
+    expect(captioner.closed).toBe(true);
+    expect(existsSync(join(library, 'a.mp4.json'))).toBe(true);
+    const again = await batch([library, '--max-tokens', '9', '--json']);
+    expect(JSON.parse(again.stdout)).toMatchObject({ listed: 2, outcomes: { unchanged: 2, captioned: 0 } });
+    expect(again.opened).toEqual([]);
+  });
+
+  it('takes lists from standard input and manifests, with prompts of their own', async () => {
+    const library = libraryOf('a.mp4', "b'\n.bin", 'm.csv');
+    writeFileSync(join(library, 'm.csv'), 'path,prompt,take\na.mp4,Who?,7\n');
+    const captioner = fakeCaptioner();
+    const stdin = () => Readable.from([Buffer.from(`${library}/b'\n.bin\0`)]);
+    const out = scratch('listed');
+    const args = ['--null', '-', '--out', out, '--root', library, '--format', 'none'];
+    expect((await batch(args, { captioner, environment: { stdin } })).exitCode).toBe(0);
+    expect((await batch([join(library, 'm.csv'), '--out', out, '--root', library], { captioner })).exitCode).toBe(0);
+    expect(captioner.seen.map(({ request }) => request.prompt)).toEqual([undefined, 'Who?']);
+    const lines = readFileSync(join(out, 'captions.jsonl'), 'utf8').trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { path: "b'\n.bin" },
+      { path: 'a.mp4', fields: { take: '7' } },
+    ]);
+  });
+
+  it('plans without doing, refuses to mix, and goes on as it is told', async () => {
+    const library = libraryOf('a.mp4', 'b.mp4');
+    const plan = await batch([library, '--plan', '--json']);
+    const entries = plan.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { path?: string; plan?: object });
+    expect(entries.map(({ path }) => path).sort()).toEqual(['a.mp4', 'b.mp4', undefined]);
+    expect(entries.at(-1)).toMatchObject({ plan: { listed: 2, to_caption: 2, actions: { caption: { new: 2 } } } });
+    expect([plan.opened, existsSync(join(library, 'captions.jsonl.json'))]).toEqual([[], false]);
+    await batch([library]);
+    const other = [library, '--prompt', 'Why?'];
+    const refused = await batch(other);
+    expect([refused.exitCode, refused.opened]).toEqual([2, []]);
+    expect(refused.stderr).toContain('2 items have captions of other settings (another prompt). Give --redo');
+    expect((await batch([...other, '--keep'])).stdout).toContain('2 captioned with other settings, kept');
+    expect((await batch([...other, '--redo'])).stdout).toContain('2 captioned\n');
+  });
+
+  it.each([
+    [[], 'Name a directory'],
+    [['x', '--redo', '--keep'], 'exclude each other'],
+    [['x', '--format', 'json,pdf'], '--format'],
+    [['x', '--top-p', '2'], '--top-p'],
+    [['x', '--prompt', 'a', '--prompt-id', '1'], 'exclude each other'],
+  ])('refuses %j before a model is looked at', async (args, sentence) => {
+    const { exitCode, stderr, opened } = await batch(args);
+    expect([exitCode, opened]).toEqual([2, []]);
+    expect(stderr).toContain(sentence);
+  });
+
+  it('watches a directory until it is interrupted', async () => {
+    const library = libraryOf('a.mp4');
+    const interruption = new AbortController();
+    const captioner = fakeCaptioner(() => {
+      if (captioner.seen.length === 0) writeFileSync(join(library, 'b.mp4'), 'later');
+      else
+        setTimeout(() => {
+          interruption.abort();
+        }, 200);
+      return {};
+    });
+    const args = [library, '--watch', '--settle', '0.02', '--format', 'none'];
+    const { exitCode, stdout } = await batch(args, { captioner, signal: interruption.signal });
+    expect(exitCode).toBe(130);
+    expect(stdout.match(/1 captioned/g)).toHaveLength(2);
+    const lines = readFileSync(join(library, 'captions.jsonl'), 'utf8').trim().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { path: string }).path)).toEqual(['a.mp4', 'b.mp4']);
+  });
+});
