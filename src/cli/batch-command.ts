@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AvocadoError, ERRORS, type ErrorCode } from '../base/errors.ts';
 import { packageVersion } from '../base/package-files.ts';
 import { modelIdentity } from '../batch/identity.ts';
@@ -45,7 +45,7 @@ import {
 import { ProgressLine, write, writeJson } from './terminal.ts';
 
 interface BatchFlags extends Flags {
-  readonly list: readonly string[];
+  readonly list?: readonly string[];
   readonly null: boolean;
   readonly out?: string;
   readonly root?: string;
@@ -88,17 +88,21 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
       'directory, pattern, file, https: or http: address, .jsonl or .csv manifest, or - for a list',
     );
   addSettingFlags(addRequestFlags(command), BATCH_SETTINGS)
-    .option('--list <file>', 'a list of paths and addresses, one a line; repeatable', collect, [])
+    .option('--list <file>', 'a list of paths and addresses, one a line; repeatable', collect)
     .option('-0, --null', 'entries of lists end with NUL, as find -print0 prints them', false)
     .option('--out <dir>', 'where results and sidecars go (default: sidecars beside the media)')
     .option('--root <dir>', 'paths in results are relative to it (default: INPUT if it is one directory, else .)')
-    .option('--format <names>', `sidecars: none, or of ${FORMATS.join(', ')}, with commas`, formats, [
-      'json',
-    ] as Format[])
+    .addOption(
+      new Option('--format <names>', `sidecars: none, or of ${FORMATS.join(', ')}, with commas`)
+        .argParser(formats)
+        .default(['json'] satisfies Format[], 'json'),
+    )
     .option('--short-names', 'clip.vtt instead of clip.mp4.vtt', false)
-    .option('--extensions <names>', 'which files of directories are taken, * = all (default: video and sound)', names, [
-      ...MEDIA_EXTENSIONS,
-    ])
+    .addOption(
+      new Option('--extensions <names>', 'which files of directories are taken, * = all')
+        .argParser(names)
+        .default(MEDIA_EXTENSIONS, 'those of video and sound'),
+    )
     .option('--plan', 'tell what would be done and why, and do nothing', false)
     .option('--redo', 'caption again what has a caption of another model, prompt or setting', false)
     .option('--keep', 'leave captions of other settings as they are', false)
@@ -112,7 +116,7 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
     });
 }
 
-function collect(text: string, before: readonly string[]): readonly string[] {
+function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }
 
@@ -154,7 +158,7 @@ class BatchCommand {
 
   /** What can be said before a model is looked at. */
   #check(): void {
-    const { list, redo, keep } = this.#flags;
+    const { list = [], redo, keep } = this.#flags;
     if (this.#inputs.length + list.length === 0)
       throw new AvocadoError('bad_request', 'Name a directory, a file, a list or an address to caption.');
     if (redo && keep) throw new AvocadoError('bad_request', '--redo and --keep exclude each other: give one of them.');
@@ -177,7 +181,7 @@ class BatchCommand {
   async #root(): Promise<string> {
     if (this.#flags.root !== undefined) return resolve(this.#flags.root);
     const [only, ...others] = this.#inputs;
-    if (only === undefined || others.length + this.#flags.list.length > 0) return process.cwd();
+    if (only === undefined || others.length > 0 || this.#flags.list !== undefined) return process.cwd();
     const isDirectory = await stat(only).then(
       (found) => found.isDirectory(),
       () => false,
@@ -188,7 +192,10 @@ class BatchCommand {
   /** Lists as files that can be read twice: standard input and addresses are stored for the time of the run. */
   async #lists(scratch: string): Promise<readonly ListFile[]> {
     const lists: ListFile[] = [];
-    const named = [...this.#inputs.filter((input) => input === STDIN || isManifest(input)), ...this.#flags.list];
+    const named = [
+      ...this.#inputs.filter((input) => input === STDIN || isManifest(input)),
+      ...(this.#flags.list ?? []),
+    ];
     for (const name of named) {
       const kind = this.#flags.null ? 'nul' : name === STDIN ? 'lines' : listKind(name);
       if (name !== STDIN && !isAddress(name)) {

@@ -28,9 +28,9 @@ export function settingsPage(): string {
 
 <!-- Generated from src/settings by test/docs/make-pages.ts: do not edit by hand. -->
 
-\`avocado serve\` takes all settings below; \`avocado caption\` and \`avocado inspect\` take those of the first table. A
-setting can be given in three ways. A flag beats a variable, a variable beats the config file, and the file beats the
-default:
+\`avocado serve\` takes all settings below; \`avocado caption\`, \`avocado inspect\` and \`avocado batch\` take those of the
+first table, and \`avocado batch\` also \`--slots\` and \`--decode-timeout\`. A setting can be given in three ways. A flag
+beats a variable, a variable beats the config file, and the file beats the default:
 
 \`\`\`sh
 npx avocado serve --log-level info

@@ -61,7 +61,10 @@ describe('avocado batch', () => {
     const stdin = () => Readable.from([Buffer.from(`${library}/b'\n.bin\0`)]);
     const out = scratch('listed');
     const args = ['--null', '-', '--out', out, '--root', library, '--format', 'none'];
-    expect((await batch(args, { captioner, environment: { stdin } })).exitCode).toBe(0);
+    const address = 'http://127.0.0.1:9/a.mp4?sig=secret';
+    const listed = await batch([...args, address], { captioner, environment: { stdin } });
+    expect([listed.exitCode, listed.stdout]).toEqual([3, expect.stringContaining('media_forbidden_host 1')]);
+    expect(readFileSync(join(out, '.avocado', 'failures.jsonl'), 'utf8')).toMatch(/"path":"http:..127.0.0.1:9.a.mp4"/);
     expect((await batch([join(library, 'm.csv'), '--out', out, '--root', library], { captioner })).exitCode).toBe(0);
     expect(captioner.seen.map(({ request }) => request.prompt)).toEqual([undefined, 'Who?']);
     const lines = readFileSync(join(out, 'captions.jsonl'), 'utf8').trim().split('\n');
