@@ -94,18 +94,20 @@ export class LibraryStore {
    * @throws AvocadoError `directory_unwritable`
    */
   static async open(directory: string, results: string): Promise<LibraryStore> {
-    let store: LibraryStore;
+    let store: LibraryStore | undefined;
     try {
-      store = new LibraryStore(directory, results);
-      store.#workers.enter();
+      const opened = new LibraryStore(directory, results);
+      store = opened;
+      opened.#workers.enter();
+      await opened.transact(() => {
+        opened.#workers.sweep();
+        opened.#sweepClaims();
+      });
+      return opened;
     } catch (cause) {
-      throw directoryUnwritable(directory, cause, 'Name a directory for the results with --out.');
+      await store?.close();
+      throw directoryUnwritable(directory, cause, 'Make room, or name a directory for the results with --out.');
     }
-    await store.transact(() => {
-      store.#workers.sweep();
-      store.#sweepClaims();
-    });
-    return store;
   }
 
   /** items that are known */
