@@ -110,7 +110,7 @@ async function samplesOf(
   const part = partOf({ ...probe, video: undefined }, { rule: 'time', start: from, end: to });
   if (part.audio === undefined) return undefined;
   const bytes: Uint8Array[] = [];
-  const first = Math.round((clock.zero + from) * SCAN_RATE);
+  const first = (clock.zero + from).toFixed(6);
   await runFfmpeg({
     path: probe.path,
     logLevel: 'error',
@@ -121,8 +121,9 @@ async function samplesOf(
     outputOptions: [
       ...['-map', `0:${part.audio.index}`, '-ac', '1', '-filter:a'],
       [
-        ...[`atrim=start=${(clock.zero + from).toFixed(6)}:end=${(clock.zero + to).toFixed(6)}`],
-        `aresample=${SCAN_RATE}:async=1:min_hard_comp=0.1:first_pts=${first}`,
+        `atrim=start=${first}:end=${(clock.zero + to).toFixed(6)}`,
+        `asetpts=PTS-${first}/TB`,
+        `aresample=${SCAN_RATE}:async=1:min_hard_comp=0.1:first_pts=0`,
       ].join(','),
       ...['-c:a', 'pcm_s16le', '-f', 's16le'],
     ],
