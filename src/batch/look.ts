@@ -48,6 +48,8 @@ export interface LookOptions {
   readonly retryFailed: DecideInput['retryFailed'];
 }
 
+type ItemSettings = Pick<KnownItem, 'request' | 'settings' | 'parts'>;
+
 /** A file behind an address is fetched once: whether it has changed is not asked. */
 const ADDRESS_SEEN = 'address';
 /** Settings of so many different manifest lines are hashed once. */
@@ -56,7 +58,7 @@ const REMEMBERED = 1000;
 export class Looker {
   readonly #options: LookOptions;
   readonly #listed = new KeyTable();
-  readonly #settings = new Map<string, { readonly parts: WorkSettings; readonly settings: string }>();
+  readonly #settings = new Map<string, ItemSettings>();
 
   constructor(options: LookOptions) {
     this.#options = options;
@@ -68,8 +70,7 @@ export class Looker {
     const { item } = listed;
     try {
       const names = this.#options.layout.namesOf(item);
-      const request = this.#requestOf(item);
-      const { settings, parts } = this.#settingsOf(request);
+      const { request, settings, parts } = this.#settingsOf(item);
       const mark = Number.parseInt(settings.slice(0, 12), 16);
       const before = this.#listed.get(names.key);
       if (before === mark) return { kind: 'repeated' };
@@ -99,23 +100,25 @@ export class Looker {
     return { ...facts, ...file, record, decision };
   }
 
-  #requestOf({ options }: ListedItem): CaptionRequest {
+  /** Most items have the same options, and checking them takes longer than all else that is done here. */
+  #settingsOf({ options }: ListedItem): ItemSettings {
+    const key = JSON.stringify(options);
+    const known = this.#settings.get(key);
+    if (known !== undefined) return known;
+    const request = this.#requestOf(options);
+    const parts = workSettings(request, this.#options.identity);
+    const found = { request, parts, settings: settingsHash(parts) };
+    if (this.#settings.size >= REMEMBERED) this.#settings.clear();
+    this.#settings.set(key, found);
+    return found;
+  }
+
+  #requestOf(options: ListedItem['options']): CaptionRequest {
     const given: Record<string, unknown> = { ...this.#options.options, ...options };
     // A manifest's prompt takes the place of the command line's, however that is given.
     if (options['prompt'] !== undefined && options['prompt_id'] === undefined) delete given['prompt_id'];
     if (options['prompt_id'] !== undefined && options['prompt'] === undefined) delete given['prompt'];
     return { ...captionRequest('', given), priority: 'batch' };
-  }
-
-  #settingsOf(request: CaptionRequest): { readonly parts: WorkSettings; readonly settings: string } {
-    const key = JSON.stringify(request);
-    const known = this.#settings.get(key);
-    if (known !== undefined) return known;
-    const parts = workSettings(request, this.#options.identity);
-    const found = { parts, settings: settingsHash(parts) };
-    if (this.#settings.size >= REMEMBERED) this.#settings.clear();
-    this.#settings.set(key, found);
-    return found;
   }
 }
 
