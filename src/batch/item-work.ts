@@ -36,7 +36,7 @@ export interface WorkParts {
   readonly startedMs: number;
 }
 
-/** captioned: anew. duplicate: as another item with the same bytes. written: only sidecars were missing. */
+/** captioned: anew. duplicate: a caption of the same bytes and settings was there. written: only sidecars were missing. */
 export type DoneState = 'captioned' | 'duplicate' | 'written' | 'unchanged' | 'other-settings' | 'elsewhere';
 
 export type Try =
@@ -221,7 +221,7 @@ export class ItemWork {
     return await this.#bring(known, committed, line, { kind: 'done', state: 'captioned', end, sidecars: [] });
   }
 
-  /** The caption of another item with the same bytes and settings. */
+  /** The caption of another item with the same bytes and settings, or of this one from before it was redone. */
   async #repeat(
     known: KnownItem,
     content: string,
@@ -236,8 +236,7 @@ export class ItemWork {
       if (now?.line !== undefined && now.content === content && now.settings === known.settings) return undefined;
       return this.#put(transaction, known, line);
     });
-    const state = isItself ? 'elsewhere' : 'duplicate';
-    if (committed !== undefined) return await this.#bring(known, committed, line, done(state, []));
+    if (committed !== undefined) return await this.#bring(known, committed, line, done('duplicate', []));
     const now = await this.#parts.looker.again(known);
     return now.decision.action === 'write' && now.record !== undefined
       ? await this.#writeAgain(now, now.record, 'elsewhere')

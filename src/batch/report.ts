@@ -11,7 +11,7 @@ export type Outcome = DoneState | 'failed' | 'failed-before' | 'fault' | 'repeat
 
 const MEANINGS: Readonly<Record<Outcome, string>> = {
   captioned: 'captioned',
-  duplicate: 'same bytes as another, written again',
+  duplicate: 'taken from a caption of the same bytes',
   written: 'sidecars made again',
   unchanged: 'done before',
   'other-settings': 'captioned with other settings, kept',

@@ -30,7 +30,7 @@ export interface RunnerOptions extends WorkParts {
 
 /** An item with what happened to it in this run. */
 interface Task {
-  readonly known: KnownItem;
+  known: KnownItem;
   /** tries that failed for a passing reason */
   attempts: number;
   /** deaths of the engine while it was in it */
@@ -154,8 +154,7 @@ export class Runner {
   #start(task: Task): void {
     this.#inWork += 1;
     const isAlone = this.#inWork === 1 && task.deaths >= SUSPECT_DEATHS;
-    void this.#work
-      .try(task.known)
+    void this.#try(task)
       .then((result) => this.#take(task, result, isAlone))
       .catch((thrown: unknown) => {
         this.#stop(diskError(thrown));
@@ -164,6 +163,12 @@ export class Runner {
         this.#inWork -= 1;
         this.#wake();
       });
+  }
+
+  /** The file may have changed since it failed. */
+  async #try(task: Task): Promise<Try> {
+    if (task.attempts + task.deaths > 0) task.known = await this.#options.looker.again(task.known);
+    return await this.#work.try(task.known);
   }
 
   async #take(task: Task, result: Try, isAlone: boolean): Promise<void> {

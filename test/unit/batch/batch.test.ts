@@ -1,4 +1,5 @@
 // A library from its listing to its report, with a captioner without a model.
+import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -137,6 +138,9 @@ describe('a library', () => {
     expect(redone.report.keptCount).toBe(0);
     expect(results(directory)).toHaveLength(6);
     expect((await run(directory, other)).outcomes).toEqual({ unchanged: 2 });
+    const back = fakeCaptioner();
+    expect((await run(directory, { captioner: back })).outcomes).toEqual({ duplicate: 2 });
+    expect(back.seen).toHaveLength(0);
   });
 
   it('keeps what a person wrote, and makes again what was deleted', async () => {
@@ -178,6 +182,17 @@ describe('a library', () => {
     expect(failures).toContain('The engine process died 2 times while it had this file alone.');
     // What may pass is tried again by the next run, poison is not.
     expect((await run(directory)).outcomes).toEqual({ captioned: 1, unchanged: 7, 'failed-before': 1 });
+  });
+
+  it('captions a file again that is written to meanwhile', async () => {
+    const directory = libraryOf({ 'a.mp4': 'half' });
+    const captioner = fakeCaptioner(() => {
+      if (captioner.seen.length === 0) writeFileSync(join(directory, 'a.mp4'), 'all of it');
+      return {};
+    });
+    expect((await run(directory, { captioner })).outcomes).toEqual({ captioned: 1 });
+    expect(captioner.seen).toHaveLength(2);
+    expect(results(directory)[0]?.content).toBe(hash('sha256', 'all of it'));
   });
 
   it('is left whole by an interruption and by a full disk, and the next run goes on', async () => {
