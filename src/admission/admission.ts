@@ -29,6 +29,8 @@ export interface Sender {
   readonly name?: string;
   /** for how long its body has been slower than it must be */
   readonly behindMs?: () => number;
+  /** its deadline, where it is known before the body */
+  readonly timeoutSeconds?: number | undefined;
 }
 
 export interface AdmissionStats {
@@ -79,7 +81,7 @@ export class Admission {
    * that sends nothing must not take the place of one that has sent everything.
    * @throws AvocadoError `queue_full` (with `retryAfterSeconds`), `engine_unavailable`
    */
-  admit(id: string, { owner, name = '', behindMs = () => 0 }: Sender = {}): AdmittedRequest {
+  admit(id: string, { owner, name = '', behindMs = () => 0, timeoutSeconds }: Sender = {}): AdmittedRequest {
     const { captioner, observer, queue } = this.#parts;
     if (this.#stopping || captioner.status().state === 'stopped') {
       observer.rejected('stopping');
@@ -87,6 +89,7 @@ export class Admission {
     }
     queue.check();
     const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, owner);
+    lifecycle.setDeadline(timeoutSeconds);
     const arrival = {
       sender: name,
       behindMs,

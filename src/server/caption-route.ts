@@ -116,7 +116,8 @@ export function admit({ service, metrics }: AdmissionParts, request: FastifyRequ
   let admitted: AdmittedRequest;
   try {
     const { keyName: owner, behindMs } = context;
-    admitted = service.admit(request.id, { owner, name: owner ?? networkOf(request.ip), behindMs });
+    const sender = { owner, name: owner ?? networkOf(request.ip), behindMs };
+    admitted = service.admit(request.id, { ...sender, timeoutSeconds: headerSeconds(request) });
   } catch (thrown) {
     observation.fail(asServerError(thrown).code);
     throw thrown;
@@ -208,6 +209,12 @@ export function captionEnd(ending: CaptionEnding, signal: AbortSignal): CaptionE
 /** Why a caption failed, or was cancelled. */
 export function failureOf(ending: Exclude<CaptionEnding, CaptionEnd>, signal: AbortSignal): AvocadoError {
   return ending.type === 'caption-aborted' ? abortError(signal) : new AvocadoError(ending.code, ending.message, ending);
+}
+
+/** A deadline of the header counts from the head of the request on: it also ends a body that does not come. */
+function headerSeconds({ headers }: FastifyRequest): number | undefined {
+  const seconds = Number(headers['x-request-timeout']);
+  return Number.isFinite(seconds) && seconds > 0 ? seconds : undefined; // what is wrong with it is said later
 }
 
 /**

@@ -1,3 +1,6 @@
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { AvocadoError } from '../base/errors.ts';
@@ -36,6 +39,30 @@ function urlOf({ host }: ListenConfig, port: number): string {
   return `http://${name}:${port}`;
 }
 
+type AddressesOf = (name: string) => Promise<readonly string[]>;
+
+/**
+ * Listens at every address of the name localhost. Fastify would make a server of its own for the second one, which
+ * knows nothing of our limits; here its connections are the first one's.
+ */
+async function listenEverywhere(
+  app: FastifyInstance,
+  { host, port }: ListenConfig,
+  addressesOf: AddressesOf,
+): Promise<void> {
+  const [first = host, ...others] = host === 'localhost' ? await addressesOf(host) : [];
+  await app.listen({ host: first, port });
+  const { port: bound } = app.server.address() as AddressInfo;
+  for (const address of new Set(others.filter((other) => other !== first))) {
+    const door = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      app.server.emit('connection', socket);
+    });
+    app.server.once('close', () => door.close());
+    door.listen({ host: address, port: bound });
+    await once(door, 'listening').catch(() => undefined); // an address that this machine does not have
+  }
+}
+
 export interface Listening {
   /** without a trailing slash */
   readonly url: string;
@@ -50,15 +77,17 @@ export interface Listening {
  * `config.drainMs`, closes everything in reverse order and exits, with 0 unless it crashed. A second signal exits at
  * once.
  * @param resource closed after the app, such as the engine
+ * @param addressesOf of localhost, which usually are two
  * @throws AvocadoError `bad_request` when the port is in use or the host is not an address of this machine
  */
 export async function listen(
   app: FastifyInstance,
   resource: { close(): Promise<void> },
   config: ListenConfig,
+  addressesOf: AddressesOf = async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
 ): Promise<Listening> {
   try {
-    await app.listen({ host: config.host, port: config.port });
+    await listenEverywhere(app, config, addressesOf);
   } catch (error) {
     await app.close();
     throw addressError(error, config);
@@ -73,8 +102,7 @@ export async function listen(
     if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);
     await close();
   });
-  const address = app.server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : config.port;
+  const { port } = app.server.address() as AddressInfo;
   return {
     url: urlOf(config, port),
     stopping: stopping.signal,

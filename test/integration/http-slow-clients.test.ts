@@ -1,6 +1,9 @@
 // Clients that hold a connection and do nothing with it, against a server that gives them a quarter of a second.
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { buildApp } from '../../src/server/app.ts';
+import { listen } from '../../src/server/listen.ts';
+import { serverConfig } from '../../src/settings/server-settings.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form, runningRequests, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -109,6 +112,12 @@ describe('a body that does not come', () => {
     app = await serveApp(fakeCaptioner(), { maxTimeoutSeconds: 0.3 });
     expect(await open(head(FORM) + FILE).told).toMatch(/^HTTP\/1\.1 408 [^]*still being received/);
   });
+
+  it('ends at the deadline that its head asks for', async () => {
+    app = await serveApp(fakeCaptioner());
+    const request = (head(FORM) + FILE).replace('\r\n', '\r\nX-Request-Timeout: 0.3\r\n');
+    expect(await open(request).told).toMatch(/^HTTP\/1\.1 408 [^]*not done after 0.3 s: it was still being received/);
+  });
 });
 
 describe('a connection', () => {
@@ -126,6 +135,26 @@ describe('a connection', () => {
     });
     expect(await idle[0]!.told).toBe('');
     expect(idle[2]!.socket.closed).toBe(false);
+  });
+
+  it('counts at whichever address of localhost it is made', async () => {
+    app = await serveApp(fakeCaptioner()); // ends after each test
+    const config = serverConfig({ host: 'localhost', port: 0, maxConnections: 1, drainMs: 0 });
+    const addresses = ['127.0.0.1', '127.0.0.2'];
+    const engine = { close: () => Promise.resolve() };
+    const both = await listen(await buildApp({ captioner: fakeCaptioner(), config }), engine, config, () =>
+      Promise.resolve(addresses),
+    );
+    const told: Promise<unknown>[] = [];
+    for (const address of addresses) {
+      const socket = connect(Number(new URL(both.url).port), address).on('error', () => undefined);
+      await new Promise((resolve) => socket.once('connect', resolve));
+      told.push(new Promise((resolve) => socket.resume().once('close', resolve)));
+    }
+    await Promise.all(told.slice(0, -1)); // each new one took the place of the one before
+    expect((await fetch(`${both.url}/healthz`)).status).toBe(200);
+    await Promise.all(told);
+    await both.close();
   });
 
   it('beyond the limit is refused with 429 where all others have a request', async () => {

@@ -126,14 +126,18 @@ export function addNotFound(app: FastifyInstance, hint: string): void {
   });
 }
 
-function parseFailure(code: string | undefined): readonly [status: string, sentence: string] {
+function parseFailure(code: string | undefined): readonly [status: string, sentence: string, code?: ErrorCode] {
   if (code === 'HPE_HEADER_OVERFLOW')
     return [
       '431 Request Header Fields Too Large',
       'The head of the request is larger than this server takes. Send fewer or shorter headers.',
     ];
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return ['408 Request Timeout', 'The head of the request took too long to arrive. Send it at once.'];
+    return [
+      '408 Request Timeout',
+      'The head of the request took too long to arrive. Send it at once.',
+      'deadline_exceeded',
+    ];
   return [
     '400 Bad Request',
     'What arrived is no HTTP request this server can read. ' +
@@ -161,8 +165,8 @@ export function handleClientError(error: Error, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const [status, sentence] = parseFailure(code);
-  writeRaw(socket, status, new AvocadoError('bad_request', sentence));
+  const [status, sentence, publicCode = 'bad_request'] = parseFailure(code);
+  writeRaw(socket, status, new AvocadoError(publicCode, sentence));
 }
 
 /** Answers a request whose body will not be waited for. Whoever reads the body gets an error from its socket. */
