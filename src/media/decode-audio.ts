@@ -1,7 +1,8 @@
+import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { AvocadoError } from '../base/errors.ts';
 import { MAX_AUDIO_SECONDS, MAX_CHANNELS, MAX_SAMPLES, SAMPLE_RATE } from './audio-length.ts';
-import { ffmpegVersion, runFfmpeg } from './ffmpeg.ts';
+import { ffmpegVersion, isErrorOf, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { seekOptions, trimFilters } from './part.ts';
 import { isWild, joinStretches, StretchReader, type JoinedSound } from './stretches.ts';
@@ -48,7 +49,9 @@ interface HeardSound extends JoinedSound {
 export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions = {}): Promise<DecodedAudio> {
   const heard = (await decodeSteady(plan, options)) ?? (await decodeStretches(plan, options));
   const joined = await joinedWarning(plan.probe.path);
-  return { waveform: heard.waveform, warnings: [...warningsOf(heard, plan), ...joined], decoderLog: heard.outcome.log };
+  const errors = await errorsOf(heard, plan);
+  const warnings = [...warningsOf(heard, errors, plan), ...joined];
+  return { waveform: heard.waveform, warnings, decoderLog: heard.outcome.log };
 }
 
 /** The reference's way. Undefined when the sound is not of one form, that of the probe, or not made of numbers. */
@@ -111,8 +114,9 @@ async function runFilters(
   run: DecodeAudioOptions & Pick<Parameters<typeof runFfmpeg>[0], 'onChunk' | 'onLine'>,
 ): Promise<ProcessOutcome> {
   const limits = { ...DEFAULT_LIMITS, ...run.limits };
+  let errors = 0;
   const map = `0:${soundOf(plan).index}`;
-  return await runFfmpeg({
+  const outcome = await runFfmpeg({
     path: plan.probe.path,
     // the level at which StretchReader's lines are printed
     logLevel: 'verbose',
@@ -131,8 +135,13 @@ async function runFilters(
     timeoutSeconds: limits.decodeTimeoutSeconds,
     signal: run.signal,
     onChunk: run.onChunk,
-    onLine: run.onLine,
+    onLine: (line) => {
+      // The pictures' decoder complains too: ffmpeg looks at all tracks before it starts.
+      if (isErrorOf(line, plan.probe.video)) errors++;
+      run.onLine?.(line);
+    },
   });
+  return { ...outcome, errors };
 }
 
 /** A plain sum of the channels, of as many as there are. ffmpeg's own downmix weights them. */
@@ -196,7 +205,32 @@ async function joinedWarning(path: string): Promise<string[]> {
   }
 }
 
-function warningsOf({ waveform, silenced, unheard, cut, outcome }: HeardSound, plan: MediaPlan): string[] {
+/** Lines of ffmpeg's log about one packet that is no frame. */
+const LINES_PER_TAG = 2;
+
+/** Errors that tell of damage. MP3s that were joined byte by byte hold tags, which the decoder takes for packets. */
+async function errorsOf({ outcome: { errors } }: HeardSound, { probe }: MediaPlan): Promise<number> {
+  if (errors === 0 || probe.container !== 'mp3') return errors;
+  return Math.max(0, errors - LINES_PER_TAG * (await tagsInside(probe.path)));
+}
+
+/** ID3 tags behind the beginning of a file. */
+async function tagsInside(path: string): Promise<number> {
+  let tags = 0;
+  let rest = '';
+  for await (const bytes of createReadStream(path, { start: 3, highWaterMark: 1 << 20 })) {
+    const text = rest + (bytes as Buffer).toString('latin1');
+    tags += text.match(/ID3[\x02-\x04]\0|TAG/g)?.length ?? 0;
+    rest = /(?:I|ID|ID3|ID3.|T|TA)$/s.exec(text)?.[0] ?? '';
+  }
+  return tags;
+}
+
+function warningsOf(
+  { waveform, silenced, unheard, cut, outcome }: HeardSound,
+  errors: number,
+  plan: MediaPlan,
+): string[] {
   if (waveform.length === 0) {
     if (plan.video !== undefined) return ['The sound could not be decoded; nothing was heard.'];
     const last = outcome.log.at(-1);
@@ -211,8 +245,8 @@ function warningsOf({ waveform, silenced, unheard, cut, outcome }: HeardSound, p
   if (cut) {
     const most = `${Math.round(waveform.length / SAMPLE_RATE)} s`;
     warnings.push(`The sound is longer than ${most}; only the first ${most} were heard, as in the reference.`);
-  } else if (outcome.errors > 0)
-    warnings.push(`The sound is damaged: the decoder met ${outcome.errors} errors; ${seconds} s were heard.`);
+  } else if (errors > 0)
+    warnings.push(`The sound is damaged: the decoder met ${errors} errors; ${seconds} s were heard.`);
   return warnings;
 }
 

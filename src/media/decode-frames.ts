@@ -1,5 +1,5 @@
 import { AvocadoError } from '../base/errors.ts';
-import { runFfmpeg } from './ffmpeg.ts';
+import { isErrorOf, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { seekOptions, trimFilters } from './part.ts';
 import { nearestFrames } from './sampling.ts';
@@ -128,7 +128,7 @@ class VideoDecoder {
       },
       // Another track's decoder complains too, and the start of this one is known to be lost.
       onLine: (line) => {
-        if (lostAtStart === 0 && isErrorOf(line, this.#probe)) this.#errors++;
+        if (lostAtStart === 0 && isErrorOf(line, this.#probe.audio)) this.#errors++;
       },
     });
     await assembler.finish();
@@ -221,11 +221,6 @@ class VideoDecoder {
  * rotation is ours (uprightFilters). Times are those of the packets.
  */
 const VIDEO_INPUT = ['-reinit_filter', '0', '-noautorotate', '-copyts'];
-
-/** A line of ffmpeg's log that tells of an error, but not one of the sound's decoder. */
-function isErrorOf(line: string, { audio }: MediaProbe): boolean {
-  return /\[(error|fatal|panic)\]/.test(line) && (audio === undefined || !line.startsWith(`[${audio.codec}`));
-}
 
 /**
  * ffmpeg's `select` expression for these frames. A flat sum of eq() fails beyond a hundred terms (expression depth) and

@@ -53,7 +53,7 @@ async function readBanner(program: string): Promise<string> {
   const { exitCode } = await runProcess({
     program,
     args: ['-version'],
-    timeoutSeconds: 10,
+    timeoutSeconds: 60, // on a machine that is very busy
     timeoutMessage: `${program} -version did not end.`,
     onChunk: (chunk) => {
       chunks.push(chunk);
@@ -132,6 +132,11 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
     onChunk: run.onChunk,
     onLine: run.onLine,
   });
+}
+
+/** A line of the log that tells of an error, but not one of another track's decoder. */
+export function isErrorOf(line: string, other: { readonly codec: string } | undefined): boolean {
+  return /\[(error|fatal|panic)\]/.test(line) && (other === undefined || !line.startsWith(`[${other.codec}`));
 }
 
 interface FfprobeRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal'> {

@@ -157,6 +157,8 @@ describe('sound that changes on the way is all heard, each part at its own pitch
     // prettier-ignore
     ['rates.mp3', [[440, 44_100, 2, ...mp3], [880, 48_000, 2, ...mp3], [660, 8000, 1, ...mp3]]],
     // prettier-ignore
+    ['tagged.mp3', [[440, 44_100, 2, '-write_id3v1', '1', '-metadata', 'title=a'], [880, 48_000, 1], [660, 44_100, 2]]],
+    // prettier-ignore
     ['channels.aac', [[440, 44_100, 2], [880, 44_100, 1], [660, 22_050, 6]]],
     // prettier-ignore
     ['surround.ts', [[440, 48_000, 6, ...ac3], [880, 48_000, 2, ...ac3], [660, 48_000, 6, ...ac3]]],
