@@ -66,7 +66,8 @@ const idle: PictureProcess[] = [];
  */
 export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: PictureRun): Promise<PictureAnswer> {
   if (signal?.aborted === true) throw abortError(signal);
-  const worker = idle.pop() ?? new PictureProcess();
+  const rested = idle.pop();
+  let worker = rested ?? new PictureProcess();
   let stopped: AvocadoError | undefined;
   const stop = (reason: AvocadoError): void => {
     stopped ??= reason;
@@ -81,9 +82,14 @@ export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: P
   }, timeoutSeconds * 1000);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    const answer = await worker.run(job);
+    let answer = await worker.run(job);
+    if (worker.hasEnded && rested !== undefined && stopped === undefined) {
+      // It may have ended before it got the job: nobody knows.
+      worker = new PictureProcess();
+      answer = await worker.run(job);
+    }
     if (stopped !== undefined) throw stopped;
-    worker.rest();
+    if (!worker.hasEnded) worker.rest();
     return answer;
   } catch (thrown) {
     throw stopped ?? thrown;
@@ -99,6 +105,7 @@ class PictureProcess {
   readonly #stdout: Readable;
   readonly #closed: Promise<string>;
   #retirement: NodeJS.Timeout | undefined;
+  #hasEnded = false;
 
   constructor() {
     const { filename, execArgv } = workerEntry(import.meta.url, './picture-entry');
@@ -109,11 +116,16 @@ class PictureProcess {
     this.#stdin = child.stdin;
     this.#stdout = child.stdout;
     this.#closed = once(child, 'close').then(([code, signal]) => {
+      this.#hasEnded = true;
       clearTimeout(this.#retirement);
       idle.splice(0, idle.length, ...idle.filter((other) => other !== this));
       return String(signal ?? code);
     });
     endWithUs(child);
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   /** One job. Where the process ends instead of answering, the answer is a failure. */

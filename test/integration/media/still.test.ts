@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { readPicture } from '../../../src/media/picture-process.ts';
 import { probeMedia } from '../../../src/media/probe.ts';
 import { decodeStill } from '../../../src/media/still.ts';
+import { nodeChildren } from '../../fixtures/child-processes.ts';
 import { golden, goldenJson } from '../../fixtures/golden.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
 import { manyPages } from '../../fixtures/hostile-media.ts';
@@ -101,7 +102,14 @@ describe('a picture that is not what it seems', () => {
   });
 });
 
-describe('a picture that takes long', () => {
+describe('the process that reads a picture', () => {
+  test('is another one where the idle one has died', async () => {
+    const path = golden('clips/still.png');
+    const first = await decoded(path);
+    for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL');
+    expect(first.equals(await decoded(path))).toBe(true);
+  });
+
   test('ends at its time limit and at a cancel, and the next one is read', async () => {
     const path = await written('pages.tif', manyPages(20_000));
     const job = { path, format: 'tiff', maxPixels: undefined } as const;
