@@ -46,6 +46,8 @@ const ENCODE_STAGES = ['tokenize', 'vision', 'audio_tower'];
 /** What a file costs however short it is (programs are started), and a second of sound, as decoded megapixels. */
 const FILE_AS_MEGAPIXELS = 150;
 const SOUND_SECOND_AS_MEGAPIXELS = 1;
+/** A million packets take about four seconds to read and as long to decode, whatever is in them. */
+const PACKET_AS_MEGAPIXELS = 0.0015;
 /** A longer file teaches no more than this: one of a strange kind would set the price for a hundred others. */
 const MOST_LEARNED_MEGAPIXELS = 300;
 
@@ -70,8 +72,13 @@ export function isLong({ decodeSeconds }: EstimatedWork): boolean {
   return decodeSeconds > LONG_DECODE_SECONDS;
 }
 
-function decodeUnits({ decodeMegapixels, audio }: Pick<Estimate, 'decodeMegapixels' | 'audio'>): number {
-  return FILE_AS_MEGAPIXELS + decodeMegapixels + audio.seconds * SOUND_SECOND_AS_MEGAPIXELS;
+function decodeUnits({
+  decodeMegapixels,
+  packets,
+  audio,
+}: Pick<Estimate, 'decodeMegapixels' | 'packets' | 'audio'>): number {
+  const sound = audio.seconds * SOUND_SECOND_AS_MEGAPIXELS;
+  return FILE_AS_MEGAPIXELS + decodeMegapixels + sound + packets * PACKET_AS_MEGAPIXELS;
 }
 
 function mediaTokens({ promptTokens: { total, text } }: Pick<Estimate, 'promptTokens'>): number {

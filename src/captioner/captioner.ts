@@ -96,6 +96,8 @@ export interface Estimate {
   readonly durationSeconds: number;
   /** pixels of all frames that the decoder must make, also of those that are not looked at, in millions */
   readonly decodeMegapixels: number;
+  /** packets that are read, of all tracks */
+  readonly packets: number;
   readonly video?: {
     readonly frames: number;
     readonly sampleFps: number;

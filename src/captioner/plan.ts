@@ -165,6 +165,7 @@ export async function planRequest(
   const counts = countTokens(turn, tokens, model.config);
   const maxTokens = maxTokensOf(request, model, counts);
   const refusal = refusalOf(() => {
+    checkEnlarged(media, request.profile.minPixels, model);
     checkBudget(counts, request.maxTokens ?? Math.max(1, request.minTokens), model.context);
     checkSpan(promptSpan(turn, tokens, model.config), counts.total, maxTokens, model);
   });
@@ -179,6 +180,26 @@ function checkStopIds({ stopTokenIds }: CaptionRequest, { config: { text } }: Pl
   throw new AvocadoError('bad_request', `stop_token_ids must be ${range}, not ${unknown}.`, {
     param: 'stop_token_ids',
   });
+}
+
+/**
+ * Refuses a min_pixels that enlarges pictures beyond what the whole context could hold, even where the second resize
+ * would make them small again: the first one would take seconds a picture.
+ * @throws AvocadoError `context_length_exceeded`
+ */
+function checkEnlarged(
+  { video, probe }: MediaPlan,
+  minPixels: number | undefined,
+  { config, context }: Pick<PlanningModel, 'config' | 'context'>,
+): void {
+  if (minPixels === undefined || video === undefined || probe.video === undefined) return;
+  const { width, height } = video.stageA;
+  const { patchSize, mergeSize } = config.vision;
+  const tokens = (video.gridThw[0] * width * height) / (patchSize * mergeSize) ** 2;
+  if (width * height <= probe.video.width * probe.video.height || tokens <= context) return;
+  const size = `min_pixels enlarges the pictures to ${width}x${height}, which is ${tokens} tokens`;
+  const message = `${size}: over the limit of ${context}. Lower it or leave it out.`;
+  throw new AvocadoError('context_length_exceeded', message, { param: 'min_pixels' });
 }
 
 function refusalOf(check: () => void): AvocadoError | undefined {
@@ -243,6 +264,7 @@ export function estimateOf(
     kind: video?.kind ?? 'audio',
     durationSeconds: probe.durationSeconds,
     decodeMegapixels: probe.video === undefined ? 0 : totalPixels(probe.video) / 1e6,
+    packets: probe.packets ?? 0,
     ...(video === undefined
       ? {}
       : {

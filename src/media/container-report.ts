@@ -5,7 +5,7 @@ import type { ProcessOutcome } from './ffmpeg-process.ts';
 import type { MediaFile } from './media-file.ts';
 import { upright } from './orientation.ts';
 import { PacketTally } from './packet-tally.ts';
-import { tooFewFrames } from './sampling.ts';
+import { MOST_UNEVEN, tooFewFrames, UNEVEN_FRAMES } from './sampling.ts';
 import type { AudioStream, MediaProbe, VideoStream } from './types.ts';
 
 /** A stream or the container, as ffprobe prints it; what it does not know is absent. */
@@ -50,7 +50,7 @@ export class ContainerReport {
   readonly #tallies = new Map<number, PacketTally>();
   readonly #maxPackets: number;
   readonly #keepsTimes: boolean;
-  #packets = 0;
+  packets = 0; // of all streams
   readonly streams: Section[] = [];
   format: Section = {};
 
@@ -82,7 +82,7 @@ export class ContainerReport {
   }
 
   #addPacket(line: string): void {
-    if (++this.#packets > this.#maxPackets)
+    if (++this.packets > this.#maxPackets)
       throw new AvocadoError(
         'media_too_large',
         'The file holds too many packets to be a clip. Cut it or re-encode it.',
@@ -180,14 +180,14 @@ function readReport(report: ContainerReport, file: MediaFile, log: readonly stri
     if (video.totalFrames === 1 && audio !== undefined)
       warnings.push('The video track has one frame; it is used as a picture beside the sound.');
   }
-  const longest = Math.max(video?.durationSeconds ?? 0, audio?.durationSeconds ?? 0);
   return {
     path: file.path,
     container: format['format_name'] ?? 'unknown',
     sizeBytes: file.sizeBytes,
-    durationSeconds: longest,
+    durationSeconds: Math.max(video?.durationSeconds ?? 0, audio?.durationSeconds ?? 0),
     video,
     audio,
+    packets: report.packets,
     ...(warnings.length === 0 ? {} : { warnings }),
   };
 }
@@ -280,6 +280,8 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
   const durationSeconds = trusted(stream, measured ?? tally.summedSeconds, report.format);
   if (tally.orphans > 0)
     warnings.push(`The video begins between two key frames: its first ${tally.orphans} frames cannot be decoded.`);
+  if (totalFrames > 2 && !hasClockBreaks(report.format) && tally.unevenness > MOST_UNEVEN)
+    warnings.push(UNEVEN_FRAMES);
   return {
     index: count(stream['index']),
     codec: stream['codec_name'] ?? 'unknown',

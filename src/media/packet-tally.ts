@@ -13,7 +13,10 @@ export interface Packet {
 /** ffmpeg takes a longer gap for a break in the clock, in containers whose clock may break. */
 const LONGEST_GAP_SECONDS = 10;
 
-/** Counts packets in the order of the file. Unless it keeps their times, it keeps a few numbers however many come. */
+/** Times kept of every track: enough to tell how evenly they are spread. */
+const MOST_SPREAD = 1024;
+
+/** Counts packets in the order of the file. Unless it keeps their times, it keeps some numbers however many come. */
 export class PacketTally {
   #shown = 0;
   /** packets that are shown at the time of the one before */
@@ -31,6 +34,10 @@ export class PacketTally {
   #undated = 0;
   #first = Infinity;
   #latest = -Infinity;
+  /** every #stride-th time */
+  #spread: number[] = [];
+  #stride = 1;
+  #timed = 0;
   readonly #times: number[] | undefined;
 
   /** @param keepsTimes for `frameTimes` */
@@ -53,6 +60,7 @@ export class PacketTally {
       if (pts !== undefined) this.#times?.push(pts);
       this.#first = Math.min(this.#first, time);
       this.#latest = Math.max(this.#latest, time);
+      this.#keepTime(time);
     }
     this.#advance(packet);
     this.#durations += duration;
@@ -103,6 +111,18 @@ export class PacketTally {
     return isTold ? Float64Array.from(this.#times).sort() : undefined;
   }
 
+  /**
+   * How uneven the frames are spread over time: the largest difference between the share of the frames and the share of
+   * the time up to a frame. 0: all intervals are alike; 1: nearly all frames are at one end.
+   */
+  get unevenness(): number {
+    const times = [...this.#spread].sort((a, b) => a - b);
+    const [first = 0, last = 0] = [times[0], times.at(-1)];
+    if (!(last > first)) return 0;
+    const off = times.map((time, index) => Math.abs(index / (times.length - 1) - (time - first) / (last - first)));
+    return Math.max(...off);
+  }
+
   /** Seconds that the packets last, each by its own word. Undefined where one does not tell. */
   get summedSeconds(): number | undefined {
     return this.#shown === 0 || this.#undated > 0 ? undefined : this.#durations;
@@ -142,6 +162,13 @@ export class PacketTally {
     if (leads) this.#orphans++;
     else this.#start = 'over';
     return leads;
+  }
+
+  #keepTime(time: number): void {
+    if (this.#timed++ % this.#stride === 0) this.#spread.push(time);
+    if (this.#spread.length < MOST_SPREAD) return;
+    this.#spread = this.#spread.filter((_, index) => index % 2 === 0);
+    this.#stride *= 2;
   }
 
   #advance({ dts }: Packet): void {

@@ -29,6 +29,12 @@ export function frameCount(total: number, averageFps: number, rules: SamplingRul
   });
 }
 
+/** Frames are sampled by number. Where they are more uneven (PacketTally), half of the time or more is hardly seen. */
+export const MOST_UNEVEN = 0.5;
+export const UNEVEN_FRAMES =
+  'The frames come at very uneven times, and they are sampled by their number: slow parts are hardly seen. ' +
+  'To sample by time, give the video a constant frame rate (ffmpeg -fps_mode cfr).';
+
 /** The error for a video that has fewer than two frames. */
 export function tooFewFrames(total: number): AvocadoError {
   const found = total === 1 ? 'one frame' : 'no frames';

@@ -88,6 +88,8 @@ export interface MediaProbe {
   readonly audio: AudioStream | undefined;
   /** what stands above is of this part of the file; absent: of the whole file */
   readonly part?: MediaPart | undefined;
+  /** of all tracks of a container; each costs time, however small */
+  readonly packets?: number | undefined;
   /** sentences about defects that do not prevent a caption */
   readonly warnings?: readonly string[];
 }

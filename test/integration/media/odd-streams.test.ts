@@ -109,7 +109,7 @@ describe('frames come from the whole stream', () => {
     expect(warnings).toEqual([expect.stringMatching(/^3 of 12 frames could not be decoded; the nearest/)]);
   });
 
-  test('where most frames come late, without a false alarm', async () => {
+  test('where most frames come late, with a warning of that alone', async () => {
     const late = [
       '-vf',
       "setpts='if(lt(N,6),N*5,30+(N-6)/60)/TB'",
@@ -122,7 +122,8 @@ describe('frames come from the whole stream', () => {
       await makeClip(scratch('late.mp4'), [...counting(0, 60), ...late, ...X264]),
       20,
     );
-    expect([frames.length, frames.at(-1), warnings]).toEqual([20, 59, []]);
+    expect([frames.length, frames.at(-1)]).toEqual([20, 59]);
+    expect(warnings).toEqual([expect.stringMatching(/very uneven times.*constant frame rate/)]);
   });
 });
 

@@ -8,6 +8,7 @@ function estimate(seconds: number, side = 500, more: Partial<Estimate> = {}): Es
     kind: 'video',
     durationSeconds: seconds,
     decodeMegapixels: (seconds * 30 * side ** 2) / 1e6,
+    packets: seconds * 75,
     video: { frames: seconds * 2, sampleFps: 2, width: side, height: side, tokens: 100 },
     audio: { present: true, used: true, seconds, tokens: seconds * 25 },
     promptTokens: { text: 100, video: 100, audio: seconds * 25, image: 0, total: 200 + seconds * 25 },
@@ -92,6 +93,9 @@ describe('WorkModel', () => {
     const bomb = { ...clip, decodeMegapixels: 2000 * 34.8 }; // 2,000 frames of 5900x5900 in a file of 46 kB
     expect(model.work(bomb, 1).decodeSeconds).toBeGreaterThan(100 * model.work(clip, 1).decodeSeconds);
     expect([clip, bomb].map((of) => isLong(model.work(of, 1)))).toEqual([false, true]);
+    const shreds = { ...clip, packets: 1e6 };
+    const more = model.work(shreds, 1).decodeSeconds - model.work(clip, 1).decodeSeconds;
+    expect(more).toBeGreaterThan(5);
   });
 
   it('is not led astray by one long file, nor by answers from the cache', () => {

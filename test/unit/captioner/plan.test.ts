@@ -46,6 +46,7 @@ describe('a plan', () => {
     ['bad_request', { processor_min_pixels: 1e8 }], // more pixels than memory should hold
     ['context_length_exceeded', { processor_min_pixels: 3e7 }],
     ['context_length_exceeded', { min_pixels: 3e7, max_pixels: 1e8, processor_max_pixels: 1e8 }],
+    ['context_length_exceeded', { min_pixels: 3e7, max_pixels: 1e8, nframes: 2 }], // small again after the second resize
     ['context_length_exceeded', { max_tokens: 2 ** 31 - 1 }],
     ['context_length_exceeded', { min_tokens: 40_000 }],
     ['context_length_exceeded', { processor_fps: 0.0001 }],

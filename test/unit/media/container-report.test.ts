@@ -111,6 +111,7 @@ describe('the report of a container', () => {
         still: false,
       },
       audio: { index: 1, codec: 'aac', sampleRate: 44_100, channels: 2, durationSeconds: 3.9 },
+      packets: 320,
     });
   });
 
@@ -232,6 +233,7 @@ describe('numbers that a container leaves out or gets wrong', () => {
     const vfr = read({ streams: [stream], packets, format: { format_name: 'matroska', duration: 62 } });
     expect(vfr.video?.averageFps).toBeCloseTo(130 / 62);
     expect(vfr.warnings).toEqual([
+      expect.stringContaining('very uneven times'),
       expect.stringContaining('The file states 30.00 frames a second, but its 130 frames'),
     ]);
     const slip = read({ streams: [{ ...stream, avg_frame_rate: '25/1' }], packets: packetsAt(times(120, 1 / 30)) });

@@ -38,6 +38,20 @@ describe('frames of a track', () => {
   });
 });
 
+test('tells how uneven frames are spread over time, however many there are', () => {
+  const spread = (times: readonly number[]): number => {
+    const tally = new PacketTally();
+    for (const [at, pts] of times.entries()) tally.add({ pts, dts: at, duration: 1, isKey: at === 0, isHidden: false });
+    return tally.unevenness;
+  };
+  const even = Array.from({ length: 10_000 }, (_, frame) => frame / 30);
+  expect(spread(even)).toBeLessThan(0.01);
+  expect(spread([0, 3, 1, 2, 6, 4, 5])).toBe(0);
+  const slowThenFast = even.map((time, frame) => (frame < 100 ? frame * 60 : 6000 + time));
+  expect(spread(slowThenFast)).toBeGreaterThan(0.9);
+  expect([spread([]), spread([1]), spread([1, 1])]).toEqual([0, 0, 0]);
+});
+
 describe('seconds of a track', () => {
   test('do not count what is before the first packet', () => {
     const tally = tallyOf('K900 901 902');
