@@ -31,7 +31,7 @@ export interface ParsedJson {
   readonly release: () => void;
 }
 
-/** Longer strings go to disk; shorter ones are parsed in less than a millisecond. */
+/** Longer strings of fields that may hold a file go to disk; shorter ones are parsed in less than a millisecond. */
 const LONG_BYTES = 256 * 1024;
 /** Limit for the rest of a body: a million fields would block the event loop. */
 const MAX_REST_BYTES = 1024 ** 2;
@@ -41,6 +41,8 @@ const HEAD_CHARACTERS = 1200;
 const PIECE_CHARACTERS = 256 * 1024;
 /** Fields that may hold a file. */
 const FILE_FIELDS: ReadonlySet<string> = new Set(['media', 'url', 'data', 'file_data']);
+/** Of the fields above, with room to spare. */
+const LONGEST_NAME = 20;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -69,7 +71,7 @@ export class JsonAttachments {
 
   /**
    * Like JSON.parse, but long strings become markers; `read` resolves them until `release` is called.
-   * @throws AvocadoError `bad_request` for text that is not JSON, or a long string in a field that cannot hold a file;
+   * @throws AvocadoError `bad_request` for text that is not JSON, or has too much beside its files;
    * the error of `tooLarge`; `storage_full`; errors of `chunks` pass
    */
   async parse(chunks: AsyncIterable<Buffer>, limits: JsonLimits): Promise<ParsedJson> {
@@ -149,6 +151,8 @@ class JsonReader {
   #bytes = 0;
   /** what has arrived and is not split yet */
   #chunk: Buffer = NOTHING;
+  /** the last short string: before a value it is the name of its field */
+  #name = '';
 
   constructor(chunks: AsyncIterable<Buffer>, held: Reservation, limits: JsonLimits) {
     this.#chunks = chunks[Symbol.asyncIterator]();
@@ -197,15 +201,17 @@ class JsonReader {
   async #string(spill: (bytes: AsyncIterable<Buffer>) => Promise<Buffer>): Promise<void> {
     const content = this.#content();
     const [first, firstBytes] = [this.#rest.length, this.#restBytes];
+    const mayBeFile = FILE_FIELDS.has(this.#name);
     for (let next = await content.next(); next.done !== true; next = await content.next()) {
       this.#keep(next.value);
-      if (this.#restBytes - firstBytes <= LONG_BYTES) continue;
+      if (!mayBeFile || this.#restBytes - firstBytes <= LONG_BYTES) continue;
       const begun = this.#rest.splice(first);
       this.#held.grow(firstBytes - this.#restBytes);
       this.#restBytes = firstBytes;
       this.#keep(await spill(unescaped(begun, content)));
       break;
     }
+    this.#name = this.#restBytes - firstBytes > LONGEST_NAME ? '' : Buffer.concat(this.#rest.slice(first)).toString();
     if (await this.#more()) this.#keep(this.#take(1)); // the closing quote
   }
 

@@ -32,7 +32,7 @@ export interface MediaSource {
 export function mediaTooLarge(subject: string, maxBytes: number, param?: string): AvocadoError {
   return new AvocadoError(
     'media_too_large',
-    `${subject} is larger than the ${maxBytes} bytes this server takes (--max-upload-bytes).`,
+    `${subject} is larger than the ${maxBytes} bytes that are taken. Cut it or re-encode it.`,
     param === undefined ? {} : { param },
   );
 }

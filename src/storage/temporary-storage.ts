@@ -19,7 +19,7 @@ import { hostname } from 'node:os';
 import { extname, join } from 'node:path';
 import process from 'node:process';
 import { pipeline } from 'node:stream/promises';
-import { AvocadoError } from '../base/errors.ts';
+import { AvocadoError, directoryUnwritable } from '../base/errors.ts';
 
 export interface DiskUse {
   readonly usedBytes: number;
@@ -137,7 +137,7 @@ const STARTED_MS = Math.round(performance.timeOrigin);
 /**
  * Makes a directory that only this user can read, after deleting those of processes that died. It is deleted by
  * `close()` or when the process exits, and made anew if somebody removed it: cleaners of temporary files do.
- * @throws AvocadoError `bad_request` when it cannot be made
+ * @throws AvocadoError `directory_unwritable` when it cannot be made
  */
 export async function openTemporaryStorage(config: StorageConfig): Promise<TemporaryStorage> {
   const directory = new OwnDirectory(config.temporaryDirectory);
@@ -186,18 +186,13 @@ class OwnDirectory {
     this.#parent = parent;
   }
 
-  /** @throws AvocadoError `bad_request` */
+  /** @throws AvocadoError `directory_unwritable` */
   async open(): Promise<void> {
     try {
       await removeLeftovers(this.#parent);
       await this.#make();
     } catch (cause) {
-      throw new AvocadoError(
-        'bad_request',
-        `The directory for temporary files, ${this.#parent}, cannot be written (${codeOf(cause)}). ` +
-          'Set TMPDIR to one that can.',
-        { cause },
-      );
+      throw directoryUnwritable(this.#parent, cause, 'Set TMPDIR to a directory for temporary files that can be.');
     }
     process.once('exit', this.#removeNow);
   }

@@ -71,6 +71,14 @@ describe('JsonAttachments', () => {
     release();
   });
 
+  it('leaves long texts of other fields where they are: a prompt in Chinese takes three bytes a character', async () => {
+    const body = { prompt: '汉'.repeat(100_000), messages: [{ type: 'text', text: LONG }] };
+    const { value, release } = await parse(body);
+    expect(value).toEqual(body);
+    expect(storage.use().files).toBe(0);
+    release();
+  });
+
   it('does so wherever the body is cut, and with any escapes', async () => {
     const random = new SeededRandom(5);
     const escapes = '\\\\\\"\\/\\n\\u0041\\u002F\\t';
@@ -108,13 +116,14 @@ describe('JsonAttachments', () => {
 
   it.each([
     ['whose rest is large', Array.from({ length: 100_000 }, (_, index) => `key number ${index}`), /beside its files/],
-    ['with a long string in a field without files', { prompt: LONG }, /prompt is longer than/],
+    ['with a very long string in a field without files', { prompt: LONG.repeat(3) }, /beside its files/],
+    ['with a long string that follows the name of a field', { a: ['media', LONG] }, /1 is longer than/],
     ['with __proto__', Buffer.from(`{"media":"${LONG}","__proto__":{"a":1}}`), /__proto__ is not an allowed field/],
     ['that ends early', Buffer.from(`{"media":"${LONG}"`), /not JSON/],
     ['that ends amid a file', Buffer.from(`{"media":"${LONG}`), /not JSON/],
     ['that is nested deeply', Buffer.from('['.repeat(400_000) + ']'.repeat(400_000)), /nested too deeply/],
     ['that is empty', Buffer.from(' \n'), /empty/],
-    ['above its limit', Buffer.from(`"${'x'.repeat(LIMITS.maxBytes)}"`), /Too large/],
+    ['above its limit', Buffer.from(`{"media":"${'x'.repeat(LIMITS.maxBytes)}"}`), /Too large/],
   ])('refuses a body %s', async (_what, body, message) => {
     await expect(parse(body)).rejects.toThrow(message);
   });

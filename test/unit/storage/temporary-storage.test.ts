@@ -72,7 +72,7 @@ describe('the temporary directory', () => {
     await writeFile(join(parent, 'file'), '');
     for (const temporaryDirectory of [join(parent, 'file'), join(parent, 'nothing'), '/proc'])
       await expect(openTemporaryStorage({ temporaryDirectory, maxTemporaryBytes: 1 })).rejects.toThrow(
-        /cannot be written \(E[A-Z]+\)\. Set TMPDIR/,
+        /cannot be written to \(E[A-Z]+\)\. Set TMPDIR/,
       );
   });
 

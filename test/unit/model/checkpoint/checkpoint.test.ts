@@ -113,6 +113,14 @@ it.each(['../model.safetensors', '/etc/hostname', '..'])('refuses an index that 
   });
 });
 
+it('says of a checkpoint of GPTQ or AWQ that its weights are quantised, and what to use', async () => {
+  const header = '{"model.a.qweight":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}}';
+  const checkpoint = await openCheckpoint(writeFileOf(header, new Uint8Array(8)));
+  expect(() => checkpoint.plain('model.a.weight', [2])).toThrow(
+    /Tensor model\.a\.weight is in no file .* quantised \(GPTQ or AWQ\)\. Use the checkpoint that it was made from/,
+  );
+});
+
 it('names a tensor of another type or shape with what was expected and what was found', async () => {
   const header = [
     '{"model.norm.weight":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}',
