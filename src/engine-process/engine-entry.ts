@@ -1,12 +1,12 @@
 // The file that an engine process runs, with the id of its server's process. First it is made sure that it ends with
 // its server; then all else is loaded, which takes a while.
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import process from 'node:process';
 import { loadNative } from '../base/native.ts';
 import type { EngineServer } from './engine-server.ts';
 import type { ToEngine } from './messages.ts';
 
-/** a third of the weight of a process with the default niceness */
+/** a third of the weight of a process with the default niceness; a server that was started with more keeps it */
 const ENGINE_NICENESS = 5;
 /** Where there is no addon: how often the parent is looked for. */
 const LOOK_MS = 1000;
@@ -46,7 +46,7 @@ process.on('message', (message) => {
 async function serve(): Promise<EngineServer> {
   // Set before any thread or decoder starts, since they inherit it: the model uses every core, and the
   // server must stay responsive.
-  setPriority(ENGINE_NICENESS);
+  setPriority(Math.max(ENGINE_NICENESS, getPriority()));
   const [{ openCaptioner }, { EngineServer }] = await Promise.all([
     import('../captioner/open-captioner.ts'),
     import('./engine-server.ts'),

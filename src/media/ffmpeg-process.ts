@@ -4,7 +4,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
-import { constants, setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -100,7 +100,8 @@ function yieldToOthers({ pid }: ChildProcess): void {
   if (pid === undefined) return;
   try {
     const threads = existsSync('/proc/self/task') ? readdirSync(`/proc/${pid}/task`).map(Number) : [pid];
-    for (const thread of threads) setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL);
+    const least = Math.max(constants.priority.PRIORITY_BELOW_NORMAL, getPriority(pid));
+    for (const thread of threads) setPriority(thread, least);
   } catch {
     // It has just ended.
   }
