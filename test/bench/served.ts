@@ -1,9 +1,10 @@
 // A server of this checkout for the benchmarks: built code, a free port, its processes' memory.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nodeChildren } from '../fixtures/child-processes.ts';
 import type { ClipFile } from '../../src/lab/loadtest/load-test.ts';
 
 export interface BenchServer {
@@ -36,21 +37,6 @@ function residentMiB(pid: number): number {
 
 function mainThreadMs(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
-}
-
-/** Children of a process that are node themselves, not decoders. */
-function nodeChildren(pid: number): number[] {
-  const children = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number);
-  return children.filter((child) => {
-    try {
-      const stat = readFileSync(`/proc/${child}/stat`, 'utf8');
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === pid && stat.includes('(node)');
-    } catch {
-      return false; // it has ended meanwhile
-    }
-  });
 }
 
 function untilPrinted(child: ChildProcess): Promise<string> {
