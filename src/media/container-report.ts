@@ -280,8 +280,7 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
   const durationSeconds = trusted(stream, measured ?? tally.summedSeconds, report.format);
   if (tally.orphans > 0)
     warnings.push(`The video begins between two key frames: its first ${tally.orphans} frames cannot be decoded.`);
-  if (totalFrames > 2 && !hasClockBreaks(report.format) && tally.unevenness > MOST_UNEVEN)
-    warnings.push(UNEVEN_FRAMES);
+  if (totalFrames > 2 && !hasClockBreaks(report.format) && tally.unevenness > MOST_UNEVEN) warnings.push(UNEVEN_FRAMES);
   return {
     index: count(stream['index']),
     codec: stream['codec_name'] ?? 'unknown',
