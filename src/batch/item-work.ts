@@ -36,7 +36,7 @@ export interface WorkParts {
   readonly startedMs: number;
 }
 
-/** captioned: anew. duplicate: a caption of the same bytes and settings was there. written: only sidecars were missing. */
+/** captioned: anew. duplicate: the same bytes had a caption of these settings. written: only sidecars were missing. */
 export type DoneState = 'captioned' | 'duplicate' | 'written' | 'unchanged' | 'other-settings' | 'elsewhere';
 
 export type Try =
