@@ -17,7 +17,7 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("releaseSession", Napi::Function::New(env, ReleaseSession));
   exports.Set("allocateSlab", Napi::Function::New(env, AllocateSlab));
   exports.Set("releaseSlab", Napi::Function::New(env, ReleaseSlab));
-  exports.Set("copyWithinSlab", Napi::Function::New(env, CopyWithinSlab));
+  exports.Set("copyWithinSlabs", Napi::Function::New(env, CopyWithinSlabs));
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));
   exports.Set("dieWithParent", Napi::Function::New(env, DieWithParent));

@@ -1,6 +1,7 @@
 #include "cuda-memory.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 #include <stdexcept>
 #include <string>
@@ -15,22 +16,33 @@ struct CudaRuntime {
   int (*Malloc)(void** memory, size_t bytes);
   int (*Memset)(void* memory, int value, size_t bytes);
   int (*Memcpy)(void* target, const void* source, size_t bytes, int kind);
-  int (*DeviceSynchronize)();
+  int (*StreamSynchronize)(void* stream);
   int (*Free)(void* memory);
   const char* (*GetErrorString)(int error);
 };
 
-// Prefers the library that the CUDA provider has loaded already. Two CUDA runtimes of different major versions would
-// both work, but use twice the memory for their contexts.
+int NoteProvider(dl_phdr_info* info, size_t, void* path) {
+  const std::string name = info->dlpi_name == nullptr ? "" : info->dlpi_name;
+  const std::string wanted = "libonnxruntime_providers_cuda.so";
+  if (name.size() < wanted.size() || name.compare(name.size() - wanted.size(), wanted.size(), wanted) != 0) return 0;
+  *static_cast<std::string*>(path) = name;
+  return 1;
+}
+
+// The CUDA runtime that onnxruntime's CUDA provider links to: its symbols are found through the provider. Another one
+// of a different major version would also work, but use memory for a context of its own. Without a provider, before
+// the first session, any runtime will do.
 void* OpenRuntime() {
-  const char* const names[] = {"libcudart.so.12", "libcudart.so.13"};
-  for (const char* name : names) {
-    if (void* handle = dlopen(name, RTLD_NOW | RTLD_NOLOAD)) return handle;
+  std::string provider;
+  dl_iterate_phdr(NoteProvider, &provider);
+  if (!provider.empty()) {
+    if (void* handle = dlopen(provider.c_str(), RTLD_NOW | RTLD_NOLOAD)) return handle;
   }
-  for (const char* name : names) {
+  for (const char* name : {"libcudart.so.13", "libcudart.so.12"}) {
     if (void* handle = dlopen(name, RTLD_NOW | RTLD_LOCAL)) return handle;
   }
-  throw std::runtime_error("The CUDA runtime is missing: libcudart.so.12 is not on the library path.");
+  throw std::runtime_error(
+      "The CUDA runtime is missing: neither libcudart.so.13 nor libcudart.so.12 is on the library path.");
 }
 
 template <typename Function>
@@ -48,7 +60,7 @@ const CudaRuntime& Runtime() {
     Bind(loaded.Malloc, handle, "cudaMalloc");
     Bind(loaded.Memset, handle, "cudaMemset");
     Bind(loaded.Memcpy, handle, "cudaMemcpy");
-    Bind(loaded.DeviceSynchronize, handle, "cudaDeviceSynchronize");
+    Bind(loaded.StreamSynchronize, handle, "cudaStreamSynchronize");
     Bind(loaded.Free, handle, "cudaFree");
     Bind(loaded.GetErrorString, handle, "cudaGetErrorString");
     return loaded;
@@ -82,9 +94,9 @@ void* AllocateCuda(int device, size_t bytes) {
   void* memory = nullptr;
   const std::string where = " on CUDA device " + std::to_string(device);
   Check(Runtime().Malloc(&memory, bytes), "Allocating " + std::to_string(bytes) + " bytes" + where);
-  // cudaMemset is asynchronous, and onnxruntime's stream does not wait for the default stream.
+  // cudaMemset is asynchronous, and onnxruntime's stream does not wait for the default stream, in which it happens.
   const int error = Runtime().Memset(memory, 0, bytes);
-  const int waited = Runtime().DeviceSynchronize();
+  const int waited = Runtime().StreamSynchronize(nullptr);
   if (error != 0 || waited != 0) {
     Runtime().Free(memory);
     Check(error != 0 ? error : waited, "Clearing memory" + where);
@@ -104,11 +116,10 @@ void FreeCuda(int device, void* memory) noexcept {
 void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
   const DeviceScope scope(device);
   const std::string action = "Copying on CUDA device " + std::to_string(device);
-  // onnxruntime's stream and the default stream do not wait for each other.
-  Check(Runtime().DeviceSynchronize(), action);
+  // Every run that used the memory has ended, and with it the work in its stream.
   for (const PieceCopy& piece : pieces) {
     Check(Runtime().Memcpy(piece.to, piece.from, piece.bytes, kDeviceToDevice), action);
   }
-  // A copy inside the device is asynchronous.
-  Check(Runtime().DeviceSynchronize(), action);
+  // A copy inside the device is asynchronous. Only the default stream is waited for, not other sessions' runs.
+  Check(Runtime().StreamSynchronize(nullptr), action);
 }

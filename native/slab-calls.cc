@@ -18,10 +18,8 @@ Holder& HolderOf(Napi::Value handle) { return HeldBy<Holder>(handle, kSlabTag, "
 
 constexpr size_t kNumbersPerPiece = 3;
 
-std::vector<PieceCopy> ReadPieces(Napi::Value value, const Slab& slab) {
-  const ArrayMemory array = MemoryOf(value, "pieces");
+void ReadPieces(const ArrayMemory& array, const Slab& slab, std::vector<PieceCopy>& pieces) {
   const double* numbers = Elements<double>(array, napi_float64_array, 0, "pieces");
-  std::vector<PieceCopy> pieces;
   for (size_t index = 0; index + kNumbersPerPiece <= array.length; index += kNumbersPerPiece) {
     const size_t from = WholeNumber(numbers[index], "from");
     const size_t to = WholeNumber(numbers[index + 1], "to");
@@ -32,18 +30,18 @@ std::vector<PieceCopy> ReadPieces(Napi::Value value, const Slab& slab) {
     if (from < to + bytes && to < from + bytes) throw std::runtime_error("A copy overlaps itself. This is a bug.");
     pieces.push_back({slab.memory() + from, slab.memory() + to, bytes});
   }
-  return pieces;
 }
 
 // Copies on a thread of the libuv pool: with long prompts, gigabytes are copied.
 class CopyWorker : public Napi::AsyncWorker {
  public:
-  CopyWorker(Napi::Function done, std::shared_ptr<Slab> slab, std::vector<PieceCopy> pieces)
-      : AsyncWorker(done), slab_(std::move(slab)), pieces_(std::move(pieces)) {}
+  /** `slabs` are not empty and on one device. */
+  CopyWorker(Napi::Function done, std::vector<std::shared_ptr<Slab>> slabs, std::vector<PieceCopy> pieces)
+      : AsyncWorker(done), slabs_(std::move(slabs)), pieces_(std::move(pieces)) {}
 
  private:
   void Execute() override {
-    const Device device = slab_->device();
+    const Device device = slabs_.front()->device();
     if (device.type == Device::Type::kCuda) {
       CopyCuda(device.index, pieces_);
       return;
@@ -62,7 +60,7 @@ class CopyWorker : public Napi::AsyncWorker {
     }
   }
 
-  std::shared_ptr<Slab> slab_;
+  std::vector<std::shared_ptr<Slab>> slabs_;
   std::vector<PieceCopy> pieces_;
 };
 
@@ -87,9 +85,21 @@ Napi::Value AllocateSlab(const Napi::CallbackInfo& info) {
 
 void ReleaseSlab(const Napi::CallbackInfo& info) { HolderOf(info[0]).reset(); }
 
-void CopyWithinSlab(const Napi::CallbackInfo& info) {
-  std::shared_ptr<Slab> slab = SlabOf(info[0]);
-  std::vector<PieceCopy> pieces = ReadPieces(info[1], *slab);
+void CopyWithinSlabs(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArray()) throw std::runtime_error("The slabs of a copy are no array. This is a bug.");
+  const auto handles = info[0].As<Napi::Array>();
+  // A getter of the array may run JavaScript, so that this comes before any look at memory.
+  std::vector<std::shared_ptr<Slab>> slabs;
+  for (uint32_t index = 0; index < handles.Length(); index++) slabs.push_back(SlabOf(handles.Get(index)));
+  if (slabs.empty()) throw std::runtime_error("A copy needs a slab. This is a bug.");
+  const ArrayMemory numbers = MemoryOf(info[1], "pieces");
+  std::vector<PieceCopy> pieces;
+  for (const std::shared_ptr<Slab>& slab : slabs) {
+    if (slab->device() != slabs.front()->device()) {
+      throw std::runtime_error("The slabs of a copy are on several devices. This is a bug.");
+    }
+    ReadPieces(numbers, *slab, pieces);
+  }
   // Deletes itself after done() was called.
-  (new CopyWorker(FunctionOf(info[2], "done"), std::move(slab), std::move(pieces)))->Queue();
+  (new CopyWorker(FunctionOf(info[2], "done"), std::move(slabs), std::move(pieces)))->Queue();
 }

@@ -20,8 +20,9 @@ Napi::Value AllocateSlab(const Napi::CallbackInfo& info);
 void ReleaseSlab(const Napi::CallbackInfo& info);
 
 /**
- * copyWithinSlab(handle, pieces, done): copies inside one slab, outside the JavaScript thread. `pieces` holds [from,
- * to, bytes] per piece, in bytes. Calls done() after success, done(message) after a failure. Throws std::runtime_error
- * when a piece reaches past the slab or overlaps itself. No run may use the slab meanwhile.
+ * copyWithinSlabs(handles, pieces, done): copies the same pieces inside each slab, outside the JavaScript thread. The
+ * slabs are on one device. `pieces` holds [from, to, bytes] per piece, in bytes. Calls done() after success,
+ * done(message) after a failure. Throws std::runtime_error when a piece reaches past a slab or overlaps itself. No run
+ * may use the slabs meanwhile.
  */
-void CopyWithinSlab(const Napi::CallbackInfo& info);
+void CopyWithinSlabs(const Napi::CallbackInfo& info);

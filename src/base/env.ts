@@ -17,6 +17,11 @@ export function nonEmptyVariable(name: EnvironmentVariable): string | undefined 
   return value === '' ? undefined : value;
 }
 
+/** Folders where the dynamic loader of Linux looks first for libraries. */
+export function libraryPath(): string[] {
+  return (process.env['LD_LIBRARY_PATH'] ?? '').split(':').filter((folder) => folder !== '');
+}
+
 /** All AVOCADO_* variables: settings of the command line and of the server, and the keys of its clients. */
 export function avocadoVariables(): Readonly<Record<string, string>> {
   const found = Object.entries(process.env).filter(

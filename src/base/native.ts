@@ -55,9 +55,10 @@ export interface NativeAddon {
   readonly allocateSlab: (device: NativeDevice, bytes: number) => NativeSlabHandle;
   readonly releaseSlab: (slab: NativeSlabHandle) => void;
   /**
-   * `pieces` has [from, to, bytes] per piece, in bytes, none overlapping itself. No run may use the slab until done().
+   * Copies the same pieces in each slab of one device. `pieces` has [from, to, bytes] per piece, in bytes, none
+   * overlapping itself. No run may use the slabs until done().
    */
-  readonly copyWithinSlab: (slab: NativeSlabHandle, pieces: Float64Array, done: NativeDone) => void;
+  readonly copyWithinSlabs: (slabs: readonly NativeSlabHandle[], pieces: Float64Array, done: NativeDone) => void;
   /** Pixel kernels (native/pixels.h). They run synchronously, in worker threads. Arrays may be in shared memory. */
   readonly resizeFrame: (
     source: Uint8Array,

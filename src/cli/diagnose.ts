@@ -77,7 +77,8 @@ function runtimeChecks(facts: RuntimeFacts): Check[] {
 function cudaCheck({ cuda, gpus }: RuntimeFacts): Check {
   const name = 'cuda libraries';
   if (cuda === undefined) return { name, ok: false, needed: false, value: 'not looked for without onnxruntime' };
-  const value = cuda.complete ? cuda.provider : `missing: ${cuda.missing.join(', ')}`;
+  const built = cuda.cudaMajor === undefined ? '' : ` (for CUDA ${cuda.cudaMajor})`;
+  const value = cuda.complete ? `${cuda.provider}${built}` : `missing: ${cuda.missing.join(', ')}${built}`;
   return { name, ok: cuda.complete, needed: false, value, advice: gpus.length > 0 ? cuda.advice : undefined };
 }
 

@@ -273,9 +273,10 @@ function shuttingDown(): AvocadoError {
   return new AvocadoError('engine_unavailable', 'The engine is shutting down. Send the request again when it is back.');
 }
 
-/** What failed and why, as one `engine_error`. */
+/** What failed and why, as one `engine_error`; a device that failed stays a `device_unavailable`. */
 function engineError(what: string, thrown: unknown): AvocadoError {
-  if (thrown instanceof AvocadoError && thrown.code === 'engine_error') return thrown;
+  if (thrown instanceof AvocadoError && (thrown.code === 'engine_error' || thrown.code === 'device_unavailable'))
+    return thrown;
   const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
   const advice = 'Send the request again; if it fails again, run `avocado doctor`.';
   return new AvocadoError('engine_error', `${what}: ${reason} ${advice}`, { cause: thrown });

@@ -15,6 +15,10 @@ import {
 export const PRECISIONS = ['fp32', 'int4', 'bf16', 'fp16'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
+/** How much onnxruntime itself writes to stderr; its levels are 4, 3, 2, 1 and 0. */
+export const RUNTIME_LOGS = ['silent', 'error', 'warning', 'info', 'verbose'] as const;
+export type RuntimeLog = (typeof RUNTIME_LOGS)[number];
+
 export type Device = { readonly type: 'cpu' } | { readonly type: 'cuda'; readonly index: number };
 
 const device: SettingType<Device> = {
@@ -83,6 +87,14 @@ export const ENGINE_TABLE = {
     type: boolean,
     default: false,
     help: 'keep waiting threads busy: faster on an idle machine, slower beside other work',
+  },
+  runtimeLog: {
+    group: 'model',
+    flag: 'runtime-log',
+    metavar: 'level',
+    type: choice(RUNTIME_LOGS),
+    default: 'silent', // errors become exceptions: its log would only repeat them
+    help: 'what onnxruntime itself writes to stderr: silent, error, warning, info or verbose',
   },
   context: {
     group: 'model',

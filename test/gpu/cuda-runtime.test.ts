@@ -99,10 +99,13 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     const expected = Uint16Array.from(whole.data as Uint16Array);
     const view = { kind: 'slab', slab, offset: 0, dims: whole.dims } as const;
     await identity.run({ x_bfloat16: whole }, { y_bfloat16: view });
-    await runtime.copyWithin(slab, [
-      { from: 0, to: 3 * HEAD, elements: HEAD - 1 },
-      { from: HEAD, to: 5 * HEAD - 2, elements: 2 },
-    ]);
+    await runtime.copyWithin(
+      [slab],
+      [
+        { from: 0, to: 3 * HEAD, elements: HEAD - 1 },
+        { from: HEAD, to: 5 * HEAD - 2, elements: 2 },
+      ],
+    );
     await identity.run({ x_bfloat16: view }, { y_bfloat16: whole });
     expected.copyWithin(3 * HEAD, 0, HEAD - 1);
     expected.copyWithin(5 * HEAD - 2, HEAD, HEAD + 2);

@@ -259,7 +259,7 @@ export class SlotDecoder implements Decoder {
     const pieces = prefixPieces(this.#text, slotRows(this.capacity), from, to, tokens);
     await this.#alone(async () => {
       this.#lengths[to] = 0;
-      for (const slab of this.#cache.flat()) await this.#runtime.copyWithin(slab, pieces);
+      await this.#runtime.copyWithin(this.#cache.flat(), pieces);
       this.#lengths[to] = tokens;
     });
   }

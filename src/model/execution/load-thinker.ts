@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
-import type { Device, Precision } from '../../settings/engine-settings.ts';
+import type { Device, Precision, RuntimeLog } from '../../settings/engine-settings.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { SlotDecoder } from './decoder.ts';
@@ -29,6 +29,8 @@ export interface LoadOptions {
   readonly runtime?: 'native' | 'node' | undefined;
   readonly threads: number;
   readonly spinning: boolean;
+  /** what onnxruntime itself writes to stderr; default: silent */
+  readonly runtimeLog?: RuntimeLog | undefined;
   readonly slots: number;
   /** additional slots that keep the start of prompts, for other prompts with the same start; default 0 */
   readonly prefixSlots?: number | undefined;
@@ -125,8 +127,8 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
   const runtime = await openRuntime({ runtime: options.runtime, device: options.device });
   let sessions: ThinkerSessions | undefined;
   try {
-    const { device, threads, spinning, slots, prefixSlots = 0, capacity } = options;
-    const session = { device, threads, spinning, disablePrepacking: await mapsWeights(manifest, config) };
+    const { device, threads, spinning, runtimeLog, slots, prefixSlots = 0, capacity } = options;
+    const session = { device, threads, spinning, runtimeLog, disablePrepacking: await mapsWeights(manifest, config) };
     sessions = await loadSessions(runtime, manifest, session, options);
     const { vision, audio, decoder: decoderSession } = sessions;
     const cache = { dtype: ACTIVATION_DTYPE[precision], slots, prefixSlots, capacity };

@@ -6,9 +6,10 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
-import { declineOnnxruntimeTelemetry, nonEmptyVariable } from '../../base/env.ts';
+import { declineOnnxruntimeTelemetry, libraryPath, nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { loadNative, nativeStatus, type NativeStatus } from '../../base/native.ts';
+import { neededLibraries } from './elf.ts';
 
 /**
  * Absolute path of the libonnxruntime that the native runtime loads: the file that AVOCADO_ONNXRUNTIME names, such as a
@@ -30,24 +31,19 @@ function shippedLibrary(): string {
   return join(root, 'bin', 'napi-v6', 'linux', process.arch, 'libonnxruntime.so.1');
 }
 
-/** What onnxruntime 1.2x's CUDA 12 provider links to; reported when the provider itself is missing. */
-const CUDA_12 = [
-  'libcudart.so.12',
-  'libcublas.so.12',
-  'libcublasLt.so.12',
-  'libcufft.so.11',
-  'libcurand.so.10',
-  'libcudnn.so.9',
-];
-
 /** The first one loads the second one. */
 const PROVIDERS = ['libonnxruntime_providers_shared.so', 'libonnxruntime_providers_cuda.so'];
 
-interface CudaLibraries {
-  /** whether the provider can be loaded */
+/** A provider of 1.29 or newer does not link to cuDNN: it opens it at the first node that needs it. */
+const CUDNN = 'libcudnn.so.9';
+
+export interface CudaLibraries {
+  /** whether the provider can be loaded and has cuDNN */
   readonly complete: boolean;
   /** path of libonnxruntime_providers_cuda.so, whether it exists or not */
   readonly provider: string;
+  /** major version of CUDA that the provider links to; undefined without a provider */
+  readonly cudaMajor: number | undefined;
   /** file names that were not found */
   readonly missing: readonly string[];
   /** what to do; '' when complete */
@@ -55,26 +51,49 @@ interface CudaLibraries {
 }
 
 /**
- * Looks for the CUDA provider in libonnxruntime's folder and for everything it links to. Loads nothing: it asks ldd,
- * since only the dynamic loader knows all the places where it looks.
+ * Looks for the CUDA provider in libonnxruntime's folder and for everything it needs: what it links to, and cuDNN. Loads
+ * nothing: it asks ldd and ldconfig, since only the dynamic loader knows all the places where it looks.
  */
 export async function findCudaLibraries(library: string): Promise<CudaLibraries> {
   const folder = dirname(library);
   const provider = join(folder, 'libonnxruntime_providers_cuda.so');
   const absent = PROVIDERS.filter((name) => !existsSync(join(folder, name)));
-  if (absent.length > 0) return { complete: false, provider, missing: absent, advice: PROVIDER_ADVICE };
-  const missing = await unresolvedBy(provider, folder);
-  return { complete: missing.length === 0, provider, missing, advice: missing.length === 0 ? '' : CUDA_ADVICE };
+  if (absent.length > 0) {
+    return { complete: false, provider, cudaMajor: undefined, missing: absent, advice: PROVIDER_ADVICE };
+  }
+  const needed = neededLibraries(provider);
+  const cudaMajor = majorOf(needed);
+  const [unresolved, cudnn] = await Promise.all([unresolvedBy(provider, folder), hasCudnn(folder)]);
+  const missing = [...new Set([...unresolved, ...(cudnn ? [] : [CUDNN])])];
+  const complete = missing.length === 0;
+  return { complete, provider, cudaMajor, missing, advice: complete ? '' : cudaAdvice(cudaMajor) };
+}
+
+/** 13 of a library that links to `libcudart.so.13`. */
+export function majorOf(needed: readonly string[]): number | undefined {
+  const version = needed.map((name) => /^lib(?:cudart|cublas)\.so\.(\d+)$/.exec(name)?.[1]).find(Boolean);
+  return version === undefined ? undefined : Number(version);
 }
 
 const PROVIDER_ADVICE =
-  'Run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node --ignore-scripts=false`, or set ' +
-  'AVOCADO_ONNXRUNTIME to the libonnxruntime.so of a CUDA build (1.22 or newer) with its provider libraries beside ' +
-  'it. It also needs CUDA 12 and cuDNN 9 ' +
-  `(${CUDA_12.join(', ')}).`;
-const CUDA_ADVICE =
-  'Install CUDA 12 and cuDNN 9 (the base images nvidia/cuda:12…-cudnn-runtime have both), or add their folder to ' +
-  'LD_LIBRARY_PATH.';
+  'Set AVOCADO_ONNXRUNTIME to the libonnxruntime.so of a CUDA build (1.22 or newer) that has its provider libraries of ' +
+  'the same release beside it, or run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node ' +
+  '--ignore-scripts=false`, which fetches a provider for CUDA 12. `avocado doctor` then says which libraries of NVIDIA ' +
+  'it needs.';
+
+/** How to get the libraries of one major version, with the folder that pip puts them in. */
+export function cudaAdvice(major: number | undefined): string {
+  const version = major ?? 13;
+  const packages =
+    version >= 13
+      ? `'nvidia-cublas==${version}.*' 'nvidia-cuda-runtime==${version}.*' nvidia-curand nvidia-cudnn-cu${version}`
+      : ['cublas', 'cuda-runtime', 'curand', 'cufft', 'cudnn'].map((name) => `nvidia-${name}-cu${version}`).join(' ');
+  return (
+    `The provider is built for CUDA ${version}. Install CUDA ${version} and cuDNN 9: a base image such as nvidia/cuda:` +
+    `${version}…-cudnn-runtime has both, or \`pip install ${packages}\` puts them below site-packages/nvidia; then add ` +
+    'their folders to LD_LIBRARY_PATH.'
+  );
+}
 
 async function unresolvedBy(provider: string, folder: string): Promise<string[]> {
   try {
@@ -91,6 +110,32 @@ async function unresolvedBy(provider: string, folder: string): Promise<string[]>
 export function missingLibraries(lddOutput: string): string[] {
   return [...lddOutput.matchAll(/^\s*(\S+) => not found/gm)].flatMap(([, name]) => (name === undefined ? [] : [name]));
 }
+
+/** Where the dynamic loader looks for a library that is opened by its name. */
+async function hasCudnn(folder: string): Promise<boolean> {
+  const folders = [folder, ...libraryPath(), ...SYSTEM_FOLDERS];
+  if (folders.some((place) => existsSync(join(place, CUDNN)))) return true;
+  // Not on everybody's PATH.
+  for (const program of ['/sbin/ldconfig', 'ldconfig']) {
+    try {
+      const { stdout } = await promisify(execFile)(program, ['-p'], { timeout: 20_000 });
+      return stdout.includes(`${CUDNN} `);
+    } catch {
+      continue;
+    }
+  }
+  // No ldconfig: what is not in the usual places may still be found, so that only the first picture can tell.
+  return true;
+}
+
+const SYSTEM_FOLDERS = [
+  '/lib/x86_64-linux-gnu',
+  '/usr/lib/x86_64-linux-gnu',
+  '/lib64',
+  '/usr/lib64',
+  '/lib',
+  '/usr/lib',
+];
 
 export interface RuntimeFacts {
   /** what openRuntime opens by default */

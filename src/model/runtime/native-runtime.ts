@@ -8,10 +8,12 @@ import type {
   NativeSlabHandle,
 } from '../../base/native.ts';
 import type { Device } from '../../settings/engine-settings.ts';
+import { allocationError, loadError, runError } from './device-errors.ts';
 import { ONNX_TYPES, type DType } from '../checkpoint/weights.ts';
 import {
   bindTensors,
   DTYPE_BYTES,
+  logSeverity,
   throwIfAborted,
   type RunOptions,
   type Runtime,
@@ -22,9 +24,6 @@ import {
   type Tensor,
   type Tensors,
 } from './runtime.ts';
-
-// Errors are thrown as exceptions. onnxruntime's log would only repeat them.
-const LOG_FATAL = 4;
 
 class NativeSlab implements Slab {
   readonly dtype: DType;
@@ -78,7 +77,7 @@ class NativeSession implements Session {
     });
     signal?.removeEventListener('abort', stop);
     throwIfAborted(signal);
-    if (message !== undefined) throw new AvocadoError('engine_error', `The run failed: ${message}`);
+    if (message !== undefined) throw runError(message);
   }
 
   async release(): Promise<void> {
@@ -109,13 +108,13 @@ export class NativeRuntime implements Runtime {
   }
 
   async createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
-    const { threads, spinning, disablePrepacking, device } = options;
+    const { threads, spinning, disablePrepacking, device, runtimeLog } = options;
     const config = {
       device: nativeDevice(device),
       threads,
       spinning,
       disablePrepacking,
-      logSeverity: LOG_FATAL,
+      logSeverity: logSeverity(runtimeLog),
     };
     let handle: NativeSessionHandle | undefined;
     const message = await messageOfCall((done) => {
@@ -136,20 +135,21 @@ export class NativeRuntime implements Runtime {
     try {
       return new NativeSlab(this.#addon, dtype, elements, device);
     } catch (cause) {
-      const code = device.type === 'cuda' ? 'device_unavailable' : 'engine_error';
-      throw new AvocadoError(code, `No memory for the KV cache: ${messageOf(cause)}`, { cause });
+      throw allocationError(device, messageOf(cause), cause);
     }
   }
 
-  async copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void> {
-    const size = DTYPE_BYTES[slab.dtype];
+  async copyWithin(slabs: readonly Slab[], pieces: readonly SlabPiece[]): Promise<void> {
+    const [first] = slabs;
+    if (first === undefined) return;
+    const size = DTYPE_BYTES[first.dtype];
     const numbers = Float64Array.from(
       pieces.flatMap(({ from, to, elements }) => [from * size, to * size, elements * size]),
     );
     const message = await messageOfCall((done) => {
-      this.#addon.copyWithinSlab(handleOf(slab), numbers, done);
+      this.#addon.copyWithinSlabs(slabs.map(handleOf), numbers, done);
     });
-    if (message !== undefined) throw new AvocadoError('engine_error', `Copying in the KV cache failed: ${message}`);
+    if (message !== undefined) throw runError(message, 'Copying in the KV cache failed');
   }
 
   async close(): Promise<void> {
@@ -198,18 +198,6 @@ function handleOf(slab: Slab): NativeSlabHandle {
 
 function nativeDevice(device: Device): NativeDevice {
   return { type: device.type, index: device.type === 'cuda' ? device.index : 0 };
-}
-
-// onnxruntime has no error code for "no such device". These are the messages of its CUDA provider.
-const DEVICE_WORDS =
-  /CUDA (failure|error)|Failed to load (shared )?library|no CUDA-capable device|invalid device ordinal|driver version/i;
-
-function loadError(device: Device, message: string): AvocadoError {
-  if (device.type === 'cuda' && DEVICE_WORDS.test(message)) {
-    const said = `CUDA device ${device.index} cannot be used: ${message.trim()}`;
-    return new AvocadoError('device_unavailable', `${said} Run \`avocado doctor\` to see what is missing.`);
-  }
-  return new AvocadoError('engine_error', `The graph does not load: ${message}`);
 }
 
 function messageOf(thrown: unknown): string {

@@ -5,12 +5,11 @@ import { parentPort } from 'node:worker_threads';
 import { InferenceSession, Tensor, env } from 'onnxruntime-node';
 import type { NodeRuntimeReply, NodeRuntimeRequest, WireTensor } from './node-runtime.ts';
 import type { DType } from '../checkpoint/weights.ts';
-import type { SessionOptions, SlabPiece } from './runtime.ts';
+import { logSeverity, type SessionOptions, type SlabPiece } from './runtime.ts';
 
 const VIEWS = { float32: Float32Array, int64: BigInt64Array, int32: Int32Array, uint8: Uint8Array, int8: Int8Array };
 type PortableType = keyof typeof VIEWS;
 type PortableArray = InstanceType<(typeof VIEWS)[PortableType]>;
-const LOG_FATAL = 4;
 
 if (parentPort === null) throw new Error('node-runtime-worker runs in a worker thread only. This is a bug.');
 const port = parentPort;
@@ -45,11 +44,16 @@ function byName(tensors: readonly WireTensor[]): Record<string, Tensor> {
   return Object.fromEntries(tensors.map((wire) => [wire.name, tensorOf(wire)]));
 }
 
+/** onnxruntime-node types its levels as 0 to 4. */
+function severityOf({ runtimeLog }: SessionOptions): 0 | 1 | 2 | 3 | 4 {
+  return logSeverity(runtimeLog) as 0 | 1 | 2 | 3 | 4;
+}
+
 async function load(id: number, model: Uint8Array, options: SessionOptions): Promise<NodeRuntimeReply> {
   const session = await InferenceSession.create(model, {
     executionProviders: ['cpu'],
     graphOptimizationLevel: 'all',
-    logSeverityLevel: LOG_FATAL,
+    logSeverityLevel: severityOf(options),
     ...(options.threads > 0 ? { intraOpNumThreads: options.threads } : {}),
     extra: {
       session: {
@@ -95,7 +99,7 @@ async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
       return { type: 'done' };
     }
     case 'copy':
-      copy(found(slabs, request.slab).array, request.pieces);
+      for (const slab of request.slabs) copy(found(slabs, slab).array, request.pieces);
       return { type: 'done' };
     case 'free':
       slabs.delete(request.slab);

@@ -51,7 +51,7 @@ export type NodeRuntimeRequest =
     }
   | { readonly type: 'release'; readonly session: number }
   | { readonly type: 'allocate'; readonly slab: number; readonly dtype: DType; readonly elements: number }
-  | { readonly type: 'copy'; readonly slab: number; readonly pieces: readonly SlabPiece[] }
+  | { readonly type: 'copy'; readonly slabs: readonly number[]; readonly pieces: readonly SlabPiece[] }
   | { readonly type: 'free'; readonly slab: number }
   | { readonly type: 'close' };
 
@@ -253,9 +253,9 @@ class NodeRuntime implements Runtime {
     return new NodeSlab(this.#thread, slab, dtype, elements);
   }
 
-  async copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void> {
-    const id = idOf(this.#thread, slab);
-    await this.#thread.ask('done', () => ({ request: { type: 'copy', slab: id, pieces } }));
+  async copyWithin(slabs: readonly Slab[], pieces: readonly SlabPiece[]): Promise<void> {
+    const ids = slabs.map((slab) => idOf(this.#thread, slab));
+    await this.#thread.ask('done', () => ({ request: { type: 'copy', slabs: ids, pieces } }));
   }
 
   async close(): Promise<void> {

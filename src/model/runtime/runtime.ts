@@ -2,7 +2,7 @@
 // native-runtime.ts (our addon) and node-runtime.ts (onnxruntime-node in a worker thread). The caller allocates every
 // output before the run, so that a run allocates no tensors and updates the KV cache in place.
 import { AvocadoError } from '../../base/errors.ts';
-import type { Device } from '../../settings/engine-settings.ts';
+import { RUNTIME_LOGS, type Device, type RuntimeLog } from '../../settings/engine-settings.ts';
 import type { DType } from '../checkpoint/weights.ts';
 
 /** Bytes of one element. */
@@ -96,6 +96,13 @@ export interface SessionOptions {
   readonly spinning: boolean;
   /** keep file-mapped weights as they are instead of packing a copy; for fp32 on a CPU from an fp32 checkpoint */
   readonly disablePrepacking: boolean;
+  /** what onnxruntime itself writes to stderr; default: silent */
+  readonly runtimeLog?: RuntimeLog | undefined;
+}
+
+/** onnxruntime's number of a level: 4, fatal errors only, to 0, all. */
+export function logSeverity(log: RuntimeLog | undefined): number {
+  return RUNTIME_LOGS.length - 1 - RUNTIME_LOGS.indexOf(log ?? 'silent');
 }
 
 export interface Runtime {
@@ -110,9 +117,11 @@ export interface Runtime {
   createSession(model: Uint8Array, options: SessionOptions): Promise<Session>;
   allocate(dtype: DType, elements: number, device: Device): Promise<Slab>;
   /**
-   * Copies inside a slab, outside the JS thread. No run may use the slab meanwhile. @throws AvocadoError `engine_error`
+   * Copies the same pieces inside each slab, outside the JS thread. No run may use the slabs meanwhile.
+   * @param slabs all of one type and size, on one device
+   * @throws AvocadoError `engine_error`, `device_unavailable`
    */
-  copyWithin(slab: Slab, pieces: readonly SlabPiece[]): Promise<void>;
+  copyWithin(slabs: readonly Slab[], pieces: readonly SlabPiece[]): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -39,7 +39,7 @@ PYTHON
 # A container's driver.
 driver=/usr/local/nvidia/lib64
 cat >"$work/env.sh" <<ENV
-export LD_LIBRARY_PATH=$folders:$driver:\${LD_LIBRARY_PATH:-}
+export LD_LIBRARY_PATH=\${LD_LIBRARY_PATH:+\$LD_LIBRARY_PATH:}$folders:$driver
 export AVOCADO_ONNXRUNTIME=$work/onnxruntime/libonnxruntime.so.1
 ENV
 . "$work/env.sh"

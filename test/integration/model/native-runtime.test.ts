@@ -111,7 +111,7 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     const view = { kind: 'slab', slab, offset: 0, dims: [8] } as const;
     const whole = hostTensor(dtype, [8], Uint16Array.of(1, 2, 3, 4, 5, 6, 7, 8));
     await session.run({ [`x_${dtype}`]: whole }, { [`y_${dtype}`]: view });
-    await runtime.copyWithin(slab, [{ from: 1, to: 5, elements: 3 }]);
+    await runtime.copyWithin([slab], [{ from: 1, to: 5, elements: 3 }]);
     await session.run({ [`x_${dtype}`]: view }, { [`y_${dtype}`]: whole });
     expect([...whole.data]).toEqual([1, 2, 3, 4, 5, 2, 3, 4]);
     slab.release();
@@ -120,8 +120,8 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
 
   it('refuses a copy that overlaps itself, and frees a slab that is being copied only afterwards', async () => {
     const slab = await runtime.allocate('float32', 2 ** 24, CPU);
-    await expect(runtime.copyWithin(slab, [{ from: 0, to: 9, elements: 10 }])).rejects.toThrow('overlaps itself');
-    const copy = runtime.copyWithin(slab, [{ from: 0, to: 2 ** 23, elements: 2 ** 23 }]);
+    await expect(runtime.copyWithin([slab], [{ from: 0, to: 9, elements: 10 }])).rejects.toThrow('overlaps itself');
+    const copy = runtime.copyWithin([slab], [{ from: 0, to: 2 ** 23, elements: 2 ** 23 }]);
     slab.release();
     await copy;
   });

@@ -170,26 +170,29 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       const view = (slab: typeof whole, length: number) => ({ kind: 'slab', slab, offset: 0, dims: [length] }) as const;
       const none = { x_uint8: hostTensor('uint8', [6], letters), x_float32: floats([100], [...values]) };
       await identity.run(none, { y_float32: view(whole, 100), y_uint8: view(bytes, 6) });
-      await runtime.copyWithin(whole, [
-        { from: 0, to: 50, elements: 10 },
-        { from: 20, to: 99, elements: 1 },
-        { from: 60, to: 5, elements: 0 },
-      ]);
-      await runtime.copyWithin(bytes, [{ from: 4, to: 1, elements: 2 }]);
+      await runtime.copyWithin(
+        [whole],
+        [
+          { from: 0, to: 50, elements: 10 },
+          { from: 20, to: 99, elements: 1 },
+          { from: 60, to: 5, elements: 0 },
+        ],
+      );
+      await runtime.copyWithin([bytes], [{ from: 4, to: 1, elements: 2 }]);
       const [y, z] = [floats([100]), hostTensor('uint8', [6], new Uint8Array(6))];
       await identity.run({ x_float32: view(whole, 100), x_uint8: view(bytes, 6) }, { y_float32: y, y_uint8: z });
       values.copyWithin(50, 0, 10);
       values[99] = 21;
       expect(y.data).toEqual(values);
       expect(z.data).toEqual(Uint8Array.of(1, 5, 6, 4, 5, 6));
-      await expect(runtime.copyWithin(whole, [{ from: 0, to: 95, elements: 6 }])).rejects.toThrow(
+      await expect(runtime.copyWithin([whole], [{ from: 0, to: 95, elements: 6 }])).rejects.toThrow(
         'reaches past its slab',
       );
-      await expect(runtime.copyWithin(whole, [{ from: 95, to: 0, elements: 6 }])).rejects.toThrow(
+      await expect(runtime.copyWithin([whole], [{ from: 95, to: 0, elements: 6 }])).rejects.toThrow(
         'reaches past its slab',
       );
       whole.release();
-      await expect(runtime.copyWithin(whole, [{ from: 0, to: 50, elements: 10 }])).rejects.toThrow('release');
+      await expect(runtime.copyWithin([whole], [{ from: 0, to: 50, elements: 10 }])).rejects.toThrow('release');
       bytes.release();
       await identity.release();
     });

@@ -110,7 +110,7 @@ describe.skipIf(!status.loaded)('the addon', () => {
     }
     for (const wrong of [{}, 5, undefined, null, 'session', session()]) {
       expect(() => addon?.releaseSlab(wrong)).toThrow('no handle of a slab');
-      expect(() => addon?.copyWithinSlab(wrong, new Float64Array(3), ignore)).toThrow('no handle of a slab');
+      expect(() => addon?.copyWithinSlabs([slab(), wrong], new Float64Array(3), ignore)).toThrow('no handle of a slab');
     }
     expect(() => run(Float64Array.of(1, 0, 1, 1), [session()])).toThrow('no handle of a slab');
   });
@@ -119,7 +119,7 @@ describe.skipIf(!status.loaded)('the addon', () => {
     expect(() => addon?.allocateSlab({ type: 'cpu' }, number)).toThrow();
     for (const place of [0, 1, 2]) {
       const pieces = Float64Array.of(0, 8, 8).fill(number, place, place + 1);
-      expect(() => addon?.copyWithinSlab(slab(), pieces, ignore)).toThrow(/This is a bug\.$/);
+      expect(() => addon?.copyWithinSlabs([slab()], pieces, ignore)).toThrow(/This is a bug\.$/);
     }
     for (const numbers of [
       [1, number, 1, 4],
@@ -137,8 +137,10 @@ describe.skipIf(!status.loaded)('the addon', () => {
     expect(() => run(new Uint8Array(4), [new Float32Array(4)])).toThrow('another element type');
     expect(() => run(Float64Array.of(1, 0, 1, 1), [{}])).toThrow('not a typed array');
     expect(() => run(Float64Array.of(1, 0, 1, 1), {})).toThrow('no array');
-    expect(() => addon?.copyWithinSlab(slab(), new Uint8Array(3), ignore)).toThrow('another element type');
-    expect(() => addon?.copyWithinSlab(slab(), new Float64Array(3), 'done')).toThrow('not a function');
+    expect(() => addon?.copyWithinSlabs([slab()], new Uint8Array(3), ignore)).toThrow('another element type');
+    expect(() => addon?.copyWithinSlabs(slab(), new Float64Array(3), ignore)).toThrow('no array');
+    expect(() => addon?.copyWithinSlabs([], new Float64Array(3), ignore)).toThrow('needs a slab');
+    expect(() => addon?.copyWithinSlabs([slab()], new Float64Array(3), 'done')).toThrow('not a function');
     expect(() => addon?.createSession('model', CONFIG, ignore)).toThrow('not a typed array');
   });
 });

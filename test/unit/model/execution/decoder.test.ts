@@ -9,7 +9,7 @@ const CAPACITY = 20;
 const NOTHING = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
 
 interface Notes {
-  readonly copies: { readonly slab: number; readonly pieces: readonly SlabPiece[] }[];
+  readonly copies: { readonly slabs: readonly number[]; readonly pieces: readonly SlabPiece[] }[];
   readonly allocated: number[];
   failAt: number;
 }
@@ -25,8 +25,8 @@ function notingRuntime(notes: Notes): Runtime {
       numbers.set(slab, notes.allocated.push(elements) - 1);
       return Promise.resolve(slab);
     },
-    copyWithin: (slab, pieces) => {
-      notes.copies.push({ slab: numbers.get(slab) ?? -1, pieces });
+    copyWithin: (slabs, pieces) => {
+      notes.copies.push({ slabs: slabs.map((slab) => numbers.get(slab) ?? -1), pieces });
       return notes.copies.length === notes.failAt ? Promise.reject(new Error('the device is lost')) : Promise.resolve();
     },
     close: () => Promise.resolve(),
@@ -63,26 +63,27 @@ function prefill(decoder: SlotDecoder, slot: number, start: number, tokens: numb
 }
 
 describe('SlotDecoder.copyPrefix', () => {
-  it('copies one piece per head of the keys and values of every layer, in slabs with room for all slots', async () => {
+  it('copies one piece per head of the keys and values of all layers at once, in slabs with room for all slots', async () => {
     const notes: Notes = { copies: [], allocated: [], failAt: -1 };
     const { decoder, layers, kvHeads, headDim } = await decoderOf(notes);
     await prefill(decoder, 1, 0, 12);
     await decoder.copyPrefix(1, 2, 7);
     const head = (CAPACITY + 1) * headDim;
     expect(notes.allocated).toEqual(new Array(2 * layers).fill(3 * kvHeads * head));
-    expect(notes.copies.map(({ slab }) => slab).sort((a, b) => a - b)).toEqual(
-      Array.from({ length: 2 * layers }, (_, index) => index),
-    );
     const pieces = Array.from({ length: kvHeads }, (_, index) => ({
       from: (kvHeads + index) * head,
       to: (2 * kvHeads + index) * head,
       elements: 7 * headDim,
     }));
-    for (const copy of notes.copies) expect(copy.pieces).toEqual(pieces);
+    expect(notes.copies).toHaveLength(1);
+    expect(notes.copies[0]?.pieces).toEqual(pieces);
+    expect(notes.copies[0]?.slabs.toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 2 * layers }, (_, index) => index),
+    );
   });
 
   it('leaves the target empty and the source unchanged when a copy fails', async () => {
-    const notes: Notes = { copies: [], allocated: [], failAt: 2 };
+    const notes: Notes = { copies: [], allocated: [], failAt: 1 };
     const { decoder } = await decoderOf(notes);
     await prefill(decoder, 0, 0, 12);
     await prefill(decoder, 1, 0, 5);

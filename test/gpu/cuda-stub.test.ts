@@ -1,0 +1,179 @@
+// The real CUDA provider on libraries of CUDA that only write down what they are asked (stub/cuda-stub.cc): which nodes
+// and kernels run on the device, what is copied and waited for, and which errors a machine without all of it gives. It
+// proves nothing about results or time. The provider is fetched by `npm run test:gpu`, once.
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { golden } from '../fixtures/golden.ts';
+import { nativeStatus } from '../../src/base/native.ts';
+import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
+import { cachedProvider } from './provider.ts';
+import { buildStub, type Stub } from './stub/build-stub.ts';
+
+const TRACE = fileURLToPath(new URL('stub/trace.ts', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'avocado-stub-'));
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+/** The provider and the stub, or why there is none. */
+function prepare(): { readonly provider: string; readonly stub: Stub } | string {
+  if (!nativeStatus().loaded) return 'The native addon is not built.';
+  const provider = cachedProvider();
+  if (provider === undefined) return 'The CUDA provider is not in .gpu: `npm run test:gpu` fetches it.';
+  try {
+    return { provider, stub: buildStub(provider) };
+  } catch (error) {
+    return `The stub does not compile: ${(error as Error).message.split('\n')[0] ?? ''}`;
+  }
+}
+
+const { gpus } = await describeRuntime();
+const prepared = prepare();
+if (typeof prepared === 'string') console.warn(`Skipped: test/gpu/cuda-stub.test.ts. ${prepared}`);
+if (gpus.length > 0)
+  console.warn('Skipped: CUDA or cuDNN left out. This machine has a GPU, and so may have both elsewhere.');
+
+interface Trace {
+  readonly layers: number;
+  readonly vocabSize: number;
+  readonly slots: number;
+  readonly parts: Readonly<Record<string, readonly string[]>>;
+  readonly code?: string;
+  readonly message?: string;
+}
+
+/** Runs the model on the stub in a process of its own: the dynamic loader looks for libraries when one starts. */
+function trace(name: string, environment: Readonly<Record<string, string>>, precision = 'bf16') {
+  if (typeof prepared === 'string') throw new Error(prepared);
+  const log = join(scratch, `${name}.log`);
+  const env = {
+    ...process.env,
+    AVOCADO_ONNXRUNTIME: join(prepared.provider, 'libonnxruntime.so.1'),
+    LD_LIBRARY_PATH: `${prepared.stub.cuda}:${prepared.stub.cudnn}`,
+    ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
+    CUDA_STUB_LOG: log,
+    ...environment,
+  };
+  const args = ['--import', 'tsx', TRACE, golden('checkpoints/tiny-b'), precision, log];
+  return new Promise<{ readonly trace: Trace; readonly said: string }>((resolve, reject) => {
+    execFile(process.execPath, args, { env, maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
+      // The provider writes the names of attention kernels to stdout, before our one line.
+      const at = stdout.search(/\{"(layers|code)"/);
+      if (at < 0) reject(new Error(`${error?.message ?? 'no trace'}\n${stderr.slice(-2000)}`));
+      else resolve({ trace: JSON.parse(stdout.slice(at)) as Trace, said: stdout.slice(0, at) + stderr });
+    });
+  });
+}
+
+function counts(said: string): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const [, operator = '', kernel = ''] of said.matchAll(/Operator=(\w+).*?SdpaKernel=(\w+)/g))
+    found[`${operator} ${kernel}`] = (found[`${operator} ${kernel}`] ?? 0) + 1;
+  return found;
+}
+
+function bytesCopied(lines: readonly string[], direction: string): number {
+  return lines
+    .map((line) => line.split(' '))
+    .filter(([kind, way]) => kind === 'COPY' && way === direction)
+    .reduce((sum, [, , bytes]) => sum + Number(bytes), 0);
+}
+
+function those(lines: readonly string[], start: string): readonly string[] {
+  return lines.filter((line) => line.startsWith(start));
+}
+
+describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', () => {
+  let run: Awaited<ReturnType<typeof trace>>;
+  beforeAll(async () => {
+    run = await trace('bf16', {});
+  });
+
+  it('places every node of the three graphs on CUDA, but for shapes, and copies nothing between devices', () => {
+    expect(run.trace.message).toBeUndefined();
+    const { said } = run;
+    const whole = [...said.matchAll(/All nodes placed on \[(\w+)\]\. Number of nodes: (\d+)/g)].map(
+      ([, where]) => where,
+    );
+    // The decoder and the audio tower. Two Concat of the vision tower put shapes together, on the CPU.
+    expect(whole).toEqual(['CUDAExecutionProvider', 'CUDAExecutionProvider']);
+    const onCpu = [...said.matchAll(/\[CPUExecutionProvider\]\. Number of nodes: (\d+)/g)].map(([, nodes]) =>
+      Number(nodes),
+    );
+    expect(onCpu).toEqual([2]);
+    expect(said).not.toMatch(/Memcpy(From|To)Host/);
+  });
+
+  it('computes all attention with cuDNN', () => {
+    expect(Object.keys(counts(run.said)).sort()).toEqual([
+      'GroupQueryAttention CUDNN_FLASH_ATTENTION',
+      'MultiHeadAttention CUDNN_FLASH_ATTENTION',
+    ]);
+  });
+
+  it('asks little of the bus and waits only for its own streams in a decode step', () => {
+    const { parts, slots, vocabSize } = run.trace;
+    const step = parts['step'] ?? [];
+    expect(those(step, 'CUDNN')).toHaveLength(run.trace.layers);
+    expect(bytesCopied(step, 'host-device')).toBeLessThanOrEqual(200 * slots);
+    expect(bytesCopied(step, 'device-host')).toBe(slots * vocabSize * 4);
+    expect(those(step, 'COPY')).toHaveLength(7);
+    expect(those(step, 'WAIT')).toEqual(['WAIT stream', 'WAIT stream']);
+    expect(those(step, 'ALLOCATE')).toEqual([]);
+    expect(those(step, 'FREE')).toEqual([]);
+  });
+
+  it('never waits for the whole device, so that towers and decoder do not wait for each other', () => {
+    const waits = Object.entries(run.trace.parts).map(([part, lines]) => [part, those(lines, 'WAIT device').length]);
+    // The provider itself waits when it plans a convolution: twice for each new length of sound.
+    expect(Object.fromEntries(waits)).toEqual({
+      prompt: 0,
+      chunk: 0,
+      'first step': 0,
+      step: 0,
+      'prefix copy': 0,
+      vision: 0,
+      'first sound': 2,
+      sound: 0,
+    });
+  });
+
+  it('copies a prefix of all layers with one wait', () => {
+    const lines = run.trace.parts['prefix copy'] ?? [];
+    expect(those(lines, 'COPY device-device').length).toBeGreaterThanOrEqual(2 * run.trace.layers);
+    expect(those(lines, 'COPY')).toEqual(those(lines, 'COPY device-device'));
+    expect(those(lines, 'WAIT')).toEqual(['WAIT stream']);
+  });
+
+  it('leaves cuDNN out of attention where it is switched off', async () => {
+    const { said } = await trace('flash', { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0' });
+    const kernels = Object.keys(counts(said));
+    expect(kernels.filter((kernel) => kernel.startsWith('Group'))).toEqual(['GroupQueryAttention FLASH_ATTENTION']);
+    expect(kernels.filter((kernel) => kernel.includes('CUDNN'))).toEqual([]);
+  });
+
+  const leftOut: [string, () => Record<string, string>, RegExp][] = [
+    [
+      'cuDNN',
+      () => ({ LD_LIBRARY_PATH: (prepared as { stub: Stub }).stub.cuda }),
+      /libcudnn\.so\.9.*nvidia-cudnn-cu13/,
+    ],
+    ['CUDA', () => ({ LD_LIBRARY_PATH: '' }), /libcublas\.so\.13.*CUDA 13/],
+  ];
+  it.each([
+    ...(gpus.length > 0 ? [] : leftOut),
+    ['room', () => ({ CUDA_STUB_MIB: '1' }), /--slots/],
+    ['a working device', () => ({ CUDA_STUB_WAIT_ERROR: '700' }), /illegal memory access/],
+  ] as typeof leftOut)(
+    'without %s gives device_unavailable and says what to do',
+    async (what, environment, message) => {
+      const { trace: found } = await trace(`without ${what}`, environment());
+      expect(found).toMatchObject({ code: 'device_unavailable', message: expect.stringMatching(message) as string });
+    },
+  );
+});

@@ -1,0 +1,78 @@
+// A process on the stub: loads one model, runs its parts and prints what the CUDA provider asked of the device, as JSON.
+//   trace.ts CHECKPOINT PRECISION LOG
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
+import type { Precision } from '../../../src/settings/engine-settings.ts';
+import { textPositions } from '../check/parity.ts';
+
+const [checkpoint = '', precision = 'bf16', log = ''] = process.argv.slice(2);
+const SLOTS = 4;
+const CAPACITY = 128;
+
+/** What the provider asked while `work` ran: the lines of the stub's log. */
+async function during(part: string, work: () => Promise<unknown>): Promise<[string, string[]]> {
+  appendFileSync(log, `PART ${part}\n`);
+  await work();
+  const text = readFileSync(log, 'utf8');
+  return [
+    part,
+    text
+      .slice(text.lastIndexOf(`PART ${part}\n`))
+      .split('\n')
+      .slice(1, -1),
+  ];
+}
+
+const cacheDir = mkdtempSync(join(tmpdir(), 'avocado-trace-'));
+try {
+  const { thinker, config } = await loadThinker({
+    modelDir: checkpoint,
+    cacheDir,
+    precision: precision as Precision,
+    device: { type: 'cuda', index: 0 },
+    runtime: 'native',
+    runtimeLog: 'verbose',
+    threads: 1,
+    spinning: false,
+    slots: SLOTS,
+    prefixSlots: 1,
+    capacity: CAPACITY,
+  });
+  const { decoder, towers } = thinker;
+  const prefill = (slot: number, start: number, count: number) =>
+    decoder.prefill({
+      slot,
+      start,
+      ids: new Int32Array(count),
+      positions: textPositions(start, count),
+      mediaRows: new Int32Array(0),
+      mediaEmbeds: new Float32Array(0),
+      wantLogits: true,
+    });
+  const decode = () => decoder.decode(Array.from({ length: SLOTS }, (_, slot) => ({ slot, token: 1, position: 40 })));
+  const { vision, audio } = config;
+  const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
+  const sound = () => towers.encodeAudio(new Float32Array(200 * audio.melBins), 200);
+  for (let slot = 1; slot < SLOTS; slot++) await prefill(slot, 0, 20);
+  const parts = [
+    await during('prompt', () => prefill(0, 0, 20)),
+    await during('chunk', () => prefill(0, 20, 20)),
+    await during('first step', decode),
+    await during('step', decode),
+    await during('prefix copy', () => decoder.copyPrefix(0, SLOTS, 16)),
+    await during('vision', () => towers.encodeVision(new Float32Array(220 * columns), 1, 10, 22)),
+    await during('first sound', sound),
+    await during('sound', sound),
+  ];
+  const { layers, vocabSize } = config.text;
+  process.stdout.write(JSON.stringify({ layers, vocabSize, slots: SLOTS, parts: Object.fromEntries(parts) }));
+  await thinker.close();
+} catch (error) {
+  const { code, message } = error as Error & { code?: string };
+  process.stdout.write(JSON.stringify({ code, message }));
+} finally {
+  rmSync(cacheDir, { recursive: true, force: true });
+}
