@@ -94,7 +94,6 @@ export class Batch {
     const { signal, listing, layout, formats, policy = RETRY_POLICY } = this.#options;
     const tally = new Tally();
     const meter = new RateMeter();
-    const startedMs = performance.now();
     const failures = new FailureList(layout);
     const facts = (): ProgressFacts => ({
       ended: tally.listed,
@@ -113,6 +112,7 @@ export class Batch {
     };
     // Opened here where there is work, so that its time does not count as that of the first caption.
     const captioner = run.toCaption > 0 ? await this.#open() : undefined;
+    const startedMs = performance.now();
     meter.begin(performance.now());
     const runner = new Runner({
       ...{ store: this.#store, layout, looker: this.#looker(), formats, signal, policy, onSettled },

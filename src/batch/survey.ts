@@ -8,7 +8,7 @@ import { mapAhead, type KnownItem, type Looked, type Looker } from './look.ts';
 import { fsPath, isPlain } from './path-text.ts';
 
 /** New files that are opened to tell how long all of them last. */
-const SAMPLE = 64;
+const SAMPLE = 32;
 const PROBES_AT_ONCE = 2;
 /** In larger libraries, likely duplicates are not looked for before the start. */
 const MOST_COMPARED = 20_000;
