@@ -28,6 +28,7 @@ function errorMessageOf(request) {
 export function requestCaption({ file, prompt, listen, key }, on) {
   const body = new FormData();
   body.append('stream', 'true');
+  body.append('segments', 'auto');
   body.append('audio', String(listen));
   if (prompt.trim()) body.append('prompt', prompt);
   body.append('file', file);

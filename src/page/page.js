@@ -1,5 +1,6 @@
 // The page: sends the chosen file, shows the caption as it arrives, and offers to copy or download it.
 import { requestCaption } from './caption-request.js';
+import { addToSegment, clearTimeline, endSegment, listenForTimeline, startSegment, vttOf } from './timeline.js';
 import { chosenFile, listenForFiles, offerSamples, play, reference } from './chosen-file.js';
 
 // The stages of a request, one line each: its name, a progress bar, and its duration in seconds.
@@ -90,9 +91,10 @@ function factsOf({ kind, video, audio, warnings }, promptTokens) {
 }
 
 function showAnswer(data) {
-  const { caption, finish_reason, usage, timings, model, profile } = data;
+  const { caption, segments, finish_reason, usage, timings, model, profile } = data;
   answer = data;
-  at('caption').textContent = caption;
+  at('caption').textContent = segments ? '' : caption; // the timeline shows it already
+  at('save-vtt').hidden = segments === undefined;
   const cut =
     { length: ', cut at the token limit', repetition: ', ended because it repeated itself' }[finish_reason] ?? '';
   const tokens = usage.completion_tokens + ' tokens written' + cut;
@@ -110,10 +112,13 @@ const handlers = {
   media: ({ media, prompt_tokens }) => {
     at('facts').textContent = factsOf(media, prompt_tokens);
   },
-  'text-delta': ({ text }) => {
+  'segment-start': startSegment,
+  'text-delta': ({ text, segment }) => {
     stages.show('generate', 0, 0);
-    at('caption').append(text);
+    if (segment === undefined) at('caption').append(text);
+    else addToSegment(segment, text);
   },
+  'segment-end': endSegment,
   'caption-end': showAnswer,
   'caption-error': ({ error }) => fail(error.message),
   'caption-aborted': () => fail('The server cancelled the caption. Try again.'),
@@ -136,6 +141,7 @@ function start(file) {
   fileName = file.name;
   truth = reference();
   stages.clear();
+  clearTimeline();
   busy(true);
   stages.show('upload', 0, 0);
   play();
@@ -189,6 +195,7 @@ function listenForKeeping() {
     }
   });
   at('save-text').addEventListener('click', () => download(answer.caption + '\n', 'text/plain', stem() + '.txt'));
+  at('save-vtt').addEventListener('click', () => download(vttOf(answer.segments), 'text/vtt', stem() + '.vtt'));
   at('save-json').addEventListener('click', () =>
     download(JSON.stringify(answer, null, 2) + '\n', 'application/json', stem() + '.json'),
   );
@@ -204,4 +211,5 @@ at('cancel').addEventListener('click', cancelRequest);
 addEventListener('pagehide', cancelRequest); // a page in the back-forward cache would keep the request open
 listenForFiles();
 listenForKeeping();
+listenForTimeline();
 offerSamples(startSample, fail).catch(() => undefined); // the page works without samples

@@ -59,6 +59,50 @@ describe('POST /v1/captions with an upload', () => {
     expect(await uploads()).toEqual([]);
   });
 
+  it('answers segments with their times: whole, as events, as subtitles, and as a timeline for chat clients', async () => {
+    const segments = [
+      { start: 0, end: 44.04 },
+      { start: 44.04, end: 3600.5 },
+    ];
+    const { url } = await serve(fakeCaptioner({ words: ['A ball.'], segments }));
+    const fields = { segments: 'auto' };
+    const body = (await (await post(url, form('x', fields))).json()) as Record<string, unknown>;
+    const timeline = '[00:00:00.000 – 00:00:44.040]\nA ball.\n\n[00:00:44.040 – 01:00:00.500]\nA ball.';
+    const second = { index: 1, start: 44.04, end: 3600.5, start_time: '00:00:44.040', end_time: '01:00:00.500' };
+    expect(body).toMatchObject({
+      caption: timeline,
+      segments: [{ index: 0 }, { ...second, caption: 'A ball.', finish_reason: 'stop', usage: { prompt_tokens: 150 } }],
+    });
+    const stream = parseEvents(await (await post(url, form('x', { ...fields, stream: 'true' }))).text());
+    const told = stream.events.filter(({ event }) => event !== 'stage');
+    expect(told.map(({ event }) => event)).toEqual([
+      ...['media', 'segment-start', 'text-delta', 'segment-end'],
+      ...['segment-start', 'text-delta', 'segment-end', 'caption-end'],
+    ]);
+    expect(told[4]?.data).toMatchObject(second);
+    expect(told[5]?.data).toMatchObject({ segment: 1, text: 'A ball.' });
+    expect(told[6]?.data).toMatchObject({ ...second, caption: 'A ball.' });
+    const vtt = await post(url, form('x', fields), { accept: 'text/vtt' });
+    expect(vtt.headers.get('content-type')).toBe('text/vtt; charset=utf-8');
+    expect(await vtt.text()).toBe(
+      'WEBVTT\n\n1\n00:00:00.000 --> 00:00:44.040\nA ball.\n\n2\n00:00:44.040 --> 01:00:00.500\nA ball.\n',
+    );
+    const content = [{ type: 'video_url', video_url: { url: 'data:video/mp4;base64,AAAA' } }];
+    const chat = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ messages: [{ role: 'user', content }], segments: 60, stream: true }),
+    });
+    const chunks = (await chat.text()).split('\n').filter((line) => line.startsWith('data: {'));
+    const texts = chunks.map((line) => {
+      const { choices } = JSON.parse(line.slice(6)) as { choices: { delta: { content?: string } }[] };
+      return choices[0]?.delta.content ?? '';
+    });
+    expect(texts.join('')).toBe(timeline);
+    const refused = await post(url, form('x', { ...fields, n: '2' }));
+    expect(((await refused.json()) as ErrorBody).error).toMatchObject({ code: 'bad_request', param: 'n' });
+  });
+
   it('reads options from fields and from one JSON field, before or after the file', async () => {
     const captioner = fakeCaptioner();
     const { url } = await serve(captioner);

@@ -101,6 +101,30 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     expect(truth?.replaceAll(/\s+/g, ' ').trim()).toBe(`What is in the clip ${exampleOf(WIDE).caption}`);
   });
 
+  it('shows segments as a timeline beside the player, which jumps to them and shows them as subtitles', async () => {
+    const segments = [
+      { start: 0, end: 2.5 },
+      { start: 2.5, end: 6 },
+    ];
+    const page = await open(captioner({ words: ['A <red> ', 'ball.'], wordDelayMs: 300, segments }));
+    await takeSample(page);
+    await page.locator('#timeline li[aria-current]', { hasText: '00:00:02.500 – 00:00:06.000' }).waitFor();
+    await page.locator('#keep').waitFor({ state: 'visible' });
+    expect(await page.locator('#timeline li[aria-current]').count()).toBe(0);
+    expect(await page.locator('#timeline p').allTextContents()).toEqual(['A <red> ball.', 'A <red> ball.']);
+    await page.getByRole('button', { name: '00:00:02.500 –' }).click();
+    expect(await page.evaluate("document.querySelector('#video').currentTime")).toBeGreaterThanOrEqual(2.5);
+    await page.getByLabel('subtitles in the player').check();
+    const track = "document.querySelector('#video').textTracks[0]";
+    await expect
+      .poll(() => page.evaluate(`[${track}.mode, ${track}.cues.length, ${track}.activeCues[0]?.startTime]`))
+      .toEqual(['showing', 2, 2.5]);
+    const download = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download subtitles' }).click();
+    const path = await (await download).path();
+    expect(await readFile(path, 'utf8')).toMatch(/^WEBVTT\n\n00:00:00\.000 --> 00:00:02\.500\nA &lt;red&gt; ball\.\n/);
+  });
+
   it('offers every sample with its kind, in their order', async () => {
     const page = await open(captioner());
     await page.locator('#samples').waitFor({ state: 'visible' });

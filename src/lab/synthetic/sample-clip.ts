@@ -85,7 +85,8 @@ async function recordingsFor({ dialogue }: ClipTruth, signal: AbortSignal): Prom
   };
 }
 
-function* framesOf(script: Script): Generator<Uint8Array> {
+/** All frames of a script, rgb24. */
+export function* framesOf(script: Script): Generator<Uint8Array> {
   const painter = new FramePainter(script);
   const count = Math.round(script.duration * script.fps);
   for (let index = 0; index < count; index++) yield painter.frameAt(index / script.fps);

@@ -26,8 +26,8 @@ const MEDIA_HELP =
   'The file is an upload (form field file), or JSON names it in media: an https:, http: or data: URL, or ' +
   'media://NAME/path below a --media-root.';
 const EVENTS_HELP =
-  'Events stage, media, text-delta (between segment-start and segment-end with segments), and exactly one of caption-end, caption-error, caption-aborted; ' +
-  'each with JSON data.';
+  'Events stage, media, text-delta (with segments between segment-start and segment-end), and exactly one of ' +
+  'caption-end, caption-error, caption-aborted; each with JSON data.';
 
 export function captionRoutes(parts: CaptionParts): Route[] {
   return [captions(parts), estimate(parts), cancel(parts)];

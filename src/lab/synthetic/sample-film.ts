@@ -1,0 +1,68 @@
+// A film of the synthetic world: clips one after the other, as a long video with known contents.
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { encodeMp4 } from '../../media/encode-mp4.ts';
+import { sampleTruth, soundTrack, framesOf, truthPath, type ClipTruth } from './sample-clip.ts';
+import { WORLD } from './vocabulary.ts';
+import { openVoices } from './voices.ts';
+
+export interface FilmOptions {
+  readonly seed: number;
+  readonly minutes: number;
+  /** a key of WORLD.sizes */
+  readonly size?: string | undefined;
+}
+
+/** A clip of the film and its time there, seconds. */
+export interface FilmShot extends ClipTruth {
+  readonly start: number;
+  readonly end: number;
+}
+
+const FILM_FPS = 25;
+const DEFAULT_SIZE = '16:9';
+
+/** The clips of a film, each with the times at which it is shown. Deterministic. */
+export function filmTruth({ seed, minutes, size = DEFAULT_SIZE }: FilmOptions): FilmShot[] {
+  const shots: FilmShot[] = [];
+  for (let start = 0; start < minutes * 60;) {
+    const drawn = sampleTruth({ seed: seed * 1000 + shots.length, size, sound: true });
+    // A whole number of frames, so that each clip begins at one.
+    const frames = Math.round(drawn.script.duration * FILM_FPS);
+    const truth = { ...drawn, script: { ...drawn.script, fps: FILM_FPS, duration: frames / FILM_FPS } };
+    const end = start + frames / FILM_FPS;
+    shots.push({ ...truth, start, end });
+    start = end;
+  }
+  return shots;
+}
+
+/**
+ * Writes a film, and the truth about its clips beside it.
+ * @param out ends in .mp4; existing files are overwritten
+ * @throws AvocadoError `ffmpeg_missing`, `aborted`
+ */
+export async function sampleFilm(options: FilmOptions, out: string, signal: AbortSignal): Promise<FilmShot[]> {
+  const shots = filmTruth(options);
+  const recording = await openVoices(signal);
+  const pieces = shots.map(({ script }) => soundTrack(script, recording));
+  const wave = new Float32Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    wave.set(piece, at);
+    at += piece.length;
+  }
+  function* frames(): Generator<Uint8Array> {
+    for (const { script } of shots) yield* framesOf(script);
+  }
+  const unfinished = `${out}.part`;
+  try {
+    const size = WORLD.sizes[options.size ?? DEFAULT_SIZE] ?? [320, 180];
+    const sound = { wave, sampleRate: WORLD.sampleRate };
+    await encodeMp4({ size, fps: FILM_FPS, frames: frames(), sound }, unfinished, signal);
+    await writeFile(truthPath(out), `${JSON.stringify({ shots }, null, 1)}\n`);
+    await rename(unfinished, out);
+  } finally {
+    await rm(unfinished, { force: true });
+  }
+  return shots;
+}
