@@ -116,12 +116,18 @@ export async function runSegments(
   context: CaptionerContext,
   options: SubmitOptions,
 ): Promise<void> {
-  if (!isSegmented(request)) return await runPipeline(request, context, options);
+  if (!isSegmented(request)) {
+    await runPipeline(request, context, options);
+    return;
+  }
   const { signal, onEvent, admit } = options;
   const watch = new Stopwatch();
   onEvent({ type: 'stage', stage: 'probe', done: 0, total: 1 });
   const plan = await watch.time('probe', planSegments(request, context, context.probes, signal));
-  if (plan === undefined) return await runPipeline({ ...request, segments: undefined }, context, options);
+  if (plan === undefined) {
+    await runPipeline({ ...request, segments: undefined }, context, options);
+    return;
+  }
   if (admit !== undefined) await withSignal(admit(plan.estimate), signal);
   const { estimate, probe } = plan;
   const media = plannedMedia(estimate, probe, request.part === undefined ? undefined : plan);
