@@ -51,7 +51,7 @@ export interface CudaLibraries {
 }
 
 /**
- * Looks for the CUDA provider in libonnxruntime's folder and for everything it needs: what it links to, and cuDNN. Loads
+ * Looks for the CUDA provider in libonnxruntime's folder and for all it needs: what it links to, and cuDNN. Loads
  * nothing: it asks ldd and ldconfig, since only the dynamic loader knows all the places where it looks.
  */
 export async function findCudaLibraries(library: string): Promise<CudaLibraries> {

@@ -1,4 +1,4 @@
-// A process on the stub: loads one model, runs its parts and prints what the CUDA provider asked of the device, as JSON.
+// A process on the stub: loads one model, runs its parts, prints what the CUDA provider asked of the device, as JSON.
 //   trace.ts CHECKPOINT PRECISION LOG
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
