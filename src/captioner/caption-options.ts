@@ -206,7 +206,7 @@ function partOf(
 
 function segmentsOf({ segments = 'off' }: CaptionOptions): CaptionRequest['segments'] {
   if (segments === 'off') return undefined;
-  return segments === 'auto' ? { when: 'auto' } : { when: 'always', targetSeconds: Number(segments) };
+  return segments === 'auto' ? { when: 'auto' } : { when: 'always', targetSeconds: segments };
 }
 
 function samplingOf(options: CaptionOptions): SamplingParams {

@@ -43,7 +43,7 @@ function* filmFrames(shots: readonly FilmShot[]): Generator<Uint8Array> {
     const frames = [...framesOf(script)];
     const change = index === shots.length - 1 ? 'cut' : changeAfter(index);
     const next = shots[index + 1];
-    const first = next === undefined ? undefined : framesOf(next.script).next().value;
+    const [first] = next === undefined ? [] : framesOf(next.script);
     for (const [at, frame] of frames.entries()) {
       const left = frames.length - at;
       let shown = frame;
@@ -56,7 +56,7 @@ function* filmFrames(shots: readonly FilmShot[]): Generator<Uint8Array> {
       if (change !== 'cut' && left <= FADE)
         shown = mixed(
           shown,
-          change === 'black' ? undefined : (first ?? undefined),
+          change === 'black' ? undefined : first,
           0.5 * (1 - (left - 1) / FADE) * (change === 'black' ? 2 : 1),
         );
       yield shown;
@@ -191,7 +191,10 @@ async function speed(path: string): Promise<void> {
     looking.push(
       await seconds(async () => {
         const scan = scanFile(await probeMedia(path, { keepsTimes: true }), { signal, timeoutSeconds: 3600 });
-        for await (const _segment of segmentFile(scan, 0, scan.clock.durationSeconds, segmentRules(undefined)));
+        let segments = 0;
+        const cuts = segmentFile(scan, 0, scan.clock.durationSeconds, segmentRules(undefined));
+        for await (const { start, end } of cuts) if (end > start) segments += 1;
+        if (segments === 0) throw new Error('The film has no segments.');
       }),
     );
     decoding.push(await seconds(() => run('ffmpeg', ['-v', 'error', '-i', path, '-f', 'null', '-'])));
