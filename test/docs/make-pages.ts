@@ -4,6 +4,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import process from 'node:process';
+import { chartReadme, chartSchema } from './chart-pages.ts';
 import { errorsPage } from './errors-page.ts';
 import { metricsPage } from './metrics-page.ts';
 import { settingsPage } from './settings-page.ts';
@@ -11,8 +12,10 @@ import { settingsPage } from './settings-page.ts';
 /** Where the pages are. */
 export const DOCS = fileURLToPath(new URL('../../.github/docs/', import.meta.url));
 
-/** Generated pages by file name. To add one: a function that returns its whole text. */
+/** Generated pages by their path from there. To add one: a function that returns its whole text. */
 export const PAGES: Readonly<Record<string, () => string>> = {
+  '../../helm/avocado/README.md': chartReadme,
+  '../../helm/avocado/values.schema.json': chartSchema,
   'errors.md': errorsPage,
   'metrics.md': metricsPage,
   'settings.md': settingsPage,

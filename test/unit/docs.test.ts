@@ -27,10 +27,9 @@ function read(path: string): string {
 
 /** Every document of the project by its path. */
 const PAGES = new Map(
-  ['README.md', ...['.github', 'src', 'models'].flatMap((folder) => filesBelow(folder, /\.md$/))].map((path) => [
-    path,
-    read(path),
-  ]),
+  ['README.md', ...['.github', 'src', 'models', 'helm'].flatMap((folder) => filesBelow(folder, /\.md$/))].map(
+    (path) => [path, read(path)],
+  ),
 );
 
 function page(name: string): string {
