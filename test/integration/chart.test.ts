@@ -9,6 +9,7 @@ import { readSettings } from '../../src/settings/read-settings.ts';
 import { SETTING_NAMES } from '../../src/settings/schema.ts';
 import { uncommentedValues } from '../docs/chart-pages.ts';
 import { HELM, helm } from '../fixtures/helm.ts';
+import { HAS_SCHEMAS, schemaErrors } from '../fixtures/kubernetes-schemas.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
 const CHART = fileURLToPath(new URL('../../helm/avocado', import.meta.url));
@@ -207,6 +208,16 @@ describe.skipIf(HELM === undefined)('the chart', () => {
       const names = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
       expect(new Set(names).size).toBe(names.length);
     }
+  });
+
+  it.skipIf(!HAS_SCHEMAS)('renders objects of the shapes that Kubernetes and the operators ask for', async () => {
+    const kinds = new Set<string>();
+    for (const object of rendered.flat()) {
+      kinds.add(object.kind);
+      expect(await schemaErrors(object), `${object.kind} ${object.metadata.name}`).toEqual([]);
+    }
+    expect(kinds.size).toBe(15);
+    expect(await schemaErrors({ kind: 'Service', spec: { ports: [{ port: 'http' }] } } as never)).not.toEqual([]);
   });
 
   it('mounts only volumes that there are, and lets no container do more than it needs', () => {
