@@ -18,7 +18,7 @@ import { isLongStress, stressSize } from '../fixtures/stress-size.ts';
 /** Inputs of each kind in a hundred; the long form has a hundred times as many. */
 const KINDS = { malformed: 60, picture: 15, file: 14, options: 3, stalled: 3, unread: 1, leaving: 4 } as const;
 type Kind = keyof typeof KINDS;
-const INPUTS = stressSize('fuzz inputs', { short: 240, long: 10_000 });
+const INPUTS = stressSize('fuzz inputs', { short: 150, long: 10_000 });
 const AT_ONCE = 8;
 /** a client that sends or reads nothing for so long is disconnected */
 const IDLE_SECONDS = 4;
