@@ -114,11 +114,13 @@ const ATTACKS: Readonly<Record<string, { readonly what: string; readonly run: At
         temperature: '1',
       };
       const body = rawForm(clip, fields);
-      await repeat(8, 10, async () => {
-        const socket = await open(port, rawPost('/v1/captions', FORM, body));
-        socket.pause();
-        await new Promise((resolve) => socket.once('close', resolve));
-      });
+      await Promise.all(
+        Array.from({ length: 8 }, async () => {
+          const socket = await open(port, rawPost('/v1/captions', FORM, body));
+          socket.pause();
+        }),
+      );
+      await new Promise(() => setInterval(() => undefined, 60_000));
     },
   },
   'heavy-gifs': {
