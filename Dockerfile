@@ -21,8 +21,8 @@ COPY native/*.cc native/*.h native/
 COPY src src
 RUN node src/setup/build-native.mjs --strict \
   && npm run build \
+  && npm sbom --omit=dev --package-lock-only --sbom-format=cyclonedx > sbom.json \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && npm sbom --omit=dev --sbom-format=cyclonedx > sbom.json \
   && find node_modules/onnxruntime-node/bin -mindepth 2 -maxdepth 2 ! -name linux -exec rm -r {} + \
   && find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -name x64 -exec rm -r {} + \
   && rm -rf package-lock.json .npmrc tsconfig.json native/*.cc native/*.h node_modules/.cache

@@ -46,7 +46,7 @@ make_bases() {
 build() {
   rm -rf "$work/context" && mkdir "$work/context"
   (cd "$repository" && git ls-files --cached --others --exclude-standard -z | tar c --null -T -) | tar x -C "$work/context"
-  image bud --pull-never --format docker --target cpu --tag avocado-captioner:cpu "$work/context"
+  image bud --pull-never --layers --format docker --target cpu --tag avocado-captioner:cpu "$work/context"
 }
 
 # Starts the image's own entry point on a port; the read-only root is a bind mount, only /tmp can be written.
