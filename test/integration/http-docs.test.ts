@@ -139,6 +139,8 @@ describe('/openapi.json', () => {
     expect(Object.keys(document.paths['/v1/captions']!['post']!.responses['200']!.content!)).toEqual([
       'application/json',
       'text/event-stream',
+      'text/vtt',
+      'application/x-subrip',
     ]);
   });
 

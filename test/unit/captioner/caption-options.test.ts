@@ -41,7 +41,19 @@ describe('captionRequest', () => {
       samples: 1,
       topLogprobs: undefined,
       repetitionGuard: false,
+      carry: false,
     });
+  });
+
+  it('carries a part and its segments', () => {
+    const request = captionRequest('a.mp4', { start: 1.5, end: 90, segments: 30, carry: true });
+    expect(request).toMatchObject({
+      part: { rule: 'time', start: 1.5, end: 90 },
+      segments: { when: 'always', targetSeconds: 30 },
+      carry: true,
+    });
+    expect(captionRequest('a.mp4', { segments: 'auto' }).segments).toEqual({ when: 'auto' });
+    expect(captionRequest('a.mp4', { video_start: 2 }).part).toMatchObject({ rule: 'reference', start: 2 });
   });
 
   it('carries every option to its place', () => {
@@ -104,6 +116,7 @@ describe('captionRequest', () => {
       priority: 'interactive',
       samples: 8,
       topLogprobs: 0,
+      carry: false,
       repetitionGuard: true,
     });
   });

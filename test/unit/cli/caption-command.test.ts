@@ -207,7 +207,7 @@ describe('flags of caption', () => {
     const flags =
       '--no-audio --prompt-id 3 --system S --max-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 40 --seed 1 --repetition-penalty 1.1 --presence-penalty -1 --frequency-penalty 0.5 --repetition-guard --n 2 --logprobs 3 --stop x --stop y --min-tokens 2 --ignore-eos --stop-token-ids 7 --stop-token-ids 8,9 --min-p 0.1 --profile paper' +
       ' --fps 1 --nframes 2 --min-frames 3 --max-frames 4 --min-pixels 5 --max-pixels 6 --total-pixels 7 --processor-min-pixels 8 --processor-max-pixels 9 --processor-fps 1.5' +
-      ' --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
+      ' --start 1 --end 90 --model M --precision int4 --device cuda:2 --runtime node --threads 3 --context 100 --cache-dir C';
     const { opened, exitCode } = await runCli(['caption', HERE, ...flags.split(' ')], { captioner });
     expect(exitCode).toBe(0);
     expect(captioner.seen[0]!.request).toEqual({
@@ -247,6 +247,8 @@ describe('flags of caption', () => {
       priority: 'interactive',
       samples: 2,
       topLogprobs: 3,
+      carry: false,
+      part: { rule: 'time', start: 1, end: 90 },
       repetitionGuard: true,
     });
     expect(opened[0]).toMatchObject({
