@@ -1,6 +1,6 @@
 // URLs that this server must not fetch (SSRF). Real sockets; only the names are invented.
 import type { LookupAddress } from 'node:dns';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Resolve } from '../../src/intake/download.ts';
 import { FORBIDDEN_HOSTS, FORBIDDEN_URLS } from '../fixtures/hostile-urls.ts';
 import { openedIntake, openSource, type OpenedIntake } from '../fixtures/opened-intake.ts';
@@ -304,12 +304,8 @@ describe('what is allowed', () => {
       expect(head.toLowerCase()).toContain('accept-encoding: identity\r\n');
       socket.end('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc');
     });
-    const before = { ...process.env };
-    Object.assign(process.env, {
-      http_proxy: `http://127.0.0.1:${proxy.port}`,
-      HTTP_PROXY: `http://127.0.0.1:${proxy.port}`,
-      NODE_USE_ENV_PROXY: '1',
-    });
+    for (const name of ['http_proxy', 'HTTP_PROXY']) vi.stubEnv(name, `http://127.0.0.1:${proxy.port}`);
+    vi.stubEnv('NODE_USE_ENV_PROXY', '1');
     const intake = await openedIntake(
       { urlHosts: [`media.test:${server.port}`], allowCidrs: ['127.0.0.1/32'] },
       { resolve: resolver({ 'media.test': [[...addresses('127.0.0.1')]] }) },
@@ -333,7 +329,7 @@ describe('what is allowed', () => {
     await source.release();
     await source.release();
     await nothingIsLeft(intake);
-    process.env = before;
+    vi.unstubAllEnvs();
     await intake.close();
     await server.close();
     await proxy.close();

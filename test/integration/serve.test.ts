@@ -164,7 +164,7 @@ describe('a stop', () => {
     'lets a caption that streams end, refuses new ones, leaves nothing and exits with 0',
     async () => {
       const directory = temporary();
-      const { url, kill, ended } = await start(['--drain-seconds', '60'], directory);
+      const { url, kill, ended, stderr } = await start(['--drain-seconds', '60'], directory);
       const stream = await post(url, { stream: 'true' });
       const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
       let text = (await reader.read()).value ?? '';
@@ -177,7 +177,11 @@ describe('a stop', () => {
         },
         { timeout: 10_000 },
       );
-      for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+      try {
+        for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+      } catch (error) {
+        throw new Error(`The stream broke; the server ended with ${await ended}: ${text}${stderr()}`, { cause: error });
+      }
       await watching;
       const { events } = parseEvents(text);
       expect(events.filter(({ event }) => event.startsWith('caption-')).map(({ event }) => event)).toEqual([

@@ -8,7 +8,7 @@ import { captionAll, CLIPS, endingsOf, nanoOptions, processesOfGroup } from '../
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
 
-const KILLS = stressSize('kills', { short: 3, long: 40 });
+const KILLS = stressSize('kills', { short: 5, long: 40 });
 const CALLERS = 6;
 
 let engine: EngineProcess;
