@@ -16,7 +16,7 @@ import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { stressSize } from '../fixtures/stress-size.ts';
 
-const KILLS = stressSize('kills', { short: 3, long: 50 });
+const KILLS = stressSize('kills', { short: 2, long: 50 });
 const ITEMS = 2 * KILLS + 8;
 const FORMATS = ['json', 'txt', 'vtt'] as const;
 
