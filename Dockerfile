@@ -30,10 +30,14 @@ COPY models/avocado-nano models/avocado-nano
 RUN rm -rf models/avocado-nano/recipe
 
 FROM ${DEBIAN_IMAGE} AS cpu
+# ffmpeg brings Mesa's drivers for screens and their compiler, which nothing here loads.
 # hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends ffmpeg tini \
-  && rm -rf /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/*
+  && apt-get clean \
+  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
+    /usr/lib/x86_64-linux-gnu/dri /usr/lib/x86_64-linux-gnu/libLLVM-*.so* /usr/lib/x86_64-linux-gnu/libz3.so* \
+  && ffmpeg -version > /dev/null && ffprobe -version > /dev/null
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /app /app
 # Any user can run it, also with a read-only root: only /tmp is written, exports of a checkpoint included.

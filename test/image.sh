@@ -16,9 +16,13 @@ done
 # What is made is kept for the next run, when AVOCADO_IMAGE_WORK names a directory.
 work=${AVOCADO_IMAGE_WORK:-$(mktemp -d)}
 mkdir -p "$work"
-[ -n "${AVOCADO_IMAGE_WORK:-}" ] || trap 'rm -rf "$work"' EXIT
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+export BUILDAH_ISOLATION=chroot
 image() { buildah --root "$work/store" --runroot "$work/run" "$@"; }
+clean() {
+  image rm --all > /dev/null 2>&1 || true
+  if [ -z "${AVOCADO_IMAGE_WORK:-}" ]; then image rmi --all --force > /dev/null 2>&1 || true; rm -rf "$work"; fi
+}
+trap clean EXIT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
 make_bases() {
@@ -57,7 +61,7 @@ start() {
   unshare --mount --pid --fork --kill-child sh -c '
     mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 90
     mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp" && mount --rbind /dev "$1/dev" || exit 91
-    cd / && exec env -i PATH=/usr/local/bin:/usr/bin:/bin NODE_ENV=production HOME=/tmp XDG_CACHE_HOME=/tmp \
+    cd / && exec env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin NODE_ENV=production HOME=/tmp XDG_CACHE_HOME=/tmp \
       AVOCADO_HOST=0.0.0.0 AVOCADO_PORT="$2" chroot --userspec=12345:12345 "$1" \
       /usr/bin/tini -- node /app/src/setup/avocado.mjs serve --log-level info --slots 2
   ' start "$root" "$port" > "$work/server.log" 2>&1 &
