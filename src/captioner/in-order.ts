@@ -12,7 +12,11 @@ export class InOrder<T> {
   /** @param source its place in the order, from 0 */
   emit(source: number, value: T): void {
     if (source === this.#current) this.#emit(value);
-    else this.#held.set(source, [...(this.#held.get(source) ?? []), value]);
+    else {
+      const held = this.#held.get(source);
+      if (held === undefined) this.#held.set(source, [value]);
+      else held.push(value);
+    }
   }
 
   /** Nothing more comes from it. */

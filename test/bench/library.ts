@@ -19,6 +19,7 @@ import { openEngineProcess } from '../../src/engine-process/open-engine-process.
 import { sampleClip } from '../../src/lab/synthetic/sample-clip.ts';
 import { engineSettings } from '../../src/settings/engine-settings.ts';
 import { jsonLines, lineCount, put, variantOf } from '../fixtures/clip-library.ts';
+import { engineOf } from '../fixtures/engine-processes.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
 import { median } from './median.ts';
 
@@ -126,15 +127,6 @@ async function wholeLibrary(): Promise<void> {
   if (unchanged + failed !== items) throw new Error(`The second run did something: ${JSON.stringify(second.report)}`);
   console.log(JSON.stringify({ library: first.report.outcomes, failures: first.report.failures }));
   console.log(JSON.stringify({ first_seconds: first.seconds, second_run_seconds: second.seconds }));
-}
-
-function engineOf({ pid = 0 }: ChildProcess): number | undefined {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
-    return children.map(Number).find((id) => readFileSync(`/proc/${id}/cmdline`, 'utf8').includes('engine-entry'));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Kills the command line, and every third time its engine first. */

@@ -11,6 +11,7 @@ import { sidecarText } from '../../src/batch/render-sidecar.ts';
 import type { ResultLine } from '../../src/batch/types.ts';
 import { BUILT_CLI } from '../fixtures/built-cli.ts';
 import { jsonLines, lineCount, put, variantOf } from '../fixtures/clip-library.ts';
+import { engineOf } from '../fixtures/engine-processes.ts';
 import { examplePath } from '../fixtures/examples.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
@@ -32,16 +33,6 @@ function start(library: string): { readonly child: ChildProcess; readonly exit: 
   const child = spawn(process.execPath, [BUILT_CLI, ...args], { env, stdio: 'ignore' });
   started.push(child);
   return { child, exit: once(child, 'close').then(([code]) => code as number | null) };
-}
-
-/** The engine process of a command line (Linux: from /proc). */
-function engineOf({ pid = 0 }: ChildProcess): number | undefined {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
-    return children.map(Number).find((id) => readFileSync(`/proc/${id}/cmdline`, 'utf8').includes('engine-entry'));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Waits until so many more lines are written, or the process has ended. */
