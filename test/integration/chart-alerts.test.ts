@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { ERRORS } from '../../src/base/errors.ts';
 import { HELM, helm, onPath } from '../fixtures/helm.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
@@ -85,8 +86,8 @@ function series(name: string, values: string, labels: Readonly<Record<string, st
   return { series: `${name}{${written.join(',')}}`, values };
 }
 
-function requests(outcome: string, values: string): object {
-  return series('avocado_requests_total', values, { outcome, finish_reason: outcome, class: 'interactive' });
+function requests(outcome: string, values: string, code = outcome): object {
+  return series('avocado_requests_total', values, { outcome, finish_reason: outcome, class: 'interactive', code });
 }
 
 function firstTokens(inTime: string, all: string): object[] {
@@ -105,12 +106,12 @@ interface Case {
 const FIRES: Readonly<Record<string, Case>> = {
   AvocadoErrorsFast: {
     minutes: 100,
-    scraped: [requests('error', '0+1x120'), requests('ok', '0+1x120')],
+    scraped: [requests('error', '0+1x120', 'engine_error'), requests('ok', '0+1x120')],
     labels: TARGET,
   },
   AvocadoErrorsSlow: {
     minutes: 450,
-    scraped: [requests('error', '0+1x480'), requests('ok', '0+9x480')],
+    scraped: [requests('error', '0+1x480', 'deadline_exceeded'), requests('ok', '0+9x480')],
     labels: TARGET,
   },
   AvocadoFirstTokenFast: { minutes: 100, scraped: firstTokens('0+1x120', '0+5x120'), labels: TARGET },
@@ -135,7 +136,7 @@ const FIRES: Readonly<Record<string, Case>> = {
     minutes: 30,
     scraped: [
       series('avocado_requests_rejected_total', '0+1x60', { reason: 'queue_work' }),
-      requests('rejected', '0+1x60'),
+      requests('rejected', '0+1x60', 'queue_full'),
       requests('ok', '0+9x60'),
     ],
     labels: TARGET,
@@ -149,7 +150,7 @@ const FIRES: Readonly<Record<string, Case>> = {
     minutes: 40,
     scraped: [
       series('avocado_media_errors_total', '0+1x60', { reason: 'media_undecodable' }),
-      requests('error', '0+1x60'),
+      requests('error', '0+1x60', 'media_undecodable'),
       requests('ok', '0+1x60'),
     ],
     labels: { ...TARGET, reason: 'media_undecodable' },
@@ -165,8 +166,9 @@ const FIRES: Readonly<Record<string, Case>> = {
 /** A busy server on which nothing is wrong: one file in twenty is bad, one request in fifty is refused. */
 const HEALTHY = [
   requests('ok', '0+90x480'),
-  requests('error', '0+5x480'),
-  requests('rejected', '0+2x480'),
+  requests('error', '0+5x480', 'media_undecodable'),
+  requests('error', '0x480', 'engine_error'),
+  requests('rejected', '0+2x480', 'queue_full'),
   series('avocado_media_errors_total', '0+5x480', { reason: 'media_undecodable' }),
   series('avocado_requests_rejected_total', '0+2x480', { reason: 'queue_work' }),
   ...firstTokens('0+88x480', '0+90x480'),
@@ -198,6 +200,20 @@ describe.skipIf(HELM === undefined)('alerts', () => {
   it('name only metrics and labels that the server has', () => {
     expect(rules.length).toBeGreaterThan(20);
     for (const { expr } of rules) expect(unknownIn(expr), expr).toEqual([]);
+  });
+
+  it('take an error for the server’s fault by its status', () => {
+    const faults = rules.map(({ expr }) => /code=~"([^"]+)"/.exec(expr)?.[1]).filter((found) => found !== undefined);
+    expect(faults).toHaveLength(4);
+    const expected = Object.entries(ERRORS).filter(
+      ([code, { status }]) => status >= 500 || code === 'deadline_exceeded',
+    );
+    for (const pattern of faults)
+      expect(
+        Object.keys(ERRORS)
+          .filter((code) => new RegExp(`^(${pattern})$`).test(code))
+          .sort(),
+      ).toEqual(expected.map(([code]) => code).sort());
   });
 
   it('have a runbook each, and a case below', () => {

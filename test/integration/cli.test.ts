@@ -206,7 +206,7 @@ describe('avocado serve', () => {
     ).toBe(body.caption);
     expect(events.at(-1)).toMatchObject({ event: 'caption-end', data: { caption: body.caption } });
     expect(await (await fetch(`${url}/metrics`)).text()).toContain(
-      'avocado_requests_total{outcome="ok",finish_reason="length",class="interactive"} 2',
+      'avocado_requests_total{outcome="ok",finish_reason="length",class="interactive",code="ok"} 2',
     );
     expect(await leftovers()).toHaveLength(1);
 

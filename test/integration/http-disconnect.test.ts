@@ -41,7 +41,7 @@ describe('a client that leaves', () => {
       expect(await uploads()).toEqual([]);
     });
     expect(await (await fetch(`${url}/metrics`)).text()).toContain(
-      'avocado_requests_total{outcome="aborted",finish_reason="aborted",class="interactive"} 1',
+      'avocado_requests_total{outcome="aborted",finish_reason="aborted",class="interactive",code="aborted"} 1',
     );
   });
 

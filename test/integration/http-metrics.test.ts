@@ -122,10 +122,17 @@ describe('/metrics', () => {
     await post({ stream: 'true', priority: 'batch' });
     await post({ top_p: '7' });
     const { value } = await metrics();
-    expect(value('avocado_requests_total', 'outcome="ok",finish_reason="stop",class="interactive"')).toBe(1);
-    expect(value('avocado_requests_total', 'outcome="ok",finish_reason="stop",class="batch"')).toBe(1);
-    expect(value('avocado_requests_total', 'outcome="error",finish_reason="error",class="interactive"')).toBe(1);
-    expect(value('avocado_requests_total', 'outcome="error",finish_reason="error",class="unread"')).toBe(1);
+    expect(value('avocado_requests_total', 'outcome="ok",finish_reason="stop",class="interactive",code="ok"')).toBe(1);
+    expect(value('avocado_requests_total', 'outcome="ok",finish_reason="stop",class="batch",code="ok"')).toBe(1);
+    expect(
+      value(
+        'avocado_requests_total',
+        'outcome="error",finish_reason="error",class="interactive",code="media_undecodable"',
+      ),
+    ).toBe(1);
+    expect(
+      value('avocado_requests_total', 'outcome="error",finish_reason="error",class="unread",code="bad_request"'),
+    ).toBe(1);
     expect(value('avocado_media_errors_total', 'reason="media_undecodable"')).toBe(1);
     expect(value('avocado_request_duration_seconds_count')).toBe(4);
     expect(value('avocado_time_to_first_token_seconds_count')).toBe(2);
@@ -157,12 +164,16 @@ describe('/metrics', () => {
     await left;
     await vi.waitFor(async () => {
       const { value } = await metrics();
-      expect(value('avocado_requests_total', 'outcome="aborted",finish_reason="aborted",class="interactive"')).toBe(1);
+      expect(
+        value('avocado_requests_total', 'outcome="aborted",finish_reason="aborted",class="interactive",code="aborted"'),
+      ).toBe(1);
       expect(value('avocado_requests_cancelled_total', 'stage="generate"')).toBe(1);
     });
     const { value } = await metrics();
     expect(value('avocado_requests_rejected_total', 'reason="queue_count"')).toBe(1);
-    expect(value('avocado_requests_total', 'outcome="rejected",finish_reason="rejected",class="unread"')).toBe(1);
+    expect(
+      value('avocado_requests_total', 'outcome="rejected",finish_reason="rejected",class="unread",code="queue_full"'),
+    ).toBe(1);
     expect(value('avocado_request_duration_seconds_count')).toBe(1);
   });
 

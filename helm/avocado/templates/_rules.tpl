@@ -6,6 +6,8 @@ Every alert has a page in runbooks/.
 {{- $r := .Values.metrics.prometheusRule -}}
 {{- $s := printf "namespace=%q,job=~%q" .Release.Namespace (printf "(.+/)?%s" (include "avocado.fullname" .)) -}}
 {{- $read := printf "%s,class!=\"unread\"" $s -}}
+{{- /* Errors of status 500 and above, and a deadline that passed in the server. */ -}}
+{{- $faults := "internal|engine_.+|storage_full|deadline_exceeded|ffmpeg_missing|directory_unwritable|checkpoint_.+|tensor_.+|precision_unsupported|export_.+|runtime_unavailable|device_unavailable" -}}
 {{- $windows := list "5m" "30m" "1h" "6h" -}}
 {{- $pairs := list (dict "name" "Fast" "long" "1h" "short" "5m" "times" 14.4 "for" "2m" "severity" "critical")
   (dict "name" "Slow" "long" "6h" "short" "30m" "times" 6.0 "for" "15m" "severity" "warning") -}}
@@ -20,12 +22,8 @@ Every alert has a page in runbooks/.
     # The share of requests that failed by the server's fault: those of a bad file and of a bad body do not count.
     - record: avocado:request_errors:ratio_rate{{ . }}
       expr: |
-        clamp_min(
-          sum by (namespace, job) (rate(avocado_requests_total{ {{- $read }},outcome="error"}[{{ . }}]))
-            - (sum by (namespace, job) (rate(avocado_media_errors_total{ {{- $s -}} }[{{ . }}]))
-              or sum by (namespace, job) (rate(avocado_requests_total{ {{- $read }},outcome="error"}[{{ . }}])) * 0),
-          0
-        ) / sum by (namespace, job) (rate(avocado_requests_total{ {{- $read }},outcome=~"ok|error"}[{{ . }}]))
+        sum by (namespace, job) (rate(avocado_requests_total{ {{- $read }},outcome="error",code=~{{ $faults | quote }}}[{{ . }}]))
+          / (sum by (namespace, job) (rate(avocado_requests_total{ {{- $read }},outcome=~"ok|error"}[{{ . }}])) > 0)
     # The share of captions whose first token came late.
     - record: avocado:first_token_late:ratio_rate{{ . }}
       expr: |

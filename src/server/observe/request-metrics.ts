@@ -3,7 +3,7 @@
 // text.
 import type { Registry } from 'prom-client';
 import type { CaptionTask, Refusal, RequestStage } from '../../admission/types.ts';
-import type { ErrorCode } from '../../base/errors.ts';
+import { ERRORS, type ErrorCode } from '../../base/errors.ts';
 import type { CaptionEnd, CaptionEvent, MediaReport, Priority, TextDelta } from '../../output/events.ts';
 import { countersOf, histogramsOf, type CountersOf, type HistogramsOf } from './prometheus.ts';
 
@@ -23,8 +23,9 @@ const COUNTERS = {
     name: 'avocado_requests_total',
     help:
       'Caption requests that ended, by outcome (ok, error, aborted, rejected), finish reason (stop, length, ' +
-      'repetition, or the outcome) and class (interactive, batch; unread if the body was not read).',
-    labels: ['outcome', 'finish_reason', 'class'],
+      'repetition, or the outcome), class (interactive, batch; unread if the body was not read) and error code ' +
+      '(ok, or a code of errors.md).',
+    labels: ['outcome', 'finish_reason', 'class', 'code'],
   },
   rejected: {
     name: 'avocado_requests_rejected_total',
@@ -167,12 +168,49 @@ const STAGES: readonly RequestStage[] = [
   'generate',
 ];
 
+/** Errors that end a request before it is admitted, or a server before it has requests: no caption request has them. */
+const NOT_OF_REQUESTS: readonly ErrorCode[] = [
+  'unauthorized',
+  'forbidden',
+  'rate_limited',
+  'encoding_unsupported',
+  'not_found',
+  'method_not_allowed',
+];
+const EXITS_OF_STARTS: readonly number[] = [4, 6];
+/** the codes that a caption request can end with, in the order of the error table */
+const FAILURES = (Object.keys(ERRORS) as ErrorCode[]).filter(
+  (code) => !NOT_OF_REQUESTS.includes(code) && !EXITS_OF_STARTS.includes(ERRORS[code].exit),
+);
+const MODALITIES = ['text', 'video', 'audio', 'image'] as const;
+
+/** rate() needs a first sample: what has never happened reads 0 and is not absent. */
+function countFromZero({
+  requests,
+  rejected,
+  cancelled,
+  promptTokens,
+  mediaErrors,
+}: CountersOf<typeof COUNTERS>): void {
+  for (const reason of REJECTIONS) rejected.inc({ reason }, 0);
+  for (const stage of STAGES) cancelled.inc({ stage }, 0);
+  for (const modality of MODALITIES) promptTokens.inc({ modality }, 0);
+  for (const reason of FAILURES.filter(isMediaError)) mediaErrors.inc({ reason }, 0);
+  for (const priority of ['interactive', 'batch', 'unread'] as const) {
+    for (const code of FAILURES) {
+      const outcome = outcomeOf(code, priority !== 'unread');
+      requests.inc({ outcome, finish_reason: outcome, class: priority, code }, 0);
+    }
+    if (priority === 'unread') continue; // has no caption
+    for (const reason of ['stop', 'length', 'repetition'] as const)
+      requests.inc({ outcome: 'ok', finish_reason: reason, class: priority, code: 'ok' }, 0);
+  }
+}
+
 /** @param vllmModel when given, requests also count under vLLM's names, with this model name as label */
 export function requestMetrics(registry: Registry, vllmModel: (() => string) | undefined): RequestMetrics {
   const counters = countersOf(COUNTERS, registry);
-  // rate() needs a first sample: a counter that never counted must read 0, not be absent.
-  for (const reason of REJECTIONS) counters.rejected.inc({ reason }, 0);
-  for (const stage of STAGES) counters.cancelled.inc({ stage }, 0);
+  countFromZero(counters);
   const vllm =
     vllmModel === undefined
       ? undefined
@@ -201,13 +239,22 @@ export interface RequestSummary {
 const REJECTED: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['queue_full', 'rate_limited', 'unauthorized']);
 /** Stages that the server measures itself as they happen, also for requests that fail later. */
 const SERVER_STAGES: ReadonlySet<string> = new Set(['queue', 'fetch']);
-const MODALITIES = ['text', 'video', 'audio', 'image'] as const;
 const VLLM_REASONS: Readonly<Record<Outcome, string>> = {
   ok: 'stop',
   error: 'error',
   aborted: 'abort',
   rejected: 'error',
 };
+
+function isMediaError(code: ErrorCode): boolean {
+  return code.startsWith('media_') || code === 'context_length_exceeded';
+}
+
+/** @param isRead the body was read: what fails from then on had been let in */
+function outcomeOf(code: ErrorCode, isRead: boolean): Exclude<Outcome, 'ok'> {
+  if (code === 'aborted') return 'aborted';
+  return REJECTED.has(code) || (code === 'engine_unavailable' && !isRead) ? 'rejected' : 'error';
+}
 
 /** Counts one request exactly once, however it ends. */
 export class RequestObservation {
@@ -236,10 +283,8 @@ export class RequestObservation {
 
   /** The request failed before or after its events. No effect when one of its events already ended it. */
   fail(code: ErrorCode): void {
-    if (code === 'aborted') this.#end('aborted', { code });
-    else if (REJECTED.has(code) || (code === 'engine_unavailable' && this.#task === undefined))
-      this.#end('rejected', { code });
-    else this.#countError(code);
+    if (this.#summary === undefined && isMediaError(code)) this.#metrics.mediaErrors.inc({ reason: code });
+    this.#end(outcomeOf(code, this.#task !== undefined), { code });
   }
 
   count(event: CaptionEvent): void {
@@ -259,10 +304,10 @@ export class RequestObservation {
         this.#succeed(event);
         return;
       case 'caption-error':
-        this.#countError(event.code);
+        this.fail(event.code);
         return;
       case 'caption-aborted':
-        this.#end('aborted', { code: 'aborted' });
+        this.fail('aborted');
         return;
       default:
         event satisfies never;
@@ -308,12 +353,6 @@ export class RequestObservation {
     this.#end('ok', { end });
   }
 
-  #countError(code: ErrorCode): void {
-    if (this.#summary === undefined && (code.startsWith('media_') || code === 'context_length_exceeded'))
-      this.#metrics.mediaErrors.inc({ reason: code });
-    this.#end('error', { code });
-  }
-
   #end(outcome: Outcome, { code, end }: { readonly code?: ErrorCode; readonly end?: CaptionEnd }): void {
     if (this.#summary !== undefined) return;
     const seconds = this.#seconds();
@@ -326,7 +365,12 @@ export class RequestObservation {
       end,
     };
     const priority: Priority | 'unread' = this.#task?.request.priority ?? 'unread';
-    this.#metrics.requests.inc({ outcome, finish_reason: end?.finishReason ?? outcome, class: priority });
+    this.#metrics.requests.inc({
+      outcome,
+      finish_reason: end?.finishReason ?? outcome,
+      class: priority,
+      code: code ?? 'ok',
+    });
     this.#metrics.generationTokens.inc(this.#tokens);
     if (outcome !== 'rejected') this.#metrics.duration.observe(seconds);
     this.#countForVllm(outcome, seconds, end);

@@ -80,7 +80,7 @@ describe('RequestObservation', () => {
     observation.begin(TASK);
     for (const event of [media, delta(0, 1), delta(1, 1), delta(0, 2), end]) observation.count(event);
     expect(await values('avocado_requests_total')).toEqual({
-      '{outcome="ok",finish_reason="length",class="batch"}': 1,
+      '{outcome="ok",finish_reason="length",class="batch",code="ok"}': 1,
     });
     expect(await values('avocado_prompt_tokens_total')).toEqual({
       '{modality="text"}': 26,
@@ -100,6 +100,21 @@ describe('RequestObservation', () => {
     });
   });
 
+  it('reads 0 of what has not happened, so that rate() sees the first time', async () => {
+    const text = await registry.metrics();
+    for (const line of [
+      'avocado_requests_total{outcome="ok",finish_reason="stop",class="batch",code="ok"} 0',
+      'avocado_requests_total{outcome="error",finish_reason="error",class="interactive",code="engine_error"} 0',
+      'avocado_requests_total{outcome="rejected",finish_reason="rejected",class="unread",code="queue_full"} 0',
+      'avocado_media_errors_total{reason="media_undecodable"} 0',
+      'avocado_requests_rejected_total{reason="queue_work"} 0',
+      'avocado_prompt_tokens_total{modality="audio"} 0',
+    ])
+      expect(text).toContain(`${line}\n`);
+    // Guards refuse these before a request is admitted.
+    expect(text).not.toContain('code="unauthorized"');
+  });
+
   it('counts a request once, by its first ending', async () => {
     observation.begin(TASK);
     expect(observation.summary).toBeUndefined();
@@ -108,7 +123,7 @@ describe('RequestObservation', () => {
     observation.count({ type: 'caption-aborted' });
     observation.fail('internal');
     expect(await values('avocado_requests_total')).toEqual({
-      '{outcome="error",finish_reason="error",class="batch"}': 1,
+      '{outcome="error",finish_reason="error",class="batch",code="media_undecodable"}': 1,
     });
     expect(await values('avocado_media_errors_total')).toEqual({ '{reason="media_undecodable"}': 1 });
     expect(await values('avocado_generation_tokens_total')).toEqual({});
@@ -124,6 +139,7 @@ describe('RequestObservation', () => {
 
   it.each([
     ['queue_full', false, 'rejected'],
+    ['queue_full', true, 'rejected'],
     ['engine_unavailable', false, 'rejected'],
     ['engine_unavailable', true, 'error'],
     ['bad_request', false, 'error'],
@@ -132,7 +148,7 @@ describe('RequestObservation', () => {
     if (isRead) observation.begin(TASK);
     observation.fail(code);
     expect(await values('avocado_requests_total')).toEqual({
-      [`{outcome="${outcome}",finish_reason="${outcome}",class="${isRead ? 'batch' : 'unread'}"}`]: 1,
+      [`{outcome="${outcome}",finish_reason="${outcome}",class="${isRead ? 'batch' : 'unread'}",code="${code}"}`]: 1,
     });
     expect(await values('avocado_request_duration_seconds_count')).toEqual(outcome === 'rejected' ? {} : { '': 1 });
   });
