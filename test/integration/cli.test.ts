@@ -9,6 +9,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUILT_CLI } from '../fixtures/built-cli.ts';
+import { threadsOf } from '../fixtures/engine-processes.ts';
 import { parseEvents } from '../fixtures/served-app.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -57,9 +58,15 @@ async function leftovers(): Promise<string[]> {
   return readdir(join(directory, 'tmp'));
 }
 
-async function until(what: () => boolean): Promise<void> {
-  for (let tries = 0; !what(); tries++) {
-    if (tries > 4000) throw new Error('It did not happen within 200 s.');
+/** Waits for something that the program writes. @throws Error with all it wrote, when it ends or hangs before */
+async function until({ child, out }: Started, what: (stdout: string) => boolean): Promise<void> {
+  for (let tries = 0; !what(out.stdout); tries++) {
+    const hasEnded = child.exitCode !== null || child.signalCode !== null;
+    if (hasEnded || tries > 4000) {
+      const how = hasEnded ? `ended with ${child.exitCode ?? child.signalCode}` : 'did not do it within 200 s';
+      const threads = hasEnded ? '' : threadsOf(child.pid!);
+      throw new Error(`The program ${how}. stdout: ${out.stdout}\nstderr: ${out.stderr}\n${threads}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -119,8 +126,9 @@ describe('avocado caption, with the bundled model', () => {
   });
 
   it('stops on Ctrl-C with 130, and no process outlives it', async () => {
-    const { child, out, exit } = start(['caption', ...Array.from({ length: 40 }, () => CLIP)]);
-    await until(() => out.stdout.split('==').length > 4);
+    const started = start(['caption', ...Array.from({ length: 40 }, () => CLIP)]);
+    const { child, out, exit } = started;
+    await until(started, (stdout) => stdout.split('==').length > 4);
     child.kill('SIGINT');
     expect(await exit).toBe(130);
     expect(out.stderr).toBe('error [aborted]: Interrupted: nothing was kept.\n');
@@ -174,14 +182,15 @@ describe('avocado inspect and doctor', () => {
 
 describe('avocado serve', () => {
   it('answers the curl line it prints, streams, and ends with 0 on SIGTERM with nothing left', async () => {
-    const { child, out, exit } = start([
+    const started = start([
       'serve',
       '--port',
       '0',
       '--media-root',
       `clips=${join(ROOT, 'models/avocado-nano/examples')}`,
     ]);
-    await until(() => out.stdout.includes('/v1/captions'));
+    const { child, out, exit } = started;
+    await until(started, (stdout) => stdout.includes('/v1/captions'));
     const line = /curl (-s -F file=@\S+ http:\/\/\S+)/.exec(out.stdout)![1]!;
     const curl = spawn('curl', [...line.split(' '), '-F', 'max_tokens=6']);
     let answer = '';
