@@ -74,7 +74,7 @@ export interface ConnectionObserver {
 
 export interface ConnectionOptions {
   readonly settings: EngineSettings;
-  readonly warmUpFiles: readonly string[];
+  readonly warmUpFile: string;
   readonly limits: HangLimits;
   readonly stats: StatsAccumulator;
   readonly observer: ConnectionObserver;
@@ -125,7 +125,7 @@ export class EngineConnection {
 
   /** Listens to the process and tells it to open the model. Called once. */
   open(): void {
-    const { settings, warmUpFiles, limits, observer } = this.#options;
+    const { settings, warmUpFile, limits, observer } = this.#options;
     this.#tick = this.#startWatch(Math.min(limits.heartbeatTimeoutMs / 4, limits.stallMs / 4, LONGEST_TICK_MS));
     this.#child.onMessage((message) => {
       if (this.#lost === undefined) this.#take(message);
@@ -134,7 +134,7 @@ export class EngineConnection {
       const lost = this.#lose(`The engine process ${why}.`);
       observer.ended(lost, this.#refusal);
     });
-    this.#send({ type: 'open', settings, warmUpFiles });
+    this.#send({ type: 'open', settings, warmUpFile });
   }
 
   /** Asks it to end what runs and to exit; kills it after `limitMs`. Resolves when it has gone. */

@@ -12,12 +12,8 @@ import { plainError, type FromEngine, type ToEngine } from './messages.ts';
 
 const HEARTBEAT_MS = 250;
 
-/**
- * A grey picture for the vision encoder, half a second of silence for the audio encoder. In src/ also when dist/ runs.
- */
-export const WARM_UP_FILES: readonly string[] = ['warm-up.png', 'warm-up.wav'].map((name) =>
-  fileURLToPath(new URL(`../../src/engine-process/${name}`, import.meta.url)),
-);
+/** A grey second of video for the vision encoder, with silence for the audio encoder. In src/ also when dist/ runs. */
+export const WARM_UP_FILE = fileURLToPath(new URL('../../src/engine-process/warm-up.mkv', import.meta.url));
 
 export interface EngineServerParts {
   readonly openCaptioner: (
@@ -63,7 +59,7 @@ export class EngineServer {
   take(message: ToEngine): void {
     switch (message.type) {
       case 'open':
-        void this.#open(message.settings, message.warmUpFiles);
+        void this.#open(message.settings, message.warmUpFile);
         return;
       case 'caption':
         this.#caption(message.id, message.request, message.gated);
@@ -102,7 +98,7 @@ export class EngineServer {
     this.#parts.exit(0);
   }
 
-  async #open(settings: EngineSettings, warmUpFiles: readonly string[]): Promise<void> {
+  async #open(settings: EngineSettings, warmUpFile: string): Promise<void> {
     const { openCaptioner, send, exit } = this.#parts;
     const progress: OnProgress = (text, done, total) => {
       this.#send({ type: 'progress', text, done, total });
@@ -113,7 +109,7 @@ export class EngineServer {
         this.#send({ type: 'described', model });
       });
       progress('Warming up', 0, 1);
-      await warmUp(captioner, warmUpFiles);
+      await warmUp(captioner, warmUpFile);
       this.#captioner = captioner;
       await this.#beat(); // a server that hears `ready` may read the free slots at once
       await send({ type: 'ready', model: captioner.model });
@@ -181,16 +177,14 @@ export class EngineServer {
 }
 
 /**
- * Captions each file with two tokens, one of the prefill and one of a decode step, so that the first request does not
+ * Captions a file with two tokens, one of the prefill and one of a decode step, so that the first request does not
  * pay for lazy initialisation: threads, both encoders, decoder.
  * @throws AvocadoError any error a caption can end in
  */
-export async function warmUp(captioner: Pick<Captioner, 'submit'>, paths: readonly string[]): Promise<void> {
-  for (const path of paths) {
-    for await (const event of captionEvents(captioner, captionRequest(path, { prompt: 'Describe.', max_tokens: 2 }))) {
-      if (event.type !== 'caption-error') continue;
-      const message = `The model was loaded, but its first caption failed: ${event.message} Run \`avocado doctor\`.`;
-      throw new AvocadoError(event.code, message);
-    }
+export async function warmUp(captioner: Pick<Captioner, 'submit'>, path: string): Promise<void> {
+  for await (const event of captionEvents(captioner, captionRequest(path, { prompt: 'Describe.', max_tokens: 2 }))) {
+    if (event.type !== 'caption-error') continue;
+    const message = `The model was loaded, but its first caption failed: ${event.message} Run \`avocado doctor\`.`;
+    throw new AvocadoError(event.code, message);
   }
 }

@@ -6,7 +6,7 @@ import type { CaptionEvent, CaptionRequest } from '../output/events.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 
 export type ToEngine =
-  | { readonly type: 'open'; readonly settings: EngineSettings; readonly warmUpFiles: readonly string[] }
+  | { readonly type: 'open'; readonly settings: EngineSettings; readonly warmUpFile: string }
   /** `gated`: after the plan it sends `estimated` and waits for `start` */
   | { readonly type: 'caption'; readonly id: number; readonly request: CaptionRequest; readonly gated: boolean }
   | { readonly type: 'start'; readonly id: number }

@@ -5,7 +5,7 @@ import { endingOf } from '../output/ending.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import type { EngineConnection } from './engine-connection.ts';
-import { WARM_UP_FILES } from './engine-server.ts';
+import { WARM_UP_FILE } from './engine-server.ts';
 import { forkEngine, type ForkEngine } from './fork-engine.ts';
 import { RESTART_TIMES, Supervisor, type BackOffTimes } from './supervisor.ts';
 
@@ -76,7 +76,7 @@ export async function openEngineProcess(
   const { heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS, stallMs = STALL_MS, restart = RESTART_TIMES } = options;
   const supervisor = new Supervisor({
     settings: options.settings,
-    warmUpFiles: WARM_UP_FILES,
+    warmUpFile: WARM_UP_FILE,
     limits: { heartbeatTimeoutMs, stallMs, startTimeoutMs: Math.max(START_TIMEOUT_MS, heartbeatTimeoutMs) },
     restart,
     fork,

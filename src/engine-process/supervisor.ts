@@ -88,7 +88,7 @@ class ReadyGate<T> {
 
 export interface SupervisorOptions {
   readonly settings: EngineSettings;
-  readonly warmUpFiles: readonly string[];
+  readonly warmUpFile: string;
   readonly limits: HangLimits;
   readonly restart: BackOffTimes;
   readonly fork: ForkEngine;
@@ -173,10 +173,10 @@ export class Supervisor {
 
   #start(): void {
     if (!this.#wasReady) this.#firstStarts++;
-    const { fork, settings, warmUpFiles, limits, onProgress } = this.#options;
+    const { fork, settings, warmUpFile, limits, onProgress } = this.#options;
     const connection: EngineConnection = new EngineConnection(fork(), {
       settings,
-      warmUpFiles,
+      warmUpFile,
       limits,
       stats: this.#stats,
       observer: {

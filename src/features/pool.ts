@@ -2,6 +2,7 @@
 import { Piscina } from 'piscina';
 import { abortError } from '../base/abort.ts';
 import { workerEntry } from '../base/worker-entry.ts';
+import { ffmpegVersion } from '../media/ffmpeg.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from './places.ts';
 import { patchValues } from './patches.ts';
@@ -11,6 +12,7 @@ import {
   createCancelFlag,
   valueOf,
   type CancelFlag,
+  type MediaTask,
   type PatchTask,
   type PrepareTask,
   type ProbeTask,
@@ -79,10 +81,12 @@ export function createPreparePool(options: { threads: number }): PreparePool {
   const decoders = new Places({ ...DECODING, places: options.threads });
   const probes = new Places(PROBING);
   const running = new Set<CancelFlag>();
+  const findFfmpeg = (): Promise<MediaTask['ffmpeg']> => ffmpegVersion().catch(() => undefined);
+  void findFfmpeg(); // while the model loads
 
   /** Runs a task in a thread. After an abort it is waited for, so that nothing of it is left. */
-  async function runTask<T>(threads: Piscina, task: { readonly flag: CancelFlag }, signal?: AbortSignal): Promise<T> {
-    const { flag } = task;
+  async function runTask<T>(threads: Piscina, task: object, signal?: AbortSignal): Promise<T> {
+    const flag = createCancelFlag();
     running.add(flag);
     let reject: (error: Error) => void = () => undefined;
     const cancelledInQueue = new Promise<never>((_, rejectPromise) => {
@@ -93,7 +97,9 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      const reply = threads.run(task) as Promise<TaskReply<T>>;
+      const reply = findFfmpeg().then(
+        (ffmpeg) => threads.run({ ...task, flag, ffmpeg } satisfies MediaTask) as Promise<TaskReply<T>>,
+      );
       return valueOf(await Promise.race([reply, cancelledInQueue]));
     } finally {
       running.delete(flag);
@@ -104,7 +110,7 @@ export function createPreparePool(options: { threads: number }): PreparePool {
   return {
     probe: (path, probeOptions, signal) =>
       probes.run(() => {
-        const task: ProbeTask = { path, options: probeOptions, flag: createCancelFlag() };
+        const task: Omit<ProbeTask, keyof MediaTask> = { path, options: probeOptions };
         return runTask<MediaProbe>(probing, task, signal);
       }, signal),
     prepare: (plan, prepareOptions, signal) =>
@@ -112,7 +118,7 @@ export function createPreparePool(options: { threads: number }): PreparePool {
         // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
         const { imageMean, imageStd } = prepareOptions.preprocessor;
         const plain = { ...prepareOptions, preprocessor: { imageMean, imageStd } };
-        const task: PrepareTask = { plan, options: plain, flag: createCancelFlag() };
+        const task: Omit<PrepareTask, keyof MediaTask> = { plan, options: plain };
         return runTask<PreparedMedia>(decoding, task, signal);
       }, signal),
     patches: async (stack, fromStep, toStep, used) => {

@@ -3,7 +3,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { decodeAudio } from '../media/decode-audio.ts';
 import { decodeFrames } from '../media/decode-frames.ts';
 import { prepareFeatures } from './prepare.ts';
-import { replyOf, watchFlag, type PrepareTask, type TaskReply } from './task-protocol.ts';
+import { beginTask, replyOf, type PrepareTask, type TaskReply } from './task-protocol.ts';
 import type { PreparedMedia } from './types.ts';
 
 /** Frames are in shared memory already; audio is transferred instead of copied. */
@@ -13,8 +13,9 @@ function transfer(reply: TaskReply<PreparedMedia>): unknown {
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply });
 }
 
-export default async function prepareTask({ plan, options, flag }: PrepareTask): Promise<unknown> {
-  const { signal, stop } = watchFlag(flag);
+export default async function prepareTask(task: PrepareTask): Promise<unknown> {
+  const { plan, options } = task;
+  const { signal, stop } = beginTask(task);
   const decoders = { frames: decodeFrames, audio: decodeAudio };
   const reply = await replyOf(() => prepareFeatures(plan, options, decoders, signal));
   stop();

@@ -1,20 +1,26 @@
 // What crosses between the main thread and the worker threads of pool.ts: tasks, a flag to cancel one, and replies.
 import { asAvocadoError, AvocadoError, type ErrorCode } from '../base/errors.ts';
+import { shareFfmpegVersion, type FfmpegVersion } from '../media/ffmpeg.ts';
 import type { ProbeOptions } from '../media/probe.ts';
 import type { MediaPlan } from '../media/types.ts';
 import type { PrepareOptions } from './prepare.ts';
 import type { FrameStack } from './types.ts';
 
-export interface PrepareTask {
-  readonly plan: MediaPlan;
-  readonly options: PrepareOptions;
+/** A task that can be cancelled and may start ffmpeg. */
+export interface MediaTask {
   readonly flag: CancelFlag;
+  /** undefined: the thread looks for it, and tells what is wrong */
+  readonly ffmpeg: FfmpegVersion | undefined;
 }
 
-export interface ProbeTask {
+export interface PrepareTask extends MediaTask {
+  readonly plan: MediaPlan;
+  readonly options: PrepareOptions;
+}
+
+export interface ProbeTask extends MediaTask {
   readonly path: string;
   readonly options: Pick<ProbeOptions, 'keepsTimes' | 'limits'>;
-  readonly flag: CancelFlag;
 }
 
 export interface PatchTask {
@@ -47,8 +53,9 @@ export function cancelTask(flag: CancelFlag): boolean {
   return Atomics.exchange(flag, 0, CANCELLED) === RUNNING;
 }
 
-/** In the worker: marks the task as running, and turns the flag into a signal until `stop` is called. */
-export function watchFlag(flag: CancelFlag): { signal: AbortSignal; stop: () => void } {
+/** In the worker: marks the task as running, and turns its flag into a signal until `stop` is called. */
+export function beginTask({ flag, ffmpeg }: MediaTask): { signal: AbortSignal; stop: () => void } {
+  if (ffmpeg !== undefined) shareFfmpegVersion(ffmpeg);
   const controller = new AbortController();
   const poll = (): void => {
     if (Atomics.load(flag, 0) === CANCELLED) controller.abort();

@@ -4,7 +4,6 @@ import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { nativeStatus } from '../../src/base/native.ts';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
@@ -13,7 +12,7 @@ import type { Captioner } from '../../src/captioner/captioner.ts';
 import { openEngineProcess, type EngineProcess } from '../../src/engine-process/open-engine-process.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import type { CaptionEnd, CaptionEvent, TextDelta } from '../../src/output/events.ts';
-import { captionAll, CLIPS, endingsOf, NANO, nanoOptions, processesOfGroup } from '../fixtures/engine-processes.ts';
+import { captionAll, CLIPS, endingsOf, nanoOptions, processesOfGroup } from '../fixtures/engine-processes.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
@@ -116,38 +115,34 @@ describe('an engine process', () => {
 });
 
 describe('an engine process that', () => {
-  it('hangs is found out, killed and replaced', async () => {
+  it('hangs is killed and replaced; closed amid a caption it ends it, and leaves no process', async () => {
     const engine = await openEngineProcess(nanoOptions({}, { heartbeatTimeoutMs: 4000 }));
     try {
       await engine.ready();
-      const { pid } = engine.status();
-      process.kill(pid!, 'SIGSTOP');
+      const { pid: hung } = engine.status();
+      process.kill(hung!, 'SIGSTOP');
       const caught = await captionAll(engine, CLIP);
       expect(endingsOf(caught)).toEqual(['caption-error engine_unavailable']);
       expect(caught.at(-1)).toMatchObject({
         message: expect.stringMatching(/gave no sign of life for \d\.\d s, and was killed/) as string,
       });
-      expect(endingsOf(await captionAll(engine, CLIP))).toEqual(['caption-end']);
+      await engine.ready();
       expect(engine.status()).toMatchObject({ state: 'ready', restarts: 1 });
+      expect(processesOfGroup(hung!)).toEqual([]);
+
+      const { pid } = engine.status();
+      let closing: Promise<void> | undefined;
+      const events: CaptionEvent[] = [];
+      for await (const event of captionEvents(engine, captionRequest(CLIP, {}))) {
+        events.push(event);
+        if (event.type === 'media') closing = engine.close();
+      }
+      await closing;
+      expect(endingsOf(events)).toHaveLength(1);
       expect(processesOfGroup(pid!)).toEqual([]);
     } finally {
       await engine.close();
     }
-  });
-
-  it('is closed amid a caption ends it, and leaves no process and no file', async () => {
-    const engine = await openEngineProcess(nanoOptions());
-    await engine.ready();
-    const { pid } = engine.status();
-    let closing: Promise<void> | undefined;
-    const events: CaptionEvent[] = [];
-    for await (const event of captionEvents(engine, captionRequest(CLIP, {}))) {
-      events.push(event);
-      if (event.type === 'media') closing = engine.close();
-    }
-    await closing;
-    expect(endingsOf(events)).toHaveLength(1);
-    expect(processesOfGroup(pid!)).toEqual([]);
   });
 
   it('is closed while it loads is gone at once', async () => {
@@ -170,16 +165,24 @@ describe('an engine process that', () => {
   });
 
   it('lost its server ends too, amid a caption', async () => {
-    const script = fileURLToPath(new URL('../fixtures/own-engine-process.ts', import.meta.url));
-    await expectDeath(spawnParent(['--import', 'tsx', script, NANO, CLIP]));
+    // A server reduced to its engine process, which captions without end.
+    const code = `const { captionRequest } = await import(${compiled('captioner/caption-options')});
+      const { captionEvents } = await import(${compiled('captioner/captioner')});
+      const { openEngineProcess } = await import(${compiled('engine-process/open-engine-process')});
+      const engine = await openEngineProcess(${JSON.stringify(nanoOptions())});
+      await engine.ready();
+      process.stdout.write(String(engine.status().pid));
+      for (;;)
+        for await (const event of captionEvents(engine, captionRequest(${JSON.stringify(CLIP)}, { temperature: 1 })))
+          if (event.type === 'caption-error') throw new Error(event.message);`;
+    await expectDeath(spawnParent(['--input-type=module', '-e', code]));
   });
 
   it('lost its server before the first message ends too', async () => {
-    const script = fileURLToPath(new URL('../../src/engine-process/fork-engine.ts', import.meta.url));
-    const code = `const { forkEngine } = await import(${JSON.stringify(script)});
+    const code = `const { forkEngine } = await import(${compiled('engine-process/fork-engine')});
       process.stdout.write(String(forkEngine().pid));
       setInterval(() => {}, 1000);`;
-    await expectDeath(spawnParent(['--import', 'tsx', '--input-type=module', '-e', code]));
+    await expectDeath(spawnParent(['--input-type=module', '-e', code]));
   });
 
   it.runIf(nativeStatus().loaded)('that is busy for ever ends with its server', async () => {
@@ -192,6 +195,11 @@ describe('an engine process that', () => {
     await expectDeath(spawnParent(['-e', code]));
   });
 });
+
+/** The address of a compiled module, as a string literal. */
+function compiled(module: string): string {
+  return JSON.stringify(new URL(`../../dist/${module}.js`, import.meta.url).href);
+}
 
 /** A process that starts another, which leads a group, and writes its process id. */
 function spawnParent(args: readonly string[]): ChildProcessByStdio<null, Readable, null> {

@@ -12,7 +12,7 @@ const SETTINGS = engineSettings({ modelDir: '/models/fake', slots: 2 });
 const OPEN: ToEngine = {
   type: 'open',
   settings: SETTINGS,
-  warmUpFiles: ['/warm/picture.png', '/warm/sound.wav'],
+  warmUpFile: '/warm/video.mkv',
 };
 const REQUEST = captionRequest('/clips/a.mp4', {});
 
@@ -64,16 +64,13 @@ async function openWith(captioner: Captioner): Promise<void> {
 }
 
 describe('an engine process that starts', () => {
-  it('tells its model, its progress, warms up with every file, and then that it is ready', async () => {
+  it('tells its model, its progress, warms up, and then that it is ready', async () => {
     const captioner = fakeCaptioner();
     await openWith(captioner);
     expect(saidTypes()).toEqual(['described', 'progress', 'progress', 'ready']);
     expect(said.find(({ type }) => type === 'described')).toEqual({ type: 'described', model: MODEL });
     expect(said).toContainEqual({ type: 'progress', text: 'Warming up', done: 0, total: 1 });
-    expect(captioner.seen.map(({ request }) => [request.path, request.maxTokens])).toEqual([
-      ['/warm/picture.png', 2],
-      ['/warm/sound.wav', 2],
-    ]);
+    expect(captioner.seen.map(({ request }) => [request.path, request.maxTokens])).toEqual([['/warm/video.mkv', 2]]);
   });
 
   it('beats from its first moment, with numbers as soon as there are any', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { cancelTask, createCancelFlag, replyOf, valueOf, watchFlag } from '../../../src/features/task-protocol.ts';
+import { beginTask, cancelTask, createCancelFlag, replyOf, valueOf } from '../../../src/features/task-protocol.ts';
 
 describe('a task reply', () => {
   it("brings an error home with its class, code, field and the other thread's stack", async () => {
@@ -35,14 +35,14 @@ describe('a cancel flag', () => {
   it('says that its task is not running yet, and stops the task when it starts', () => {
     const flag = createCancelFlag();
     expect(cancelTask(flag)).toBe(false);
-    const { signal, stop } = watchFlag(flag);
+    const { signal, stop } = beginTask({ flag, ffmpeg: undefined });
     stop();
     expect(signal.aborted).toBe(true);
   });
 
   it('reaches a running task within its poll', async () => {
     const flag = createCancelFlag();
-    const { signal, stop } = watchFlag(flag);
+    const { signal, stop } = beginTask({ flag, ffmpeg: undefined });
     const aborted = new Promise((resolve) => {
       signal.addEventListener('abort', resolve);
     });
