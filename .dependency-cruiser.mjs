@@ -60,8 +60,8 @@ const ONE_DOOR = [
   { of: 'child_process', only: '(media|engine-process|model/runtime|setup)/' },
   {
     of: 'module',
-    only: '(base/native|model/runtime/[a-z-]+)[.]ts|setup/',
-    what: 'createRequire, which loads native code',
+    only: '(base/native|model/runtime/[a-z-]+|settings/read-settings)[.]ts|setup/',
+    what: 'createRequire, which loads native code, and the YAML parser when it is needed',
   },
   { of: 'fluent-ffmpeg', only: 'media/' },
   { of: 'sharp', only: 'media/' },
@@ -75,6 +75,7 @@ const ONE_DOOR = [
   { of: 'prom-client', only: '(server/observe/|lab/rewards/reward-service[.]ts)' },
   { of: 'close-with-grace', only: 'server/' },
   { of: '(commander|cli-progress)', only: 'cli/' },
+  { of: 'yaml', only: 'settings/' },
   { of: 'typebox', only: 'base/schema[.]ts' },
 ];
 

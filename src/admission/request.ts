@@ -55,6 +55,7 @@ export class AdmittedRequest {
   #source: MediaSource | undefined;
   /** of the fetched file: never shown to a client */
   #path: string | undefined;
+  #contentHash: string | undefined;
   #ended = false;
 
   constructor(lifecycle: RequestLifecycle, parts: RequestParts, hooks: RequestHooks) {
@@ -65,6 +66,11 @@ export class AdmittedRequest {
 
   get id(): string {
     return this.#lifecycle.id;
+  }
+
+  /** SHA-256 of the file in hex, once it is on this disk; undefined of a file that is read where it lies */
+  get contentHash(): string | undefined {
+    return this.#contentHash;
   }
 
   /** aborts when the client leaves, a deadline passes, the request is cancelled, or the server stops */
@@ -203,6 +209,7 @@ export class AdmittedRequest {
     if (this.signal.aborted) throw abortError(this.signal);
     const file = await withSignal(source.open({ signal: this.signal, onProgress }), this.signal);
     this.#path = file.path;
+    this.#contentHash = file.contentHash;
     this.#parts.observer.fetched(source.kind, this.#lifecycle.elapsedSeconds, file.path);
     return file;
   }

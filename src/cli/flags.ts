@@ -67,7 +67,7 @@ export function addSettingFlags(command: Command, names: readonly SettingName[])
   }
   return command.option(
     '--config <file>',
-    'JSON file of settings: {"log_level": "info"} is --log-level info. Each setting is also a variable, such as ' +
+    'JSON or YAML file of settings: {"log_level": "info"} is --log-level info. Each setting is also a variable, such as ' +
       'AVOCADO_LOG_LEVEL. Flags come first, then variables, then the file',
   );
 }

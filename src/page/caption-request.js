@@ -62,7 +62,7 @@ export function requestCaption({ file, prompt, listen, key }, on) {
   request.addEventListener('error', () =>
     finish('The connection broke. Check that the server runs and the file is still there, then try again.', 0),
   );
-  request.open('POST', '/v1/captions');
+  request.open('POST', 'v1/captions');
   if (key) request.setRequestHeader('authorization', 'Bearer ' + key);
   request.send(body);
   return () => {

@@ -44,7 +44,7 @@ async function chooseSample({ name, url, caption }) {
 
 /** Adds a button for each sample clip of the model. A click chooses the sample and calls `start()`. */
 export async function offerSamples(start, fail) {
-  const { samples } = await (await fetch('/page/samples')).json();
+  const { samples } = await (await fetch('page/samples')).json();
   for (const sample of samples) {
     const button = document.createElement('button');
     button.type = 'button';

@@ -47,6 +47,8 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
     ...loggerOptions(config, log),
     logController: new LogController({ disableRequestLogging: true }), // addRequestLog writes one line per request
     genReqId: (request) => responses.newId(request),
+    ...(config.trustProxy.length === 0 ? {} : { trustProxy: [...config.trustProxy] }),
+    rewriteUrl: ({ url = '/' }) => withoutBase(url, config.basePath),
     forceCloseConnections: true,
     return503OnClosing: false, // the admission refuses requests itself, with an error in our shape
     http: {
@@ -62,6 +64,11 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
       void sendError(error, request, reply);
     },
   });
+}
+
+/** A proxy may leave the base path in front of a path, or take it away; probes ask without it. */
+function withoutBase(url: string, base: string): string {
+  return base !== '' && url.startsWith(`${base}/`) ? url.slice(base.length) : url;
 }
 
 /**
@@ -110,7 +117,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   await addGuards(app, config, (reason) => {
     metrics.rejected(reason);
   });
-  await addOpenApi(app, version);
+  await addOpenApi(app, config);
   await addBodyParsers(app, intake, config.maxUploadBytes);
   await app.register(eventStreamPlugin, { heartbeatInterval: config.heartbeatMs });
 
@@ -120,7 +127,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     ...chatRoutes(parts),
     ...modelRoutes(parts),
     ...healthRoutes(app, { ...parts, storageReady: () => storage.isReady() }),
-    ...pageRoutes(captioner),
+    ...pageRoutes(captioner, config),
   ]);
   return app;
 }

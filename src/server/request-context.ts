@@ -3,12 +3,20 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { AdmittedRequest } from '../admission/request.ts';
+import type { Timings } from '../output/events.ts';
 import type { RequestObservation } from './observe/request-metrics.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     context: RequestContext;
   }
+}
+
+/** The header of the W3C draft Server Timing: durations in milliseconds. */
+function serverTiming({ stages, totalSeconds }: Timings): string {
+  return Object.entries({ ...stages, total: totalSeconds })
+    .map(([name, seconds]) => `${name};dur=${(seconds * 1000).toFixed(1)}`)
+    .join(', ');
 }
 
 export class RequestContext {
@@ -33,6 +41,16 @@ export class RequestContext {
   defer(cleanup: () => void): void {
     if (this.#isClosed) cleanup();
     else this.#cleanups.push(cleanup);
+  }
+
+  /** What is known of the request when its response begins: the time of its stages, and the hash of its media. */
+  headers(): Record<string, string> {
+    const timings = this.observation?.summary?.end?.timings;
+    const hash = this.admitted?.contentHash;
+    return {
+      ...(timings === undefined ? {} : { 'server-timing': serverTiming(timings) }),
+      ...(hash === undefined ? {} : { 'x-avocado-media-hash': hash }),
+    };
   }
 
   close(): void {
@@ -72,6 +90,12 @@ export class InFlightResponses {
         context.close();
       });
       done();
+    });
+    app.addHook('onSend', (request, reply, payload, done) => {
+      // Fastify also answers what it cannot read, before the first hook.
+      const context = request.context as RequestContext | undefined;
+      void reply.headers(context?.headers() ?? {});
+      done(null, payload);
     });
   }
 

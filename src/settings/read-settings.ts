@@ -1,6 +1,8 @@
 // Settings from their four sources. A flag comes before a variable of the environment, that before the config file,
 // that before the default. All mistakes of all sources are reported together.
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as Yaml from 'yaml';
 import { AvocadoError, type ErrorCode } from '../base/errors.ts';
 import { engineSettings, type EngineSettings } from './engine-settings.ts';
 import { fileName, SETTING_NAMES, settingOf, variableName, type SettingName, type Settings } from './schema.ts';
@@ -14,7 +16,7 @@ export interface SettingSources {
   readonly flags: Readonly<Partial<Record<SettingName, FlagValue | undefined>>>;
   /** AVOCADO_* variables; an empty one counts as not set */
   readonly variables: Readonly<Record<string, string>>;
-  /** path of a JSON file with an object of settings */
+  /** path of a JSON or YAML file with an object of settings */
   readonly file: string | undefined;
 }
 
@@ -144,14 +146,23 @@ function readObject(file: string, complain: (sentence: string) => void): Readonl
     complain(`--config ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`);
     return {};
   }
+  const isJson = /^\s*[{[]/.test(text);
   try {
-    const value: unknown = JSON.parse(text);
+    const value = isJson ? (JSON.parse(text) as unknown) : parseYaml(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-    complain(`--config ${file} must be a JSON object, such as {"slots": 8}.`);
+    complain(`--config ${file} must be an object, such as {"slots": 8}, or in YAML the line slots: 8.`);
   } catch (error) {
-    complain(`--config ${file} is not JSON: ${(error as Error).message}.`);
+    // The first line: the YAML parser goes on with a picture of the place.
+    const [reason = ''] = (error as Error).message.split('\n');
+    complain(`--config ${file} is not ${isJson ? 'JSON' : 'YAML'}: ${reason.replace(/[.:]$/, '')}.`);
   }
   return {};
+}
+
+/** Loaded where it is needed: its many modules would cost every command a start. */
+function parseYaml(text: string): unknown {
+  const { parse: parseText } = createRequire(import.meta.url)('yaml') as typeof Yaml;
+  return parseText(text) ?? {}; // nothing but comments
 }
 
 /** @throws AvocadoError of all mistakes, with the code and field of the first; several have the code `bad_request` */

@@ -15,10 +15,20 @@ import {
   withDefaults,
   type GivenValues,
   type SettingTable,
+  type SettingType,
   type SettingValues,
 } from './setting.ts';
 
 const GIB = 1024 ** 3;
+/** Names of ranges that proxy-addr, which Fastify asks, knows beside addresses. */
+const PROXY_RANGES = ['loopback', 'linklocal', 'uniquelocal'];
+
+const basePath: SettingType<string> = {
+  expected: 'a path such as /captions',
+  json: 'string',
+  parse: (given) => (/^(\/[\w.~-]+)*\/?$/.test(given) ? given.replace(/\/$/, '') : undefined),
+  format: String,
+};
 
 export const SERVER_TABLE = {
   host: {
@@ -36,6 +46,24 @@ export const SERVER_TABLE = {
     type: integer(0, 65_535),
     default: 8080,
     help: 'port to listen on, 0 = any',
+  },
+  trustProxy: {
+    group: 'server',
+    flag: 'trust-proxy',
+    metavar: 'range',
+    type: list,
+    default: [],
+    help:
+      'proxies whose X-Forwarded-For and X-Forwarded-Host are believed: an address, a range such as 10.0.0.0/8, ' +
+      'loopback or uniquelocal; repeatable',
+  },
+  basePath: {
+    group: 'server',
+    flag: 'base-path',
+    metavar: 'path',
+    type: basePath,
+    default: '',
+    help: 'path below which a proxy shows this server, such as /captions; every route answers with it and without',
   },
   stallMs: {
     group: 'server',
@@ -276,6 +304,10 @@ export function resolveServerConfig(settings: ServerSettings, checks: EntryCheck
   const { version = '0.0.0', heartbeatMs = 15_000, prepareAhead = 2 } = settings;
   const { temporaryDirectory = tmpdir(), apiKeys = [], apiKeysText } = settings;
   for (const range of values.allowCidrs) check(`--allow-cidr ${range}`, () => checks.allowCidr(range), mistakes);
+  for (const range of values.trustProxy.filter((word) => !PROXY_RANGES.includes(word))) {
+    const bits = range.includes(':') ? 128 : 32;
+    check(`--trust-proxy ${range}`, () => checks.allowCidr(range.includes('/') ? range : `${range}/${bits}`), mistakes);
+  }
   return Object.freeze({
     ...{ ...values, version, heartbeatMs, prepareAhead, temporaryDirectory },
     mediaRoots: mediaRootsOf(mediaRoots, mistakes),

@@ -36,9 +36,10 @@ beats a variable, a variable beats the config file, and the file beats the defau
 npx avocado serve --log-level info
 AVOCADO_LOG_LEVEL=info npx avocado serve
 npx avocado serve --config settings.json     # {"log_level": "info", "slots": 8, "media_root": ["films=/srv/films"]}
+npx avocado serve --config settings.yaml     # the same in YAML, one setting a line: slots: 8
 \`\`\`
 
-* In the file, a setting has the name of its flag with \`_\` for \`-\`. The value is a JSON number, text, \`true\` or
+* In the file, a setting has the name of its flag with \`_\` for \`-\`. The value is a number, text, \`true\` or
   \`false\`; a repeatable flag is a list of texts. Relative paths start at the working directory.
 * In the environment, entries of a list stand between commas, and a switch is \`true\` or \`false\`. An empty variable
   counts as not set.

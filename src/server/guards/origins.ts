@@ -19,8 +19,17 @@ const REQUEST_HEADERS = [
   'x-request-id',
   'x-request-timeout',
   'x-avocado-stage-events',
+  'x-avocado-media-hash',
 ].join(', ');
-const RESPONSE_HEADERS = 'x-request-id, x-avocado-ignored-fields, x-should-retry, retry-after, retry-after-ms';
+const RESPONSE_HEADERS = [
+  'x-request-id',
+  'x-avocado-ignored-fields',
+  'x-avocado-media-hash',
+  'server-timing',
+  'x-should-retry',
+  'retry-after',
+  'retry-after-ms',
+].join(', ');
 const PREFLIGHT_SECONDS = '600';
 
 /** To be added before the keys are checked: a browser sends none with its question before a request. */
@@ -68,8 +77,8 @@ function isOwnName(name: string, { allowHosts }: OriginConfig): boolean {
 }
 
 /** A page behind DNS rebinding asks under its own name, never under an address. Who sends no Host is no browser. */
-function checkHost({ headers: { host } }: FastifyRequest, config: OriginConfig): void {
-  if (host === undefined || (!isLoopback(config.host) && config.allowHosts.length === 0)) return;
+function checkHost({ host }: FastifyRequest, config: OriginConfig): void {
+  if (host === '' || (!isLoopback(config.host) && config.allowHosts.length === 0)) return;
   const name = nameOf(host);
   if (name !== undefined && isOwnName(name, config)) return;
   throw new AvocadoError(
@@ -81,12 +90,12 @@ function checkHost({ headers: { host } }: FastifyRequest, config: OriginConfig):
 
 /** A page of another site can make a browser send a form, though it cannot read the answer. */
 function checkSite(
-  { method, headers }: FastifyRequest,
+  { method, headers, host }: FastifyRequest,
   config: OriginConfig,
   allowsOrigin: (origin: string) => boolean,
 ): void {
   if (METHODS_THAT_READ.includes(method)) return;
-  const { origin, host } = headers;
+  const { origin } = headers;
   if (origin !== undefined && allowsOrigin(origin)) return;
   const site = headers['sec-fetch-site'];
   const isOwn = site === undefined ? origin === undefined || isSameHost(origin, host, config) : isOwnSite(site);

@@ -2,6 +2,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifySchema } from 'fastify';
+import type { ServerConfig } from '../../settings/server-settings.ts';
 import { addRoutes, type RoutePolicy } from '../route.ts';
 import { errorResponses, SHARED } from '../wire/schemas.ts';
 
@@ -44,7 +45,10 @@ function operationOf({ docs, access, params }: RoutePolicy): FastifySchema {
 }
 
 /** To be added before the routes, because the plugin listens to their registration. */
-export async function addOpenApi(app: FastifyInstance, version: string): Promise<void> {
+export async function addOpenApi(
+  app: FastifyInstance,
+  { version, basePath }: Pick<ServerConfig, 'version' | 'basePath'>,
+): Promise<void> {
   for (const schema of SHARED) app.addSchema(plain(schema));
   await app.register(swagger, {
     openapi: {
@@ -55,6 +59,7 @@ export async function addOpenApi(app: FastifyInstance, version: string): Promise
         description: 'Captions of videos that describe what can be seen and heard, in order of time.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
+      ...(basePath === '' ? {} : { servers: [{ url: basePath }] }),
       tags: [{ name: 'captions' }, { name: 'OpenAI' }, { name: 'health' }],
       components: {
         securitySchemes: {

@@ -5,6 +5,7 @@ import { Type } from '../../base/schema.ts';
 import type { Captioner } from '../../captioner/captioner.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { readSampleClips } from '../../model/checkpoint/model-package.ts';
+import type { ServerConfig } from '../../settings/server-settings.ts';
 import { defineRoute, type Route } from '../route.ts';
 
 /** Works from src/server and from dist/server: pages are not compiled. */
@@ -29,9 +30,10 @@ const POLICY = [
 const OPEN = { method: 'GET', access: 'open', limit: 'none', docs: 'hidden' } as const;
 
 /** GET /: choose a video and watch its caption arrive. Files and samples of the page are below /page. */
-export function pageRoutes({ model }: Pick<Captioner, 'model'>): Route[] {
+export function pageRoutes({ model }: Pick<Captioner, 'model'>, { basePath }: Pick<ServerConfig, 'basePath'>): Route[] {
   return [
     asset('/', 'page.html'),
+    ...(basePath === '' ? [] : [toFolder(basePath)]),
     ...ASSETS.map((name) => asset(`/page/${name}`, name)),
     defineRoute({
       ...OPEN,
@@ -41,7 +43,7 @@ export function pageRoutes({ model }: Pick<Captioner, 'model'>): Route[] {
           name,
           kind,
           caption,
-          url: `/page/samples/${name}`,
+          url: `page/samples/${name}`,
         })),
       }),
     }),
@@ -58,6 +60,11 @@ export function pageRoutes({ model }: Pick<Captioner, 'model'>): Route[] {
       },
     }),
   ];
+}
+
+/** The page's links are relative, so its address must end in a slash. */
+function toFolder(url: string): Route {
+  return defineRoute({ ...OPEN, url, handler: ({ reply }) => reply.redirect(`${url}/`, 308) });
 }
 
 function asset(url: string, name: string): Route {

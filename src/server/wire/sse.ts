@@ -6,11 +6,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 /** Writes no faster than the client reads, and never waits for a client that has disconnected. */
 export class EventStream {
   readonly #reply: FastifyReply;
-  readonly #closed: Promise<void>;
+  readonly #context: FastifyRequest['context'];
 
   constructor({ context }: FastifyRequest, reply: FastifyReply) {
     this.#reply = reply;
-    this.#closed = context.closed;
+    this.#context = context;
   }
 
   get isConnected(): boolean {
@@ -21,7 +21,8 @@ export class EventStream {
   async send(...messages: readonly SSESource[]): Promise<void> {
     for (const message of messages) {
       if (!this.isConnected) return;
-      await Promise.race([this.#reply.sse.send(message), this.#closed]);
+      if (!this.#reply.raw.headersSent) void this.#reply.headers(this.#context.headers());
+      await Promise.race([this.#reply.sse.send(message), this.#context.closed]);
     }
   }
 

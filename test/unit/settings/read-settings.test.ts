@@ -125,12 +125,24 @@ describe('settings', () => {
 
   it.each([
     ['no JSON', '{"slots": 8', 'is not JSON'],
-    ['no object', '[8]', 'must be a JSON object'],
+    ['no object', '[8]', 'must be an object'],
+    ['no YAML', 'slots: 8\nslots: 9', 'is not YAML: Map keys must be unique'],
+    ['a YAML list', '- slots: 8', 'must be an object'],
+    ['wrong in YAML', 'log_levl: info', 'Did you mean log_level?'],
     ['not there', undefined, 'cannot be read (ENOENT)'],
   ])('refuse a file that is %s', (_, content, words) => {
     const file = content === undefined ? scratch('nowhere.json') : fileOf(content);
-    expect(errorOf({ file })).toMatchObject({ param: 'config' });
+    expect(errorOf({ file })).toMatchObject({ code: 'bad_request' });
     expect(errorOf({ file }).message).toContain(words);
+  });
+
+  it('may be YAML in the file, checked in the same way', () => {
+    const read = (file: string): unknown =>
+      readServerSettings(sources({ file }), { checks: CHECKS }).values.server.urlHosts;
+    const text = 'slots: 8 # for the large card\nlog_level: info\nurl_host:\n  - a.example\n  - "*.b.example"\n';
+    expect(read(fileOf(text))).toEqual(['a.example', '*.b.example']);
+    expect(read(fileOf('# all as it is\n'))).toBe('public');
+    expect(errorOf({ file: fileOf('slots: many\nport: "8080"') }).message).toMatch(/slots in .*port in /);
   });
 
   it('of another command are fine in the file, as long as they are right', () => {

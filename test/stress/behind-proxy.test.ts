@@ -1,0 +1,79 @@
+// Three servers behind nginx, restarted one after the other under load: no request fails, each has one ending.
+import { afterAll, describe, expect, it } from 'vitest';
+import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
+import { runLevel, type RequestResult } from '../../src/lab/loadtest/load-test.ts';
+import { readExampleClips } from '../bench/served.ts';
+import { NGINX, startReplicas, type Replicas } from '../fixtures/replicas.ts';
+import { scratchDirectory } from '../fixtures/scratch.ts';
+import { isLongStress } from '../fixtures/stress-size.ts';
+
+const ROUNDS = Number(process.env['AVOCADO_RESTART_ROUNDS'] ?? 20);
+const CLIENTS = 6;
+const scratch = scratchDirectory();
+
+const reason = isLongStress ? 'nginx is not installed: apt-get install nginx' : 'AVOCADO_STRESS=long runs it';
+
+describe.skipIf(!isLongStress || NGINX === undefined)(`a rolling restart (skipped: ${reason})`, () => {
+  let replicas: Replicas | undefined;
+  afterAll(async () => {
+    await replicas?.close();
+  });
+
+  it('fails no request', { timeout: 3_600_000 }, async () => {
+    replicas = await startReplicas(scratch('replicas'), 3, ['--slots', '2', '--max-requests', '64']);
+    const { url } = replicas;
+    const clips = await readExampleClips();
+    const send = clipSender({ url, apiKey: undefined, fields: { max_tokens: '24' } });
+    const done = new AbortController();
+    const results: RequestResult[] = [];
+    const load = (async () => {
+      for (let seed = 1; !done.signal.aborted; seed += 1) {
+        const options = { concurrency: CLIENTS, requests: 2 * CLIENTS, leaving: 0, seed };
+        results.push(...(await runLevel(clips, send, options, new AbortController().signal)).results);
+      }
+    })();
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (let index = 0; index < replicas.servers.length; index += 1) {
+        const before = results.length;
+        expect(await replicas.restart(index)).toBe(0);
+        // Each server comes back and serves before the next one goes, as a Deployment does it.
+        await expect.poll(() => results.length).toBeGreaterThan(before);
+      }
+    }
+    done.abort();
+    await load;
+    const counts: Record<string, number> = {};
+    for (const result of results) {
+      const kind = result.kind === 'failed' ? result.code : result.kind;
+      counts[kind] = (counts[kind] ?? 0) + 1;
+    }
+    console.warn(`${ROUNDS} rolling restarts of 3 servers: ${JSON.stringify(counts)}`);
+    expect(Object.keys(counts)).toEqual(['caption']);
+  });
+
+  it('sends a file again to the server that has had it', async () => {
+    const { url, servers } = replicas ?? { url: '', servers: [] };
+    const [clip] = await readExampleClips();
+    const sendClip = async (headers: Record<string, string>): Promise<Response> => {
+      const body = new FormData();
+      body.append('max_tokens', '4');
+      body.append('file', new Blob([clip?.bytes ?? new Uint8Array()]), 'clip.mp4');
+      const answer = await fetch(`${url}/v1/captions`, { method: 'POST', body, headers });
+      await answer.text();
+      return answer;
+    };
+    const hash = (await sendClip({})).headers.get('x-avocado-media-hash') ?? '';
+    const counts = (): Promise<number[]> => Promise.all(servers.map(captions));
+    const before = await counts();
+    for (let times = 0; times < 4; times += 1)
+      expect((await sendClip({ 'x-avocado-media-hash': hash })).status).toBe(200);
+    const grown = (await counts()).map((count, index) => count - (before[index] ?? 0));
+    expect(grown.sort()).toEqual([0, 0, 4]);
+  });
+});
+
+async function captions({ url }: { readonly url: string }): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const found = [...text.matchAll(/^avocado_requests_total\{outcome="ok".*\} (\d+)$/gm)];
+  return found.reduce((sum, [, count]) => sum + Number(count), 0);
+}
