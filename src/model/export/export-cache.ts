@@ -1,7 +1,7 @@
 // A cache of exports, so that a checkpoint directory can be served without an export step. One entry per checkpoint and
-// precision; when the checkpoint changes, its entry is replaced.
+// precision; when the checkpoint or our version changes there is a new one, and the older goes when nobody uses it.
 import { createHash } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { nonEmptyVariable } from '../../base/env.ts';
@@ -20,6 +20,12 @@ interface CacheOptions extends ExportOptions {
   /** of the checkpoint, when it was read already */
   readonly config?: ModelConfig | undefined;
 }
+
+/**
+ * Two versions of this program may share a cache, or a checkpoint may change while a server opens it: an entry that was
+ * opened within this time is not removed.
+ */
+const UNUSED_MS = 24 * 3600 * 1000;
 
 function defaultCache(): string {
   const userCache = nonEmptyVariable('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
@@ -94,14 +100,28 @@ export async function ensureExport(
   const { family, name } = await entryName(checkpoint, precision);
   const entry = join(cache, name);
   const cached = await openCached(entry);
-  if (cached !== undefined) return cached;
+  if (cached !== undefined) {
+    await markUsed(entry);
+    return cached;
+  }
   const config = options.config ?? (await readModelConfig(modelDir));
   // Another process may finish first and already use its entry: keep that one.
   const existing = async (target: string): Promise<'replace' | 'keep'> =>
     (await openCached(target)) === undefined ? 'replace' : 'keep';
   const manifest = await exportCheckpoint({ checkpoint, config }, precision, entry, { ...options, existing });
-  for (const other of await readdir(cache)) {
-    if (other.startsWith(family) && other !== name) await rm(join(cache, other), { recursive: true, force: true });
-  }
+  const others = (await readdir(cache)).filter((other) => other.startsWith(family) && other !== name);
+  for (const other of others) await removeUnused(join(cache, other));
   return manifest;
+}
+
+/** The time of an entry's directory is that of its last use. */
+async function markUsed(entry: string): Promise<void> {
+  const now = new Date();
+  await utimes(entry, now, now).catch(() => undefined); // of a cache that is read-only
+}
+
+async function removeUnused(entry: string): Promise<void> {
+  const used = await stat(entry).catch(() => undefined); // another process may have removed it
+  if (used === undefined || Date.now() - used.mtimeMs < UNUSED_MS) return;
+  await rm(entry, { recursive: true, force: true });
 }

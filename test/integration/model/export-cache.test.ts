@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -29,17 +29,27 @@ describe('The cache of exports', () => {
     expect(madeAt(first.directory)).toBe(made);
   });
 
-  it('keeps one entry per precision and replaces the entry of a changed checkpoint', async () => {
-    const fp32 = await ensureExport(checkpoint, 'fp32', { cacheDir });
-    const before = await ensureExport(checkpoint, 'int4', { cacheDir });
-    appendFileSync(join(checkpoint, 'config.json'), '\n');
-    const after = await ensureExport(checkpoint, 'int4', { cacheDir });
-    expect(after.directory).not.toBe(before.directory);
-    expect(
-      readdirSync(cacheDir)
-        .map((name) => join(cacheDir, name))
-        .sort(),
-    ).toEqual([fp32.directory, after.directory].sort());
+  it('keeps one entry per precision, and of a changed checkpoint also one that was opened lately', async () => {
+    const ensure = async (precision: 'fp32' | 'int4'): Promise<string> =>
+      (await ensureExport(checkpoint, precision, { cacheDir })).directory;
+    const change = (): void => {
+      appendFileSync(join(checkpoint, 'config.json'), '\n');
+    };
+    const entries = (): string[] => readdirSync(cacheDir).map((name) => join(cacheDir, name));
+    const lastUsed = (entry: string, hoursAgo: number): void => {
+      utimesSync(entry, 0, Date.now() / 1000 - hoursAgo * 3600);
+    };
+    const fp32 = await ensure('fp32');
+    const first = await ensure('int4');
+    change();
+    const second = await ensure('int4');
+    expect(new Set(entries())).toEqual(new Set([fp32, first, second]));
+    lastUsed(first, 25);
+    lastUsed(second, 25);
+    expect(await ensure('int4')).toBe(second);
+    change();
+    const third = await ensure('int4');
+    expect(new Set(entries())).toEqual(new Set([fp32, second, third]));
   });
 
   it('repairs a damaged entry', async () => {
