@@ -2,6 +2,7 @@ import { AvocadoError } from '../base/errors.ts';
 import type { Priority } from '../base/priority-turns.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import { RequestLifecycle } from './lifecycle.ts';
+import { PlanningTurns } from './planning.ts';
 import { AdmissionQueue } from './queue.ts';
 import { Receiving } from './receiving.ts';
 import { AdmittedRequest, type RequestParts } from './request.ts';
@@ -25,7 +26,7 @@ export interface AdmissionSettings {
 export interface Sender {
   /** the key, where there are keys */
   readonly owner?: string | undefined;
-  /** the key, or else the address: one of them may not hold all places of bodies that arrive */
+  /** the key, or else the address: one of them may not hold all places of bodies that arrive, nor all processors */
   readonly name?: string;
   /** for how long its body has been slower than it must be */
   readonly behindMs?: () => number;
@@ -73,7 +74,7 @@ export class Admission {
     this.#receiving = new Receiving(settings.maxReceiving, () => {
       observer.rejected('receiving');
     });
-    this.#parts = { captioner, observer, queue, model };
+    this.#parts = { captioner, observer, queue, model, planning: new PlanningTurns() };
   }
 
   /**
@@ -81,17 +82,17 @@ export class Admission {
    * that sends nothing must not take the place of one that has sent everything.
    * @throws AvocadoError `queue_full` (with `retryAfterSeconds`), `engine_unavailable`
    */
-  admit(id: string, { owner, name = '', behindMs = () => 0, timeoutSeconds }: Sender = {}): AdmittedRequest {
+  admit(id: string, { owner, name, behindMs = () => 0, timeoutSeconds }: Sender = {}): AdmittedRequest {
     const { captioner, observer, queue } = this.#parts;
     if (this.#stopping || captioner.status().state === 'stopped') {
       observer.rejected('stopping');
       throw stopping();
     }
     queue.check();
-    const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, owner);
+    const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, owner, name);
     lifecycle.setDeadline(timeoutSeconds);
     const arrival = {
-      sender: name,
+      sender: name ?? '',
       behindMs,
       drop: (reason: AvocadoError) => {
         lifecycle.abort(reason);

@@ -4,7 +4,7 @@ import type { RequestStage } from './types.ts';
 const DOING: Readonly<Record<RequestStage, string>> = {
   receive: 'still being received',
   fetch: 'fetching its file',
-  probe: "reading its file's headers, or waiting for the engine to start",
+  probe: "reading its file's headers, or waiting for its turn or for the engine to start",
   queued: 'waiting in the queue',
   decode: 'decoding its file',
   encode: 'encoding its file',
@@ -20,6 +20,8 @@ export class RequestLifecycle {
   readonly id: string;
   /** the key that sent it, where there are keys */
   readonly owner: string | undefined;
+  /** the key, or else the address */
+  readonly sender: string | undefined;
   /** by performance.now() */
   readonly startedMs = performance.now();
   stage: RequestStage = 'receive';
@@ -30,9 +32,10 @@ export class RequestLifecycle {
   #done = false;
 
   /** @param maxSeconds the deadline until another is set, and the latest that can be */
-  constructor(id: string, maxSeconds: number, owner?: string) {
+  constructor(id: string, maxSeconds: number, owner?: string, sender?: string) {
     this.id = id;
     this.owner = owner;
+    this.sender = sender;
     this.#maxSeconds = maxSeconds;
     this.#startTimer(maxSeconds);
   }

@@ -8,6 +8,7 @@ import type { LocalFile, MediaSource } from '../intake/media-source.ts';
 import { endingOf, isEnding, type CaptionEnding } from '../output/ending.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
 import type { RequestLifecycle } from './lifecycle.ts';
+import type { PlanningTurns } from './planning.ts';
 import type { AdmissionQueue, Ticket } from './queue.ts';
 import type { AdmissionObserver, CaptionTask, TaskEstimate } from './types.ts';
 import { isLong, secondsOf, type EstimatedWork, type WorkModel } from './work-model.ts';
@@ -26,6 +27,7 @@ export interface RequestParts {
   readonly observer: AdmissionObserver;
   readonly queue: AdmissionQueue;
   readonly model: WorkModel;
+  readonly planning: PlanningTurns;
 }
 
 type Emit = (event: CaptionEvent) => void;
@@ -95,12 +97,14 @@ export class AdmittedRequest {
 
   /** What captioning the task's file would take. Releases the file. @throws AvocadoError */
   async estimate(task: CaptionTask): Promise<TaskEstimate> {
-    const { captioner, queue, model } = this.#parts;
+    const { captioner, queue, model, planning } = this.#parts;
     this.#begin(task).setRemaining(0, 0);
     try {
       const request = requestOf(task, await this.#fetch(task, () => undefined));
       this.#lifecycle.stage = 'probe';
-      const estimate = await withSignal(captioner.estimate(request, this.signal), this.signal);
+      const estimating = (): Promise<Estimate> => captioner.estimate(request, this.signal);
+      const turn = planning.run(this.#lifecycle.sender, estimating, this.signal);
+      const estimate = await withSignal(turn, this.signal);
       this.#lifecycle.finish();
       const workSeconds = secondsOf(model.work(estimate, captionsOf(estimate, request)));
       return { ...estimate, workSeconds, queueSeconds: queue.secondsToStart };
@@ -177,18 +181,22 @@ export class AdmittedRequest {
     emit({ type: 'stage', stage: 'probe', done: 0, total: 1 });
     let planned: PlannedWork | undefined;
     const progress = new CaptionProgress(this.#lifecycle, ticket);
-    const submitted = this.#parts.captioner.submit(requestOf(task, file), {
-      signal: this.signal,
-      admit: async (estimate) => {
-        planned = await this.#awaitStart(task, ticket, estimate, emit);
-      },
-      onEvent: (event) => {
-        if (event.type === 'stage' && event.stage === 'probe') return; // reported above
-        progress.observe(event, planned?.work);
-        if (event.type === 'caption-end' && planned !== undefined) this.#learn(planned, event);
-        emit(event.type === 'caption-end' ? progress.timed(event, fetchSeconds, planned?.queueSeconds ?? 0) : event);
-      },
-    });
+    const { captioner, planning } = this.#parts;
+    const submit = (onPlanned: () => void): Promise<void> =>
+      captioner.submit(requestOf(task, file), {
+        signal: this.signal,
+        admit: async (estimate) => {
+          onPlanned();
+          planned = await this.#awaitStart(task, ticket, estimate, emit);
+        },
+        onEvent: (event) => {
+          if (event.type === 'stage' && event.stage === 'probe') return; // reported above
+          progress.observe(event, planned?.work);
+          if (event.type === 'caption-end' && planned !== undefined) this.#learn(planned, event);
+          emit(event.type === 'caption-end' ? progress.timed(event, fetchSeconds, planned?.queueSeconds ?? 0) : event);
+        },
+      });
+    const submitted = inTurn(submit, (work) => planning.run(this.#lifecycle.sender, work, this.signal));
     await endedOrAborted(submitted, this.signal, () => (planned === undefined ? 0 : ABORT_GRACE_MS));
   }
 
@@ -310,6 +318,25 @@ function requestOf({ request }: CaptionTask, { path, contentHash }: LocalFile): 
 /** Captions that are written: samples, or segments. */
 function captionsOf({ segments }: Estimate, { samples }: Pick<CaptionRequest, 'samples'>): number {
   return samples * (segments?.count ?? 1);
+}
+
+/**
+ * Work whose first part needs a turn, which ends when it says so or when all of it is done.
+ * @throws what the work throws, or the turn
+ */
+async function inTurn(
+  work: (onFirstPart: () => void) => Promise<void>,
+  takeTurn: (part: () => Promise<void>) => Promise<void>,
+): Promise<void> {
+  let whole: Promise<void> | undefined;
+  await takeTurn(
+    () =>
+      new Promise((resolve) => {
+        whole = work(resolve);
+        whole.then(resolve, resolve);
+      }),
+  );
+  await whole;
 }
 
 function isSameStage(stage: string): (event: CaptionEvent) => boolean {

@@ -3,8 +3,9 @@ import { Piscina } from 'piscina';
 import { abortError } from '../base/abort.ts';
 import { workerEntry } from '../base/worker-entry.ts';
 import { ffmpegVersion } from '../media/ffmpeg.ts';
+import { totalPixels } from '../media/probe.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
-import { Places, type PlacesStats } from './places.ts';
+import { Places, type PlacesStats } from '../base/places.ts';
 import { patchValues } from './patches.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
@@ -57,15 +58,30 @@ const IDLE_MS = 30_000;
  * two at most.
  */
 const DECODING = { overtimePlaces: 2, overtimeMs: 20_000 };
+/** Pixels that take some ten seconds to decode. It is done beside the model, but not at its cost. */
+const HEAVY_PIXELS = 6e9;
+/** Packets that do. */
+const HEAVY_PACKETS = 2e6;
+
+/** Whether the decoding takes long, as its header says. */
+export function isHeavy({ video, packets = 0 }: Pick<MediaProbe, 'video' | 'packets'>): boolean {
+  return packets > HEAVY_PACKETS || (video !== undefined && totalPixels(video) > HEAVY_PIXELS);
+}
+
 /** Most headers are read in a tenth of a second. */
 const PROBING = { places: 4, overtimePlaces: 4, overtimeMs: 3000 };
+const MOST_PROBES = PROBING.places + PROBING.overtimePlaces;
 
-function createThreads(name: string, maxThreads: number, tasksPerThread = 1): Piscina {
+function createThreads(
+  name: string,
+  maxThreads: number,
+  { minThreads = 1, concurrentTasksPerWorker = 1 }: { minThreads?: number; concurrentTasksPerWorker?: number } = {},
+): Piscina {
   return new Piscina({
     ...workerEntry(import.meta.url, name),
-    minThreads: 1,
+    minThreads,
     maxThreads,
-    concurrentTasksPerWorker: tasksPerThread,
+    concurrentTasksPerWorker,
     idleTimeout: IDLE_MS,
     // A thread that sleeps in Atomics.wait between tasks could not finish the asynchronous end of its last decoder.
     atomics: 'disabled',
@@ -75,7 +91,9 @@ function createThreads(name: string, maxThreads: number, tasksPerThread = 1): Pi
 /** @param options `threads`: number of files decoded at the same time */
 export function createPreparePool(options: { threads: number }): PreparePool {
   const decoding = createThreads('./prepare-task', options.threads + DECODING.overtimePlaces);
-  const probing = createThreads('./probe-task', 1, PROBING.places + PROBING.overtimePlaces);
+  // Threads of their own: a thread that has yielded cannot take its share back.
+  const decodingHeavy = createThreads('./prepare-task', options.threads + DECODING.overtimePlaces, { minThreads: 0 });
+  const probing = createThreads('./probe-task', 1, { concurrentTasksPerWorker: MOST_PROBES });
   // A thread of its own: an encoder waits for these patches, so they must not queue behind another request's decoding.
   const cutting = createThreads('./patch-task', 1);
   const decoders = new Places({ ...DECODING, places: options.threads });
@@ -118,8 +136,9 @@ export function createPreparePool(options: { threads: number }): PreparePool {
         // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
         const { imageMean, imageStd } = prepareOptions.preprocessor;
         const plain = { ...prepareOptions, preprocessor: { imageMean, imageStd } };
-        const task: Omit<PrepareTask, keyof MediaTask> = { plan, options: plain };
-        return runTask<PreparedMedia>(decoding, task, signal);
+        const heavy = isHeavy(plan.probe);
+        const task: Omit<PrepareTask, keyof MediaTask> = { plan, heavy, options: plain };
+        return runTask<PreparedMedia>(heavy ? decodingHeavy : decoding, task, signal);
       }, signal),
     patches: async (stack, fromStep, toStep, used) => {
       const memory = used?.buffer;
@@ -131,7 +150,7 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     stats: () => decoders.stats(),
     close: async () => {
       for (const flag of running) cancelTask(flag);
-      await Promise.all([decoding.close(), probing.close(), cutting.close()]);
+      await Promise.all([decoding, decodingHeavy, probing, cutting].map((threads) => threads.close()));
     },
   };
 }

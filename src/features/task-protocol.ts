@@ -15,6 +15,8 @@ export interface MediaTask {
 
 export interface PrepareTask extends MediaTask {
   readonly plan: MediaPlan;
+  /** the thread works on heavy files only */
+  readonly heavy: boolean;
   readonly options: PrepareOptions;
 }
 

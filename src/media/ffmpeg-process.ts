@@ -3,13 +3,12 @@
 // the group kills them too.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
-import { constants, getPriority, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
+import { yieldOverTime } from './niceness.ts';
 
 export interface ProcessRun {
   /** name on the PATH, or a path */
@@ -71,9 +70,7 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const timer = setTimeout(() => {
     stop(new AvocadoError('media_timeout', run.timeoutMessage));
   }, run.timeoutSeconds * 1000);
-  const yielding = setTimeout(() => {
-    yieldToOthers(child);
-  }, YIELD_AFTER_MS).unref();
+  const yielding = yieldOverTime(child);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const tasks = inputs.map((pieces, index) => feed(pieces, child.stdio[descriptor(index)] as Writable));
@@ -87,23 +84,8 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     throw reason instanceof Error ? reason : new Error(String(reason));
   } finally {
     clearTimeout(timer);
-    clearTimeout(yielding);
+    yielding.stop();
     signal?.removeEventListener('abort', onAbort);
-  }
-}
-
-/** A process that has run for so long leaves the processor to shorter ones. */
-const YIELD_AFTER_MS = 3000;
-
-/** On Linux a priority belongs to a thread: all of the child's get it, and those that they start. */
-function yieldToOthers({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
-  try {
-    const threads = existsSync('/proc/self/task') ? readdirSync(`/proc/${pid}/task`).map(Number) : [pid];
-    const least = Math.max(constants.priority.PRIORITY_BELOW_NORMAL, getPriority(pid));
-    for (const thread of threads) setPriority(thread, least);
-  } catch {
-    // It has just ended.
   }
 }
 

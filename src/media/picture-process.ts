@@ -7,6 +7,7 @@ import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { workerEntry } from '../base/worker-entry.ts';
 import { endWithUs } from './ffmpeg-process.ts';
+import { yieldOverTime } from './niceness.ts';
 
 /** A format by libvips' name; `heif` is AVIF. */
 export type PictureFormat = 'png' | 'jpeg' | 'webp' | 'tiff' | 'heif' | 'gif';
@@ -89,7 +90,7 @@ export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: P
       answer = await worker.run(job);
     }
     if (stopped !== undefined) throw stopped;
-    if (!worker.hasEnded) worker.rest();
+    worker.rest();
     return answer;
   } catch (thrown) {
     throw stopped ?? thrown;
@@ -106,6 +107,7 @@ class PictureProcess {
   readonly #closed: Promise<string>;
   #retirement: NodeJS.Timeout | undefined;
   #hasEnded = false;
+  #hasYielded = false;
 
   constructor() {
     const { filename, execArgv } = workerEntry(import.meta.url, './picture-entry');
@@ -132,6 +134,7 @@ class PictureProcess {
   async run(job: PictureJob): Promise<PictureAnswer> {
     clearTimeout(this.#retirement);
     this.#hold(true);
+    const yielding = yieldOverTime(this.#child);
     this.#stdin.write(`${JSON.stringify(job)}\n`);
     const reader = new AnswerReader();
     const answered = new Promise<PictureAnswer>((resolve) => {
@@ -148,11 +151,18 @@ class PictureProcess {
       return await Promise.race([answered, died]);
     } finally {
       this.#stdout.removeAllListeners('data');
+      yielding.stop();
+      this.#hasYielded ||= yielding.hasYielded;
     }
   }
 
-  /** Waits for the next job, without keeping this program alive. */
+  /** Waits for the next job, without keeping this program alive. One that has become slow ends instead. */
   rest(): void {
+    if (this.#hasEnded) return;
+    if (this.#hasYielded) {
+      this.kill();
+      return;
+    }
     this.#hold(false);
     idle.push(this);
     this.#retirement = setTimeout(() => {

@@ -1,5 +1,5 @@
 // What honest clients notice of an attack: time to the first token of the bundled example clip, quiet and beside each
-// attack, in turn. Usage: npx tsx test/bench/attacks.ts [--rounds N] [--captions N] [--only NAME]
+// attack, in turn. Usage: npx tsx test/bench/attacks.ts [--rounds N] [--captions N] [--only NAME,NAME]
 // The server is started as `npm start` does. Attackers are a process of the lowest priority, which stands for another
 // machine, and come from an address of their own, as two clients do.
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -166,6 +166,14 @@ const ATTACKS: Readonly<Record<string, { readonly what: string; readonly run: At
       return repeat(4, 10, () => send(port, '/v1/captions', JSON_BODY, body));
     },
   },
+  'plain-prompts': {
+    what: 'four clients with prompts of 200,000 digits: a token each',
+    run: (port) => {
+      const digits = Array.from({ length: 100_000 }, (_, index) => (index * 7919) % 10).join('');
+      const body = jsonOf({ media: PIXEL, prompt: digits, system_prompt: digits });
+      return repeat(4, 10, () => send(port, '/v1/captions', JSON_BODY, body));
+    },
+  },
   'idle-connections': {
     what: '1,000 connections with a piece of a head',
     run: (port) => repeat(1000, 10, () => held(port, () => 'GET /heal')),
@@ -180,7 +188,11 @@ function startAttack(name: string, port: number): ChildProcess {
   const [, self = ''] = process.argv;
   const args = [...process.execArgv, self, '--attack', name, '--port', String(port)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-  process.once('exit', () => child.kill('SIGKILL'));
+  const kill = (): void => {
+    child.kill('SIGKILL');
+  };
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   setPriority(child.pid ?? 0, constants.priority.PRIORITY_LOW);
   return child;
 }

@@ -1,5 +1,5 @@
 // Places for work of unknown length. Pure but for the timer.
-import { abortError } from '../base/abort.ts';
+import { abortError } from './abort.ts';
 
 export interface PlacesLimits {
   /** pieces of work at a time */
