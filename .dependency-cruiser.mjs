@@ -23,8 +23,9 @@ const MAY_IMPORT = {
   intake: ['storage'],
   admission: ['engine-process', 'captioner', 'output', 'intake', 'storage'],
   batch: ['captioner', 'output', 'intake', 'media'],
+  jobs: ['batch', 'output'],
   openai: ['admission', 'captioner', 'output', 'intake'],
-  server: ['openai', 'admission', 'intake', 'storage', 'engine-process', 'captioner', 'output', 'model/checkpoint'],
+  server: ['openai', 'jobs', 'admission', 'intake', 'storage', 'engine-process', 'captioner', 'output', 'model/checkpoint'],
   lab: ['server', 'captioner', 'output', 'media'],
   cli: [
     'lab',
@@ -56,7 +57,10 @@ const BELOW_ALL = { base: [], settings: ['base'] };
 /** Packages and Node modules that only one place may import; `types` lets the other files import their types. */
 const ONE_DOOR = [
   { of: 'onnxruntime-node', only: 'model/runtime/' },
-  { of: 'worker_threads', only: 'model/runtime/' },
+  { of: 'worker_threads', only: '(model/runtime|jobs/store)/' },
+  { of: 'pg', only: 'jobs/store/' },
+  { of: '@electric-sql/pglite', only: 'jobs/store/' },
+  { of: 'proper-lockfile', only: 'jobs/store/' },
   { of: 'child_process', only: '(media|engine-process|model/runtime|setup)/' },
   {
     of: 'module',

@@ -32,12 +32,16 @@ export interface Sender {
   readonly behindMs?: () => number;
   /** its deadline, where it is known before the body */
   readonly timeoutSeconds?: number | undefined;
+  /** work of the server itself, which limits it: it is not refused, and takes no place from a client */
+  readonly background?: boolean;
 }
 
 export interface AdmissionStats {
   /** admitted requests, those still being received included */
   readonly alive: number;
   readonly stopping: boolean;
+  /** of performance.now(), when a client's request was admitted last; -Infinity before the first */
+  readonly clientMs: number;
   /** the next request would be refused */
   readonly full: boolean;
   readonly waiting: Readonly<Record<Priority, number>>;
@@ -57,6 +61,7 @@ export class Admission {
   readonly #receiving: Receiving;
   readonly #active = new Set<RequestLifecycle>();
   #stopping = false;
+  #clientMs = -Infinity;
   #onIdle: (() => void) | undefined;
 
   constructor(captioner: Captioner, settings: AdmissionSettings, observer: AdmissionObserver) {
@@ -82,13 +87,19 @@ export class Admission {
    * that sends nothing must not take the place of one that has sent everything.
    * @throws AvocadoError `queue_full` (with `retryAfterSeconds`), `engine_unavailable`
    */
-  admit(id: string, { owner, name, behindMs = () => 0, timeoutSeconds }: Sender = {}): AdmittedRequest {
+  admit(
+    id: string,
+    { owner, name, behindMs = () => 0, timeoutSeconds, background = false }: Sender = {},
+  ): AdmittedRequest {
     const { captioner, observer, queue } = this.#parts;
     if (this.#stopping || captioner.status().state === 'stopped') {
       observer.rejected('stopping');
       throw stopping();
     }
-    queue.check();
+    if (!background) {
+      queue.check();
+      this.#clientMs = performance.now();
+    }
     const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, owner, name);
     lifecycle.setDeadline(timeoutSeconds);
     const arrival = {
@@ -99,7 +110,7 @@ export class Admission {
       },
     };
     try {
-      this.#receiving.enter(arrival);
+      if (!background) this.#receiving.enter(arrival);
     } catch (thrown) {
       lifecycle.end();
       throw thrown;
@@ -110,6 +121,7 @@ export class Admission {
     lifecycle.signal.addEventListener('abort', received, { once: true });
     this.#active.add(lifecycle);
     return new AdmittedRequest(lifecycle, this.#parts, {
+      background,
       received,
       ended: () => {
         this.#active.delete(lifecycle);
@@ -146,6 +158,7 @@ export class Admission {
     return {
       alive: this.#active.size,
       stopping: this.#stopping,
+      clientMs: this.#clientMs,
       full: full || this.#receiving.full,
       waiting,
       queueWorkSeconds: workSeconds,

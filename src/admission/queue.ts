@@ -28,12 +28,15 @@ export class Ticket {
   priority: Priority = 'interactive';
   /** its file takes long to decode: see AdmissionQueue */
   long = false;
+  /** of the server itself, not of a client: it is not refused, and no client is refused because of it */
+  readonly background: boolean;
   onStart: () => void = () => undefined;
   onPosition: (ahead: number) => void = () => undefined;
 
-  constructor(queue: AdmissionQueue, workSeconds: number) {
+  constructor(queue: AdmissionQueue, workSeconds: number, background: boolean) {
     this.queue = queue;
     this.workSeconds = workSeconds;
+    this.background = background;
   }
 
   /**
@@ -99,7 +102,7 @@ export class AdmissionQueue {
 
   /** whether any next request would be refused */
   get full(): boolean {
-    if (this.alive >= this.#limits.maxRequests) return true;
+    if (this.#clients >= this.#limits.maxRequests) return true;
     const others = this.#lane(false);
     return others.length > 0 && workOf(others) >= this.#limits.maxWorkSeconds;
   }
@@ -130,19 +133,20 @@ export class AdmissionQueue {
   /** @throws AvocadoError `queue_full` when the next request would be refused */
   check(): void {
     const { averageSeconds, parallelism } = this.#rates;
-    if (this.alive >= this.#limits.maxRequests)
+    const clients = this.#clients;
+    if (clients >= this.#limits.maxRequests)
       this.#refuse(
         'queue_count',
-        `The server is busy with ${this.alive} requests and takes no more.`,
+        `The server is busy with ${clients} requests and takes no more.`,
         this.workSeconds / this.alive / parallelism,
       );
     this.#checkWork(this.#lane(false), averageSeconds);
   }
 
   /** @throws AvocadoError `queue_full` */
-  admit(): Ticket {
-    this.check();
-    const ticket = new Ticket(this, this.#rates.averageSeconds);
+  admit({ background }: { readonly background: boolean } = { background: false }): Ticket {
+    if (!background) this.check();
+    const ticket = new Ticket(this, this.#rates.averageSeconds, background);
     this.#alive.add(ticket);
     return ticket;
   }
@@ -150,7 +154,7 @@ export class AdmissionQueue {
   setWork(ticket: Ticket, workSeconds: number, tokens: number, long: boolean): void {
     const lane = ticket.state === 'admitted' ? long : ticket.long;
     const others = this.#lane(lane).filter((other) => other !== ticket);
-    this.#checkWork(others, workSeconds);
+    if (!ticket.background) this.#checkWork(others, workSeconds);
     ticket.setRemaining(workSeconds, tokens);
     ticket.long = lane;
   }
@@ -190,8 +194,13 @@ export class AdmissionQueue {
     this.#reportPositions();
   }
 
+  /** What clients have in a lane. */
   #lane(long: boolean): readonly Ticket[] {
-    return [...this.#alive].filter((ticket) => ticket.long === long);
+    return [...this.#alive].filter((ticket) => ticket.long === long && !ticket.background);
+  }
+
+  get #clients(): number {
+    return sum(this.#alive, ({ background }) => (background ? 0 : 1));
   }
 
   #checkWork(others: readonly Ticket[], more: number): void {

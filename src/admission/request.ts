@@ -43,6 +43,8 @@ interface PlannedWork {
 }
 
 interface RequestHooks {
+  /** of the server itself: see Ticket */
+  readonly background: boolean;
   /** its body is here, or it ends without one; called any number of times */
   readonly received: () => void;
   readonly ended: () => void;
@@ -142,7 +144,7 @@ export class AdmittedRequest {
     this.#hooks.received();
     this.#lifecycle.setDeadline(timeoutSeconds);
     try {
-      this.#ticket = this.#parts.queue.admit();
+      this.#ticket = this.#parts.queue.admit({ background: this.#hooks.background });
       return this.#ticket;
     } catch (thrown) {
       this.#lifecycle.finish(); // refused, whether or not it was aborted before

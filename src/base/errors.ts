@@ -48,6 +48,7 @@ export const ERRORS = {
   rate_limited: { status: 429, exit: 5, retry: true },
   queue_full: { status: 429, exit: 5, retry: true },
   storage_full: { status: 503, exit: 5, retry: true },
+  database_unavailable: { status: 503, exit: 5, retry: true },
   engine_error: { status: 500, exit: 5, retry: true },
   engine_unavailable: { status: 503, exit: 5, retry: true },
   directory_unwritable: { status: 500, exit: 6, retry: false },

@@ -151,9 +151,36 @@ function explainFetchError(thrown: unknown): string {
   return found?.[1] ?? 'could not be fetched';
 }
 
+/** A receiver that has not answered by then has failed. */
+const POST_MS = 15_000;
+
+/**
+ * Posts a body to a URL that has passed the policy. No redirect is followed, and the answer is not read.
+ * @returns its status
+ * @throws AvocadoError `media_forbidden_host`, `media_unreachable`
+ */
+export async function post(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+  rules: DownloadRules,
+): Promise<number> {
+  const agent = guardedAgent(rules);
+  try {
+    return await agent.post(url, headers, body, AbortSignal.timeout(POST_MS));
+  } catch (thrown) {
+    const reason = (thrown as Error).name === 'TimeoutError' ? 'does not answer' : explainFetchError(thrown);
+    throw downloadError(reason, thrown, url, 'webhook');
+  } finally {
+    agent.close();
+  }
+}
+
 interface GuardedAgent {
   /** One GET without redirects and decompression. @throws AvocadoError `media_forbidden_host`; undici's errors pass */
   get(url: URL, signal: AbortSignal): Promise<Dispatcher.ResponseData>;
+  /** One POST. @returns its status @throws as `get` */
+  post(url: URL, headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<number>;
   /** Closes all connections. */
   close(): void;
 }
@@ -178,6 +205,13 @@ function guardedAgent(rules: DownloadRules): GuardedAgent {
       // Reading the body reports its errors. Without a listener, an error of an unread body would crash the process.
       response.body.on('error', () => undefined);
       return response;
+    },
+    post: async (url, headers, body, signal) => {
+      const all = { ...HEADERS, ...headers };
+      const response = await request(url, { dispatcher, signal, method: 'POST', headers: all, body });
+      response.body.on('error', () => undefined);
+      response.body.destroy();
+      return response.statusCode;
     },
     close: () => {
       dispatcher.destroy().catch(() => undefined); // rejects if no connection was ever made

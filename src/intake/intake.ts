@@ -3,7 +3,7 @@
 import type { Buffer } from 'node:buffer';
 import { AvocadoError } from '../base/errors.ts';
 import { ByteQuota, memoryFull, type Reservation, type TemporaryStorage } from '../storage/temporary-storage.ts';
-import { download, type DownloadRules, type Resolve } from './download.ts';
+import { download, post, type DownloadRules, type Resolve } from './download.ts';
 import { base64Source, dataUrlSource, type InlineOptions } from './inline-data.ts';
 import { JsonAttachments, type JsonLimits, type ParsedJson } from './json-attachments.ts';
 import { HeldFiles, rootSource } from './media-roots.ts';
@@ -60,6 +60,16 @@ export interface Intake {
   parseJson(chunks: AsyncIterable<Buffer>, limits: JsonLimits): Promise<ParsedJson>;
   /** Counts what a request holds in memory. */
   reserveMemory(): Reservation;
+  /**
+   * Checks an address that is to be told of something. No I/O.
+   * @throws AvocadoError `bad_request`, `media_forbidden_host`
+   */
+  checkAddress(address: string, param: string): void;
+  /**
+   * Posts a body to such an address; redirects are not followed.
+   * @returns the status of the answer @throws AvocadoError `media_forbidden_host`, `media_unreachable`
+   */
+  send(address: string, headers: Readonly<Record<string, string>>, body: string): Promise<number>;
 }
 
 const FETCH_IDLE_MS = 30_000;
@@ -117,6 +127,10 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
     },
     parseJson: (chunks, limits) => attachments.parse(chunks, limits),
     reserveMemory: () => memory.reserve(),
+    checkAddress: (address, param) => {
+      urls.read(address, param);
+    },
+    send: (address, headers, body) => post(urls.read(address, 'webhook'), headers, body, rules),
   };
 }
 

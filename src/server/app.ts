@@ -11,12 +11,14 @@ import type { ServerConfig } from '../settings/server-settings.ts';
 import { addGuards } from './guards/access.ts';
 import { watchClients } from './guards/clients.ts';
 import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.ts';
+import { createJobs } from './job-work.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { InFlightResponses } from './request-context.ts';
 import { addRoutes } from './route.ts';
 import { captionRoutes } from './routes/captions.ts';
 import { chatRoutes } from './routes/chat.ts';
 import { healthRoutes } from './routes/health.ts';
+import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { addOpenApi } from './routes/open-api.ts';
 import { pageRoutes } from './routes/page.ts';
@@ -86,10 +88,15 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     compat,
     service: () => service.stats(),
     space: () => storage.use(),
+    jobs: () => jobs?.counts,
   });
   const service: Admission = new Admission(captioner, config, metrics);
   const responses = new InFlightResponses();
   const app = createServer(config, responses, log);
+  const parts: CaptionParts = { captioner, config, metrics, intake, service };
+  const jobs = createJobs(parts, (error) => {
+    app.log.error({ err: error }, 'jobs');
+  });
 
   app.addHook('onListen', (done) => {
     metrics.listening();
@@ -99,10 +106,12 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     // A client that does not read its response must not keep the server from stopping.
     const mostMs = config.drainMs + LAST_EVENTS_MS;
     const started = performance.now();
+    jobs?.drain();
     await Promise.race([service.stop(config.drainMs), sleep(mostMs, undefined, { ref: false })]);
     await responses.idle(Math.max(0, config.drainMs - (performance.now() - started)) + LAST_BYTES_MS);
   });
   app.addHook('onClose', async () => {
+    await jobs?.close();
     metrics.close();
     await storage.close();
   });
@@ -121,10 +130,10 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   await addBodyParsers(app, intake, config.maxUploadBytes);
   await app.register(eventStreamPlugin, { heartbeatInterval: config.heartbeatMs });
 
-  const parts: CaptionParts = { captioner, config, metrics, intake, service };
   addRoutes(app, [
     ...captionRoutes(parts),
     ...chatRoutes(parts),
+    ...jobRoutes({ ...parts, jobs }),
     ...modelRoutes(parts),
     ...healthRoutes(app, { ...parts, storageReady: () => storage.isReady() }),
     ...pageRoutes(captioner, config),

@@ -222,7 +222,7 @@ function headerSeconds({ headers }: FastifyRequest): number | undefined {
  * @throws AvocadoError `bad_request`
  */
 export function timeoutOf(
-  request: FastifyRequest,
+  request: Pick<FastifyRequest, 'headers'>,
   field: number | undefined,
   { maxTimeoutSeconds }: Pick<ServerConfig, 'maxTimeoutSeconds'>,
 ): number | undefined {

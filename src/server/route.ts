@@ -21,7 +21,7 @@ declare module 'fastify' {
 
 /** One operation of the API's description. */
 export interface RouteDocs {
-  readonly tag: 'captions' | 'OpenAI' | 'health';
+  readonly tag: 'captions' | 'jobs' | 'OpenAI' | 'health';
   readonly summary: string;
   readonly description?: string;
   /** request headers, as an object schema */

@@ -4,6 +4,7 @@ import { realpathSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { AvocadoError } from '../base/errors.ts';
 import { keysOfEnvironment, keysOfFile, type ApiKey } from './api-keys.ts';
+import { jobMistakes, JOB_ROWS } from './job-settings.ts';
 import {
   boolean,
   choice,
@@ -220,6 +221,7 @@ export const SERVER_TABLE = {
     default: 0,
     help: 'requests a minute for each key, or for each address when no key is needed; 0 = no limit',
   },
+  ...JOB_ROWS,
   logLevel: {
     group: 'log',
     flag: 'log-level',
@@ -256,6 +258,8 @@ interface FixedValues {
   readonly heartbeatMs: number;
   /** requests handed to the engine beyond its slots, so that their media are ready when a slot is free */
   readonly prepareAhead: number;
+  /** how long a batch may take before what is left of it expires */
+  readonly batchWindowSeconds: number;
 }
 
 /** What the HTTP server needs to know, frozen at start. Each field is explained by its row of the table. */
@@ -301,15 +305,16 @@ export function serverConfig(settings: ServerSettings, checks: EntryChecks = NO_
 /** As `serverConfig`, with the mistakes put to those of the caller. */
 export function resolveServerConfig(settings: ServerSettings, checks: EntryChecks, mistakes: Mistakes): ServerConfig {
   const { mediaRoots, urlHosts, apiKeysFile, ...values } = withDefaults(SERVER_TABLE, settings);
-  const { version = '0.0.0', heartbeatMs = 15_000, prepareAhead = 2 } = settings;
+  const { version = '0.0.0', heartbeatMs = 15_000, prepareAhead = 2, batchWindowSeconds = 24 * 3600 } = settings;
   const { temporaryDirectory = tmpdir(), apiKeys = [], apiKeysText } = settings;
+  mistakes.push(...jobMistakes(values));
   for (const range of values.allowCidrs) check(`--allow-cidr ${range}`, () => checks.allowCidr(range), mistakes);
   for (const range of values.trustProxy.filter((word) => !PROXY_RANGES.includes(word))) {
     const bits = range.includes(':') ? 128 : 32;
     check(`--trust-proxy ${range}`, () => checks.allowCidr(range.includes('/') ? range : `${range}/${bits}`), mistakes);
   }
   return Object.freeze({
-    ...{ ...values, version, heartbeatMs, prepareAhead, temporaryDirectory },
+    ...{ ...values, version, heartbeatMs, prepareAhead, batchWindowSeconds, temporaryDirectory },
     mediaRoots: mediaRootsOf(mediaRoots, mistakes),
     urlHosts: urlHostsOf(urlHosts, checks, mistakes),
     apiKeys: apiKeysOf(apiKeys, apiKeysFile, apiKeysText, mistakes),

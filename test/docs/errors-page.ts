@@ -39,6 +39,7 @@ const MEANINGS: Readonly<Record<ErrorCode, string>> = {
   rate_limited: 'more requests in a minute than the key may send',
   queue_full: 'the server has as much work as it takes; `retry-after` says when to try again',
   storage_full: 'no room for media on disk, or for bodies in memory, at the moment',
+  database_unavailable: 'the database of jobs and files cannot be reached or opened at the moment',
   engine_error: 'ONNX Runtime failed in a run',
   engine_unavailable: 'the engine died while it had the request, or the server is stopping',
   directory_unwritable: 'the cache or the place of an export cannot be made or written to',

@@ -6,6 +6,8 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { AdmissionStats } from '../../admission/admission.ts';
 import type { AdmissionObserver, RequestStage } from '../../admission/types.ts';
 import type { Captioner } from '../../captioner/captioner.ts';
+import type { JobCounts } from '../../jobs/store/job-store.ts';
+import type { Outcome } from '../../jobs/types.ts';
 import { addReading, type Reading, type Sample } from './prometheus.ts';
 import { RequestObservation, requestMetrics, type Rejection } from './request-metrics.ts';
 
@@ -16,6 +18,8 @@ export interface Metrics extends AdmissionObserver {
   /** Starts the observation of one caption request. */
   observe(): RequestObservation;
   rejected(reason: Rejection): void;
+  /** Counts an item of a job. */
+  readonly committed: (claim: unknown, outcome: Outcome) => void;
   /** The server listens: event loop delays of its start do not count. */
   listening(): void;
   close(): void;
@@ -38,6 +42,10 @@ export function createMetrics(parts: MetricsParts): Metrics {
     observe: () => new RequestObservation(requests),
     rejected: (reason) => {
       requests.rejected.inc({ reason });
+    },
+    committed: (_claim, { state, code, mediaSeconds }) => {
+      requests.committed.inc({ state, code: code ?? '' });
+      requests.jobVideoSeconds.inc(mediaSeconds);
     },
     cancelled: (stage) => {
       requests.cancelled.inc({ stage });
@@ -68,6 +76,8 @@ export interface ReadingParts {
   /** bytes of media files on disk, summed over requests */
   readonly space: () => { readonly usedBytes: number; readonly limitBytes: number };
   readonly version: string;
+  /** as they were a few seconds ago; undefined: the server has no jobs */
+  readonly jobs: () => JobCounts | undefined;
 }
 
 /** Stages of running requests; a request in stage `queued` is waiting. */
@@ -199,6 +209,37 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
   ];
 }
 
+const ITEM_STATES = ['ready', 'running', 'completed', 'failed', 'cancelled', 'expired'] as const;
+
+/** Of the database, which other servers may share. */
+function jobReadings({ jobs }: ReadingParts): Reading[] {
+  return [
+    {
+      type: 'gauge',
+      name: 'avocado_jobs',
+      help: 'Jobs and batches in the database, by status.',
+      labels: ['status'],
+      read: () => (jobs()?.jobs ?? []).map(({ status, count }) => [count, { status }]),
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_job_items',
+      help: 'Items of jobs and batches in the database, by state.',
+      labels: ['state'],
+      read: () => {
+        const items = jobs()?.items;
+        return items === undefined ? [] : ITEM_STATES.map((state) => [items[state], { state }]);
+      },
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_jobs_oldest_ready_seconds',
+      help: 'Age of the oldest job that still has items to start; 0 when there is none.',
+      read: () => [[jobs()?.oldestSeconds ?? 0]],
+    },
+  ];
+}
+
 function cacheReading(what: 'hits' | 'misses', help: string, captioner: Captioner): Reading {
   return {
     type: 'counter',
@@ -266,7 +307,12 @@ function vllmReadings({ captioner, service }: ReadingParts): Reading[] {
 /** Adds all of them to the registry. @returns the watch of the event loop, to be reset and closed */
 export function addReadings(registry: Registry, parts: ReadingParts, compat: 'none' | 'vllm'): EventLoopDelay {
   const delay = watchEventLoop();
-  const readings = [...requestReadings(parts), ...engineReadings(parts), ...serverReadings(parts, delay)];
+  const readings = [
+    ...requestReadings(parts),
+    ...engineReadings(parts),
+    ...jobReadings(parts),
+    ...serverReadings(parts, delay),
+  ];
   for (const reading of readings) addReading(registry, reading);
   if (compat === 'vllm') for (const reading of vllmReadings(parts)) addReading(registry, reading);
   return delay;

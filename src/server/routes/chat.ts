@@ -5,6 +5,7 @@ import type { CaptionTask } from '../../admission/types.ts';
 import { abortError } from '../../base/abort.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { captionRequest } from '../../captioner/caption-options.ts';
+import type { CaptionerModel } from '../../captioner/captioner.ts';
 import { CHAT_BODY, readChatRequest, type ChatRequest } from '../../openai/chat-request.ts';
 import { chatCompletion, Chunks, completionHead, systemFingerprint } from '../../openai/completion.ts';
 import { checkModel } from '../../openai/model-card.ts';
@@ -61,14 +62,14 @@ async function chat(call: CaptionCall<ChatRequest>, parts: CaptionParts): Promis
   const { model } = parts.captioner;
   sendIgnoredFields(reply, body.ignored);
   checkModel(body.model, model);
-  const task = taskOf(body, request, parts);
+  const task = chatTask(body, request, parts);
   const head = completionHead(request.id, model, Date.now());
   const fingerprint = (profile: string): string => systemFingerprint(model, profile);
   const events = startCaption(call, task);
 
   if (!body.answer.stream) {
     const end = captionEnd(withClientNames(await readEvents(events, observation), body), admitted.signal);
-    return chatCompletion(end, head, fingerprint(end.profile), extrasOf(end));
+    return chatAnswer(end, request.id, model);
   }
   const stageEvents = wantsStageEvents(request);
   // Until the first event of the caption itself, an error can still be an HTTP status, which clients understand
@@ -110,7 +111,12 @@ function captionOf({ options, nameField }: ChatRequest): CaptionRequest {
   }
 }
 
-function taskOf(chatRequest: ChatRequest, request: FastifyRequest, { intake, config }: CaptionParts): CaptionTask {
+/** @throws AvocadoError `bad_request`, those of a media reference; with the client's name of the field */
+export function chatTask(
+  chatRequest: ChatRequest,
+  request: Pick<FastifyRequest, 'headers'>,
+  { intake, config }: Pick<CaptionParts, 'intake' | 'config'>,
+): CaptionTask {
   const timeoutSeconds = timeoutOf(request, chatRequest.timeoutSeconds, config);
   const caption = { ...captionOf(chatRequest), priority: chatRequest.priority };
   const { media } = chatRequest;
@@ -122,6 +128,16 @@ function taskOf(chatRequest: ChatRequest, request: FastifyRequest, { intake, con
   return { source, request: caption, timeoutSeconds };
 }
 
+/** A caption as OpenAI's response in one piece. */
+export function chatAnswer(end: CaptionEnd, id: string, model: CaptionerModel): ReturnType<typeof chatCompletion> {
+  return chatCompletion(
+    end,
+    completionHead(id, model, Date.now()),
+    systemFingerprint(model, end.profile),
+    extrasOf(end),
+  );
+}
+
 function wantsStageEvents({ query, headers }: FastifyRequest): boolean {
   return (
     (query as Readonly<Record<string, unknown>>)['stage_events'] === 'true' ||
@@ -130,7 +146,7 @@ function wantsStageEvents({ query, headers }: FastifyRequest): boolean {
 }
 
 /** An error names the field as the client calls it. */
-function withClientNames<Event extends CaptionEvent>(event: Event, { nameField }: ChatRequest): Event {
+export function withClientNames<Event extends CaptionEvent>(event: Event, { nameField }: ChatRequest): Event {
   return event.type === 'caption-error' && event.param !== undefined
     ? { ...event, param: nameField(event.param) }
     : event;

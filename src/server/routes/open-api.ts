@@ -60,7 +60,7 @@ export async function addOpenApi(
         license: { name: 'MIT', identifier: 'MIT' },
       },
       ...(basePath === '' ? {} : { servers: [{ url: basePath }] }),
-      tags: [{ name: 'captions' }, { name: 'OpenAI' }, { name: 'health' }],
+      tags: [{ name: 'captions' }, { name: 'jobs' }, { name: 'OpenAI' }, { name: 'health' }],
       components: {
         securitySchemes: {
           key: {

@@ -172,7 +172,12 @@ export interface CaptionBody {
 
 type BodyParts = Pick<CaptionParts, 'intake' | 'config'>;
 
-function bodyOf(request: FastifyRequest, source: MediaSource, fields: CaptionFields, parts: BodyParts): CaptionBody {
+function bodyOf(
+  request: Pick<FastifyRequest, 'headers'>,
+  source: MediaSource,
+  fields: CaptionFields,
+  parts: BodyParts,
+): CaptionBody {
   const { options, priority, stream, tokenIds } = fields;
   const timeoutSeconds = timeoutOf(request, fields.timeoutSeconds, parts.config);
   // The path stays empty here: admission sets it once the file is on disk.
@@ -189,7 +194,8 @@ async function readForm(request: FastifyRequest, parts: BodyParts): Promise<Capt
   }
 }
 
-function readJson(request: FastifyRequest, parts: BodyParts): CaptionBody {
+/** @throws AvocadoError `bad_request`, `unknown_field`, those of a media reference */
+export function readJson(request: Pick<FastifyRequest, 'headers' | 'body'>, parts: BodyParts): CaptionBody {
   if (request.body === undefined || request.body === null)
     throw new AvocadoError(
       'bad_request',

@@ -1,0 +1,85 @@
+// The thread that has PGlite and the lock of its directory. PGlite itself has no lock: two processes on one directory
+// would both write, and lose what the other wrote.
+import { parentPort, workerData } from 'node:worker_threads';
+import { PGlite } from '@electric-sql/pglite';
+import lockfile from 'proper-lockfile';
+import type { EmbeddedReply, EmbeddedRequest } from './database.ts';
+
+const directory = String(workerData);
+const port = parentPort;
+if (port === null) throw new Error('pglite-worker runs in a worker thread. This is a bug.');
+
+/** A process that was killed gives the directory back after so long. */
+const STALE_MS = 5000;
+const UPDATE_MS = 1000;
+/** PGlite makes no checkpoints by itself; without them a start would read the log of all changes since the first. */
+const CHECKPOINT_EVERY = 5000;
+
+const tell = (reply: EmbeddedReply): void => {
+  port.postMessage(reply);
+};
+
+async function lock(): Promise<() => Promise<void>> {
+  return await lockfile.lock(directory, {
+    lockfilePath: `${directory}/lock`,
+    stale: STALE_MS,
+    update: UPDATE_MS,
+    retries: { retries: Math.ceil((2 * STALE_MS) / 500), factor: 1, minTimeout: 500, maxTimeout: 500 },
+    onCompromised: () => {
+      // Another process has the directory by now: not one more byte may be written.
+      tell({ type: 'lost', reason: 'another process took its directory' });
+      process.exit(1);
+    },
+  });
+}
+
+async function open(): Promise<{ readonly database: PGlite; readonly unlock: () => Promise<void> } | undefined> {
+  let unlock: () => Promise<void>;
+  try {
+    unlock = await lock();
+  } catch (thrown) {
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    const reason = code === 'ELOCKED' ? 'another server has its directory: give each a --jobs-dir of its own' : message;
+    tell({ type: 'refused', reason });
+    return undefined;
+  }
+  try {
+    return { database: await PGlite.create({ dataDir: `${directory}/pglite` }), unlock };
+  } catch (thrown) {
+    await unlock();
+    tell({ type: 'refused', reason: thrown instanceof Error ? thrown.message : String(thrown) });
+    return undefined;
+  }
+}
+
+const opened = await open();
+if (opened !== undefined) {
+  const { database, unlock } = opened;
+  let since = 0;
+  const serve = async ({ id, type, text, params }: EmbeddedRequest): Promise<void> => {
+    try {
+      if (type === 'close') {
+        await database.exec('checkpoint');
+        await database.close();
+        await unlock();
+        tell({ type: 'rows', id, rows: [] });
+        return;
+      }
+      if (type === 'run') await database.exec(text);
+      const rows = type === 'run' ? [] : (await database.query(text, [...params])).rows;
+      tell({ type: 'rows', id, rows });
+      since += 1;
+      if (since < CHECKPOINT_EVERY) return;
+      since = 0;
+      await database.exec('checkpoint');
+    } catch (thrown) {
+      const { code = '', message } = thrown as Error & { readonly code?: string };
+      tell({ type: 'failed', id, message, code });
+    }
+  };
+  let turn = Promise.resolve();
+  port.on('message', (request: EmbeddedRequest) => {
+    turn = turn.then(() => serve(request));
+  });
+  tell({ type: 'open' });
+}

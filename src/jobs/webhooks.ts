@@ -1,0 +1,105 @@
+// Tells the ends of jobs to their webhooks: signed as https://www.standardwebhooks.com says, until it is answered.
+import { createHmac } from 'node:crypto';
+import type { Database } from './store/database.ts';
+
+/** Sends a body to an address that clients gave. @returns the status of the answer @throws AvocadoError */
+export type Send = (url: string, headers: Readonly<Record<string, string>>, body: string) => Promise<number>;
+
+interface Delivery {
+  readonly id: string;
+  readonly job: string;
+  readonly url: string;
+  readonly type: string;
+  readonly attempts: number;
+  readonly created_at: number;
+  readonly status: string;
+  readonly kind: string;
+  readonly total: number;
+  readonly completed: number;
+  readonly failed: number;
+}
+
+/** Pauses after each failed try, in seconds; after the last one it is given up. */
+const PAUSES = [5, 60, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600];
+const AT_ONCE = 10;
+/** Another server tries again what one took and did not end. */
+const LEASE_SECONDS = 120;
+/** The receiver wants no more. */
+const GONE = 410;
+
+/** Standard Webhooks: `whsec_` and base64; any other text counts as it is. */
+function keyBytes(secret: string): Buffer {
+  return secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : Buffer.from(secret);
+}
+
+/** The headers of one message. @param seconds since 1970, of this try */
+export function signatureHeaders(secret: string, id: string, seconds: number, body: string): Record<string, string> {
+  const signature = createHmac('sha256', keyBytes(secret)).update(`${id}.${seconds}.${body}`).digest('base64');
+  return {
+    'webhook-id': id,
+    'webhook-timestamp': String(seconds),
+    'webhook-signature': `v1,${signature}`,
+    'content-type': 'application/json',
+  };
+}
+
+function bodyOf({ id, type, created_at: created, job, kind, status, total, completed, failed }: Delivery): string {
+  const counts = { total, completed, failed };
+  const data = kind === 'batch' ? { id: job } : { id: job, status, request_counts: counts };
+  return JSON.stringify({ object: 'event', id, type, created_at: Math.floor(created), data });
+}
+
+export class Webhooks {
+  readonly #database: Database;
+  readonly #send: Send;
+  readonly #secret: string;
+
+  constructor(database: Database, send: Send, secret: string) {
+    this.#database = database;
+    this.#send = send;
+    this.#secret = secret;
+  }
+
+  /** Sends what is due. */
+  async deliver(): Promise<void> {
+    const due = await this.#database.query<Delivery>(
+      `update avocado.deliveries d set attempts = d.attempts + 1, next_at = now() + ${LEASE_SECONDS} * interval '1 second'
+       from avocado.jobs j where j.id = d.job and d.id in (select id from avocado.deliveries
+         where delivered_at is null and gave_up_at is null and next_at <= now() order by next_at
+         limit ${AT_ONCE} for update skip locked)
+       returning d.id, d.job, d.url, d.type, d.attempts, extract(epoch from d.created_at)::float8 as created_at,
+         j.status, j.kind, j.total, j.completed, j.failed`,
+    );
+    await Promise.all(due.map((delivery) => this.#deliver(delivery)));
+  }
+
+  async #deliver(delivery: Delivery): Promise<void> {
+    const { id, url, attempts } = delivery;
+    const body = bodyOf(delivery);
+    let problem: string;
+    let isOver = false;
+    try {
+      const status = await this.#send(
+        url,
+        signatureHeaders(this.#secret, id, Math.floor(Date.now() / 1000), body),
+        body,
+      );
+      if (status >= 200 && status < 300) {
+        await this.#database.query(`update avocado.deliveries set delivered_at = now(), error = null where id = $1`, [
+          id,
+        ]);
+        return;
+      }
+      problem = `status ${status}`;
+      isOver = status === GONE;
+    } catch (thrown) {
+      problem = thrown instanceof Error ? thrown.message : String(thrown);
+    }
+    const pause = isOver ? undefined : PAUSES[attempts - 1];
+    await this.#database.query(
+      `update avocado.deliveries set error = $2, next_at = now() + $3 * interval '1 second',
+         gave_up_at = case when $4 then now() end where id = $1`,
+      [id, problem.slice(0, 500), pause ?? 0, pause === undefined],
+    );
+  }
+}

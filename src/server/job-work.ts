@@ -1,0 +1,124 @@
+// What the job queue needs of this server: the caption of one item, made beside the requests of clients; how many may
+// be made at a time; and the database that the settings name.
+import type { AvocadoError } from '../base/errors.ts';
+import { requestId } from '../jobs/item-lines.ts';
+import { Jobs } from '../jobs/jobs.ts';
+import { bodyOf } from '../jobs/read-input.ts';
+import type { Execute } from '../jobs/runner.ts';
+import { hasEmbedded, openEmbedded, openPostgres } from '../jobs/store/database.ts';
+import type { Answer, Claim } from '../jobs/types.ts';
+import type { CaptionTask } from '../admission/types.ts';
+import { readChatRequest } from '../openai/chat-request.ts';
+import { checkModel } from '../openai/model-card.ts';
+import { captionAnswer, type Json } from '../output/caption-answer.ts';
+import type { CaptionEnding } from '../output/ending.ts';
+import type { CaptionEnd } from '../output/events.ts';
+import { captionEnd, readEvents, type CaptionParts } from './caption-route.ts';
+import { chatAnswer, chatTask, withClientNames } from './routes/chat.ts';
+import { readJson } from './wire/caption-body.ts';
+import { asServerError, errorBody } from './wire/error-reply.ts';
+
+/** After a client's request, a slot is kept free for the next one for so long. */
+const CLIENTS_MS = 60_000;
+
+interface ItemRequest {
+  readonly task: CaptionTask;
+  /** names an error's field as the client calls it */
+  readonly named: (ending: CaptionEnding) => CaptionEnding;
+  readonly answer: (end: CaptionEnd) => object;
+}
+
+/** @throws AvocadoError for a body that the route would refuse */
+function itemRequest(claim: Claim, parts: CaptionParts): ItemRequest {
+  const body = bodyOf(claim.payload, claim.options);
+  const { model } = parts.captioner;
+  const id = requestId(claim);
+  const request = { headers: {}, body };
+  if (claim.endpoint === '/v1/captions') {
+    const { task, tokenIds } = readJson(request, parts);
+    return {
+      task,
+      named: (event) => event,
+      answer: (end) => ({ id, ...captionAnswer(end, model.name, { tokenIds }) }),
+    };
+  }
+  const chat = readChatRequest(body);
+  checkModel(chat.model, model);
+  return {
+    task: chatTask(chat, request, parts),
+    named: (event) => withClientNames(event, chat),
+    answer: (end) => chatAnswer(end, id, model),
+  };
+}
+
+/** The caption of one item, with the priority of batches. */
+function executor(parts: CaptionParts): Execute {
+  const { service, metrics } = parts;
+  return async (claim, signal): Promise<Answer> => {
+    const observation = metrics.observe();
+    const admitted = service.admit(requestId(claim), { owner: claim.owner, background: true });
+    const onAbort = (): void => {
+      admitted.abort();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      signal.throwIfAborted();
+      const { task, named, answer } = itemRequest(claim, parts);
+      const batch: CaptionTask = { ...task, request: { ...task.request, priority: 'batch' } };
+      observation.begin(batch);
+      const end = captionEnd(named(await readEvents(admitted.run(batch), observation)), admitted.signal);
+      const { promptTokens, completionTokens } = end.usage;
+      const body = answer(end) as Readonly<Record<string, Json>>;
+      return { body, promptTokens, completionTokens, mediaSeconds: end.media.durationSeconds };
+    } catch (thrown) {
+      const error = asServerError(thrown);
+      observation.fail(error.code);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      admitted.end();
+    }
+  };
+}
+
+/**
+ * How many items of jobs may be in work. A slot is kept for clients while there are any: a request that finds all slots
+ * taken waits for the end of a caption.
+ */
+export function itemCapacity(
+  { captioner, service, config }: Pick<CaptionParts, 'captioner' | 'service' | 'config'>,
+  nowMs = performance.now(),
+): number {
+  const { slots } = captioner.model;
+  if (captioner.status().state !== 'ready' || service.stats().stopping) return 0;
+  if (config.jobSlots !== undefined) return config.jobSlots;
+  const isAlone = nowMs - service.stats().clientMs > CLIENTS_MS;
+  return isAlone ? slots + 1 : Math.max(1, slots - 1);
+}
+
+/** @returns undefined where the settings name neither a database nor a directory */
+export function createJobs(parts: CaptionParts, onFault: (error: AvocadoError) => void): Jobs | undefined {
+  const { config, metrics, intake } = parts;
+  const { databaseUrl, jobsDirectory, webhookSecret } = config;
+  const shared = {
+    execute: executor(parts),
+    capacity: () => itemCapacity(parts),
+    errorBody,
+    leaseSeconds: config.jobLeaseSeconds,
+    webhooks:
+      webhookSecret === undefined
+        ? undefined
+        : {
+            send: (url: string, headers: Readonly<Record<string, string>>, body: string) =>
+              intake.send(url, headers, body),
+            secret: webhookSecret,
+          },
+    onCommitted: metrics.committed,
+    onFault,
+  };
+  if (databaseUrl !== undefined)
+    return new Jobs({ ...shared, openDatabase: () => openPostgres(databaseUrl), isAlone: false, isEager: true });
+  if (jobsDirectory === undefined) return undefined;
+  const isEager = hasEmbedded(jobsDirectory);
+  return new Jobs({ ...shared, openDatabase: () => openEmbedded(jobsDirectory), isAlone: true, isEager });
+}
