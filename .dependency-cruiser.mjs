@@ -26,7 +26,7 @@ const MAY_IMPORT = {
   jobs: ['batch', 'output'],
   openai: ['admission', 'captioner', 'output', 'intake'],
   server: ['openai', 'jobs', 'admission', 'intake', 'storage', 'engine-process', 'captioner', 'output', 'model/checkpoint'],
-  lab: ['server', 'captioner', 'output', 'media'],
+  lab: ['server', 'batch', 'captioner', 'output', 'media'],
   cli: [
     'lab',
     'batch',

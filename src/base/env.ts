@@ -4,7 +4,14 @@ import process from 'node:process';
 
 /** Variables that are not settings: paths of other programs and libraries, the cache of the user, and secrets. */
 type EnvironmentVariable =
-  'FFMPEG_PATH' | 'FFPROBE_PATH' | 'AVOCADO_ONNXRUNTIME' | 'AVOCADO_CACHE' | 'XDG_CACHE_HOME' | 'AVOCADO_JUDGE_API_KEY';
+  | 'FFMPEG_PATH'
+  | 'FFPROBE_PATH'
+  | 'AVOCADO_ONNXRUNTIME'
+  | 'AVOCADO_CACHE'
+  | 'XDG_CACHE_HOME'
+  | 'AVOCADO_JUDGE_API_KEY'
+  | 'AVOCADO_SERVER_API_KEY'
+  | 'AVOCADO_TEACHER_API_KEY';
 
 /** Read at each call, since a test or an embedding program may set it later. @returns undefined when it is not set */
 export function readVariable(name: EnvironmentVariable): string | undefined {

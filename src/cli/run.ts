@@ -5,6 +5,7 @@ import { addBenchCommand } from './bench-command.ts';
 import { addCaptionCommand } from './caption-command.ts';
 import { ExitStatus, type CliEnvironment } from './cli-environment.ts';
 import { addDoctorCommand } from './doctor-command.ts';
+import { addEvaluateCommand } from './evaluate-command.ts';
 import { addExportCommand } from './export-command.ts';
 import { addInspectCommand } from './inspect-command.ts';
 import { addRewardCommand } from './reward-command.ts';
@@ -29,6 +30,7 @@ function buildProgram(environment: CliEnvironment, status: ExitStatus): Command 
   addSampleCommand(program, environment);
   addBenchCommand(program, environment, status);
   addRewardCommand(program, environment);
+  addEvaluateCommand(program, environment, status);
   addDoctorCommand(program, environment, status);
   return program;
 }

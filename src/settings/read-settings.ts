@@ -33,7 +33,14 @@ interface Mistake {
 }
 
 /** Variables of this program that are no settings. */
-const OTHER_VARIABLES = ['AVOCADO_API_KEYS', 'AVOCADO_JUDGE_API_KEY', 'AVOCADO_NO_INSTALL', 'AVOCADO_ONNXRUNTIME'];
+const OTHER_VARIABLES = [
+  'AVOCADO_API_KEYS',
+  'AVOCADO_JUDGE_API_KEY',
+  'AVOCADO_SERVER_API_KEY',
+  'AVOCADO_TEACHER_API_KEY',
+  'AVOCADO_NO_INSTALL',
+  'AVOCADO_ONNXRUNTIME',
+];
 
 /**
  * The values of some settings, checked and frozen. The config file may hold settings of other commands, which are

@@ -53,7 +53,9 @@ ${tables()}
 | variable | meaning |
 |---|---|
 | \`AVOCADO_API_KEYS\` | keys of \`avocado serve\`, as in the file of \`--api-keys\`, also between commas |
-| \`AVOCADO_JUDGE_API_KEY\` | key of the judge that \`avocado reward --judge URL\` asks |
+| \`AVOCADO_JUDGE_API_KEY\` | key of the judge that \`avocado reward\`, \`evaluate\` and \`curate\` ask with \`--judge URL\` |
+| \`AVOCADO_SERVER_API_KEY\` | key of the server that makes captions for \`avocado evaluate --server URL\` |
+| \`AVOCADO_TEACHER_API_KEY\` | key of the teacher that \`avocado curate --teacher URL\` asks |
 | \`AVOCADO_ONNXRUNTIME\` | another libonnxruntime, such as a CUDA build |
 | \`FFMPEG_PATH\`, \`FFPROBE_PATH\` | ffmpeg 5.1 or newer in another place than on the PATH |
 | \`ORT_DISABLE_TELEMETRY\` | set to 1 by this program, because ONNX Runtime's Linux library would report usage otherwise |

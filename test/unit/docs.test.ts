@@ -4,6 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ERRORS } from '../../src/base/errors.ts';
+import { BENCHMARKS } from '../../src/lab/evaluate/benchmarks/all.ts';
 import { REWARDS, UNSCORED } from '../../src/lab/rewards/types.ts';
 import { ITEM, OPTIONS } from '../../src/lab/rewards/wire.ts';
 import { captionBody } from '../../src/server/wire/caption-body.ts';
@@ -89,6 +90,13 @@ describe('rewards.md', () => {
   });
 });
 
+describe('benchmarks.md', () => {
+  it('names every benchmark, and no other', () => {
+    const told = rowsOf(sectionOf(page('benchmarks.md'), 'Benchmarks')).flatMap(([names]) => namesIn(names));
+    expect(told.sort()).toEqual(BENCHMARKS.map(({ name }) => name).sort());
+  });
+});
+
 describe('http-api.md', () => {
   it('names every option of a caption, and no other', () => {
     const told = rowsOf(sectionOf(page('http-api.md'), 'Options')).flatMap(([names]) => namesIn(names));
@@ -158,7 +166,7 @@ describe('documents', () => {
     let uses = 0;
     for (const [path, text] of PAGES) {
       const found = text.matchAll(
-        /avocado (caption|batch|inspect|export|serve|sample|doctor|reward|bench serve)\b([^\n`|#]*)/g,
+        /avocado (caption|batch|inspect|export|serve|sample|doctor|reward|evaluate|bench serve)\b([^\n`|#]*)/g,
       );
       for (const [, name = '', rest = ''] of found) {
         uses += 1;

@@ -16,6 +16,8 @@ export interface EndpointOptions {
   readonly timeoutMs: number;
   /** before the second attempt; doubles with each further one */
   readonly backoffMs?: number | undefined;
+  /** who answers, as messages and flags call it: `--judge` and `--judge-timeout` */
+  readonly role?: 'judge' | 'teacher' | 'server' | undefined;
   /** receives every reply that came from the server, not those from the cache */
   readonly onReply?: ((exchange: JudgeExchange) => void) | undefined;
 }
@@ -31,6 +33,22 @@ export interface JudgeExchange {
 export type ChatContent = string | readonly Fields[];
 
 type Fields = Readonly<Record<string, unknown>>;
+
+export interface ChatQuestion {
+  readonly messages: readonly { readonly role: 'system' | 'user'; readonly content: ChatContent }[];
+  /** such as temperature and max_tokens; what the server rejects of them is left out */
+  readonly sampling: Fields;
+}
+
+export interface ChatReply {
+  /** without its reasoning */
+  readonly text: string;
+  /** as the server calls it */
+  readonly model: string | undefined;
+  readonly finishReason: string | undefined;
+  /** undefined = the server does not count */
+  readonly usage: { readonly promptTokens: number; readonly completionTokens: number } | undefined;
+}
 
 const ATTEMPTS = 8;
 const FIRST_BACKOFF_MS = 500;
@@ -75,18 +93,27 @@ export class ChatEndpoint {
       temperature: repeats === 0 ? TEMPERATURE.first : TEMPERATURE.repeated,
       max_tokens: MAX_TOKENS,
     };
-    const question = { model, messages: [{ role: 'user', content }], ...sampling };
-    const send = (): Promise<string> => this.#askWithRetries(question, Object.keys(sampling), signal);
-    return this.#cache.reply({ baseUrl, ...question, repeats }, signal, () => this.#semaphore.with(signal, send));
+    const question: ChatQuestion = { messages: [{ role: 'user', content }], sampling };
+    const key = { baseUrl, model, messages: question.messages, ...sampling, repeats };
+    return this.#cache.reply(key, signal, async () => (await this.chat(question, signal)).text);
   }
 
-  async #askWithRetries(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<string> {
+  /**
+   * One question, with retries, when its turn comes; not cached here.
+   * @throws Unscored; the signal's reason
+   */
+  chat({ messages, sampling }: ChatQuestion, signal: AbortSignal): Promise<ChatReply> {
+    const question = { model: this.#options.model, messages, ...sampling };
+    return this.#semaphore.with(signal, () => this.#askWithRetries(question, Object.keys(sampling), signal));
+  }
+
+  async #askWithRetries(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<ChatReply> {
     for (let attempts = 1; ; attempts += 1) {
       const attempt = await this.#attempt(question, optional, signal);
       if (attempt.kind === 'reply') {
-        this.#servedModel = attempt.model ?? this.#servedModel;
+        this.#servedModel = attempt.reply.model ?? this.#servedModel;
         this.#options.onReply?.({ question, answer: attempt.raw });
-        return attempt.text;
+        return attempt.reply;
       }
       if (attempt.kind === 'refused' || attempts === ATTEMPTS) throw attempt.failure;
       await sleep(attempt.afterMs ?? this.#backoff(attempts), undefined, { signal }).catch(() => {
@@ -104,11 +131,11 @@ export class ChatEndpoint {
     optional: readonly string[],
     signal: AbortSignal,
   ): Promise<Exclude<Attempt, { kind: 'drop-field' }>> {
-    const { baseUrl, apiKey, timeoutMs } = this.#options;
+    const { baseUrl, apiKey, timeoutMs, role = 'judge' } = this.#options;
     for (;;) {
       const body = Object.fromEntries(Object.entries(question).filter(([field]) => !this.#dropped.has(field)));
       const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
-      const call = { url: `${baseUrl}/chat/completions`, headers, body, optional, timeoutMs };
+      const call = { url: `${baseUrl}/chat/completions`, headers, body, optional, timeoutMs, role };
       const attempt = await attemptChat(call, signal);
       if (attempt.kind !== 'drop-field') return attempt;
       this.#dropped.add(attempt.field);
@@ -123,7 +150,7 @@ export class ChatEndpoint {
 }
 
 type Attempt =
-  | { readonly kind: 'reply'; readonly text: string; readonly model: string | undefined; readonly raw: string }
+  | { readonly kind: 'reply'; readonly reply: ChatReply; readonly raw: string }
   | { readonly kind: 'retry'; readonly afterMs: number | undefined; readonly failure: Unscored }
   /** the server does not know this field: repeat without it */
   | { readonly kind: 'drop-field'; readonly field: string }
@@ -136,6 +163,7 @@ interface ChatCall {
   /** fields of the body that may be left out */
   readonly optional: readonly string[];
   readonly timeoutMs: number;
+  readonly role: string;
 }
 
 /** One POST to /chat/completions. Throws only the signal's reason. */
@@ -154,13 +182,13 @@ async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt
     const failure = timeout.aborted
       ? new Unscored(
           'judge_timeout',
-          `The judge did not answer within ${call.timeoutMs / 1000} s: check its load, or allow more time with ` +
-            '--judge-timeout.',
+          `The ${call.role} did not answer within ${call.timeoutMs / 1000} s: check its load, or allow more time ` +
+            `with --${call.role}-timeout.`,
           cause,
         )
       : new Unscored(
           'judge_unreachable',
-          `Nothing answers at ${call.url}: start the judge, or correct --judge.`,
+          `Nothing answers at ${call.url}: start the ${call.role}, or correct --${call.role}.`,
           cause,
         );
     return { kind: 'retry', afterMs: undefined, failure };
@@ -169,11 +197,11 @@ async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt
 
 const QUOTED_CHARACTERS = 300;
 
-async function readResponse(response: Response, { optional, body }: ChatCall): Promise<Attempt> {
+async function readResponse(response: Response, { optional, body, role }: ChatCall): Promise<Attempt> {
   const text = await response.text();
   const { status } = response;
-  if (response.ok) return readReply(text);
-  const message = `The judge answers ${status}: ${text.slice(0, QUOTED_CHARACTERS)}`;
+  if (response.ok) return readReply(text, role);
+  const message = `The ${role} answers ${status}: ${text.slice(0, QUOTED_CHARACTERS)}`;
   if (status === 408 || status === 429 || status >= 500) {
     return {
       kind: 'retry',
@@ -192,10 +220,14 @@ async function readResponse(response: Response, { optional, body }: ChatCall): P
 
 interface Completion {
   readonly model?: unknown;
-  readonly choices?: readonly { readonly message?: { readonly content?: unknown } | null }[];
+  readonly choices?: readonly {
+    readonly message?: { readonly content?: unknown } | null;
+    readonly finish_reason?: unknown;
+  }[];
+  readonly usage?: { readonly prompt_tokens?: unknown; readonly completion_tokens?: unknown } | null;
 }
 
-function readReply(text: string): Attempt {
+function readReply(text: string, role: string): Attempt {
   let completion: Completion;
   try {
     completion = JSON.parse(text) as Completion;
@@ -205,14 +237,24 @@ function readReply(text: string): Attempt {
       afterMs: undefined,
       failure: new Unscored(
         'judge_unreachable',
-        'The server at the judge’s URL is not OpenAI-compatible: check --judge.',
+        `The server at the ${role}’s URL is not OpenAI-compatible: check --${role}.`,
         cause,
       ),
     };
   }
-  const content = completion.choices?.[0]?.message?.content;
-  const model = typeof completion.model === 'string' ? completion.model : undefined;
-  return { kind: 'reply', text: typeof content === 'string' ? withoutReasoning(content) : '', model, raw: text };
+  const [choice] = completion.choices ?? [];
+  const content = choice?.message?.content;
+  const { prompt_tokens: promptTokens, completion_tokens: completionTokens } = completion.usage ?? {};
+  const reply: ChatReply = {
+    text: typeof content === 'string' ? withoutReasoning(content) : '',
+    model: typeof completion.model === 'string' ? completion.model : undefined,
+    finishReason: typeof choice?.finish_reason === 'string' ? choice.finish_reason : undefined,
+    usage:
+      typeof promptTokens === 'number' && typeof completionTokens === 'number'
+        ? { promptTokens, completionTokens }
+        : undefined,
+  };
+  return { kind: 'reply', reply, raw: text };
 }
 
 /** Seconds or a date → milliseconds from now. */

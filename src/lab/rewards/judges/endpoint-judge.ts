@@ -13,6 +13,9 @@ import {
 /** How many replies are read before a question is given up: the first one and three repeats. */
 const READ_ATTEMPTS = 4;
 
+/** What a judge needs of its endpoint. */
+type AskedEndpoint = Pick<ChatEndpoint, 'ask' | 'model' | 'droppedFields'>;
+
 interface EndpointJudgeOptions {
   readonly prompts: Prompts;
   /** the model accepts `video_url` parts */
@@ -23,7 +26,7 @@ interface EndpointJudgeOptions {
  * A language model behind any OpenAI-compatible endpoint, asked what the paper asks: the keypoints of a reference, one
  * checklist question for each caption, the spoken lines of both, and one question about all speakers of a caption.
  */
-export function endpointJudge(endpoint: ChatEndpoint, { prompts, seesVideo }: EndpointJudgeOptions): Judge {
+export function endpointJudge(endpoint: AskedEndpoint, { prompts, seesVideo }: EndpointJudgeOptions): Judge {
   const { texts, hash } = prompts;
   return {
     describe: () => ({
@@ -58,7 +61,7 @@ export function endpointJudge(endpoint: ChatEndpoint, { prompts, seesVideo }: En
 
 /** @throws Unscored `parse_failed` when no reply can be read; everything the endpoint throws */
 async function askUntilReadable<T>(
-  endpoint: ChatEndpoint,
+  endpoint: AskedEndpoint,
   content: ChatContent,
   read: (reply: string) => T | undefined,
   signal: AbortSignal,
@@ -78,7 +81,7 @@ async function askUntilReadable<T>(
 
 async function keypointsOf(
   { keypoints, caption }: Reference,
-  endpoint: ChatEndpoint,
+  endpoint: AskedEndpoint,
   prompt: string,
   signal: AbortSignal,
 ): Promise<readonly string[]> {

@@ -1,0 +1,185 @@
+import { join, resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { AvocadoError, ERRORS } from '../base/errors.ts';
+import { packageVersion } from '../base/package-files.ts';
+import { snakeCase } from '../output/caption-answer.ts';
+import type { Benchmark, Preset } from '../lab/evaluate/benchmark.ts';
+import type { Captioner } from '../captioner/captioner.ts';
+import type { CaptionSource } from '../lab/evaluate/captions.ts';
+import type { EvaluationOptions, EvaluationResult } from '../lab/evaluate/run-evaluation.ts';
+import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
+import { MODEL_SETTINGS } from '../settings/schema.ts';
+import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
+import { addSettingFlags, readFlags, wholeNumber, type Flags } from './flags.ts';
+import { addEndpointFlags, addPriceFlags, budgetOf, openEndpoint } from './judge-flags.ts';
+import { ProgressLine, warn, write, writeJson } from './terminal.ts';
+
+interface EvaluateFlags extends Flags {
+  readonly data: string;
+  readonly out?: string;
+  readonly captions?: string;
+  readonly preset: Preset;
+  readonly runs?: number;
+  readonly limit?: number;
+  readonly prompts?: string;
+  readonly dialogue: boolean;
+  readonly references?: string;
+  readonly maxTokens: number;
+  readonly resamples: number;
+  readonly seed: number;
+  readonly json: boolean;
+  readonly verbose: boolean;
+}
+
+const SETTINGS = [...MODEL_SETTINGS, 'slots', 'decodeTimeoutSeconds'] as const;
+
+export function addEvaluateCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
+  const command = program
+    .command('evaluate')
+    .description('measure captions on a benchmark: make them or read them, let a judge compare, report')
+    .argument('[benchmark]', 'name of a benchmark; without one, all of them are listed')
+    .option('--data <dir>', 'directory of the dataset; nothing is downloaded', '.')
+    .option('--out <dir>', 'where it works and reports, and goes on (default: evaluation/BENCHMARK)')
+    .option('--captions <file>', 'captions made elsewhere, as JSON lines of video_id and caption')
+    .addOption(
+      new Option('--preset <name>', 'paper = as its text says, compat = as its scripts do')
+        .choices(['paper', 'compat'] satisfies Preset[])
+        .default('paper'),
+    )
+    .option('--runs <n>', 'independent judgements; the median is reported (default: as the preset)', wholeNumber(1, 99))
+    .option('--limit <n>', 'only the first n clips', wholeNumber(1))
+    .option('--prompts <dir>', 'your own prompts for the judge, NAME.txt; missing ones are built in')
+    .option('--dialogue', 'also judge the spoken lines: Dlg. F1', false)
+    .option('--references <file>', 'for --dialogue: JSON lines of video_id and caption, or dialogues')
+    .option('--max-tokens <n>', 'most tokens of a caption', wholeNumber(1), 2048)
+    .option('--resamples <n>', 'of the bootstrap', wholeNumber(0, 100_000), 1000)
+    .option('--seed <n>', 'of the bootstrap', wholeNumber(0), 0)
+    .option('--json', 'the report as JSON on stdout', false)
+    .option('--verbose', 'progress on stderr even when it is not a terminal', false);
+  addPriceFlags(addEndpointFlags(command, 'judge', 'who compares captions'), 'judge');
+  addEndpointFlags(command, 'server', 'who makes captions instead of a model here');
+  addSettingFlags(command, SETTINGS).action(async (name: string | undefined, flags: EvaluateFlags) => {
+    const { BENCHMARKS } = await import('../lab/evaluate/benchmarks/all.ts');
+    if (name === undefined) await write(environment.stdout, listText(BENCHMARKS));
+    else await evaluate(benchmarkNamed(name, BENCHMARKS), flags, environment, status);
+  });
+}
+
+function listText(benchmarks: readonly Benchmark[]): string {
+  const rows = benchmarks.map(({ name, title, source, listens }) => {
+    return `${name.padEnd(18)} ${title}${listens ? '' : ', without sound'}: from ${source.from}`;
+  });
+  return `${rows.join('\n')}\n`;
+}
+
+function benchmarkNamed(name: string, benchmarks: readonly Benchmark[]): Benchmark {
+  const found = benchmarks.find((benchmark) => benchmark.name === name);
+  if (found !== undefined) return found;
+  const names = benchmarks.map((benchmark) => benchmark.name).join(', ');
+  throw new AvocadoError('bad_request', `There is no benchmark ${name}. There are ${names}.`, { param: 'benchmark' });
+}
+
+async function evaluate(
+  benchmark: Benchmark,
+  flags: EvaluateFlags,
+  environment: CliEnvironment,
+  status: ExitStatus,
+): Promise<void> {
+  const progress = new ProgressLine(environment, flags);
+  const signal = environment.interruption();
+  const budget = budgetOf(flags, 'judge');
+  const judge = await openEndpoint(flags, 'judge');
+  const source = new LazySource(benchmark, flags, environment, signal, progress);
+  const options: EvaluationOptions = {
+    benchmark,
+    directory: resolve(flags.data),
+    out: resolve(flags.out ?? join('evaluation', benchmark.name)),
+    preset: flags.preset,
+    runs: flags.runs,
+    limit: flags.limit,
+    captions: flags.captions ?? (() => source.open()),
+    judge: judge === undefined ? undefined : { ...judge, ...budget },
+    prompts: flags.prompts,
+    dialogue: flags.dialogue,
+    references: flags.references,
+    resamples: flags.resamples,
+    seed: flags.seed,
+    signal,
+    onProgress: progress.show,
+    onWarning: (sentence) => {
+      progress.clear();
+      void warn(environment.stderr, [sentence]);
+    },
+  };
+  const { runEvaluation } = await import('../lab/evaluate/run-evaluation.ts');
+  try {
+    await tell(await runEvaluation(options), options.out, flags, environment, status);
+  } finally {
+    progress.clear();
+    await source.close();
+  }
+}
+
+async function tell(
+  { report, isComplete, asked }: EvaluationResult,
+  out: string,
+  flags: EvaluateFlags,
+  { stdout, stderr }: CliEnvironment,
+  status: ExitStatus,
+): Promise<void> {
+  const { markdownReport } = await import('../lab/evaluate/report.ts');
+  const { BENCHMARKS } = await import('../lab/evaluate/benchmarks/all.ts');
+  if (flags.json) await writeJson(stdout, snakeCase(report));
+  else await write(stdout, markdownReport(report, benchmarkNamed(report.benchmark, BENCHMARKS)));
+  await write(stderr, `${asked} questions were asked now. The reports are in ${out}.\n`);
+  if ((report.evaluation?.counts.not_asked ?? 0) > 0) status.fail(ERRORS.engine_unavailable.exit);
+  else if (!isComplete) status.fail(ERRORS.internal.exit);
+}
+
+/** The model or server of the flags, opened when the first caption is needed. */
+class LazySource {
+  readonly #benchmark: Benchmark;
+  readonly #flags: EvaluateFlags;
+  readonly #environment: CliEnvironment;
+  readonly #signal: AbortSignal;
+  readonly #progress: ProgressLine;
+  #close: (() => Promise<void>) | undefined;
+
+  constructor(
+    benchmark: Benchmark,
+    flags: EvaluateFlags,
+    environment: CliEnvironment,
+    signal: AbortSignal,
+    progress: ProgressLine,
+  ) {
+    this.#benchmark = benchmark;
+    this.#flags = flags;
+    this.#environment = environment;
+    this.#signal = signal;
+    this.#progress = progress;
+  }
+
+  async open(): Promise<CaptionSource> {
+    const { engineSource, serverSource } = await import('../lab/evaluate/captions.ts');
+    const options = { listens: this.#benchmark.listens, maxTokens: this.#flags.maxTokens };
+    const server = await openEndpoint(this.#flags, 'server');
+    if (server !== undefined) return serverSource(server.endpoint, server, options);
+    const { modelIdentity } = await import('../batch/identity.ts');
+    const { slots, decodeTimeoutSeconds, ...model } = await readFlags(SETTINGS, this.#flags, this.#environment);
+    const settings = engineSettings({ ...model, slots, decodeTimeoutSeconds, mediaCacheBytes: 0 });
+    const described = await this.#environment.describeModel(settings);
+    const identity = JSON.stringify(await modelIdentity(described, packageVersion()));
+    return engineSource({ name: described.name, slots }, () => this.#openEngine(settings), identity, options);
+  }
+
+  async #openEngine(settings: EngineSettings): Promise<Captioner> {
+    const engine = await this.#environment.openEngineProcess({ settings, onProgress: this.#progress.show });
+    this.#close = () => engine.close();
+    await engine.ready(this.#signal);
+    return engine;
+  }
+
+  async close(): Promise<void> {
+    await this.#close?.();
+  }
+}

@@ -1,0 +1,277 @@
+// One evaluation from the dataset to its reports, in a directory that can be gone on with at any time.
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { directoryUnwritable, AvocadoError } from '../../base/errors.ts';
+import { readTextFile } from '../../base/bounded.ts';
+import { snakeCase } from '../../output/caption-answer.ts';
+import { endpointJudge } from '../rewards/judges/endpoint-judge.ts';
+import { readPrompts } from '../rewards/judges/prompts.ts';
+import type { DialogueLine } from '../rewards/types.ts';
+import {
+  isRow,
+  textField,
+  type Benchmark,
+  type Item,
+  type Judged,
+  type Preset,
+  type PromptTexts,
+} from './benchmark.ts';
+import { captionMetrics, judgeDialogues, type DialogueMetrics, type SpokenReference } from './caption-metrics.ts';
+import { makeCaptions, readCaptions, type CaptionRow, type CaptionSource } from './captions.ts';
+import { datasetFiles, rowsOf } from './dataset-files.ts';
+import { evaluationOf, judgeAll, type Evaluation } from './evaluate.ts';
+import { JudgeDesk, sha256, type DeskOptions } from './judge-desk.ts';
+import { linkTo, reportPage } from './report-page.ts';
+import { markdownReport, type Report } from './report.ts';
+
+export interface EvaluationOptions {
+  readonly benchmark: Benchmark;
+  /** of the dataset */
+  readonly directory: string;
+  readonly out: string;
+  readonly preset: Preset;
+  /** undefined = as the preset says */
+  readonly runs: number | undefined;
+  /** only so many items, the first ones; undefined = all */
+  readonly limit: number | undefined;
+  /** a file, or what makes them */
+  readonly captions: string | (() => Promise<CaptionSource>);
+  /** undefined = only captions are made */
+  readonly judge:
+    (Omit<DeskOptions, 'path' | 'signal'> & { readonly model: string; readonly concurrency: number }) | undefined;
+  /** directory of own judge prompts, NAME.txt */
+  readonly prompts: string | undefined;
+  /** also judge Dlg. F1 */
+  readonly dialogue: boolean;
+  /** file of references for it, for benchmarks that have none */
+  readonly references: string | undefined;
+  readonly resamples: number;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (text: string, done: number, total: number) => void;
+  readonly onWarning: (sentence: string) => void;
+}
+
+export interface EvaluationResult {
+  readonly report: Report;
+  /** an item has no caption, or was not judged */
+  readonly isComplete: boolean;
+  readonly asked: number;
+}
+
+/**
+ * Writes report.json, report.md, report.html and verdicts.jsonl into `out`, beside captions.jsonl and replies.jsonl,
+ * from which an interrupted evaluation goes on.
+ * @throws AvocadoError `bad_request`, `directory_unwritable`, and what the caption source throws; the signal's reason
+ */
+export async function runEvaluation(options: EvaluationOptions): Promise<EvaluationResult> {
+  const { benchmark, directory, out, signal } = options;
+  const read = await benchmark.read(datasetFiles(directory, benchmark.title, benchmark.source));
+  const items = read.slice(0, options.limit);
+  const prompts = await promptsOf(benchmark, options.prompts);
+  await mkdir(out, { recursive: true }).catch((cause: unknown) => {
+    throw directoryUnwritable(out, cause, 'Name another directory with --out.');
+  });
+  const captions = await captionsOf(items, options);
+  const { judge } = options;
+  const desk = judge === undefined ? undefined : new JudgeDesk({ ...judge, path: join(out, 'replies.jsonl'), signal });
+  try {
+    const judged = desk === undefined ? undefined : await verdictsOf(items, captions, desk, prompts, options);
+    const dialogue =
+      desk === undefined || !options.dialogue ? undefined : await dialoguesOf(items, captions, desk, options);
+    const rows = items.flatMap((item) => captions.get(item.id) ?? []);
+    const report = reportOf(options, { evaluation: judged, dialogue, desk, prompts, rows });
+    await writeReports(report, judged?.judged ?? [], captions, options);
+    const { expected = items.length, scored = rows.length } = judged?.counts ?? {};
+    return { report, isComplete: expected === scored, asked: desk?.asked ?? 0 };
+  } finally {
+    desk?.close();
+  }
+}
+
+/**
+ * The benchmark's prompts, some of them replaced by files.
+ * @throws AvocadoError `bad_request`
+ */
+async function promptsOf({ name, prompts }: Benchmark, directory: string | undefined): Promise<PromptTexts> {
+  if (directory === undefined) return prompts;
+  const read = await Promise.all(
+    Object.entries(prompts).map(async ([key, text]) => {
+      const own = await readTextFile(join(directory, `${key}.txt`));
+      return [key, own ?? text] as const;
+    }),
+  );
+  const texts = Object.fromEntries(read);
+  if (sha256(texts) !== sha256(prompts)) return texts;
+  throw new AvocadoError(
+    'bad_request',
+    `${directory} has none of ${Object.keys(prompts).join('.txt, ')}.txt, the prompts of ${name}.`,
+    { param: 'prompts' },
+  );
+}
+
+async function captionsOf(
+  items: readonly Item[],
+  options: EvaluationOptions,
+): Promise<ReadonlyMap<string, CaptionRow>> {
+  const { captions, benchmark, directory, out, signal, onProgress, onWarning } = options;
+  if (typeof captions === 'string') return readCaptions(captions, items);
+  return makeCaptions(await captions(), {
+    benchmark,
+    items,
+    directory,
+    journal: join(out, 'captions.jsonl'),
+    signal,
+    onProgress: (done, total) => {
+      onProgress('captions', done, total);
+    },
+    onFailure: (id, error) => {
+      onWarning(`${id} has no caption: ${error.message}`);
+    },
+  });
+}
+
+async function verdictsOf(
+  items: readonly Item[],
+  captions: ReadonlyMap<string, CaptionRow>,
+  desk: JudgeDesk,
+  prompts: PromptTexts,
+  options: EvaluationOptions,
+): Promise<Evaluation> {
+  const { benchmark, preset, signal, resamples, seed, onProgress, onWarning } = options;
+  const runs = await judgeAll(benchmark, items, captions, {
+    desk,
+    preset,
+    prompts,
+    runs: options.runs ?? benchmark.protocols[preset].runs,
+    concurrency: options.judge?.concurrency ?? 1,
+    signal,
+    onProgress: (done, total) => {
+      onProgress('judging', done, total);
+    },
+    onFailure: (id, reason) => {
+      onWarning(`${id} has no verdict: ${reason}`);
+    },
+  });
+  return evaluationOf(benchmark, runs, { preset, resamples, seed });
+}
+
+async function dialoguesOf(
+  items: readonly Item[],
+  captions: ReadonlyMap<string, CaptionRow>,
+  desk: JudgeDesk,
+  { benchmark, judge, references, signal }: EvaluationOptions,
+): Promise<DialogueMetrics> {
+  const endpoint = {
+    model: judge?.model ?? '',
+    droppedFields: desk.droppedFields,
+    ask: (user: Parameters<ReturnType<typeof asText>>[0], repeat: number) => asText(desk)(user, repeat),
+  };
+  return judgeDialogues(benchmark, items, captions, {
+    judge: endpointJudge(endpoint, { prompts: await readPrompts(undefined), seesVideo: false }),
+    references: references === undefined ? new Map() : await readReferences(references),
+    concurrency: judge?.concurrency ?? 1,
+    signal,
+  });
+}
+
+/** The desk as the judge of the rewards asks it, which counts its repeats itself. */
+function asText(desk: JudgeDesk) {
+  return (user: string | readonly Readonly<Record<string, unknown>>[], repeat: number): Promise<string> =>
+    desk.ask({ user, tag: 'dialogue' }, (reply) => reply, repeat === 0 ? { temperature: 0 } : { temperature: 0.5 }, {
+      run: repeat,
+    });
+}
+
+/** Lines `{video_id, caption}` or `{video_id, dialogues: [{speaker, content}]}`. */
+async function readReferences(path: string): Promise<Map<string, SpokenReference>> {
+  const text = await readTextFile(path);
+  if (text === undefined)
+    throw new AvocadoError('bad_request', `--references ${path} does not exist.`, { param: 'references' });
+  const references = rowsOf(text, path).flatMap((row) => {
+    const id = textField(row, 'video_id');
+    const given = Array.isArray(row['dialogues']) ? (row['dialogues'] as unknown[]).filter(isRow) : undefined;
+    const dialogues = given?.map((line): DialogueLine => {
+      return { speaker: textField(line, 'speaker') ?? '', content: textField(line, 'content') ?? '' };
+    });
+    return id === undefined ? [] : [[id, { caption: textField(row, 'caption'), dialogues }] as const];
+  });
+  return new Map(references);
+}
+
+interface Found {
+  readonly evaluation: Evaluation | undefined;
+  readonly dialogue: DialogueMetrics | undefined;
+  readonly desk: JudgeDesk | undefined;
+  readonly prompts: PromptTexts;
+  readonly rows: readonly CaptionRow[];
+}
+
+function reportOf(options: EvaluationOptions, { evaluation, dialogue, desk, prompts, rows }: Found): Report {
+  const { benchmark, preset, judge, resamples, seed } = options;
+  const models = [...new Set(rows.flatMap(({ model }) => (model === '' ? [] : [model])))];
+  return {
+    benchmark: benchmark.name,
+    title: benchmark.title,
+    preset,
+    captions: {
+      model: models.length === 0 ? 'an unnamed model' : models.join(', '),
+      source: typeof options.captions === 'string' ? 'a file' : 'made by this command',
+    },
+    judge:
+      desk === undefined || judge === undefined
+        ? undefined
+        : {
+            model: judge.model,
+            served: desk.account().models,
+            prompts_sha256: sha256(prompts),
+            sampling: benchmark.protocols[preset].sampling,
+            dropped_fields: desk.droppedFields,
+            account: desk.account(),
+          },
+    seed,
+    resamples,
+    evaluation: evaluation === undefined ? undefined : withoutItems(evaluation),
+    metrics: captionMetrics(rows),
+    dialogue,
+    published: benchmark.published,
+    notes: benchmark.notes,
+  };
+}
+
+function withoutItems({ tables, slices, counts, runs, reported }: Evaluation): Omit<Evaluation, 'judged'> {
+  return { tables, slices, counts, runs, reported };
+}
+
+async function writeReports(
+  report: Report,
+  judged: readonly Judged[],
+  captions: ReadonlyMap<string, CaptionRow>,
+  { benchmark, out }: EvaluationOptions,
+): Promise<void> {
+  const videoOf = ({ item }: Judged): string | undefined => {
+    const path = captions.get(item.id)?.video;
+    return path === undefined || path === '' ? undefined : linkTo(resolve(path), resolve(out));
+  };
+  const verdicts = judged.map(({ item, verdict, failure, caption }) =>
+    JSON.stringify({ video_id: item.id, failure: failure ?? null, verdict: verdict ?? null, caption: caption ?? null }),
+  );
+  const put = async (name: string, text: string | Iterable<string>): Promise<void> => {
+    const path = join(out, name);
+    if (typeof text === 'string') await writeFile(`${path}.part`, text);
+    else await pipeline(text, createWriteStream(`${path}.part`));
+    await rename(`${path}.part`, path);
+  };
+  try {
+    await put('report.json', `${JSON.stringify(snakeCase(report), null, 2)}\n`);
+    await put('report.md', markdownReport(report, benchmark));
+    if (judged.length > 0) {
+      await put('verdicts.jsonl', `${verdicts.join('\n')}\n`);
+      await put('report.html', reportPage(report, benchmark, judged, videoOf));
+    }
+  } catch (cause) {
+    throw directoryUnwritable(out, cause, 'Make room and start the command again: it goes on where it stopped.');
+  }
+}
