@@ -10,7 +10,6 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUILT_CLI } from '../fixtures/built-cli.ts';
 import { threadsOf } from '../fixtures/engine-processes.ts';
-import { parseEvents } from '../fixtures/served-app.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CLIP = join(ROOT, 'models/avocado-nano/examples/wide-6s.mp4');
@@ -177,60 +176,5 @@ describe('avocado inspect and doctor', () => {
     expect(checks.filter((check) => check.ok).map(({ name }) => name)).toEqual(
       expect.arrayContaining(['node', 'ffmpeg', 'onnxruntime', 'model']),
     );
-  });
-});
-
-describe('avocado serve', () => {
-  it('answers the curl line it prints, streams, and ends with 0 on SIGTERM with nothing left', async () => {
-    const started = start([
-      'serve',
-      '--port',
-      '0',
-      '--media-root',
-      `clips=${join(ROOT, 'models/avocado-nano/examples')}`,
-    ]);
-    const { child, out, exit } = started;
-    await until(started, (stdout) => stdout.includes('/v1/captions'));
-    const line = /curl (-s -F file=@\S+ http:\/\/\S+)/.exec(out.stdout)![1]!;
-    const curl = spawn('curl', [...line.split(' '), '-F', 'max_tokens=6']);
-    let answer = '';
-    curl.stdout.setEncoding('utf8').on('data', (text: string) => (answer += text));
-    expect((await once(curl, 'close'))[0]).toBe(0);
-    const body = JSON.parse(answer) as { caption: string; finish_reason: string };
-    expect(body.finish_reason).toBe('length');
-
-    const url = /http:\/\/[\d.:]+/.exec(line)![0];
-    const request = { media: 'media://clips/wide-6s.mp4', stream: true, max_tokens: 6 };
-    const response = await fetch(`${url}/v1/captions`, {
-      method: 'POST',
-      body: JSON.stringify(request),
-      headers: { 'content-type': 'application/json' },
-    });
-    const { events } = parseEvents(await response.text());
-    expect(
-      events
-        .filter(({ event }) => event === 'text-delta')
-        .map(({ data }) => data['text'])
-        .join(''),
-    ).toBe(body.caption);
-    expect(events.at(-1)).toMatchObject({ event: 'caption-end', data: { caption: body.caption } });
-    expect(await (await fetch(`${url}/metrics`)).text()).toContain(
-      'avocado_requests_total{outcome="ok",finish_reason="length",class="interactive",code="ok"} 2',
-    );
-    expect(await leftovers()).toHaveLength(1);
-
-    child.kill('SIGTERM');
-    expect(await exit).toBe(0);
-    expect(await leftovers()).toEqual([]);
-  });
-
-  it('says so when the port is taken: exit 2', async () => {
-    const { createServer } = await import('node:net');
-    const taken = createServer().listen(0, '127.0.0.1');
-    await once(taken, 'listening');
-    const { port } = taken.address() as { port: number };
-    const { code, stderr } = await avocado('serve', '--port', String(port));
-    taken.close();
-    expect([code, stderr.includes(`Port ${port} of 127.0.0.1 is in use`)]).toEqual([2, true]);
   });
 });
