@@ -87,6 +87,11 @@ describe('POST /v1/captions with an upload', () => {
     expect(await vtt.text()).toBe(
       'WEBVTT\n\n1\n00:00:00.000 --> 00:00:44.040\nA ball.\n\n2\n00:00:44.040 --> 01:00:00.500\nA ball.\n',
     );
+    const srt = await post(url, form('x', fields), { accept: 'application/x-subrip' });
+    expect([srt.headers.get('content-type'), (await srt.text()).slice(0, 40)]).toEqual([
+      'application/x-subrip; charset=utf-8',
+      '1\n00:00:00,000 --> 00:00:44,040\nA ball.\n',
+    ]);
     const content = [{ type: 'video_url', video_url: { url: 'data:video/mp4;base64,AAAA' } }];
     const chat = await fetch(`${url}/v1/chat/completions`, {
       method: 'POST',

@@ -67,6 +67,30 @@ describe('avocado caption', () => {
     expect(stderr).toBe('warning: The file ends early.\n');
   });
 
+  it.each([
+    ['text', `[00:00:00.000 – 00:00:30.500]\nA <ball>.\n\n[00:00:30.500 – 00:01:01.000]\nA <ball>.\n`],
+    [
+      'vtt',
+      `WEBVTT\n\n1\n00:00:00.000 --> 00:00:30.500\nA &lt;ball&gt;.\n\n2\n00:00:30.500 --> 00:01:01.000\nA &lt;ball&gt;.\n`,
+    ],
+    ['srt', `1\n00:00:00,000 --> 00:00:30,500\nA <ball>.\n\n2\n00:00:30,500 --> 00:01:01,000\nA <ball>.\n`],
+    ['md', `# ${HERE}\n\n## 00:00:00.000 – 00:00:30.500\n\nA <ball>.\n\n## 00:00:30.500 – 00:01:01.000\n\nA <ball>.\n`],
+  ])('writes segments with --format %s', async (format, text) => {
+    const segments = [
+      { start: 0, end: 30.5 },
+      { start: 30.5, end: 61 },
+    ];
+    const captioner = fakeCaptioner({ segments, words: ['A ', '<ball>.'] });
+    const { exitCode, stdout } = await runCli(['caption', '--segments', '30', '--format', format, HERE], { captioner });
+    expect([exitCode, stdout]).toEqual([0, text]);
+    expect(captioner.seen.map(({ request }) => request.segments)).toEqual([{ when: 'always', targetSeconds: 30 }]);
+  });
+
+  it('writes a caption in one piece as one cue from its start to its end', async () => {
+    const { stdout } = await runCli(['caption', '--format', 'srt', HERE], { captioner: fakeCaptioner() });
+    expect(stdout).toBe('1\n00:00:00,000 --> 00:00:04,000\nA red ball rolls.\nMüße 🎈\n');
+  });
+
   it('prints one JSON object with --json, with token ids only when asked', async () => {
     const plain = await runCli(['caption', '--json', HERE], { captioner: fakeCaptioner(), terminal: true });
     const body = JSON.parse(plain.stdout) as Record<string, unknown>;
