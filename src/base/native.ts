@@ -37,7 +37,7 @@ interface NativeSessionConfig {
  * sessions and slabs, only src/features the pixel kernels.
  */
 export interface NativeAddon {
-  /** From now on the kernel ends this process and its group when its parent is gone. It must lead its group. */
+  /** From now on the kernel ends this process and its children when its parent is gone. It must lead its group. */
   readonly dieWithParent: (parent: number) => void;
   /** Loads libonnxruntime, once per process. Returns its version. */
   readonly loadOnnxRuntime: (path: string) => string;

@@ -185,14 +185,16 @@ describe('an engine process that', () => {
     await expectDeath(spawnParent(['--input-type=module', '-e', code]));
   });
 
-  it.runIf(nativeStatus().loaded)('that is busy for ever ends with its server', async () => {
+  it.runIf(nativeStatus().loaded).each(['busy for ever', 'stopped'])('that is %s ends with its server', async (how) => {
     const status = nativeStatus();
     const addon = JSON.stringify(status.loaded ? status.path : '');
-    const busy = `require(${addon}).dieWithParent(Number(process.argv[1])); process.send('busy'); for (;;);`;
+    const busy = `require(${addon}).dieWithParent(Number(process.argv[1]));
+      require('node:child_process').spawn('sleep', ['600'], { stdio: 'ignore' });
+      process.send('busy'); for (;;);`;
     const code = `const child = require('node:child_process').spawn(process.execPath,
         ['-e', ${JSON.stringify(busy)}, String(process.pid)], { detached: true, stdio: ['ipc', 'ignore', 'inherit'] });
       child.once('message', () => process.stdout.write(String(child.pid)));`;
-    await expectDeath(spawnParent(['-e', code]));
+    await expectDeath(spawnParent(['-e', code]), how === 'stopped' ? 'SIGSTOP' : undefined);
   });
 });
 
@@ -206,10 +208,12 @@ function spawnParent(args: readonly string[]): ChildProcessByStdio<null, Readabl
   return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-async function expectDeath(parent: ChildProcessByStdio<null, Readable, null>): Promise<void> {
+/** @param first what the whole group gets before its server dies */
+async function expectDeath(parent: ChildProcessByStdio<null, Readable, null>, first?: NodeJS.Signals): Promise<void> {
   const [text] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
   const pid = Number(text);
   expect(processesOfGroup(pid)).toContain(pid);
+  if (first !== undefined) process.kill(-pid, first);
   parent.kill('SIGKILL');
   await vi.waitFor(() => {
     expect(processesOfGroup(pid)).toEqual([]);
