@@ -367,6 +367,7 @@ describe(`a server under ${INPUTS} hostile inputs`, () => {
   it('keeps its engine, its memory and its manners', async () => {
     expect(nodeChildren(server.child.pid)).toEqual([engine]);
     expect(await metric('avocado_engine_restarts_total')).toBe(0);
+    expect(server.stderr()).not.toContain('MaxListenersExceededWarning');
     await vi.waitFor(
       async () => {
         expect(readdirSync(scratch('tmp'), { recursive: true }).filter((name) => name.includes('/'))).toEqual([]);
