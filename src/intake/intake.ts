@@ -38,10 +38,11 @@ export interface NetworkOptions {
 /** Makes a source of whatever a request brings. `param` names the field at fault in errors. */
 export interface Intake {
   /**
-   * A media://NAME/path, https:, http: or data: reference. No I/O.
+   * A media://NAME/path, https:, http: or data: reference, or the id of a stored file. No I/O.
+   * @param owner whose stored files may be named
    * @throws AvocadoError `bad_request`, `media_forbidden_path`, `media_forbidden_host`, `media_too_large`
    */
-  fromReference(reference: string, param: string): MediaSource;
+  fromReference(reference: string, param: string, owner?: string): MediaSource;
   /**
    * A file as base64 (OpenAI's input_audio, file_data); `format` gives the extension. No I/O.
    * @throws AvocadoError `media_too_large`
@@ -72,10 +73,24 @@ export interface Intake {
   send(address: string, headers: Readonly<Record<string, string>>, body: string): Promise<number>;
 }
 
+/** An id of /v1/files. */
+export const STORED_FILE = /^file-[0-9a-f]{24}$/;
+
+/** Files that clients sent before. */
+export interface StoredFiles {
+  /** @throws AvocadoError `media_not_found`, `database_unavailable` */
+  open(id: string, owner: string): Promise<{ readonly name: string; readonly chunks: AsyncIterable<Uint8Array> }>;
+}
+
 const FETCH_IDLE_MS = 30_000;
 
 /** @throws AvocadoError `bad_request` for hosts or ranges in the configuration that are malformed */
-export function createIntake(config: IntakeConfig, storage: TemporaryStorage, network: NetworkOptions = {}): Intake {
+export function createIntake(
+  config: IntakeConfig,
+  storage: TemporaryStorage,
+  network: NetworkOptions = {},
+  stored?: StoredFiles,
+): Intake {
   const { maxUploadBytes: maxBytes, fetchTimeoutMs } = config;
   const { resolve, certificateAuthorities, fetchIdleMs = FETCH_IDLE_MS } = network;
   const allowsAddress = addressPolicy(config.allowCidrs);
@@ -102,8 +117,16 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, ne
     const url = urls.read(reference, param);
     return storedSource('url', redactedUrl(url), (options) => download(url, param, storage, rules, options));
   };
+  const fromStored = (id: string, owner: string, files: StoredFiles): MediaSource =>
+    storedSource('upload', id, async ({ signal, onProgress }) => {
+      const { name, chunks } = await files.open(id, owner);
+      const tooLarge = (): AvocadoError => mediaTooLarge('The file', maxBytes);
+      const onBytes = (done: number): void => onProgress?.(done, undefined);
+      return await storage.save(chunks, { name, maxBytes, tooLarge, signal, onBytes });
+    });
   return {
-    fromReference: (reference, param) => {
+    fromReference: (reference, param, owner = '') => {
+      if (stored !== undefined && STORED_FILE.test(reference)) return fromStored(reference, owner, stored);
       // Browsers pass over white space in front of a data URL, so clients send some.
       switch (/^(?:\s+(?=data:))?([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
         case 'http':

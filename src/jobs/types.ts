@@ -20,7 +20,11 @@ export type JobStatus =
   | 'cancelled'
   | 'expired';
 
-export const FINAL_STATUSES = ['completed', 'failed', 'cancelled', 'expired'] as const;
+const FINAL_STATUSES = ['completed', 'failed', 'cancelled', 'expired'] as const;
+
+export function isFinal(status: string): boolean {
+  return FINAL_STATUSES.some((final) => final === status);
+}
 
 /** What an item asks for: the routes whose bodies an item may hold. */
 export const ENDPOINTS = ['/v1/captions', '/v1/chat/completions'] as const;

@@ -2,6 +2,7 @@
 import { Type } from '../base/schema.ts';
 import { checkValue } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
+import { STORED_FILE } from '../intake/intake.ts';
 
 /** The file of a message: a URL of any kind, or base64 with the format its sender claims. */
 export type MediaPart =
@@ -72,9 +73,10 @@ function readFile(value: unknown, at: string): MediaPart {
     throw new AvocadoError('bad_request', `${at} brings nothing: give file_data (base64 or a data URL).`, {
       param: at,
     });
+  if (typeof id === 'string' && STORED_FILE.test(id)) return { type: 'reference', url: id, param: `${at}.file_id` };
   throw new AvocadoError(
     'unsupported_field',
-    `${at}.file_id names a stored file, and this server stores none. Send file_data, or a video_url.`,
+    `${at}.file_id is no id of a file at /v1/files. Send file_data, or a video_url.`,
     { param: `${at}.file_id` },
   );
 }

@@ -5,19 +5,22 @@ import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync }
 import { Admission } from '../admission/admission.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import { createIntake } from '../intake/intake.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import { openTemporaryStorage } from '../storage/temporary-storage.ts';
 import type { CaptionParts } from './caption-route.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 import { addGuards } from './guards/access.ts';
 import { watchClients } from './guards/clients.ts';
 import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.ts';
-import { createJobs } from './job-work.ts';
+import { createJobs, storedFiles } from './job-work.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { InFlightResponses } from './request-context.ts';
 import { addRoutes } from './route.ts';
+import { batchRoutes } from './routes/batches.ts';
 import { captionRoutes } from './routes/captions.ts';
 import { chatRoutes } from './routes/chat.ts';
 import { healthRoutes } from './routes/health.ts';
+import { fileRoutes } from './routes/files.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { addOpenApi } from './routes/open-api.ts';
@@ -80,7 +83,12 @@ function withoutBase(url: string, base: string): string {
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
   const storage = await openTemporaryStorage(config);
-  const intake = createIntake(config, storage);
+  const intake = createIntake(
+    config,
+    storage,
+    {},
+    storedFiles(() => jobs),
+  );
   const { version, metricsCompat: compat } = config;
   const metrics = createMetrics({
     captioner,
@@ -94,7 +102,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   const responses = new InFlightResponses();
   const app = createServer(config, responses, log);
   const parts: CaptionParts = { captioner, config, metrics, intake, service };
-  const jobs = createJobs(parts, (error) => {
+  const jobs: Jobs | undefined = createJobs(parts, (error) => {
     app.log.error({ err: error }, 'jobs');
   });
 
@@ -133,7 +141,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   addRoutes(app, [
     ...captionRoutes(parts),
     ...chatRoutes(parts),
-    ...jobRoutes({ ...parts, jobs }),
+    ...[jobRoutes, fileRoutes, batchRoutes].flatMap((routes) => routes({ ...parts, jobs })),
     ...modelRoutes(parts),
     ...healthRoutes(app, { ...parts, storageReady: () => storage.isReady() }),
     ...pageRoutes(captioner, config),

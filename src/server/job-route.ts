@@ -4,7 +4,7 @@ import { checkValue } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { Type } from '../base/schema.ts';
 import type { Jobs, OpenJobs } from '../jobs/jobs.ts';
-import { FINAL_STATUSES, type Job } from '../jobs/types.ts';
+import type { Job } from '../jobs/types.ts';
 import type { Json } from '../output/caption-answer.ts';
 import type { CaptionParts } from './caption-route.ts';
 
@@ -62,10 +62,6 @@ export function pageOf(query: unknown): { readonly limit: number | undefined; re
 /** Whole seconds since 1970, as OpenAI counts. */
 export function seconds(time: number | null): number | null {
   return time === null ? null : Math.floor(time);
-}
-
-export function isFinal(status: string): boolean {
-  return FINAL_STATUSES.some((final) => final === status);
 }
 
 /** What a client sees of a job. */

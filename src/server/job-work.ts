@@ -1,6 +1,7 @@
 // What the job queue needs of this server: the caption of one item, made beside the requests of clients; how many may
 // be made at a time; and the database that the settings name.
-import type { AvocadoError } from '../base/errors.ts';
+import { AvocadoError } from '../base/errors.ts';
+import type { StoredFiles } from '../intake/intake.ts';
 import { requestId } from '../jobs/item-lines.ts';
 import { Jobs } from '../jobs/jobs.ts';
 import { bodyOf } from '../jobs/read-input.ts';
@@ -14,6 +15,7 @@ import { captionAnswer, type Json } from '../output/caption-answer.ts';
 import type { CaptionEnding } from '../output/ending.ts';
 import type { CaptionEnd } from '../output/events.ts';
 import { captionEnd, readEvents, type CaptionParts } from './caption-route.ts';
+import { openJobs } from './job-route.ts';
 import { chatAnswer, chatTask, withClientNames } from './routes/chat.ts';
 import { readJson } from './wire/caption-body.ts';
 import { asServerError, errorBody } from './wire/error-reply.ts';
@@ -35,7 +37,7 @@ function itemRequest(claim: Claim, parts: CaptionParts): ItemRequest {
   const id = requestId(claim);
   const request = { headers: {}, body };
   if (claim.endpoint === '/v1/captions') {
-    const { task, tokenIds } = readJson(request, parts);
+    const { task, tokenIds } = readJson(request, parts, claim.owner);
     return {
       task,
       named: (event) => event,
@@ -45,7 +47,7 @@ function itemRequest(claim: Claim, parts: CaptionParts): ItemRequest {
   const chat = readChatRequest(body);
   checkModel(chat.model, model);
   return {
-    task: chatTask(chat, request, parts),
+    task: chatTask(chat, request, parts, claim.owner),
     named: (event) => withClientNames(event, chat),
     answer: (end) => chatAnswer(end, id, model),
   };
@@ -78,6 +80,18 @@ function executor(parts: CaptionParts): Execute {
       signal.removeEventListener('abort', onAbort);
       admitted.end();
     }
+  };
+}
+
+/** Media that clients uploaded at /v1/files, named by their ids. */
+export function storedFiles(jobs: () => Jobs | undefined): StoredFiles {
+  return {
+    open: async (id, owner) => {
+      const { files } = await openJobs({ jobs: jobs() });
+      const file = await files.find(id, owner);
+      if (file?.job !== null) throw new AvocadoError('media_not_found', `There is no file ${id}.`);
+      return { name: file.filename, chunks: files.read(id) };
+    },
   };
 }
 

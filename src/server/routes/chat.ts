@@ -62,7 +62,7 @@ async function chat(call: CaptionCall<ChatRequest>, parts: CaptionParts): Promis
   const { model } = parts.captioner;
   sendIgnoredFields(reply, body.ignored);
   checkModel(body.model, model);
-  const task = chatTask(body, request, parts);
+  const task = chatTask(body, request, parts, request.context.keyName ?? '');
   const head = completionHead(request.id, model, Date.now());
   const fingerprint = (profile: string): string => systemFingerprint(model, profile);
   const events = startCaption(call, task);
@@ -116,6 +116,7 @@ export function chatTask(
   chatRequest: ChatRequest,
   request: Pick<FastifyRequest, 'headers'>,
   { intake, config }: Pick<CaptionParts, 'intake' | 'config'>,
+  owner: string,
 ): CaptionTask {
   const timeoutSeconds = timeoutOf(request, chatRequest.timeoutSeconds, config);
   const caption = { ...captionOf(chatRequest), priority: chatRequest.priority };
@@ -123,7 +124,7 @@ export function chatTask(
   // Last, because a source must be released. Once the task exists, the admission releases it.
   const source =
     media.type === 'reference'
-      ? intake.fromReference(media.url, media.param)
+      ? intake.fromReference(media.url, media.param, owner)
       : intake.fromBase64(media.data, media.format, media.displayName ?? 'the message', media.param);
   return { source, request: caption, timeoutSeconds };
 }

@@ -195,19 +195,24 @@ async function readForm(request: FastifyRequest, parts: BodyParts): Promise<Capt
 }
 
 /** @throws AvocadoError `bad_request`, `unknown_field`, those of a media reference */
-export function readJson(request: Pick<FastifyRequest, 'headers' | 'body'>, parts: BodyParts): CaptionBody {
+export function readJson(
+  request: Pick<FastifyRequest, 'headers' | 'body'>,
+  parts: BodyParts,
+  owner: string,
+): CaptionBody {
   if (request.body === undefined || request.body === null)
     throw new AvocadoError(
       'bad_request',
       'The request has no body: send a form with the field file, or JSON with media.',
     );
   const { media, ...fields } = jsonFields(request.body);
-  return bodyOf(request, parts.intake.fromReference(media, 'media'), fields, parts);
+  return bodyOf(request, parts.intake.fromReference(media, 'media', owner), fields, parts);
 }
 
 export function captionBody(parts: BodyParts): BodyReader<CaptionBody> {
   return {
     content: { 'multipart/form-data': DOCUMENTED_FORM, 'application/json': JSON_BODY },
-    read: (request) => (request.isMultipart() ? readForm(request, parts) : readJson(request, parts)),
+    read: (request) =>
+      request.isMultipart() ? readForm(request, parts) : readJson(request, parts, request.context.keyName ?? ''),
   };
 }

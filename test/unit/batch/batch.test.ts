@@ -2,6 +2,9 @@
 import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import { XMLParser, XMLValidator } from 'fast-xml-parser';
+import SrtParser from 'srt-parser-2';
 import { describe, expect, it } from 'vitest';
 import { itemsOfArgument } from '../../../src/batch/inputs.ts';
 import { Layout } from '../../../src/batch/layout.ts';
@@ -16,6 +19,19 @@ import { Settling } from '../../../src/batch/watch.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
 import { fakeCaptioner, type FakeCaptioner, type FakeOptions } from '../../fixtures/fake-captioner.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
+
+/** The parser of the W3C's validator; it brings no types. */
+const { WebVTTParser } = createRequire(import.meta.url)('webvtt-parser') as {
+  readonly WebVTTParser: new () => {
+    parse(
+      text: string,
+      mode: 'metadata',
+    ): {
+      readonly cues: readonly { readonly startTime: number; readonly endTime: number; readonly text: string }[];
+      readonly errors: readonly unknown[];
+    };
+  };
+};
 
 const scratch = scratchDirectory();
 let libraries = 0;
@@ -325,5 +341,32 @@ describe('sidecars', () => {
       { start: 30, end: 62.5, caption: 'two' },
     ];
     expect(sidecarText('vtt', { ...line, segments: parts }).match(/-->/g)).toHaveLength(2);
+  });
+
+  it('are read by independent parsers of WebVTT, SubRip and XML, without an error and with the same text', () => {
+    const parts = [
+      { start: 0, end: 30.25, caption: 'A <b>red</b> circle & a "star".\n\nIt says "a --> b".' },
+      { start: 30.25, end: 3661.5, caption: '  Müße 🎈 is heard.\r\n' },
+    ];
+    const line: ResultLine = {
+      ...{ key: 'a.mp4', path: 'a.mp4', id: 'x', content: 'c', settings: 's', captioned_at: '' },
+      caption: 'One <two> & ]]> three\nfour',
+      segments: parts,
+    };
+    const vtt = new WebVTTParser().parse(sidecarText('vtt', line), 'metadata');
+    expect(vtt.errors).toEqual([]);
+    const times = [
+      [0, 30.25],
+      [30.25, 3661.5],
+    ];
+    expect(vtt.cues.map(({ startTime, endTime }) => [startTime, endTime])).toEqual(times);
+    expect(vtt.cues[1]!.text).toBe('Müße 🎈 is heard.');
+    const srt = new SrtParser().fromSrt(sidecarText('srt', line));
+    expect(srt.map(({ startSeconds, endSeconds }) => [startSeconds, endSeconds])).toEqual(times);
+    expect(srt[0]!.text).toBe('A <b>red</b> circle & a "star".\nIt says "a → b".');
+    const xmp = sidecarText('xmp', line);
+    expect(XMLValidator.validate(xmp)).toBe(true);
+    const tree = JSON.stringify(new XMLParser({ ignoreAttributes: false }).parse(xmp));
+    expect(tree).toContain('{"#text":"One <two> & ]]> three\\nfour","@_xml:lang":"x-default"}');
   });
 });
