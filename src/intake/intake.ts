@@ -82,17 +82,17 @@ export interface StoredFiles {
   open(id: string, owner: string): Promise<{ readonly name: string; readonly chunks: AsyncIterable<Uint8Array> }>;
 }
 
+export interface IntakeOptions extends NetworkOptions {
+  /** undefined: ids of files are no references */
+  readonly stored?: StoredFiles | undefined;
+}
+
 const FETCH_IDLE_MS = 30_000;
 
 /** @throws AvocadoError `bad_request` for hosts or ranges in the configuration that are malformed */
-export function createIntake(
-  config: IntakeConfig,
-  storage: TemporaryStorage,
-  network: NetworkOptions = {},
-  stored?: StoredFiles,
-): Intake {
+export function createIntake(config: IntakeConfig, storage: TemporaryStorage, options: IntakeOptions = {}): Intake {
   const { maxUploadBytes: maxBytes, fetchTimeoutMs } = config;
-  const { resolve, certificateAuthorities, fetchIdleMs = FETCH_IDLE_MS } = network;
+  const { resolve, certificateAuthorities, fetchIdleMs = FETCH_IDLE_MS, stored } = options;
   const allowsAddress = addressPolicy(config.allowCidrs);
   const urls = urlPolicy(hostPolicy(config.urlHosts), allowsAddress);
   const rules: DownloadRules = {
@@ -117,16 +117,10 @@ export function createIntake(
     const url = urls.read(reference, param);
     return storedSource('url', redactedUrl(url), (options) => download(url, param, storage, rules, options));
   };
-  const fromStored = (id: string, owner: string, files: StoredFiles): MediaSource =>
-    storedSource('upload', id, async ({ signal, onProgress }) => {
-      const { name, chunks } = await files.open(id, owner);
-      const tooLarge = (): AvocadoError => mediaTooLarge('The file', maxBytes);
-      const onBytes = (done: number): void => onProgress?.(done, undefined);
-      return await storage.save(chunks, { name, maxBytes, tooLarge, signal, onBytes });
-    });
   return {
     fromReference: (reference, param, owner = '') => {
-      if (stored !== undefined && STORED_FILE.test(reference)) return fromStored(reference, owner, stored);
+      if (stored !== undefined && STORED_FILE.test(reference))
+        return fromStored(reference, owner, stored, inlineOptions(reference, param));
       // Browsers pass over white space in front of a data URL, so clients send some.
       switch (/^(?:\s+(?=data:))?([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
         case 'http':
@@ -155,6 +149,21 @@ export function createIntake(
     },
     send: (address, headers, body) => post(urls.read(address, 'webhook'), headers, body, rules),
   };
+}
+
+/** A file that a client sent before, as a copy for this request. */
+function fromStored(
+  id: string,
+  owner: string,
+  files: StoredFiles,
+  { storage, maxBytes, param }: InlineOptions,
+): MediaSource {
+  return storedSource('upload', id, async ({ signal, onProgress }) => {
+    const { name, chunks } = await files.open(id, owner);
+    const tooLarge = (): AvocadoError => mediaTooLarge('The file', maxBytes, param);
+    const onBytes = (done: number): void => onProgress?.(done, undefined);
+    return await storage.save(chunks, { name, maxBytes, tooLarge, signal, onBytes });
+  });
 }
 
 function unknownScheme(param: string): AvocadoError {

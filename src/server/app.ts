@@ -83,12 +83,7 @@ function withoutBase(url: string, base: string): string {
  */
 export async function buildApp({ captioner, config, log }: AppParts): Promise<FastifyInstance> {
   const storage = await openTemporaryStorage(config);
-  const intake = createIntake(
-    config,
-    storage,
-    {},
-    storedFiles(() => jobs),
-  );
+  const intake = createIntake(config, storage, { stored: storedFiles(() => jobs) });
   const { version, metricsCompat: compat } = config;
   const metrics = createMetrics({
     captioner,
