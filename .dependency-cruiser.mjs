@@ -77,6 +77,7 @@ const ONE_DOOR = [
   { of: 'fastify', only: '(server/app|lab/rewards/reward-service)[.]ts', types: 'server/' },
   { of: '@fastify/[a-z-]+', only: 'server/' },
   { of: 'prom-client', only: '(server/observe/|lab/rewards/reward-service[.]ts)' },
+  { of: '@opentelemetry/[a-z-]+', only: 'server/observe/tracing[.]ts' },
   { of: 'close-with-grace', only: 'server/' },
   { of: '(commander|cli-progress)', only: 'cli/' },
   { of: 'yaml', only: 'settings/' },

@@ -34,6 +34,10 @@ export interface Sender {
   readonly timeoutSeconds?: number | undefined;
   /** work of the server itself, which limits it: it is not refused, and takes no place from a client */
   readonly background?: boolean;
+  /** called with each stage that the request comes to */
+  readonly onStage?: (stage: RequestStage) => void;
+  /** of W3C Trace Context, for the download of its file */
+  readonly traceparent?: string | undefined;
 }
 
 export interface AdmissionStats {
@@ -89,7 +93,7 @@ export class Admission {
    */
   admit(
     id: string,
-    { owner, name, behindMs = () => 0, timeoutSeconds, background = false }: Sender = {},
+    { owner, name, behindMs = () => 0, timeoutSeconds, background = false, onStage, traceparent }: Sender = {},
   ): AdmittedRequest {
     const { captioner, observer, queue } = this.#parts;
     if (this.#stopping || captioner.status().state === 'stopped') {
@@ -100,7 +104,7 @@ export class Admission {
       queue.check();
       this.#clientMs = performance.now();
     }
-    const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, owner, name);
+    const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, { owner, sender: name, onStage });
     lifecycle.setDeadline(timeoutSeconds);
     const arrival = {
       sender: name ?? '',
@@ -123,6 +127,7 @@ export class Admission {
     return new AdmittedRequest(lifecycle, this.#parts, {
       background,
       received,
+      traceparent,
       ended: () => {
         this.#active.delete(lifecycle);
         if (this.#active.size === 0) this.#onIdle?.();

@@ -15,6 +15,13 @@ const DOING: Readonly<Record<RequestStage, string>> = {
 /** setTimeout's longest delay. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+interface LifecycleOptions {
+  readonly owner?: string | undefined;
+  readonly sender?: string | undefined;
+  /** called with each stage, the first included */
+  readonly onStage?: ((stage: RequestStage) => void) | undefined;
+}
+
 /** The clock of a request: its stage, its deadline, and why it was aborted. */
 export class RequestLifecycle {
   readonly id: string;
@@ -24,7 +31,8 @@ export class RequestLifecycle {
   readonly sender: string | undefined;
   /** by performance.now() */
   readonly startedMs = performance.now();
-  stage: RequestStage = 'receive';
+  #stage: RequestStage = 'receive';
+  readonly #onStage: ((stage: RequestStage) => void) | undefined;
   readonly #controller = new AbortController();
   readonly #maxSeconds: number;
   #timer: NodeJS.Timeout | undefined;
@@ -32,12 +40,24 @@ export class RequestLifecycle {
   #done = false;
 
   /** @param maxSeconds the deadline until another is set, and the latest that can be */
-  constructor(id: string, maxSeconds: number, owner?: string, sender?: string) {
+  constructor(id: string, maxSeconds: number, { owner, sender, onStage }: LifecycleOptions = {}) {
     this.id = id;
     this.owner = owner;
     this.sender = sender;
+    this.#onStage = onStage;
+    onStage?.(this.#stage);
     this.#maxSeconds = maxSeconds;
     this.#startTimer(maxSeconds);
+  }
+
+  get stage(): RequestStage {
+    return this.#stage;
+  }
+
+  set stage(stage: RequestStage) {
+    if (stage === this.#stage) return;
+    this.#stage = stage;
+    this.#onStage?.(stage);
   }
 
   /** Its reason is an AvocadoError. */

@@ -48,6 +48,8 @@ interface RequestHooks {
   /** its body is here, or it ends without one; called any number of times */
   readonly received: () => void;
   readonly ended: () => void;
+  /** sent along with a download */
+  readonly traceparent?: string | undefined;
 }
 
 export class AdmittedRequest {
@@ -217,7 +219,8 @@ export class AdmittedRequest {
       report(done, total ?? 0);
     };
     if (this.signal.aborted) throw abortError(this.signal);
-    const file = await withSignal(source.open({ signal: this.signal, onProgress }), this.signal);
+    const { traceparent } = this.#hooks;
+    const file = await withSignal(source.open({ signal: this.signal, onProgress, traceparent }), this.signal);
     this.#path = file.path;
     this.#contentHash = file.contentHash;
     this.#parts.observer.fetched(source.kind, this.#lifecycle.elapsedSeconds, file.path);

@@ -37,6 +37,21 @@ export function avocadoVariables(): Readonly<Record<string, string>> {
   return Object.fromEntries(found);
 }
 
+/** Variables of OpenTelemetry's specification; an empty one counts as not set. */
+export function openTelemetryVariable(name: `OTEL_${string}`): string | undefined {
+  const value = process.env[name];
+  return value === '' ? undefined : value;
+}
+
+/** Whether the environment asks for traces: it names the receiver or the exporter, and does not switch it off. */
+export function wantsTraces(): boolean {
+  const exporter = openTelemetryVariable('OTEL_TRACES_EXPORTER');
+  if (openTelemetryVariable('OTEL_SDK_DISABLED')?.toLowerCase() === 'true' || exporter === 'none') return false;
+  const receiver =
+    openTelemetryVariable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? openTelemetryVariable('OTEL_EXPORTER_OTLP_ENDPOINT');
+  return receiver !== undefined || exporter === 'otlp';
+}
+
 /**
  * The Linux library of onnxruntime sends usage data to its makers and leaves log files in the temporary directory,
  * unless this variable is set before the library is loaded. Set it to 0 to allow that.

@@ -38,14 +38,14 @@ export async function download(
   param: string,
   storage: TemporaryStorage,
   rules: DownloadRules,
-  { signal, onProgress }: OpenSourceOptions,
+  { signal, onProgress, traceparent }: OpenSourceOptions,
 ): Promise<StoredFile> {
   const deadline = new AbortController();
   const timer = setTimeout(() => {
     deadline.abort();
   }, rules.timeoutMs);
   const either = AbortSignal.any([signal, deadline.signal]);
-  const agent = guardedAgent(rules);
+  const agent = guardedAgent(rules, traceparent);
   try {
     const { headers, body } = await followRedirects(url, agent, rules.urls, either);
     const total = announcedLength(headers, rules.maxBytes);
@@ -191,7 +191,8 @@ const MAX_HEADER_BYTES = 16 * 1024;
 const HEADERS = { accept: '*/*', 'accept-encoding': 'identity', 'user-agent': 'avocado-captioner' };
 
 /** An HTTP client for one download that connects to allowed addresses only; no connection is reused. */
-function guardedAgent(rules: DownloadRules): GuardedAgent {
+function guardedAgent(rules: DownloadRules, traceparent: string | undefined): GuardedAgent {
+  const headers = { ...HEADERS, ...(traceparent === undefined ? {} : { traceparent }) };
   const dispatcher = new Agent({
     connect: guardedConnector(rules),
     pipelining: 0,
@@ -201,7 +202,7 @@ function guardedAgent(rules: DownloadRules): GuardedAgent {
   });
   return {
     get: async (url, signal) => {
-      const response = await request(url, { dispatcher, signal, headers: HEADERS });
+      const response = await request(url, { dispatcher, signal, headers });
       // Reading the body reports its errors. Without a listener, an error of an unread body would crash the process.
       response.body.on('error', () => undefined);
       return response;

@@ -12,6 +12,8 @@ export interface OpenSourceOptions {
   readonly signal: AbortSignal;
   /** bytes so far, and the total if the sender announced it */
   readonly onProgress?: ((done: number, total: number | undefined) => void) | undefined;
+  /** of W3C Trace Context, for whoever is asked for the file */
+  readonly traceparent?: string | undefined;
 }
 
 /** The file of one request. Made without I/O, except an upload, which is complete by then. */

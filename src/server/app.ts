@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import sse, { type SSEPluginOptions } from '@fastify/sse';
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify';
 import { Admission } from '../admission/admission.ts';
+import { wantsTraces } from '../base/env.ts';
 import type { Captioner } from '../captioner/captioner.ts';
+import { watchGpu } from '../engine-process/gpu-numbers.ts';
 import { createIntake } from '../intake/intake.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { openTemporaryStorage } from '../storage/temporary-storage.ts';
@@ -92,6 +94,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     service: () => service.stats(),
     space: () => storage.use(),
     jobs: () => jobs?.counts,
+    gpu: watchGpu(captioner.model.device),
   });
   const service: Admission = new Admission(captioner, config, metrics);
   const responses = new InFlightResponses();
@@ -122,8 +125,10 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   addNotFound(app, 'Captions are made at POST /v1/captions.');
   logEngineState(app, captioner);
 
-  // Hooks of every request, in this order: context and id, pace, log line, headers, key, rate limit.
+  // Hooks of every request, in this order: context and id, trace, pace, log line, headers, key, rate limit.
   responses.track(app);
+  // Imported here: without traces it costs a start nothing.
+  if (wantsTraces()) (await import('./observe/tracing.ts')).addTracing(app, version);
   watchClients(app, config);
   addRequestLog(app, config);
   await addGuards(app, config, (reason) => {

@@ -4,7 +4,7 @@ import { Type } from '../base/schema.ts';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Admission } from '../admission/admission.ts';
 import type { AdmittedRequest } from '../admission/request.ts';
-import type { CaptionTask } from '../admission/types.ts';
+import type { CaptionTask, RequestStage } from '../admission/types.ts';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { EventChannel } from '../base/event-channel.ts';
@@ -115,9 +115,10 @@ export function admit({ service, metrics }: AdmissionParts, request: FastifyRequ
   context.observation = observation;
   let admitted: AdmittedRequest;
   try {
-    const { keyName: owner, behindMs } = context;
-    const sender = { owner, name: owner ?? networkOf(request.ip), behindMs };
-    admitted = service.admit(request.id, { ...sender, timeoutSeconds: headerSeconds(request) });
+    const { keyName: owner, behindMs, trace } = context;
+    const sender = { owner, name: owner ?? networkOf(request.ip), behindMs, traceparent: trace?.traceparent };
+    const onStage = (stage: RequestStage): void => trace?.stage(stage);
+    admitted = service.admit(request.id, { ...sender, timeoutSeconds: headerSeconds(request), onStage });
   } catch (thrown) {
     observation.fail(asServerError(thrown).code);
     throw thrown;

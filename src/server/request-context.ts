@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import type { AdmittedRequest } from '../admission/request.ts';
 import type { Timings } from '../output/events.ts';
 import type { RequestObservation } from './observe/request-metrics.ts';
+import type { RequestTrace } from './observe/tracing.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -24,6 +25,8 @@ export class RequestContext {
   keyName: string | undefined;
   /** for how long its body has been slower than it must be */
   behindMs: () => number = () => 0;
+  /** of a request that does work, where traces are wanted */
+  trace: RequestTrace | undefined;
   /** of a caption request, from before its body is read */
   observation: RequestObservation | undefined;
   admitted: AdmittedRequest | undefined;

@@ -58,6 +58,7 @@ ${tables()}
 | \`AVOCADO_TEACHER_API_KEY\` | key of the teacher that \`avocado curate --teacher URL\` asks |
 | \`AVOCADO_ONNXRUNTIME\` | another libonnxruntime, such as a CUDA build |
 | \`FFMPEG_PATH\`, \`FFPROBE_PATH\` | ffmpeg 5.1 or newer in another place than on the PATH |
+| \`OTEL_EXPORTER_OTLP_ENDPOINT\` and others of OpenTelemetry | where traces are sent ([operations.md](operations.md#traces)) |
 | \`ORT_DISABLE_TELEMETRY\` | set to 1 by this program, because ONNX Runtime's Linux library would report usage otherwise |
 `;
 }

@@ -1,7 +1,12 @@
+import { writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import process from 'node:process';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { scratchDirectory } from '../fixtures/scratch.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
+const scratch = scratchDirectory();
 let app: ServedApp;
 
 afterEach(async () => {
@@ -38,6 +43,10 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_engine_restarts_total: 'counter',
   avocado_engine_last_step_timestamp_seconds: 'gauge',
   avocado_engine_steps_total: 'counter',
+  avocado_gpu_memory_used_bytes: 'gauge',
+  avocado_gpu_memory_total_bytes: 'gauge',
+  avocado_gpu_utilization_ratio: 'gauge',
+  avocado_gpu_power_watts: 'gauge',
   avocado_temporary_bytes: 'gauge',
   avocado_temporary_bytes_limit: 'gauge',
   avocado_event_loop_delay_max_seconds: 'gauge',
@@ -205,6 +214,32 @@ describe('/metrics', () => {
       1,
     ]);
     expect(value('process_resident_memory_bytes')).toBeGreaterThan(0);
+  });
+
+  it('shows the GPU of the model where nvidia-smi answers, and nothing of one where it does not', async () => {
+    const program = scratch('nvidia-smi');
+    writeFileSync(program, '#!/bin/sh\n[ "$1" = --id=1 ] && echo "1024, 81920, 37, [N/A]"\n', { mode: 0o755 });
+    const onGpu = fakeCaptioner();
+    const captioner = { ...onGpu, model: { ...onGpu.model, device: 'cuda:1' } };
+    vi.stubEnv('PATH', `${dirname(program)}:${process.env['PATH'] ?? ''}`);
+    app = await serveApp(captioner);
+    const inUse = 'avocado_gpu_memory_used_bytes';
+    await expect.poll(async () => (await metrics()).value(inUse)).toBe(1024 ** 3);
+    const { value } = await metrics();
+    expect(value('avocado_gpu_memory_total_bytes')).toBe(80 * 1024 ** 3);
+    expect(value('avocado_gpu_utilization_ratio')).toBe(0.37);
+    expect(value('avocado_gpu_power_watts')).toBeUndefined();
+    await app.close();
+
+    writeFileSync(program, '#!/bin/sh\necho "No devices were found"\nexit 6\n', { mode: 0o755 });
+    for (const device of ['cuda:1', 'cpu']) {
+      app = await serveApp({ ...captioner, model: { ...captioner.model, device } });
+      await metrics();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect((await metrics()).value(inUse)).toBeUndefined();
+      await app.close();
+    }
+    vi.unstubAllEnvs();
   });
 
   it('shows a request that runs, by stage', async () => {

@@ -118,6 +118,7 @@ function writeLine(
     route: routeOptions.url,
     status,
     key: context.keyName,
+    trace_id: context.trace?.traceId,
     seconds: rounded(reply.elapsedTime / 1000),
     ...summaryOf(context.observation?.summary, logContent),
   };

@@ -8,6 +8,7 @@ import type { AdmissionObserver, RequestStage } from '../../admission/types.ts';
 import type { Captioner } from '../../captioner/captioner.ts';
 import type { JobCounts } from '../../jobs/store/job-store.ts';
 import type { Outcome } from '../../jobs/types.ts';
+import type { GpuNumbers } from '../../engine-process/gpu-numbers.ts';
 import { addReading, type Reading, type Sample } from './prometheus.ts';
 import { RequestObservation, requestMetrics, type Rejection } from './request-metrics.ts';
 
@@ -78,6 +79,8 @@ export interface ReadingParts {
   readonly version: string;
   /** as they were a few seconds ago; undefined: the server has no jobs */
   readonly jobs: () => JobCounts | undefined;
+  /** of the GPU that the model runs on */
+  readonly gpu: () => GpuNumbers | undefined;
 }
 
 /** Stages of running requests; a request in stage `queued` is waiting. */
@@ -240,6 +243,26 @@ function jobReadings({ jobs }: ReadingParts): Reading[] {
   ];
 }
 
+/** Present where the model runs on a GPU and nvidia-smi answers. */
+function gpuReadings({ gpu }: ReadingParts): Reading[] {
+  const gauge = (name: string, help: string, of: (numbers: GpuNumbers) => number | undefined): Reading => ({
+    type: 'gauge',
+    name: `avocado_gpu_${name}`,
+    help: `${help} Absent without a GPU and nvidia-smi.`,
+    read: () => {
+      const numbers = gpu();
+      const value = numbers === undefined ? undefined : of(numbers);
+      return value === undefined ? [] : [[value]];
+    },
+  });
+  return [
+    gauge('memory_used_bytes', 'Memory in use on the GPU, by all its processes.', (numbers) => numbers.memoryUsedBytes),
+    gauge('memory_total_bytes', 'Memory of the GPU.', (numbers) => numbers.memoryTotalBytes),
+    gauge('utilization_ratio', 'Share of time in which the GPU worked, 0 to 1.', (numbers) => numbers.utilization),
+    gauge('power_watts', 'Power that the GPU draws.', (numbers) => numbers.powerWatts),
+  ];
+}
+
 function cacheReading(what: 'hits' | 'misses', help: string, captioner: Captioner): Reading {
   return {
     type: 'counter',
@@ -311,6 +334,7 @@ export function addReadings(registry: Registry, parts: ReadingParts, compat: 'no
     ...requestReadings(parts),
     ...engineReadings(parts),
     ...jobReadings(parts),
+    ...gpuReadings(parts),
     ...serverReadings(parts, delay),
   ];
   for (const reading of readings) addReading(registry, reading);

@@ -1,0 +1,52 @@
+// What nvidia-smi says of one GPU, for metrics: asked in the background, at most every few seconds, and never again
+// where it is missing. Lives in this room because it starts a process.
+import { execFile } from 'node:child_process';
+
+export interface GpuNumbers {
+  readonly memoryUsedBytes: number;
+  readonly memoryTotalBytes: number;
+  /** share of the last second or less in which it worked, 0 to 1 */
+  readonly utilization: number;
+  /** undefined where the card does not tell */
+  readonly powerWatts: number | undefined;
+}
+
+const QUERY = ['--query-gpu=memory.used,memory.total,utilization.gpu,power.draw', '--format=csv,noheader,nounits'];
+const MIB = 1024 ** 2;
+const ASK_EVERY_MS = 5000;
+const PATIENCE_MS = 4000;
+
+/** @returns undefined for a line that is none, such as an error that went to stdout */
+export function parseGpuLine(line: string): GpuNumbers | undefined {
+  const [used, total, percent, watts] = line.split(',').map((field) => Number(field.trim()));
+  if (used === undefined || total === undefined || percent === undefined || watts === undefined) return undefined;
+  if (![used, total, percent].every(Number.isFinite)) return undefined;
+  return {
+    memoryUsedBytes: used * MIB,
+    memoryTotalBytes: total * MIB,
+    utilization: percent / 100,
+    powerWatts: Number.isFinite(watts) ? watts : undefined,
+  };
+}
+
+/**
+ * @param device of a captioner's model: `cpu`, `cuda:N`
+ * @returns the latest numbers, undefined until there are some; each call may start a look for the next one
+ */
+export function watchGpu(device: string): () => GpuNumbers | undefined {
+  const index = /^cuda(?::(\d+))?$/.exec(device);
+  if (index === null) return () => undefined;
+  let latest: GpuNumbers | undefined;
+  let askedMs = -Infinity;
+  let isMissing = false;
+  return () => {
+    if (!isMissing && performance.now() - askedMs >= ASK_EVERY_MS) {
+      askedMs = performance.now();
+      execFile('nvidia-smi', [`--id=${index[1] ?? 0}`, ...QUERY], { timeout: PATIENCE_MS }, (error, stdout) => {
+        isMissing = error?.code === 'ENOENT';
+        latest = error === null ? parseGpuLine(stdout.split('\n')[0] ?? '') : undefined;
+      });
+    }
+    return latest;
+  };
+}
