@@ -3,6 +3,8 @@
 import { execFile } from 'node:child_process';
 
 export interface GpuNumbers {
+  /** as nvidia-smi counts */
+  readonly index: string;
   readonly memoryUsedBytes: number;
   readonly memoryTotalBytes: number;
   /** share of the last second or less in which it worked, 0 to 1 */
@@ -11,17 +13,22 @@ export interface GpuNumbers {
   readonly powerWatts: number | undefined;
 }
 
-const QUERY = ['--query-gpu=memory.used,memory.total,utilization.gpu,power.draw', '--format=csv,noheader,nounits'];
+const QUERY = [
+  '--query-gpu=index,memory.used,memory.total,utilization.gpu,power.draw',
+  '--format=csv,noheader,nounits',
+];
 const MIB = 1024 ** 2;
 const ASK_EVERY_MS = 5000;
 const PATIENCE_MS = 4000;
 
 /** @returns undefined for a line that is none, such as an error that went to stdout */
 export function parseGpuLine(line: string): GpuNumbers | undefined {
-  const [used, total, percent, watts] = line.split(',').map((field) => Number(field.trim()));
+  const [index = '', ...fields] = line.split(',').map((field) => field.trim());
+  const [used, total, percent, watts] = fields.map(Number);
   if (used === undefined || total === undefined || percent === undefined || watts === undefined) return undefined;
   if (![used, total, percent].every(Number.isFinite)) return undefined;
   return {
+    index,
     memoryUsedBytes: used * MIB,
     memoryTotalBytes: total * MIB,
     utilization: percent / 100,

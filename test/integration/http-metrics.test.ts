@@ -218,17 +218,17 @@ describe('/metrics', () => {
 
   it('shows the GPU of the model where nvidia-smi answers, and nothing of one where it does not', async () => {
     const program = scratch('nvidia-smi');
-    writeFileSync(program, '#!/bin/sh\n[ "$1" = --id=1 ] && echo "1024, 81920, 37, [N/A]"\n', { mode: 0o755 });
+    writeFileSync(program, '#!/bin/sh\n[ "$1" = --id=1 ] && echo "1, 1024, 81920, 37, [N/A]"\n', { mode: 0o755 });
     const onGpu = fakeCaptioner();
     const captioner = { ...onGpu, model: { ...onGpu.model, device: 'cuda:1' } };
     vi.stubEnv('PATH', `${dirname(program)}:${process.env['PATH'] ?? ''}`);
     app = await serveApp(captioner);
     const inUse = 'avocado_gpu_memory_used_bytes';
-    await expect.poll(async () => (await metrics()).value(inUse)).toBe(1024 ** 3);
-    const { value } = await metrics();
-    expect(value('avocado_gpu_memory_total_bytes')).toBe(80 * 1024 ** 3);
-    expect(value('avocado_gpu_utilization_ratio')).toBe(0.37);
-    expect(value('avocado_gpu_power_watts')).toBeUndefined();
+    await expect.poll(async () => (await metrics()).value(inUse, 'gpu="1"')).toBe(1024 ** 3);
+    const { value, samples } = await metrics();
+    expect(value('avocado_gpu_memory_total_bytes', 'gpu="1"')).toBe(80 * 1024 ** 3);
+    expect(value('avocado_gpu_utilization_ratio', 'gpu="1"')).toBe(0.37);
+    expect(samples.filter(([name]) => name === 'avocado_gpu_power_watts')).toEqual([]);
     await app.close();
 
     writeFileSync(program, '#!/bin/sh\necho "No devices were found"\nexit 6\n', { mode: 0o755 });
@@ -236,7 +236,7 @@ describe('/metrics', () => {
       app = await serveApp({ ...captioner, model: { ...captioner.model, device } });
       await metrics();
       await new Promise((resolve) => setTimeout(resolve, 100));
-      expect((await metrics()).value(inUse)).toBeUndefined();
+      expect((await metrics()).samples.filter(([name]) => name.startsWith('avocado_gpu'))).toEqual([]);
       await app.close();
     }
     vi.unstubAllEnvs();

@@ -112,7 +112,7 @@ describe('traces', () => {
       ['fetch', 'server'],
     ]);
     expect(processes).toContainEqual(['queued', 'server']);
-    expect(processes).toContainEqual(['decode', 'engine']);
+    expect(processes).toContainEqual(['probe', 'engine']);
     expect(processes.at(-1)).toEqual(['generate', 'engine']);
     expect(attributesOf(first as Span)).toMatchObject({
       'http.route': '/v1/captions',

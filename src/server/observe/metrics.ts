@@ -249,10 +249,11 @@ function gpuReadings({ gpu }: ReadingParts): Reading[] {
     type: 'gauge',
     name: `avocado_gpu_${name}`,
     help: `${help} Absent without a GPU and nvidia-smi.`,
+    labels: ['gpu'],
     read: () => {
       const numbers = gpu();
       const value = numbers === undefined ? undefined : of(numbers);
-      return value === undefined ? [] : [[value]];
+      return numbers === undefined || value === undefined ? [] : [[value, { gpu: numbers.index }]];
     },
   });
   return [
