@@ -165,7 +165,7 @@ export async function post(
   body: string,
   rules: DownloadRules,
 ): Promise<number> {
-  const agent = guardedAgent(rules);
+  const agent = guardedAgent(rules, undefined);
   try {
     return await agent.post(url, headers, body, AbortSignal.timeout(POST_MS));
   } catch (thrown) {
