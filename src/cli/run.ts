@@ -4,6 +4,7 @@ import { addBatchCommand } from './batch-command.ts';
 import { addBenchCommand } from './bench-command.ts';
 import { addCaptionCommand } from './caption-command.ts';
 import { ExitStatus, type CliEnvironment } from './cli-environment.ts';
+import { addCurateCommand } from './curate-command.ts';
 import { addDoctorCommand } from './doctor-command.ts';
 import { addEvaluateCommand } from './evaluate-command.ts';
 import { addExportCommand } from './export-command.ts';
@@ -31,6 +32,7 @@ function buildProgram(environment: CliEnvironment, status: ExitStatus): Command 
   addBenchCommand(program, environment, status);
   addRewardCommand(program, environment);
   addEvaluateCommand(program, environment, status);
+  addCurateCommand(program, environment, status);
   addDoctorCommand(program, environment, status);
   return program;
 }

@@ -166,7 +166,7 @@ describe('documents', () => {
     let uses = 0;
     for (const [path, text] of PAGES) {
       const found = text.matchAll(
-        /avocado (caption|batch|inspect|export|serve|sample|doctor|reward|evaluate|bench serve)\b([^\n`|#]*)/g,
+        /avocado (caption|batch|inspect|export|serve|sample|doctor|reward|evaluate|curate|bench serve)\b([^\n`|#]*)/g,
       );
       for (const [, name = '', rest = ''] of found) {
         uses += 1;

@@ -112,7 +112,7 @@ export class JudgeDesk {
   async ask<T>(
     { system, user, tag }: JudgeQuestion,
     read: ReadReply<T>,
-    sampling: Readonly<Record<string, number>>,
+    sampling: Readonly<Record<string, unknown>>,
     { run = 0, attempts = DEFAULT_ATTEMPTS }: { readonly run?: number; readonly attempts?: number | undefined } = {},
   ): Promise<T> {
     let text = '';

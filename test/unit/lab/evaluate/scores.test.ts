@@ -13,6 +13,15 @@ import {
   parseEventCounts,
   videoSalmonn2,
 } from '../../../../src/lab/evaluate/benchmarks/event-counts.ts';
+import { parseLetters } from '../../../../src/lab/evaluate/benchmarks/cloze.ts';
+import { cleanLine, dialogueScores, matchDialogues } from '../../../../src/lab/evaluate/benchmarks/dialogue-match.ts';
+import {
+  consistency,
+  mentionScore,
+  parseGroups,
+  parseHits,
+  parseMention,
+} from '../../../../src/lab/evaluate/benchmarks/keypoint-mentions.ts';
 import { autoDq, parseEvents, parseRelations } from '../../../../src/lab/evaluate/benchmarks/event-entailment.ts';
 import { parseMatch, shortAnswerScores } from '../../../../src/lab/evaluate/benchmarks/short-answers.ts';
 import { parseRatings, ugcVideoCap } from '../../../../src/lab/evaluate/benchmarks/ugc-ratings.ts';
@@ -262,6 +271,86 @@ describe('AutoDQ', () => {
     expect(parseRelations(reply(['entailment', 'Neutral']), ['a', 'b'])).toHaveLength(2);
     expect(parseRelations(reply(['entailment']), ['a', 'b'])).toBeUndefined();
     expect(parseRelations(reply(['entailment', 'implied']), ['a', 'b'])).toBeUndefined();
+  });
+});
+
+describe('CapRiCorn-1K', () => {
+  it('scores mentions and pairs of one name', () => {
+    const event = (text: string, mention: 'correctly mentioned' | 'mentioned but with errors' | 'not mentioned') => ({
+      event: text,
+      mention,
+      names: {},
+    });
+    const events = [
+      event('<a> runs', 'correctly mentioned'),
+      event('<a> meets <b>', 'mentioned but with errors'),
+      event('<a> sits', 'correctly mentioned'),
+      event('<a> sleeps', 'not mentioned'),
+    ];
+    // One group of two and one of one, of 4 events: 1 of 6 pairs.
+    const score = mentionScore({ events, groups: { '<a>': [2, 1] } });
+    expect(score).toEqual({ accuracy: 0.5, coverage: 0.75, consistency: 1 / 6 });
+    expect(mentionScore({ events, groups: { '<a>': null } }).consistency).toBeUndefined();
+    expect(consistency([4], 4)).toBe(1);
+  });
+
+  it('asks again where a mention names nobody, or groups lose a description', () => {
+    const reply = (type: string, name: string | null): string =>
+      JSON.stringify({ event_type: type, reason: '', subject_description_in_caption: { a: name } });
+    expect(parseMention(reply('correctly mentioned', 'a boy'), ['<a>'])?.names).toEqual({ '<a>': 'a boy' });
+    expect(parseMention(reply('correctly mentioned', null), ['<a>'])).toBeUndefined();
+    expect(parseMention(reply('not mentioned', null), ['<a>'])?.mention).toBe('not mentioned');
+    expect(parseMention('{"event_type": "maybe"}', [])).toBeUndefined();
+    expect(parseGroups('{"category_1": ["x", "y"], "category_2": ["x"]}', ['x', 'y', 'x'])).toEqual([2, 1]);
+    expect(parseGroups('{"category_1": ["x"]}', ['x', 'y'])).toBeUndefined();
+    expect(parseGroups('{"category_1": ["x", "z"]}', ['x', 'y'])).toBeUndefined();
+  });
+});
+
+describe('AVSCapBench', () => {
+  it('splits the sounds, and fills up short lists only as the script does', () => {
+    const events = { visual: ['v'], speech: ['s', 't'], music: [], sfx: ['f'], synergy: [] };
+    const hits = { visual: [true], speech: [false, true], music: [], sfx: [true], synergy: [] };
+    expect(parseHits('{"visual_hits": [1], "audio_hits": [0, 1, 1], "synergy_hits": []}', events, true)).toEqual({
+      hits,
+    });
+    const short = '{"visual_hits": [1], "audio_hits": [0, 1], "synergy_hits": []}';
+    expect(parseHits(short, events, true)).toBeUndefined();
+    expect(parseHits(short, events, false)?.hits.sfx).toEqual([false]);
+  });
+});
+
+describe('Omni-Cloze', () => {
+  it('reads a letter for every blank', () => {
+    expect(parseLetters('{"1": "A: a dog", "2": "E"}', 2)).toEqual(['A', 'E']);
+    expect(parseLetters('{"1": "A"}', 2)).toBeUndefined();
+    expect(parseLetters('{"1": "F"}', 1)).toBeUndefined();
+  });
+});
+
+describe('DiaDemBench', () => {
+  const lines = (...contents: readonly string[]) => contents.map((content) => cleanLine({ speaker: 'x', content }));
+
+  it('joins neighbours of one speaker, on either side', () => {
+    const parts = lines('I’m Aubrey', 'and I’m Amy', 'and you’re watching food mania review');
+    const whole = lines('I’m Aubrey and I’m Amy and you’re watching food mania review.');
+    expect(matchDialogues(whole, parts)).toEqual([{ generated: [0, 1], reference: [0, 3], similarity: 1 }]);
+    expect(matchDialogues(parts, whole)).toEqual([{ generated: [0, 3], reference: [0, 1], similarity: 1 }]);
+    const others = parts.map((line, index) => ({ ...line, speaker: String(index) }));
+    expect(matchDialogues(whole, others)[0]?.reference).not.toEqual([0, 3]);
+  });
+
+  it('keeps the order, needs more than 0.6, and takes F1 of means', () => {
+    expect(matchDialogues(lines('stop it now', 'go go go'), lines('go go go', 'stop it now'))).toHaveLength(1);
+    expect(matchDialogues(lines('abcde'), lines('abcxy'))).toEqual([]);
+    const pair = { generated: 'a', reference: 'a', similarity: 1, sameSpeaker: false };
+    const scores = dialogueScores([
+      { generated: 1, reference: 2, pairs: [pair] },
+      { generated: 0, reference: 1, pairs: [] },
+    ]);
+    // words: precision (1 + 1) / 2, recall (0.5 + 0) / 2
+    expect(scores.words).toBeCloseTo((100 * 2 * 0.25) / 1.25);
+    expect(scores.speakers).toBeCloseTo(0);
   });
 });
 

@@ -1,0 +1,229 @@
+// A set of 100 clips with a teacher that fails in every way: each sample has one decision with its reason.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { checkRules, sentencesOf } from '../../../../src/lab/curate/rules.ts';
+import { EXPORTS } from '../../../../src/lab/curate/exporters.ts';
+import { parseCompleteness } from '../../../../src/lab/curate/pipeline.ts';
+import { runCuration, type CurationOptions } from '../../../../src/lab/curate/run-curation.ts';
+import { Unscored } from '../../../../src/lab/rewards/types.ts';
+import { textOf } from '../../../fixtures/benchmarks.ts';
+import { scratchDirectory } from '../../../fixtures/scratch.ts';
+
+const scratch = scratchDirectory();
+const SAMPLES = 100;
+
+const PEOPLE = ['a baker', 'two girls', 'an old man', 'a tall cook', 'a driver', 'some boys', 'a nurse', 'a singer'];
+const DEEDS = [
+  'opens a wide door',
+  'carry blue boxes',
+  'reads a map',
+  'cuts red onions',
+  'waves at a bus',
+  'jump',
+  'smiles',
+  'sits down',
+];
+const visualOf = (index: number): string =>
+  PEOPLE.map(
+    (who, at) => `In scene ${at} of group ${index} there is ${who} near a green wall, who ${DEEDS[at]!}.`,
+  ).join(' ');
+const audioOf = (index: number): string =>
+  `A calm voice says "We begin with number ${index} today". Soft piano plays below it.`;
+
+/** Which fault clip `index` meets, by its last digit. */
+const FAULTS = [
+  'refusal',
+  'nonsense',
+  'loop',
+  'lost',
+  'score',
+  'unreadable',
+  'timeout',
+  'none',
+  'none',
+  'none',
+] as const;
+const faultOf = (index: number): (typeof FAULTS)[number] => FAULTS[index % 10]!;
+
+type Endpoint = CurationOptions['teacher']['endpoint'];
+
+const reply = (text: string): Awaited<ReturnType<Endpoint['chat']>> => {
+  return { text, model: 'teacher-1', finishReason: 'stop', usage: { promptTokens: 1000, completionTokens: 100 } };
+};
+
+/** The clip of a question is the number that its bytes or texts hold. */
+function endpoint(answer: (text: string, index: number) => string): Endpoint & { asked: number } {
+  const own = {
+    asked: 0,
+    droppedFields: [],
+    chat: async (question: Parameters<Endpoint['chat']>[0]) => {
+      const [{ content }] = question.messages as [(typeof question.messages)[number]];
+      const part = typeof content === 'string' ? undefined : (content[0]?.['video_url'] as { readonly url: string });
+      const text = textOf(question);
+      const bytes = Buffer.from(part?.url.split(',')[1] ?? '', 'base64').toString();
+      const index = Number(part === undefined ? /group (\d+)/.exec(text)?.[1] : bytes);
+      own.asked += 1;
+      return reply(answer(text, index));
+    },
+  };
+  return own;
+}
+
+const teacher = (isFaulty: boolean) =>
+  endpoint((text, index) => {
+    const fault = isFaulty ? faultOf(index) : 'none';
+    if (text.includes('Describe the pictures'))
+      return fault === 'refusal' ? 'I am sorry, I cannot view the video.' : visualOf(index);
+    if (text.includes('Describe the sound')) {
+      if (fault === 'timeout') throw new Unscored('judge_timeout', 'No answer.');
+      return fault === 'loop' ? 'The music goes on and on here. '.repeat(30) : audioOf(index);
+    }
+    const whole = `${visualOf(index)} ${audioOf(index)}`;
+    if (fault === 'nonsense') return 'Blue.';
+    return fault === 'lost'
+      ? whole.replace(/In scene [67][^.]*\./g, 'Nothing of this kind is told now at all.')
+      : whole;
+  });
+
+const judge = () =>
+  endpoint((text, index) => {
+    if (text.includes('"score"')) {
+      if (faultOf(index) === 'unreadable') return 'Fine.';
+      return `{"score": ${faultOf(index) === 'score' ? 3 : 5}, "missing": []}`;
+    }
+    if (text.includes('keypoints')) return JSON.stringify(Array.from({ length: 6 }, (_, at) => `point ${at}`));
+    return 'Man: "We begin"';
+  });
+
+function optionsFor(at: string, over: Partial<CurationOptions> = {}): CurationOptions {
+  const directory = scratch(at);
+  mkdirSync(join(directory, 'clips'), { recursive: true });
+  const rows = Array.from({ length: SAMPLES }, (_, index) => {
+    writeFileSync(join(directory, 'clips', `${index}.mp4`), String(index));
+    return JSON.stringify({
+      sample_id: `s${index}`,
+      source: index < 50 ? 'one' : 'two',
+      video: `clips/${index}.mp4`,
+      duration: 20,
+    });
+  });
+  const manifest = join(directory, 'manifest.jsonl');
+  writeFileSync(manifest, rows.join('\n'));
+  return {
+    manifest,
+    out: join(directory, 'out'),
+    teacher: { endpoint: teacher(true), identity: 'teacher', model: 'teacher' },
+    judge: { endpoint: judge(), identity: 'judge', model: 'judge' },
+    exports: EXPORTS,
+    keepFrom: 4,
+    grpo: 10,
+    seed: 0,
+    concurrency: 4,
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    ...over,
+  };
+}
+
+describe('a set of 100 clips', () => {
+  it('has a decision with a reason for each, and counts that add up', async () => {
+    const options = optionsFor('faults');
+    const card = await runCuration(options);
+    expect(card).toMatchObject({ samples: 100, kept: 30, dropped: 60, open: 10, grpo: 10 });
+    expect(card.sources['one']).toEqual({
+      kept: 15,
+      'dropped visual: refusal': 5,
+      'dropped rules: too_short': 5,
+      'dropped rules: repetition': 5,
+      'dropped rules: lost_sentences': 5,
+      'dropped completeness: score_3': 5,
+      'dropped completeness: unreadable': 5,
+      'open audio: judge_timeout': 5,
+    });
+    const counts = Object.values(card.sources).flatMap((source) => Object.values(source));
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(100);
+    expect(card.completeness).toEqual({ 3: 10, 5: 30 });
+
+    const again = { ...options, teacher: { ...options.teacher, endpoint: teacher(false) } };
+    const resumed = await runCuration(again);
+    expect(resumed).toMatchObject({ kept: 40, dropped: 60, open: 0 });
+    // Only the clips that had timed out are asked about: their sound and their fusion.
+    expect((again.teacher.endpoint as { asked?: number }).asked).toBe(20);
+  });
+
+  it('is exported in the row shapes of the trainers', async () => {
+    const options = optionsFor('exports', {
+      teacher: { endpoint: teacher(false), identity: 't', model: 't' },
+      grpo: 3,
+    });
+    const card = await runCuration(options);
+    const read = (name: string): string => readFileSync(join(options.out, name), 'utf8');
+    const rows = (name: string): Record<string, unknown>[] =>
+      read(name)
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const swift = rows('ms-swift-sft.jsonl');
+    expect(swift).toHaveLength(card.kept);
+    for (const row of swift) {
+      const messages = row['messages'] as { role: string; content: string }[];
+      expect(messages.map(({ role }) => role)).toEqual(['system', 'user', 'assistant']);
+      expect(messages[1]!.content.split('<video>')).toHaveLength(2);
+      expect([Object.keys(row), (row['videos'] as unknown[]).length]).toEqual([['messages', 'videos'], 1]);
+    }
+    const grpo = rows('ms-swift-grpo.jsonl');
+    expect(grpo).toHaveLength(3);
+    expect((grpo[0]!['messages'] as unknown[]).length).toBe(2);
+    expect(grpo[0]).toMatchObject({ dialogues: [{ speaker: 'Man', content: 'We begin' }] });
+    const factory = JSON.parse(read('llama-factory.json')) as {
+      messages: { content: string }[];
+      videos: string[];
+      audios: string[];
+    }[];
+    for (const { messages, videos, audios } of factory) {
+      expect(messages[0]!.content.startsWith('<video><audio>')).toBe(true);
+      expect(audios).toHaveLength(videos.length);
+    }
+    expect(JSON.parse(read('dataset_info.json'))).toMatchObject({ avocado_sft: { formatting: 'sharegpt' } });
+    const [trl] = rows('trl-sft.jsonl');
+    expect(trl).toMatchObject({
+      messages: [{ content: [{ type: 'video' }, { type: 'text' }] }, { role: 'assistant' }],
+    });
+    const [verl] = rows('verl-grpo.jsonl');
+    expect(Object.keys(verl!)).toEqual(['data_source', 'prompt', 'ability', 'reward_model', 'extra_info', 'videos']);
+    const truth = (verl!['reward_model'] as { ground_truth: string }).ground_truth;
+    expect(Object.keys(JSON.parse(truth) as object)).toEqual(['caption', 'keypoints', 'dialogues']);
+    expect(rows('captions.jsonl')[0]).toMatchObject({ sample_id: 's0', completeness: 5 });
+  });
+
+  it('stops asking when the money is spent', async () => {
+    const options = optionsFor('budget', { grpo: 0 });
+    const price = { prompt: 100, completion: 100 };
+    const endpointWithPrice = { endpoint: teacher(false), identity: 't', model: 't', price, maxCost: 5 };
+    const card = await runCuration({ ...options, concurrency: 1, teacher: endpointWithPrice });
+    expect(card.open).toBeGreaterThan(0);
+    expect(card.kept + card.dropped + card.open).toBe(SAMPLES);
+    expect(card.teacher.account.cost).toBeCloseTo(5.06, 1);
+  });
+});
+
+describe('rules', () => {
+  it('find what fusion lost', () => {
+    const [visual, audio] = [visualOf(1), audioOf(1)];
+    const added =
+      'Far away lies an island which nobody in this film ever speaks of or looks at or dreams about. '.repeat(3);
+    const check = (fused: string) => checkRules({ visual, audio, fused }, 20);
+    expect(check(`${audio} ${visual}`)).toMatchObject({ reason: undefined, preserved: { sentences: 1, quotes: 1 } });
+    expect(check(`${visual} ${audio}`.replace('number 1 today', 'something else')).reason).toBe('lost_speech');
+    expect(check(`Visual caption: ${visual} ${audio}`).reason).toBe('meta');
+    expect(check(`${visual} ${audio} ${added}`).reason).toBe('added_length');
+    expect(checkRules({ visual, audio, fused: `${visual} ${audio}` }, 0.5).reason).toBe('too_much_speech');
+    expect(sentencesOf('He says "Stop!" Then 3 beeps.')).toHaveLength(2);
+  });
+
+  it('read a completeness from 1 to 5', () => {
+    expect(parseCompleteness('{"score": 4, "missing": ["x"]}')).toEqual({ score: 4, missing: ['x'] });
+    for (const bad of ['{"score": 6}', '4', '{"score": 4.5}', 'none']) expect(parseCompleteness(bad)).toBeUndefined();
+  });
+});
