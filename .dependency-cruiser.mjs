@@ -25,7 +25,17 @@ const MAY_IMPORT = {
   batch: ['captioner', 'output', 'intake', 'media'],
   jobs: ['batch', 'output'],
   openai: ['admission', 'captioner', 'output', 'intake'],
-  server: ['openai', 'jobs', 'admission', 'intake', 'storage', 'engine-process', 'captioner', 'output', 'model/checkpoint'],
+  server: [
+    'openai',
+    'jobs',
+    'admission',
+    'intake',
+    'storage',
+    'engine-process',
+    'captioner',
+    'output',
+    'model/checkpoint',
+  ],
   lab: ['server', 'batch', 'captioner', 'output', 'media'],
   cli: [
     'lab',
