@@ -190,7 +190,7 @@ describe('a caption in one piece', () => {
 
 describe('a deadline', () => {
   const read = (header: string | undefined, field?: number): number | undefined =>
-    timeoutOf({ headers: { 'x-request-timeout': header } } as never, field, { maxTimeoutSeconds: 60 });
+    timeoutOf({ headers: { 'x-request-timeout': header } }, field, { maxTimeoutSeconds: 60 });
 
   it('comes from the body, else from the header', () => {
     expect([read(undefined), read('30'), read('30', 20)]).toEqual([undefined, 30, 20]);
