@@ -7,7 +7,7 @@ Every alert has a page in runbooks/.
 {{- $s := printf "namespace=%q,job=~%q" .Release.Namespace (printf "(.+/)?%s" (include "avocado.fullname" .)) -}}
 {{- $read := printf "%s,class!=\"unread\"" $s -}}
 {{- /* Errors of status 500 and above, and a deadline that passed in the server. */ -}}
-{{- $faults := "internal|engine_.+|storage_full|deadline_exceeded|ffmpeg_missing|directory_unwritable|checkpoint_.+|tensor_.+|precision_unsupported|export_.+|runtime_unavailable|device_unavailable" -}}
+{{- $faults := "internal|engine_.+|storage_full|database_unavailable|deadline_exceeded|ffmpeg_missing|directory_unwritable|checkpoint_.+|tensor_.+|precision_unsupported|export_.+|runtime_unavailable|device_unavailable" -}}
 {{- $windows := list "5m" "30m" "1h" "6h" -}}
 {{- $pairs := list (dict "name" "Fast" "long" "1h" "short" "5m" "times" 14.4 "for" "2m" "severity" "critical")
   (dict "name" "Slow" "long" "6h" "short" "30m" "times" 6.0 "for" "15m" "severity" "warning") -}}
