@@ -161,7 +161,12 @@ function show(parts: JobParts): Route {
     access: 'key',
     limit: 'none',
     params: ID,
-    docs: { tag: 'OpenAI', summary: 'A batch', responses: { 200: jsonResponse(BATCH, 'The batch') }, errors: ERRORS },
+    docs: {
+      tag: 'OpenAI',
+      summary: 'A batch and how far it is',
+      responses: { 200: jsonResponse(BATCH, 'The batch') },
+      errors: ERRORS,
+    },
     handler: async ({ request, params: { id } }) => batchAnswer(await findBatch(await openJobs(parts), id, request)),
   });
 }

@@ -141,7 +141,12 @@ function show(parts: JobParts): Route {
     access: 'key',
     limit: 'none',
     params: ID,
-    docs: { tag: 'OpenAI', summary: 'A file', responses: { 200: jsonResponse(FILE, 'The file') }, errors: ERRORS },
+    docs: {
+      tag: 'OpenAI',
+      summary: 'A file, without its bytes',
+      responses: { 200: jsonResponse(FILE, 'The file') },
+      errors: ERRORS,
+    },
     handler: async ({ request, params: { id } }) => fileAnswer(await findFile(await openJobs(parts), id, request)),
   });
 }
