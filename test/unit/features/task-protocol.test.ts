@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
+import { ffmpegVersion } from '../../../src/media/ffmpeg.ts';
 import { beginTask, cancelTask, createCancelFlag, replyOf, valueOf } from '../../../src/features/task-protocol.ts';
 
 describe('a task reply', () => {
@@ -51,4 +52,17 @@ describe('a cancel flag', () => {
     await aborted;
     stop();
   });
+});
+
+it('a task brings the ffmpeg that was found: its thread starts no program to look for it', async () => {
+  const found = { ffmpeg: '/nowhere/ffmpeg', ffprobe: '/nowhere/ffprobe', version: '9.9', soxr: true };
+  vi.stubEnv('FFMPEG_PATH', found.ffmpeg);
+  vi.stubEnv('FFPROBE_PATH', found.ffprobe);
+  try {
+    await expect(ffmpegVersion()).rejects.toMatchObject({ code: 'ffmpeg_missing' });
+    beginTask({ flag: createCancelFlag(), ffmpeg: found }).stop();
+    expect(await ffmpegVersion()).toEqual(found);
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
