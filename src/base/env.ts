@@ -59,3 +59,16 @@ export function wantsTraces(): boolean {
 export function declineOnnxruntimeTelemetry(): void {
   process.env['ORT_DISABLE_TELEMETRY'] ??= '1';
 }
+
+/**
+ * onnxruntime's CUDA provider has two sets of kernels for quantised weights with 16-bit activations. The default ones
+ * are made for few rows (at most 16 with 4 bits, fewer than 8 with 8 bits); for more they write out the whole matrix in
+ * 16 bits for every product. The first variable chooses the others, which read quantised weights for any number of
+ * rows; 0 chooses the default ones. A session measures those for each shape: when it is created for the numbers of rows
+ * in the second variable, those of decode steps, and for others at their first use. By default it measures up to 2,048
+ * rows of every matrix, the head included, and takes many seconds to create. Both are read when a session is created.
+ */
+export function preferQuantisedProducts(): void {
+  process.env['ORT_FPA_INTB_GEMM'] ??= '1';
+  process.env['ORT_FPA_INTB_PROFILE_M'] ??= '1,2,4,8,16,32';
+}

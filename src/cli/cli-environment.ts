@@ -4,10 +4,11 @@ import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
 import type { OnProgress } from '../captioner/open-captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
 import type { CaptionRequest } from '../output/events.ts';
-import type { EngineSettings, Precision } from '../settings/engine-settings.ts';
+import type { Device, EngineSettings, Precision } from '../settings/engine-settings.ts';
 import type { Diagnosis } from './diagnose.ts';
 
 interface ExportOptions {
+  readonly device: Device['type'];
   readonly onProgress: (done: number, total: number) => void;
   readonly signal: AbortSignal;
 }

@@ -7,6 +7,7 @@ import type { CliEnvironment } from './cli-environment.ts';
 
 interface ExportFlags {
   readonly precision?: string;
+  readonly device?: string;
   readonly out?: string;
 }
 
@@ -15,18 +16,20 @@ export function addExportCommand(program: Command, environment: CliEnvironment):
     .command('export')
     .description('build the ONNX graphs of a checkpoint')
     .argument('<checkpoint>')
-    .option('--precision <name>', 'fp32, int4, bf16 or fp16')
+    .option('--precision <name>', 'fp32, int8, int4, bf16 or fp16')
+    .option('--device <name>', 'cpu or cuda: int8 and int4 are laid out for the one that runs them (default: cpu)')
     .option('--out <dir>', 'where to write (default: the cache directory)')
     .action(async (checkpoint: string, flags: ExportFlags) => {
-      const sources = { flags: { precision: flags.precision }, variables: {}, file: undefined };
-      const { precision } = readSettings(['precision'], sources).values;
+      const sources = { flags: { precision: flags.precision, device: flags.device }, variables: {}, file: undefined };
+      const { precision, device } = readSettings(['precision', 'device'], sources).values;
       if (precision === undefined)
-        throw new AvocadoError('bad_request', '--precision is missing: give fp32, int4, bf16 or fp16.', {
+        throw new AvocadoError('bad_request', '--precision is missing: give fp32, int8, int4, bf16 or fp16.', {
           param: 'precision',
         });
       const bar = new ExportBar(environment);
       try {
         const directory = await environment.exportModel(checkpoint, precision, flags.out, {
+          device: device.type,
           onProgress: bar.update,
           signal: environment.interruption(),
         });

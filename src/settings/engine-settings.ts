@@ -12,8 +12,10 @@ import {
   type SettingValues,
 } from './setting.ts';
 
-export const PRECISIONS = ['fp32', 'int4', 'bf16', 'fp16'] as const;
+export const PRECISIONS = ['fp32', 'int8', 'int4', 'bf16', 'fp16'] as const;
 export type Precision = (typeof PRECISIONS)[number];
+/** Precisions of weights only: they are written anew when a checkpoint is exported, differently for each device. */
+export type QuantisedPrecision = 'int8' | 'int4';
 
 /** How much onnxruntime itself writes to stderr; its levels are 4, 3, 2, 1 and 0. */
 export const RUNTIME_LOGS = ['silent', 'error', 'warning', 'info', 'verbose'] as const;
@@ -54,7 +56,7 @@ export const ENGINE_TABLE = {
     type: choice(PRECISIONS, 'precision_unsupported'),
     default: undefined,
     defaultText: 'fp32 on a CPU, bf16 on CUDA',
-    help: 'fp32, int4, bf16 or fp16',
+    help: 'fp32, int8, int4, bf16 or fp16',
   },
   device: {
     group: 'model',

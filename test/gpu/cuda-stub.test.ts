@@ -157,6 +157,34 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(kernels.filter((kernel) => kernel.includes('CUDNN'))).toEqual([]);
   });
 
+  it.each(['int8', 'int4'] as const)(
+    'places all of %s on CUDA, and multiplies a step of every whole shape without writing weights out',
+    async (precision) => {
+      const { trace: found, said } = await trace(precision, {}, precision);
+      expect(found.message).toBeUndefined();
+      const whole = [...said.matchAll(/All nodes placed on \[(\w+)\]/g)].map(([, where]) => where);
+      expect(whole).toEqual(['CUDAExecutionProvider', 'CUDAExecutionProvider']);
+      expect(said).not.toMatch(/Memcpy(From|To)Host/);
+      // q, k, v and o of each layer, and the head. The MLP of tiny-b is 248 wide: no multiple of the block.
+      for (const part of ['step', 'chunk']) {
+        const products = those(found.parts[part] ?? [], 'KERNEL').filter((line) => line.includes('GemmFpAIntB'));
+        expect([part, products.length]).toEqual([part, 4 * found.layers + 1]);
+      }
+      const step = found.parts['step'] ?? [];
+      expect(step.filter((line) => line.includes('OP_Add'))).toEqual([]);
+      expect(those(step, 'WAIT')).toEqual(['WAIT stream', 'WAIT stream']);
+      expect(those(step, 'ALLOCATE')).toEqual([]);
+    },
+  );
+
+  it('takes the default kernels for quantised weights where the environment says so', async () => {
+    const { trace: found } = await trace('default int4', { ORT_FPA_INTB_GEMM: '0' }, 'int4');
+    const kernels = (part: string): string => (found.parts[part] ?? []).join('\n');
+    expect(kernels('step')).toMatch(/MatMulFloat4BatchedKernel<__nv_bfloat16, 64/);
+    expect(kernels('chunk')).toContain('Dequantize4BitsKernel');
+    expect(kernels('step') + kernels('chunk')).not.toContain('GemmFpAIntB');
+  });
+
   const leftOut: [string, () => Record<string, string>, RegExp][] = [
     [
       'cuDNN',

@@ -207,12 +207,12 @@ describe('a model that cannot be used', () => {
   it('a precision that does not exist, and one that a CPU cannot run, give precision_unsupported', async () => {
     await refused(withModel(TINY, '--precision', 'int3'), {
       code: 'precision_unsupported',
-      says: /fp32, int4, bf16, fp16, not int3/,
+      says: /fp32, int8, int4, bf16, fp16, not int3/,
       param: 'precision',
     });
     await refused(withModel(TINY, '--precision', 'bf16'), {
       code: 'precision_unsupported',
-      says: /bf16 does not run on cpu: use one of fp32, int4/,
+      says: /bf16 does not run on cpu: use one of fp32, int8, int4/,
       param: 'precision',
     });
   });

@@ -74,7 +74,7 @@ describe('the package', () => {
     };
     expect(said.model).toBe('avocado-nano');
     expect(said.refusals).toEqual([
-      [true, 'precision_unsupported', 'precision', expect.stringContaining('fp32, int4, bf16, fp16')],
+      [true, 'precision_unsupported', 'precision', expect.stringContaining('fp32, int8, int4, bf16, fp16')],
       [true, 'unknown_field', 'modelDir', 'openCaptioner has no option modelDir.'],
       [true, 'unknown_field', 'max_token', expect.stringContaining('max_token')],
     ]);

@@ -38,7 +38,7 @@ export interface QuantisedWeight {
   readonly k: number;
   /** U8 [n, ceil(k / blockSize), blockSize * bits / 8] */
   readonly packed: StoredTensor;
-  /** F32 [n, ceil(k / blockSize)] */
+  /** F32 or BF16 [n, ceil(k / blockSize)] */
   readonly scales: StoredTensor;
 }
 

@@ -6,9 +6,10 @@ import type { Device, Precision, RuntimeLog } from '../../settings/engine-settin
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { SlotDecoder } from './decoder.ts';
-import { checkExportPrecision, ensureExport } from '../export/export-cache.ts';
+import { checkExportDevice, checkExportPrecision, ensureExport } from '../export/export-cache.ts';
 import { parsePrecision } from '../export/export.ts';
 import { GRAPH_FILES, type Manifest } from '../export/manifest.ts';
+import { graphPrecision, isQuantised } from '../export/quantised-weights.ts';
 import { readModelFiles, type ModelFiles } from '../export/read-model-files.ts';
 import { ACTIVATION_DTYPE } from '../graphs/graph-builder.ts';
 import { openRuntime } from '../runtime/open-runtime.ts';
@@ -36,7 +37,7 @@ export interface LoadOptions {
   readonly prefixSlots?: number | undefined;
   /** tokens a slot can hold; on a CPU, memory is used only as slots fill */
   readonly capacity: number;
-  /** `on-demand` keeps the towers in memory only while they are used; default: on-demand for int4 */
+  /** `on-demand` keeps the towers in memory only while they are used; default: on-demand for int8 and int4 on a CPU */
   readonly towers?: 'resident' | 'on-demand' | undefined;
   readonly cacheDir?: string | undefined;
   readonly onProgress?: ((text: string, done: number, total: number) => void) | undefined;
@@ -51,10 +52,11 @@ export interface LoadedThinker {
 
 /**
  * GroupQueryAttention has fp32 kernels on a CPU, fp16 and bf16 kernels on CUDA (onnxruntime.md, GroupQueryAttention).
+ * The activations of int8 and int4 are fp32 on a CPU, bf16 on CUDA.
  */
 const RUNS_ON: Readonly<Record<Device['type'], readonly Precision[]>> = {
-  cpu: ['fp32', 'int4'],
-  cuda: ['bf16', 'fp16'],
+  cpu: ['fp32', 'int8', 'int4'],
+  cuda: ['bf16', 'fp16', 'int8', 'int4'],
 };
 
 function checkDevice(precision: Precision, { type }: Device): void {
@@ -73,6 +75,7 @@ async function findExport(
   if (manifest !== undefined) {
     checkDevice(given ?? manifest.precision, options.device);
     checkExportPrecision(manifest, given);
+    checkExportDevice(manifest, options.device.type);
     return manifest;
   }
   const precision = given ?? (options.device.type === 'cuda' ? 'bf16' : 'fp32');
@@ -80,6 +83,7 @@ async function findExport(
   const { modelDir, cacheDir, signal, onProgress } = options;
   return ensureExport(modelDir, precision, {
     config,
+    device: options.device.type,
     cacheDir,
     signal,
     onProgress: (done, total) => onProgress?.('Quantising weights', done, total),
@@ -110,7 +114,8 @@ async function loadSessions(
       return loaded;
     };
   const loads = { vision: load('vision'), audio: load('audio'), decoder: load('decoder') };
-  const towers = options.towers ?? (manifest.precision === 'int4' ? 'on-demand' : 'resident');
+  const isSmall = isQuantised(manifest.precision) && options.device.type === 'cpu';
+  const towers = options.towers ?? (isSmall ? 'on-demand' : 'resident');
   return towers === 'on-demand' ? onDemandSessions(loads) : residentSessions(loads);
 }
 
@@ -131,7 +136,7 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
     const session = { device, threads, spinning, runtimeLog, disablePrepacking: await mapsWeights(manifest, config) };
     sessions = await loadSessions(runtime, manifest, session, options);
     const { vision, audio, decoder: decoderSession } = sessions;
-    const cache = { dtype: ACTIVATION_DTYPE[precision], slots, prefixSlots, capacity };
+    const cache = { dtype: ACTIVATION_DTYPE[graphPrecision(precision, device.type)], slots, prefixSlots, capacity };
     const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, ...cache });
     const close = async (): Promise<void> => {
       for (const part of [vision, audio, decoderSession]) await part.release();

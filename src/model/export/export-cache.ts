@@ -1,22 +1,25 @@
 // A cache of exports, so that a checkpoint directory can be served without an export step. One entry per checkpoint and
-// precision; when the checkpoint or our version changes there is a new one, and the older goes when nobody uses it.
+// precision, for int8 and int4 also per kind of device; when the checkpoint or our version changes there is a new one,
+// and the older goes when nobody uses it.
 import { createHash } from 'node:crypto';
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { nonEmptyVariable } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
-import type { Precision } from '../../settings/engine-settings.ts';
+import type { Device, Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { exportCheckpoint, parsePrecision } from './export.ts';
 import { EXPORTER_VERSION, isExport, openManifest, sourceFilesOf, type Manifest } from './manifest.ts';
-import type { ExportOptions } from './quantised-weights.ts';
+import { isQuantised, type ExportOptions } from './quantised-weights.ts';
 
 interface CacheOptions extends ExportOptions {
   /** default: AVOCADO_CACHE, else XDG_CACHE_HOME/avocado-captioner, else ~/.cache/avocado-captioner */
   readonly cacheDir?: string | undefined;
+  /** that will run the export; default: cpu */
+  readonly device?: Device['type'] | undefined;
   /** of the checkpoint, when it was read already */
   readonly config?: ModelConfig | undefined;
 }
@@ -42,8 +45,10 @@ function digest(...parts: readonly unknown[]): string {
 async function entryName(
   checkpoint: Checkpoint,
   precision: Precision,
+  device: Device['type'],
 ): Promise<{ readonly family: string; readonly name: string }> {
-  const family = `${digest(checkpoint.directory)}-${precision}-`;
+  const kind = isQuantised(precision) && device === 'cuda' ? `cuda-${precision}` : precision;
+  const family = `${digest(checkpoint.directory)}-${kind}-`;
   return { family, name: family + digest(await sourceFilesOf(checkpoint), EXPORTER_VERSION, await codeStamp()) };
 }
 
@@ -66,6 +71,19 @@ export function checkExportPrecision(manifest: Manifest, precision: Precision | 
   );
 }
 
+/** @throws AvocadoError `precision_unsupported` when an export's quantised weights are laid out for another device */
+export function checkExportDevice(manifest: Manifest, device: Device['type']): void {
+  const { precision, device: laidOutFor = 'cpu', directory, checkpoint } = manifest;
+  if (!isQuantised(precision) || laidOutFor === device) return;
+  const command = `avocado export ${checkpoint.directory} --precision ${precision} --device ${device} --out DIR`;
+  throw new AvocadoError(
+    'precision_unsupported',
+    `${directory} is an ${precision} export for ${laidOutFor}, whose quantised weights do not run on ${device}: ` +
+      `give the checkpoint ${checkpoint.directory}, or export again: ${command}`,
+    { param: 'precision' },
+  );
+}
+
 async function openCached(directory: string): Promise<Manifest | undefined> {
   try {
     return await openManifest(directory);
@@ -82,6 +100,7 @@ async function openCached(directory: string): Promise<Manifest | undefined> {
  * cached one when it is missing, damaged or stale.
  * @param precision undefined = the precision of the export; required for a checkpoint
  * @throws AvocadoError as exportModel and openManifest; `precision_unsupported` when the export has another precision
+ * or is for another device
  */
 export async function ensureExport(
   modelDir: string,
@@ -91,13 +110,14 @@ export async function ensureExport(
   if (await isExport(modelDir)) {
     const manifest = await openManifest(modelDir);
     checkExportPrecision(manifest, precision);
+    if (options.device !== undefined) checkExportDevice(manifest, options.device);
     return manifest;
   }
   if (precision === undefined) throw new Error('A checkpoint needs a precision. This is a bug.');
   parsePrecision(precision);
   const checkpoint = await openCheckpoint(modelDir);
   const cache = options.cacheDir ?? defaultCache();
-  const { family, name } = await entryName(checkpoint, precision);
+  const { family, name } = await entryName(checkpoint, precision, options.device ?? 'cpu');
   const entry = join(cache, name);
   const cached = await openCached(entry);
   if (cached !== undefined) {

@@ -1,9 +1,9 @@
-// Exports a checkpoint as three graphs and, for int4, one file of quantised weights. Everything that can be refused is
-// refused before the first byte is written, and the export directory appears in one step.
+// Exports a checkpoint as three graphs and, for int8 and int4, one file of quantised weights. Everything that can be
+// refused is refused before the first byte is written, and the export directory appears in one step.
 import { open, readdir, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
-import { PRECISIONS, type Precision } from '../../settings/engine-settings.ts';
+import { PRECISIONS, type Device, type Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
@@ -20,6 +20,8 @@ import {
   type Manifest,
 } from './manifest.ts';
 import {
+  graphPrecision,
+  isQuantised,
   planQuantisedWeights,
   WEIGHTS_FILE,
   writeQuantisedWeights,
@@ -29,6 +31,8 @@ import {
 import { realPathOfPlanned, stageDirectory } from './staged-directory.ts';
 
 interface OutputOptions extends ExportOptions {
+  /** that will run the export: quantised weights are laid out for it; default: cpu */
+  readonly device?: Device['type'] | undefined;
   /** what to do with a directory that exists already; default: replace our own exports, refuse all else */
   readonly existing?: ((target: string) => Promise<'replace' | 'keep'>) | undefined;
 }
@@ -45,6 +49,8 @@ interface OpenedCheckpoint {
 interface Plan {
   readonly checkpoint: Checkpoint;
   readonly precision: Precision;
+  /** as in the manifest */
+  readonly device: 'cuda' | undefined;
   /** real path of the export directory to be */
   readonly target: string;
   readonly quantised: QuantisedWeights | undefined;
@@ -64,16 +70,24 @@ export function parsePrecision(text: string): Precision {
   return precision;
 }
 
-async function makePlan({ config, checkpoint }: OpenedCheckpoint, precision: Precision, outDir: string): Promise<Plan> {
+async function makePlan(
+  opened: OpenedCheckpoint,
+  precision: Precision,
+  device: Device['type'],
+  outDir: string,
+): Promise<Plan> {
+  const { config, checkpoint } = opened;
   const target = await realPathOfPlanned(outDir);
-  const quantised = precision === 'int4' ? planQuantisedWeights(checkpoint, config, target) : undefined;
+  const quantised = isQuantised(precision) ? planQuantisedWeights(opened, precision, device, target) : undefined;
   const weights = quantised ?? checkpoint;
+  const numbers = graphPrecision(precision, device);
   const graphs = {
-    [GRAPH_FILES.vision]: buildVisionGraph(config, weights, precision).bytes,
-    [GRAPH_FILES.audio]: buildAudioGraph(config, weights, precision).bytes,
-    [GRAPH_FILES.decoder]: buildDecoderGraph(config, weights, precision).bytes,
+    [GRAPH_FILES.vision]: buildVisionGraph(config, weights, numbers).bytes,
+    [GRAPH_FILES.audio]: buildAudioGraph(config, weights, numbers).bytes,
+    [GRAPH_FILES.decoder]: buildDecoderGraph(config, weights, numbers).bytes,
   };
-  return { checkpoint, precision, target, quantised, graphs };
+  const laidOutFor = quantised !== undefined && device === 'cuda' ? device : undefined;
+  return { checkpoint, precision, device: laidOutFor, target, quantised, graphs };
 }
 
 async function checkSpace(parent: string, bytes: number): Promise<void> {
@@ -123,6 +137,7 @@ async function fill(plan: Plan, staged: string, options: ExportOptions): Promise
     format: 'avocado-export',
     exporter: EXPORTER_VERSION,
     precision: plan.precision,
+    ...(plan.device === undefined ? {} : { device: plan.device }),
     directory: plan.target,
     checkpoint: { directory: plan.checkpoint.directory, files: sources },
     files,
@@ -184,7 +199,7 @@ export async function exportCheckpoint(
   outDir: string,
   options: OutputOptions = {},
 ): Promise<Manifest> {
-  const plan = await makePlan(opened, precision, outDir);
+  const plan = await makePlan(opened, precision, options.device ?? 'cpu', outDir);
   const existing = options.existing ?? replaceOurs;
   try {
     options.signal?.throwIfAborted();
@@ -201,7 +216,8 @@ export async function exportCheckpoint(
 }
 
 /**
- * Exports a checkpoint: vision.onnx, audio.onnx, decoder.onnx, weights.bin (int4 only) and manifest.json in `outDir`.
+ * Exports a checkpoint: vision.onnx, audio.onnx, decoder.onnx, weights.bin (int8 and int4 only) and manifest.json in
+ * `outDir`.
  * The graphs point into the checkpoint's files and into `outDir`, so neither may be moved afterwards.
  * @throws AvocadoError `precision_unsupported`, `checkpoint_*`, `tensor_*`, `bad_request` (outDir holds other files),
  * `export_incomplete` (disk full), `aborted`; then nothing is left behind

@@ -16,7 +16,15 @@ const FORMAT = 'avocado-export';
 const SCHEMA = Type.Object({
   format: Type.Literal(FORMAT),
   exporter: Type.Integer(),
-  precision: Type.Union([Type.Literal('fp32'), Type.Literal('int4'), Type.Literal('bf16'), Type.Literal('fp16')]),
+  precision: Type.Union([
+    Type.Literal('fp32'),
+    Type.Literal('int8'),
+    Type.Literal('int4'),
+    Type.Literal('bf16'),
+    Type.Literal('fp16'),
+  ]),
+  /** int8 and int4: whose kernels the weights are laid out for; absent: a CPU's */
+  device: Type.Optional(Type.Literal('cuda')),
   /** real path of the export itself */
   directory: Type.String(),
   checkpoint: Type.Object({
@@ -49,8 +57,9 @@ export async function sourceFilesOf(checkpoint: Checkpoint): Promise<SourceFile[
 }
 
 /** The command that makes this export again. */
-function command(manifest: Pick<Manifest, 'precision' | 'checkpoint'>, directory: string): string {
-  return `avocado export ${manifest.checkpoint.directory} --precision ${manifest.precision} --out ${directory}`;
+function command({ precision, device, checkpoint }: Manifest, directory: string): string {
+  const forDevice = device === undefined ? '' : ` --device ${device}`;
+  return `avocado export ${checkpoint.directory} --precision ${precision}${forDevice} --out ${directory}`;
 }
 
 /** True for a directory that an export was written to, finished or not. */

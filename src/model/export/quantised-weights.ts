@@ -1,5 +1,5 @@
-// weights.bin of the int4 precision: which weights are quantised to how many bits, where each is in the file, and how
-// the file is written. The layout is computed before a byte is written, so that graphs are built and shapes are checked
+// weights.bin of int8 and int4: which weights are quantised to how many bits, where each is in the file, and how the
+// file is written. The layout is computed before a byte is written, so that graphs are built and shapes are checked
 // first.
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,11 +9,11 @@ import { workerEntry } from '../../base/worker-entry.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { STORED_BYTES, type QuantisedWeight, type StoredTensor, type WeightSource } from '../checkpoint/weights.ts';
+import type { Device, Precision, QuantisedPrecision } from '../../settings/engine-settings.ts';
 import quantiseTask, {
-  BLOCK_SIZE,
   blocksOf,
   quantisedBytes,
-  type QuantisedBits,
+  type QuantisedFormat,
   type QuantiseFailure,
   type QuantiseTask,
 } from './quantise.ts';
@@ -26,12 +26,48 @@ interface Linear {
   readonly name: string;
   readonly n: number;
   readonly k: number;
-  readonly bits: QuantisedBits;
+  readonly format: QuantisedFormat;
+}
+
+/** How the parts of a model are quantised; undefined: not at all. */
+interface Scheme {
+  /**
+   * the decoder's layers are read once per token, so their size decides the speed: they have the bits of the precision
+   */
+  readonly layers: QuantisedFormat;
+  /** the head decides between tokens of nearly equal probability: 8 bits */
+  readonly head: QuantisedFormat;
+  /** towers run only once per clip, and what they lose is lost for every token: 8 bits, or bf16 where that is fast */
+  readonly towers: QuantisedFormat | undefined;
+}
+
+/**
+ * A CPU computes with float32 and is fastest with few columns in a block. The provider's products on CUDA
+ * (ORT_FPA_INTB_GEMM) want scales of the activations' type, blocks of 64 columns for 8 bits, of 64 or 128 for 4 bits.
+ */
+function schemeOf(precision: QuantisedPrecision, device: Device['type']): Scheme {
+  const format = (bits: 4 | 8): QuantisedFormat =>
+    device === 'cuda' ? { bits, blockSize: 64, scaleType: 'BF16' } : { bits, blockSize: 32, scaleType: 'F32' };
+  return {
+    layers: format(precision === 'int4' ? 4 : 8),
+    head: format(8),
+    towers: device === 'cuda' ? undefined : format(8),
+  };
+}
+
+export function isQuantised(precision: Precision): precision is QuantisedPrecision {
+  return precision === 'int8' || precision === 'int4';
+}
+
+/** The precision that the graphs are built in: what is not quantised, and activations. */
+export function graphPrecision(precision: Precision, device: Device['type']): Precision {
+  return isQuantised(precision) && device === 'cuda' ? 'bf16' : precision;
 }
 
 /** One matrix to quantise: where it comes from and what it becomes. */
 interface QuantisationStep {
   readonly source: StoredTensor;
+  readonly format: QuantisedFormat;
   readonly weight: QuantisedWeight;
 }
 
@@ -41,11 +77,7 @@ export interface QuantisedWeights extends WeightSource {
   readonly bytes: number;
 }
 
-/**
- * The decoder's weights are read once per token, so their size decides the speed: 4 bits. The head decides between
- * tokens of nearly equal probability: 8 bits.
- */
-function decoderLinears({ text }: ModelConfig): Linear[] {
+function decoderLinears({ text }: ModelConfig, { layers: format, head }: Scheme): Linear[] {
   const query = text.heads * text.headDim;
   const kv = text.kvHeads * text.headDim;
   const layers = Array.from({ length: text.layers }, (_, layer) => {
@@ -53,7 +85,7 @@ function decoderLinears({ text }: ModelConfig): Linear[] {
       name: `model.layers.${layer}.${part}.weight`,
       n,
       k,
-      bits: 4,
+      format,
     });
     return [
       linear('self_attn.q_proj', query, text.hiddenSize),
@@ -65,12 +97,11 @@ function decoderLinears({ text }: ModelConfig): Linear[] {
       linear('mlp.down_proj', text.hiddenSize, text.intermediateSize),
     ];
   });
-  return [...layers.flat(), { name: 'lm_head.weight', n: text.vocabSize, k: text.hiddenSize, bits: 8 }];
+  return [...layers.flat(), { name: 'lm_head.weight', n: text.vocabSize, k: text.hiddenSize, format: head }];
 }
 
-/** The towers run only once per clip, and what they lose is lost for every token: 8 bits. */
-function visionLinears({ vision, text }: ModelConfig): Linear[] {
-  const linear = (part: string, n: number, k: number): Linear => ({ name: `visual.${part}.weight`, n, k, bits: 8 });
+function visionLinears({ vision, text }: ModelConfig, format: QuantisedFormat): Linear[] {
+  const linear = (part: string, n: number, k: number): Linear => ({ name: `visual.${part}.weight`, n, k, format });
   const width = vision.hiddenSize;
   const merged = width * vision.mergeSize ** 2;
   const blocks = Array.from({ length: vision.depth }, (_, block) => [
@@ -82,13 +113,8 @@ function visionLinears({ vision, text }: ModelConfig): Linear[] {
   return [...blocks.flat(), linear('merger.mlp.0', merged, merged), linear('merger.mlp.2', text.hiddenSize, merged)];
 }
 
-function audioLinears({ audio, text }: ModelConfig): Linear[] {
-  const linear = (part: string, n: number, k: number): Linear => ({
-    name: `audio_tower.${part}.weight`,
-    n,
-    k,
-    bits: 8,
-  });
+function audioLinears({ audio, text }: ModelConfig, format: QuantisedFormat): Linear[] {
+  const linear = (part: string, n: number, k: number): Linear => ({ name: `audio_tower.${part}.weight`, n, k, format });
   const width = audio.hiddenSize;
   const layers = Array.from({ length: audio.layers }, (_, layer) => [
     ...['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((part) =>
@@ -105,21 +131,37 @@ function audioLinears({ audio, text }: ModelConfig): Linear[] {
  * @param directory real path of the directory that weights.bin will be in when the graphs run
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
-export function planQuantisedWeights(checkpoint: Checkpoint, config: ModelConfig, directory: string): QuantisedWeights {
+export function planQuantisedWeights(
+  { config, checkpoint }: { readonly config: ModelConfig; readonly checkpoint: Checkpoint },
+  precision: QuantisedPrecision,
+  device: Device['type'],
+  directory: string,
+): QuantisedWeights {
+  const scheme = schemeOf(precision, device);
+  const { towers } = scheme;
+  const linears = decoderLinears(config, scheme);
+  if (towers !== undefined) linears.push(...visionLinears(config, towers), ...audioLinears(config, towers));
   const file = join(directory, WEIGHTS_FILE);
   const steps = new Map<string, QuantisationStep>();
   let end = 0;
-  const place = (name: string, dtype: 'U8' | 'F32', shape: readonly number[], bytes: number): StoredTensor => {
+  const place = (
+    name: string,
+    dtype: 'U8' | QuantisedFormat['scaleType'],
+    shape: readonly number[],
+    bytes: number,
+  ): StoredTensor => {
     const offset = end;
     end = Math.ceil((offset + bytes) / ALIGNMENT) * ALIGNMENT;
     return { name, dtype, shape, file, offset, bytes };
   };
-  for (const { name, n, k, bits } of [...decoderLinears(config), ...visionLinears(config), ...audioLinears(config)]) {
+  for (const { name, n, k, format } of linears) {
+    const { bits, blockSize, scaleType } = format;
     const source = checkpoint.plain(name, [n, k]);
-    const size = quantisedBytes(n, k, bits);
-    const packed = place(`${name}.packed`, 'U8', [n, blocksOf(k), (BLOCK_SIZE * bits) / 8], size.packed);
-    const scales = place(`${name}.scales`, 'F32', [n, blocksOf(k)], size.scales);
-    steps.set(name, { source, weight: { bits, blockSize: BLOCK_SIZE, n, k, packed, scales } });
+    const size = quantisedBytes(n, k, format);
+    const blocks = blocksOf(k, format);
+    const packed = place(`${name}.packed`, 'U8', [n, blocks, (blockSize * bits) / 8], size.packed);
+    const scales = place(`${name}.scales`, scaleType, [n, blocks], size.scales);
+    steps.set(name, { source, format, weight: { bits, blockSize, n, k, packed, scales } });
   }
   return {
     steps: [...steps.values()],
@@ -141,13 +183,13 @@ const THREADS = 2;
 /** Below this, starting threads takes longer than the work. */
 const INLINE_BYTES = 64 * 2 ** 20;
 
-function tasksOf({ source, weight }: QuantisationStep, target: string): QuantiseTask[] {
-  const { n, k, bits } = weight;
+function tasksOf({ source, format, weight }: QuantisationStep, target: string): QuantiseTask[] {
+  const { n, k } = weight;
   const tasks: QuantiseTask[] = [];
   const rowBytes = source.bytes / n;
   const step = Math.max(1, Math.floor(TASK_ELEMENTS / k));
   for (let row = 0; row < n; row += step) {
-    const before = quantisedBytes(row, k, bits);
+    const before = quantisedBytes(row, k, format);
     tasks.push({
       name: source.name,
       source: source.file,
@@ -155,10 +197,10 @@ function tasksOf({ source, weight }: QuantisationStep, target: string): Quantise
       dtype: source.dtype,
       rows: Math.min(step, n - row),
       k,
-      bits,
+      format,
       target,
       packedOffset: weight.packed.offset + before.packed,
-      scalesOffset: weight.scales.offset + row * blocksOf(k) * 4,
+      scalesOffset: weight.scales.offset + before.scales,
     });
   }
   return tasks;

@@ -22,9 +22,13 @@ import {
 
 type ActivationDType = 'float32' | 'float16' | 'bfloat16';
 
-/** int4 quantises weights; its activations stay float32. */
+/**
+ * Quantised weights with float32 activations, as a CPU runs them. On CUDA a graph with quantised weights is built as
+ * bf16.
+ */
 export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
   fp32: 'float32',
+  int8: 'float32',
   int4: 'float32',
   bf16: 'bfloat16',
   fp16: 'float16',
@@ -32,7 +36,8 @@ export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
 
 const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', U8: 'uint8' };
 /**
- * MatMulNBits quantises activations to int8, block by block; level 0 has no fast kernel (onnxruntime.md, MatMulNBits).
+ * On a CPU, MatMulNBits quantises activations to int8, block by block; level 0 has no fast kernel (onnxruntime.md,
+ * MatMulNBits).
  */
 const ACCURACY_LEVEL_INT8 = 4;
 
@@ -216,19 +221,22 @@ export class GraphBuilder {
     const blocks = Math.ceil(k / blockSize);
     const packed = this.#external(weight.packed, [n, blocks, (blockSize * bits) / 8]);
     const scales = this.#external(weight.scales, [n, blocks]);
-    const scale = this.cast(`${scales.value}.${this.activation}`, scales.value, scales.dtype, this.activation);
-    const biasInputs = bias === 'bias' ? ['', '', this.weight(`${layer}.bias`, [n])] : [];
-    const attributes = {
-      K: int(k),
-      N: int(n),
-      bits: int(bits),
-      block_size: int(blockSize),
-      accuracy_level: int(ACCURACY_LEVEL_INT8),
-    };
-    return this.node(layer, 'MatMulNBits', [input, packed.value, scale, ...biasInputs], {
-      domain: 'com.microsoft',
-      attributes,
-    });
+    if (scales.dtype !== this.activation)
+      throw new Error(`Scales of ${layer} are ${scales.dtype}, activations ${this.activation}. This is a bug.`);
+    const attributes = { K: int(k), N: int(n), bits: int(bits), block_size: int(blockSize) };
+    const inputs = [input, packed.value, scales.value];
+    if (this.activation === 'float32') {
+      return this.node(
+        layer,
+        'MatMulNBits',
+        bias === 'bias' ? [...inputs, '', '', this.weight(`${layer}.bias`, [n])] : inputs,
+        { domain: 'com.microsoft', attributes: { ...attributes, accuracy_level: int(ACCURACY_LEVEL_INT8) } },
+      );
+    }
+    // A node of its own, as in bf16: onnxruntime moves the sum into the product where the chosen kernel can do it.
+    const product = bias === 'bias' ? `${layer}.product` : layer;
+    this.node(product, 'MatMulNBits', inputs, { domain: 'com.microsoft', attributes });
+    return bias === 'bias' ? this.node(layer, 'Add', [product, this.weight(`${layer}.bias`, [n])]) : product;
   }
 
   #external(tensor: StoredTensor, dims: readonly number[]): { readonly value: string; readonly dtype: DType } {

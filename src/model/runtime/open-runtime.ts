@@ -1,4 +1,4 @@
-import { declineOnnxruntimeTelemetry } from '../../base/env.ts';
+import { declineOnnxruntimeTelemetry, preferQuantisedProducts } from '../../base/env.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { loadNative, nativeStatus } from '../../base/native.ts';
 import type { Device } from '../../settings/engine-settings.ts';
@@ -20,6 +20,7 @@ interface RuntimeChoice {
  */
 export async function openRuntime({ runtime, device }: RuntimeChoice): Promise<Runtime> {
   declineOnnxruntimeTelemetry();
+  preferQuantisedProducts();
   const wantsNative =
     runtime === 'native' || (runtime === undefined && (device.type === 'cuda' || loadNative() !== undefined));
   if (wantsNative) return openNative(device);

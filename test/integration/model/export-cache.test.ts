@@ -52,6 +52,26 @@ describe('The cache of exports', () => {
     expect(new Set(entries())).toEqual(new Set([fp32, second, third]));
   });
 
+  it('keeps quantised weights for a CPU and for CUDA apart, and refuses those of the other', async () => {
+    const [cpu, cuda] = [
+      await ensureExport(checkpoint, 'int4', { cacheDir }),
+      await ensureExport(checkpoint, 'int4', { cacheDir, device: 'cuda' }),
+    ];
+    expect([cpu.device, cuda.device]).toEqual([undefined, 'cuda']);
+    expect(readdirSync(cacheDir)).toHaveLength(2);
+    expect(await ensureExport(checkpoint, 'bf16', { cacheDir, device: 'cuda' })).not.toHaveProperty('device');
+    for (const [{ directory }, device] of [
+      [cpu, 'cuda'],
+      [cuda, 'cpu'],
+    ] as const)
+      await expect(ensureExport(directory, undefined, { device })).rejects.toMatchObject({
+        code: 'precision_unsupported',
+        message: expect.stringMatching(
+          `do not run on ${device}: give the checkpoint .* or export again: .* --precision int4 --device ${device}`,
+        ) as string,
+      });
+  });
+
   it('repairs a damaged entry', async () => {
     const { directory } = await ensureExport(checkpoint, 'int4', { cacheDir });
     truncateSync(join(directory, 'weights.bin'), 10);

@@ -100,7 +100,7 @@ describe('An export', () => {
   it('is refused in a precision that does not exist, naming those that do', async () => {
     await expect(exportModel(checkpoint, 'int5', out)).rejects.toMatchObject({
       code: 'precision_unsupported',
-      message: expect.stringContaining('fp32, int4, bf16, fp16') as string,
+      message: expect.stringContaining('fp32, int8, int4, bf16, fp16') as string,
     });
     expect(existsSync(join(out, '..'))).toBe(false);
   });

@@ -26,9 +26,20 @@ describe('Loading a thinker', () => {
     const bf16 = loadThinker({ ...options, modelDir: checkpoint, precision: 'bf16', cacheDir });
     await expect(bf16).rejects.toMatchObject({
       code: 'precision_unsupported',
-      message: expect.stringContaining('fp32, int4') as string,
+      message: expect.stringContaining('fp32, int8, int4') as string,
     });
     expect(readdirSync(scratch)).not.toContain('deep');
+  });
+
+  it('refuses an export whose weights are laid out for another device, and says what to do', async () => {
+    const directory = join(scratch, 'export');
+    await exportModel(checkpoint, 'int8', directory, { device: 'cuda' });
+    await expect(loadThinker({ ...options, modelDir: directory })).rejects.toMatchObject({
+      code: 'precision_unsupported',
+      message: expect.stringContaining(
+        `avocado export ${checkpoint} --precision int8 --device cpu --out DIR`,
+      ) as string,
+    });
   });
 
   it('reports progress and describes what was loaded', async () => {

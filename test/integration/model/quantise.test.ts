@@ -4,22 +4,27 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
 import { encodeModel } from '../../../src/model/graphs/onnx-model.ts';
-import { blocksOf, quantisedBytes, quantiseRows, type QuantisedBits } from '../../../src/model/export/quantise.ts';
+import { blocksOf, quantisedBytes, quantiseRows, type QuantisedFormat } from '../../../src/model/export/quantise.ts';
 import type { Runtime } from '../../../src/model/runtime/runtime.ts';
 import { dequantiseRows } from '../../fixtures/dequantise.ts';
 import { largestDifference, seeded } from '../../fixtures/fixed-run.ts';
 import { floats } from '../../fixtures/tiny-graphs.ts';
+
+type Bits = QuantisedFormat['bits'];
+
+/** As the exports for a CPU. */
+const formatOf = (bits: Bits): QuantisedFormat => ({ bits, blockSize: 32, scaleType: 'F32' });
 
 interface Quantised {
   readonly packed: Uint8Array<ArrayBuffer>;
   readonly scales: Float32Array<ArrayBuffer>;
 }
 
-function quantise(values: Float32Array, rows: number, k: number, bits: QuantisedBits): Quantised {
-  const bytes = quantisedBytes(rows, k, bits);
+function quantise(values: Float32Array, rows: number, k: number, bits: Bits): Quantised {
+  const bytes = quantisedBytes(rows, k, formatOf(bits));
   const packed = new Uint8Array(bytes.packed);
   const scales = new Float32Array(bytes.scales / 4);
-  expect(quantiseRows(values, k, bits, packed, scales)).toBe(true);
+  expect(quantiseRows(values, k, formatOf(bits), packed, scales)).toBe(true);
   return { packed, scales };
 }
 
@@ -46,7 +51,7 @@ describe('Quantised rows', () => {
     [8, 127],
   ] as const)('lie within half a step of the original (%i bits)', (bits, steps) => {
     const { packed, scales } = quantise(values, 64, 96, bits);
-    const restored = dequantiseRows(packed, scales, 64, 96, bits);
+    const restored = dequantiseRows(packed, scales, 64, 96, formatOf(bits));
     for (const [index, value] of values.entries()) {
       const scale = Math.abs(scales[Math.floor(index / 32)] ?? 0);
       const peak = Math.max(...values.subarray(index - (index % 32), index - (index % 32) + 32).map(Math.abs));
@@ -60,7 +65,7 @@ describe('Quantised rows', () => {
 
   it('choose for each block the better of two scales', () => {
     const { packed, scales } = quantise(values, 64, 96, 4);
-    const ours = squaredError(values, dequantiseRows(packed, scales, 64, 96, 4));
+    const ours = squaredError(values, dequantiseRows(packed, scales, 64, 96, formatOf(4)));
     const asymmetric = errorOfRule(
       values,
       (block) => block.reduce((peak, value) => (Math.abs(value) > Math.abs(peak) ? value : peak), 0) / -8,
@@ -73,14 +78,14 @@ describe('Quantised rows', () => {
     const lone = new Float32Array(64);
     lone[40] = 0.37;
     const { packed, scales } = quantise(lone, 1, 64, 4);
-    const restored = dequantiseRows(packed, scales, 1, 64, 4);
+    const restored = dequantiseRows(packed, scales, 1, 64, formatOf(4));
     expect(largestDifference(restored, lone)).toBeLessThan(1e-7);
     expect(scales[0]).toBe(0);
   });
 
   it('keep tiny and zero blocks finite', () => {
     const { packed, scales } = quantise(new Float32Array(32).fill(1e-40), 1, 32, 8);
-    expect([...dequantiseRows(packed, scales, 1, 32, 8)]).toEqual(new Array(32).fill(0));
+    expect([...dequantiseRows(packed, scales, 1, 32, formatOf(8))]).toEqual(new Array(32).fill(0));
   });
 
   it('pad the last block of a row that is no multiple of 32 wide', () => {
@@ -90,13 +95,13 @@ describe('Quantised rows', () => {
     // Column 36 shares its byte with padding, which must be the code of zero.
     expect((packed[16 + 2] ?? 0) >> 4).toBe(8);
     expect([...packed.subarray(16 + 3, 32)]).toEqual(new Array(13).fill(0x88));
-    const restored = dequantiseRows(packed, scales, 3, 37, 4);
+    const restored = dequantiseRows(packed, scales, 3, 37, formatOf(4));
     expect(largestDifference(restored, odd)).toBeLessThan(0.16);
   });
 
   it('are refused when a weight is infinite', () => {
     const broken = Float32Array.of(...new Array<number>(31).fill(1), Infinity);
-    expect(quantiseRows(broken, 32, 4, new Uint8Array(16), new Float32Array(1))).toBe(false);
+    expect(quantiseRows(broken, 32, formatOf(4), new Uint8Array(16), new Float32Array(1))).toBe(false);
   });
 });
 
@@ -117,7 +122,7 @@ describe('onnxruntime reads our layout', () => {
     { packed, scales }: Quantised,
     n: number,
     k: number,
-    bits: QuantisedBits,
+    bits: Bits,
     accuracy: number,
     x: Float32Array,
   ): Promise<Float32Array> {
@@ -140,13 +145,13 @@ describe('onnxruntime reads our layout', () => {
         {
           name: 'packed',
           dtype: 'uint8',
-          dims: [n, blocksOf(k), 4 * bits],
+          dims: [n, blocksOf(k, formatOf(bits)), 4 * bits],
           data: { file, offset: 0, bytes: packed.length },
         },
         {
           name: 'scales',
           dtype: 'float32',
-          dims: [n, blocksOf(k)],
+          dims: [n, blocksOf(k, formatOf(bits))],
           data: { file, offset: packed.length, bytes: scales.byteLength },
         },
       ],
@@ -182,7 +187,7 @@ describe('onnxruntime reads our layout', () => {
   ] as const)('with %i bits, %i x %i', async (bits, n, k) => {
     const quantised = quantise(seeded(n * k, n + k), n, k, bits);
     const x = seeded(4 * k, 9);
-    const expected = reference(dequantiseRows(quantised.packed, quantised.scales, n, k, bits), n, k, x);
+    const expected = reference(dequantiseRows(quantised.packed, quantised.scales, n, k, formatOf(bits)), n, k, x);
     expect(Math.max(...expected.map(Math.abs))).toBeGreaterThan(3);
     expect(largestDifference(await multiply(quantised, n, k, bits, 0, x), expected)).toBeLessThan(2e-5);
     // Level 4 rounds x to 8 bits per block of 32.
