@@ -109,6 +109,14 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(said).not.toMatch(/Memcpy(From|To)Host/);
   });
 
+  it('joins the weights of the towers when it loads, not in every run', () => {
+    const lines = run.trace.parts['vision'] ?? [];
+    // The MLP of 140 is padded to 192.
+    expect(those(lines, 'GEMM').filter((line) => /m=192 n=220 /.test(line))).not.toEqual([]);
+    for (const part of ['vision', 'sound'])
+      expect(those(run.trace.parts[part] ?? [], 'KERNEL').filter((line) => /concat/i.test(line))).toEqual([]);
+  });
+
   it('computes all attention with cuDNN', () => {
     expect(Object.keys(counts(run.said)).sort()).toEqual([
       'GroupQueryAttention CUDNN_FLASH_ATTENTION',

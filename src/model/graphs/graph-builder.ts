@@ -41,7 +41,18 @@ const STORED_DTYPE: Record<StoredDType, DType> = { F32: 'float32', F16: 'float16
  */
 const ACCURACY_LEVEL_INT8 = 4;
 
+/** cuBLAS takes its fast bf16 and fp16 kernels only for such sizes; others cost three times as much on an H100. */
+const FAST_SIZE = 64;
+
 type Bias = 'bias' | 'no bias';
+
+interface LinearOptions {
+  /** the weight's shape in the checkpoint; default [n, k] */
+  readonly stored?: readonly number[];
+  /** outputs and inputs with zeros added at their ends; default n and k */
+  readonly paddedN?: number;
+  readonly paddedK?: number;
+}
 
 /** A graph that a runtime can load. */
 export interface BuiltGraph {
@@ -109,7 +120,12 @@ export class GraphBuilder {
   }
 
   /** A constant inside the model. */
-  constant(name: string, dtype: DType, dims: readonly number[], data: Float32Array | BigInt64Array): string {
+  constant(
+    name: string,
+    dtype: DType,
+    dims: readonly number[],
+    data: Float32Array | Uint16Array | BigInt64Array,
+  ): string {
     this.#initializers.set(name, {
       name,
       dtype,
@@ -147,17 +163,16 @@ export class GraphBuilder {
    * x [..., k] -> [..., n]: x · Wᵀ (+ bias), with W = `${layer}.weight` [n, k] as the checkpoint stores it. FusedMatMul
    * transposes while it multiplies. If the source has a quantised form, MatMulNBits uses that instead.
    */
-  linear(input: string, layer: string, n: number, k: number, bias: Bias, dims: readonly number[] = [n, k]): string {
+  linear(input: string, layer: string, n: number, k: number, bias: Bias, options: LinearOptions = {}): string {
     const weight = `${layer}.weight`;
     const quantised = this.#weights.quantised(weight);
     if (quantised !== undefined) return this.#quantisedLinear(input, layer, n, k, bias, quantised);
+    const { stored = [n, k], paddedN = n, paddedK = k } = options;
     const product = bias === 'bias' ? `${layer}.product` : layer;
-    const attributes = { transB: int(1) };
-    this.node(product, 'FusedMatMul', [input, this.weight(weight, dims, [n, k])], {
-      domain: 'com.microsoft',
-      attributes,
-    });
-    return bias === 'bias' ? this.node(layer, 'Add', [product, this.weight(`${layer}.bias`, [n])]) : product;
+    const matrix = this.#padded(this.weight(weight, stored, [n, k]), [n, k], [paddedN, paddedK]);
+    this.node(product, 'FusedMatMul', [input, matrix], { domain: 'com.microsoft', attributes: { transB: int(1) } });
+    if (bias === 'no bias') return product;
+    return this.node(layer, 'Add', [product, this.#padded(this.weight(`${layer}.bias`, [n]), [n], [paddedN])]);
   }
 
   /** RMSNorm over the last axis, with statistics in float32. */
@@ -188,10 +203,16 @@ export class GraphBuilder {
     return { normed: norm, sum };
   }
 
-  /** down(silu(gate(x)) * up(x)). If `down` has a bias, the caller adds it. */
+  /**
+   * down(silu(gate(x)) * up(x)). If `down` has a bias, the caller adds it. In half precision the intermediate size is
+   * padded to one that the device is fast with: silu(0) * 0 is 0, so the result is the same.
+   */
   swiGlu(input: string, layer: string, hidden: number, intermediate: number, bias: Bias): string {
-    const gate = this.linear(input, `${layer}.gate_proj`, intermediate, hidden, bias);
-    const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias);
+    const unchanged =
+      this.activation === 'float32' || this.#weights.quantised(`${layer}.gate_proj.weight`) !== undefined;
+    const padded = unchanged ? intermediate : Math.ceil(intermediate / FAST_SIZE) * FAST_SIZE;
+    const gate = this.linear(input, `${layer}.gate_proj`, intermediate, hidden, bias, { paddedN: padded });
+    const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias, { paddedN: padded });
     // The runtime fuses Sigmoid and Mul into one QuickGelu(alpha 1) on devices that have it.
     const silu = this.node(`${layer}.silu`, 'Mul', [gate, this.node(`${layer}.sigmoid`, 'Sigmoid', [gate])]);
     return this.linear(
@@ -200,6 +221,7 @@ export class GraphBuilder {
       hidden,
       intermediate,
       'no bias',
+      { paddedK: padded },
     );
   }
 
@@ -212,6 +234,19 @@ export class GraphBuilder {
       outputs: this.#outputs,
     };
     return { bytes: encodeModel(model), model };
+  }
+
+  /** Zeros after a weight along the one axis on which `size` is larger. The runtime folds this when it loads. */
+  #padded(weight: string, shape: readonly number[], size: readonly number[]): string {
+    const axis = shape.findIndex((length, at) => length !== size[at]);
+    if (axis < 0) return weight;
+    const missing = shape.map((length, at) => (at === axis ? (size[at] ?? 0) - length : length));
+    const zeros = `zeros_${missing.join('_')}`;
+    if (!this.#initializers.has(zeros)) {
+      const count = missing.reduce((product, length) => product * length, 1);
+      this.constant(zeros, this.activation, missing, new Uint16Array(count));
+    }
+    return this.node(`${weight}.padded`, 'Concat', [weight, zeros], { attributes: { axis: int(axis) } });
   }
 
   #quantisedLinear(input: string, layer: string, n: number, k: number, bias: Bias, weight: QuantisedWeight): string {

@@ -50,7 +50,7 @@ function embedPatches(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes)
   const columns = channels * frames * patchSize ** 2;
   const patches = graph.cast('patches.activation', 'patches', 'float32', graph.activation);
   const stored = [hiddenSize, channels, frames, patchSize, patchSize];
-  const rows = graph.linear(patches, 'visual.patch_embed.proj', hiddenSize, columns, 'no bias', stored);
+  const rows = graph.linear(patches, 'visual.patch_embed.proj', hiddenSize, columns, 'no bias', { stored });
   const groups = graph.reshape('patch_groups', rows, [0, -1, mergeSize ** 2 * hiddenSize]);
   const ordered = graph.node('ordered_groups', 'Gather', [groups, 'group_order'], { attributes: { axis: int(1) } });
   return graph.node('ordered_rows', 'Reshape', [ordered, shapes.steps]);

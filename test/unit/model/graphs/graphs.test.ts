@@ -113,3 +113,19 @@ it('float16 audio is clamped after every layer, as the reference does, and nothi
     (await build('audio', 'tiny-b', precision)).model.nodes.filter(({ opType }) => opType === 'Clip').length;
   expect([await clips('fp16'), await clips('bf16'), await clips('fp32')]).toEqual([3, 0, 0]);
 });
+
+it('pads the vision MLP to a fast size in half precision, with zeros that the graph holds once', async () => {
+  const padded = async (precision: Precision): Promise<string[]> =>
+    (await build('vision', 'tiny-b', precision)).model.nodes
+      .filter(({ name }) => name.endsWith('.padded') && name.includes('.blocks.0.mlp.'))
+      .map(({ name }) => name.replace('visual.blocks.0.mlp.', ''));
+  const layers = ['gate_proj.weight', 'gate_proj.bias', 'up_proj.weight', 'up_proj.bias', 'down_proj.weight'];
+  expect(await padded('bf16')).toEqual(layers.map((layer) => `${layer}.padded`));
+  expect(await padded('fp32')).toEqual([]);
+  expect(await padded('int4')).toEqual([]);
+  const zeros = (await build('vision', 'tiny-b', 'bf16')).model.initializers.filter(({ name }) => /^zeros_/.test(name));
+  const config = await readModelConfig(golden('checkpoints/tiny-b'));
+  const { hiddenSize, intermediateSize } = config.vision;
+  const missing = 64 * Math.ceil(intermediateSize / 64) - intermediateSize;
+  expect(zeros.map(({ dims }) => dims)).toEqual([[missing, hiddenSize], [missing], [hiddenSize, missing]]);
+});
