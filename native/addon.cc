@@ -18,6 +18,7 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("allocateSlab", Napi::Function::New(env, AllocateSlab));
   exports.Set("releaseSlab", Napi::Function::New(env, ReleaseSlab));
   exports.Set("copyWithinSlabs", Napi::Function::New(env, CopyWithinSlabs));
+  exports.Set("readSlab", Napi::Function::New(env, ReadSlab));
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));
   exports.Set("dieWithParent", Napi::Function::New(env, DieWithParent));

@@ -8,7 +8,9 @@
 
 namespace {
 
-constexpr int kDeviceToDevice = 3;  // cudaMemcpyDeviceToDevice
+// cudaMemcpyKind
+constexpr int kDeviceToHost = 2;
+constexpr int kDeviceToDevice = 3;
 
 struct CudaRuntime {
   int (*GetDevice)(int* device);
@@ -122,4 +124,10 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
   }
   // A copy inside the device is asynchronous. Only the default stream is waited for, not other sessions' runs.
   Check(Runtime().StreamSynchronize(nullptr), action);
+}
+
+void ReadCuda(int device, const std::byte* from, void* to, size_t bytes) {
+  const DeviceScope scope(device);
+  // Every run that wrote the memory has ended, and a copy to the host returns when it is done.
+  Check(Runtime().Memcpy(to, from, bytes, kDeviceToHost), "Reading from CUDA device " + std::to_string(device));
 }

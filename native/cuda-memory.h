@@ -20,3 +20,6 @@ void FreeCuda(int device, void* memory) noexcept;
 
 /** Copies inside a CUDA device's memory and waits for it. Throws std::runtime_error with the runtime's message. */
 void CopyCuda(int device, const std::vector<PieceCopy>& pieces);
+
+/** Copies from a CUDA device's memory to the host and waits for it. Throws std::runtime_error as CopyCuda. */
+void ReadCuda(int device, const std::byte* from, void* to, size_t bytes);

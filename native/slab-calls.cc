@@ -1,7 +1,9 @@
 #include "slab-calls.h"
 
 #include <cstring>
+#include <functional>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "arguments.h"
@@ -32,22 +34,15 @@ void ReadPieces(const ArrayMemory& array, const Slab& slab, std::vector<PieceCop
   }
 }
 
-// Copies on a thread of the libuv pool: with long prompts, gigabytes are copied.
-class CopyWorker : public Napi::AsyncWorker {
+// Works on a thread of the libuv pool: with long prompts, gigabytes are copied.
+class SlabWorker : public Napi::AsyncWorker {
  public:
-  /** `slabs` are not empty and on one device. */
-  CopyWorker(Napi::Function done, std::vector<std::shared_ptr<Slab>> slabs, std::vector<PieceCopy> pieces)
-      : AsyncWorker(done), slabs_(std::move(slabs)), pieces_(std::move(pieces)) {}
+  /** `kept_alive` holds the JavaScript values whose memory the work uses, if any. */
+  SlabWorker(Napi::Function done, std::function<void()> work, Napi::ObjectReference kept_alive = {})
+      : AsyncWorker(done), work_(std::move(work)), kept_alive_(std::move(kept_alive)) {}
 
  private:
-  void Execute() override {
-    const Device device = slabs_.front()->device();
-    if (device.type == Device::Type::kCuda) {
-      CopyCuda(device.index, pieces_);
-      return;
-    }
-    for (const PieceCopy& piece : pieces_) std::memcpy(piece.to, piece.from, piece.bytes);
-  }
+  void Execute() override { work_(); }
 
   void OnOK() override { CallDone(Env().Undefined()); }
   void OnError(const Napi::Error& error) override { CallDone(Napi::String::New(Env(), error.Message())); }
@@ -60,9 +55,28 @@ class CopyWorker : public Napi::AsyncWorker {
     }
   }
 
-  std::vector<std::shared_ptr<Slab>> slabs_;
-  std::vector<PieceCopy> pieces_;
+  std::function<void()> work_;
+  Napi::ObjectReference kept_alive_;
 };
+
+/** `slabs` are not empty and on one device. */
+void CopyPieces(const std::vector<std::shared_ptr<Slab>>& slabs, const std::vector<PieceCopy>& pieces) {
+  const Device device = slabs.front()->device();
+  if (device.type == Device::Type::kCuda) {
+    CopyCuda(device.index, pieces);
+    return;
+  }
+  for (const PieceCopy& piece : pieces) std::memcpy(piece.to, piece.from, piece.bytes);
+}
+
+void ReadBytes(const Slab& slab, size_t offset, void* target, size_t bytes) {
+  const Device device = slab.device();
+  if (device.type == Device::Type::kCuda) {
+    ReadCuda(device.index, slab.memory() + offset, target, bytes);
+  } else {
+    std::memcpy(target, slab.memory() + offset, bytes);
+  }
+}
 
 }  // namespace
 
@@ -100,6 +114,21 @@ void CopyWithinSlabs(const Napi::CallbackInfo& info) {
     }
     ReadPieces(numbers, *slab, pieces);
   }
+  auto copy = [slabs = std::move(slabs), pieces = std::move(pieces)] { CopyPieces(slabs, pieces); };
   // Deletes itself after done() was called.
-  (new CopyWorker(FunctionOf(info[2], "done"), std::move(slabs), std::move(pieces)))->Queue();
+  (new SlabWorker(FunctionOf(info[2], "done"), std::move(copy)))->Queue();
+}
+
+void ReadSlab(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Slab> slab = SlabOf(info[0]);
+  const auto done = FunctionOf(info[3], "done");
+  const ArrayMemory target = MemoryOf(info[2], "target");
+  const size_t bytes = target.length * ElementBytes(target.type);
+  const size_t offset = WholeNumber(info[1].As<Napi::Number>().DoubleValue(), "offset");
+  if (bytes > slab->bytes() || offset > slab->bytes() - bytes) {
+    throw std::runtime_error("A read reaches past its slab. This is a bug.");
+  }
+  auto read = [slab, offset, to = target.data, bytes] { ReadBytes(*slab, offset, to, bytes); };
+  // Deletes itself after done() was called.
+  (new SlabWorker(done, std::move(read), Napi::Persistent(info[2].As<Napi::Object>())))->Queue();
 }

@@ -26,3 +26,10 @@ void ReleaseSlab(const Napi::CallbackInfo& info);
  * may use the slabs meanwhile.
  */
 void CopyWithinSlabs(const Napi::CallbackInfo& info);
+
+/**
+ * readSlab(handle, offset, target, done): fills the typed array `target` with the slab's bytes from `offset` on, outside
+ * the JavaScript thread. Calls done() after success, done(message) after a failure. Throws std::runtime_error when it
+ * reaches past the slab. No run may use the slab meanwhile.
+ */
+void ReadSlab(const Napi::CallbackInfo& info);

@@ -120,7 +120,7 @@ function weightsOf(ids: Uint32Array, scores: Float32Array, best: number, tempera
 }
 
 /** Sorts as an unsigned number the other way round than the float32 with these bits. */
-function descendingBits(bits: number): number {
+export function descendingBits(bits: number): number {
   return (bits < 0 ? bits : bits ^ 0x7fffffff) >>> 0;
 }
 
@@ -133,7 +133,7 @@ function countTopK(sorted: Uint32Array, scores: Float32Array, topK: number): num
 }
 
 /** The smallest number of best tokens whose mass reaches `wanted`; at least one. */
-function countTopP(weights: Float64Array, wanted: number): number {
+export function countTopP(weights: Float64Array, wanted: number): number {
   let sum = 0;
   for (let index = 0; index < weights.length; index++) {
     sum += weights[index] ?? 0;

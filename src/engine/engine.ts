@@ -2,7 +2,7 @@
 // runtime runs the graphs.
 import { randomInt } from 'node:crypto';
 import { AvocadoError } from '../base/errors.ts';
-import type { Decoder } from '../model/execution/thinker.ts';
+import type { Decoder, Scores } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { priorityScheduler, type Scheduler } from './scheduler.ts';
@@ -191,7 +191,7 @@ export class Engine {
     if (sequence.state !== 'prefilling') return; // aborted since it was planned
     const chunk = sequence.nextChunk();
     try {
-      const logits = await this.#decoder.prefill(chunk, { signal: sequence.prefillSignal });
+      const scores = await this.#decoder.prefill(chunk, { signal: sequence.prefillSignal });
       this.#promptTokens += chunk.ids.length;
       if (hasEnded(sequence)) return;
       sequence.advancePrefill();
@@ -200,8 +200,8 @@ export class Engine {
         await this.#prefixes.keep(sequence);
         return;
       }
-      if (logits === undefined) throw new Error('The decoder returned no logits for the last chunk. This is a bug.');
-      this.#accept(sequence, logits);
+      if (scores === undefined) throw new Error('The decoder returned no scores for the last chunk. This is a bug.');
+      await this.#accept(sequence, scores, 0);
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('The model failed while reading the prompt', thrown) });
     } finally {
@@ -214,11 +214,12 @@ export class Engine {
     const batch = planned.filter((sequence) => sequence.state === 'running');
     if (batch.length === 0) return;
     try {
-      const logits = await this.#decoder.decode(batch.map((sequence) => sequence.decodeRow()));
-      const { vocabSize } = this.#decoder;
-      // all sampling happens before anything else can start a run, which would overwrite the logits
+      const rows = await this.#decoder.decode(batch.map((sequence) => sequence.decodeRow()));
+      // all sampling happens before anything else can start a run, which would overwrite the scores
       for (const [row, sequence] of batch.entries()) {
-        if (!hasEnded(sequence)) this.#accept(sequence, logits.subarray(row * vocabSize, (row + 1) * vocabSize));
+        const scores = rows[row];
+        if (scores === undefined) throw new Error('The decoder returned too few rows. This is a bug.');
+        if (!hasEnded(sequence)) await this.#accept(sequence, scores, row);
       }
     } catch (thrown) {
       const error = engineError('The model failed while generating', thrown);
@@ -235,9 +236,13 @@ export class Engine {
   }
 
   /** Bad logits of one row end only that row's sequence. */
-  #accept(sequence: Sequence, logits: Float32Array): void {
+  async #accept(sequence: Sequence, scores: Scores, row: number): Promise<void> {
     try {
-      sequence.accept(logits);
+      if (!sequence.accept(scores)) {
+        const logits = await this.#decoder.logits(row);
+        if (hasEnded(sequence)) return; // aborted meanwhile
+        sequence.accept({ kind: 'full', logits });
+      }
       this.#generatedTokens++;
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('Sampling failed', thrown) });

@@ -6,6 +6,11 @@ export function prefixTokens({ ids, prefix }: SequenceRequest): number {
   return Math.min(prefix?.tokens ?? 0, ids.length - 1);
 }
 
+/** At which temperature the shortlists of a sequence sum; greedy sampling needs no sum. */
+export function sumTemperature({ sampling: { temperature } }: SequenceRequest): number {
+  return temperature > 0 ? temperature : 1;
+}
+
 /**
  * Cuts a prompt into chunks of at most `chunkTokens`, each with its ids, positions and media embeddings. A chunk
  * always ends at the prefix.
@@ -51,6 +56,7 @@ export class PrefillCursor {
         (this.#mediaDone + rows.length) * this.#hiddenSize,
       ),
       wantLogits: end === ids.length,
+      temperature: sumTemperature(this.#request),
     };
   }
 
@@ -90,17 +96,15 @@ function slicePositions(positions: Int32Array, total: number, start: number, end
  */
 export async function prefillPrompt(
   request: SequenceRequest,
-  decoder: Pick<Decoder, 'hiddenSize' | 'prefill' | 'reset'>,
+  decoder: Pick<Decoder, 'hiddenSize' | 'prefill' | 'logits' | 'reset'>,
   chunkTokens: number,
   signal?: AbortSignal,
 ): Promise<Float32Array> {
   decoder.reset(0);
   const cursor = new PrefillCursor(request, chunkTokens, decoder.hiddenSize);
-  let logits: Float32Array | undefined;
   while (cursor.done < request.ids.length) {
-    logits = await decoder.prefill(cursor.chunk(0), { signal });
+    await decoder.prefill(cursor.chunk(0), { signal });
     cursor.advance();
   }
-  if (logits === undefined) throw new Error('The last prefill chunk gave no logits. This is a bug.');
-  return logits.slice();
+  return (await decoder.logits(0)).slice();
 }

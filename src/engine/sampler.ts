@@ -1,6 +1,8 @@
 import { AvocadoError } from '../base/errors.ts';
-import { selectCandidates, topTokens, type DrawLimits } from './candidates.ts';
+import type { Shortlist } from '../model/execution/thinker.ts';
+import { selectCandidates, topTokens, type Candidates, type DrawLimits } from './candidates.ts';
 import { Random } from '../base/random.ts';
+import { certainCandidates, certainTopTokens, type ScoreChange } from './shortlist.ts';
 import { argmax, expMinus, logSumExp, sumOfExps } from './softmax.ts';
 import type { SamplingParams, SuppressedTokens, TokenLogprob } from './types.ts';
 
@@ -9,7 +11,7 @@ import type { SamplingParams, SuppressedTokens, TokenLogprob } from './types.ts'
  * RepetitionPenaltyLogitsProcessor): a score below zero is multiplied, any other divided. Every prompt id counts,
  * placeholders too, as in the reference.
  */
-export class RepetitionPenalty {
+export class RepetitionPenalty implements ScoreChange {
   readonly #penalty: number;
   readonly #known: Set<number>;
   readonly #ids: number[];
@@ -27,6 +29,18 @@ export class RepetitionPenalty {
     if (this.#known.has(id)) return;
     this.#known.add(id);
     this.#ids.push(id);
+  }
+
+  get size(): number {
+    return this.#ids.length;
+  }
+
+  get raises(): boolean {
+    return this.#penalty < 1 && this.size > 0;
+  }
+
+  of(id: number, score: number): number {
+    return this.#known.has(id) ? Math.fround(this.#penalised(score)) : score;
   }
 
   /**
@@ -48,8 +62,12 @@ export class RepetitionPenalty {
       const score = scores[id];
       if (score === undefined) continue; // an embedding row without a logit
       this.#originals[index] = score;
-      scores[id] = score < 0 ? score * this.#penalty : score / this.#penalty;
+      scores[id] = this.#penalised(score);
     }
+  }
+
+  #penalised(score: number): number {
+    return score < 0 ? score * this.#penalty : score / this.#penalty;
   }
 
   #restore(scores: Float32Array): void {
@@ -64,7 +82,7 @@ export class RepetitionPenalty {
  * over generated tokens only.
  * Negative ones make repetition more likely.
  */
-class CountPenalty {
+class CountPenalty implements ScoreChange {
   readonly #presence: number;
   readonly #frequency: number;
   readonly #counts = new Map<number, number>();
@@ -78,6 +96,23 @@ class CountPenalty {
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
   }
 
+  get size(): number {
+    return this.#counts.size;
+  }
+
+  get raises(): boolean {
+    return Math.min(this.#presence, this.#frequency) < 0 && this.size > 0;
+  }
+
+  of(id: number, score: number): number {
+    const count = this.#counts.get(id);
+    return count === undefined ? score : Math.fround(this.#penalised(score, count));
+  }
+
+  #penalised(score: number, count: number): number {
+    return score - this.#presence - this.#frequency * count;
+  }
+
   /**
    * Runs `choose` while `scores` [vocab] are penalised in place, which spares a copy of the
    * vocabulary; then puts them back.
@@ -88,7 +123,7 @@ class CountPenalty {
     for (const [id, count] of this.#counts) {
       const score = scores[id] ?? 0;
       originals[at++] = score;
-      scores[id] = score - this.#presence - this.#frequency * count;
+      scores[id] = this.#penalised(score, count);
     }
     try {
       return choose();
@@ -100,7 +135,8 @@ class CountPenalty {
 }
 
 /** vLLM's `min_tokens`: ids that end a caption cannot be chosen before it has so many tokens. */
-class Suppression {
+class Suppression implements ScoreChange {
+  readonly raises = false;
   readonly #tokens: number;
   readonly #ids: readonly number[];
   #generated = 0;
@@ -114,8 +150,16 @@ class Suppression {
     return this.#generated < this.#tokens;
   }
 
+  get size(): number {
+    return this.active ? this.#ids.length : 0;
+  }
+
   add(): void {
     this.#generated += 1;
+  }
+
+  of(id: number, score: number): number {
+    return this.active && this.#ids.includes(id) ? -Infinity : score;
   }
 
   /** Runs `choose` while the ids cannot be chosen from `scores` [vocab]; then puts their scores back. */
@@ -149,6 +193,8 @@ export class Sampler {
   readonly #repetition: RepetitionPenalty | undefined;
   readonly #counts: CountPenalty | undefined;
   readonly #suppression: Suppression | undefined;
+  /** those of the three that are on, in the order in which they change scores */
+  readonly #changes: readonly ScoreChange[];
   readonly #random: Random;
 
   /** @param promptIds [tokens] count as seen @param seed used where `params.seed` is undefined */
@@ -159,6 +205,7 @@ export class Sampler {
     this.#counts =
       presencePenalty === 0 && frequencyPenalty === 0 ? undefined : new CountPenalty(presencePenalty, frequencyPenalty);
     this.#suppression = suppress === undefined ? undefined : new Suppression(suppress);
+    this.#changes = [this.#suppression, this.#repetition, this.#counts].filter((change) => change !== undefined);
     this.#random = Random.fromSeed(params.seed ?? seed);
   }
 
@@ -169,18 +216,33 @@ export class Sampler {
   sample(logits: Float32Array, topCount = 0): SampledToken {
     const first = argmax(logits);
     const normaliser = logSumExp(logits, logits[first] ?? 0);
-    if (!Number.isFinite(normaliser)) {
-      throw new AvocadoError(
-        'engine_error',
-        'The model returned logits that are not numbers. Check the checkpoint with `avocado doctor`, or use a wider precision.',
-      );
-    }
+    checkNumbers(normaliser);
     const id = this.#allowed(logits, first);
+    this.#add(id);
+    const top = topCount === 0 ? NO_TOKENS : topTokens(logits, topCount, normaliser);
+    return { id, logprob: (logits[id] ?? 0) - normaliser, top };
+  }
+
+  /**
+   * The token that sample() would take from the whole row, with the same random state afterwards. Undefined where the
+   * list does not tell; then nothing has changed.
+   * @throws AvocadoError `engine_error` when the logits are not numbers
+   */
+  sampleShortlist(list: Shortlist, topCount = 0): SampledToken | undefined {
+    checkNumbers(list.logSumExp);
+    const top = topCount === 0 ? NO_TOKENS : certainTopTokens(list, topCount);
+    const candidates = top === undefined ? undefined : certainCandidates(list, this.#changes, this.#limits);
+    if (top === undefined || candidates === undefined) return undefined;
+    const id = this.#limits.temperature === 0 ? candidates.ids[0] : draw(candidates, this.#random.nextUnit());
+    if (id === undefined) throw new Error('There is no token to draw. This is a bug.');
+    this.#add(id);
+    return { id, logprob: (list.values[list.ids.indexOf(id)] ?? NaN) - list.logSumExp, top };
+  }
+
+  #add(id: number): void {
     this.#repetition?.add(id);
     this.#counts?.add(id);
     this.#suppression?.add();
-    const top = topCount === 0 ? NO_TOKENS : topTokens(logits, topCount, normaliser);
-    return { id, logprob: (logits[id] ?? 0) - normaliser, top };
   }
 
   #allowed(logits: Float32Array, first: number): number {
@@ -201,15 +263,27 @@ export class Sampler {
     if (temperature === 0) return first;
     const unit = this.#random.nextUnit();
     if (topK === 0 && topP >= 1 && minP === 0) return drawFromAll(scores, first, temperature, unit);
-    const { ids, weights } = selectCandidates(scores, this.#limits);
-    const wanted = unit * weights.reduce((sum, weight) => sum + weight, 0);
-    let sum = 0;
-    for (const [index, weight] of weights.entries()) {
-      sum += weight;
-      if (sum > wanted) return ids[index] ?? first;
-    }
-    return first;
+    return draw(selectCandidates(scores, this.#limits), unit) ?? first;
   }
+}
+
+function checkNumbers(normaliser: number): void {
+  if (Number.isFinite(normaliser)) return;
+  throw new AvocadoError(
+    'engine_error',
+    'The model returned logits that are not numbers. Check the checkpoint with `avocado doctor`, or use a wider precision.',
+  );
+}
+
+/** The candidate at `unit` of the cumulative distribution. */
+function draw({ ids, weights }: Candidates, unit: number): number | undefined {
+  const wanted = unit * weights.reduce((sum, weight) => sum + weight, 0);
+  let sum = 0;
+  for (const [index, weight] of weights.entries()) {
+    sum += weight;
+    if (sum > wanted) return ids[index];
+  }
+  return ids[0]; // rounding at the very end
 }
 
 /** The token at `unit` of the cumulative distribution, in the order of ids. */

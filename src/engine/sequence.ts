@@ -1,6 +1,6 @@
 import type { Priority } from '../base/priority-turns.ts';
-import type { DecodeRow, Decoder, PrefillChunk } from '../model/execution/thinker.ts';
-import { PrefillCursor, prefixTokens } from './prefill-cursor.ts';
+import type { DecodeRow, Decoder, PrefillChunk, Scores } from '../model/execution/thinker.ts';
+import { PrefillCursor, prefixTokens, sumTemperature } from './prefill-cursor.ts';
 import type { PrefixHolder } from './prefix-cache.ts';
 import { Sampler } from './sampler.ts';
 import type { Schedulable } from './scheduler.ts';
@@ -38,6 +38,8 @@ export class Sequence implements Schedulable, PrefixHolder {
   readonly #maxTokens: number;
   readonly #topLogprobs: number;
   readonly #firstPosition: number;
+  /** of the shortlists' sums */
+  readonly #temperature: number;
   readonly #prefillAbort = new AbortController();
   readonly #onEvent: (event: SequenceEvent) => void;
   readonly #onAbort: () => void;
@@ -60,6 +62,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#stopIds = request.stopIds;
     this.#maxTokens = Math.min(request.maxTokens, options.decoder.capacity - request.ids.length);
     this.#topLogprobs = request.topLogprobs;
+    this.#temperature = sumTemperature(request);
     this.#firstPosition = request.ids.length + request.ropeDelta;
     this.#prefill = new PrefillCursor(request, options.chunkTokens, options.decoder.hiddenSize);
   }
@@ -148,22 +151,29 @@ export class Sequence implements Schedulable, PrefixHolder {
     const count = this.generatedIds.length;
     const token = this.generatedIds[count - 1];
     if (token === undefined) throw new Error(`Sequence ${this.id} is decoded before its first token. This is a bug.`);
-    return { slot: this.#slot, token, position: this.#firstPosition + count - 1 };
+    const position = this.#firstPosition + count - 1;
+    return { slot: this.#slot, token, position, temperature: this.#temperature };
   }
 
   /**
    * Samples the next token, publishes it, and ends the sequence when it was the last.
-   * @param logits [vocab] of the newest position
+   * @param scores of the newest position
+   * @returns false when that needs all logits and they are not here; then nothing has changed
    * @throws AvocadoError `engine_error` when the logits are not numbers
    */
-  accept(logits: Float32Array): void {
+  accept(scores: Scores): boolean {
     this.#expect('running');
-    const sampled = this.#sampler.sample(logits, this.#topLogprobs);
+    const sampled =
+      scores.kind === 'full'
+        ? this.#sampler.sample(scores.logits, this.#topLogprobs)
+        : this.#sampler.sampleShortlist(scores, this.#topLogprobs);
+    if (sampled === undefined) return false;
     const { id } = sampled;
     this.generatedIds.push(id);
     this.#onEvent({ type: 'token', ...sampled });
     if (this.#stopIds.includes(id)) this.end({ type: 'end', reason: 'stop' });
     else if (this.generatedIds.length >= this.#maxTokens) this.end({ type: 'end', reason: 'length' });
+    return true;
   }
 
   /** any → finished. The first ending is the only one. */

@@ -110,6 +110,9 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     expected.copyWithin(3 * HEAD, 0, HEAD - 1);
     expected.copyWithin(5 * HEAD - 2, HEAD, HEAD + 2);
     expect(whole.data).toEqual(expected);
+    const part = new Uint16Array(HEAD);
+    await runtime.read({ ...view, offset: 3 * HEAD, dims: [HEAD] }, part);
+    expect(part).toEqual(expected.subarray(3 * HEAD, 4 * HEAD));
     slab.release();
     await identity.release();
   });

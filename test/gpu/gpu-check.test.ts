@@ -40,7 +40,14 @@ describe('the check on a card, rehearsed on the CPU', () => {
   it('measures each thing once, and its report becomes a table', async () => {
     const findings: Finding[] = [];
     for await (const finding of measureSpeed({ ...place, precision: 'fp32' }, REHEARSAL)) findings.push(finding);
-    expect(findings.map(({ kind }) => kind)).toEqual(['load', 'first-token', 'prefix-copies', 'decode', 'decode']);
+    expect(findings.map(({ kind }) => kind)).toEqual([
+      'load',
+      'first-token',
+      'prefix-copies',
+      'decode',
+      'decode',
+      'decode',
+    ]);
     const parity = { kind: 'parity', checkpoint: 'tiny-b', part: 'decoder', precision: 'bf16', rows: 24 } as const;
     const wrong = { ...parity, worstRelative: 0.3, worstAbsolute: 1, sameLargest: 3, notFinite: 0 };
     const steps = [
@@ -66,7 +73,7 @@ describe('the check on a card, rehearsed on the CPU', () => {
     expect(told).toContain('NVIDIA H100 80GB HBM3, 2026-12-01, commit 012345678:');
     expect(told).toMatch(/^\| first token of 114 tokens, fp32, chunks of 32 \| [\d.]+ s \(vision/m);
     expect(told).toMatch(
-      /^\| decode, fp32, 2 streams of 64 tokens \| [\d.]+ ms a step \(sampling [\d.]+\); [\d,]+ tokens\/s \|$/m,
+      /^\| decode, fp32, 2 streams of 64 tokens \| [\d.]+ ms a step \(sampling [\d.]+, all logits of 8 of 8 rows\); [\d,]+ tokens\/s \|$/m,
     );
     expect(told).toContain('| **outside**: 3.0e-1 from fp32 on the CPU, same best token in 3 of 24 (limit 2e-2) |');
     expect(told).toContain('| speed fp16, flash attention | **did not end**: stopped after 9 s |');

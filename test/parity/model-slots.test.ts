@@ -3,7 +3,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { golden } from '../fixtures/golden.ts';
 import { maxDistance, modelCase, storedEmbeds } from './model-cases.ts';
-import { best, feed, fill, openModelUnderTest, promptOf, type OpenedModel, type Prompt } from './opened-model.ts';
+import {
+  best,
+  decodeLogits,
+  feed,
+  fill,
+  openModelUnderTest,
+  promptOf,
+  type OpenedModel,
+  type Prompt,
+} from './opened-model.ts';
 
 const SAME = 5e-5;
 const CASES = ['tiny-a.av-4s.mid', 'tiny-a.two-frames.small', 'tiny-a.mute-3s.small'] as const;
@@ -33,7 +42,7 @@ describe('A cache of four slots', () => {
     while (rows.length <= steps) {
       rows.push(
         (
-          await model.decoder.decode([
+          await decodeLogits(model.decoder, [
             { slot, token: best(rows.at(-1)!), position: positions[which]! + rows.length - 1 },
           ])
         ).slice(),
@@ -76,7 +85,7 @@ describe('A cache of four slots', () => {
         token: best(found[which]!.at(-1)!),
         position: positions[which]! + step,
       }));
-      const logits = await model.decoder.decode(rows);
+      const logits = await decodeLogits(model.decoder, rows);
       found.forEach((sequence, which) =>
         sequence.push(logits.slice(which * model.decoder.vocabSize, (which + 1) * model.decoder.vocabSize)),
       );
@@ -93,7 +102,8 @@ describe('A cache of four slots', () => {
     await feed(model.decoder, 2, prompts[2]!, 0, 50);
     const outer = [await fill(model.decoder, 0, prompts[0]!), await fill(model.decoder, 3, prompts[0]!)];
     for (let step = 0; step < 3; step += 1) {
-      const logits = await model.decoder.decode(
+      const logits = await decodeLogits(
+        model.decoder,
         [0, 3].map((slot, row) => ({ slot, token: best(outer[row]!), position: positions[0]! + step })),
       );
       [0, 1].forEach(
@@ -104,7 +114,7 @@ describe('A cache of four slots', () => {
     const rest = await feed(model.decoder, 2, prompts[2]!, 50, prompts[2]!.ids.length, true);
     expectSame([rest!.slice(), waiting], [expected[2]![0]!, expected[1]![0]!]);
     expectSame(
-      [await model.decoder.decode([{ slot: 1, token: best(waiting), position: positions[1]! }])],
+      [await decodeLogits(model.decoder, [{ slot: 1, token: best(waiting), position: positions[1]! }])],
       [expected[1]![1]!],
     );
   });
@@ -114,7 +124,7 @@ describe('A cache of four slots', () => {
     let token = best(long);
     const room = model.decoder.capacity - prompts[0]!.ids.length;
     for (let step = 0; step < room; step += 1)
-      token = best(await model.decoder.decode([{ slot: 1, token, position: positions[0]! + step }]));
+      token = best(await decodeLogits(model.decoder, [{ slot: 1, token, position: positions[0]! + step }]));
     await expect(model.decoder.decode([{ slot: 1, token, position: 999 }])).rejects.toThrow('has no room');
     const expected = await alone(2, 0, 4);
     const found = [[await fill(model.decoder, 0, prompts[2]!)], [await fill(model.decoder, 2, prompts[2]!)]];
@@ -124,7 +134,7 @@ describe('A cache of four slots', () => {
         token: best(found[row]!.at(-1)!),
         position: positions[2]! + step,
       }));
-      const logits = await model.decoder.decode(rows);
+      const logits = await decodeLogits(model.decoder, rows);
       found.forEach((sequence, row) =>
         sequence.push(logits.slice(row * model.decoder.vocabSize, (row + 1) * model.decoder.vocabSize)),
       );
@@ -141,7 +151,7 @@ describe('A cache of four slots', () => {
     await expect(model.decoder.decode([row], { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'aborted',
     });
-    expectSame([(await model.decoder.decode([row])).slice()], [expected[1]!]);
+    expectSame([await decodeLogits(model.decoder, [row])], [expected[1]!]);
   });
 
   it('calls two runs at once, a gap and too many tokens bugs of the caller', async () => {

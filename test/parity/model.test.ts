@@ -15,6 +15,7 @@ import {
 } from './model-cases.ts';
 import {
   best,
+  decodeLogits,
   fill,
   logProbability,
   openModelUnderTest,
@@ -75,7 +76,7 @@ async function expectGreedy(
     );
     seen.add(token);
     if (step + 1 < tokens.length)
-      logits = await decoder.decode([{ slot, token, position: facts.first_decode_position + step }]);
+      logits = await decodeLogits(decoder, [{ slot, token, position: facts.first_decode_position + step }]);
   }
   return tokens.length;
 }

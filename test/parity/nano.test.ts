@@ -48,14 +48,14 @@ function listen({ decoder }: Thinker): { readonly prompt: number[]; readonly log
   const [prefill, decode] = [decoder.prefill.bind(decoder), decoder.decode.bind(decoder)];
   decoder.prefill = async (chunk, options) => {
     heard.prompt.push(...chunk.ids);
-    const logits = await prefill(chunk, options);
-    if (logits !== undefined) heard.logits.push(logits.slice());
-    return logits;
+    const scores = await prefill(chunk, options);
+    if (scores !== undefined) heard.logits.push((await decoder.logits(0)).slice());
+    return scores;
   };
   decoder.decode = async (rows, options) => {
-    const logits = await decode(rows, options);
-    heard.logits.push(logits.slice());
-    return logits;
+    const scores = await decode(rows, options);
+    for (const row of rows.keys()) heard.logits.push((await decoder.logits(row)).slice());
+    return scores;
   };
   return heard;
 }

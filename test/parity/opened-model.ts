@@ -4,10 +4,11 @@ import type { ModelConfig } from '../../src/model/checkpoint/config-types.ts';
 import { readModelConfig } from '../../src/model/checkpoint/config.ts';
 import { SlotDecoder } from '../../src/model/execution/decoder.ts';
 import { buildAudioGraph } from '../../src/model/graphs/audio.ts';
-import { buildDecoderGraph } from '../../src/model/graphs/decoder.ts';
+import { buildDecoderGraph, type DecoderGraphOptions } from '../../src/model/graphs/decoder.ts';
 import { buildVisionGraph } from '../../src/model/graphs/vision.ts';
 import { openRuntime } from '../../src/model/runtime/open-runtime.ts';
 import { ThinkerTowers } from '../../src/model/execution/towers.ts';
+import type { DecodeRow, Decoder } from '../../src/model/execution/thinker.ts';
 import type { ModelCase } from './model-cases.ts';
 
 export interface OpenedModel {
@@ -23,6 +24,7 @@ export async function openModelUnderTest(
   slots: number,
   capacity: number,
   prefixSlots = 0,
+  graph: DecoderGraphOptions = {},
 ): Promise<OpenedModel> {
   const device = { type: 'cpu' } as const;
   const runtime = await openRuntime({ runtime: runtimeName, device });
@@ -38,7 +40,7 @@ export async function openModelUnderTest(
   const [vision, audio, session] = [
     await load(buildVisionGraph),
     await load(buildAudioGraph),
-    await load(buildDecoderGraph),
+    await load((...given) => buildDecoderGraph(...given, graph)),
   ];
   const decoder = await SlotDecoder.create(config, {
     runtime,
@@ -109,15 +111,17 @@ export async function feed(
   for (let axis = 0; axis < 3; axis += 1)
     positions.set(prompt.positions.subarray(axis * total + start, axis * total + end), axis * (end - start));
   const mediaRows = Int32Array.from(inside, (index) => prompt.mediaRows[index]! - start);
-  return await decoder.prefill({
-    slot,
-    start,
-    ids: prompt.ids.slice(start, end),
-    positions,
-    mediaRows,
-    mediaEmbeds,
-    wantLogits,
-  });
+  const ids = prompt.ids.slice(start, end);
+  await decoder.prefill({ slot, start, ids, positions, mediaRows, mediaEmbeds, wantLogits });
+  return wantLogits ? decoder.logits(0) : undefined;
+}
+
+/** One step; copies of all logits, [rows.length, vocab]. */
+export async function decodeLogits(decoder: Decoder, rows: readonly DecodeRow[]): Promise<Float32Array> {
+  await decoder.decode(rows);
+  const logits = new Float32Array(rows.length * decoder.vocabSize);
+  for (let row = 0; row < rows.length; row += 1) logits.set(await decoder.logits(row), row * decoder.vocabSize);
+  return logits;
 }
 
 /** Fills a slot anew with a prompt, in chunks of at most `chunk` tokens; returns a copy of the last logits. */

@@ -188,6 +188,7 @@ function bound({ decoder }: OpenedModel): ConstructorParameters<typeof Streaming
     ...{ slots, prefixSlots, capacity, vocabSize, hiddenSize },
     prefill: (chunk, options) => decoder.prefill(chunk, options),
     decode: (rows, options) => decoder.decode(rows, options),
+    logits: (row) => decoder.logits(row),
     copyPrefix: (from, to, tokens) => decoder.copyPrefix(from, to, tokens),
     reset: (slot) => {
       decoder.reset(slot);

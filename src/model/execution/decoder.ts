@@ -6,7 +6,8 @@ import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
 import type { DType } from '../checkpoint/weights.ts';
 import type { HostArray, HostTensor, Runtime, Session, Slab, SlabPiece, SlabView, Tensor } from '../runtime/runtime.ts';
-import type { Decoder, DecodeRow, PrefillChunk, RunSignal } from './thinker.ts';
+import { scoreMemory, type ScoreMemory, type ScoreOutputs } from './score-outputs.ts';
+import type { Decoder, DecodeRow, PrefillChunk, RunSignal, Scores } from './thinker.ts';
 
 /** Cached plans, one per shape of a decode step. A server uses only a few shapes. */
 const PLANS_KEPT = 64;
@@ -61,7 +62,7 @@ interface RunPlan {
   readonly lastIndex: Int32Array;
   /** int32 [] */
   readonly totalLength: Int32Array;
-  readonly logits: Float32Array;
+  readonly outputs: ScoreOutputs;
 }
 
 function host(dtype: DType, dims: readonly number[], data: HostArray): HostTensor {
@@ -102,17 +103,14 @@ function prefixPieces(text: TextConfig, rows: number, from: number, to: number, 
   }));
 }
 
-/**
- * @param rows rows of one slot in a slab
- * @param logits [wanted, vocab], owned by the caller
- */
+/** @param rows rows of one slot in a slab */
 function runPlan(
   text: TextConfig,
   cache: CacheSlabs,
   rows: number,
   shape: RunShape,
   media: Media,
-  logits: Float32Array<ArrayBuffer>,
+  outputs: ScoreOutputs,
 ): RunPlan {
   const { slots, tokens, wanted } = shape;
   const ids = new BigInt64Array(slots * tokens);
@@ -130,11 +128,12 @@ function runPlan(
     seqlens_k: host('int32', [slots], lastIndex),
     total_len: host('int32', [], totalLength),
     logit_index: host('int64', [wanted], logitIndex),
+    ...outputs.feeds,
     ...past,
   };
-  const fetches = { logits: host('float32', [wanted, text.vocabSize], logits), ...present };
+  const fetches = { ...outputs.fetches, ...present };
   const words = { ids: lowWords(ids), positions: lowWords(positions), logitIndex: lowWords(logitIndex) };
-  return { feeds, fetches, ...words, lastIndex, totalLength, logits };
+  return { feeds, fetches, ...words, lastIndex, totalLength, outputs };
 }
 
 /**
@@ -157,10 +156,10 @@ export class SlotDecoder implements Decoder {
   readonly #cache: CacheSlabs;
   readonly #lengths: Int32Array;
   readonly #plans = new Map<string, RunPlan>();
-  #logits = new Float32Array(0);
+  readonly #scores: ScoreMemory;
   #running = false;
 
-  private constructor({ text }: ModelConfig, options: DecoderOptions, cache: CacheSlabs) {
+  private constructor({ text }: ModelConfig, options: DecoderOptions, cache: CacheSlabs, scores: ScoreMemory) {
     this.slots = options.slots;
     this.prefixSlots = options.prefixSlots ?? 0;
     this.capacity = options.capacity;
@@ -170,6 +169,7 @@ export class SlotDecoder implements Decoder {
     this.#runtime = options.runtime;
     this.#session = options.session;
     this.#cache = cache;
+    this.#scores = scores;
     this.#lengths = new Int32Array(this.slots + this.prefixSlots);
   }
 
@@ -181,22 +181,23 @@ export class SlotDecoder implements Decoder {
     const { kvHeads, headDim, layers } = config.text;
     const elements = (options.slots + (options.prefixSlots ?? 0)) * kvHeads * slotRows(options.capacity) * headDim;
     const slabs: Slab[] = [];
+    const { runtime, session, device, slots: rows } = options;
+    const scores = await scoreMemory({ runtime, session, device, rows, vocabSize: config.text.vocabSize });
     try {
-      while (slabs.length < 2 * layers)
-        slabs.push(await options.runtime.allocate(options.dtype, elements, options.device));
+      while (slabs.length < 2 * layers) slabs.push(await runtime.allocate(options.dtype, elements, device));
     } catch (error) {
-      for (const slab of slabs) slab.release();
+      for (const held of [...slabs, scores]) held.release();
       throw error;
     }
     const cache = slabs.slice(0, layers).flatMap((keys, layer) => {
       const values = slabs[layers + layer];
       return values === undefined ? [] : [[keys, values] as const];
     });
-    return new SlotDecoder(config, options, cache);
+    return new SlotDecoder(config, options, cache, scores);
   }
 
   /** See Decoder. At most MOST_TOKENS_PER_RUN tokens a chunk. */
-  async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Float32Array | undefined> {
+  async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Scores | undefined> {
     const { slot, start, ids, positions, mediaRows, mediaEmbeds, wantLogits } = chunk;
     const tokens = ids.length;
     const held = slot < this.slots ? this.#lengths[slot] : undefined;
@@ -212,21 +213,20 @@ export class SlotDecoder implements Decoder {
     }
     const index = new BigInt64Array(2 * mediaRows.length);
     mediaRows.forEach((row, media) => (index[2 * media + 1] = BigInt(row)));
-    const plan = this.#plan(
-      { first: slot, slots: 1, tokens, wanted: wantLogits ? 1 : 0 },
-      { index, embeds: mediaEmbeds },
-    );
+    const wanted = wantLogits ? 1 : this.#scores.leastRows;
+    const plan = this.#plan({ first: slot, slots: 1, tokens, wanted }, { index, embeds: mediaEmbeds });
     ids.forEach((id, token) => (plan.ids[2 * token] = id));
     positions.forEach((position, at) => (plan.positions[2 * at] = position));
-    if (wantLogits) plan.logitIndex[0] = tokens - 1;
+    if (wanted > 0) plan.logitIndex[0] = tokens - 1;
+    plan.outputs.inverseTemperatures.fill(1 / (chunk.temperature ?? 1));
     plan.lastIndex[0] = start + tokens - 1;
     plan.totalLength[0] = start + tokens;
     await this.#run(plan, options);
     this.#lengths[slot] = start + tokens;
-    return wantLogits ? plan.logits : undefined;
+    return wantLogits ? plan.outputs.scores()[0] : undefined;
   }
 
-  async decode(rows: readonly DecodeRow[], options: RunSignal = {}): Promise<Float32Array> {
+  async decode(rows: readonly DecodeRow[], options: RunSignal = {}): Promise<readonly Scores[]> {
     let first = this.slots;
     let last = -1;
     for (const { slot } of rows) {
@@ -240,15 +240,20 @@ export class SlotDecoder implements Decoder {
     const slots = last - first + 1;
     const plan = this.#decodePlan({ first, slots, tokens: 1, wanted: rows.length });
     this.#park(plan, first, slots);
-    for (const [index, { slot, token, position }] of rows.entries()) {
+    for (const [index, { slot, token, position, temperature = 1 }] of rows.entries()) {
       const row = slot - first;
       plan.ids[2 * row] = token;
       for (let axis = 0; axis < 3; axis += 1) plan.positions[2 * (axis * slots + row)] = position;
       plan.logitIndex[2 * index] = row;
+      plan.outputs.inverseTemperatures[index] = 1 / temperature;
     }
     await this.#run(plan, options);
     for (const { slot } of rows) this.#lengths[slot] = (this.#lengths[slot] ?? 0) + 1;
-    return plan.logits;
+    return plan.outputs.scores();
+  }
+
+  async logits(row: number): Promise<Float32Array> {
+    return this.#alone(() => this.#scores.logits(row));
   }
 
   async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
@@ -270,7 +275,7 @@ export class SlotDecoder implements Decoder {
 
   /** Frees the cache. The caller releases the session. */
   release(): void {
-    for (const slab of this.#cache.flat()) slab.release();
+    for (const held of [...this.#cache.flat(), this.#scores]) held.release();
     this.#plans.clear();
   }
 
@@ -294,11 +299,11 @@ export class SlotDecoder implements Decoder {
     await this.#alone(() => this.#session.run(plan.feeds, plan.fetches, options));
   }
 
-  async #alone(work: () => Promise<void>): Promise<void> {
+  async #alone<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#running) throw new Error('The decoder runs one call at a time. This is a bug.');
     this.#running = true;
     try {
-      await work();
+      return await work();
     } finally {
       this.#running = false;
     }
@@ -315,16 +320,7 @@ export class SlotDecoder implements Decoder {
   }
 
   #plan(shape: RunShape, media: Media): RunPlan {
-    return runPlan(this.#text, this.#cache, slotRows(this.capacity), shape, media, this.#logitRows(shape.wanted));
-  }
-
-  /** [rows, vocab], part of one buffer that all calls share. */
-  #logitRows(rows: number): Float32Array<ArrayBuffer> {
-    if (this.#logits.length < rows * this.vocabSize) {
-      this.#logits = new Float32Array(rows * this.vocabSize);
-      // Plans refer to the buffer that is being replaced.
-      this.#plans.clear();
-    }
-    return this.#logits.subarray(0, rows * this.vocabSize);
+    const outputs = this.#scores.outputs(shape.wanted);
+    return runPlan(this.#text, this.#cache, slotRows(this.capacity), shape, media, outputs);
   }
 }

@@ -34,6 +34,22 @@ export interface Towers {
   ): Promise<Float32Array<ArrayBuffer>>;
 }
 
+/** The best tokens of one row, and what the sampler must know of all others. */
+export interface Shortlist {
+  readonly kind: 'shortlist';
+  /** the tokens with the largest logits; equal ones in any order */
+  readonly ids: Int32Array;
+  /** [ids.length] their logits, falling; all other logits are at most the last */
+  readonly values: Float32Array;
+  /** log Σ exp(logit) over the vocabulary, summed in float32 */
+  readonly logSumExp: number;
+  /** log Σ exp(logit / temperature) over the vocabulary, summed in float32; may be infinite */
+  readonly scaledLogSumExp: number;
+}
+
+/** What the model says of the next token: all logits, or a shortlist where they stay on the device. */
+export type Scores = { readonly kind: 'full'; readonly logits: Float32Array } | Shortlist;
+
 /** Tokens [start, start + ids.length) of one sequence, run in one pass and added to its slot. */
 export interface PrefillChunk {
   readonly slot: number;
@@ -46,8 +62,10 @@ export interface PrefillChunk {
   readonly mediaRows: Int32Array;
   /** [mediaRows.length, hidden] f32 */
   readonly mediaEmbeds: Float32Array<ArrayBuffer>;
-  /** true = return the logits of the chunk's last token */
+  /** true = return the scores of the chunk's last token */
   readonly wantLogits: boolean;
+  /** at which the row's shortlist sums; default 1, as where sampling is greedy */
+  readonly temperature?: number | undefined;
 }
 
 /** One token to feed to one running sequence. */
@@ -56,6 +74,8 @@ export interface DecodeRow {
   readonly token: number;
   /** the same on all three axes */
   readonly position: number;
+  /** at which the row's shortlist sums; default 1, as where sampling is greedy */
+  readonly temperature?: number | undefined;
 }
 
 export interface Decoder {
@@ -66,13 +86,19 @@ export interface Decoder {
   readonly capacity: number;
   readonly vocabSize: number;
   readonly hiddenSize: number;
-  /** @returns logits [vocab] f32 of the last token, or undefined. The array is reused by the next call. */
-  prefill(chunk: PrefillChunk, options?: RunSignal): Promise<Float32Array | undefined>;
+  /** @returns scores of the last token, or undefined. Their arrays are reused by the next call. */
+  prefill(chunk: PrefillChunk, options?: RunSignal): Promise<Scores | undefined>;
   /**
    * One step of all given sequences.
-   * @returns logits [rows.length, vocab] f32 in the order of `rows`. The array is reused by the next call.
+   * @returns scores in the order of `rows`. Their arrays are reused by the next call.
    */
-  decode(rows: readonly DecodeRow[], options?: RunSignal): Promise<Float32Array>;
+  decode(rows: readonly DecodeRow[], options?: RunSignal): Promise<readonly Scores[]>;
+  /**
+   * All logits of a row of the last prefill (row 0) or decode, until the next run. No run may be in progress.
+   * @returns [vocab] f32, reused by the next call
+   * @throws AvocadoError `engine_error`, `device_unavailable`
+   */
+  logits(row: number): Promise<Float32Array>;
   /**
    * Replaces the content of slot `to` with the first `tokens` tokens of slot `from`. Either may be a prefix slot. No
    * run may be in progress. On failure, `to` is empty.

@@ -5,6 +5,7 @@ import type { Precision } from '../../settings/engine-settings.ts';
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { float, GraphBuilder, int, ints, type BuiltGraph } from './graph-builder.ts';
 import { textRopeTables } from './rope-tables.ts';
+import { addShortlist } from './shortlist.ts';
 import type { WeightSource } from '../checkpoint/weights.ts';
 
 /** MRotaryEmbedding takes at most as many tokens in a run as its tables have rows; they have at least this many. */
@@ -95,6 +96,11 @@ function addHead(graph: GraphBuilder, text: TextConfig, normed: string): void {
   graph.output('logits', 'float32', ['logit_rows', text.vocabSize]);
 }
 
+export interface DecoderGraphOptions {
+  /** whether the graph also gives shortlists (shortlist.ts); default: unless activations are float32, as on a CPU */
+  readonly shortlist?: boolean | undefined;
+}
+
 /**
  * Builds the decoder. Inputs, with D = the activation type:
  * - input_ids i64 [B, S]
@@ -106,10 +112,16 @@ function addHead(graph: GraphBuilder, text: TextConfig, normed: string): void {
  * - past_key.N, past_value.N D [B, kvHeads, capacity, headDim]
  *
  * Outputs: logits f32 [L, vocab]; present_key.N and present_value.N, bound to the memory of past_key.N and
- * past_value.N. Limit: S > 1 with a cache that is not empty needs B = 1 (onnxruntime.md, GroupQueryAttention).
+ * past_value.N; those of addShortlist(). Limit: S > 1 with a cache that is not empty needs B = 1 (onnxruntime.md,
+ * GroupQueryAttention).
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
-export function buildDecoderGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {
+export function buildDecoderGraph(
+  config: ModelConfig,
+  weights: WeightSource,
+  precision: Precision,
+  options: DecoderGraphOptions = {},
+): BuiltGraph {
   const { text } = config;
   const { hiddenSize, rmsNormEps } = text;
   const graph = new GraphBuilder('decoder', weights, precision);
@@ -126,6 +138,7 @@ export function buildDecoderGraph(config: ModelConfig, weights: WeightSource, pr
     ({ normed, sum: residual } = graph.skipRmsNorm(down, middle.sum, next, hiddenSize, rmsNormEps));
   }
   addHead(graph, text, normed);
+  if (options.shortlist ?? graph.activation !== 'float32') addShortlist(graph, text.vocabSize);
   const cache = ['batch', text.kvHeads, 'capacity', text.headDim];
   for (let layer = 0; layer < text.layers; layer += 1) {
     const names = cacheNames(layer);

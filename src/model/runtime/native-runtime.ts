@@ -12,15 +12,18 @@ import { allocationError, loadError, runError } from './device-errors.ts';
 import { ONNX_TYPES, type DType } from '../checkpoint/weights.ts';
 import {
   bindTensors,
+  checkRead,
   DTYPE_BYTES,
   logSeverity,
   throwIfAborted,
+  type HostArray,
   type RunOptions,
   type Runtime,
   type Session,
   type SessionOptions,
   type Slab,
   type SlabPiece,
+  type SlabView,
   type Tensor,
   type Tensors,
 } from './runtime.ts';
@@ -150,6 +153,14 @@ export class NativeRuntime implements Runtime {
       this.#addon.copyWithinSlabs(slabs.map(handleOf), numbers, done);
     });
     if (message !== undefined) throw runError(message, 'Copying in the KV cache failed');
+  }
+
+  async read(view: SlabView, target: HostArray): Promise<void> {
+    checkRead(view, target);
+    const message = await messageOfCall((done) => {
+      this.#addon.readSlab(handleOf(view.slab), view.offset * DTYPE_BYTES[view.slab.dtype], target, done);
+    });
+    if (message !== undefined) throw runError(message, 'Reading from the device failed');
   }
 
   async close(): Promise<void> {

@@ -101,6 +101,10 @@ async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
     case 'copy':
       for (const slab of request.slabs) copy(found(slabs, slab).array, request.pieces);
       return { type: 'done' };
+    case 'read': {
+      const { offset, elements } = request;
+      return { type: 'read', bytes: [found(slabs, request.slab).array.slice(offset, offset + elements).buffer] };
+    }
     case 'free':
       slabs.delete(request.slab);
       return { type: 'done' };
@@ -122,7 +126,7 @@ async function reply(request: NodeRuntimeRequest): Promise<void> {
   } catch (error) {
     result = { type: 'failed', message: error instanceof Error ? error.message : String(error) };
   }
-  port.postMessage(result, result.type === 'ran' ? [...result.bytes] : []);
+  port.postMessage(result, 'bytes' in result ? [...result.bytes] : []);
 }
 
 port.on('message', (request: NodeRuntimeRequest) => {

@@ -9,7 +9,9 @@ import type { Device } from '../../settings/engine-settings.ts';
 import type { DType } from '../checkpoint/weights.ts';
 import {
   bindTensors,
+  checkRead,
   throwIfAborted,
+  type HostArray,
   type HostTensor,
   type RunOptions,
   type Runtime,
@@ -17,6 +19,7 @@ import {
   type SessionOptions,
   type Slab,
   type SlabPiece,
+  type SlabView,
   type Tensor,
   type Tensors,
 } from './runtime.ts';
@@ -52,6 +55,7 @@ export type NodeRuntimeRequest =
   | { readonly type: 'release'; readonly session: number }
   | { readonly type: 'allocate'; readonly slab: number; readonly dtype: DType; readonly elements: number }
   | { readonly type: 'copy'; readonly slabs: readonly number[]; readonly pieces: readonly SlabPiece[] }
+  | { readonly type: 'read'; readonly slab: number; readonly offset: number; readonly elements: number }
   | { readonly type: 'free'; readonly slab: number }
   | { readonly type: 'close' };
 
@@ -60,6 +64,7 @@ export type NodeRuntimeReply =
   | { readonly type: 'loaded'; readonly inputs: readonly string[]; readonly outputs: readonly string[] }
   /** bytes of the host fetches, in the order of the request */
   | { readonly type: 'ran'; readonly bytes: readonly ArrayBuffer[] }
+  | { readonly type: 'read'; readonly bytes: readonly ArrayBuffer[] }
   | { readonly type: 'done' }
   | { readonly type: 'failed'; readonly message: string };
 
@@ -189,11 +194,7 @@ class NodeSession implements Session {
     const { bytes } = await this.#ask(feeds, fetches, options.signal);
     throwIfAborted(options.signal);
     const hosts = Object.values(fetches).filter((tensor) => tensor.kind === 'host');
-    for (const [index, { data }] of hosts.entries()) {
-      new Uint8Array(data.buffer, data.byteOffset, data.byteLength).set(
-        new Uint8Array(bytes[index] ?? new ArrayBuffer(0)),
-      );
-    }
+    for (const [index, { data }] of hosts.entries()) fill(data, bytes[index]);
   }
 
   async release(): Promise<void> {
@@ -258,6 +259,15 @@ class NodeRuntime implements Runtime {
     await this.#thread.ask('done', () => ({ request: { type: 'copy', slabs: ids, pieces } }));
   }
 
+  async read(view: SlabView, target: HostArray): Promise<void> {
+    checkRead(view, target);
+    const { offset, dims } = view;
+    const slab = idOf(this.#thread, view.slab);
+    const elements = dims.reduce((product, size) => product * size, 1);
+    const { bytes } = await this.#thread.ask('read', () => ({ request: { type: 'read', slab, offset, elements } }));
+    fill(target, bytes[0]);
+  }
+
   async close(): Promise<void> {
     await this.#thread.close();
   }
@@ -294,6 +304,10 @@ function idOf(thread: RuntimeThread, slab: Slab): number {
 // A copy of only the tensor: the caller keeps its array, which may be a small part of a large buffer.
 function bytesOf({ data }: HostTensor): ArrayBuffer {
   return data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
+}
+
+function fill(target: HostArray, bytes = new ArrayBuffer(0)): void {
+  new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(new Uint8Array(bytes));
 }
 
 function roomFor({ data }: HostTensor): ArrayBuffer {

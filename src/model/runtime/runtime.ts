@@ -122,6 +122,12 @@ export interface Runtime {
    * @throws AvocadoError `engine_error`, `device_unavailable`
    */
   copyWithin(slabs: readonly Slab[], pieces: readonly SlabPiece[]): Promise<void>;
+  /**
+   * Copies a part of a slab to this process's memory, outside the JS thread. No run may use the slab meanwhile.
+   * @param target as many elements of the slab's type as the view has
+   * @throws AvocadoError `engine_error`, `device_unavailable`
+   */
+  read(view: SlabView, target: HostArray): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -153,6 +159,12 @@ export function bindTensors(
   refuseUnknown('feed', feeds, graph.inputs, inputs.length);
   refuseUnknown('fetch', fetches, graph.outputs, outputs.filter((tensor) => tensor !== undefined).length);
   return { inputs, outputs };
+}
+
+/** @throws Error when `target` does not have the view's size, or the view reaches past its slab: both are bugs */
+export function checkRead(view: SlabView, target: HostArray): void {
+  checkSize('read', view);
+  checkSize('target', { kind: 'host', dtype: view.slab.dtype, dims: view.dims, data: target });
 }
 
 function elementsOf(tensor: Tensor): number {

@@ -1,7 +1,7 @@
 // The numbers of a device against fp32 on the CPU, over both towers and everything that the engine asks of a decoder:
 // whole prompts, chunks, ragged decode steps, copied prefixes.
 import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
-import type { Thinker } from '../../../src/model/execution/thinker.ts';
+import type { Scores, Thinker } from '../../../src/model/execution/thinker.ts';
 import type { ModelConfig } from '../../../src/model/checkpoint/config-types.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import type { Deviation } from './report.ts';
@@ -50,11 +50,44 @@ const CHUNKS: readonly (readonly [number, number, number, number])[] = [
 const DECODE_STEPS = 6;
 const PREFIX = 50;
 
-async function logitsOf({ decoder }: Thinker): Promise<Float32Array[]> {
+const TEMPERATURE = 0.7;
+/** Of sums over the vocabulary in float32; the sampler allows for 2e-4. */
+const SUM_TOLERANCE = 1e-4;
+
+function logSumExp(logits: Float32Array, temperature: number): number {
+  const most = logits.reduce((largest, logit) => Math.max(largest, logit), -Infinity);
+  return most / temperature + Math.log(logits.reduce((sum, logit) => sum + Math.exp((logit - most) / temperature), 0));
+}
+
+/** What a shortlist says wrongly of its row, or undefined. The order among equal logits is not defined. */
+export function shortlistProblem(scores: Scores, logits: Float32Array): string | undefined {
+  if (scores.kind === 'full') return undefined;
+  const { ids, values } = scores;
+  const best = Float32Array.from(logits).sort().reverse().subarray(0, ids.length);
+  if (values.some((value, at) => value !== best[at])) return 'other values than the largest logits';
+  if (ids.some((id, at) => logits[id] !== values[at])) return 'ids of other logits';
+  if (new Set(ids).size !== ids.length) return 'an id twice';
+  const sums = [scores.logSumExp - logSumExp(logits, 1), scores.scaledLogSumExp - logSumExp(logits, TEMPERATURE)];
+  const wrong = sums.find((error) => !(Math.abs(error) < SUM_TOLERANCE));
+  return wrong === undefined ? undefined : `a sum that is wrong by ${wrong}`;
+}
+
+interface DecoderNumbers {
+  readonly rows: Float32Array[];
+  readonly problems: string[];
+}
+
+async function logitsOf({ decoder }: Thinker): Promise<DecoderNumbers> {
   const noise = new Noise(7);
-  const rows: Float32Array[] = [];
+  const found: DecoderNumbers = { rows: [], problems: [] };
+  const note = async (row: number, scores: Scores): Promise<void> => {
+    const logits = (await decoder.logits(row)).slice();
+    const problem = shortlistProblem(scores, logits);
+    if (problem !== undefined) found.problems.push(`row ${found.rows.length} has ${problem}`);
+    found.rows.push(logits);
+  };
   const prefill = async (slot: number, start: number, count: number, media: number): Promise<void> => {
-    const logits = await decoder.prefill({
+    const scores = await decoder.prefill({
       slot,
       start,
       ids: Int32Array.from({ length: count }, () => noise.below(decoder.vocabSize)),
@@ -62,8 +95,9 @@ async function logitsOf({ decoder }: Thinker): Promise<Float32Array[]> {
       mediaRows: Int32Array.from({ length: media }, (_, row) => 2 * row + 1),
       mediaEmbeds: noise.normal(media * decoder.hiddenSize, 0.05),
       wantLogits: true,
+      temperature: TEMPERATURE,
     });
-    if (logits !== undefined) rows.push(logits.slice());
+    if (scores !== undefined) await note(0, scores);
   };
   for (const chunk of CHUNKS) await prefill(...chunk);
   for (let step = 0; step < DECODE_STEPS; step++) {
@@ -71,16 +105,15 @@ async function logitsOf({ decoder }: Thinker): Promise<Float32Array[]> {
       slot,
       token: 100 + 7 * step + slot,
       position: 150 + step,
+      temperature: TEMPERATURE,
     }));
-    const logits = await decoder.decode(batch);
-    for (let row = 0; row < SLOTS; row++)
-      rows.push(logits.slice(row * decoder.vocabSize, (row + 1) * decoder.vocabSize));
+    for (const [row, scores] of (await decoder.decode(batch)).entries()) await note(row, scores);
   }
   await decoder.copyPrefix(0, SLOTS, PREFIX);
   decoder.reset(2);
   await decoder.copyPrefix(SLOTS, 2, PREFIX);
   await prefill(2, PREFIX, 17, 0);
-  return rows;
+  return found;
 }
 
 /** Steps, rows and columns of patches: one window, odd edges, more than one window each way. */
@@ -103,7 +136,7 @@ async function embeddingsOf({ towers }: Thinker, { vision, audio }: ModelConfig)
 }
 
 interface Numbers {
-  readonly decoder: readonly Float32Array[];
+  readonly decoder: DecoderNumbers;
   readonly towers: readonly Float32Array[];
 }
 
@@ -153,11 +186,17 @@ export function deviation(expected: readonly Float32Array[], found: readonly Flo
 }
 
 /** @throws AvocadoError as loadThinker: what does not run here is said, not left out */
-export async function compareWithCpu(place: Place): Promise<Record<'decoder' | 'towers', Deviation>> {
+export async function compareWithCpu(
+  place: Place,
+): Promise<{ decoder: Deviation & { shortlistProblems?: readonly string[] }; towers: Deviation }> {
   const expected = await numbersOf({ ...place, device: { type: 'cpu' }, precision: 'fp32' });
   const found = await numbersOf(place);
+  const { problems } = found.decoder;
   return {
-    decoder: deviation(expected.decoder, found.decoder),
+    decoder: {
+      ...deviation(expected.decoder.rows, found.decoder.rows),
+      ...(problems.length === 0 ? {} : { shortlistProblems: problems }),
+    },
     towers: deviation(expected.towers, found.towers),
   };
 }

@@ -15,6 +15,8 @@ export interface Deviation {
 export type Finding =
   | ({ readonly kind: 'parity'; readonly checkpoint: string; readonly part: 'decoder' | 'towers' } & {
       readonly precision: Precision;
+      /** what is wrong in shortlists, beside all logits of the same rows; absent where there are none */
+      readonly shortlistProblems?: readonly string[];
     } & Deviation)
   | { readonly kind: 'refused'; readonly precision: Precision; readonly code: string; readonly message: string }
   | { readonly kind: 'load'; readonly precision: Precision; readonly seconds: number }
@@ -39,6 +41,11 @@ export type Finding =
       /** nine of ten steps are faster */
       readonly runMsSlow: number;
       readonly samplerMs: number;
+      /** absent in reports from before shortlists */
+      readonly sampling?: 'greedy' | 'top-p';
+      /** sampled in all steps, and how many of them needed all their logits */
+      readonly rows?: number;
+      readonly fullRows?: number;
     }
   | { readonly kind: 'prefix-copies'; readonly tokens: number; readonly copies: number; readonly seconds: number }
   /** how often each attention kernel was chosen, as the provider says it */
@@ -85,11 +92,13 @@ function rowOf(cells: readonly string[]): string {
 function parityRow(name: string, finding: Extract<Finding, { kind: 'parity' }>): string[] {
   const { precision, rows, worstRelative, sameLargest, notFinite } = finding;
   const limit = TOLERANCE[precision];
-  const within = notFinite === 0 && (limit === undefined || worstRelative <= limit);
+  const problems = finding.shortlistProblems ?? [];
+  const within = notFinite === 0 && problems.length === 0 && (limit === undefined || worstRelative <= limit);
   const largest = finding.part === 'decoder' ? `, same best token in ${sameLargest} of ${rows}` : '';
   const deviates = `${worstRelative.toExponential(1)} from fp32 on the CPU${largest}`;
   const verdict = limit === undefined ? '' : ` (limit ${limit.toExponential(0)})`;
-  const told = `${within ? '' : '**outside**: '}${deviates}${verdict}`;
+  const lists = problems.length === 0 ? '' : `; ${problems.length} wrong shortlists: ${problems[0] ?? ''}`;
+  const told = `${within ? '' : '**outside**: '}${deviates}${verdict}${lists}`;
   return [`${finding.part} of ${finding.checkpoint}, ${precision}${name}`, told];
 }
 
@@ -108,11 +117,12 @@ function cellsOf(finding: Finding, name: string): string[] | undefined {
       return [what, `${all.toFixed(2)} s (${parts}); ${rate}`];
     }
     case 'decode': {
-      const { streams, context, precision, runMs, samplerMs } = finding;
+      const { streams, context, precision, runMs, samplerMs, sampling = 'greedy', rows, fullRows } = finding;
       const step = runMs + samplerMs;
       const rate = `${Math.round((1000 * streams) / step).toLocaleString('en')} tokens/s`;
-      const what = `decode, ${precision}, ${streams} ${streams === 1 ? 'stream' : 'streams'} of ${context.toLocaleString('en')} tokens${name}`;
-      return [what, `${step.toFixed(2)} ms a step (sampling ${samplerMs.toFixed(2)}); ${rate}`];
+      const what = `decode, ${precision}, ${streams} ${streams === 1 ? 'stream' : 'streams'} of ${context.toLocaleString('en')} tokens${sampling === 'greedy' ? '' : `, ${sampling}`}${name}`;
+      const full = rows === undefined ? '' : `, all logits of ${fullRows ?? rows} of ${rows} rows`;
+      return [what, `${step.toFixed(2)} ms a step (sampling ${samplerMs.toFixed(2)}${full}); ${rate}`];
     }
     case 'load':
     case 'prefix-copies':

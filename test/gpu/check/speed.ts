@@ -2,6 +2,7 @@
 import { AvocadoError } from '../../../src/base/errors.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
 import { loadThinker, type LoadedThinker } from '../../../src/model/execution/load-thinker.ts';
+import type { Decoder, Scores } from '../../../src/model/execution/thinker.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import { median } from '../../bench/median.ts';
 import { textPositions } from './parity.ts';
@@ -22,6 +23,8 @@ export interface SpeedSizes {
   /** tokens that each stream holds when decoding starts */
   readonly context: number;
   readonly decodeSteps: number;
+  /** the same for a draw, which on random weights needs all logits of nearly every row */
+  readonly drawnSteps: number;
 }
 
 /** 25,600 vision and 2,500 audio tokens: 100 s of video at two frames a second. */
@@ -31,6 +34,7 @@ export const FULL: SpeedSizes = {
   streams: [1, 8, 16, 32],
   context: 8192,
   decodeSteps: 32,
+  drawnSteps: 6,
 };
 
 /** Every kind of finding, in seconds. */
@@ -40,6 +44,7 @@ export const REHEARSAL: SpeedSizes = {
   streams: [1, 2],
   context: 64,
   decodeSteps: 4,
+  drawnSteps: 2,
 };
 
 interface Place {
@@ -59,6 +64,13 @@ const GREEDY = {
   frequencyPenalty: 0,
   seed: 1,
 };
+
+/** What the engine is asked for by default, and a draw. */
+const SAMPLINGS = {
+  greedy: { ...GREEDY, repetitionPenalty: 1.05 },
+  'top-p': { ...GREEDY, temperature: 0.7, topP: 0.9 },
+};
+type Sampling = keyof typeof SAMPLINGS;
 
 const WARM_UP_STEPS = 6;
 
@@ -132,22 +144,42 @@ async function* firstToken(place: Place, sizes: SpeedSizes): AsyncGenerator<Find
   }
 }
 
-async function decodeStreams(loaded: LoadedThinker, streams: number, from: number, steps: number) {
-  const { decoder } = loaded.thinker;
-  const sampling = { ...GREEDY, repetitionPenalty: 1.05 };
-  const samplers = Array.from({ length: streams }, () => new Sampler(sampling, new Int32Array(0), 1));
+/** Samples as the engine does. @returns how many rows needed all their logits */
+async function sample(decoder: Decoder, samplers: readonly Sampler[], rows: readonly Scores[]): Promise<number> {
+  let fullRows = 0;
+  for (const [row, scores] of rows.entries()) {
+    const sampler = samplers[row];
+    if (scores.kind === 'shortlist' && sampler?.sampleShortlist(scores) !== undefined) continue;
+    fullRows += 1;
+    sampler?.sample(scores.kind === 'full' ? scores.logits : await decoder.logits(row));
+  }
+  return fullRows;
+}
+
+async function decodeStreams(
+  { thinker: { decoder } }: LoadedThinker,
+  streams: number,
+  from: number,
+  steps: number,
+  sampling: Sampling,
+) {
+  const params = SAMPLINGS[sampling];
+  const temperature = params.temperature || 1;
+  const samplers = Array.from({ length: streams }, () => new Sampler(params, new Int32Array(0), 1));
   const runs: number[] = [];
   const samples: number[] = [];
+  let fullRows = 0;
   for (let step = 0; step < WARM_UP_STEPS + steps; step++) {
-    const rows = Array.from({ length: streams }, (_, slot) => ({ slot, token: 1000 + step, position: from + step }));
+    const [token, position] = [1000 + step, from + step];
+    const rows = Array.from({ length: streams }, (_, slot) => ({ slot, token, position, temperature }));
     const start = performance.now();
-    const logits = await decoder.decode(rows);
+    const scores = await decoder.decode(rows);
     const ran = performance.now();
-    for (const [row, sampler] of samplers.entries())
-      sampler.sample(logits.subarray(row * decoder.vocabSize, (row + 1) * decoder.vocabSize));
+    const full = await sample(decoder, samplers, scores);
     if (step < WARM_UP_STEPS) continue;
     runs.push(ran - start);
     samples.push(performance.now() - ran);
+    fullRows += full;
   }
   runs.sort((left, right) => left - right);
   return {
@@ -155,6 +187,9 @@ async function decodeStreams(loaded: LoadedThinker, streams: number, from: numbe
     runMsBest: runs[0] ?? NaN,
     runMsSlow: runs[Math.floor(runs.length * 0.9)] ?? NaN,
     samplerMs: median(samples),
+    sampling,
+    rows: steps * streams,
+    fullRows,
   };
 }
 
@@ -169,13 +204,18 @@ async function* decoding(place: Place, sizes: SpeedSizes): AsyncGenerator<Findin
       for (let slot = 1; slot < most; slot++) await decoder.copyPrefix(0, slot, sizes.context);
     });
     if (most > 1) yield { kind: 'prefix-copies', tokens: sizes.context, copies: most - 1, seconds: copySeconds };
-    for (const streams of sizes.streams) {
-      const times = await decodeStreams(loaded, streams, sizes.context, sizes.decodeSteps);
-      yield { kind: 'decode', precision: place.precision, streams, context: sizes.context, ...times };
+    const { context, decodeSteps, drawnSteps, streams: all } = sizes;
+    const parts: { streams: number; steps: number; sampling: Sampling }[] = [
+      ...all.map((streams) => ({ streams, steps: decodeSteps, sampling: 'greedy' as const })),
+      { streams: most, steps: drawnSteps, sampling: 'top-p' },
+    ];
+    for (const { streams, steps: count, sampling } of parts) {
+      const times = await decodeStreams(loaded, streams, context, count, sampling);
+      yield { kind: 'decode', precision: place.precision, streams, context, ...times };
       // The streams that ran are as full as can be: give them their prompts again.
       decoder.reset(0);
-      await prefill(loaded, 0, sizes.context, Math.min(2048, sizes.context));
-      for (let slot = 1; slot < streams; slot++) await decoder.copyPrefix(0, slot, sizes.context);
+      await prefill(loaded, 0, context, Math.min(2048, context));
+      for (let slot = 1; slot < streams; slot++) await decoder.copyPrefix(0, slot, context);
     }
   } finally {
     await loaded.thinker.close();

@@ -162,7 +162,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await Promise.all([session.release(), identity.release()]);
     });
 
-    it('copies pieces inside a slab, and nothing else', async () => {
+    it('copies pieces inside a slab and out of it, and nothing else', async () => {
       const identity = await load(identityGraph(['float32', 'uint8']));
       const [whole, bytes] = [await runtime.allocate('float32', 100, CPU), await runtime.allocate('uint8', 6, CPU)];
       const values = Float32Array.from({ length: 100 }, (_, index) => index + 1);
@@ -191,7 +191,16 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await expect(runtime.copyWithin([whole], [{ from: 95, to: 0, elements: 6 }])).rejects.toThrow(
         'reaches past its slab',
       );
+      const [part, odd] = [new Float32Array(60).subarray(7, 11), new Uint8Array(2)];
+      await runtime.read({ ...view(whole, 4), offset: 49 }, part);
+      expect(part).toEqual(values.subarray(49, 53));
+      expect(new Float32Array(part.buffer).filter((value) => value !== 0)).toHaveLength(4);
+      await runtime.read({ ...view(bytes, 2), offset: 4 }, odd);
+      expect(odd).toEqual(Uint8Array.of(5, 6));
+      await expect(runtime.read({ ...view(whole, 4), offset: 97 }, part)).rejects.toThrow('does not fit its memory');
+      await expect(runtime.read(view(whole, 5), part)).rejects.toThrow('does not fit its memory');
       whole.release();
+      await expect(runtime.read(view(whole, 4), part)).rejects.toThrow('release');
       await expect(runtime.copyWithin([whole], [{ from: 0, to: 50, elements: 10 }])).rejects.toThrow('release');
       bytes.release();
       await identity.release();

@@ -111,6 +111,7 @@ describe.skipIf(!status.loaded)('the addon', () => {
     for (const wrong of [{}, 5, undefined, null, 'session', session()]) {
       expect(() => addon?.releaseSlab(wrong)).toThrow('no handle of a slab');
       expect(() => addon?.copyWithinSlabs([slab(), wrong], new Float64Array(3), ignore)).toThrow('no handle of a slab');
+      expect(() => addon?.readSlab(wrong, 0, new Float32Array(1), ignore)).toThrow('no handle of a slab');
     }
     expect(() => run(Float64Array.of(1, 0, 1, 1), [session()])).toThrow('no handle of a slab');
   });
@@ -121,6 +122,7 @@ describe.skipIf(!status.loaded)('the addon', () => {
       const pieces = Float64Array.of(0, 8, 8).fill(number, place, place + 1);
       expect(() => addon?.copyWithinSlabs([slab()], pieces, ignore)).toThrow(/This is a bug\.$/);
     }
+    expect(() => addon?.readSlab(slab(), number, new Uint8Array(1), ignore)).toThrow(/This is a bug\.$/);
     for (const numbers of [
       [1, number, 1, 4],
       [1, 0, number, 4],
@@ -141,6 +143,9 @@ describe.skipIf(!status.loaded)('the addon', () => {
     expect(() => addon?.copyWithinSlabs(slab(), new Float64Array(3), ignore)).toThrow('no array');
     expect(() => addon?.copyWithinSlabs([], new Float64Array(3), ignore)).toThrow('needs a slab');
     expect(() => addon?.copyWithinSlabs([slab()], new Float64Array(3), 'done')).toThrow('not a function');
+    expect(() => addon?.readSlab(slab(), 0, 'target', ignore)).toThrow('not a typed array');
+    expect(() => addon?.readSlab(slab(), 0, new Float32Array(1), 'done')).toThrow('not a function');
+    expect(() => addon?.readSlab(slab(), 0, new Float32Array(2 ** 10), ignore)).toThrow('reaches past its slab');
     expect(() => addon?.createSession('model', CONFIG, ignore)).toThrow('not a typed array');
   });
 });

@@ -94,6 +94,7 @@ async function history(seed: number): Promise<History> {
     slots: 1 + draw(4),
     prefixSlots: draw(3),
     capacity: CAPACITY,
+    ...(seed % 2 === 0 ? {} : { shortlist: 12 }),
     fails: () => random.nextUnit() < failureRate,
     pause: () => (draw(3) === 0 ? settle(1) : Promise.resolve()),
   });

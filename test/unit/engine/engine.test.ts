@@ -51,7 +51,7 @@ describe('Engine', () => {
     );
     const tokens = tokensOf(events);
     expect(decoder.decoded).toEqual(
-      tokens.slice(0, 3).map((token, index) => [{ slot: 0, token, position: 6 + index }]),
+      tokens.slice(0, 3).map((token, index) => [{ slot: 0, temperature: 1, token, position: 6 + index }]),
     );
   });
 

@@ -1,14 +1,17 @@
 // A decoder without a model: logits are a hash of everything a slot has seen, and every misuse of
 // the contract is an error.
-import type { DecodeRow, Decoder, PrefillChunk, RunSignal } from '../../../src/model/execution/thinker.ts';
+import type { DecodeRow, Decoder, PrefillChunk, RunSignal, Scores } from '../../../src/model/execution/thinker.ts';
+import { shortlistOf } from '../../fixtures/shortlist-of.ts';
 
-export type Run = 'prefill' | 'decode' | 'copy';
+export type Run = 'prefill' | 'decode' | 'copy' | 'logits';
 
 export interface FakeDecoderOptions {
   readonly slots?: number;
   readonly prefixSlots?: number;
   readonly capacity?: number;
   readonly vocabSize?: number;
+  /** tokens of the shortlists that it gives; all logits when absent */
+  readonly shortlist?: number;
   /** asked before every run; true makes it fail */
   readonly fails?: (run: Run, slots: readonly number[]) => boolean;
   /** awaited in every run; a microtask when absent */
@@ -61,7 +64,7 @@ export class FakeDecoder implements Decoder {
     return this.#states.slice(0, this.slots).map((state) => state?.length ?? 0);
   }
 
-  async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Float32Array | undefined> {
+  async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Scores | undefined> {
     return this.#alone('prefill', [chunk.slot], options, () => {
       this.chunks.push(chunk);
       const state = this.#states[chunk.slot] ?? { hash: 1, length: 0, prefixHashes: [1], nextPosition: undefined };
@@ -94,11 +97,11 @@ export class FakeDecoder implements Decoder {
       state.length += count;
       if (!chunk.wantLogits) return undefined;
       this.#fill(0, state.hash);
-      return this.#logits.subarray(0, this.vocabSize);
+      return this.#scores(0, chunk.temperature);
     });
   }
 
-  async decode(rows: readonly DecodeRow[], options: RunSignal = {}): Promise<Float32Array> {
+  async decode(rows: readonly DecodeRow[], options: RunSignal = {}): Promise<readonly Scores[]> {
     const slots = rows.map((row) => row.slot);
     return this.#alone('decode', slots, options, () => {
       this.decoded.push([...rows]);
@@ -116,8 +119,12 @@ export class FakeDecoder implements Decoder {
         state.length++;
         this.#fill(index, state.hash);
       });
-      return this.#logits.subarray(0, rows.length * this.vocabSize);
+      return rows.map(({ temperature }, row) => this.#scores(row, temperature));
     });
+  }
+
+  async logits(row: number): Promise<Float32Array> {
+    return this.#alone('logits', [row], {}, () => this.#row(row));
   }
 
   async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
@@ -142,7 +149,7 @@ export class FakeDecoder implements Decoder {
     this.#check(!this.#running, `${run} while another run is in flight`);
     this.#running = true;
     this.order.push(run);
-    this.#logits.fill(NaN); // logits kept beyond the next run would poison their reader
+    if (run !== 'logits') this.#logits.fill(NaN); // logits kept beyond the next run would poison their reader
     try {
       await this.#options.pause?.();
       if (options.signal?.aborted === true) throw new DOMException('terminated', 'AbortError');
@@ -156,6 +163,16 @@ export class FakeDecoder implements Decoder {
   #fill(row: number, hash: number): void {
     for (let id = 0; id < this.vocabSize; id++)
       this.#logits[row * this.vocabSize + id] = (mix(hash, id) >>> 0) / 2 ** 29 - 4;
+  }
+
+  #row(row: number): Float32Array {
+    return this.#logits.subarray(row * this.vocabSize, (row + 1) * this.vocabSize);
+  }
+
+  #scores(row: number, temperature: number | undefined): Scores {
+    const { shortlist } = this.#options;
+    const logits = this.#row(row);
+    return shortlist === undefined ? { kind: 'full', logits } : shortlistOf(logits, shortlist, temperature);
   }
 
   #violation(message: string): Error {

@@ -29,6 +29,7 @@ function notingRuntime(notes: Notes): Runtime {
       notes.copies.push({ slabs: slabs.map((slab) => numbers.get(slab) ?? -1), pieces });
       return notes.copies.length === notes.failAt ? Promise.reject(new Error('the device is lost')) : Promise.resolve();
     },
+    read: () => Promise.reject(new Error('not asked for')),
     close: () => Promise.resolve(),
   };
 }

@@ -20,7 +20,7 @@ async function build(
   return BUILDERS[part](await readModelConfig(directory), await openCheckpoint(directory), precision);
 }
 
-/** Operators with a bfloat16 kernel on CUDA, or without activation inputs (onnxruntime.md, Operators). */
+/** Operators with a bfloat16 kernel on CUDA, or that see no bfloat16 (onnxruntime.md, Operators). */
 const ON_CUDA_BFLOAT16 = new Set([
   'Add',
   'Cast',
@@ -28,12 +28,14 @@ const ON_CUDA_BFLOAT16 = new Set([
   'Conv',
   'FusedMatMul',
   'Gather',
+  'GatherElements',
   'Gelu',
   'GroupQueryAttention',
   'LayerNormalization',
   'MRotaryEmbedding',
   'Mul',
   'MultiHeadAttention',
+  'ReduceLogSumExp',
   'Reshape',
   'RotaryEmbedding',
   'ScatterND',
@@ -41,6 +43,7 @@ const ON_CUDA_BFLOAT16 = new Set([
   'Sigmoid',
   'SimplifiedLayerNormalization',
   'SkipSimplifiedLayerNormalization',
+  'TopK',
   'Transpose',
 ]);
 
