@@ -2,6 +2,7 @@
 // file is written. The layout is computed before a byte is written, so that graphs are built and shapes are checked
 // first.
 import { open } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Piscina } from 'piscina';
 import { AvocadoError } from '../../base/errors.ts';
@@ -177,9 +178,10 @@ export interface ExportOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Elements of one task: at most 40 MB a thread, its f32 values included. */
-const TASK_ELEMENTS = 1 << 22;
-const THREADS = 2;
+/** Elements of one task: at most 10 MB a thread, its f32 values included. */
+const TASK_ELEMENTS = 1 << 20;
+/** More would wait for the disk. */
+const MOST_THREADS = 16;
 /** Below this, starting threads takes longer than the work. */
 const INLINE_BYTES = 64 * 2 ** 20;
 
@@ -222,10 +224,11 @@ function throwFailure(failure: QuantiseFailure): never {
   throw new AvocadoError(failure.code, failure.message + advice);
 }
 
-/** Keeps `THREADS` tasks in flight. The first failure or an abort stops the rest. */
+/** Keeps `threads` tasks in flight. The first failure or an abort stops the rest. */
 async function runAll(
   weights: QuantisedWeights,
   target: string,
+  threads: number,
   run: (task: QuantiseTask) => Promise<QuantiseFailure | undefined>,
   { onProgress, signal }: ExportOptions,
 ): Promise<void> {
@@ -247,14 +250,14 @@ async function runAll(
       onProgress?.(done, total);
     }
   };
-  const lanes = await Promise.allSettled(Array.from({ length: THREADS }, lane));
+  const lanes = await Promise.allSettled(Array.from({ length: threads }, lane));
   const broken = lanes.find((result) => result.status === 'rejected');
   if (broken !== undefined) throw broken.reason;
 }
 
 /**
- * Writes weights.bin. Reads the checkpoint some rows at a time, in two threads when it is large, so that memory does
- * not depend on the size of the model.
+ * Writes weights.bin. Reads the checkpoint some rows at a time, in a thread for each core when it is large, so that
+ * memory does not depend on the size of the model.
  * @throws AvocadoError `checkpoint_invalid`, `tensor_invalid`, `export_incomplete` (the disk is full or broken)
  * @throws the signal's reason when it aborts
  */
@@ -269,6 +272,7 @@ export async function writeQuantisedWeights(
     await runAll(
       weights,
       target,
+      1,
       (task) =>
         new Promise((resolve) =>
           setImmediate(() => {
@@ -279,13 +283,14 @@ export async function writeQuantisedWeights(
     );
     return;
   }
+  const threads = Math.min(MOST_THREADS, Math.max(2, availableParallelism()));
   const pool = new Piscina<QuantiseTask, QuantiseFailure | undefined>({
     ...workerEntry(import.meta.url, './quantise'),
-    minThreads: THREADS,
-    maxThreads: THREADS,
+    minThreads: threads,
+    maxThreads: threads,
   });
   try {
-    await runAll(weights, target, (task) => pool.run(task), options);
+    await runAll(weights, target, threads, (task) => pool.run(task), options);
   } finally {
     await pool.destroy();
   }

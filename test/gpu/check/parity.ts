@@ -1,9 +1,13 @@
 // The numbers of a device against fp32 on the CPU, over both towers and everything that the engine asks of a decoder:
 // whole prompts, chunks, ragged decode steps, copied prefixes.
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
 import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
 import type { Scores, Thinker } from '../../../src/model/execution/thinker.ts';
 import type { ModelConfig } from '../../../src/model/checkpoint/config-types.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
+import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
+import { exportRestored } from './restored-weights.ts';
 import type { Deviation } from './report.ts';
 
 interface Place {
@@ -185,11 +189,20 @@ export function deviation(expected: readonly Float32Array[], found: readonly Flo
   return { rows: expected.length, worstRelative, worstAbsolute, sameLargest, notFinite };
 }
 
+/** fp32 on the CPU, with the weights that the device has: if they are quantised, with those numbers. */
+async function exactNumbers(place: Place): Promise<Numbers> {
+  const { checkpoint, precision, device, cacheDir } = place;
+  const onCpu = { ...place, device: { type: 'cpu' }, precision: 'fp32' } as const;
+  if (!isQuantised(precision)) return await numbersOf(onCpu);
+  const scratch = mkdtempSync(join(cacheDir, 'restored-'));
+  return await numbersOf({ ...onCpu, checkpoint: await exportRestored(checkpoint, precision, device.type, scratch) });
+}
+
 /** @throws AvocadoError as loadThinker: what does not run here is said, not left out */
 export async function compareWithCpu(
   place: Place,
 ): Promise<{ decoder: Deviation & { shortlistProblems?: readonly string[] }; towers: Deviation }> {
-  const expected = await numbersOf({ ...place, device: { type: 'cpu' }, precision: 'fp32' });
+  const expected = await exactNumbers(place);
   const found = await numbersOf(place);
   const { problems } = found.decoder;
   return {

@@ -57,6 +57,8 @@ export interface StepReport {
   readonly name: string;
   /** `auto`: the provider chooses the attention kernel; `flash`: cuDNN's is switched off */
   readonly attention: 'auto' | 'flash';
+  /** `default`: the provider's default kernels for quantised weights, not those that we choose */
+  readonly products?: 'default';
   readonly seconds: number;
   /** why the step did not end, with the last words of its process */
   readonly problem?: string;
@@ -74,8 +76,11 @@ export interface CheckReport {
   readonly steps: readonly StepReport[];
 }
 
-/** Largest relative deviation that counts as the same model. Estimates: no card has confirmed them yet. */
-const TOLERANCE: Readonly<Partial<Record<Precision, number>>> = { bf16: 2e-2, fp16: 3e-3 };
+/**
+ * Largest relative deviation that counts as the same model. int8 and int4 are compared with fp32 of the same quantised
+ * weights: what remains is the rounding of bf16. Estimates: no card has confirmed them yet.
+ */
+const TOLERANCE: Readonly<Partial<Record<Precision, number>>> = { bf16: 2e-2, fp16: 3e-3, int8: 5e-2, int4: 5e-2 };
 
 /** @throws Error when the text is no report of this check */
 export function parseReport(text: string): CheckReport {
@@ -137,8 +142,9 @@ export function gpuTables(reports: readonly CheckReport[]): string {
   if (reports.length === 0) return 'Not yet measured: the check has not run on a card.';
   return reports
     .map((report) => {
-      const rows = report.steps.flatMap(({ attention, findings, name, problem }) => {
-        const note = attention === 'auto' ? '' : `, ${attention} attention`;
+      const rows = report.steps.flatMap(({ attention, products, findings, name, problem }) => {
+        const kernels = products === undefined ? '' : ', default kernels for quantised weights';
+        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels;
         const cells = findings.flatMap((finding) => {
           const found = cellsOf(finding, note);
           return found === undefined ? [] : [rowOf(found)];
