@@ -109,12 +109,21 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(said).not.toMatch(/Memcpy(From|To)Host/);
   });
 
-  it('joins the weights of the towers when it loads, not in every run', () => {
+  it('joins weights when it loads, not in every run', () => {
     const lines = run.trace.parts['vision'] ?? [];
     // The MLP of 140 is padded to 192.
     expect(those(lines, 'GEMM').filter((line) => /m=192 n=220 /.test(line))).not.toEqual([]);
-    for (const part of ['vision', 'sound'])
+    for (const part of ['vision', 'sound', 'step'])
       expect(those(run.trace.parts[part] ?? [], 'KERNEL').filter((line) => /concat/i.test(line))).toEqual([]);
+  });
+
+  it('multiplies once for query, key and value, and splits with one kernel that copies no addresses', () => {
+    const step = run.trace.parts['step'] ?? [];
+    const splits = those(step, 'KERNEL').filter((line) => /split/i.test(line));
+    expect(splits).toHaveLength(run.trace.layers);
+    for (const line of splits) expect(line).toContain('_Split3InnerKernel');
+    // Joined, output, gate, up and down of each layer, and the head.
+    expect(those(step, 'GEMM')).toHaveLength(5 * run.trace.layers + 1);
   });
 
   it('computes all attention with cuDNN', () => {

@@ -56,11 +56,17 @@ function addLayer(graph: GraphBuilder, audio: AudioConfig, input: string, index:
   const { hiddenSize, heads, headDim, ffnSize } = audio;
   const layer = `audio_tower.layers.${index}`;
   const normed = layerNorm(graph, input, `${layer}.self_attn_layer_norm`, hiddenSize);
-  const query = graph.linear(normed, `${layer}.self_attn.q_proj`, hiddenSize, hiddenSize, 'bias');
-  const key = graph.linear(normed, `${layer}.self_attn.k_proj`, hiddenSize, hiddenSize, 'no bias');
-  const value = graph.linear(normed, `${layer}.self_attn.v_proj`, hiddenSize, hiddenSize, 'bias');
+  const projected = graph.linears(
+    normed,
+    [
+      { layer: `${layer}.self_attn.q_proj`, n: hiddenSize, bias: 'bias' },
+      { layer: `${layer}.self_attn.k_proj`, n: hiddenSize, bias: 'no bias' },
+      { layer: `${layer}.self_attn.v_proj`, n: hiddenSize, bias: 'bias' },
+    ],
+    hiddenSize,
+  );
   const attributes = { num_heads: int(heads), scale: float(headDim ** -0.5) };
-  const inputs = [query, key, value, '', 'chunk_lengths'];
+  const inputs = [...projected, '', 'chunk_lengths'];
   const mixed = graph.node(`${layer}.self_attn`, 'MultiHeadAttention', inputs, { domain: 'com.microsoft', attributes });
   const attended = graph.linear(mixed, `${layer}.self_attn.out_proj`, hiddenSize, hiddenSize, 'bias');
   const middle = graph.node(`${layer}.attended`, 'Add', [attended, input]);

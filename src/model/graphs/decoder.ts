@@ -68,9 +68,15 @@ function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, lay
       domain: 'com.microsoft',
       attributes: { num_heads: int(count), mrope_section: ints(...text.mropeSection), mrope_layout: int(0) },
     });
-  const query = rotate(graph.linear(normed, `${prefix}.q_proj`, heads * headDim, hiddenSize, 'bias'), heads);
-  const key = rotate(graph.linear(normed, `${prefix}.k_proj`, kvHeads * headDim, hiddenSize, 'bias'), kvHeads);
-  const value = graph.linear(normed, `${prefix}.v_proj`, kvHeads * headDim, hiddenSize, 'bias');
+  const [query = '', key = '', value = ''] = graph.linears(
+    normed,
+    [
+      { layer: `${prefix}.q_proj`, n: heads * headDim, bias: 'bias' },
+      { layer: `${prefix}.k_proj`, n: kvHeads * headDim, bias: 'bias' },
+      { layer: `${prefix}.v_proj`, n: kvHeads * headDim, bias: 'bias' },
+    ],
+    hiddenSize,
+  );
   const names = cacheNames(layer);
   const attributes = {
     num_heads: int(heads),
@@ -78,7 +84,15 @@ function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, lay
     scale: float(headDim ** -0.5),
     do_rotary: int(0),
   };
-  const inputs = [query, key, value, names.pastKey, names.pastValue, 'seqlens_k', 'total_len'];
+  const inputs = [
+    rotate(query, heads),
+    rotate(key, kvHeads),
+    value,
+    names.pastKey,
+    names.pastValue,
+    'seqlens_k',
+    'total_len',
+  ];
   graph.nodeTo([prefix, names.presentKey, names.presentValue], 'GroupQueryAttention', inputs, {
     domain: 'com.microsoft',
     attributes,

@@ -54,6 +54,14 @@ interface LinearOptions {
   readonly paddedK?: number;
 }
 
+/** One of several linear layers of the same input. */
+interface Layer {
+  readonly layer: string;
+  /** outputs */
+  readonly n: number;
+  readonly bias: Bias;
+}
+
 /** A graph that a runtime can load. */
 export interface BuiltGraph {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -175,6 +183,34 @@ export class GraphBuilder {
     return this.node(layer, 'Add', [product, this.#padded(this.weight(`${layer}.bias`, [n]), [n], [paddedN])]);
   }
 
+  /**
+   * Several layers of one input x [..., k], each -> [..., n]. In half precision they are one multiplication, whose
+   * result is split: fewer kernels, and larger ones. The runtime joins the weights when it loads.
+   */
+  linears(input: string, layers: readonly Layer[], k: number): string[] {
+    const separate = this.activation === 'float32' || layers.some(({ layer }) => this.#isQuantised(layer));
+    if (separate) return layers.map(({ layer, n, bias }) => this.linear(input, layer, n, k, bias));
+    const name = layers.map(({ layer }) => layer).join('+');
+    const join = (part: string, values: string[]): string =>
+      this.node(`${name}.${part}`, 'Concat', values, { attributes: { axis: int(0) } });
+    const weights = layers.map(({ layer, n }) => this.weight(`${layer}.weight`, [n, k]));
+    const biases = layers.map(({ layer, n, bias }) =>
+      bias === 'bias' ? this.weight(`${layer}.bias`, [n]) : this.#zeros([n]),
+    );
+    const product = this.node(`${name}.product`, 'FusedMatMul', [input, join('weight', weights)], {
+      domain: 'com.microsoft',
+      attributes: { transB: int(1) },
+    });
+    const sum = this.node(name, 'Add', [product, join('bias', biases)]);
+    const sizes = layers.map(({ n }) => n);
+    const split = `split_${sizes.join('_')}`;
+    if (!this.#initializers.has(split))
+      this.constant(split, 'int64', [sizes.length], BigInt64Array.from(sizes, BigInt));
+    const outputs = layers.map(({ layer }) => layer);
+    this.nodeTo(outputs, 'Split', [sum, split], { attributes: { axis: int(-1) } });
+    return outputs;
+  }
+
   /** RMSNorm over the last axis, with statistics in float32. */
   rmsNorm(input: string, norm: string, size: number, epsilon: number): string {
     const attributes = { axis: int(-1), epsilon: float(epsilon), stash_type: int(1) };
@@ -208,8 +244,7 @@ export class GraphBuilder {
    * padded to one that the device is fast with: silu(0) * 0 is 0, so the result is the same.
    */
   swiGlu(input: string, layer: string, hidden: number, intermediate: number, bias: Bias): string {
-    const unchanged =
-      this.activation === 'float32' || this.#weights.quantised(`${layer}.gate_proj.weight`) !== undefined;
+    const unchanged = this.activation === 'float32' || this.#isQuantised(`${layer}.gate_proj`);
     const padded = unchanged ? intermediate : Math.ceil(intermediate / FAST_SIZE) * FAST_SIZE;
     const gate = this.linear(input, `${layer}.gate_proj`, intermediate, hidden, bias, { paddedN: padded });
     const up = this.linear(input, `${layer}.up_proj`, intermediate, hidden, bias, { paddedN: padded });
@@ -241,12 +276,19 @@ export class GraphBuilder {
     const axis = shape.findIndex((length, at) => length !== size[at]);
     if (axis < 0) return weight;
     const missing = shape.map((length, at) => (at === axis ? (size[at] ?? 0) - length : length));
-    const zeros = `zeros_${missing.join('_')}`;
-    if (!this.#initializers.has(zeros)) {
-      const count = missing.reduce((product, length) => product * length, 1);
-      this.constant(zeros, this.activation, missing, new Uint16Array(count));
-    }
-    return this.node(`${weight}.padded`, 'Concat', [weight, zeros], { attributes: { axis: int(axis) } });
+    return this.node(`${weight}.padded`, 'Concat', [weight, this.#zeros(missing)], { attributes: { axis: int(axis) } });
+  }
+
+  /** Zeros of a half-precision activation type. Those of one shape are in the graph once. */
+  #zeros(shape: readonly number[]): string {
+    const name = `zeros_${shape.join('_')}`;
+    if (this.#initializers.has(name)) return name;
+    const count = shape.reduce((product, length) => product * length, 1);
+    return this.constant(name, this.activation, shape, new Uint16Array(count));
+  }
+
+  #isQuantised(layer: string): boolean {
+    return this.#weights.quantised(`${layer}.weight`) !== undefined;
   }
 
   #quantisedLinear(input: string, layer: string, n: number, k: number, bias: Bias, weight: QuantisedWeight): string {

@@ -79,8 +79,10 @@ function addAttention(
     domain: 'com.microsoft',
     attributes: { num_heads: int(heads), scale: float(headDim ** -0.5) },
   } as const;
-  const project = (part: string): string => graph.linear(normed, `${layer}.${part}`, hiddenSize, hiddenSize, 'bias');
-  const inputs = [addRope(graph, vision, project('q')), addRope(graph, vision, project('k')), project('v')];
+  const parts = ['q', 'k', 'v'].map((part) => ({ layer: `${layer}.${part}`, n: hiddenSize, bias: 'bias' }) as const);
+  const inputs = graph
+    .linears(normed, parts, hiddenSize)
+    .map((input, part) => (part < 2 ? addRope(graph, vision, input) : input));
   let mixed: string;
   if (vision.fullAttentionBlocks.includes(block)) {
     mixed = graph.node(`${layer}.mixed`, 'MultiHeadAttention', inputs, options);

@@ -91,8 +91,10 @@ describe.each(['int8', 'int4'] as const)('%s', (precision) => {
       expect(attributes).toMatchObject({ block_size: { value: 64 } });
       expect(attributes).not.toHaveProperty('accuracy_level');
     }
+    // Only plain weights of query, key and value are joined, with their biases.
+    const linear = new Set(['MatMulNBits', 'FusedMatMul', 'Add', 'Concat', 'Split']);
     const others = (list: typeof nodes): string[] =>
-      list.map(({ opType }) => opType).filter((type) => type !== 'MatMulNBits' && type !== 'FusedMatMul');
+      list.map(({ opType }) => opType).filter((type) => !linear.has(type));
     expect(others(nodes)).toEqual(others(buildDecoderGraph(config, checkpoint, 'bf16').model.nodes));
   });
 });

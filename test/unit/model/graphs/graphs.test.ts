@@ -43,6 +43,7 @@ const ON_CUDA_BFLOAT16 = new Set([
   'Sigmoid',
   'SimplifiedLayerNormalization',
   'SkipSimplifiedLayerNormalization',
+  'Split',
   'TopK',
   'Transpose',
 ]);
@@ -132,3 +133,24 @@ it('pads the vision MLP to a fast size in half precision, with zeros that the gr
   const missing = 64 * Math.ceil(intermediateSize / 64) - intermediateSize;
   expect(zeros.map(({ dims }) => dims)).toEqual([[missing, hiddenSize], [missing], [hiddenSize, missing]]);
 });
+
+it.each([
+  ['vision', 'visual.blocks.1.attn.', ['q', 'k', 'v']],
+  ['audio', 'audio_tower.layers.1.self_attn.', ['q_proj', 'k_proj', 'v_proj']],
+  ['decoder', 'model.layers.1.self_attn.', ['q_proj', 'k_proj', 'v_proj']],
+] as const)(
+  'multiplies once for query, key and value of the %s graph, in half precision only',
+  async (part, at, names) => {
+    const { model } = await build(part, 'tiny-b', 'bf16');
+    const outputs = names.map((name) => at + name);
+    const split = model.nodes.find(({ opType, name }) => opType === 'Split' && name === outputs[0]);
+    expect(split?.outputs).toEqual(outputs);
+    const joined = (kind: string): readonly string[] =>
+      model.nodes.find(({ name }) => name === `${outputs.join('+')}.${kind}`)?.inputs ?? [];
+    expect(joined('weight')).toEqual(outputs.map((output) => `${output}.weight`));
+    // The audio tower's keys have no bias.
+    expect(joined('bias').map((name) => name.startsWith('zeros_'))).toEqual([false, part === 'audio', false]);
+    for (const precision of ['fp32', 'int4'] as const)
+      expect((await build(part, 'tiny-b', precision)).model.nodes.map(({ opType }) => opType)).not.toContain('Split');
+  },
+);
