@@ -139,12 +139,12 @@ async function embeddingsOf({ towers }: Thinker, { vision, audio }: ModelConfig)
   return found;
 }
 
-interface Numbers {
+export interface Numbers {
   readonly decoder: DecoderNumbers;
   readonly towers: readonly Float32Array[];
 }
 
-async function numbersOf({ checkpoint, cacheDir, device, precision }: Place): Promise<Numbers> {
+export async function numbersOf({ checkpoint, cacheDir, device, precision }: Place): Promise<Numbers> {
   const loaded = await loadThinker({
     modelDir: checkpoint,
     cacheDir,
