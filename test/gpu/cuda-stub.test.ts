@@ -146,6 +146,14 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(those(step, 'FREE')).toEqual([]);
   });
 
+  it('fetches all logits of one row alone, where a shortlist does not tell', () => {
+    const { parts, vocabSize } = run.trace;
+    const lines = parts['logits'] ?? [];
+    expect(those(lines, 'COPY device-host')).toHaveLength(1);
+    expect(bytesCopied(lines, 'device-host')).toBe(4 * vocabSize);
+    expect(those(lines, 'KERNEL')).toEqual([]);
+  });
+
   it('never waits for the whole device, so that towers and decoder do not wait for each other', () => {
     const waits = Object.entries(run.trace.parts).map(([part, lines]) => [part, those(lines, 'WAIT device').length]);
     // The provider itself waits when it plans a convolution: twice for each new length of sound.
@@ -154,6 +162,7 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
       chunk: 0,
       'first step': 0,
       step: 0,
+      logits: 0,
       'prefix copy': 0,
       vision: 0,
       'first sound': 2,

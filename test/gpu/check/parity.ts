@@ -54,7 +54,7 @@ const CHUNKS: readonly (readonly [number, number, number, number])[] = [
 const DECODE_STEPS = 6;
 const PREFIX = 50;
 
-const TEMPERATURE = 0.7;
+export const TEMPERATURE = 0.7;
 /** Of sums over the vocabulary in float32; the sampler allows for 2e-4. */
 const SUM_TOLERANCE = 1e-4;
 

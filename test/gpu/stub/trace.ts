@@ -62,6 +62,7 @@ try {
     await during('chunk', () => prefill(0, 20, 20)),
     await during('first step', decode),
     await during('step', decode),
+    await during('logits', () => decoder.logits(SLOTS - 1)),
     await during('prefix copy', () => decoder.copyPrefix(0, SLOTS, 16)),
     await during('vision', () => towers.encodeVision(new Float32Array(220 * columns), 1, 10, 22)),
     await during('first sound', sound),

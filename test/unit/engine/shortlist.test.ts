@@ -182,6 +182,18 @@ describe('Sampling from shortlists', () => {
     expect(penalised.sampleShortlist(shortlistOf(flat, LENGTH))).toBeUndefined();
   });
 
+  it.each<[string, Partial<SamplingParams>]>([
+    ['are penalised', { repetitionPenalty: 1.5 }],
+    ['min-p leaves out', { minP: 0.3 }],
+  ])('does not count the mass of tokens outside that %s', (_, change) => {
+    // 64 tokens of falling logits in the list, and a plateau outside that weighs twice as much as they do.
+    const row = Float32Array.from({ length: 400 }, (_unused, id) => (id < LENGTH ? 10 - id / LENGTH : 8));
+    const promptIds = Int32Array.from({ length: 336 }, (_unused, id) => id + LENGTH);
+    const sampling = { ...GREEDY, temperature: 1, topP: 0.2, ...change };
+    for (let seed = 0; seed < 50; seed++)
+      sampleBoth({ sampling: { ...sampling, seed }, promptIds, suppress: undefined, top: 0 }, [row], drawFrom(seed));
+  });
+
   it('calls logits that are not numbers an engine_error, as the whole row does', () => {
     const list = { ...shortlistOf(peaked(drawFrom(9), 100), LENGTH), logSumExp: NaN };
     expect(() => new Sampler(GREEDY, new Int32Array(0), 0).sampleShortlist(list)).toThrow('not numbers');
