@@ -50,8 +50,16 @@ describe('the check on a card, rehearsed on the CPU', () => {
     ]);
     const parity = { kind: 'parity', checkpoint: 'tiny-b', part: 'decoder', precision: 'bf16', rows: 24 } as const;
     const wrong = { ...parity, worstRelative: 0.3, worstAbsolute: 1, sameLargest: 3, notFinite: 0 };
+    const decode = { precision: 'bf16', streams: 8, context: 8192, runMs: 10, runMsBest: 9, runMsSlow: 11 } as const;
+    const ours: Finding = { kind: 'decode', ...decode, samplerMs: 2 };
+    const theirs: Finding[] = [
+      { kind: 'transformers', what: 'load', seconds: 4, versions: 'transformers 5' },
+      { kind: 'transformers', what: 'vision', problem: 'OutOfMemoryError: so | so' },
+      { kind: 'transformers', what: 'decode', streams: 8, context: 8192, cache: 'static', ms: 36 },
+    ];
     const steps = [
-      { name: 'speed bf16', attention: 'auto', seconds: 9, findings: [...findings, wrong] },
+      { name: 'speed bf16', attention: 'auto', seconds: 9, findings: [...findings, wrong, ours] },
+      { name: 'transformers bf16', attention: 'auto', seconds: 9, findings: theirs },
       { name: 'speed fp16', attention: 'flash', seconds: 9, problem: 'stopped after 9 s\nmore', findings: [] },
     ] as const;
     const report: CheckReport = {
@@ -77,6 +85,11 @@ describe('the check on a card, rehearsed on the CPU', () => {
     );
     expect(told).toContain('| **outside**: 3.0e-1 from fp32 on the CPU, same best token in 3 of 24 (limit 2e-2) |');
     expect(told).toContain('| speed fp16, flash attention | **did not end**: stopped after 9 s |');
+    expect(told).toContain('| transformers: load | 4.00 s (transformers 5) |');
+    expect(told).toContain('| transformers: vision | failed: OutOfMemoryError: so so |');
+    expect(told).toContain(
+      '| transformers: decode, 8 streams of 8,192 tokens, static cache | 36.00 ms a step: 3.0 × ours in bf16 |',
+    );
     writeFileSync(file, JSON.stringify({ ...report, device: 'unknown card' }));
     expect(() => keepReport(file, results)).toThrow('not of a card');
   });

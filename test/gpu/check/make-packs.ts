@@ -100,6 +100,8 @@ function makeProgram(folder: string): void {
   );
   execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', project], { stdio: 'inherit' });
   copyFileSync(join(ROOT, 'package.json'), join(folder, 'package.json'));
+  const script = 'test/gpu/check/transformers_speed.py';
+  copyFileSync(join(ROOT, script), join(folder, script));
   cpSync(join(ROOT, 'native/build/avocado.node'), join(folder, 'native/build/avocado.node'));
   for (const name of CARRIED_PACKAGES)
     cpSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name), {

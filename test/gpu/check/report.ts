@@ -48,6 +48,19 @@ export type Finding =
       readonly fullRows?: number;
     }
   | { readonly kind: 'prefix-copies'; readonly tokens: number; readonly copies: number; readonly seconds: number }
+  /** what transformers needs for the same work on the same card; of what failed, the problem */
+  | {
+      readonly kind: 'transformers';
+      readonly what: 'load' | 'vision' | 'audio' | 'prefill' | 'decode';
+      readonly seconds?: number;
+      /** median of a decode step */
+      readonly ms?: number;
+      readonly streams?: number;
+      readonly context?: number;
+      readonly cache?: 'dynamic' | 'static';
+      readonly versions?: string;
+      readonly problem?: string;
+    }
   /** how often each attention kernel was chosen, as the provider says it */
   | { readonly kind: 'kernels'; readonly counts: Readonly<Record<string, number>> }
   | { readonly kind: 'memory'; readonly peakMiB: number };
@@ -107,7 +120,36 @@ function parityRow(name: string, finding: Extract<Finding, { kind: 'parity' }>):
   return [`${finding.part} of ${finding.checkpoint}, ${precision}${name}`, told];
 }
 
-function cellsOf(finding: Finding, name: string): string[] | undefined {
+type TransformersFinding = Extract<Finding, { kind: 'transformers' }>;
+
+/** Our seconds for what transformers did, in the same precision with the same attention: the best of several. */
+function ourSeconds({ what, streams, context }: TransformersFinding, { steps }: CheckReport): number | undefined {
+  const findings = steps.filter(({ attention }) => attention === 'auto').flatMap((step) => step.findings);
+  const found = findings.flatMap((finding) => {
+    if (finding.kind === 'first-token' && finding.precision === 'bf16') {
+      const { visionSeconds: vision, audioSeconds: audio, prefillSeconds: prefill } = finding;
+      return what === 'load' || what === 'decode' ? [] : [{ vision, audio, prefill }[what]];
+    }
+    if (what !== 'decode' || finding.kind !== 'decode' || finding.precision !== 'bf16') return [];
+    const isSame = finding.streams === streams && finding.context === context;
+    return isSame ? [(finding.runMs + finding.samplerMs) / 1000] : [];
+  });
+  return found.length === 0 ? undefined : Math.min(...found);
+}
+
+function transformersRow(finding: TransformersFinding, report: CheckReport): string[] {
+  const { what, seconds, ms, streams = 1, context = 0, cache = '', versions, problem } = finding;
+  const many = `${streams} ${streams === 1 ? 'stream' : 'streams'} of ${context.toLocaleString('en')} tokens`;
+  const name = `transformers: ${what === 'decode' ? `decode, ${many}, ${cache} cache` : what}`;
+  if (problem !== undefined) return [name, `failed: ${problem.replaceAll(/[|\s]+/g, ' ')}`];
+  const theirs = seconds ?? (ms ?? NaN) / 1000;
+  const ours = ourSeconds(finding, report);
+  const told = ms === undefined ? `${theirs.toFixed(2)} s` : `${ms.toFixed(2)} ms a step`;
+  const ratio = ours === undefined ? '' : `: ${(theirs / ours).toFixed(1)} × ours in bf16`;
+  return [name, `${told}${ratio}${versions === undefined ? '' : ` (${versions})`}`];
+}
+
+function cellsOf(finding: Finding, name: string, report: CheckReport): string[] | undefined {
   switch (finding.kind) {
     case 'parity':
       return parityRow(name, finding);
@@ -129,6 +171,8 @@ function cellsOf(finding: Finding, name: string): string[] | undefined {
       const full = rows === undefined ? '' : `, all logits of ${fullRows ?? rows} of ${rows} rows`;
       return [what, `${step.toFixed(2)} ms a step (sampling ${samplerMs.toFixed(2)}${full}); ${rate}`];
     }
+    case 'transformers':
+      return transformersRow(finding, report);
     case 'load':
     case 'prefix-copies':
     case 'kernels':
@@ -146,7 +190,7 @@ export function gpuTables(reports: readonly CheckReport[]): string {
         const kernels = products === undefined ? '' : ', default kernels for quantised weights';
         const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels;
         const cells = findings.flatMap((finding) => {
-          const found = cellsOf(finding, note);
+          const found = cellsOf(finding, note, report);
           return found === undefined ? [] : [rowOf(found)];
         });
         return problem === undefined

@@ -1,10 +1,10 @@
 // The check on a card: `node run-check.js --out FILE [--device cuda] [--seconds 540] [--only STEP,STEP] [--tiny]`. Each
 // step is a process of its own, so that a crash or a hang costs one step; the report is written anew after each. It
 // needs neither npm packages nor the network. `--tiny` measures a small model: for a rehearsal without a card.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -18,7 +18,7 @@ import type { CheckReport, Finding, StepReport } from './report.ts';
 import { FULL, measureSpeed, REHEARSAL } from './speed.ts';
 
 interface Step {
-  readonly what: 'parity' | 'speed';
+  readonly what: 'parity' | 'speed' | 'transformers';
   readonly precision: Precision;
   readonly attention: StepReport['attention'];
   readonly products?: StepReport['products'];
@@ -40,11 +40,13 @@ const STEPS: readonly Step[] = [
   { what: 'parity', precision: 'fp16', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'bf16', attention: 'flash', limit: 150 },
   { what: 'speed', precision: 'fp16', attention: 'auto', limit: 120 },
+  { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
 ];
 
 const ON_CPU: readonly Step[] = [
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 300 },
   { what: 'speed', precision: 'fp32', attention: 'auto', limit: 300 },
+  { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
 ];
 
 const LEAST_SECONDS = 15;
@@ -53,6 +55,8 @@ const SPEED_CHECKPOINT_GIB = 20;
 const EXPORT_GIB = 10;
 const WHOLE_SHAPE = 'nano-shape';
 const MARK = 'FINDING ';
+/** beside this file */
+const TRANSFORMERS_SCRIPT = 'transformers_speed.py';
 
 interface Options {
   readonly out: string;
@@ -70,9 +74,37 @@ function say(text: string): void {
   process.stderr.write(`gpu-check: ${text}\n`);
 }
 
+/** The same work by transformers on the same device, where python3 has it. Its findings go straight to stdout. */
+function runTransformers({ device, tiny }: Options, checkpoint: string): void {
+  const { clip, context, streams, decodeSteps } = REHEARSAL;
+  const sizes = {
+    steps: clip.steps,
+    grid: clip.gridH,
+    frames: clip.melFrames,
+    prompt: 114,
+    context,
+    streams,
+    decodeSteps,
+  };
+  const script = join(dirname(fileURLToPath(import.meta.url)), TRANSFORMERS_SCRIPT);
+  const args = [script, checkpoint, '--mark', MARK, ...(tiny ? ['--sizes', JSON.stringify(sizes)] : [])];
+  const on = ['--device', device.type === 'cpu' ? 'cpu' : `cuda:${device.index}`];
+  const { error, status } = spawnSync('python3', [...args, ...on], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    timeout: 80_000,
+    killSignal: 'SIGKILL',
+  });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(`${TRANSFORMERS_SCRIPT} ended with ${String(status)}.`);
+}
+
 /** Yields the findings of one step, in its own process. */
 async function* runStep({ what, precision }: Step, options: Options, checkpoint: string): AsyncGenerator<Finding> {
   const { device, tiny, checkpoints } = options;
+  if (what === 'transformers') {
+    runTransformers(options, checkpoint);
+    return;
+  }
   const cacheDir = mkdtempSync(join(roomFor(EXPORT_GIB), 'avocado-check-'));
   try {
     if (what === 'speed') {
@@ -227,7 +259,7 @@ async function runCheck(options: Options): Promise<CheckReport> {
   const steps: StepReport[] = [];
   try {
     for (const step of wanted) {
-      if (step.what === 'speed') await large.done;
+      if (step.what !== 'parity') await large.done;
       const seconds = Math.min(step.limit, (ends - performance.now()) / 1000);
       const name = `${step.what} ${step.precision}`;
       say(`${name}, ${step.attention} …`);
