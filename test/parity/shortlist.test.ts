@@ -53,7 +53,7 @@ describe('The end of the decoder graph', () => {
     const rows = kinds.map(([, draw]) => Float32Array.from({ length: vocabSize }, () => draw(random)));
     const [count, length] = [rows.length, shortlistLength(vocabSize)];
     const logits = floats([count, vocabSize], [...rows.flatMap((row) => [...row])]);
-    const [values, sums, scaled] = [floats([count, length]), floats([count]), floats([count])];
+    const [values, sums, scaled] = [floats([count, length]), floats([count, 1]), floats([count, 1])];
     const ids = hostTensor('int32', [count, length], new Int32Array(count * length));
     const names = SHORTLIST_NAMES;
     await session.run(

@@ -90,8 +90,8 @@ class DeviceScores implements ScoreMemory {
         logits: this.#view(0, [rows, this.#vocabSize]),
         [names.values]: float32([rows, length], values),
         [names.ids]: { kind: 'host', dtype: 'int32', dims: [rows, length], data: ids },
-        [names.logSumExp]: float32([rows], sums),
-        [names.scaledLogSumExp]: float32([rows], scaledSums),
+        [names.logSumExp]: float32([rows, 1], sums),
+        [names.scaledLogSumExp]: float32([rows, 1], scaledSums),
       },
       inverseTemperatures,
       scores: () =>

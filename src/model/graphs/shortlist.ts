@@ -38,19 +38,32 @@ function addTop(graph: GraphBuilder, input: string, count: number, values: strin
   });
 }
 
-/** Log-sum-exp of each row of [L, parts, length], in two sums: one long sum in float32 would round too often. */
-function addLogSumExp(graph: GraphBuilder, input: string, output: string): void {
-  const attributes = { keepdims: int(0) };
-  const sums = graph.node(`${output}.parts`, 'ReduceLogSumExp', [input, 'last_axis'], { attributes });
-  graph.node(output, 'ReduceLogSumExp', [sums, 'last_axis'], { attributes });
-  graph.output(output, 'float32', ['logit_rows']);
+/** Log-sum-exp of each row, from its best logit [L, 1] and all logits [L, vocab] minus that. */
+function addLogSumExp(graph: GraphBuilder, best: string, below: string, output: string): void {
+  const terms = graph.node(`${output}.terms`, 'Exp', [below]);
+  const sum = graph.node(`${output}.sum`, 'ReduceSum', [terms, 'vocabulary_axis'], {
+    attributes: { keepdims: int(1) },
+  });
+  graph.node(output, 'Add', [graph.node(`${output}.log`, 'Log', [sum]), best]);
+  graph.output(output, 'float32', ['logit_rows', 1]);
+}
+
+function addSums(graph: GraphBuilder, bestLogits: string): void {
+  const names = SHORTLIST_NAMES;
+  graph.constant('first', 'int64', [1], BigInt64Array.of(0n));
+  graph.constant('vocabulary_axis', 'int64', [1], BigInt64Array.of(1n));
+  const best = graph.node('top.first', 'Gather', [bestLogits, 'first'], { attributes: { axis: int(1) } });
+  const below = graph.node('logits.below', 'Sub', ['logits', best]);
+  addLogSumExp(graph, best, below, names.logSumExp);
+  const scaled = (name: string, input: string) => graph.node(name, 'Mul', [input, names.inverseTemperature]);
+  addLogSumExp(graph, scaled('top.scaled', best), scaled('logits.scaled', below), names.scaledLogSumExp);
 }
 
 /**
  * Adds for each row of `logits` f32 [L, vocab] the outputs
  * - top_values f32 and top_ids i32 [L, k], the largest logits, falling
- * - log_sum_exp f32 [L]
- * - scaled_log_sum_exp f32 [L], of logits · inverse_temperature
+ * - log_sum_exp f32 [L, 1]
+ * - scaled_log_sum_exp f32 [L, 1], of logits · inverse_temperature
  *
  * and the input inverse_temperature f32 [L, 1]. L is at least 1.
  */
@@ -60,7 +73,6 @@ export function addShortlist(graph: GraphBuilder, vocabSize: number): void {
   const length = partLength(vocabSize, count);
   const parts = vocabSize / length;
   graph.input(names.inverseTemperature, 'float32', ['logit_rows', 1]);
-  graph.constant('last_axis', 'int64', [1], BigInt64Array.of(-1n));
   const logits = graph.reshape('logits.parts', 'logits', [-1, parts, length]);
   addTop(graph, logits, count, 'top.parts', 'top.places');
   const starts = BigInt64Array.from({ length: parts }, (_, part) => BigInt(part * length));
@@ -73,7 +85,5 @@ export function addShortlist(graph: GraphBuilder, vocabSize: number): void {
   graph.node(names.ids, 'Cast', [best], { attributes: { to: int(ONNX_TYPES.int32) } });
   graph.output(names.values, 'float32', ['logit_rows', count]);
   graph.output(names.ids, 'int32', ['logit_rows', count]);
-  addLogSumExp(graph, logits, names.logSumExp);
-  const scaled = graph.node('logits.scaled', 'Mul', ['logits', names.inverseTemperature]);
-  addLogSumExp(graph, graph.reshape('scaled.parts', scaled, [-1, parts, length]), names.scaledLogSumExp);
+  addSums(graph, names.values);
 }
