@@ -66,7 +66,11 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
   // Weights stay in the checkpoint's files. onnxruntime refuses absolute paths and symlinks that leave the model's
   // folder, so the folder is "/".
   ort::Check(api.AddSessionConfigEntry(raw, "session.model_external_initializers_file_folder_path", "/"));
-  if (config.device.type == Device::Type::kCuda) AppendCuda(raw, config);
+  if (config.device.type == Device::Type::kCuda) {
+    // So weights that the provider rearranges when it loads them go back to the device: the arena would keep them.
+    ort::Check(api.AddSessionConfigEntry(raw, "session.use_device_allocator_for_initializers", "1"));
+    AppendCuda(raw, config);
+  }
   return options;
 }
 
