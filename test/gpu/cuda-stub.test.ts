@@ -161,6 +161,7 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
       prompt: 0,
       chunk: 0,
       'first step': 0,
+      'second step': 0,
       step: 0,
       logits: 0,
       'prefix copy': 0,
