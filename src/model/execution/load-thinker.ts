@@ -152,7 +152,12 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
       prefixSlots,
       capacity,
     };
-    const thinker = { towers: new ThinkerTowers(config, vision, audio), decoder, description, close };
+    const thinker = {
+      towers: new ThinkerTowers(config, vision, audio, { padRuns: device.type === 'cuda' }),
+      decoder,
+      description,
+      close,
+    };
     return { thinker, config, precision };
   } catch (error) {
     for (const part of Object.values(sessions ?? {}) as ThinkerSessions['vision'][]) await part.release();

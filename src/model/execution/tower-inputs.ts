@@ -79,7 +79,7 @@ export function stepLayout(vision: VisionConfig, gridH: number, gridW: number): 
 }
 
 /** The audio graph's inputs for one run. */
-interface AudioChunks {
+export interface AudioChunks {
   readonly chunks: number;
   /** frames of the longest chunk; a shorter chunk is zero beyond its end */
   readonly frames: number;
@@ -97,7 +97,7 @@ interface AudioChunks {
 }
 
 /** Positions that the convolution of stride 2 makes of `frames` mel frames. */
-function strided(frames: number): number {
+export function strided(frames: number): number {
   return Math.ceil(frames / 2);
 }
 
@@ -110,6 +110,7 @@ export function audioTokens(frames: number, chunkFrames: number): number {
 /**
  * Cuts the frames [from, to) of a spectrogram into chunks.
  * @param mel [bins, total], bins outermost
+ * @param padTo so many chunks of full length: those beyond the end are zeros and give no tokens
  */
 export function audioChunks(
   mel: Float32Array,
@@ -118,15 +119,17 @@ export function audioChunks(
   chunkFrames: number,
   from: number,
   to: number,
+  padTo?: number,
 ): AudioChunks {
-  const chunks = Math.ceil((to - from) / chunkFrames);
-  const frames = Math.min(chunkFrames, to - from);
+  const chunks = padTo ?? Math.ceil((to - from) / chunkFrames);
+  const frames = padTo === undefined ? Math.min(chunkFrames, to - from) : chunkFrames;
   const packed = new Float32Array(chunks * bins * frames);
   const frameMask = new Float32Array(chunks * frames);
-  const chunkLengths = new Int32Array(chunks);
   const positions = strided(frames);
+  // Attention over no positions at all is not defined, so a chunk of zeros keeps its length.
+  const chunkLengths = new Int32Array(chunks).fill(positions);
   const rows: bigint[] = [];
-  for (let chunk = 0; chunk < chunks; chunk += 1) {
+  for (let chunk = 0; from + chunk * chunkFrames < to; chunk += 1) {
     const start = from + chunk * chunkFrames;
     const length = Math.min(chunkFrames, to - start);
     for (let bin = 0; bin < bins; bin += 1) {

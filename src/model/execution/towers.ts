@@ -3,7 +3,7 @@ import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { sinusoids } from '../graphs/rope-tables.ts';
 import type { HostArray, HostTensor, Session } from '../runtime/runtime.ts';
 import type { AudioOptions, RunSignal, Towers } from './thinker.ts';
-import { audioChunks, audioTokens, stepLayout, type StepLayout } from './tower-inputs.ts';
+import { audioChunks, audioTokens, stepLayout, strided, type AudioChunks, type StepLayout } from './tower-inputs.ts';
 
 /** Audio chunks per run. It limits memory and is even, so that no pair of positions is split. */
 const CHUNKS_PER_RUN = 16;
@@ -18,12 +18,21 @@ export class ThinkerTowers implements Towers {
   readonly #config: ModelConfig;
   readonly #vision: Session;
   readonly #audio: Session;
+  readonly #padRuns: boolean;
   readonly #layouts = new Map<string, StepLayout>();
+  /** of a whole chunk's positions; those of a shorter one are its start */
+  readonly #sinusoids: Float32Array<ArrayBuffer>;
 
-  constructor(config: ModelConfig, vision: Session, audio: Session) {
+  /**
+   * @param padRuns all runs of the audio tower have one shape: on CUDA, where convolutions are planned anew whenever
+   * the shape changes, and an idle chunk costs little
+   */
+  constructor(config: ModelConfig, vision: Session, audio: Session, { padRuns }: { readonly padRuns: boolean }) {
     this.#config = config;
     this.#vision = vision;
     this.#audio = audio;
+    this.#padRuns = padRuns;
+    this.#sinusoids = sinusoids(strided(config.audio.chunkFrames), config.audio.hiddenSize);
   }
 
   async encodeVision(
@@ -79,39 +88,42 @@ export class ThinkerTowers implements Towers {
       throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
     }
     const embeds = new Float32Array(audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
-    let done = 0;
-    for (let from = 0; from < frames && done < embeds.length; from += CHUNKS_PER_RUN * audio.chunkFrames) {
-      const part = await this.#encodeChunks(
+    const cut = (from: number): AudioChunks => {
+      const to = Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames);
+      return audioChunks(
         mel,
         frames,
+        audio.melBins,
+        audio.chunkFrames,
         from,
-        Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames),
-        { signal },
+        to,
+        this.#padRuns ? CHUNKS_PER_RUN : undefined,
       );
-      embeds.set(part, done);
+    };
+    let from = 0;
+    let next = cut(from);
+    for (let done = 0; done < embeds.length;) {
+      const batch = next;
+      const part = embeds.subarray(done, done + batch.pairFirst.length * text.hiddenSize);
+      const run = this.#encodeChunks(batch, part, { signal });
+      from += CHUNKS_PER_RUN * audio.chunkFrames;
+      if (from < frames) next = cut(from); // while the run computes
+      await run;
       done += part.length;
       onProgress?.(done / text.hiddenSize);
     }
     return embeds;
   }
 
-  async #encodeChunks(
-    mel: Float32Array,
-    total: number,
-    from: number,
-    to: number,
-    options: RunSignal,
-  ): Promise<Float32Array> {
+  async #encodeChunks(batch: AudioChunks, embeds: Float32Array<ArrayBuffer>, options: RunSignal): Promise<void> {
     const { audio, text } = this.#config;
-    const batch = audioChunks(mel, total, audio.melBins, audio.chunkFrames, from, to);
     const tokens = batch.pairFirst.length;
-    const embeds = new Float32Array(tokens * text.hiddenSize);
-    if (tokens === 0) return embeds;
+    const positions = this.#sinusoids.subarray(0, batch.positions * audio.hiddenSize);
     await this.#audio.run(
       {
         mel: host('float32', [batch.chunks, audio.melBins, batch.frames], batch.mel),
         frame_mask: host('float32', [batch.chunks, 1, batch.frames], batch.frameMask),
-        positions: host('float32', [batch.positions, audio.hiddenSize], sinusoids(batch.positions, audio.hiddenSize)),
+        positions: host('float32', [batch.positions, audio.hiddenSize], positions),
         chunk_lengths: host('int32', [batch.chunks], batch.chunkLengths),
         pair_first: host('int64', [tokens], batch.pairFirst),
         pair_second: host('int64', [tokens], batch.pairSecond),
@@ -119,7 +131,6 @@ export class ThinkerTowers implements Towers {
       { audio_embeds: host('float32', [tokens, text.hiddenSize], embeds) },
       options,
     );
-    return embeds;
   }
 
   #layout(gridH: number, gridW: number): StepLayout {

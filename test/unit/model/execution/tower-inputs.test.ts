@@ -95,6 +95,20 @@ describe('audioChunks', () => {
     expect([batch.chunks, batch.frames, batch.positions, batch.pairFirst.length]).toEqual([1, 5, 3, 1]);
   });
 
+  it('pads a run with chunks of zeros that give no tokens', () => {
+    const mel = Float32Array.from({ length: 2 * 230 }, (_, at) => at + 1);
+    const [bare, padded] = [audioChunks(mel, 230, 2, 200, 0, 230), audioChunks(mel, 230, 2, 200, 0, 230, 4)];
+    expect([padded.chunks, padded.frames, padded.positions]).toEqual([4, 200, 100]);
+    expect([...padded.chunkLengths]).toEqual([100, 15, 100, 100]);
+    for (const name of ['mel', 'frameMask'] as const) {
+      expect(padded[name].subarray(0, bare[name].length)).toEqual(bare[name]);
+      expect(padded[name].subarray(bare[name].length).every((value) => value === 0)).toBe(true);
+    }
+    expect([padded.pairFirst, padded.pairSecond]).toEqual([bare.pairFirst, bare.pairSecond]);
+    const short = audioChunks(mel, 230, 2, 200, 200, 230, 1);
+    expect([short.frames, short.pairFirst.length, short.chunkLengths[0]]).toEqual([200, 7, 15]);
+  });
+
   it('cuts the same chunks from a part of a sound as from the whole sound', () => {
     const mel = Float32Array.from({ length: 3 * 700 }, (_, at) => Math.sin(at));
     const whole = audioChunks(mel, 700, 3, 200, 0, 700);
