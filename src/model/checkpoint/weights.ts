@@ -42,6 +42,35 @@ export interface QuantisedWeight {
   readonly scales: StoredTensor;
 }
 
+function joinedTensor(name: string, parts: readonly StoredTensor[]): StoredTensor | undefined {
+  const [first] = parts;
+  if (first === undefined) return undefined;
+  let { offset } = first;
+  for (const part of parts) {
+    if (part.file !== first.file || part.offset !== offset || part.dtype !== first.dtype) return undefined;
+    offset += part.bytes;
+  }
+  const rows = parts.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0);
+  return { ...first, name, shape: [rows, ...first.shape.slice(1)], bytes: offset - first.offset };
+}
+
+/** Weights of several layers of one input as those of one layer; undefined when they do not lie row behind row. */
+export function joinQuantised(name: string, parts: readonly QuantisedWeight[]): QuantisedWeight | undefined {
+  const [first] = parts;
+  const packed = joinedTensor(
+    `${name}.packed`,
+    parts.map((part) => part.packed),
+  );
+  const scales = joinedTensor(
+    `${name}.scales`,
+    parts.map((part) => part.scales),
+  );
+  if (first === undefined || packed === undefined || scales === undefined) return undefined;
+  const { bits, blockSize, k } = first;
+  if (parts.some((part) => part.bits !== bits || part.blockSize !== blockSize || part.k !== k)) return undefined;
+  return { bits, blockSize, n: packed.shape[0] ?? 0, k, packed, scales };
+}
+
 /** Where a graph builder gets its weights. Names are the checkpoint's, without `thinker.`. */
 export interface WeightSource {
   /** @throws AvocadoError `tensor_missing`, `tensor_invalid` (wrong shape or dtype), naming the tensor and its file */

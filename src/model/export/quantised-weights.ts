@@ -155,13 +155,16 @@ export function planQuantisedWeights(
     end = Math.ceil((offset + bytes) / ALIGNMENT) * ALIGNMENT;
     return { name, dtype, shape, file, offset, bytes };
   };
-  for (const { name, n, k, format } of linears) {
+  // All weights, then all scales: so those of layers that follow one another are one matrix, where a graph wants that.
+  const packedOf = linears.map(({ name, n, k, format }) => {
+    const shape = [n, blocksOf(k, format), (format.blockSize * format.bits) / 8];
+    return place(`${name}.packed`, 'U8', shape, quantisedBytes(n, k, format).packed);
+  });
+  for (const [index, { name, n, k, format }] of linears.entries()) {
     const { bits, blockSize, scaleType } = format;
     const source = checkpoint.plain(name, [n, k]);
-    const size = quantisedBytes(n, k, format);
-    const blocks = blocksOf(k, format);
-    const packed = place(`${name}.packed`, 'U8', [n, blocks, (blockSize * bits) / 8], size.packed);
-    const scales = place(`${name}.scales`, scaleType, [n, blocks], size.scales);
+    const packed = packedOf[index] as StoredTensor;
+    const scales = place(`${name}.scales`, scaleType, [n, blocksOf(k, format)], quantisedBytes(n, k, format).scales);
     steps.set(name, { source, format, weight: { bits, blockSize, n, k, packed, scales } });
   }
   return {

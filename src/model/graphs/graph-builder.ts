@@ -5,6 +5,7 @@ import type { Precision } from '../../settings/engine-settings.ts';
 import {
   ONNX_TYPES,
   type DType,
+  joinQuantised,
   type QuantisedWeight,
   type StoredDType,
   type StoredTensor,
@@ -174,7 +175,11 @@ export class GraphBuilder {
   linear(input: string, layer: string, n: number, k: number, bias: Bias, options: LinearOptions = {}): string {
     const weight = `${layer}.weight`;
     const quantised = this.#weights.quantised(weight);
-    if (quantised !== undefined) return this.#quantisedLinear(input, layer, n, k, bias, quantised);
+    if (quantised !== undefined) {
+      if (quantised.n !== n || quantised.k !== k)
+        throw new Error(`Quantised ${layer} is [${quantised.n}, ${quantised.k}], not [${n}, ${k}]. This is a bug.`);
+      return this.#quantisedLinear(input, layer, bias, quantised);
+    }
     const { stored = [n, k], paddedN = n, paddedK = k } = options;
     const product = bias === 'bias' ? `${layer}.product` : layer;
     const matrix = this.#padded(this.weight(weight, stored, [n, k]), [n, k], [paddedN, paddedK]);
@@ -185,22 +190,29 @@ export class GraphBuilder {
 
   /**
    * Several layers of one input x [..., k], each -> [..., n]. In half precision they are one multiplication, whose
-   * result is split: fewer kernels, and larger ones. The runtime joins the weights when it loads.
+   * result is split: fewer kernels, and larger ones. The runtime joins the weights when it loads; quantised ones lie in
+   * their file as one matrix.
    */
   linears(input: string, layers: readonly Layer[], k: number): string[] {
-    const separate = this.activation === 'float32' || layers.some(({ layer }) => this.#isQuantised(layer));
-    if (separate) return layers.map(({ layer, n, bias }) => this.linear(input, layer, n, k, bias));
     const name = layers.map(({ layer }) => layer).join('+');
+    const quantised = layers.flatMap(({ layer }) => this.#weights.quantised(`${layer}.weight`) ?? []);
+    const joined = joinQuantised(name, quantised);
+    const separate = this.activation === 'float32' || (quantised.length > 0 && joined === undefined);
+    if (separate) return layers.map(({ layer, n, bias }) => this.linear(input, layer, n, k, bias));
     const join = (part: string, values: string[]): string =>
       this.node(`${name}.${part}`, 'Concat', values, { attributes: { axis: int(0) } });
-    const weights = layers.map(({ layer, n }) => this.weight(`${layer}.weight`, [n, k]));
     const biases = layers.map(({ layer, n, bias }) =>
       bias === 'bias' ? this.weight(`${layer}.bias`, [n]) : this.#zeros([n]),
     );
-    const product = this.node(`${name}.product`, 'FusedMatMul', [input, join('weight', weights)], {
-      domain: 'com.microsoft',
-      attributes: { transB: int(1) },
-    });
+    const multiplied = (): string => {
+      const weights = layers.map(({ layer, n }) => this.weight(`${layer}.weight`, [n, k]));
+      return this.node(`${name}.product`, 'FusedMatMul', [input, join('weight', weights)], {
+        domain: 'com.microsoft',
+        attributes: { transB: int(1) },
+      });
+    };
+    const product =
+      joined === undefined ? multiplied() : this.#quantisedLinear(input, `${name}.product`, 'no bias', joined);
     const sum = this.node(name, 'Add', [product, join('bias', biases)]);
     const sizes = layers.map(({ n }) => n);
     const split = `split_${sizes.join('_')}`;
@@ -291,10 +303,8 @@ export class GraphBuilder {
     return this.#weights.quantised(`${layer}.weight`) !== undefined;
   }
 
-  #quantisedLinear(input: string, layer: string, n: number, k: number, bias: Bias, weight: QuantisedWeight): string {
-    const { bits, blockSize } = weight;
-    if (weight.n !== n || weight.k !== k)
-      throw new Error(`Quantised ${layer} is [${weight.n}, ${weight.k}], not [${n}, ${k}]. This is a bug.`);
+  #quantisedLinear(input: string, layer: string, bias: Bias, weight: QuantisedWeight): string {
+    const { n, k, bits, blockSize } = weight;
     const blocks = Math.ceil(k / blockSize);
     const packed = this.#external(weight.packed, [n, blocks, (blockSize * bits) / 8]);
     const scales = this.#external(weight.scales, [n, blocks]);

@@ -61,7 +61,7 @@ export type Finding =
       readonly versions?: string;
       readonly problem?: string;
     }
-  /** how often each attention kernel was chosen, as the provider says it */
+  /** how often each kernel was chosen for attention and for products with quantised weights, as the provider says it */
   | { readonly kind: 'kernels'; readonly counts: Readonly<Record<string, number>> }
   | { readonly kind: 'memory'; readonly peakMiB: number };
 

@@ -50,9 +50,8 @@ const ON_CPU: readonly Step[] = [
 ];
 
 const LEAST_SECONDS = 15;
-const SPEED_CHECKPOINT_GIB = 20;
-/** of the 7B shape in int8, beside the checkpoint */
-const EXPORT_GIB = 10;
+/** The checkpoint, and its exports in int8 and int4. */
+const SPEED_CHECKPOINT_GIB = 32;
 const WHOLE_SHAPE = 'nano-shape';
 const MARK = 'FINDING ';
 /** beside this file */
@@ -99,16 +98,22 @@ function runTransformers({ device, tiny }: Options, checkpoint: string): void {
 }
 
 /** Yields the findings of one step, in its own process. */
-async function* runStep({ what, precision }: Step, options: Options, checkpoint: string): AsyncGenerator<Finding> {
+async function* runStep(
+  { what, precision, products }: Step,
+  options: Options,
+  checkpoint: string,
+): AsyncGenerator<Finding> {
   const { device, tiny, checkpoints } = options;
   if (what === 'transformers') {
     runTransformers(options, checkpoint);
     return;
   }
-  const cacheDir = mkdtempSync(join(roomFor(EXPORT_GIB), 'avocado-check-'));
+  const cacheDir = mkdtempSync(join(roomFor(0), 'avocado-check-'));
   try {
     if (what === 'speed') {
-      yield* measureSpeed({ checkpoint, cacheDir, device, precision }, tiny ? REHEARSAL : FULL);
+      // Beside the checkpoint, so that the next step with this precision finds the export.
+      const place = { checkpoint, cacheDir: tiny ? cacheDir : join(checkpoint, 'exports'), device, precision };
+      yield* measureSpeed(place, tiny ? REHEARSAL : FULL, products === 'default' ? 'decode' : 'all');
       return;
     }
     // Of these, only this one has no matrix that the kernels for quantised weights refuse.
@@ -142,11 +147,17 @@ function askCard(...fields: string[]): string[] {
   }
 }
 
-/** How often the provider said that it took each attention kernel. */
+/** How often the provider said that it took each kernel for attention and for products with quantised weights. */
 function kernelsIn(output: string): Finding[] {
   const counts: Record<string, number> = {};
   for (const [, operator = '', kernel = ''] of output.matchAll(/Operator=(\w+).*?SdpaKernel=(\w+)/g))
     counts[`${operator} ${kernel}`] = (counts[`${operator} ${kernel}`] ?? 0) + 1;
+  for (const [, shape = '', bits = '', kernel = '', tactic = ''] of output.matchAll(
+    /\[fpA_intB_debug\] (M=\d+ N=\d+ K=\d+) nbits=(\d).* kernel=(\S+).*? tactic=(.*)/g,
+  )) {
+    const name = `${shape} int${bits} ${kernel} ${tactic}`.trim();
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
   return Object.keys(counts).length === 0 ? [] : [{ kind: 'kernels', counts }];
 }
 
@@ -157,7 +168,7 @@ function findingsIn(output: string): Finding[] {
 
 /** Without what the provider says for every attention node. */
 function lastWords(output: string): string {
-  const lines = output.split('\n').filter((line) => line.trim() !== '' && !line.includes('SdpaKernel='));
+  const lines = output.split('\n').filter((line) => line.trim() !== '' && !/SdpaKernel=|fpA_intB_debug/.test(line));
   return lines.slice(-12).join('\n').slice(-1500);
 }
 
@@ -167,6 +178,7 @@ function runProcess(step: Step, seconds: number, checkpoint: string): Promise<St
   const env = {
     ...process.env,
     ...(step.what === 'parity' ? { ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1' } : {}),
+    ...(isQuantised(step.precision) ? { ORT_FPA_INTB_DEBUG: '1' } : {}),
     ...(step.attention === 'flash' ? { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0' } : {}),
     ...(step.products === 'default' ? { ORT_FPA_INTB_GEMM: '0' } : {}),
   };

@@ -225,8 +225,12 @@ async function* decoding(place: Place, sizes: SpeedSizes): AsyncGenerator<Findin
 }
 
 /** Measures in the order of what matters most. What fails is a finding too: the other part may work. */
-export async function* measureSpeed(place: Place, sizes: SpeedSizes): AsyncGenerator<Finding> {
-  for (const part of [firstToken, decoding]) {
+export async function* measureSpeed(
+  place: Place,
+  sizes: SpeedSizes,
+  parts: 'all' | 'decode' = 'all',
+): AsyncGenerator<Finding> {
+  for (const part of parts === 'all' ? [firstToken, decoding] : [decoding]) {
     try {
       yield* part(place, sizes);
     } catch (error) {

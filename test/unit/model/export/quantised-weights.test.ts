@@ -81,18 +81,21 @@ describe.each(['int8', 'int4'] as const)('%s', (precision) => {
     }
   });
 
-  it('for CUDA is a bf16 graph in which only linear layers differ', async () => {
+  it('for CUDA is a bf16 graph in which only products differ', async () => {
     const { weights, config, checkpoint } = await plan('tiny-b', precision, 'cuda');
     const { nodes } = buildDecoderGraph(config, weights, 'bf16').model;
     const products = nodes.filter(({ opType }) => opType === 'MatMulNBits');
-    expect(products).toHaveLength(7 * config.text.layers + 1);
+    // Query, key and value are one product, of rows that lie behind one another in the file.
+    expect(products).toHaveLength(5 * config.text.layers + 1);
+    const joined = weights.steps.slice(0, 3).reduce((sum, { weight }) => sum + weight.n, 0);
+    expect(products[0]?.attributes).toMatchObject({ N: { value: joined }, K: { value: config.text.hiddenSize } });
     for (const { inputs, attributes } of products) {
       expect(inputs).toHaveLength(3);
       expect(attributes).toMatchObject({ block_size: { value: 64 } });
       expect(attributes).not.toHaveProperty('accuracy_level');
     }
-    // Only plain weights of query, key and value are joined, with their biases.
-    const linear = new Set(['MatMulNBits', 'FusedMatMul', 'Add', 'Concat', 'Split']);
+    // Plain weights of query, key and value are joined by a node.
+    const linear = new Set(['MatMulNBits', 'FusedMatMul', 'Concat']);
     const others = (list: typeof nodes): string[] =>
       list.map(({ opType }) => opType).filter((type) => !linear.has(type));
     expect(others(nodes)).toEqual(others(buildDecoderGraph(config, checkpoint, 'bf16').model.nodes));
