@@ -190,15 +190,29 @@ export class GraphBuilder {
 
   /**
    * Several layers of one input x [..., k], each -> [..., n]. In half precision they are one multiplication, whose
-   * result is split: fewer kernels, and larger ones. The runtime joins the weights when it loads; quantised ones lie in
-   * their file as one matrix.
+   * result is split: fewer kernels, and larger ones.
    */
   linears(input: string, layers: readonly Layer[], k: number): string[] {
+    const joined = this.joinedLinears(input, layers, k);
+    if (joined === undefined) return layers.map(({ layer, n, bias }) => this.linear(input, layer, n, k, bias));
+    const sizes = layers.map(({ n }) => n);
+    const split = `split_${sizes.join('_')}`;
+    if (!this.#initializers.has(split))
+      this.constant(split, 'int64', [sizes.length], BigInt64Array.from(sizes, BigInt));
+    const outputs = layers.map(({ layer }) => layer);
+    this.nodeTo(outputs, 'Split', [joined, split], { attributes: { axis: int(-1) } });
+    return outputs;
+  }
+
+  /**
+   * The results of several layers side by side, [..., sum of n], by one multiplication. The runtime joins the weights
+   * when it loads; quantised ones lie in their file as one matrix. Undefined in float32, and where they do not.
+   */
+  joinedLinears(input: string, layers: readonly Layer[], k: number): string | undefined {
     const name = layers.map(({ layer }) => layer).join('+');
     const quantised = layers.flatMap(({ layer }) => this.#weights.quantised(`${layer}.weight`) ?? []);
     const joined = joinQuantised(name, quantised);
-    const separate = this.activation === 'float32' || (quantised.length > 0 && joined === undefined);
-    if (separate) return layers.map(({ layer, n, bias }) => this.linear(input, layer, n, k, bias));
+    if (this.activation === 'float32' || (quantised.length > 0 && joined === undefined)) return undefined;
     const join = (part: string, values: string[]): string =>
       this.node(`${name}.${part}`, 'Concat', values, { attributes: { axis: int(0) } });
     const biases = layers.map(({ layer, n, bias }) =>
@@ -213,14 +227,7 @@ export class GraphBuilder {
     };
     const product =
       joined === undefined ? multiplied() : this.#quantisedLinear(input, `${name}.product`, 'no bias', joined);
-    const sum = this.node(name, 'Add', [product, join('bias', biases)]);
-    const sizes = layers.map(({ n }) => n);
-    const split = `split_${sizes.join('_')}`;
-    if (!this.#initializers.has(split))
-      this.constant(split, 'int64', [sizes.length], BigInt64Array.from(sizes, BigInt));
-    const outputs = layers.map(({ layer }) => layer);
-    this.nodeTo(outputs, 'Split', [sum, split], { attributes: { axis: int(-1) } });
-    return outputs;
+    return this.node(name, 'Add', [product, join('bias', biases)]);
   }
 
   /** RMSNorm over the last axis, with statistics in float32. */

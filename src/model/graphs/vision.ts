@@ -56,13 +56,57 @@ function embedPatches(graph: GraphBuilder, vision: VisionConfig, shapes: Shapes)
   return graph.node('ordered_rows', 'Reshape', [ordered, shapes.steps]);
 }
 
-/** Rotates [S, hw, hidden] by the step's tables. Always in float32, like the reference. */
-function addRope(graph: GraphBuilder, vision: VisionConfig, input: string): string {
+/** Tables in the order of the rows of all windows, padded: which row of query, key and value, and its angles. */
+function addWindowTables(graph: GraphBuilder, vision: VisionConfig): void {
+  const scalar = (value: bigint): string => graph.constant(`int_${value}`, 'int64', [1], BigInt64Array.of(value));
+  graph.node('window_rows.q', 'Mul', ['window_rows', scalar(3n)]);
+  graph.node('window_rows.k', 'Add', ['window_rows.q', scalar(1n)]);
+  graph.node('window_rows.v', 'Add', ['window_rows.q', scalar(2n)]);
+  for (const table of ['rope_cos', 'rope_sin']) {
+    const rows = graph.node(`${table}.gathered`, 'Gather', [table, 'window_rows'], { attributes: { axis: int(0) } });
+    graph.reshape(`${table}.windows`, rows, [-1, vision.headDim / 2]);
+  }
+}
+
+/** Rotates [S, rows, hidden] by tables of these rows. Always in float32, like the reference. */
+function addRope(graph: GraphBuilder, vision: VisionConfig, input: string, tables: '' | '.windows' = ''): string {
   const wide = graph.cast(`${input}.float32`, input, graph.activation, 'float32');
-  const inputs = [wide, 'rope_offset', 'rope_cos', 'rope_sin'];
+  const inputs = [wide, 'rope_offset', `rope_cos${tables}`, `rope_sin${tables}`];
   const attributes = { num_heads: int(vision.heads) };
   const rotated = graph.node(`${input}.rotated`, 'RotaryEmbedding', inputs, { domain: 'com.microsoft', attributes });
   return graph.cast(`${input}.rope`, rotated, 'float32', graph.activation);
+}
+
+const QUERY_KEY_VALUE = ['q', 'k', 'v'] as const;
+
+/** Query, key and value, rotated, as [S·windows, longest window, hidden]. */
+function projectWindows(
+  graph: GraphBuilder,
+  vision: VisionConfig,
+  shapes: Shapes,
+  normed: string,
+  layer: string,
+): string[] {
+  const { hiddenSize } = vision;
+  const layers = QUERY_KEY_VALUE.map((part) => ({ layer: `${layer}.${part}`, n: hiddenSize, bias: 'bias' }) as const);
+  const gather = (name: string, input: string, rows: string): string =>
+    graph.node(`${name}.gathered`, 'Gather', [input, rows], { attributes: { axis: int(1) } });
+  const joined = graph.joinedLinears(normed, layers, hiddenSize);
+  if (joined === undefined) {
+    return graph.linears(normed, layers, hiddenSize).map((input, part) => {
+      const rotated = part < 2 ? addRope(graph, vision, input) : input;
+      return graph.node(`${rotated}.windows`, 'Reshape', [gather(rotated, rotated, 'window_rows'), shapes.windows]);
+    });
+  }
+  // As rows of [S, 3·hw, hidden] query, key and value take turns. So the gathering also splits them.
+  const rows = graph.reshape(`${joined}.rows`, joined, [0, -1, hiddenSize]);
+  return layers.map((part, index) => {
+    const gathered = gather(part.layer, rows, `window_rows.${QUERY_KEY_VALUE[index] ?? ''}`);
+    if (index === 2) return graph.node(`${part.layer}.windows`, 'Reshape', [gathered, shapes.windows]);
+    const steps = graph.node(`${part.layer}.steps`, 'Reshape', [gathered, shapes.steps]);
+    const rotated = addRope(graph, vision, steps, '.windows');
+    return graph.node(`${part.layer}.windows`, 'Reshape', [rotated, shapes.windows]);
+  });
 }
 
 /** Attention of one block, without the bias of its output projection. The batch is steps (full) or windows. */
@@ -79,20 +123,15 @@ function addAttention(
     domain: 'com.microsoft',
     attributes: { num_heads: int(heads), scale: float(headDim ** -0.5) },
   } as const;
-  const parts = ['q', 'k', 'v'].map((part) => ({ layer: `${layer}.${part}`, n: hiddenSize, bias: 'bias' }) as const);
-  const inputs = graph
-    .linears(normed, parts, hiddenSize)
-    .map((input, part) => (part < 2 ? addRope(graph, vision, input) : input));
   let mixed: string;
   if (vision.fullAttentionBlocks.includes(block)) {
+    const layers = QUERY_KEY_VALUE.map((part) => ({ layer: `${layer}.${part}`, n: hiddenSize, bias: 'bias' }) as const);
+    const inputs = graph
+      .linears(normed, layers, hiddenSize)
+      .map((input, part) => (part < 2 ? addRope(graph, vision, input) : input));
     mixed = graph.node(`${layer}.mixed`, 'MultiHeadAttention', inputs, options);
   } else {
-    const windows = inputs.map((input) => {
-      const gathered = graph.node(`${input}.gathered`, 'Gather', [input, 'window_rows'], {
-        attributes: { axis: int(1) },
-      });
-      return graph.node(`${input}.windows`, 'Reshape', [gathered, shapes.windows]);
-    });
+    const windows = projectWindows(graph, vision, shapes, normed, layer);
     const padded = graph.node(
       `${layer}.mixed.padded`,
       'MultiHeadAttention',
@@ -133,6 +172,7 @@ export function buildVisionGraph(config: ModelConfig, weights: WeightSource, pre
   const graph = new GraphBuilder('vision', weights, precision);
   addInputs(graph, vision);
   const shapes = addShapes(graph, hiddenSize);
+  if (graph.activation !== 'float32') addWindowTables(graph, vision);
   let residual = embedPatches(graph, vision, shapes);
   let normed = graph.rmsNorm(residual, 'visual.blocks.0.norm1', hiddenSize, EPSILON);
   for (let block = 0; block < vision.depth; block += 1) {

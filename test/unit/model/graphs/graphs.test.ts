@@ -138,7 +138,7 @@ it('pads the vision MLP to a fast size in half precision, with zeros that the gr
 });
 
 it.each([
-  ['vision', 'visual.blocks.1.attn.', ['q', 'k', 'v']],
+  ['vision', 'visual.blocks.2.attn.', ['q', 'k', 'v']],
   ['audio', 'audio_tower.layers.1.self_attn.', ['q_proj', 'k_proj', 'v_proj']],
   ['decoder', 'model.layers.1.self_attn.', ['q_proj', 'k_proj', 'v_proj']],
 ] as const)(
@@ -157,3 +157,13 @@ it.each([
       expect((await build(part, 'tiny-b', precision)).model.nodes.map(({ opType }) => opType)).not.toContain('Split');
   },
 );
+
+it('gathers the windows of query, key and value out of one multiplication, without a split', async () => {
+  const { model } = await build('vision', 'tiny-b', 'bf16');
+  const layer = 'visual.blocks.1.attn';
+  const rows = `${layer}.q+${layer}.k+${layer}.v.rows`;
+  const readers = model.nodes.filter(({ inputs }) => inputs.includes(rows));
+  expect(readers.map(({ opType, inputs }) => [opType, inputs[1]])).toEqual(
+    ['q', 'k', 'v'].map((part) => ['Gather', `window_rows.${part}`]),
+  );
+});
