@@ -9,15 +9,22 @@
 namespace {
 
 // cudaMemcpyKind
+constexpr int kHostToDevice = 1;
 constexpr int kDeviceToHost = 2;
 constexpr int kDeviceToDevice = 3;
+constexpr unsigned kNonBlocking = 1;  // cudaStreamNonBlocking
 
 struct CudaRuntime {
   int (*GetDevice)(int* device);
   int (*SetDevice)(int device);
   int (*Malloc)(void** memory, size_t bytes);
   int (*Memset)(void* memory, int value, size_t bytes);
+  int (*MallocHost)(void** memory, size_t bytes);
+  int (*FreeHost)(void* memory);
   int (*Memcpy)(void* target, const void* source, size_t bytes, int kind);
+  int (*MemcpyAsync)(void* target, const void* source, size_t bytes, int kind, void* stream);
+  int (*StreamCreateWithFlags)(void** stream, unsigned flags);
+  int (*StreamDestroy)(void* stream);
   int (*StreamSynchronize)(void* stream);
   int (*Free)(void* memory);
   const char* (*GetErrorString)(int error);
@@ -61,7 +68,12 @@ const CudaRuntime& Runtime() {
     Bind(loaded.SetDevice, handle, "cudaSetDevice");
     Bind(loaded.Malloc, handle, "cudaMalloc");
     Bind(loaded.Memset, handle, "cudaMemset");
+    Bind(loaded.MallocHost, handle, "cudaMallocHost");
+    Bind(loaded.FreeHost, handle, "cudaFreeHost");
     Bind(loaded.Memcpy, handle, "cudaMemcpy");
+    Bind(loaded.MemcpyAsync, handle, "cudaMemcpyAsync");
+    Bind(loaded.StreamCreateWithFlags, handle, "cudaStreamCreateWithFlags");
+    Bind(loaded.StreamDestroy, handle, "cudaStreamDestroy");
     Bind(loaded.StreamSynchronize, handle, "cudaStreamSynchronize");
     Bind(loaded.Free, handle, "cudaFree");
     Bind(loaded.GetErrorString, handle, "cudaGetErrorString");
@@ -126,8 +138,41 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
   Check(Runtime().StreamSynchronize(nullptr), action);
 }
 
-void ReadCuda(int device, const std::byte* from, void* to, size_t bytes) {
+CudaStaging::CudaStaging(int device, size_t bytes) : device_index_(device) {
   const DeviceScope scope(device);
-  // Every run that wrote the memory has ended, and a copy to the host returns when it is done.
-  Check(Runtime().Memcpy(to, from, bytes, kDeviceToHost), "Reading from CUDA device " + std::to_string(device));
+  const std::string what = "Staging " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device);
+  try {
+    Check(Runtime().Malloc(&device_, bytes), what);
+    Check(Runtime().Memset(device_, 0, bytes), what);
+    Check(Runtime().StreamSynchronize(nullptr), what);
+    Check(Runtime().MallocHost(&host_, bytes), what);
+    Check(Runtime().StreamCreateWithFlags(&stream_, kNonBlocking), what);
+  } catch (const std::exception&) {
+    Release();
+    throw;
+  }
+}
+
+CudaStaging::~CudaStaging() { Release(); }
+
+void CudaStaging::Release() noexcept {
+  try {
+    const DeviceScope scope(device_index_);
+    if (stream_ != nullptr) Runtime().StreamDestroy(stream_);
+    if (host_ != nullptr) Runtime().FreeHost(host_);
+    if (device_ != nullptr) Runtime().Free(device_);
+  } catch (const std::exception&) {
+    // The device is lost or the process is ending: the memory is freed with it.
+  }
+}
+
+void CudaStaging::CopyToDevice(size_t offset, size_t bytes) { Copy(device() + offset, host() + offset, bytes, kHostToDevice); }
+
+void CudaStaging::CopyToHost(size_t offset, size_t bytes) { Copy(host() + offset, device() + offset, bytes, kDeviceToHost); }
+
+void CudaStaging::Copy(void* to, const void* from, size_t bytes, int kind) {
+  if (bytes == 0) return;
+  const DeviceScope scope(device_index_);
+  Check(Runtime().MemcpyAsync(to, from, bytes, kind, stream_), "Copying the values of a run");
+  Check(Runtime().StreamSynchronize(stream_), "Copying the values of a run");
 }

@@ -23,3 +23,30 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces);
 
 /** Copies from a CUDA device's memory to the host and waits for it. Throws std::runtime_error as CopyCuda. */
 void ReadCuda(int device, const std::byte* from, void* to, size_t bytes);
+
+/**
+ * A block of memory on a CUDA device and one of the same size in pinned host memory, so that many small values take one
+ * fast copy. Its copies have a stream of their own and wait for it only.
+ */
+class CudaStaging {
+ public:
+  /** Throws std::runtime_error with the runtime's message. */
+  CudaStaging(int device, size_t bytes);
+  ~CudaStaging();
+  CudaStaging(const CudaStaging&) = delete;
+  CudaStaging& operator=(const CudaStaging&) = delete;
+
+  std::byte* host() const { return static_cast<std::byte*>(host_); }
+  std::byte* device() const { return static_cast<std::byte*>(device_); }
+  void CopyToDevice(size_t offset, size_t bytes);
+  void CopyToHost(size_t offset, size_t bytes);
+
+ private:
+  void Copy(void* to, const void* from, size_t bytes, int kind);
+  void Release() noexcept;
+
+  int device_index_;
+  void* device_ = nullptr;
+  void* host_ = nullptr;
+  void* stream_ = nullptr;
+};

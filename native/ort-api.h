@@ -58,6 +58,7 @@ constexpr int CODE_FAIL = 1;
   X(134, CreateIoBinding, OrtSession*, OrtIoBinding** out)                                                             \
   X(136, BindInput, OrtIoBinding*, const char* name, const OrtValue*)                                                  \
   X(137, BindOutput, OrtIoBinding*, const char* name, const OrtValue*)                                                 \
+  X(165, AddRunConfigEntry, OrtRunOptions*, const char* key, const char* value)                                        \
   X(204, SessionOptionsAppendExecutionProvider_CUDA_V2, OrtSessionOptions*, const OrtCudaOptions*)                     \
   X(205, CreateCUDAProviderOptions, OrtCudaOptions** out)                                                              \
   X(206, UpdateCUDAProviderOptions, OrtCudaOptions*, const char* const* keys, const char* const* values, size_t count)

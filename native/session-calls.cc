@@ -35,12 +35,22 @@ std::vector<Napi::Value> ValuesOf(Napi::Value value) {
   return values;
 }
 
+std::vector<size_t> IndexesOf(Napi::Value value) {
+  std::vector<size_t> indexes;
+  if (value.IsUndefined()) return indexes;
+  for (const Napi::Value& entry : ValuesOf(value)) {
+    indexes.push_back(WholeNumber(entry.As<Napi::Number>().DoubleValue(), "an index"));
+  }
+  return indexes;
+}
+
 SessionConfig ReadConfig(Napi::Object object) {
   SessionConfig config;
   config.device = ReadDevice(object.Get("device").As<Napi::Object>());
   config.threads = object.Get("threads").As<Napi::Number>().Int32Value();
   config.spinning = object.Get("spinning").As<Napi::Boolean>().Value();
   config.disable_prepacking = object.Get("disablePrepacking").As<Napi::Boolean>().Value();
+  config.recordings = object.Get("recordings").As<Napi::Boolean>().Value();
   config.log_severity = object.Get("logSeverity").As<Napi::Number>().Int32Value();
   return config;
 }
@@ -90,6 +100,8 @@ Napi::Value RunSession(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   SessionOnThread& handle = HandleOf(info[0]);
   const auto done = FunctionOf(info[3], "done");
+  const int recording = info[4].IsNumber() ? info[4].As<Napi::Number>().Int32Value() : NOT_RECORDED;
+  const std::vector<size_t> host_inputs = IndexesOf(info[5]);
   const std::vector<Napi::Value> memory = ValuesOf(info[2]);
   std::vector<TensorView> views = ReadTensors(info[1], memory);
   // Shared: the thread that stops the run may still use the terminator after JavaScript was called back.
@@ -100,6 +112,8 @@ Napi::Value RunSession(const Napi::CallbackInfo& info) {
   const auto outputs = views.begin() + static_cast<std::ptrdiff_t>(session.inputs().size());
   request->inputs.assign(std::make_move_iterator(views.begin()), std::make_move_iterator(outputs));
   request->outputs.assign(std::make_move_iterator(outputs), std::make_move_iterator(views.end()));
+  request->recording = recording;
+  request->host_inputs = host_inputs;
   ThreadJob run{[&handle, request] { LoadedSession(handle).Run(*request); },
                 [request] { request->terminator.Terminate(); }};
   const uint32_t ticket = handle.Submit(env, std::move(run), KeepAlive(env, info[0], memory), done);

@@ -3,6 +3,8 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "recording.h"
+
 namespace {
 
 using CountFunction = OrtStatus* (*)(const OrtSession*, size_t*);
@@ -43,8 +45,10 @@ void AppendCuda(OrtSessionOptions* options, const SessionConfig& config) {
       "cudnn_conv_algo_search",              // EXHAUSTIVE would benchmark again for every new clip length
       "use_tf32",                            // fp32 means fp32
       "enable_skip_layer_norm_strict_mode",  // sums in fp32, like the reference
+      "enable_cuda_graph",
   };
-  const char* const values[] = {device.c_str(), "kSameAsRequested", "HEURISTIC", "0", "1"};
+  const char* const values[] = {device.c_str(), "kSameAsRequested", "HEURISTIC", "0", "1",
+                                config.recordings ? "1" : "0"};
   ort::Check(api.UpdateCUDAProviderOptions(cuda.get(), keys, values, std::size(keys)));
   ort::Check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()));
 }
@@ -94,17 +98,28 @@ void RunTerminator::Terminate() noexcept {
   if (OrtStatus* status = api.RunOptionsSetTerminate(options_.get())) api.ReleaseStatus(status);
 }
 
+void RunTerminator::Configure(const char* key, const std::string& value) {
+  ort::Check(ort::GetApi().AddRunConfigEntry(options_.get(), key, value.c_str()));
+}
+
 Session::Session(const void* model, size_t bytes, const SessionConfig& config)
     : device_(config.device),
+      recordings_enabled_(config.recordings && config.device.type == Device::Type::kCuda),
       host_memory_(MakeMemoryInfo(Device{})),
       device_memory_(MakeMemoryInfo(config.device)),
       session_(MakeSession(model, bytes, config)) {
   const auto& api = ort::GetApi();
-  OrtIoBinding* raw = nullptr;
-  ort::Check(api.CreateIoBinding(session_.get(), &raw));
-  binding_.reset(raw);
+  binding_ = MakeBinding();
   inputs_ = ReadNames(session_.get(), api.SessionGetInputCount, api.SessionGetInputName);
   outputs_ = ReadNames(session_.get(), api.SessionGetOutputCount, api.SessionGetOutputName);
+}
+
+Session::~Session() = default;
+
+ort::IoBindingHandle Session::MakeBinding() const {
+  OrtIoBinding* raw = nullptr;
+  ort::Check(ort::GetApi().CreateIoBinding(session_.get(), &raw));
+  return ort::IoBindingHandle(raw);
 }
 
 ort::ValueHandle Session::ValueOf(const TensorView& view) const {
@@ -134,10 +149,19 @@ void Session::Bind(const RunRequest& request) {
   }
 }
 
-void Session::Run(const RunRequest& request) {
-  const auto& api = ort::GetApi();
+void Session::Run(RunRequest& request) {
+  if (recordings_enabled_) {
+    // A number of its own for each recording; without one, onnxruntime would record this run and replay it for all.
+    request.terminator.Configure("gpu_graph_id", std::to_string(request.recording));
+    if (request.recording != NOT_RECORDED) {
+      std::unique_ptr<Recording>& recording = recordings_[request.recording];
+      if (recording == nullptr) recording = std::make_unique<Recording>(*this, request);
+      recording->Run(request);
+      return;
+    }
+  }
   // Nothing more to wait for: binding waits for its own copies, and a run ends when its stream is empty. onnxruntime's
   // SynchronizeBound… would wait for the whole device, so for the runs of all other sessions.
   Bind(request);
-  ort::Check(api.RunWithBinding(session_.get(), request.terminator.options(), binding_.get()));
+  ort::Check(ort::GetApi().RunWithBinding(session_.get(), request.terminator.options(), binding_.get()));
 }

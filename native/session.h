@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@ struct SessionConfig {
   int threads = 0;
   bool spinning = false;
   bool disable_prepacking = false;
+  /** CUDA only: a run may be recorded as a CUDA graph. All nodes must be on the device. */
+  bool recordings = false;
   int log_severity = ort::LOG_ERRORS;
 };
 
@@ -32,39 +35,57 @@ class RunTerminator {
  public:
   RunTerminator();
   void Terminate() noexcept;
+  void Configure(const char* key, const std::string& value);
   const OrtRunOptions* options() const { return options_.get(); }
 
  private:
   ort::RunOptionsHandle options_;
 };
 
+constexpr int NOT_RECORDED = -1;
+
 /** What one run reads and writes: an entry per graph input and output. An output without memory is not computed. */
 struct RunRequest {
   std::vector<TensorView> inputs;
   std::vector<TensorView> outputs;
   RunTerminator terminator;
+  /**
+   * All runs with the same number have tensors of the same shapes and the same slabs. The first one is recorded and the
+   * others replay it: one launch instead of one for each kernel.
+   */
+  int recording = NOT_RECORDED;
+  /** Inputs that a recorded run reads in host memory, once: their value stays that of the first run. */
+  std::vector<size_t> host_inputs;
 };
+
+class Recording;
 
 class Session {
  public:
   /** Loads a serialised ModelProto. Throws std::runtime_error with onnxruntime's message. */
   Session(const void* model, size_t bytes, const SessionConfig& config);
+  ~Session();
 
   const std::vector<std::string>& inputs() const { return inputs_; }
   const std::vector<std::string>& outputs() const { return outputs_; }
 
   /** Runs the graph into the request's outputs. Throws std::runtime_error with onnxruntime's message. */
-  void Run(const RunRequest& request);
+  void Run(RunRequest& request);
 
  private:
+  friend class Recording;
+
   void Bind(const RunRequest& request);
   ort::ValueHandle ValueOf(const TensorView& view) const;
+  ort::IoBindingHandle MakeBinding() const;
 
   Device device_;
+  bool recordings_enabled_;
   ort::MemoryInfoHandle host_memory_;
   ort::MemoryInfoHandle device_memory_;
   ort::SessionHandle session_;
   ort::IoBindingHandle binding_;
+  std::map<int, std::unique_ptr<Recording>> recordings_;
   std::vector<std::string> inputs_;
   std::vector<std::string> outputs_;
 };

@@ -55,27 +55,35 @@ class NativeSession implements Session {
   readonly #addon: NativeAddon;
   readonly #handle: NativeSessionHandle;
   readonly #forget: (session: NativeSession) => void;
+  readonly recordings: boolean;
   #released: Promise<void> | undefined;
 
-  constructor(addon: NativeAddon, handle: NativeSessionHandle, forget: (session: NativeSession) => void) {
+  constructor(
+    addon: NativeAddon,
+    handle: NativeSessionHandle,
+    recordings: boolean,
+    forget: (session: NativeSession) => void,
+  ) {
     this.#addon = addon;
     this.#handle = handle;
+    this.recordings = recordings;
     this.#forget = forget;
     ({ inputs: this.inputs, outputs: this.outputs } = addon.sessionNames(handle));
   }
 
   async run(feeds: Tensors, fetches: Tensors, options: RunOptions = {}): Promise<void> {
-    const { signal } = options;
+    const { signal, recording } = options;
     if (this.#released !== undefined) throw new Error('The session was released already. This is a bug.');
     throwIfAborted(signal);
     const { inputs, outputs } = bindTensors(this, feeds, fetches);
     const { numbers, memory } = tensorLayout([...inputs, ...outputs]);
+    const fixed = recording?.fixedInputs.map((name) => this.inputs.indexOf(name));
     let ticket = 0;
     const stop = (): void => {
       this.#addon.terminateRun(this.#handle, ticket);
     };
     const message = await messageOfCall((done) => {
-      ticket = this.#addon.runSession(this.#handle, numbers, memory, done);
+      ticket = this.#addon.runSession(this.#handle, numbers, memory, done, recording?.number, fixed);
       signal?.addEventListener('abort', stop, { once: true });
     });
     signal?.removeEventListener('abort', stop);
@@ -112,11 +120,13 @@ export class NativeRuntime implements Runtime {
 
   async createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
     const { threads, spinning, disablePrepacking, device, runtimeLog } = options;
+    const recordings = options.recordings === true && device.type === 'cuda';
     const config = {
       device: nativeDevice(device),
       threads,
       spinning,
       disablePrepacking,
+      recordings,
       logSeverity: logSeverity(runtimeLog),
     };
     let handle: NativeSessionHandle | undefined;
@@ -128,7 +138,8 @@ export class NativeRuntime implements Runtime {
       this.#addon.releaseSession(handle, () => undefined);
       throw loadError(device, message);
     }
-    const session = new NativeSession(this.#addon, handle, (released) => this.#sessions.delete(released));
+    const forget = (released: NativeSession) => this.#sessions.delete(released);
+    const session = new NativeSession(this.#addon, handle, recordings, forget);
     this.#sessions.add(session);
     return session;
   }

@@ -71,12 +71,26 @@ export interface RunOptions {
    * `aborted`.
    */
   readonly signal?: AbortSignal | undefined;
+  /** only where the session was made with `recordings` */
+  readonly recording?: Recording | undefined;
+}
+
+/**
+ * Names a run that is repeated: all runs with the same number have tensors of the same shapes and the same slabs. The
+ * device records the first one and replays it, which spares hundreds of launches (CUDA graphs).
+ */
+export interface Recording {
+  readonly number: number;
+  /** scalars that the device's kernels are chosen by; they keep the value of the first run */
+  readonly fixedInputs: readonly string[];
 }
 
 /** One loaded graph. The session runs one call after another. */
 export interface Session {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /** whether runs may be recorded */
+  readonly recordings?: boolean | undefined;
   /**
    * Runs the graph outside the JS thread.
    * @param feeds a tensor for every input
@@ -98,6 +112,8 @@ export interface SessionOptions {
   readonly disablePrepacking: boolean;
   /** what onnxruntime itself writes to stderr; default: silent */
   readonly runtimeLog?: RuntimeLog | undefined;
+  /** runs may be recorded; CUDA and the native runtime only, and all nodes must be on the device; default false */
+  readonly recordings?: boolean | undefined;
 }
 
 /** onnxruntime's number of a level: 4, fatal errors only, to 0, all. */
