@@ -5,7 +5,18 @@ import type { Device } from '../../settings/engine-settings.ts';
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
 import type { DType } from '../checkpoint/weights.ts';
-import type { HostArray, HostTensor, Runtime, Session, Slab, SlabPiece, SlabView, Tensor } from '../runtime/runtime.ts';
+import type {
+  HostArray,
+  HostTensor,
+  Recording,
+  RunOptions,
+  Runtime,
+  Session,
+  Slab,
+  SlabPiece,
+  SlabView,
+  Tensor,
+} from '../runtime/runtime.ts';
 import { scoreMemory, type ScoreMemory, type ScoreOutputs } from './score-outputs.ts';
 import type { Decoder, DecodeRow, PrefillChunk, RunSignal, Scores } from './thinker.ts';
 
@@ -144,6 +155,20 @@ function slotRows(capacity: number): number {
   return capacity + 1;
 }
 
+/**
+ * A step that can be recorded: from slot 0 on, with few different sizes, and the logits of every slot. Slots without a
+ * sequence cost little: they attend to one token.
+ */
+function recordedStep(last: number, slots: number): Omit<RunShape, 'tokens'> {
+  const rows = Math.min(slots, 2 ** Math.ceil(Math.log2(last + 1)));
+  return { first: 0, slots: rows, wanted: rows };
+}
+
+/** One recording for each size. The kernels of attention are chosen by total_len, so it says the most that it can be. */
+function recordingOf(slots: number): Recording {
+  return { number: slots, fixedInputs: ['total_len'] };
+}
+
 export class SlotDecoder implements Decoder {
   readonly slots: number;
   readonly prefixSlots: number;
@@ -157,6 +182,8 @@ export class SlotDecoder implements Decoder {
   readonly #lengths: Int32Array;
   readonly #plans = new Map<string, RunPlan>();
   readonly #scores: ScoreMemory;
+  /** where the rows of the last run have their logits */
+  #logitRows: readonly number[] = [];
   #running = false;
 
   private constructor({ text }: ModelConfig, options: DecoderOptions, cache: CacheSlabs, scores: ScoreMemory) {
@@ -223,6 +250,7 @@ export class SlotDecoder implements Decoder {
     plan.totalLength[0] = start + tokens;
     await this.#run(plan, options);
     this.#lengths[slot] = start + tokens;
+    this.#logitRows = [];
     return wantLogits ? plan.outputs.scores()[0] : undefined;
   }
 
@@ -237,23 +265,29 @@ export class SlotDecoder implements Decoder {
       last = Math.max(last, slot);
     }
     if (last < 0) throw new Error('A decode step needs at least one row. This is a bug.');
-    const slots = last - first + 1;
-    const plan = this.#decodePlan({ first, slots, tokens: 1, wanted: rows.length });
-    this.#park(plan, first, slots);
+    const recorded = this.#session.recordings === true;
+    const shape = recorded ? recordedStep(last, this.slots) : { first, slots: last - first + 1, wanted: rows.length };
+    const plan = this.#decodePlan({ ...shape, tokens: 1 });
+    this.#park(plan, shape.first, shape.slots);
+    if (recorded) plan.totalLength[0] = slotRows(this.capacity);
+    const logitRows = rows.map(({ slot }, index) => (recorded ? slot : index));
     for (const [index, { slot, token, position, temperature = 1 }] of rows.entries()) {
-      const row = slot - first;
+      const row = slot - shape.first;
       plan.ids[2 * row] = token;
-      for (let axis = 0; axis < 3; axis += 1) plan.positions[2 * (axis * slots + row)] = position;
-      plan.logitIndex[2 * index] = row;
-      plan.outputs.inverseTemperatures[index] = 1 / temperature;
+      for (let axis = 0; axis < 3; axis += 1) plan.positions[2 * (axis * shape.slots + row)] = position;
+      const logitRow = logitRows[index] ?? index;
+      plan.logitIndex[2 * logitRow] = row;
+      plan.outputs.inverseTemperatures[logitRow] = 1 / temperature;
     }
-    await this.#run(plan, options);
+    await this.#run(plan, { ...options, recording: recorded ? recordingOf(shape.slots) : undefined });
     for (const { slot } of rows) this.#lengths[slot] = (this.#lengths[slot] ?? 0) + 1;
-    return plan.outputs.scores();
+    this.#logitRows = logitRows;
+    const scores = plan.outputs.scores();
+    return logitRows.flatMap((row) => scores[row] ?? []);
   }
 
   async logits(row: number): Promise<Float32Array> {
-    return this.#alone(() => this.#scores.logits(row));
+    return this.#alone(() => this.#scores.logits(this.#logitRows[row] ?? row));
   }
 
   async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
@@ -295,7 +329,7 @@ export class SlotDecoder implements Decoder {
     plan.totalLength[0] = total;
   }
 
-  async #run(plan: RunPlan, options: RunSignal): Promise<void> {
+  async #run(plan: RunPlan, options: RunOptions): Promise<void> {
     await this.#alone(() => this.#session.run(plan.feeds, plan.fetches, options));
   }
 

@@ -39,6 +39,8 @@ export interface LoadOptions {
   readonly capacity: number;
   /** `on-demand` keeps the towers in memory only while they are used; default: on-demand for int8 and int4 on a CPU */
   readonly towers?: 'resident' | 'on-demand' | undefined;
+  /** CUDA: record decode steps as CUDA graphs; default true */
+  readonly recordSteps?: boolean | undefined;
   readonly cacheDir?: string | undefined;
   readonly onProgress?: ((text: string, done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -108,7 +110,9 @@ async function loadSessions(
     (part: keyof typeof GRAPH_FILES): LoadSession =>
     async () => {
       options.onProgress?.(`Loading ${part}`, done, 3);
-      const loaded = await runtime.createSession(await readFile(join(manifest.directory, GRAPH_FILES[part])), session);
+      const model = await readFile(join(manifest.directory, GRAPH_FILES[part]));
+      const recordings = part === 'decoder' && options.recordSteps !== false;
+      const loaded = await runtime.createSession(model, { ...session, recordings });
       done = Math.min(done + 1, 3);
       options.onProgress?.(`Loading ${part}`, done, 3);
       return loaded;
