@@ -138,7 +138,7 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
   Check(Runtime().StreamSynchronize(nullptr), action);
 }
 
-CudaStaging::CudaStaging(int device, size_t bytes) : device_index_(device) {
+CudaStaging::CudaStaging(int device, size_t bytes) : device_index_(device), bytes_(bytes) {
   const DeviceScope scope(device);
   const std::string what = "Staging " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device);
   try {

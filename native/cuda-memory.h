@@ -36,6 +36,7 @@ class CudaStaging {
   CudaStaging(const CudaStaging&) = delete;
   CudaStaging& operator=(const CudaStaging&) = delete;
 
+  size_t bytes() const { return bytes_; }
   std::byte* host() const { return static_cast<std::byte*>(host_); }
   std::byte* device() const { return static_cast<std::byte*>(device_); }
   void CopyToDevice(size_t offset, size_t bytes);
@@ -46,6 +47,7 @@ class CudaStaging {
   void Release() noexcept;
 
   int device_index_;
+  size_t bytes_;
   void* device_ = nullptr;
   void* host_ = nullptr;
   void* stream_ = nullptr;

@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "session-on-thread.h"
 #include "slab-calls.h"
+#include "staged-run.h"
 #include "tensor-layout.h"
 
 namespace {
@@ -35,15 +36,6 @@ std::vector<Napi::Value> ValuesOf(Napi::Value value) {
   return values;
 }
 
-std::vector<size_t> IndexesOf(Napi::Value value) {
-  std::vector<size_t> indexes;
-  if (value.IsUndefined()) return indexes;
-  for (const Napi::Value& entry : ValuesOf(value)) {
-    indexes.push_back(WholeNumber(entry.As<Napi::Number>().DoubleValue(), "an index"));
-  }
-  return indexes;
-}
-
 SessionConfig ReadConfig(Napi::Object object) {
   SessionConfig config;
   config.device = ReadDevice(object.Get("device").As<Napi::Object>());
@@ -51,6 +43,9 @@ SessionConfig ReadConfig(Napi::Object object) {
   config.spinning = object.Get("spinning").As<Napi::Boolean>().Value();
   config.disable_prepacking = object.Get("disablePrepacking").As<Napi::Boolean>().Value();
   config.recordings = object.Get("recordings").As<Napi::Boolean>().Value();
+  for (const Napi::Value& name : ValuesOf(object.Get("hostInputs"))) {
+    config.host_inputs.push_back(name.As<Napi::String>().Utf8Value());
+  }
   config.log_severity = object.Get("logSeverity").As<Napi::Number>().Int32Value();
   return config;
 }
@@ -101,7 +96,6 @@ Napi::Value RunSession(const Napi::CallbackInfo& info) {
   SessionOnThread& handle = HandleOf(info[0]);
   const auto done = FunctionOf(info[3], "done");
   const int recording = info[4].IsNumber() ? info[4].As<Napi::Number>().Int32Value() : NOT_RECORDED;
-  const std::vector<size_t> host_inputs = IndexesOf(info[5]);
   const std::vector<Napi::Value> memory = ValuesOf(info[2]);
   std::vector<TensorView> views = ReadTensors(info[1], memory);
   // Shared: the thread that stops the run may still use the terminator after JavaScript was called back.
@@ -113,11 +107,27 @@ Napi::Value RunSession(const Napi::CallbackInfo& info) {
   request->inputs.assign(std::make_move_iterator(views.begin()), std::make_move_iterator(outputs));
   request->outputs.assign(std::make_move_iterator(outputs), std::make_move_iterator(views.end()));
   request->recording = recording;
-  request->host_inputs = host_inputs;
-  ThreadJob run{[&handle, request] { LoadedSession(handle).Run(*request); },
-                [request] { request->terminator.Terminate(); }};
-  const uint32_t ticket = handle.Submit(env, std::move(run), KeepAlive(env, info[0], memory), done);
-  return Napi::Number::New(env, ticket);
+  const auto stop = [request] { request->terminator.Terminate(); };
+  const Napi::Array kept_alive = KeepAlive(env, info[0], memory);
+  if (!session.has_parts()) {
+    ThreadJob run{[&handle, request] { LoadedSession(handle).Run(*request); }, stop};
+    return Napi::Number::New(env, handle.Submit(env, std::move(run), kept_alive, done));
+  }
+  const auto staged = std::make_shared<std::unique_ptr<StagedRun>>();
+  const std::shared_ptr<StagingPool> pool = session.staging();
+  const auto upload = [&handle, request, staged, pool] {
+    *staged = std::make_unique<StagedRun>(LoadedSession(handle), *request, pool->Take());
+    (*staged)->Upload(*request);
+  };
+  const auto execute = [request, staged] {
+    (*staged)->Execute(*request);
+    (*staged)->Unbind();
+  };
+  const auto download = [request, staged, pool] {
+    (*staged)->Download(*request);
+    pool->Put((*staged)->TakeStaging());
+  };
+  return Napi::Number::New(env, handle.SubmitInParts(env, upload, {execute, stop}, download, kept_alive, done));
 }
 
 void TerminateRun(const Napi::CallbackInfo& info) {

@@ -12,7 +12,8 @@ SessionOnThread::SessionOnThread(Napi::Env env)
 
 SessionOnThread::~SessionOnThread() { Close(); }
 
-uint32_t SessionOnThread::Submit(Napi::Env env, ThreadJob thread_job, Napi::Array kept_alive, Napi::Function done) {
+SessionOnThread::Job* SessionOnThread::Add(Napi::Env env, ThreadJob thread_job, Napi::Array kept_alive,
+                                           Napi::Function done) {
   if (closed_ || release_ticket_ != 0) throw std::runtime_error("The session was released already. This is a bug.");
   auto job = std::make_unique<Job>();
   job->ticket = ++last_ticket_;
@@ -23,8 +24,47 @@ uint32_t SessionOnThread::Submit(Napi::Env env, ThreadJob thread_job, Napi::Arra
   // A job in progress keeps the process alive; an idle session does not.
   if (jobs_.empty()) callback_.Ref(env);
   jobs_.emplace(raw->ticket, std::move(job));
-  thread_.Post({[this, raw] { Perform(raw); }, raw->thread_job.request_stop});
-  return raw->ticket;
+  return raw;
+}
+
+uint32_t SessionOnThread::Submit(Napi::Env env, ThreadJob thread_job, Napi::Array kept_alive, Napi::Function done) {
+  Job* job = Add(env, std::move(thread_job), kept_alive, done);
+  if (other_thread_ != nullptr) {
+    PostInParts(job);  // after the jobs whose first part has not ended
+  } else {
+    const auto perform = [this, job] {
+      Perform(job, job->thread_job.work);
+      Answer(job);
+    };
+    thread_.Post({perform, job->thread_job.request_stop});
+  }
+  return job->ticket;
+}
+
+uint32_t SessionOnThread::SubmitInParts(Napi::Env env, std::function<void()> before, ThreadJob middle,
+                                        std::function<void()> after, Napi::Array kept_alive, Napi::Function done) {
+  Job* job = Add(env, std::move(middle), kept_alive, done);
+  job->before = std::move(before);
+  job->after = std::move(after);
+  if (other_thread_ == nullptr) other_thread_ = std::make_unique<JobThread>();
+  PostInParts(job);
+  return job->ticket;
+}
+
+void SessionOnThread::PostInParts(Job* job) {
+  const auto last = [this, job] {
+    Perform(job, job->after);
+    Answer(job);
+  };
+  const auto middle = [this, job, last] {
+    Perform(job, job->thread_job.work);
+    other_thread_->Post({last, nullptr});
+  };
+  const auto first = [this, job, middle] {
+    Perform(job, job->before);
+    thread_.Post({middle, job->thread_job.request_stop});
+  };
+  other_thread_->Post({first, nullptr});
 }
 
 void SessionOnThread::Release(Napi::Env env, Napi::Array kept_alive, Napi::Function done) {
@@ -41,6 +81,7 @@ void SessionOnThread::RequestStop(uint32_t ticket) {
 void SessionOnThread::Close() {
   if (closed_.exchange(true)) return;
   thread_.Stop();
+  if (other_thread_ != nullptr) other_thread_->Stop();
   jobs_.clear();
   session.reset();
   callback_.Release();
@@ -49,13 +90,17 @@ void SessionOnThread::Close() {
 
 void SessionOnThread::OnEnvironmentEnd(void* self) { static_cast<SessionOnThread*>(self)->Close(); }
 
-void SessionOnThread::Perform(Job* job) {
+void SessionOnThread::Perform(Job* job, const std::function<void()>& part) {
+  if (!part || !job->error.empty()) return;
   try {
-    job->thread_job.work();
+    part();
   } catch (const std::exception& error) {
     job->error = error.what();
     if (job->error.empty()) job->error = "unknown error";
   }
+}
+
+void SessionOnThread::Answer(Job* job) {
   if (!closed_) callback_.NonBlockingCall(job);
 }
 

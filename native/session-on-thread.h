@@ -28,6 +28,13 @@ class SessionOnThread {
   uint32_t Submit(Napi::Env env, ThreadJob job, Napi::Array kept_alive, Napi::Function done);
 
   /**
+   * Like Submit, for a job in three parts: the first and the last one happen on another thread, so that they can run
+   * beside the middle part of other jobs. Each kind of part keeps the order of the jobs.
+   */
+  uint32_t SubmitInParts(Napi::Env env, std::function<void()> before, ThreadJob middle, std::function<void()> after,
+                         Napi::Array kept_alive, Napi::Function done);
+
+  /**
    * Frees the session after the jobs submitted so far, calls done() and ends the thread. No job can be submitted after
    * it.
    */
@@ -49,6 +56,8 @@ class SessionOnThread {
   struct Job {
     uint32_t ticket;
     ThreadJob thread_job;
+    std::function<void()> before;
+    std::function<void()> after;
     std::string error;
     Napi::Reference<Napi::Array> kept_alive;
     Napi::FunctionReference done;
@@ -58,7 +67,10 @@ class SessionOnThread {
   using ThreadSafeCallback = Napi::TypedThreadSafeFunction<SessionOnThread, Job, Deliver>;
 
   static void OnEnvironmentEnd(void* self);
-  void Perform(Job* job);
+  Job* Add(Napi::Env env, ThreadJob thread_job, Napi::Array kept_alive, Napi::Function done);
+  void PostInParts(Job* job);
+  void Perform(Job* job, const std::function<void()>& part);
+  void Answer(Job* job);
   void Finish(Napi::Env env, Job* job);
 
   napi_env env_;
@@ -68,4 +80,5 @@ class SessionOnThread {
   uint32_t release_ticket_ = 0;
   std::unordered_map<uint32_t, std::unique_ptr<Job>> jobs_;
   JobThread thread_;
+  std::unique_ptr<JobThread> other_thread_;  // made by the first job in parts
 };

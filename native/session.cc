@@ -1,9 +1,11 @@
 #include "session.h"
 
+#include <algorithm>
 #include <iterator>
 #include <stdexcept>
+#include <utility>
 
-#include "recording.h"
+#include "staged-run.h"
 
 namespace {
 
@@ -107,11 +109,16 @@ Session::Session(const void* model, size_t bytes, const SessionConfig& config)
       recordings_enabled_(config.recordings && config.device.type == Device::Type::kCuda),
       host_memory_(MakeMemoryInfo(Device{})),
       device_memory_(MakeMemoryInfo(config.device)),
-      session_(MakeSession(model, bytes, config)) {
+      session_(MakeSession(model, bytes, config)),
+      staging_(std::make_shared<StagingPool>()) {
   const auto& api = ort::GetApi();
   binding_ = MakeBinding();
   inputs_ = ReadNames(session_.get(), api.SessionGetInputCount, api.SessionGetInputName);
   outputs_ = ReadNames(session_.get(), api.SessionGetOutputCount, api.SessionGetOutputName);
+  for (const std::string& name : config.host_inputs) {
+    const auto found = std::find(inputs_.begin(), inputs_.end(), name);
+    if (found != inputs_.end()) host_inputs_.push_back(static_cast<size_t>(found - inputs_.begin()));
+  }
 }
 
 Session::~Session() = default;
@@ -139,7 +146,6 @@ void Session::Bind(const RunRequest& request) {
   api.ClearBoundInputs(binding_.get());
   api.ClearBoundOutputs(binding_.get());
   for (size_t index = 0; index < inputs_.size(); index++) {
-    // Binding copies a host tensor to the device if the graph needs it there.
     ort::Check(api.BindInput(binding_.get(), inputs_[index].c_str(), ValueOf(request.inputs[index]).get()));
   }
   for (size_t index = 0; index < outputs_.size(); index++) {
@@ -150,18 +156,21 @@ void Session::Bind(const RunRequest& request) {
 }
 
 void Session::Run(RunRequest& request) {
-  if (recordings_enabled_) {
-    // A number of its own for each recording; without one, onnxruntime would record this run and replay it for all.
-    request.terminator.Configure("gpu_graph_id", std::to_string(request.recording));
-    if (request.recording != NOT_RECORDED) {
-      std::unique_ptr<Recording>& recording = recordings_[request.recording];
-      if (recording == nullptr) recording = std::make_unique<Recording>(*this, request);
-      recording->Run(request);
-      return;
-    }
+  if (device_.type == Device::Type::kCpu) {
+    Bind(request);
+    ort::Check(ort::GetApi().RunWithBinding(session_.get(), request.terminator.options(), binding_.get()));
+    return;
   }
-  // Nothing more to wait for: binding waits for its own copies, and a run ends when its stream is empty. onnxruntime's
-  // SynchronizeBound… would wait for the whole device, so for the runs of all other sessions.
-  Bind(request);
-  ort::Check(ort::GetApi().RunWithBinding(session_.get(), request.terminator.options(), binding_.get()));
+  // A number of its own for each recording; without one, onnxruntime would record this run and replay it for all.
+  if (recordings_enabled_) request.terminator.Configure("gpu_graph_id", std::to_string(request.recording));
+  if (request.recording == NOT_RECORDED) {
+    StagedRun run(*this, request, staging_->Take());
+    run.Perform(request);
+    staging_->Put(run.TakeStaging());
+    return;
+  }
+  // Kept when it fails: onnxruntime's recording keeps these addresses.
+  std::unique_ptr<StagedRun>& run = recordings_[request.recording];
+  if (run == nullptr) run = std::make_unique<StagedRun>(*this, request, nullptr);
+  run->Perform(request);
 }

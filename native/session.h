@@ -17,6 +17,8 @@ struct SessionConfig {
   bool disable_prepacking = false;
   /** CUDA only: a run may be recorded as a CUDA graph. All nodes must be on the device. */
   bool recordings = false;
+  /** inputs that the graph's kernels read in host memory */
+  std::vector<std::string> host_inputs;
   int log_severity = ort::LOG_ERRORS;
 };
 
@@ -51,14 +53,13 @@ struct RunRequest {
   RunTerminator terminator;
   /**
    * All runs with the same number have tensors of the same shapes and the same slabs. The first one is recorded and the
-   * others replay it: one launch instead of one for each kernel.
+   * others replay it: one launch instead of one for each kernel. Host inputs keep the value of the first run.
    */
   int recording = NOT_RECORDED;
-  /** Inputs that a recorded run reads in host memory, once: their value stays that of the first run. */
-  std::vector<size_t> host_inputs;
 };
 
-class Recording;
+class StagedRun;
+class StagingPool;
 
 class Session {
  public:
@@ -72,8 +73,12 @@ class Session {
   /** Runs the graph into the request's outputs. Throws std::runtime_error with onnxruntime's message. */
   void Run(RunRequest& request);
 
+  /** Whether a run has the parts of StagedRun, so that its copies can happen while another one computes. */
+  bool has_parts() const { return device_.type == Device::Type::kCuda && !recordings_enabled_; }
+  const std::shared_ptr<StagingPool>& staging() const { return staging_; }
+
  private:
-  friend class Recording;
+  friend class StagedRun;
 
   void Bind(const RunRequest& request);
   ort::ValueHandle ValueOf(const TensorView& view) const;
@@ -85,7 +90,9 @@ class Session {
   ort::MemoryInfoHandle device_memory_;
   ort::SessionHandle session_;
   ort::IoBindingHandle binding_;
-  std::map<int, std::unique_ptr<Recording>> recordings_;
   std::vector<std::string> inputs_;
   std::vector<std::string> outputs_;
+  std::vector<size_t> host_inputs_;
+  std::map<int, std::unique_ptr<StagedRun>> recordings_;
+  std::shared_ptr<StagingPool> staging_;
 };

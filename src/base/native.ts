@@ -29,6 +29,7 @@ interface NativeSessionConfig {
   readonly spinning: boolean;
   readonly disablePrepacking: boolean;
   readonly recordings: boolean;
+  readonly hostInputs: readonly string[];
   /** onnxruntime's levels: 0 verbose … 3 errors, 4 fatal */
   readonly logSeverity: number;
 }
@@ -45,8 +46,8 @@ export interface NativeAddon {
   readonly createSession: (model: Uint8Array, config: NativeSessionConfig, done: NativeDone) => NativeSessionHandle;
   readonly sessionNames: (session: NativeSessionHandle) => { inputs: string[]; outputs: string[] };
   /**
-   * `layout` and `memory` as in native/tensor-layout.h, inputs first, then outputs. `recording`: its number, with the
-   * indexes of the inputs that stay in host memory. Returns the run's ticket.
+   * `layout` and `memory` as in native/tensor-layout.h, inputs first, then outputs. `recording`: its number. Returns
+   * the run's ticket.
    */
   readonly runSession: (
     session: NativeSessionHandle,
@@ -54,7 +55,6 @@ export interface NativeAddon {
     memory: readonly unknown[],
     done: NativeDone,
     recording?: number,
-    hostInputs?: readonly number[],
   ) => number;
   readonly terminateRun: (session: NativeSessionHandle, ticket: number) => void;
   readonly releaseSession: (session: NativeSessionHandle, done: NativeDone) => void;

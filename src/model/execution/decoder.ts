@@ -8,7 +8,6 @@ import type { DType } from '../checkpoint/weights.ts';
 import type {
   HostArray,
   HostTensor,
-  Recording,
   RunOptions,
   Runtime,
   Session,
@@ -164,11 +163,6 @@ function recordedStep(last: number, slots: number): Omit<RunShape, 'tokens'> {
   return { first: 0, slots: rows, wanted: rows };
 }
 
-/** One recording for each size. The kernels of attention are chosen by total_len, so it says the most that it can be. */
-function recordingOf(slots: number): Recording {
-  return { number: slots, fixedInputs: ['total_len'] };
-}
-
 export class SlotDecoder implements Decoder {
   readonly slots: number;
   readonly prefixSlots: number;
@@ -269,6 +263,7 @@ export class SlotDecoder implements Decoder {
     const shape = recorded ? recordedStep(last, this.slots) : { first, slots: last - first + 1, wanted: rows.length };
     const plan = this.#decodePlan({ ...shape, tokens: 1 });
     this.#park(plan, shape.first, shape.slots);
+    // Attention's kernels are chosen by it, once for all steps that are recorded: the most that it can be.
     if (recorded) plan.totalLength[0] = slotRows(this.capacity);
     const logitRows = rows.map(({ slot }, index) => (recorded ? slot : index));
     for (const [index, { slot, token, position, temperature = 1 }] of rows.entries()) {
@@ -279,7 +274,7 @@ export class SlotDecoder implements Decoder {
       plan.logitIndex[2 * logitRow] = row;
       plan.outputs.inverseTemperatures[logitRow] = 1 / temperature;
     }
-    await this.#run(plan, { ...options, recording: recorded ? recordingOf(shape.slots) : undefined });
+    await this.#run(plan, { ...options, recording: recorded ? shape.slots : undefined });
     for (const { slot } of rows) this.#lengths[slot] = (this.#lengths[slot] ?? 0) + 1;
     this.#logitRows = logitRows;
     const scores = plan.outputs.scores();

@@ -11,6 +11,7 @@ import { parsePrecision } from '../export/export.ts';
 import { GRAPH_FILES, type Manifest } from '../export/manifest.ts';
 import { graphPrecision, isQuantised } from '../export/quantised-weights.ts';
 import { readModelFiles, type ModelFiles } from '../export/read-model-files.ts';
+import { DECODER_HOST_INPUTS } from '../graphs/decoder.ts';
 import { ACTIVATION_DTYPE } from '../graphs/graph-builder.ts';
 import { openRuntime } from '../runtime/open-runtime.ts';
 import type { Runtime, SessionOptions } from '../runtime/runtime.ts';
@@ -112,7 +113,8 @@ async function loadSessions(
       options.onProgress?.(`Loading ${part}`, done, 3);
       const model = await readFile(join(manifest.directory, GRAPH_FILES[part]));
       const recordings = part === 'decoder' && options.recordSteps !== false;
-      const loaded = await runtime.createSession(model, { ...session, recordings });
+      const hostInputs = part === 'decoder' ? DECODER_HOST_INPUTS : [];
+      const loaded = await runtime.createSession(model, { ...session, recordings, hostInputs });
       done = Math.min(done + 1, 3);
       options.onProgress?.(`Loading ${part}`, done, 3);
       return loaded;

@@ -11,6 +11,9 @@ import type { WeightSource } from '../checkpoint/weights.ts';
 /** MRotaryEmbedding takes at most as many tokens in a run as its tables have rows; they have at least this many. */
 export const MOST_TOKENS_PER_RUN = 32_768;
 
+/** Inputs that GroupQueryAttention reads in host memory on every device. */
+export const DECODER_HOST_INPUTS: readonly string[] = ['total_len'];
+
 /** Names of one layer's cache tensors. Past and present are the same memory. */
 export function cacheNames(
   layer: number,

@@ -77,13 +77,12 @@ class NativeSession implements Session {
     throwIfAborted(signal);
     const { inputs, outputs } = bindTensors(this, feeds, fetches);
     const { numbers, memory } = tensorLayout([...inputs, ...outputs]);
-    const fixed = recording?.fixedInputs.map((name) => this.inputs.indexOf(name));
     let ticket = 0;
     const stop = (): void => {
       this.#addon.terminateRun(this.#handle, ticket);
     };
     const message = await messageOfCall((done) => {
-      ticket = this.#addon.runSession(this.#handle, numbers, memory, done, recording?.number, fixed);
+      ticket = this.#addon.runSession(this.#handle, numbers, memory, done, recording);
       signal?.addEventListener('abort', stop, { once: true });
     });
     signal?.removeEventListener('abort', stop);
@@ -127,6 +126,7 @@ export class NativeRuntime implements Runtime {
       spinning,
       disablePrepacking,
       recordings,
+      hostInputs: options.hostInputs ?? [],
       logSeverity: logSeverity(runtimeLog),
     };
     let handle: NativeSessionHandle | undefined;

@@ -71,18 +71,12 @@ export interface RunOptions {
    * `aborted`.
    */
   readonly signal?: AbortSignal | undefined;
-  /** only where the session was made with `recordings` */
-  readonly recording?: Recording | undefined;
-}
-
-/**
- * Names a run that is repeated: all runs with the same number have tensors of the same shapes and the same slabs. The
- * device records the first one and replays it, which spares hundreds of launches (CUDA graphs).
- */
-export interface Recording {
-  readonly number: number;
-  /** scalars that the device's kernels are chosen by; they keep the value of the first run */
-  readonly fixedInputs: readonly string[];
+  /**
+   * Only where the session has `recordings`: all runs with the same number have tensors of the same shapes and the same
+   * slabs. The device records the first one and replays it, which spares hundreds of launches (CUDA graphs). Inputs in
+   * host memory keep the value of the first run.
+   */
+  readonly recording?: number | undefined;
 }
 
 /** One loaded graph. The session runs one call after another. */
@@ -114,6 +108,8 @@ export interface SessionOptions {
   readonly runtimeLog?: RuntimeLog | undefined;
   /** runs may be recorded; CUDA and the native runtime only, and all nodes must be on the device; default false */
   readonly recordings?: boolean | undefined;
+  /** inputs that the device's kernels read in host memory; default none */
+  readonly hostInputs?: readonly string[] | undefined;
 }
 
 /** onnxruntime's number of a level: 4, fatal errors only, to 0, all. */

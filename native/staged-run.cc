@@ -1,0 +1,115 @@
+#include "staged-run.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+namespace {
+
+// Kernels read whole vectors; the device's own allocations are aligned like this.
+constexpr size_t kAlignment = 256;
+
+size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+bool SameTensor(const TensorView& a, const TensorView& b) {
+  return a.type == b.type && a.dims == b.dims && a.slab == b.slab && (a.memory == nullptr) == (b.memory == nullptr) &&
+         (a.slab == nullptr || a.memory == b.memory);
+}
+
+void Expect(const std::vector<TensorView>& views, const std::vector<TensorView>& known) {
+  if (std::equal(views.begin(), views.end(), known.begin(), known.end(), SameTensor)) return;
+  throw std::runtime_error("A recorded run was given tensors of other shapes or slabs. This is a bug.");
+}
+
+}  // namespace
+
+std::unique_ptr<CudaStaging> StagingPool::Take() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (idle_.empty()) return nullptr;
+  std::unique_ptr<CudaStaging> taken = std::move(idle_.back());
+  idle_.pop_back();
+  return taken;
+}
+
+void StagingPool::Put(std::unique_ptr<CudaStaging> staging) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.push_back(std::move(staging));
+}
+
+StagedRun::StagedRun(const Session& session, const RunRequest& request, std::unique_ptr<CudaStaging> staging)
+    : session_(session),
+      inputs_(request.inputs),
+      outputs_(request.outputs),
+      staging_(std::move(staging)),
+      binding_(session.MakeBinding()) {
+  input_places_ = PlacesOf(inputs_, session.host_inputs_);
+  input_bytes_ = bytes_;
+  output_places_ = PlacesOf(outputs_, {});
+  if (staging_ == nullptr || staging_->bytes() < bytes_) {
+    staging_.reset();  // first, so that both never exist at once
+    staging_ = std::make_unique<CudaStaging>(session.device_.index, std::max(bytes_, kAlignment));
+  }
+  Bind();
+}
+
+std::vector<StagedRun::Place> StagedRun::PlacesOf(const std::vector<TensorView>& views,
+                                                  const std::vector<size_t>& on_host) {
+  std::vector<Place> places;
+  for (size_t index = 0; index < views.size(); index++) {
+    const TensorView& view = views[index];
+    if (view.memory == nullptr || view.slab != nullptr) continue;
+    places.push_back({index, bytes_, std::find(on_host.begin(), on_host.end(), index) != on_host.end()});
+    bytes_ += Aligned(view.bytes);
+  }
+  return places;
+}
+
+std::vector<TensorView> StagedRun::Placed(const std::vector<TensorView>& views,
+                                          const std::vector<Place>& places) const {
+  std::vector<TensorView> placed = views;
+  for (const Place& place : places) {
+    placed[place.index].memory = (place.on_host ? staging_->host() : staging_->device()) + place.offset;
+    placed[place.index].device = place.on_host ? Device{} : session_.device_;
+  }
+  return placed;
+}
+
+void StagedRun::Bind() const {
+  const auto& api = ort::GetApi();
+  const std::vector<TensorView> inputs = Placed(inputs_, input_places_);
+  for (size_t index = 0; index < inputs.size(); index++) {
+    const char* name = session_.inputs_[index].c_str();
+    ort::Check(api.BindInput(binding_.get(), name, session_.ValueOf(inputs[index]).get()));
+  }
+  const std::vector<TensorView> outputs = Placed(outputs_, output_places_);
+  for (size_t index = 0; index < outputs.size(); index++) {
+    if (outputs[index].memory == nullptr) continue;
+    const char* name = session_.outputs_[index].c_str();
+    ort::Check(api.BindOutput(binding_.get(), name, session_.ValueOf(outputs[index]).get()));
+  }
+}
+
+void StagedRun::Upload(const RunRequest& request) {
+  Expect(request.inputs, inputs_);
+  Expect(request.outputs, outputs_);
+  for (const Place& place : input_places_) {
+    const TensorView& view = request.inputs[place.index];
+    std::memcpy(staging_->host() + place.offset, view.memory, view.bytes);
+  }
+  staging_->CopyToDevice(0, input_bytes_);
+}
+
+void StagedRun::Execute(const RunRequest& request) {
+  // A run ends when its stream is empty. onnxruntime's SynchronizeBound… would wait for the whole device, so for the
+  // runs of all other sessions.
+  ort::Check(ort::GetApi().RunWithBinding(session_.session_.get(), request.terminator.options(), binding_.get()));
+}
+
+void StagedRun::Download(const RunRequest& request) {
+  staging_->CopyToHost(input_bytes_, bytes_ - input_bytes_);
+  for (const Place& place : output_places_) {
+    const TensorView& view = request.outputs[place.index];
+    std::memcpy(view.memory, staging_->host() + place.offset, view.bytes);
+  }
+}

@@ -1,0 +1,70 @@
+// A run on a CUDA device whose host tensors go through staging memory: all inputs in one copy, all outputs in another.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "cuda-memory.h"
+#include "session.h"
+
+/** Staging memory that no run uses: pinned memory takes long to allocate. */
+class StagingPool {
+ public:
+  std::unique_ptr<CudaStaging> Take();
+  void Put(std::unique_ptr<CudaStaging> staging);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<CudaStaging>> idle_;
+};
+
+class StagedRun {
+ public:
+  /** Binds slabs where they are, and all other tensors to places in `staging`. Throws std::runtime_error. */
+  StagedRun(const Session& session, const RunRequest& request, std::unique_ptr<CudaStaging> staging);
+
+  /**
+   * The three parts of a run, in this order. Requests must have tensors of the shapes and the slabs of the first one.
+   * Upload and Download may happen on other threads, while other runs compute.
+   */
+  void Upload(const RunRequest& request);
+  void Execute(const RunRequest& request);
+  void Download(const RunRequest& request);
+
+  /** All three parts. */
+  void Perform(const RunRequest& request) {
+    Upload(request);
+    Execute(request);
+    Download(request);
+  }
+
+  /** Frees what belongs to the session. Only Download may follow. */
+  void Unbind() { binding_.reset(); }
+
+  /** The memory, for another run. This run cannot be used again. */
+  std::unique_ptr<CudaStaging> TakeStaging() { return std::move(staging_); }
+
+ private:
+  /** A tensor of the caller's host memory and its place in the staging memory. */
+  struct Place {
+    size_t index;
+    size_t offset;
+    bool on_host;
+  };
+
+  std::vector<Place> PlacesOf(const std::vector<TensorView>& views, const std::vector<size_t>& on_host);
+  std::vector<TensorView> Placed(const std::vector<TensorView>& views, const std::vector<Place>& places) const;
+  void Bind() const;
+
+  const Session& session_;
+  const std::vector<TensorView> inputs_;
+  const std::vector<TensorView> outputs_;
+  std::vector<Place> input_places_;
+  std::vector<Place> output_places_;
+  size_t input_bytes_ = 0;
+  size_t bytes_ = 0;
+  std::unique_ptr<CudaStaging> staging_;
+  ort::IoBindingHandle binding_;
+};
