@@ -26,11 +26,13 @@ const PREPARE_THREADS = 2;
 const HASHES_KEPT = 512;
 
 /**
- * Prompt tokens in one run. Quantised products on a CPU are compute-bound from 64 rows on (measured at 3584 x 18944):
- * a longer chunk only enlarges onnxruntime's arena, by 0.3 GB at 512 rows of a 7B model. Unquantised ones still gain.
+ * Prompt tokens in one run. On a CPU, quantised products are compute-bound from 64 rows on (measured at 3584 x 18944),
+ * so a longer chunk only enlarges onnxruntime's arena: 0.3 GB at 512 rows of a 7B model. Unquantised ones still gain.
+ * An H100 reads a prompt a fifth faster in chunks of 2,048 than of 512, and no faster in larger ones.
  */
-function prefillChunkOf(precision: Precision, { type }: Device): number {
-  return type === 'cpu' && (precision === 'int8' || precision === 'int4') ? 128 : 512;
+function prefillChunkOf(precision: Precision, device: Device): number {
+  if (device.type === 'cuda') return 2048;
+  return precision === 'int8' || precision === 'int4' ? 128 : 512;
 }
 
 function deviceName({ device }: EngineSettings): string {

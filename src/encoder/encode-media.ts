@@ -71,8 +71,8 @@ export interface EncodeOptions {
 }
 
 /**
- * Runs both towers over prepared media. Patches of the next run are cut while the present one computes, in the memory
- * of the run before: at most two runs’ worth of patches exist at a time.
+ * Runs both towers over prepared media. Patches of the next run are cut while the present ones compute, in the memory
+ * of the run before: at most three runs’ worth of patches exist at a time.
  */
 export async function encodeMedia(
   media: PreparedMedia,
@@ -82,25 +82,46 @@ export async function encodeMedia(
   options: EncodeOptions,
 ): Promise<MediaEmbeddings> {
   const { vision, audio } = order;
-  const total = vision.length + audio.length;
-  const embeds = new Float32Array(total * options.hiddenSize);
+  const { hiddenSize, signal } = options;
+  const embeds = new Float32Array((vision.length + audio.length) * hiddenSize);
+  const done = { vision: 0, audio: 0 };
+  const onProgress = (tower: keyof typeof done, tokens: number): void => {
+    done[tower] = tokens;
+    options.onProgress?.(done.vision + done.audio, vision.length + audio.length);
+  };
   const started = performance.now();
-  await encodeVision(media, towers, cutPatches, options, (part, start) => {
-    place(embeds, part, vision, start, options.hiddenSize);
-    options.onProgress?.(start + part.length / options.hiddenSize, total);
-  });
-  const visionDone = performance.now();
-  if (media.audio !== undefined && audio.length > 0) {
-    const onProgress = (tokens: number): void => {
-      options.onProgress?.(vision.length + tokens, total);
+  const pictures = async (): Promise<number> => {
+    await encodeVision(media, towers, cutPatches, options, (part, start) => {
+      place(embeds, part, vision, start, hiddenSize);
+      onProgress('vision', start + part.length / hiddenSize);
+    });
+    return performance.now();
+  };
+  const sound = async (): Promise<void> => {
+    if (media.audio === undefined || audio.length === 0) return;
+    const { mel, frames } = media.audio;
+    const part = await towers.encodeAudio(mel, frames, {
+      signal,
+      onProgress: (tokens) => {
+        onProgress('audio', tokens);
+      },
+    });
+    place(embeds, part, audio, 0, hiddenSize);
+  };
+  if (towers.parallel !== true) {
+    const picturesDone = await pictures();
+    await sound();
+    return {
+      embeds,
+      visionSeconds: (picturesDone - started) / 1000,
+      audioSeconds: (performance.now() - picturesDone) / 1000,
     };
-    const part = await towers.encodeAudio(media.audio.mel, media.audio.frames, { signal: options.signal, onProgress });
-    place(embeds, part, audio, 0, options.hiddenSize);
   }
+  const [picturesDone] = await Promise.all([pictures(), sound()]);
   return {
     embeds,
-    visionSeconds: (visionDone - started) / 1000,
-    audioSeconds: (performance.now() - visionDone) / 1000,
+    visionSeconds: (picturesDone - started) / 1000,
+    audioSeconds: Math.max(0, performance.now() - picturesDone) / 1000,
   };
 }
 
@@ -121,17 +142,29 @@ async function encodeVision(
   let next = cut(0);
   let used: Float32Array<ArrayBuffer> | undefined;
   let placed = 0;
+  let running: Promise<{ readonly part: Float32Array; readonly patches: Float32Array<ArrayBuffer> }> | undefined;
+  const finish = async (run: NonNullable<typeof running>): Promise<void> => {
+    const { part, patches } = await run;
+    used = patches;
+    onPart(part, placed);
+    placed += part.length / options.hiddenSize;
+  };
   for (let from = 0; from < steps; from += stepsPerRun) {
     const to = Math.min(steps, from + stepsPerRun);
     const patches = await next;
     options.signal?.throwIfAborted();
     if (to < steps) {
       next = cut(to, used);
+      used = undefined;
       next.catch(() => undefined); // awaited in the next turn, or never when this run fails
     }
-    const part = await towers.encodeVision(patches, to - from, gridH, gridW, { signal: options.signal });
-    used = patches;
-    onPart(part, placed);
-    placed += part.length / options.hiddenSize;
+    // Two at a time, so that a device has the next one's data when it has finished one.
+    const run = towers
+      .encodeVision(patches, to - from, gridH, gridW, { signal: options.signal })
+      .then((part) => ({ part, patches }));
+    run.catch(() => undefined); // awaited in the next turn, or never when the run before fails
+    if (running !== undefined) await finish(running);
+    running = run;
   }
+  if (running !== undefined) await finish(running);
 }

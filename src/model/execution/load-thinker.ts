@@ -159,7 +159,7 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
       capacity,
     };
     const thinker = {
-      towers: new ThinkerTowers(config, vision, audio, { padRuns: device.type === 'cuda' }),
+      towers: new ThinkerTowers(config, vision, audio, { onCard: device.type === 'cuda' }),
       decoder,
       description,
       close,

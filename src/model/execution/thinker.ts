@@ -11,6 +11,8 @@ export interface AudioOptions extends RunSignal {
 }
 
 export interface Towers {
+  /** whether both towers compute at once faster than one after the other; default false */
+  readonly parallel?: boolean | undefined;
   /**
    * Encodes any number of temporal steps of one size. Steps never attend to each other.
    * @param patches [steps * gridH * gridW, channels * temporalPatch * patch * patch] f32, rows in the processor's order

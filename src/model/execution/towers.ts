@@ -15,6 +15,7 @@ function host(dtype: HostTensor['dtype'], dims: readonly number[], data: HostArr
 }
 
 export class ThinkerTowers implements Towers {
+  readonly parallel: boolean;
   readonly #config: ModelConfig;
   readonly #vision: Session;
   readonly #audio: Session;
@@ -24,14 +25,15 @@ export class ThinkerTowers implements Towers {
   readonly #sinusoids: Float32Array<ArrayBuffer>;
 
   /**
-   * @param padRuns all runs of the audio tower have one shape: on CUDA, where convolutions are planned anew whenever
-   * the shape changes, and an idle chunk costs little
+   * @param onCard on CUDA both towers compute at once, and all runs of the audio tower have one shape: convolutions are
+   * planned anew whenever the shape changes, and an idle chunk costs little
    */
-  constructor(config: ModelConfig, vision: Session, audio: Session, { padRuns }: { readonly padRuns: boolean }) {
+  constructor(config: ModelConfig, vision: Session, audio: Session, { onCard }: { readonly onCard: boolean }) {
+    this.parallel = onCard;
     this.#config = config;
     this.#vision = vision;
     this.#audio = audio;
-    this.#padRuns = padRuns;
+    this.#padRuns = onCard;
     this.#sinusoids = sinusoids(strided(config.audio.chunkFrames), config.audio.hiddenSize);
   }
 

@@ -73,7 +73,7 @@ describe('encodeMedia', () => {
     expect([0, 1, 2, 51, 52, 53, 54, 63].map((row) => embeds[row * 2 + 1])).toEqual([1, 2, -1, -50, 3, 4, -51, -60]);
   });
 
-  it('gives the patches of a run back for those of the run after the next', async () => {
+  it('keeps two runs under way and gives the patches of a finished one back', async () => {
     const { media, towers } = setUp();
     const wide = { ...media, plan: { video: { gridThw: [4, 64, 64] } }, audio: undefined } as unknown as PreparedMedia;
     const given: (number | undefined)[] = [];
@@ -89,7 +89,7 @@ describe('encodeMedia', () => {
       },
       { hiddenSize: 2 },
     );
-    expect(given).toEqual([undefined, undefined, 1, 2]);
+    expect(given).toEqual([undefined, undefined, undefined, 1]);
   });
 
   it('starts no run for a request that is cancelled', async () => {
