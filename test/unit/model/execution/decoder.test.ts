@@ -1,8 +1,16 @@
-// copyPrefix with a fake runtime that records its calls: which pieces are copied, and the state after a failed copy.
+// copyPrefix and recorded steps with a fake runtime that notes its calls: which pieces are copied, the state after a
+// failed copy, and what a session is given that records its runs.
 import { describe, expect, it } from 'vitest';
 import { readModelConfig } from '../../../../src/model/checkpoint/config.ts';
 import { SlotDecoder } from '../../../../src/model/execution/decoder.ts';
-import type { Runtime, Session, SlabPiece } from '../../../../src/model/runtime/runtime.ts';
+import type {
+  HostTensor,
+  RunOptions,
+  Runtime,
+  Session,
+  SlabPiece,
+  Tensors,
+} from '../../../../src/model/runtime/runtime.ts';
 import { golden } from '../../../fixtures/golden.ts';
 
 const CAPACITY = 20;
@@ -38,14 +46,14 @@ const session: Session = { inputs: [], outputs: [], run: () => Promise.resolve()
 
 async function decoderOf(
   notes: Notes,
+  used = { session, slots: 2 },
 ): Promise<{ decoder: SlotDecoder; layers: number; kvHeads: number; headDim: number }> {
   const config = await readModelConfig(golden('checkpoints/tiny-a'));
   const options = {
     runtime: notingRuntime(notes),
-    session,
+    ...used,
     device: { type: 'cpu' },
     dtype: 'float32',
-    slots: 2,
     prefixSlots: 1,
     capacity: CAPACITY,
   } as const;
@@ -93,5 +101,50 @@ describe('SlotDecoder.copyPrefix', () => {
     await prefill(decoder, 1, 0, 3);
     await decoder.copyPrefix(0, 1, 13);
     await prefill(decoder, 1, 13, 1);
+  });
+});
+
+describe('SlotDecoder.decode on a session that records its runs', () => {
+  interface Run {
+    /** values of the host tensors, which the next run overwrites */
+    readonly values: Readonly<Record<string, number[]>>;
+    readonly recording: number | undefined;
+  }
+
+  function recordingSession(runs: Run[]): Session {
+    const run = (feeds: Tensors, fetches: Tensors, { recording }: RunOptions = {}): Promise<void> => {
+      const { data, dims } = fetches['logits'] as HostTensor;
+      // The logits of a row tell its slot.
+      for (let row = 0; row < (dims[0] ?? 0); row++) data[row * (dims[1] ?? 0)] = row;
+      const values = Object.entries(feeds).flatMap(([name, tensor]) =>
+        tensor.kind === 'host' ? [[name, Array.from(tensor.data as Int32Array, Number)] as const] : [],
+      );
+      runs.push({ values: Object.fromEntries(values), recording });
+      return Promise.resolve();
+    };
+    return { ...session, recordings: true, run };
+  }
+
+  it('starts at the first slot, has one of few sizes and gives the rows that were asked for', async () => {
+    const runs: Run[] = [];
+    const notes: Notes = { copies: [], allocated: [], failAt: -1 };
+    const { decoder } = await decoderOf(notes, { session: recordingSession(runs), slots: 6 });
+    await prefill(decoder, 2, 0, 5);
+    await prefill(decoder, 4, 0, 7);
+    const row = (slot: number) => ({ slot, token: 100 + slot, position: 50 + slot });
+    for (const slots of [[0], [1], [2], [2, 4], [0, 2, 4, 5]]) {
+      const scores = await decoder.decode(slots.map(row));
+      expect(scores.map((found) => (found.kind === 'full' ? found.logits[0] : -1))).toEqual(slots);
+      expect((await decoder.logits(slots.length - 1))[0]).toBe(slots.at(-1));
+    }
+    expect(runs.map(({ recording }) => recording)).toEqual([undefined, undefined, 1, 2, 4, 6, 6]);
+    const last = runs.at(-1)!;
+    expect(last.values['input_ids']).toEqual([100, 0, 102, 0, 104, 105]);
+    expect(last.values['position_ids']).toEqual(Array.from({ length: 3 }, () => [50, 0, 52, 0, 54, 55]).flat());
+    // Slots without a row write where their next token will be written.
+    expect(last.values['seqlens_k']).toEqual([1, 1, 7, 0, 8, 0]);
+    // The kernels of a recording are those of the fullest slots.
+    expect(last.values['total_len']).toEqual([CAPACITY + 1]);
+    expect(runs[0]?.values['total_len']).toEqual([5]);
   });
 });
