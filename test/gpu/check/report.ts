@@ -35,6 +35,8 @@ export type Finding =
       readonly streams: number;
       /** tokens of each stream */
       readonly context: number;
+      /** the first step of this size, which chooses kernels and records them */
+      readonly firstMs?: number;
       /** median of a step without sampling */
       readonly runMs: number;
       readonly runMsBest: number;

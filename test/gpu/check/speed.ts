@@ -1,18 +1,20 @@
 // What the 7B shape costs on a device: the first token of a clip with its parts, and decode steps of several streams.
 import { AvocadoError } from '../../../src/base/errors.ts';
+import { encodeMedia } from '../../../src/encoder/encode-media.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
+import type { PreparedMedia } from '../../../src/features/types.ts';
 import { loadThinker, type LoadedThinker } from '../../../src/model/execution/load-thinker.ts';
 import type { Decoder, Scores } from '../../../src/model/execution/thinker.ts';
+import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import { median } from '../../bench/median.ts';
 import { textPositions } from './parity.ts';
 import type { Finding } from './report.ts';
 
 export interface SpeedSizes {
-  /** a clip: pictures of gridH x gridW patches, `perRun` of them in one run of the tower; and frames of sound */
+  /** a clip: pictures of gridH x gridW patches, and frames of sound */
   readonly clip: {
     readonly steps: number;
-    readonly perRun: number;
     readonly gridH: number;
     readonly gridW: number;
     readonly melFrames: number;
@@ -29,7 +31,7 @@ export interface SpeedSizes {
 
 /** 25,600 vision and 2,500 audio tokens: 100 s of video at two frames a second. */
 export const FULL: SpeedSizes = {
-  clip: { steps: 100, perRun: 4, gridH: 32, gridW: 32, melFrames: 10_000 },
+  clip: { steps: 100, gridH: 32, gridW: 32, melFrames: 10_000 },
   chunks: [512, 2048],
   streams: [1, 8, 16, 32],
   context: 8192,
@@ -39,7 +41,7 @@ export const FULL: SpeedSizes = {
 
 /** Every kind of finding, in seconds. */
 export const REHEARSAL: SpeedSizes = {
-  clip: { steps: 4, perRun: 2, gridH: 8, gridW: 8, melFrames: 200 },
+  clip: { steps: 4, gridH: 8, gridW: 8, melFrames: 200 },
   chunks: [32],
   streams: [1, 2],
   context: 64,
@@ -52,6 +54,8 @@ interface Place {
   readonly cacheDir: string;
   readonly device: Device;
   readonly precision: Precision;
+  /** default true */
+  readonly recordSteps?: boolean | undefined;
 }
 
 const GREEDY = {
@@ -81,27 +85,29 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
 }
 
 async function load(place: Place, slots: number, capacity: number): Promise<LoadedThinker> {
-  const { checkpoint: modelDir, cacheDir, device, precision } = place;
+  const { checkpoint: modelDir, ...where } = place;
   const threads = { threads: 0, spinning: false };
-  return loadThinker({ modelDir, cacheDir, device, precision, runtime: 'native', ...threads, slots, capacity });
+  return loadThinker({ modelDir, ...where, runtime: 'native', ...threads, slots, capacity });
 }
 
+/** The clip through both towers as the encoder runs them, its patches cut already. */
 async function encodeClip(
-  { thinker: { towers }, config: { vision, audio } }: LoadedThinker,
-  { clip }: SpeedSizes,
-): Promise<{ visionSeconds: number; audioSeconds: number }> {
+  { thinker: { towers }, config: { vision, audio, text } }: LoadedThinker,
+  steps: number,
+  clip: SpeedSizes['clip'],
+) {
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
-  const { gridH, gridW } = clip;
-  const patches = new Float32Array(clip.perRun * gridH * gridW * columns).fill(0.1);
-  const run = () => towers.encodeVision(patches, clip.perRun, gridH, gridW);
-  const mel = new Float32Array(audio.melBins * clip.melFrames).fill(0.1);
-  // The first run of a shape also chooses kernels. On CUDA all runs of the audio tower have one shape.
-  await run();
-  await towers.encodeAudio(mel.subarray(0, audio.melBins * audio.chunkFrames), audio.chunkFrames);
-  const visionSeconds = await seconds(async () => {
-    for (let step = 0; step < clip.steps; step += clip.perRun) await run();
-  });
-  const audioSeconds = await seconds(() => towers.encodeAudio(mel, clip.melFrames));
+  const { gridH, gridW, melFrames: frames } = clip;
+  const patches = new Float32Array(steps * gridH * gridW * columns).fill(0.1);
+  const mel = new Float32Array(audio.melBins * frames).fill(0.1);
+  const [pictures, sounds] = [(steps * gridH * gridW) / vision.mergeSize ** 2, audioTokens(frames, audio.chunkFrames)];
+  const rows = (from: number, count: number) => Int32Array.from({ length: count }, (_, at) => from + at);
+  const order = { vision: rows(0, pictures), audio: rows(pictures, sounds) };
+  const plan = { video: { gridThw: [steps, gridH, gridW] } };
+  const media = { plan, frames: {}, audio: { mel, frames } } as unknown as PreparedMedia;
+  const cut = (_: unknown, from: number, to: number) =>
+    Promise.resolve(patches.subarray(from * gridH * gridW * columns, to * gridH * gridW * columns));
+  const { visionSeconds, audioSeconds } = await encodeMedia(media, order, towers, cut, { hiddenSize: text.hiddenSize });
   return { visionSeconds, audioSeconds };
 }
 
@@ -132,7 +138,9 @@ async function* firstToken(place: Place, sizes: SpeedSizes): AsyncGenerator<Find
   const loaded = await load(place, 1, tokens + 64);
   try {
     yield { kind: 'load', precision: place.precision, seconds: (performance.now() - start) / 1000 };
-    const towers = await encodeClip(loaded, sizes);
+    const { clip: whole } = sizes;
+    await encodeClip(loaded, whole.steps / 4, whole); // the first run of a shape also chooses kernels
+    const towers = await encodeClip(loaded, whole.steps, whole);
     for (const chunk of sizes.chunks) {
       await prefill(loaded, 0, Math.min(tokens, 2 * chunk), chunk); // as above: not the first run of its shape
       loaded.thinker.decoder.reset(0);
@@ -171,12 +179,14 @@ async function decodeStreams(
   const runs: number[] = [];
   const samples: number[] = [];
   let fullRows = 0;
+  let firstMs = 0;
   for (let step = 0; step < WARM_UP_STEPS + steps; step++) {
     const [token, position] = [1000 + step, from + step];
     const rows = Array.from({ length: streams }, (_, slot) => ({ slot, token, position, temperature }));
     const start = performance.now();
     const scores = await decoder.decode(rows);
     const ran = performance.now();
+    if (step === 0) firstMs = ran - start;
     const full = await sample(decoder, samplers, scores);
     if (step < WARM_UP_STEPS) continue;
     runs.push(ran - start);
@@ -185,6 +195,7 @@ async function decodeStreams(
   }
   runs.sort((left, right) => left - right);
   return {
+    firstMs,
     runMs: median(runs),
     runMsBest: runs[0] ?? NaN,
     runMsSlow: runs[Math.floor(runs.length * 0.9)] ?? NaN,
