@@ -74,6 +74,8 @@ export interface StepReport {
   readonly attention: 'auto' | 'flash';
   /** `default`: the provider's default kernels for quantised weights, not those that we choose */
   readonly products?: 'default';
+  /** `one by one`: decode steps are not recorded as CUDA graphs */
+  readonly launches?: 'one by one';
   readonly seconds: number;
   /** why the step did not end, with the last words of its process */
   readonly problem?: string;
@@ -188,9 +190,11 @@ export function gpuTables(reports: readonly CheckReport[]): string {
   if (reports.length === 0) return 'Not yet measured: the check has not run on a card.';
   return reports
     .map((report) => {
-      const rows = report.steps.flatMap(({ attention, products, findings, name, problem }) => {
+      const rows = report.steps.flatMap((step) => {
+        const { attention, products, launches, findings, name, problem } = step;
         const kernels = products === undefined ? '' : ', default kernels for quantised weights';
-        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels;
+        const launched = launches === undefined ? '' : ', kernels launched one by one';
+        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels + launched;
         const cells = findings.flatMap((finding) => {
           const found = cellsOf(finding, note, report);
           return found === undefined ? [] : [rowOf(found)];

@@ -22,6 +22,7 @@ interface Step {
   readonly precision: Precision;
   readonly attention: StepReport['attention'];
   readonly products?: StepReport['products'];
+  readonly launches?: StepReport['launches'];
   /** most seconds it may take */
   readonly limit: number;
 }
@@ -31,6 +32,7 @@ const STEPS: readonly Step[] = [
   { what: 'parity', precision: 'bf16', attention: 'auto', limit: 120 },
   { what: 'parity', precision: 'bf16', attention: 'flash', limit: 90 },
   { what: 'speed', precision: 'bf16', attention: 'auto', limit: 180 },
+  { what: 'speed', precision: 'bf16', attention: 'auto', launches: 'one by one', limit: 120 },
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 60 },
   { what: 'parity', precision: 'int8', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int4', attention: 'auto', limit: 120 },
@@ -99,7 +101,7 @@ function runTransformers({ device, tiny }: Options, checkpoint: string): void {
 
 /** Yields the findings of one step, in its own process. */
 async function* runStep(
-  { what, precision, products }: Step,
+  { what, precision, products, launches }: Step,
   options: Options,
   checkpoint: string,
 ): AsyncGenerator<Finding> {
@@ -112,8 +114,10 @@ async function* runStep(
   try {
     if (what === 'speed') {
       // Beside the checkpoint, so that the next step with this precision finds the export.
-      const place = { checkpoint, cacheDir: tiny ? cacheDir : join(checkpoint, 'exports'), device, precision };
-      yield* measureSpeed(place, tiny ? REHEARSAL : FULL, products === 'default' ? 'decode' : 'all');
+      const exports = tiny ? cacheDir : join(checkpoint, 'exports');
+      const place = { checkpoint, cacheDir: exports, device, precision, recordSteps: launches === undefined };
+      const part = products === undefined && launches === undefined ? 'all' : 'decode';
+      yield* measureSpeed(place, tiny ? REHEARSAL : FULL, part);
       return;
     }
     // Of these, only this one has no matrix that the kernels for quantised weights refuse.
@@ -201,6 +205,7 @@ function runProcess(step: Step, seconds: number, checkpoint: string): Promise<St
         name: `${step.what} ${step.precision}`,
         attention: step.attention,
         ...(step.products === undefined ? {} : { products: step.products }),
+        ...(step.launches === undefined ? {} : { launches: step.launches }),
         seconds: (performance.now() - started) / 1000,
         ...(code === 0 ? {} : { problem: `${late}\n${lastWords(said)}` }),
         findings: [
@@ -244,10 +249,8 @@ function writeReport(report: CheckReport, path: string): void {
 
 function wantedSteps({ device, only }: Options): readonly Step[] {
   const steps = device.type === 'cpu' ? ON_CPU : STEPS;
-  const nameOf = ({ what, precision, attention, products }: Step): string =>
-    [what, precision, ...(attention === 'auto' ? [] : [attention]), ...(products === undefined ? [] : [products])].join(
-      ' ',
-    );
+  const nameOf = ({ what, precision, attention, products, launches }: Step): string =>
+    [what, precision, ...(attention === 'auto' ? [] : [attention]), products ?? [], launches ?? []].flat().join(' ');
   return only.length === 0 ? steps : steps.filter((step) => only.includes(nameOf(step)));
 }
 
