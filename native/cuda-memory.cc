@@ -138,6 +138,12 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
   Check(Runtime().StreamSynchronize(nullptr), action);
 }
 
+void ReadCuda(int device, const std::byte* from, void* to, size_t bytes) {
+  const DeviceScope scope(device);
+  // Every run that wrote the memory has ended, and a copy to the host returns when it is done.
+  Check(Runtime().Memcpy(to, from, bytes, kDeviceToHost), "Reading from CUDA device " + std::to_string(device));
+}
+
 CudaStaging::CudaStaging(int device, size_t bytes) : device_index_(device), bytes_(bytes) {
   const DeviceScope scope(device);
   const std::string what = "Staging " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device);
@@ -166,9 +172,13 @@ void CudaStaging::Release() noexcept {
   }
 }
 
-void CudaStaging::CopyToDevice(size_t offset, size_t bytes) { Copy(device() + offset, host() + offset, bytes, kHostToDevice); }
+void CudaStaging::CopyToDevice(size_t offset, size_t bytes) {
+  Copy(device() + offset, host() + offset, bytes, kHostToDevice);
+}
 
-void CudaStaging::CopyToHost(size_t offset, size_t bytes) { Copy(host() + offset, device() + offset, bytes, kDeviceToHost); }
+void CudaStaging::CopyToHost(size_t offset, size_t bytes) {
+  Copy(host() + offset, device() + offset, bytes, kDeviceToHost);
+}
 
 void CudaStaging::Copy(void* to, const void* from, size_t bytes, int kind) {
   if (bytes == 0) return;
