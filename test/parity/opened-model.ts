@@ -56,7 +56,7 @@ export async function openModelUnderTest(
     decoder.release();
     await runtime.close();
   };
-  return { config, towers: new ThinkerTowers(config, vision, audio, { padRuns: false }), decoder, close };
+  return { config, towers: new ThinkerTowers(config, vision, audio, { onCard: false }), decoder, close };
 }
 
 export interface Prompt {

@@ -35,7 +35,7 @@ const embeddings: Numbers = async (runtime, checkpoint, precision) => {
   const [config, weights] = await Promise.all([readModelConfig(checkpoint), openCheckpoint(checkpoint)]);
   const visionSession = await runtime.createSession(buildVisionGraph(config, weights, precision).bytes, OPTIONS);
   const audioSession = await runtime.createSession(buildAudioGraph(config, weights, precision).bytes, OPTIONS);
-  const towers = new ThinkerTowers(config, visionSession, audioSession, { padRuns: precision === 'fp16' });
+  const towers = new ThinkerTowers(config, visionSession, audioSession, { onCard: precision === 'fp16' });
   const { vision, audio } = config;
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
   const found: Float32Array[] = [];
