@@ -11,7 +11,15 @@ const addon = loadNative() as Loose | undefined;
 
 const SIDE = 28;
 const SIZE = SIDE * SIDE * 3;
-const CONFIG = { device: { type: 'cpu' }, threads: 1, spinning: false, disablePrepacking: false, logSeverity: 3 };
+const CONFIG = {
+  device: { type: 'cpu' },
+  threads: 1,
+  spinning: false,
+  disablePrepacking: false,
+  recordings: false,
+  hostInputs: [],
+  logSeverity: 3,
+};
 const ignore = (): void => undefined;
 
 /** Each target pixel is the source pixel at its place. */

@@ -47,6 +47,7 @@ const ON_CUDA_BFLOAT16 = new Set([
   'SkipSimplifiedLayerNormalization',
   'Sub',
   'Split',
+  'Sub',
   'TopK',
   'Transpose',
 ]);
