@@ -70,27 +70,32 @@ function checkDevice(precision: Precision, { type }: Device): void {
   });
 }
 
-async function findExport(
+/**
+ * Refuses what cannot run. @returns what finds or makes the export: quantising takes minutes, so that comes after all
+ * else that may be missing
+ */
+function chooseExport(
   { config, manifest }: Pick<ModelFiles, 'config' | 'manifest'>,
   options: LoadOptions,
-): Promise<Manifest> {
+): () => Promise<Manifest> {
   const given = options.precision === undefined ? undefined : parsePrecision(options.precision);
   if (manifest !== undefined) {
     checkDevice(given ?? manifest.precision, options.device);
     checkExportPrecision(manifest, given);
     checkExportDevice(manifest, options.device.type);
-    return manifest;
+    return () => Promise.resolve(manifest);
   }
   const precision = given ?? (options.device.type === 'cuda' ? 'bf16' : 'fp32');
   checkDevice(precision, options.device);
   const { modelDir, cacheDir, signal, onProgress } = options;
-  return ensureExport(modelDir, precision, {
-    config,
-    device: options.device.type,
-    cacheDir,
-    signal,
-    onProgress: (done, total) => onProgress?.('Quantising weights', done, total),
-  });
+  return () =>
+    ensureExport(modelDir, precision, {
+      config,
+      device: options.device.type,
+      cacheDir,
+      signal,
+      onProgress: (done, total) => onProgress?.('Quantising weights', done, total),
+    });
 }
 
 /** Weights that need no conversion stay mapped from the checkpoint's files: no copy, and shared between processes. */
@@ -133,11 +138,12 @@ async function loadSessions(
 export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> {
   const files = options.files ?? (await readModelFiles(options.modelDir));
   const { config } = files;
-  const manifest = await findExport(files, options);
-  const { precision } = manifest;
+  const findExport = chooseExport(files, options);
   const runtime = await openRuntime({ runtime: options.runtime, device: options.device });
   let sessions: ThinkerSessions | undefined;
   try {
+    const manifest = await findExport();
+    const { precision } = manifest;
     const { device, threads, spinning, runtimeLog, slots, prefixSlots = 0, capacity } = options;
     const session = { device, threads, spinning, runtimeLog, disablePrepacking: await mapsWeights(manifest, config) };
     sessions = await loadSessions(runtime, manifest, session, options);

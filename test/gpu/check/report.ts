@@ -95,9 +95,10 @@ export interface CheckReport {
 
 /**
  * Largest relative deviation that counts as the same model. int8 and int4 are compared with fp32 of the same quantised
- * weights: what remains is the rounding of bf16. Estimates: no card has confirmed them yet.
+ * weights: what remains is the rounding of bf16, also of each weight that a kernel makes a number again. Those two are
+ * a little above what an H100 gave, 1.4e-2 to 5.0e-2; the others are estimates from before there was a card.
  */
-const TOLERANCE: Readonly<Partial<Record<Precision, number>>> = { bf16: 2e-2, fp16: 3e-3, int8: 5e-2, int4: 5e-2 };
+const TOLERANCE: Readonly<Partial<Record<Precision, number>>> = { bf16: 2e-2, fp16: 3e-3, int8: 6e-2, int4: 6e-2 };
 
 /** @throws Error when the text is no report of this check */
 export function parseReport(text: string): CheckReport {

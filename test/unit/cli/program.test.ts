@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import type { CliEnvironment } from '../../../src/cli/cli-environment.ts';
 import type { Diagnosis } from '../../../src/cli/diagnose.ts';
 import type { InspectReport } from '../../../src/captioner/inspect.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
@@ -120,6 +121,16 @@ describe('avocado export', () => {
     const { exitCode, stdout, exported } = await runCli(['export', 'ckpt', '--precision', 'int4', '--out', 'o']);
     expect([exitCode, stdout, exported]).toEqual([0, 'o\n', [['ckpt', 'int4', 'o']]]);
     expect((await runCli(['export', 'ckpt', '--precision', 'fp32'])).stdout).toBe('/cache/entry\n');
+  });
+
+  it('exports for the device that is named, for a CPU without one', async () => {
+    const environment = {
+      exportModel: async (...[, , , { device }]: Parameters<CliEnvironment['exportModel']>) => device,
+    };
+    const stdoutOf = async (...args: string[]): Promise<string> =>
+      (await runCli(['export', 'ckpt', '--precision', 'int4', ...args], { environment })).stdout;
+    expect([await stdoutOf(), await stdoutOf('--device', 'cuda:1')]).toEqual(['cpu\n', 'cuda\n']);
+    expect(await runCli(['export', 'ckpt', '--precision', 'int4', '--device', 'tpu'])).toMatchObject({ exported: [] });
   });
 
   it('wants a precision', async () => {
