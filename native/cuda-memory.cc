@@ -144,14 +144,15 @@ void ReadCuda(int device, const std::byte* from, void* to, size_t bytes) {
   Check(Runtime().Memcpy(to, from, bytes, kDeviceToHost), "Reading from CUDA device " + std::to_string(device));
 }
 
-CudaStaging::CudaStaging(int device, size_t bytes) : device_index_(device), bytes_(bytes) {
+CudaStaging::CudaStaging(int device, size_t bytes, size_t host_bytes)
+    : device_index_(device), bytes_(bytes), host_bytes_(host_bytes) {
   const DeviceScope scope(device);
   const std::string what = "Staging " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device);
   try {
     Check(Runtime().Malloc(&device_, bytes), what);
     Check(Runtime().Memset(device_, 0, bytes), what);
     Check(Runtime().StreamSynchronize(nullptr), what);
-    Check(Runtime().MallocHost(&host_, bytes), what);
+    Check(Runtime().MallocHost(&host_, host_bytes), what);
     Check(Runtime().StreamCreateWithFlags(&stream_, kNonBlocking), what);
   } catch (const std::exception&) {
     Release();
@@ -172,12 +173,12 @@ void CudaStaging::Release() noexcept {
   }
 }
 
-void CudaStaging::CopyToDevice(size_t offset, size_t bytes) {
-  Copy(device() + offset, host() + offset, bytes, kHostToDevice);
+void CudaStaging::CopyToDevice(size_t offset, const void* from, size_t bytes) {
+  Copy(device() + offset, from, bytes, kHostToDevice);
 }
 
-void CudaStaging::CopyToHost(size_t offset, size_t bytes) {
-  Copy(host() + offset, device() + offset, bytes, kDeviceToHost);
+void CudaStaging::CopyToHost(size_t offset, void* to, size_t bytes) {
+  Copy(to, device() + offset, bytes, kDeviceToHost);
 }
 
 void CudaStaging::Copy(void* to, const void* from, size_t bytes, int kind) {

@@ -25,22 +25,24 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces);
 void ReadCuda(int device, const std::byte* from, void* to, size_t bytes);
 
 /**
- * A block of memory on a CUDA device and one of the same size in pinned host memory, so that many small values take one
- * fast copy. Its copies have a stream of their own and wait for it only.
+ * A block of memory on a CUDA device and one in pinned host memory, so that many small values take one fast copy. Its
+ * copies have a stream of their own and wait for it only.
  */
 class CudaStaging {
  public:
   /** Throws std::runtime_error with the runtime's message. */
-  CudaStaging(int device, size_t bytes);
+  CudaStaging(int device, size_t bytes, size_t host_bytes);
   ~CudaStaging();
   CudaStaging(const CudaStaging&) = delete;
   CudaStaging& operator=(const CudaStaging&) = delete;
 
   size_t bytes() const { return bytes_; }
+  size_t host_bytes() const { return host_bytes_; }
   std::byte* host() const { return static_cast<std::byte*>(host_); }
   std::byte* device() const { return static_cast<std::byte*>(device_); }
-  void CopyToDevice(size_t offset, size_t bytes);
-  void CopyToHost(size_t offset, size_t bytes);
+  /** To or from `offset` of the device's block. The host's memory may be any. */
+  void CopyToDevice(size_t offset, const void* from, size_t bytes);
+  void CopyToHost(size_t offset, void* to, size_t bytes);
 
  private:
   void Copy(void* to, const void* from, size_t bytes, int kind);
@@ -48,6 +50,7 @@ class CudaStaging {
 
   int device_index_;
   size_t bytes_;
+  size_t host_bytes_;
   void* device_ = nullptr;
   void* host_ = nullptr;
   void* stream_ = nullptr;

@@ -10,6 +10,9 @@ namespace {
 // Kernels read whole vectors; the device's own allocations are aligned like this.
 constexpr size_t kAlignment = 256;
 
+// Of a tensor that the driver copies faster from ordinary memory than we would through pinned memory.
+constexpr size_t kLarge = size_t{1} << 20;
+
 size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 bool SameTensor(const TensorView& a, const TensorView& b) {
@@ -43,26 +46,31 @@ StagedRun::StagedRun(const Session& session, const RunRequest& request, std::uni
       outputs_(request.outputs),
       staging_(std::move(staging)),
       binding_(session.MakeBinding()) {
-  input_places_ = PlacesOf(inputs_, session.host_inputs_);
-  input_bytes_ = bytes_;
-  output_places_ = PlacesOf(outputs_, {});
-  if (staging_ == nullptr || staging_->bytes() < bytes_) {
+  AddPlaces(input_places_, inputs_, false);
+  small_input_bytes_ = bytes_;
+  AddPlaces(output_places_, outputs_, false);
+  small_bytes_ = bytes_;
+  AddPlaces(input_places_, inputs_, true);
+  AddPlaces(output_places_, outputs_, true);
+  for (Place& place : input_places_) {
+    const auto& hosts = session.host_inputs_;
+    place.on_host = std::find(hosts.begin(), hosts.end(), place.index) != hosts.end();
+  }
+  if (staging_ == nullptr || staging_->bytes() < bytes_ || staging_->host_bytes() < small_bytes_) {
     staging_.reset();  // first, so that both never exist at once
-    staging_ = std::make_unique<CudaStaging>(session.device_.index, std::max(bytes_, kAlignment));
+    staging_ = std::make_unique<CudaStaging>(session.device_.index, std::max(bytes_, kAlignment),
+                                             std::max(small_bytes_, kAlignment));
   }
   Bind();
 }
 
-std::vector<StagedRun::Place> StagedRun::PlacesOf(const std::vector<TensorView>& views,
-                                                  const std::vector<size_t>& on_host) {
-  std::vector<Place> places;
+void StagedRun::AddPlaces(std::vector<Place>& places, const std::vector<TensorView>& views, bool is_large) {
   for (size_t index = 0; index < views.size(); index++) {
     const TensorView& view = views[index];
-    if (view.memory == nullptr || view.slab != nullptr) continue;
-    places.push_back({index, bytes_, std::find(on_host.begin(), on_host.end(), index) != on_host.end()});
+    if (view.memory == nullptr || view.slab != nullptr || (view.bytes >= kLarge) != is_large) continue;
+    places.push_back({index, bytes_, is_large, false});
     bytes_ += Aligned(view.bytes);
   }
-  return places;
 }
 
 std::vector<TensorView> StagedRun::Placed(const std::vector<TensorView>& views,
@@ -95,9 +103,13 @@ void StagedRun::Upload(const RunRequest& request) {
   Expect(request.outputs, outputs_);
   for (const Place& place : input_places_) {
     const TensorView& view = request.inputs[place.index];
-    std::memcpy(staging_->host() + place.offset, view.memory, view.bytes);
+    if (place.is_large) {
+      staging_->CopyToDevice(place.offset, view.memory, view.bytes);
+    } else {
+      std::memcpy(staging_->host() + place.offset, view.memory, view.bytes);
+    }
   }
-  staging_->CopyToDevice(0, input_bytes_);
+  staging_->CopyToDevice(0, staging_->host(), small_input_bytes_);
 }
 
 void StagedRun::Execute(const RunRequest& request) {
@@ -107,9 +119,14 @@ void StagedRun::Execute(const RunRequest& request) {
 }
 
 void StagedRun::Download(const RunRequest& request) {
-  staging_->CopyToHost(input_bytes_, bytes_ - input_bytes_);
+  const size_t small_outputs = small_bytes_ - small_input_bytes_;
+  staging_->CopyToHost(small_input_bytes_, staging_->host() + small_input_bytes_, small_outputs);
   for (const Place& place : output_places_) {
     const TensorView& view = request.outputs[place.index];
-    std::memcpy(view.memory, staging_->host() + place.offset, view.bytes);
+    if (place.is_large) {
+      staging_->CopyToHost(place.offset, view.memory, view.bytes);
+    } else {
+      std::memcpy(view.memory, staging_->host() + place.offset, view.bytes);
+    }
   }
 }

@@ -1,4 +1,5 @@
-// A run on a CUDA device whose host tensors go through staging memory: all inputs in one copy, all outputs in another.
+// A run on a CUDA device whose host tensors have places on the device: all small inputs come in one copy and all small
+// outputs go in another, through pinned memory; a large tensor takes a copy of its own.
 #pragma once
 
 #include <memory>
@@ -51,10 +52,11 @@ class StagedRun {
   struct Place {
     size_t index;
     size_t offset;
+    bool is_large;
     bool on_host;
   };
 
-  std::vector<Place> PlacesOf(const std::vector<TensorView>& views, const std::vector<size_t>& on_host);
+  void AddPlaces(std::vector<Place>& places, const std::vector<TensorView>& views, bool is_large);
   std::vector<TensorView> Placed(const std::vector<TensorView>& views, const std::vector<Place>& places) const;
   void Bind() const;
 
@@ -63,7 +65,8 @@ class StagedRun {
   const std::vector<TensorView> outputs_;
   std::vector<Place> input_places_;
   std::vector<Place> output_places_;
-  size_t input_bytes_ = 0;
+  size_t small_input_bytes_ = 0;
+  size_t small_bytes_ = 0;
   size_t bytes_ = 0;
   std::unique_ptr<CudaStaging> staging_;
   ort::IoBindingHandle binding_;

@@ -2,7 +2,7 @@
 // and kernels run on the device, what is copied and waited for, and which errors a machine without all of it gives. It
 // proves nothing about results or time. The provider is fetched by `npm run test:gpu`, once.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -60,12 +60,16 @@ function trace(name: string, environment: Readonly<Record<string, string>>, prec
     ...environment,
   };
   const args = ['--import', 'tsx', TRACE, golden('checkpoints/tiny-b'), precision, log];
-  return new Promise<{ readonly trace: Trace; readonly said: string }>((resolve, reject) => {
+  return new Promise<{ trace: Trace; said: string; loading: readonly string[] }>((resolve, reject) => {
     execFile(process.execPath, args, { env, maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
       // The provider writes the names of attention kernels to stdout, before our one line.
       const at = stdout.search(/\{"(layers|code)"/);
       if (at < 0) reject(new Error(`${error?.message ?? 'no trace'}\n${stderr.slice(-2000)}`));
-      else resolve({ trace: JSON.parse(stdout.slice(at)) as Trace, said: stdout.slice(0, at) + stderr });
+      else {
+        const logged = existsSync(log) ? readFileSync(log, 'utf8') : '';
+        const loading = logged.slice(0, logged.indexOf('PART')).split('\n');
+        resolve({ trace: JSON.parse(stdout.slice(at)) as Trace, said: stdout.slice(0, at) + stderr, loading });
+      }
     });
   });
 }
@@ -152,6 +156,16 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(lines.filter((line) => !/^(KERNEL|GEMM|CUDNN|FILL)/.test(line))).toEqual([]);
   });
 
+  it('records a step of each size when it loads, and launches kernels one by one where a card cannot', async () => {
+    expect(run.loading.filter((line) => line === 'GRAPH begin')).toHaveLength(3);
+    const { trace: found, said, loading } = await trace('no capture', { CUDA_STUB_CAPTURE_ERROR: '900' });
+    expect(found.message).toBeUndefined();
+    expect(said.includes('Decode steps cannot be recorded as CUDA graphs')).toBe(true);
+    expect(loading.filter((line) => line.startsWith('GRAPH'))).toEqual([]);
+    const kernels = those(found.parts['step'] ?? [], 'KERNEL');
+    expect(kernels).toEqual(those(run.trace.parts['recording'] ?? [], 'KERNEL'));
+  });
+
   it('fetches all logits of one row alone, where a shortlist does not tell', () => {
     const { parts, vocabSize } = run.trace;
     const lines = parts['logits'] ?? [];
@@ -164,10 +178,9 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     const waits = Object.entries(run.trace.parts).map(([part, lines]) => [part, those(lines, 'WAIT device').length]);
     // The provider itself waits when it plans a convolution: twice for each new length of sound.
     expect(Object.fromEntries(waits)).toEqual({
+      recording: 0,
       prompt: 0,
       chunk: 0,
-      'first step': 0,
-      recording: 0,
       step: 0,
       logits: 0,
       'prefix copy': 0,

@@ -130,6 +130,19 @@ async function loadSessions(
   return towers === 'on-demand' ? onDemandSessions(loads) : residentSessions(loads);
 }
 
+/** The device runs the decoder, but cannot record its steps. */
+class NotRecorded extends Error {}
+
+async function recordSteps(decoder: SlotDecoder, { onProgress }: LoadOptions): Promise<void> {
+  try {
+    await decoder.recordSteps((done, total) => onProgress?.('Recording decode steps', done, total));
+  } catch (error) {
+    if (error instanceof AvocadoError && error.code === 'engine_error')
+      throw new NotRecorded(error.message, { cause: error });
+    throw error;
+  }
+}
+
 /**
  * Loads a model, after exporting it into the cache if needed.
  * @throws AvocadoError `checkpoint_*`, `tensor_*`, `export_*`, `precision_unsupported`, `runtime_unavailable`,
@@ -137,43 +150,44 @@ async function loadSessions(
  */
 export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> {
   const files = options.files ?? (await readModelFiles(options.modelDir));
-  const { config } = files;
   const findExport = chooseExport(files, options);
+  try {
+    return await openThinker(files.config, findExport, options);
+  } catch (error) {
+    if (!(error instanceof NotRecorded)) throw error;
+    console.error(`Decode steps cannot be recorded as CUDA graphs and take a seventh longer without. ${error.message}`);
+    return await openThinker(files.config, findExport, { ...options, recordSteps: false });
+  }
+}
+
+async function openThinker(
+  config: ModelConfig,
+  findExport: () => Promise<Manifest>,
+  options: LoadOptions,
+): Promise<LoadedThinker> {
   const runtime = await openRuntime({ runtime: options.runtime, device: options.device });
-  let sessions: ThinkerSessions | undefined;
+  const opened: { release(): unknown }[] = [];
+  const close = async (): Promise<void> => {
+    for (const part of opened) await part.release();
+    await runtime.close();
+  };
   try {
     const manifest = await findExport();
     const { precision } = manifest;
     const { device, threads, spinning, runtimeLog, slots, prefixSlots = 0, capacity } = options;
     const session = { device, threads, spinning, runtimeLog, disablePrepacking: await mapsWeights(manifest, config) };
-    sessions = await loadSessions(runtime, manifest, session, options);
-    const { vision, audio, decoder: decoderSession } = sessions;
+    const { vision, audio, decoder: decoderSession } = await loadSessions(runtime, manifest, session, options);
+    opened.push(vision, audio, decoderSession);
     const cache = { dtype: ACTIVATION_DTYPE[graphPrecision(precision, device.type)], slots, prefixSlots, capacity };
     const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, ...cache });
-    const close = async (): Promise<void> => {
-      for (const part of [vision, audio, decoderSession]) await part.release();
-      decoder.release();
-      await runtime.close();
-    };
-    const description = {
-      runtime: runtime.name,
-      version: runtime.version,
-      device: device.type,
-      precision,
-      slots,
-      prefixSlots,
-      capacity,
-    };
-    const thinker = {
-      towers: new ThinkerTowers(config, vision, audio, { onCard: device.type === 'cuda' }),
-      decoder,
-      description,
-      close,
-    };
-    return { thinker, config, precision };
+    opened.push(decoder);
+    await recordSteps(decoder, options);
+    const shape = { device: device.type, precision, slots, prefixSlots, capacity };
+    const description = { runtime: runtime.name, version: runtime.version, ...shape };
+    const towers = new ThinkerTowers(config, vision, audio, { onCard: device.type === 'cuda' });
+    return { thinker: { towers, decoder, description, close }, config, precision };
   } catch (error) {
-    for (const part of Object.values(sessions ?? {}) as ThinkerSessions['vision'][]) await part.release();
-    await runtime.close();
+    await close();
     throw error;
   }
 }

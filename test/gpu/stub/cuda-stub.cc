@@ -45,6 +45,7 @@ size_t NumberOf(const char* variable, size_t otherwise) {
 
 const size_t kTotal = NumberOf("CUDA_STUB_MIB", 81920) << 20;
 const size_t kCopyLimit = NumberOf("CUDA_STUB_COPY_LIMIT", SIZE_MAX);
+const Error kCaptureError = static_cast<Error>(NumberOf("CUDA_STUB_CAPTURE_ERROR", 0));
 const Error kWaitError = static_cast<Error>(NumberOf("CUDA_STUB_WAIT_ERROR", 0));
 constexpr size_t kPage = 4096;
 
@@ -396,6 +397,7 @@ Error cudaStreamIsCapturing(Stream, int* status) {
   return kSuccess;
 }
 Error cudaStreamBeginCapture(Stream, int) {
+  if (kCaptureError != kSuccess) return kCaptureError;
   capturing = true;
   StubLog("GRAPH begin");
   return kSuccess;
