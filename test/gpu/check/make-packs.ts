@@ -20,9 +20,13 @@ import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { fetchProvider, GPU_FOLDER } from '../provider.ts';
+import { SAMPLES } from './captions.ts';
 import { pruneFatbin } from './prune-fatbin.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const NANO = 'models/avocado-nano';
+const NANO_FILES = ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json'];
+const SAMPLE_REQUESTS = join(ROOT, 'test/gpu/check/sample-requests.ts');
 const PROGRAM = join(ROOT, 'test/gpu/check/run-check.ts');
 /** H100 and H200. */
 const ARCHITECTURE = 90;
@@ -110,6 +114,11 @@ function makeProgram(folder: string): void {
     });
   const checkpoints = 'test/fixtures/golden/checkpoints';
   cpSync(join(ROOT, checkpoints), join(folder, checkpoints), { recursive: true, dereference: true });
+  for (const file of NANO_FILES) cpSync(join(ROOT, NANO, file), join(folder, NANO, file));
+  // In a process of its own: it changes the engine.
+  execFileSync(process.execPath, [...process.execArgv, SAMPLE_REQUESTS, join(folder, checkpoints, '..', SAMPLES)], {
+    stdio: 'inherit',
+  });
 }
 
 function commit(): string {

@@ -13,6 +13,7 @@ import type { Device, Precision } from '../../../src/settings/engine-settings.ts
 import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
 import { SHAPES } from '../../bench/checkpoint-shapes.ts';
 import { writeModel } from '../../bench/make-checkpoint.ts';
+import { captionSamples, SAMPLES } from './captions.ts';
 import { compareWithCpu } from './parity.ts';
 import type { CheckReport, Finding, StepReport } from './report.ts';
 import { FULL, measureSpeed, REHEARSAL } from './speed.ts';
@@ -30,19 +31,19 @@ interface Step {
 /** What matters most comes first: time may run out. */
 const STEPS: readonly Step[] = [
   { what: 'parity', precision: 'bf16', attention: 'auto', limit: 120 },
-  { what: 'parity', precision: 'bf16', attention: 'flash', limit: 90 },
   { what: 'speed', precision: 'bf16', attention: 'auto', limit: 180 },
-  { what: 'speed', precision: 'bf16', attention: 'auto', launches: 'one by one', limit: 120 },
+  { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 60 },
-  { what: 'parity', precision: 'int8', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int4', attention: 'auto', limit: 120 },
+  { what: 'parity', precision: 'int8', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int8', attention: 'auto', limit: 120 },
-  { what: 'parity', precision: 'int4', attention: 'auto', products: 'default', limit: 60 },
-  { what: 'speed', precision: 'int4', attention: 'auto', products: 'default', limit: 120 },
   { what: 'parity', precision: 'fp16', attention: 'auto', limit: 60 },
+  { what: 'speed', precision: 'bf16', attention: 'auto', launches: 'one by one', limit: 120 },
+  { what: 'speed', precision: 'int4', attention: 'auto', products: 'default', limit: 120 },
+  { what: 'parity', precision: 'int4', attention: 'auto', products: 'default', limit: 60 },
+  { what: 'parity', precision: 'bf16', attention: 'flash', limit: 90 },
   { what: 'speed', precision: 'bf16', attention: 'flash', limit: 150 },
   { what: 'speed', precision: 'fp16', attention: 'auto', limit: 120 },
-  { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
 ];
 
 const ON_CPU: readonly Step[] = [
@@ -56,6 +57,7 @@ const LEAST_SECONDS = 15;
 const SPEED_CHECKPOINT_GIB = 32;
 const WHOLE_SHAPE = 'nano-shape';
 const MARK = 'FINDING ';
+const NANO = fileURLToPath(new URL('../../../models/avocado-nano', import.meta.url));
 /** beside this file */
 const TRANSFORMERS_SCRIPT = 'transformers_speed.py';
 
@@ -132,6 +134,8 @@ async function* runStep(
       for (const part of ['decoder', 'towers'] as const)
         yield { kind: 'parity', checkpoint: name, part, precision, ...parts[part] };
     }
+    const samples = join(checkpoints, '..', SAMPLES);
+    yield* await captionSamples({ modelDir: NANO, samples, cacheDir, device, precision });
   } catch (error) {
     if (!(error instanceof AvocadoError) || error.code !== 'precision_unsupported') throw error;
     yield { kind: 'refused', precision, code: error.code, message: error.message };

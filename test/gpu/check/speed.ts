@@ -220,7 +220,7 @@ async function* decoding(place: Place, sizes: SpeedSizes): AsyncGenerator<Findin
     const { context, decodeSteps, drawnSteps, streams: all } = sizes;
     const parts: { streams: number; steps: number; sampling: Sampling }[] = [
       ...all.map((streams) => ({ streams, steps: decodeSteps, sampling: 'greedy' as const })),
-      { streams: most, steps: drawnSteps, sampling: 'top-p' },
+      { streams: 1, steps: drawnSteps, sampling: 'top-p' },
     ];
     for (const { streams, steps: count, sampling } of parts) {
       const times = await decodeStreams(loaded, streams, context, count, sampling);
