@@ -1,5 +1,5 @@
-// sample-requests.ts FILE: what the engine is asked for the sample clips of the bundled model, and its tokens in fp32 on
-// the CPU, for a machine that has no ffmpeg.
+// sample-requests.ts FILE: what the engine is asked for the sample clips of the bundled model, and its tokens in fp32
+// on the CPU, for a machine that has no ffmpeg.
 import { writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { serialize } from 'node:v8';
