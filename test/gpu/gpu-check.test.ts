@@ -51,14 +51,22 @@ describe('the check on a card, rehearsed on the CPU', () => {
     const parity = { kind: 'parity', checkpoint: 'tiny-b', part: 'decoder', precision: 'bf16', rows: 24 } as const;
     const wrong = { ...parity, worstRelative: 0.3, worstAbsolute: 1, sameLargest: 3, notFinite: 0 };
     const decode = { precision: 'bf16', streams: 8, context: 8192, runMs: 10, runMsBest: 9, runMsSlow: 11 } as const;
-    const ours: Finding = { kind: 'decode', ...decode, samplerMs: 2 };
+    const ours: Finding[] = [
+      { kind: 'decode', ...decode, samplerMs: 2 },
+      { ...decode, kind: 'first-token', tokens: 9, chunk: 512, visionSeconds: 18, audioSeconds: 2, prefillSeconds: 5 },
+    ];
+    const captions = { kind: 'captions', precision: 'int8', captions: 4, same: 3, tokens: 50, seconds: 2 } as const;
     const theirs: Finding[] = [
       { kind: 'transformers', what: 'load', seconds: 4, versions: 'transformers 5' },
-      { kind: 'transformers', what: 'vision', problem: 'OutOfMemoryError: so | so' },
+      { kind: 'transformers', what: 'vision', seconds: 60 },
+      { kind: 'transformers', what: 'audio', seconds: 30 },
+      { kind: 'transformers', what: 'prefill', seconds: 10 },
+      { kind: 'transformers', what: 'decode', streams: 1, problem: 'OutOfMemoryError: so | so' },
       { kind: 'transformers', what: 'decode', streams: 8, context: 8192, cache: 'static', ms: 36 },
     ];
     const steps = [
-      { name: 'speed bf16', attention: 'auto', seconds: 9, findings: [...findings, wrong, ours] },
+      { name: 'speed bf16', attention: 'auto', seconds: 9, findings: [...findings, wrong, ...ours] },
+      { name: 'parity int8', attention: 'auto', seconds: 9, findings: [{ ...captions, different: ['a.mp4'] }] },
       { name: 'transformers bf16', attention: 'auto', seconds: 9, findings: theirs },
       { name: 'speed fp16', attention: 'flash', seconds: 9, problem: 'stopped after 9 s\nmore', findings: [] },
     ] as const;
@@ -79,14 +87,19 @@ describe('the check on a card, rehearsed on the CPU', () => {
     const told = withGpuTables(page, results);
     expect(told).not.toContain('Not yet measured');
     expect(told).toContain('NVIDIA H100 80GB HBM3, 2026-12-01, commit 012345678:');
-    expect(told).toMatch(/^\| first token of 114 tokens, fp32, chunks of 32 \| [\d.]+ s \(vision/m);
+    expect(told).toMatch(/^\| first token of 114 tokens, fp32, chunks of 32 \| [\d.]+ s \(towers/m);
     expect(told).toMatch(
       /^\| decode, fp32, 2 streams of 64 tokens \| [\d.]+ ms a step \(sampling [\d.]+, all logits of 8 of 8 rows\); [\d,]+ tokens\/s \|$/m,
     );
-    expect(told).toContain('| **outside**: 3.0e-1 from fp32 on the CPU, same best token in 3 of 24 (limit 2e-2) |');
+    expect(told).toContain('| **outside**: 3.0e-1 from fp32 on the CPU, same best token in 3 of 24 (limit 5.5e-2) |');
     expect(told).toContain('| speed fp16, flash attention | **did not end**: stopped after 9 s |');
     expect(told).toContain('| transformers: load | 4.00 s (transformers 5) |');
-    expect(told).toContain('| transformers: vision | failed: OutOfMemoryError: so so |');
+    expect(told).toContain('stream of 0 tokens,  cache | failed: OutOfMemoryError: so so |');
+    expect(told).toContain('| transformers: prefill | 10.00 s: 2.0 × ours in bf16 |');
+    expect(told).toContain('| transformers: first token (vision, audio, prefill) | 100.00 s: 4.0 × ours in bf16 |');
+    expect(told).toContain(
+      '| avocado-nano captions its sample clips, int8 | 3 of 4 with the tokens of fp32 on the CPU (others: a.mp4); 50 tokens in 2.00 s |',
+    );
     expect(told).toContain(
       '| transformers: decode, 8 streams of 8,192 tokens, static cache | 36.00 ms a step: 3.0 × ours in bf16 |',
     );

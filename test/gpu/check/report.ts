@@ -137,7 +137,7 @@ function parityRow(name: string, finding: Extract<Finding, { kind: 'parity' }>):
   const within = notFinite === 0 && problems.length === 0 && (limit === undefined || worstRelative <= limit);
   const largest = finding.part === 'decoder' ? `, same best token in ${sameLargest} of ${rows}` : '';
   const deviates = `${worstRelative.toExponential(1)} from fp32 on the CPU${largest}`;
-  const verdict = limit === undefined ? '' : ` (limit ${limit.toExponential(0)})`;
+  const verdict = limit === undefined ? '' : ` (limit ${limit.toExponential(1)})`;
   const lists = problems.length === 0 ? '' : `; ${problems.length} wrong shortlists: ${problems[0] ?? ''}`;
   const told = `${within ? '' : '**outside**: '}${deviates}${verdict}${lists}`;
   return [`${finding.part} of ${finding.checkpoint}, ${precision}${name}`, told];
@@ -146,12 +146,17 @@ function parityRow(name: string, finding: Extract<Finding, { kind: 'parity' }>):
 type TransformersFinding = Extract<Finding, { kind: 'transformers' }>;
 
 /** Our seconds for what transformers did, in the same precision with the same attention: the best of several. */
-function ourSeconds({ what, streams, context }: TransformersFinding, { steps }: CheckReport): number | undefined {
+function ourSeconds(
+  { what, streams, context }: Pick<TransformersFinding, 'streams' | 'context'> & { readonly what: string },
+  { steps }: CheckReport,
+): number | undefined {
   const findings = steps.filter(({ attention }) => attention === 'auto').flatMap((step) => step.findings);
   const found = findings.flatMap((finding) => {
     if (finding.kind === 'first-token' && finding.precision === 'bf16') {
-      const { visionSeconds: vision, audioSeconds: audio, prefillSeconds: prefill } = finding;
-      return what === 'load' || what === 'decode' ? [] : [{ vision, audio, prefill }[what]];
+      const { visionSeconds, audioSeconds, prefillSeconds } = finding;
+      // Our towers run at once, so that neither has a time of its own.
+      if (what === 'first token') return [visionSeconds + audioSeconds + prefillSeconds];
+      return what === 'prefill' ? [prefillSeconds] : [];
     }
     if (what !== 'decode' || finding.kind !== 'decode' || finding.precision !== 'bf16') return [];
     const isSame = finding.streams === streams && finding.context === context;
@@ -172,6 +177,20 @@ function transformersRow(finding: TransformersFinding, report: CheckReport): str
   return [name, `${told}${ratio}${versions === undefined ? '' : ` (${versions})`}`];
 }
 
+/** What transformers needs for all of the first token; nothing where a part failed. */
+function firstTokenRows(findings: readonly Finding[], report: CheckReport): string[] {
+  const seconds = findings.flatMap((finding) =>
+    finding.kind === 'transformers' && ['vision', 'audio', 'prefill'].includes(finding.what)
+      ? [finding.seconds ?? NaN]
+      : [],
+  );
+  const theirs = seconds.reduce((sum, part) => sum + part, 0);
+  const ours = ourSeconds({ what: 'first token' }, report);
+  if (seconds.length !== 3 || !Number.isFinite(theirs) || ours === undefined) return [];
+  const told = `${theirs.toFixed(2)} s: ${(theirs / ours).toFixed(1)} × ours in bf16`;
+  return [rowOf(['transformers: first token (vision, audio, prefill)', told])];
+}
+
 function cellsOf(finding: Finding, name: string, report: CheckReport): string[] | undefined {
   switch (finding.kind) {
     case 'parity':
@@ -181,7 +200,7 @@ function cellsOf(finding: Finding, name: string, report: CheckReport): string[] 
     case 'first-token': {
       const { tokens, chunk, visionSeconds, audioSeconds, prefillSeconds, precision } = finding;
       const all = visionSeconds + audioSeconds + prefillSeconds;
-      const parts = `vision ${visionSeconds.toFixed(2)}, audio ${audioSeconds.toFixed(2)}, prefill ${prefillSeconds.toFixed(2)}`;
+      const parts = `towers ${(visionSeconds + audioSeconds).toFixed(2)}, prefill ${prefillSeconds.toFixed(2)}`;
       const rate = `${Math.round(tokens / prefillSeconds).toLocaleString('en')} tokens/s of prefill`;
       const what = `first token of ${tokens.toLocaleString('en')} tokens, ${precision}, chunks of ${chunk}${name}`;
       return [what, `${all.toFixed(2)} s (${parts}); ${rate}`];
@@ -224,6 +243,7 @@ export function gpuTables(reports: readonly CheckReport[]): string {
           const found = cellsOf(finding, note, report);
           return found === undefined ? [] : [rowOf(found)];
         });
+        cells.push(...firstTokenRows(findings, report));
         return problem === undefined
           ? cells
           : [...cells, rowOf([`${name}${note}`, `**did not end**: ${problem.split('\n')[0] ?? ''}`])];

@@ -333,7 +333,8 @@ async function main(): Promise<void> {
   }
   try {
     for await (const finding of runStep(JSON.parse(values.step) as Step, options, values.checkpoint))
-      process.stdout.write(`${MARK}${JSON.stringify(finding)}\n`);
+      // On a line of its own: the provider's words on the same stream may end in the middle of one.
+      process.stdout.write(`\n${MARK}${JSON.stringify(finding)}\n`);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;
