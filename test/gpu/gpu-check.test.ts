@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { golden } from '../fixtures/golden.ts';
 import { keepReport, withGpuTables } from './check/add-result.ts';
+import { captionSamples } from './check/captions.ts';
 import { CARRIED_PACKAGES, importedPackages } from './check/make-packs.ts';
 import { compareWithCpu, deviation } from './check/parity.ts';
 import { pruneFatbin } from './check/prune-fatbin.ts';
 import type { CheckReport, Finding } from './check/report.ts';
+import { writeSampleRequests } from './check/sample-requests.ts';
 import { measureSpeed, REHEARSAL } from './check/speed.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'gpu-check-'));
@@ -105,6 +108,15 @@ describe('the check on a card, rehearsed on the CPU', () => {
     );
     writeFileSync(file, JSON.stringify({ ...report, device: 'unknown card' }));
     expect(() => keepReport(file, results)).toThrow('not of a card');
+  });
+
+  it('gives a caption among sixteen the tokens that it has alone', async () => {
+    const samples = join(scratch, 'sample-requests.bin');
+    await writeSampleRequests(samples, ['square-4s.mp4', 'portrait-5s.mp4', 'no-sound-6s.mp4', 'silent-5s.mp4']);
+    const modelDir = defaultModelDirectory();
+    const [found] = await captionSamples({ ...place, modelDir, samples, precision: 'fp32' });
+    expect(found).toMatchObject({ kind: 'captions', captions: 16, same: 16, different: [] });
+    expect(await captionSamples({ ...place, modelDir, samples: 'not carried', precision: 'fp32' })).toEqual([]);
   });
 
   it('stands in the documents as the kept reports say', () => {

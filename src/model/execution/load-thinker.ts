@@ -184,7 +184,9 @@ async function openThinker(
     await recordSteps(decoder, options);
     const shape = { device: device.type, precision, slots, prefixSlots, capacity };
     const description = { runtime: runtime.name, version: runtime.version, ...shape };
-    const towers = new ThinkerTowers(config, vision, audio, { onCard: device.type === 'cuda' });
+    const towers = new ThinkerTowers(config, vision, audio, {
+      onCard: device.type === 'cuda' && options.towers !== 'on-demand',
+    });
     return { thinker: { towers, decoder, description, close }, config, precision };
   } catch (error) {
     await close();

@@ -2,6 +2,7 @@
 // on the CPU, for a machine that has no ffmpeg.
 import { writeFileSync } from 'node:fs';
 import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
 import { captionRequest } from '../../../src/captioner/caption-options.ts';
 import { captionEvents } from '../../../src/captioner/captioner.ts';
@@ -13,7 +14,7 @@ import { nanoSettings } from '../../fixtures/nano.ts';
 import type { SampleRequest } from './captions.ts';
 
 /** Captions each clip and keeps what reached the engine. */
-async function writeSampleRequests(file: string): Promise<void> {
+export async function writeSampleRequests(file: string, clips = Object.keys(EXAMPLES)): Promise<void> {
   const asked: SequenceRequest[] = [];
   // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the engine
   const { submit } = Engine.prototype;
@@ -24,7 +25,7 @@ async function writeSampleRequests(file: string): Promise<void> {
   const captioner = await openCaptioner(nanoSettings({ slots: 1, precision: 'fp32' }));
   const samples: SampleRequest[] = [];
   try {
-    for (const clip of Object.keys(EXAMPLES))
+    for (const clip of clips)
       for await (const event of captionEvents(captioner, captionRequest(examplePath(clip), {}))) {
         const request = asked.at(-1);
         if (event.type !== 'caption-end' || request === undefined) continue;
@@ -38,4 +39,5 @@ async function writeSampleRequests(file: string): Promise<void> {
   writeFileSync(file, serialize(samples));
 }
 
-await writeSampleRequests(process.argv[2] ?? 'sample-requests.bin');
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  await writeSampleRequests(process.argv[2] ?? 'sample-requests.bin');
