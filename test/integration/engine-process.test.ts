@@ -17,6 +17,8 @@ import { scratchDirectory } from '../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
 const CLIP = CLIPS[0]!;
+/** A caption that cannot end before it is aborted, however slow this process is to tell the engine. */
+const LONG = { ignore_eos: true, max_tokens: 4000 };
 const STARTED = { timeout: 45_000, interval: 20 };
 
 /** Numbers that measure time differ from run to run. */
@@ -75,7 +77,7 @@ describe('an engine process', () => {
   it('ends an aborted caption as such, and its slot is free again', async () => {
     const controller = new AbortController();
     const events: CaptionEvent[] = [];
-    for await (const event of captionEvents(engine, captionRequest(CLIP, {}), controller.signal)) {
+    for await (const event of captionEvents(engine, captionRequest(CLIP, LONG), controller.signal)) {
       events.push(event);
       if (event.type === 'text-delta') controller.abort();
     }
