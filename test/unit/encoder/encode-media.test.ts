@@ -73,6 +73,35 @@ describe('encodeMedia', () => {
     expect([0, 1, 2, 51, 52, 53, 54, 63].map((row) => embeds[row * 2 + 1])).toEqual([1, 2, -1, -50, 3, 4, -51, -60]);
   });
 
+  it('starts both towers at once where they compute at once, with the same embeddings and all of the progress', async () => {
+    const { media, towers, runs } = setUp();
+    const order = mediaOrder(VIDEO, CONFIG);
+    const inTurn = await encodeMedia(media, order, setUp().towers, cut, { hiddenSize: 2 });
+    let hear: () => void = () => undefined;
+    const heard = new Promise<void>((resolve) => (hear = resolve));
+    const both: Towers = {
+      parallel: true,
+      // Ends only after the sound has been encoded.
+      encodeVision: async (...run) => {
+        await heard;
+        return towers.encodeVision(...run);
+      },
+      encodeAudio: async (...run) => {
+        const part = await towers.encodeAudio(...run);
+        hear();
+        return part;
+      },
+    };
+    const progress: string[] = [];
+    const { embeds } = await encodeMedia(media, order, both, cut, {
+      hiddenSize: 2,
+      onProgress: (done, total) => progress.push(`${done}/${total}`),
+    });
+    expect(runs).toEqual(['audio 240', 'vision 2']);
+    expect(progress).toEqual(['40/64', '60/64', '64/64']);
+    expect(embeds).toEqual(inTurn.embeds);
+  });
+
   it('keeps two runs under way and gives the patches of a finished one back', async () => {
     const { media, towers } = setUp();
     const wide = { ...media, plan: { video: { gridThw: [4, 64, 64] } }, audio: undefined } as unknown as PreparedMedia;
