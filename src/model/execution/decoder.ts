@@ -5,16 +5,15 @@ import type { Device } from '../../settings/engine-settings.ts';
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
 import type { DType } from '../checkpoint/weights.ts';
-import type {
-  HostArray,
-  HostTensor,
-  RunOptions,
-  Runtime,
-  Session,
-  Slab,
-  SlabPiece,
-  SlabView,
-  Tensor,
+import {
+  hostTensor,
+  type RunOptions,
+  type Runtime,
+  type Session,
+  type Slab,
+  type SlabPiece,
+  type SlabView,
+  type Tensor,
 } from '../runtime/runtime.ts';
 import { scoreMemory, type ScoreMemory, type ScoreOutputs } from './score-outputs.ts';
 import type { Decoder, DecodeRow, PrefillChunk, RunSignal, Scores } from './thinker.ts';
@@ -75,10 +74,6 @@ interface RunPlan {
   readonly outputs: ScoreOutputs;
 }
 
-function host(dtype: DType, dims: readonly number[], data: HostArray): HostTensor {
-  return { kind: 'host', dtype, dims, data };
-}
-
 function lowWords(array: BigInt64Array<ArrayBuffer>): Int32Array {
   return new Int32Array(array.buffer);
 }
@@ -131,13 +126,13 @@ function runPlan(
   const { past, present } = cacheViews(text, cache, rows, shape);
   const mediaRows = media.index.length / 2;
   const feeds = {
-    input_ids: host('int64', [slots, tokens], ids),
-    media_embeds: host('float32', [mediaRows, text.hiddenSize], media.embeds),
-    media_index: host('int64', [mediaRows, 2], media.index),
-    position_ids: host('int64', [3, slots, tokens], positions),
-    seqlens_k: host('int32', [slots], lastIndex),
-    total_len: host('int32', [], totalLength),
-    logit_index: host('int64', [wanted], logitIndex),
+    input_ids: hostTensor('int64', [slots, tokens], ids),
+    media_embeds: hostTensor('float32', [mediaRows, text.hiddenSize], media.embeds),
+    media_index: hostTensor('int64', [mediaRows, 2], media.index),
+    position_ids: hostTensor('int64', [3, slots, tokens], positions),
+    seqlens_k: hostTensor('int32', [slots], lastIndex),
+    total_len: hostTensor('int32', [], totalLength),
+    logit_index: hostTensor('int64', [wanted], logitIndex),
     ...outputs.feeds,
     ...past,
   };

@@ -1,7 +1,7 @@
 // Where a decoder's runs leave the logits: in this process's memory, or on the device with shortlists beside them.
 import type { Device } from '../../settings/engine-settings.ts';
 import { SHORTLIST_NAMES, shortlistLength } from '../graphs/shortlist.ts';
-import type { Runtime, Session, Slab, SlabView, Tensors } from '../runtime/runtime.ts';
+import { hostTensor, type Runtime, type Session, type Slab, type SlabView, type Tensors } from '../runtime/runtime.ts';
 import type { Scores } from './thinker.ts';
 
 /** The tensors of one plan for so many wanted rows. */
@@ -39,7 +39,7 @@ class HostScores implements ScoreMemory {
     const scores = Array.from({ length: rows }, (_, row): Scores => ({ kind: 'full', logits: this.#row(row) }));
     return {
       feeds: {},
-      fetches: { logits: { kind: 'host', dtype: 'float32', dims: [rows, this.#vocabSize], data } },
+      fetches: { logits: hostTensor('float32', [rows, this.#vocabSize], data) },
       inverseTemperatures: new Float32Array(rows),
       scores: () => scores,
     };
@@ -82,16 +82,14 @@ class DeviceScores implements ScoreMemory {
     const sums = new Float32Array(rows);
     const scaledSums = new Float32Array(rows);
     const inverseTemperatures = new Float32Array(rows);
-    const float32 = (dims: readonly number[], data: Float32Array<ArrayBuffer>) =>
-      ({ kind: 'host', dtype: 'float32', dims, data }) as const;
     return {
-      feeds: { [names.inverseTemperature]: float32([rows, 1], inverseTemperatures) },
+      feeds: { [names.inverseTemperature]: hostTensor('float32', [rows, 1], inverseTemperatures) },
       fetches: {
         logits: this.#view(0, [rows, this.#vocabSize]),
-        [names.values]: float32([rows, length], values),
-        [names.ids]: { kind: 'host', dtype: 'int32', dims: [rows, length], data: ids },
-        [names.logSumExp]: float32([rows, 1], sums),
-        [names.scaledLogSumExp]: float32([rows, 1], scaledSums),
+        [names.values]: hostTensor('float32', [rows, length], values),
+        [names.ids]: hostTensor('int32', [rows, length], ids),
+        [names.logSumExp]: hostTensor('float32', [rows, 1], sums),
+        [names.scaledLogSumExp]: hostTensor('float32', [rows, 1], scaledSums),
       },
       inverseTemperatures,
       scores: () =>

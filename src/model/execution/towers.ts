@@ -1,7 +1,7 @@
 // The vision and audio towers: turns features into the inputs of their sessions, and runs them.
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { sinusoids } from '../graphs/rope-tables.ts';
-import type { HostArray, HostTensor, Session } from '../runtime/runtime.ts';
+import { hostTensor, type Session } from '../runtime/runtime.ts';
 import type { AudioOptions, RunSignal, Towers } from './thinker.ts';
 import { audioChunks, audioTokens, stepLayout, strided, type AudioChunks, type StepLayout } from './tower-inputs.ts';
 
@@ -9,10 +9,6 @@ import { audioChunks, audioTokens, stepLayout, strided, type AudioChunks, type S
 const CHUNKS_PER_RUN = 16;
 /** Cached picture sizes: a server sees only a few, and each takes about as much memory as one step's patches. */
 const LAYOUTS_KEPT = 8;
-
-function host(dtype: HostTensor['dtype'], dims: readonly number[], data: HostArray): HostTensor {
-  return { kind: 'host', dtype, dims, data };
-}
 
 export class ThinkerTowers implements Towers {
   readonly parallel: boolean;
@@ -65,16 +61,16 @@ export class ThinkerTowers implements Towers {
     const embeds = new Float32Array(steps * groups * text.hiddenSize);
     await this.#vision.run(
       {
-        patches: host('float32', [steps, rows, columns], patches),
-        group_order: host('int64', [groups], layout.groupOrder),
-        group_back: host('int64', [groups], layout.groupBack),
-        rope_cos: host('float32', [rows, vision.headDim / 2], layout.cos),
-        rope_sin: host('float32', [rows, vision.headDim / 2], layout.sin),
-        window_rows: host('int64', [windows, layout.longest], layout.windowRows),
-        window_lengths: host('int32', [lengths.length], lengths),
-        window_back: host('int64', [rows], layout.windowBack),
+        patches: hostTensor('float32', [steps, rows, columns], patches),
+        group_order: hostTensor('int64', [groups], layout.groupOrder),
+        group_back: hostTensor('int64', [groups], layout.groupBack),
+        rope_cos: hostTensor('float32', [rows, vision.headDim / 2], layout.cos),
+        rope_sin: hostTensor('float32', [rows, vision.headDim / 2], layout.sin),
+        window_rows: hostTensor('int64', [windows, layout.longest], layout.windowRows),
+        window_lengths: hostTensor('int32', [lengths.length], lengths),
+        window_back: hostTensor('int64', [rows], layout.windowBack),
       },
-      { vision_embeds: host('float32', [steps, groups, text.hiddenSize], embeds) },
+      { vision_embeds: hostTensor('float32', [steps, groups, text.hiddenSize], embeds) },
       options,
     );
     return embeds;
@@ -123,14 +119,14 @@ export class ThinkerTowers implements Towers {
     const positions = this.#sinusoids.subarray(0, batch.positions * audio.hiddenSize);
     await this.#audio.run(
       {
-        mel: host('float32', [batch.chunks, audio.melBins, batch.frames], batch.mel),
-        frame_mask: host('float32', [batch.chunks, 1, batch.frames], batch.frameMask),
-        positions: host('float32', [batch.positions, audio.hiddenSize], positions),
-        chunk_lengths: host('int32', [batch.chunks], batch.chunkLengths),
-        pair_first: host('int64', [tokens], batch.pairFirst),
-        pair_second: host('int64', [tokens], batch.pairSecond),
+        mel: hostTensor('float32', [batch.chunks, audio.melBins, batch.frames], batch.mel),
+        frame_mask: hostTensor('float32', [batch.chunks, 1, batch.frames], batch.frameMask),
+        positions: hostTensor('float32', [batch.positions, audio.hiddenSize], positions),
+        chunk_lengths: hostTensor('int32', [batch.chunks], batch.chunkLengths),
+        pair_first: hostTensor('int64', [tokens], batch.pairFirst),
+        pair_second: hostTensor('int64', [tokens], batch.pairSecond),
       },
-      { audio_embeds: host('float32', [tokens, text.hiddenSize], embeds) },
+      { audio_embeds: hostTensor('float32', [tokens, text.hiddenSize], embeds) },
       options,
     );
   }

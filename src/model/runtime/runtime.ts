@@ -34,6 +34,11 @@ export interface HostTensor {
   readonly data: HostArray;
 }
 
+/** A tensor of `data`, which must have as many elements as `dims` say. */
+export function hostTensor(dtype: DType, dims: readonly number[], data: HostArray): HostTensor {
+  return { kind: 'host', dtype, dims, data };
+}
+
 /**
  * Zeroed memory on the session's device that lives across runs, for the KV cache. On a CPU, untouched pages cost
  * nothing.
