@@ -113,10 +113,10 @@ describe('the check on a card, rehearsed on the CPU', () => {
   it('gives a caption among sixteen the tokens that it has alone', async () => {
     const samples = join(scratch, 'sample-requests.bin');
     await writeSampleRequests(samples, ['square-4s.mp4', 'portrait-5s.mp4', 'no-sound-6s.mp4', 'silent-5s.mp4']);
-    const modelDir = defaultModelDirectory();
-    const [found] = await captionSamples({ ...place, modelDir, samples, precision: 'fp32' });
+    const checkpoint = defaultModelDirectory();
+    const [found] = await captionSamples({ ...place, checkpoint, samples, precision: 'fp32' });
     expect(found).toMatchObject({ kind: 'captions', captions: 16, same: 16, different: [] });
-    expect(await captionSamples({ ...place, modelDir, samples: 'not carried', precision: 'fp32' })).toEqual([]);
+    expect(await captionSamples({ ...place, checkpoint, samples: 'not carried', precision: 'fp32' })).toEqual([]);
   });
 
   it('stands in the documents as the kept reports say', () => {

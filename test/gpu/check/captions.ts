@@ -5,7 +5,7 @@ import { deserialize } from 'node:v8';
 import { Engine } from '../../../src/engine/engine.ts';
 import type { SequenceRequest } from '../../../src/engine/types.ts';
 import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
-import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
+import type { Place } from './parity.ts';
 import type { Finding } from './report.ts';
 
 export interface SampleRequest {
@@ -22,13 +22,9 @@ export const SAMPLES = 'sample-requests.bin';
 const COPIES = 4;
 const CONTEXT = 2048;
 
-interface Place {
-  readonly modelDir: string;
+interface SamplesPlace extends Place {
   /** from writeSampleRequests() */
   readonly samples: string;
-  readonly cacheDir: string;
-  readonly device: Device;
-  readonly precision: Precision;
 }
 
 function tokensOf(engine: Engine, request: SequenceRequest): Promise<number[]> {
@@ -44,8 +40,8 @@ function tokensOf(engine: Engine, request: SequenceRequest): Promise<number[]> {
 }
 
 /** @returns nothing where the samples were not carried */
-export async function captionSamples(place: Place): Promise<Finding[]> {
-  const { modelDir, samples: file, cacheDir, device, precision } = place;
+export async function captionSamples(place: SamplesPlace): Promise<Finding[]> {
+  const { checkpoint: modelDir, samples: file, cacheDir, device, precision } = place;
   if (!existsSync(file)) return [];
   const samples = deserialize(readFileSync(file)) as SampleRequest[];
   const wanted = Array.from({ length: COPIES }, () => samples).flat();

@@ -10,7 +10,8 @@ import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
 import { exportRestored } from './restored-weights.ts';
 import type { Deviation } from './report.ts';
 
-interface Place {
+/** A model and where it runs. */
+export interface Place {
   readonly checkpoint: string;
   readonly cacheDir: string;
   readonly device: Device;

@@ -135,7 +135,7 @@ async function* runStep(
         yield { kind: 'parity', checkpoint: name, part, precision, ...parts[part] };
     }
     const samples = join(checkpoints, '..', SAMPLES);
-    yield* await captionSamples({ modelDir: NANO, samples, cacheDir, device, precision });
+    yield* await captionSamples({ checkpoint: NANO, samples, cacheDir, device, precision });
   } catch (error) {
     if (!(error instanceof AvocadoError) || error.code !== 'precision_unsupported') throw error;
     yield { kind: 'refused', precision, code: error.code, message: error.message };

@@ -6,9 +6,8 @@ import type { PreparedMedia } from '../../../src/features/types.ts';
 import { loadThinker, type LoadedThinker } from '../../../src/model/execution/load-thinker.ts';
 import type { Decoder, Scores } from '../../../src/model/execution/thinker.ts';
 import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
-import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import { median } from '../../bench/median.ts';
-import { textPositions } from './parity.ts';
+import { textPositions, type Place } from './parity.ts';
 import type { Finding } from './report.ts';
 
 export interface SpeedSizes {
@@ -49,11 +48,7 @@ export const REHEARSAL: SpeedSizes = {
   drawnSteps: 2,
 };
 
-interface Place {
-  readonly checkpoint: string;
-  readonly cacheDir: string;
-  readonly device: Device;
-  readonly precision: Precision;
+interface SpeedPlace extends Place {
   /** default true */
   readonly recordSteps?: boolean | undefined;
 }
@@ -84,7 +79,7 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1000;
 }
 
-async function load(place: Place, slots: number, capacity: number): Promise<LoadedThinker> {
+async function load(place: SpeedPlace, slots: number, capacity: number): Promise<LoadedThinker> {
   const { checkpoint: modelDir, ...where } = place;
   const threads = { threads: 0, spinning: false };
   return loadThinker({ modelDir, ...where, runtime: 'native', ...threads, slots, capacity });
@@ -132,7 +127,7 @@ async function prefill({ thinker: { decoder } }: LoadedThinker, slot: number, to
   }
 }
 
-async function* firstToken(place: Place, sizes: SpeedSizes): AsyncGenerator<Finding> {
+async function* firstToken(place: SpeedPlace, sizes: SpeedSizes): AsyncGenerator<Finding> {
   const tokens = clipTokens(sizes);
   const start = performance.now();
   const loaded = await load(place, 1, tokens + 64);
@@ -206,7 +201,7 @@ async function decodeStreams(
   };
 }
 
-async function* decoding(place: Place, sizes: SpeedSizes): AsyncGenerator<Finding> {
+async function* decoding(place: SpeedPlace, sizes: SpeedSizes): AsyncGenerator<Finding> {
   const most = Math.max(...sizes.streams);
   const steps = WARM_UP_STEPS + sizes.decodeSteps;
   const loaded = await load(place, most, sizes.context + steps + 1);
@@ -237,7 +232,7 @@ async function* decoding(place: Place, sizes: SpeedSizes): AsyncGenerator<Findin
 
 /** Measures in the order of what matters most. What fails is a finding too: the other part may work. */
 export async function* measureSpeed(
-  place: Place,
+  place: SpeedPlace,
   sizes: SpeedSizes,
   parts: 'all' | 'decode' = 'all',
 ): AsyncGenerator<Finding> {
