@@ -39,7 +39,7 @@ export interface EngineStats {
   readonly prefixMisses: number;
 }
 
-/** Longer chunks hardly speed up a prefill, but delay the next token of every running sequence. */
+/** On a CPU longer chunks hardly speed up a prefill, but delay the next token of every running sequence. */
 const DEFAULT_PREFILL_CHUNK = 512;
 
 /** A runtime that answers on the JS thread would otherwise starve sockets and timers. */

@@ -155,7 +155,9 @@ export async function loadThinker(options: LoadOptions): Promise<LoadedThinker> 
     return await openThinker(files.config, findExport, options);
   } catch (error) {
     if (!(error instanceof NotRecorded)) throw error;
-    console.error(`Decode steps cannot be recorded as CUDA graphs and take a seventh longer without. ${error.message}`);
+    console.error(
+      `Decode steps cannot be recorded as CUDA graphs and take about a tenth longer without. ${error.message}`,
+    );
     return await openThinker(files.config, findExport, { ...options, recordSteps: false });
   }
 }
