@@ -40,6 +40,7 @@ const MAY_IMPORT = {
   cli: [
     'lab',
     'batch',
+    'jobs',
     'server',
     'admission',
     'intake',

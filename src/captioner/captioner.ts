@@ -154,4 +154,6 @@ export interface CaptionerStats {
   readonly decoding: { readonly running: number; readonly waiting: number; readonly stalledMs: number };
   /** media: encoded clips; prefix: keys and values of prompts */
   readonly caches: { readonly media: CacheCounts; readonly prefix: CacheCounts };
+  /** as Decoder has it; absent on a CPU */
+  readonly recordedSteps?: Readonly<Record<string, boolean>> | undefined;
 }

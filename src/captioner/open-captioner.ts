@@ -211,5 +211,6 @@ function statsOf(
     progress: progress + towers.finished,
     decoding: pool.stats(),
     caches: { media: encodings.counts(), prefix: { hits: prefixHits, misses: prefixMisses } },
+    recordedSteps: decoder.recordedSteps,
   };
 }

@@ -3,6 +3,7 @@ import type { Captioner, CaptionerModel } from '../captioner/captioner.ts';
 import type { InspectOptions, InspectReport } from '../captioner/inspect.ts';
 import type { OnProgress } from '../captioner/open-captioner.ts';
 import type { EngineProcess, EngineProcessOptions } from '../engine-process/open-engine-process.ts';
+import type { Migration } from '../jobs/store/migrations.ts';
 import type { CaptionRequest } from '../output/events.ts';
 import type { Device, EngineSettings, Precision } from '../settings/engine-settings.ts';
 import type { Diagnosis } from './diagnose.ts';
@@ -40,6 +41,8 @@ export interface CliEnvironment {
     out: string | undefined,
     options: ExportOptions,
   ) => Promise<string>;
+  /** makes and changes the tables of jobs in a PostgreSQL */
+  readonly migrate: (databaseUrl: string) => Promise<Migration>;
   readonly diagnose: (modelDir: string) => Promise<Diagnosis>;
 }
 

@@ -52,6 +52,7 @@ const environment: CliEnvironment = {
     return (await (await import('../model/export/export.ts')).exportModel(checkpoint, precision, out, options))
       .directory;
   },
+  migrate: async (databaseUrl) => (await import('../jobs/store/migrations.ts')).migratePostgres(databaseUrl),
   diagnose: async (modelDir) => (await import('./diagnose.ts')).diagnose(modelDir),
 };
 

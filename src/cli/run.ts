@@ -9,6 +9,7 @@ import { addDoctorCommand } from './doctor-command.ts';
 import { addEvaluateCommand } from './evaluate-command.ts';
 import { addExportCommand } from './export-command.ts';
 import { addInspectCommand } from './inspect-command.ts';
+import { addMigrateCommand } from './migrate-command.ts';
 import { addRewardCommand } from './reward-command.ts';
 import { addSampleCommand } from './sample-command.ts';
 import { addServeCommand } from './serve-command.ts';
@@ -28,6 +29,7 @@ function buildProgram(environment: CliEnvironment, status: ExitStatus): Command 
   addInspectCommand(program, environment);
   addExportCommand(program, environment);
   addServeCommand(program, environment);
+  addMigrateCommand(program, environment);
   addSampleCommand(program, environment);
   addBenchCommand(program, environment, status);
   addRewardCommand(program, environment);

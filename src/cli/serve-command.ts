@@ -41,7 +41,7 @@ async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
     .openEngineProcess({ settings, stallMs: config.stallMs, onProgress: progress.show })
     .finally(progress.clear);
   const server = await startServer(engine, config, environment);
-  if (config.apiKeys.length === 0 && !isLoopback(config.host)) {
+  if (config.apiKeys.length === 0 && !config.jobsOnly && !isLoopback(config.host)) {
     const reachable = `${config.host} can be reached from other machines, and clients there need no key.`;
     progress.note(`warning: ${reachable} Require keys with --api-keys FILE.`);
   }
@@ -54,7 +54,7 @@ async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
   } finally {
     progress.clear();
   }
-  await write(environment.stdout, await welcome(engine, server.url, config.apiKeys.length > 0));
+  await write(environment.stdout, await welcome(engine, server.url, config));
 }
 
 /** Imported here, not at the top: the other commands start without a web server. */
@@ -82,12 +82,18 @@ async function sampleClip(): Promise<string> {
   return first?.path ?? 'YOUR-VIDEO.mp4';
 }
 
-async function welcome({ model }: Captioner, url: string, keys: boolean): Promise<string> {
-  const clip = await sampleClip();
-  const key = keys ? ' -H "Authorization: Bearer YOUR-KEY"' : '';
+async function welcome(
+  { model }: Captioner,
+  url: string,
+  { apiKeys, jobsOnly }: Pick<ServerConfig, 'apiKeys' | 'jobsOnly'>,
+): Promise<string> {
   const engine = `${model.precision} on ${model.device}, ${model.runtime}`;
+  const ready = `${model.name} is ready: ${engine}, ${model.slots} captions at a time, profile ${model.profile}.`;
+  if (jobsOnly) return `${ready}\n  jobs   are taken from the database, requests are not\n  probe  ${url}/readyz\n`;
+  const key = apiKeys.length > 0 ? ' -H "Authorization: Bearer YOUR-KEY"' : '';
+  const clip = await sampleClip();
   return [
-    `${model.name} is ready: ${engine}, ${model.slots} captions at a time, profile ${model.profile}.`,
+    ready,
     `  page   ${url}/`,
     `  API    ${url}/docs`,
     `  try    curl -s${key} -F ${shellQuote(`file=@${clip}`)} ${url}/v1/captions`,

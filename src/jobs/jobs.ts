@@ -9,10 +9,12 @@ import { FileStore } from './store/file-store.ts';
 import { ItemStore } from './store/item-store.ts';
 import { JobStore, type JobCounts } from './store/job-store.ts';
 import { migrate } from './store/migrations.ts';
-import type { Claim, Outcome } from './types.ts';
 import { Webhooks, type Send } from './webhooks.ts';
 
-export interface JobsParts extends Pick<RunnerParts, 'execute' | 'capacity' | 'policy' | 'errorBody'> {
+export interface JobsParts extends Pick<
+  RunnerParts,
+  'execute' | 'capacity' | 'policy' | 'errorBody' | 'onCommitted' | 'onSuperseded'
+> {
   readonly openDatabase: () => Promise<Database>;
   /** no other server has this database */
   readonly isAlone: boolean;
@@ -21,7 +23,6 @@ export interface JobsParts extends Pick<RunnerParts, 'execute' | 'capacity' | 'p
   /** what a dead server had in work is taken by others after so long */
   readonly leaseSeconds: number;
   readonly webhooks: { readonly send: Send; readonly secret: string } | undefined;
-  readonly onCommitted: (claim: Claim, outcome: Outcome) => void;
   readonly onFault: (error: AvocadoError) => void;
 }
 

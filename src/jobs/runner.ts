@@ -25,6 +25,8 @@ export interface RunnerParts {
   readonly errorBody: (error: AvocadoError) => Readonly<Record<string, Json>>;
   readonly leaseSeconds: number;
   readonly onCommitted: (claim: Claim, outcome: Outcome) => void;
+  /** the item was done here, and somebody else had taken it over */
+  readonly onSuperseded: (claim: Claim) => void;
   readonly onFault: (error: AvocadoError) => void;
 }
 
@@ -187,12 +189,13 @@ export class Runner {
   }
 
   async #commit(claim: Claim, attempts: number, outcome: Outcome): Promise<void> {
-    const { items, onCommitted, leaseSeconds } = this.#parts;
+    const { items, onCommitted, onSuperseded, leaseSeconds } = this.#parts;
     // The work is done: it is worth waiting for a database that comes back while the lease lasts.
     const until = performance.now() + leaseSeconds * 1000;
     for (;;) {
       try {
         if (await items.commit(claim, attempts, outcome)) onCommitted(claim, outcome);
+        else onSuperseded(claim);
         return;
       } catch (thrown) {
         const error = asAvocadoError(thrown);

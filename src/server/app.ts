@@ -1,7 +1,12 @@
 import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sse, { type SSEPluginOptions } from '@fastify/sse';
-import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify';
+import Fastify, {
+  LogController,
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  type FastifyServerOptions,
+} from 'fastify';
 import { Admission } from '../admission/admission.ts';
 import { wantsTraces } from '../base/env.ts';
 import type { Captioner } from '../captioner/captioner.ts';
@@ -17,7 +22,7 @@ import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.
 import { createJobs, storedFiles } from './job-work.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { InFlightResponses } from './request-context.ts';
-import { addRoutes } from './route.ts';
+import { addRoutes, type Route } from './route.ts';
 import { batchRoutes } from './routes/batches.ts';
 import { captionRoutes } from './routes/captions.ts';
 import { chatRoutes } from './routes/chat.ts';
@@ -46,11 +51,20 @@ const LAST_EVENTS_MS = 5000;
 /** After the drain time, how long a stopping server waits until finished responses have been sent. */
 const LAST_BYTES_MS = 3000;
 
+const WHERE_CAPTIONS_ARE_MADE = 'Captions are made at POST /v1/captions.';
+const ONLY_JOBS = 'This server only runs jobs (--jobs-only): ask one that takes requests.';
+
 /** The typings describe an ES module, but the package is CommonJS: Node's default import is the plugin itself. */
 const eventStreamPlugin = sse as unknown as FastifyPluginAsync<SSEPluginOptions>;
 
 function createServer(config: ServerConfig, responses: InFlightResponses, log: Writable | undefined): FastifyInstance {
-  return Fastify({
+  const http = {
+    requireHostHeader: false, // Node's own error response has no body
+    requestTimeout: NO_REQUEST_TIMEOUT,
+    headersTimeout: config.idleMs, // also of a connection that sends nothing at all
+    connectionsCheckingInterval: Math.min(HEADS_EVERY_MS, config.idleMs),
+  };
+  const options: FastifyServerOptions = {
     ...loggerOptions(config, log),
     logController: new LogController({ disableRequestLogging: true }), // addRequestLog writes one line per request
     genReqId: (request) => responses.newId(request),
@@ -58,24 +72,32 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
     rewriteUrl: ({ url = '/' }) => withoutBase(url, config.basePath),
     forceCloseConnections: true,
     return503OnClosing: false, // the admission refuses requests itself, with an error in our shape
-    http: {
-      requireHostHeader: false, // Node's own error response has no body
-      requestTimeout: NO_REQUEST_TIMEOUT,
-      headersTimeout: config.idleMs, // also of a connection that sends nothing at all
-      connectionsCheckingInterval: Math.min(HEADS_EVERY_MS, config.idleMs),
-    },
     requestTimeout: NO_REQUEST_TIMEOUT,
     clientErrorHandler: handleClientError,
     frameworkErrors: (error, request, reply) => {
       void reply.header('x-request-id', request.id);
       void sendError(error, request, reply);
     },
-  });
+  };
+  if (config.tls === undefined) return Fastify({ ...options, http });
+  const https = { ...http, ...config.tls, handshakeTimeout: config.idleMs };
+  // Fastify's types tell servers apart; a server for HTTPS has all that one for HTTP has.
+  return Fastify({ ...options, https } as FastifyServerOptions);
 }
 
 /** A proxy may leave the base path in front of a path, or take it away; probes ask without it. */
 function withoutBase(url: string, base: string): string {
   return base !== '' && url.startsWith(`${base}/`) ? url.slice(base.length) : url;
+}
+
+/** What a server has for clients and a worker has not. */
+function clientRoutes(parts: CaptionParts, jobs: Jobs | undefined): Route[] {
+  return [
+    ...captionRoutes(parts),
+    ...chatRoutes(parts),
+    ...[jobRoutes, fileRoutes, batchRoutes].flatMap((routes) => routes({ ...parts, jobs })),
+    ...pageRoutes(parts.captioner, parts.config),
+  ];
 }
 
 /**
@@ -122,7 +144,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     await storage.close();
   });
   app.setErrorHandler(sendError);
-  addNotFound(app, 'Captions are made at POST /v1/captions.');
+  addNotFound(app, config.jobsOnly ? ONLY_JOBS : WHERE_CAPTIONS_ARE_MADE);
   logEngineState(app, captioner);
 
   // Hooks of every request, in this order: context and id, trace, pace, log line, headers, key, rate limit.
@@ -134,17 +156,14 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   await addGuards(app, config, (reason) => {
     metrics.rejected(reason);
   });
-  await addOpenApi(app, config);
+  if (!config.jobsOnly) await addOpenApi(app, config);
   await addBodyParsers(app, intake, config.maxUploadBytes);
   await app.register(eventStreamPlugin, { heartbeatInterval: config.heartbeatMs });
 
   addRoutes(app, [
-    ...captionRoutes(parts),
-    ...chatRoutes(parts),
-    ...[jobRoutes, fileRoutes, batchRoutes].flatMap((routes) => routes({ ...parts, jobs })),
+    ...(config.jobsOnly ? [] : clientRoutes(parts, jobs)),
     ...modelRoutes(parts),
     ...healthRoutes(app, { ...parts, storageReady: () => storage.isReady() }),
-    ...pageRoutes(captioner, config),
   ]);
   return app;
 }

@@ -128,6 +128,7 @@ export function createJobs(parts: CaptionParts, onFault: (error: AvocadoError) =
             secret: webhookSecret,
           },
     onCommitted: metrics.committed,
+    onSuperseded: metrics.superseded,
     onFault,
   };
   if (databaseUrl !== undefined)

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { AvocadoError } from '../base/errors.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 
-type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'>;
+type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'> & Partial<Pick<ServerConfig, 'tls'>>;
 
 /** Time to close sockets, model and directory after the requests have drained. */
 const CLOSE_MARGIN_MS = 10_000;
@@ -33,10 +33,10 @@ function addressError(error: unknown, { host, port }: ListenConfig): unknown {
 }
 
 /** A URL that works in a browser on this machine. */
-function urlOf({ host }: ListenConfig, port: number): string {
+function urlOf({ host, tls }: ListenConfig, port: number): string {
   const isWildcard = host === '0.0.0.0' || host === '::';
   const name = isWildcard ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
-  return `http://${name}:${port}`;
+  return `${tls === undefined ? 'http' : 'https'}://${name}:${port}`;
 }
 
 type AddressesOf = (name: string) => Promise<readonly string[]>;

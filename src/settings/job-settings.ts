@@ -1,5 +1,5 @@
 // Rows of the server's table about jobs, batches and files.
-import { integer, text, type SettingTable, type SettingValues } from './setting.ts';
+import { boolean, integer, text, type SettingTable, type SettingValues } from './setting.ts';
 
 export const JOB_ROWS = {
   databaseUrl: {
@@ -29,6 +29,13 @@ export const JOB_ROWS = {
     default: undefined,
     defaultText: 'all slots; one less for a minute after a request of a client',
     help: 'items of jobs captioned at a time by this server, 0 = none: it takes jobs for others',
+  },
+  jobsOnly: {
+    group: 'jobs',
+    flag: 'jobs-only',
+    type: boolean,
+    default: false,
+    help: 'a worker: it runs items of the jobs in --database and answers only probes, metrics and its model',
   },
   jobLeaseSeconds: {
     group: 'jobs',
@@ -66,18 +73,29 @@ export const JOB_ROWS = {
   },
 } as const satisfies SettingTable;
 
+/** @returns a sentence that does not repeat the URL: it may hold a password */
+export function databaseMistake(url: string): string | undefined {
+  const isRight = /^postgres(ql)?:\/\//.test(url);
+  return isRight ? undefined : '--database must be a URL like postgres://user:password@host:5432/name.';
+}
+
 /** @returns sentences about values that do not go together */
 export function jobMistakes({
   databaseUrl,
   jobsDirectory,
+  jobsOnly,
+  jobSlots,
   webhookUrl,
   webhookSecret,
 }: SettingValues<typeof JOB_ROWS>): readonly string[] {
   const mistakes: string[] = [];
   if (databaseUrl !== undefined && jobsDirectory !== undefined)
     mistakes.push('--database and --jobs-dir exclude each other: give one of them.');
-  if (databaseUrl !== undefined && !/^postgres(ql)?:\/\//.test(databaseUrl))
-    mistakes.push('--database must be a URL like postgres://user:password@host:5432/name.');
+  const wrong = databaseUrl === undefined ? undefined : databaseMistake(databaseUrl);
+  if (wrong !== undefined) mistakes.push(wrong);
+  if (jobsOnly && databaseUrl === undefined)
+    mistakes.push('--jobs-only needs --database: the PostgreSQL whose jobs it runs.');
+  if (jobsOnly && jobSlots === 0) mistakes.push('--jobs-only with --job-slots 0 has nothing to do: leave one out.');
   if (webhookUrl !== undefined && webhookSecret === undefined)
     mistakes.push('--webhook-url needs a secret: set AVOCADO_WEBHOOK_SECRET.');
   return mistakes;

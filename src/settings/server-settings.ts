@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { AvocadoError } from '../base/errors.ts';
 import { keysOfEnvironment, keysOfFile, type ApiKey } from './api-keys.ts';
 import { jobMistakes, JOB_ROWS } from './job-settings.ts';
+import { readTlsFiles, TLS_ROWS, type TlsFiles } from './tls-files.ts';
 import {
   boolean,
   choice,
@@ -13,23 +14,16 @@ import {
   list,
   positiveNumber,
   text,
+  urlPath,
   withDefaults,
   type GivenValues,
   type SettingTable,
-  type SettingType,
   type SettingValues,
 } from './setting.ts';
 
 const GIB = 1024 ** 3;
 /** Names of ranges that proxy-addr, which Fastify asks, knows beside addresses. */
 const PROXY_RANGES = ['loopback', 'linklocal', 'uniquelocal'];
-
-const basePath: SettingType<string> = {
-  expected: 'a path such as /captions',
-  json: 'string',
-  parse: (given) => (/^(\/[\w.~-]+)*\/?$/.test(given) ? given.replace(/\/$/, '') : undefined),
-  format: String,
-};
 
 export const SERVER_TABLE = {
   host: {
@@ -62,10 +56,11 @@ export const SERVER_TABLE = {
     group: 'server',
     flag: 'base-path',
     metavar: 'path',
-    type: basePath,
+    type: urlPath,
     default: '',
     help: 'path below which a proxy shows this server, such as /captions; every route answers with it and without',
   },
+  ...TLS_ROWS,
   stallMs: {
     group: 'server',
     flag: 'stall-seconds',
@@ -248,6 +243,8 @@ export const SERVER_TABLE = {
 } as const satisfies SettingTable;
 
 type ServerValues = SettingValues<typeof SERVER_TABLE>;
+/** Names of files, directories and hosts, which are read. */
+type SourceNames = 'mediaRoots' | 'urlHosts' | 'apiKeysFile' | 'tlsCertFile' | 'tlsKeyFile';
 
 /** Values that are no setting of a person's: constants here, and what a test changes. */
 interface FixedValues {
@@ -263,13 +260,15 @@ interface FixedValues {
 }
 
 /** What the HTTP server needs to know, frozen at start. Each field is explained by its row of the table. */
-export interface ServerConfig extends FixedValues, Omit<ServerValues, 'mediaRoots' | 'urlHosts' | 'apiKeysFile'> {
+export interface ServerConfig extends FixedValues, Omit<ServerValues, SourceNames> {
   /** name → real path of a directory whose files may be named as media://NAME/path */
   readonly mediaRoots: ReadonlyMap<string, string>;
   /** off: no URL is fetched; public: any public address; otherwise only these hosts */
   readonly urlHosts: 'off' | 'public' | readonly string[];
   /** keys that clients must send; none = no key is needed */
   readonly apiKeys: readonly ApiKey[];
+  /** undefined: plain HTTP */
+  readonly tls: TlsFiles | undefined;
 }
 
 /** Checked values and secrets, as they were given: directories, hosts and keys still to be read. */
@@ -304,7 +303,10 @@ export function serverConfig(settings: ServerSettings, checks: EntryChecks = NO_
 
 /** As `serverConfig`, with the mistakes put to those of the caller. */
 export function resolveServerConfig(settings: ServerSettings, checks: EntryChecks, mistakes: Mistakes): ServerConfig {
-  const { mediaRoots, urlHosts, apiKeysFile, ...values } = withDefaults(SERVER_TABLE, settings);
+  const { mediaRoots, urlHosts, apiKeysFile, tlsCertFile, tlsKeyFile, ...values } = withDefaults(
+    SERVER_TABLE,
+    settings,
+  );
   const { version = '0.0.0', heartbeatMs = 15_000, prepareAhead = 2, batchWindowSeconds = 24 * 3600 } = settings;
   const { temporaryDirectory = tmpdir(), apiKeys = [], apiKeysText } = settings;
   mistakes.push(...jobMistakes(values));
@@ -318,6 +320,7 @@ export function resolveServerConfig(settings: ServerSettings, checks: EntryCheck
     mediaRoots: mediaRootsOf(mediaRoots, mistakes),
     urlHosts: urlHostsOf(urlHosts, checks, mistakes),
     apiKeys: apiKeysOf(apiKeys, apiKeysFile, apiKeysText, mistakes),
+    tls: readTlsFiles(tlsCertFile, tlsKeyFile, mistakes),
   });
 }
 

@@ -101,6 +101,14 @@ export function inSeconds({ expected, parse }: SettingType<number>): SettingType
 
 export const text: SettingType<string> = { expected: 'text', json: 'string', parse: (given) => given, format: String };
 
+/** Where a proxy shows this server; without a slash at its end. */
+export const urlPath: SettingType<string> = {
+  expected: 'a path such as /captions',
+  json: 'string',
+  parse: (given) => (/^(\/[\w.~-]+)*\/?$/.test(given) ? given.replace(/\/$/, '') : undefined),
+  format: String,
+};
+
 export const boolean: SettingType<boolean> = {
   expected: 'true or false',
   json: 'boolean',

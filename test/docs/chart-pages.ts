@@ -9,7 +9,10 @@ import type { Setting } from '../../src/settings/setting.ts';
 const CHART = fileURLToPath(new URL('../../helm/avocado/', import.meta.url));
 
 /** Settings that the chart writes itself, from values of its own. */
-const OWN = ['host', 'port', 'model', 'device', 'cache_dir', 'drain_seconds', 'media_root', 'api_keys'];
+const OWN = [
+  ...['host', 'port', 'tls_cert', 'tls_key', 'model', 'device', 'cache_dir', 'drain_seconds', 'media_root', 'api_keys'],
+  ...['database', 'jobs_only', 'webhook_secret'],
+];
 
 interface Entry {
   /** keys from the top */
@@ -79,14 +82,15 @@ export function chartReadme(): string {
 helm install captions helm/avocado -f helm/avocado/examples/laptop.yaml
 \`\`\`
 
-It installs a Deployment of the captioning server and a Service, and what the values below switch on. The image is what
+It installs a Deployment of the captioning server and a Service, and what the values below switch on: workers for jobs
+on a PostgreSQL, autoscaling, monitoring. The image is what
 the Dockerfile at the top of the repository makes. How to run it: [deployment.md](../../.github/docs/deployment.md).
 
 | example | for |
 |---|---|
 | [laptop.yaml](examples/laptop.yaml) | a laptop: the bundled model on two CPUs |
 | [one-gpu.yaml](examples/one-gpu.yaml) | one GPU, a 7B model downloaded into a claim, keys |
-| [fleet.yaml](examples/fleet.yaml) | 2 to 12 GPUs: KEDA, Prometheus, Grafana, a gateway, a model from an image volume |
+| [fleet.yaml](examples/fleet.yaml) | 2 to 12 GPUs for requests, none to 8 for jobs: PostgreSQL, KEDA, Prometheus, Grafana, a gateway, a model from an image volume |
 
 Unknown values are refused. \`settings\` takes the settings of [settings.md](../../.github/docs/settings.md).
 

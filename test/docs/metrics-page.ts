@@ -1,4 +1,5 @@
 import { Registry } from 'prom-client';
+import { jobCounters } from '../../src/server/observe/job-metrics.ts';
 import { addReadings, type ReadingParts } from '../../src/server/observe/metrics.ts';
 import { requestMetrics } from '../../src/server/observe/request-metrics.ts';
 
@@ -31,6 +32,7 @@ function rowsOf(registry: Registry, prefix: string): string {
 export function metricsPage(): string {
   const registry = new Registry();
   addReadings(registry, NO_PARTS, 'vllm').close();
+  jobCounters(registry);
   requestMetrics(registry, () => 'model');
   return `# Metrics
 

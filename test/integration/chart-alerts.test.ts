@@ -156,6 +156,22 @@ const FIRES: Readonly<Record<string, Case>> = {
     labels: { ...TARGET, reason: 'media_undecodable' },
   },
   AvocadoKvCacheFull: { minutes: 20, scraped: [series('avocado_kv_cache_usage_ratio', '0.99x30')], labels: POD },
+  AvocadoJobsStalled: {
+    minutes: 45,
+    scraped: [
+      series('avocado_jobs_oldest_ready_seconds', '0+60x60'),
+      series('avocado_job_items_committed_total', '0+1x5 5x60', { state: 'completed', code: '' }),
+    ],
+    labels: { namespace: 'here' },
+  },
+  AvocadoStepsNotRecorded: {
+    minutes: 20,
+    scraped: [
+      series('avocado_engine_step_recorded', '1x30', { size: '1' }),
+      series('avocado_engine_step_recorded', '0x30', { size: '2' }),
+    ],
+    labels: POD,
+  },
   AvocadoEventLoopBlocked: {
     minutes: 20,
     scraped: [series('avocado_event_loop_delay_max_seconds', '2x30')],
@@ -182,6 +198,9 @@ const HEALTHY = [
   series('avocado_temporary_bytes_limit', '100x480'),
   series('avocado_kv_cache_usage_ratio', '0.7x480'),
   series('avocado_event_loop_delay_max_seconds', '0.02x480'),
+  series('avocado_engine_step_recorded', '1x480', { size: '1' }),
+  series('avocado_jobs_oldest_ready_seconds', '0+60x480'),
+  series('avocado_job_items_committed_total', '0+1x480', { state: 'completed', code: '' }),
 ];
 
 describe.skipIf(HELM === undefined)('alerts', () => {

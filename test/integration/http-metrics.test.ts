@@ -42,6 +42,7 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_engine_up: 'gauge',
   avocado_engine_restarts_total: 'counter',
   avocado_engine_last_step_timestamp_seconds: 'gauge',
+  avocado_engine_step_recorded: 'gauge',
   avocado_engine_steps_total: 'counter',
   avocado_gpu_memory_used_bytes: 'gauge',
   avocado_gpu_memory_total_bytes: 'gauge',
@@ -51,6 +52,7 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_job_items: 'gauge',
   avocado_jobs_oldest_ready_seconds: 'gauge',
   avocado_job_items_committed_total: 'counter',
+  avocado_job_items_superseded_total: 'counter',
   avocado_job_video_seconds_total: 'counter',
   avocado_temporary_bytes: 'gauge',
   avocado_temporary_bytes_limit: 'gauge',
@@ -200,6 +202,7 @@ describe('/metrics', () => {
       steps: 42,
       kvUsage: 0.25,
       caches: { media: { hits: 3, misses: 4 }, prefix: { hits: 5, misses: 6 } },
+      recordedSteps: { 1: true, 2: false },
     };
     captioner.state = { ...captioner.state, state: 'restarting', restarts: 2 };
     const { value, samples } = await metrics();
@@ -212,6 +215,8 @@ describe('/metrics', () => {
     expect(value('avocado_kv_slots_free')).toBe(1);
     expect(value('avocado_cache_hits_total', 'cache="prefix"')).toBe(5);
     expect(value('avocado_cache_misses_total', 'cache="media"')).toBe(4);
+    expect(value('avocado_engine_step_recorded', 'size="1"')).toBe(1);
+    expect(value('avocado_engine_step_recorded', 'size="2"')).toBe(0);
     expect(value('avocado_temporary_bytes_limit')).toBe(1000);
     expect(samples.find(([name]) => name === 'avocado_build_info')).toEqual([
       'avocado_build_info',

@@ -18,6 +18,12 @@ app.kubernetes.io/name: {{ include "avocado.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* Pods that only run jobs: the Service does not find them. */ -}}
+{{- define "avocado.workerSelector" -}}
+app.kubernetes.io/name: {{ include "avocado.name" . }}-worker
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "avocado.labels" -}}
 {{ include "avocado.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -58,21 +64,37 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}true{{- end -}}
 {{- end -}}
 
-{{- /* The server's config file: what the user gives, and what the chart knows. */ -}}
+{{- /*
+The server's config file: what the user gives, and what the chart knows. `merge` takes 0 and false for nothing, so
+values are set one by one.
+*/ -}}
 {{- define "avocado.settings" -}}
-{{- $own := dict "host" "0.0.0.0" "port" 8080 "cache_dir" "/cache" "device" .Values.device "drain_seconds" .Values.drainSeconds -}}
-{{- if ne .Values.model.source "bundled" -}}
-{{- $_ := set $own "model" (printf "/model/%s" .Values.model.path | trimSuffix "/") -}}
+{{- $v := .root.Values -}}
+{{- $settings := deepCopy $v.settings -}}
+{{- if .worker -}}
+{{- /* For servers beside workers. */ -}}
+{{- $settings = omit $settings "job_slots" -}}
+{{- range $name, $value := $v.jobs.workers.settings -}}{{- $_ := set $settings $name $value -}}{{- end -}}
+{{- $_ := set $settings "jobs_only" true -}}
+{{- else if and $v.jobs.workers.enabled (not (hasKey $settings "job_slots")) -}}
+{{- $_ := set $settings "job_slots" 0 -}}
 {{- end -}}
-{{- if .Values.apiKeys.existingSecret -}}
-{{- $_ := set $own "api_keys" "/etc/avocado-keys/keys.txt" -}}
+{{- $drain := ternary $v.jobs.workers.drainSeconds $v.drainSeconds .worker -}}
+{{- range $name, $value := dict "host" "0.0.0.0" "port" 8080 "cache_dir" "/cache" "device" $v.device "drain_seconds" $drain -}}
+{{- $_ := set $settings $name $value -}}
 {{- end -}}
-{{- with .Values.mediaRoots -}}
+{{- if ne $v.model.source "bundled" -}}
+{{- $_ := set $settings "model" (printf "/model/%s" $v.model.path | trimSuffix "/") -}}
+{{- end -}}
+{{- if $v.apiKeys.existingSecret -}}
+{{- $_ := set $settings "api_keys" "/etc/avocado-keys/keys.txt" -}}
+{{- end -}}
+{{- with $v.mediaRoots -}}
 {{- $roots := list -}}
 {{- range . -}}{{- $roots = append $roots (printf "%s=/media/%s" .name .name) -}}{{- end -}}
-{{- $_ := set $own "media_root" $roots -}}
+{{- $_ := set $settings "media_root" $roots -}}
 {{- end -}}
-{{- merge $own .Values.settings | toPrettyJson -}}
+{{- $settings | toPrettyJson -}}
 {{- end -}}
 
 {{- /* Combinations that no schema can refuse. */ -}}
@@ -93,6 +115,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and (or $v.ingress.enabled $v.httpRoute.enabled) (not $v.apiKeys.existingSecret) (not $v.apiKeys.allowAnonymous) -}}
 {{- fail "An Ingress or HTTPRoute opens the server to clients from outside, and it needs no key. Set apiKeys.existingSecret, or apiKeys.allowAnonymous=true if everybody may caption." -}}
+{{- end -}}
+{{- if and $v.jobs.workers.enabled (not $v.jobs.database.existingSecret) -}}
+{{- fail "jobs.workers.enabled needs jobs.database.existingSecret: workers take their work from a PostgreSQL." -}}
+{{- end -}}
+{{- if and $v.jobs.workers.keda.enabled (not $v.jobs.workers.enabled) -}}
+{{- fail "jobs.workers.keda scales workers: set jobs.workers.enabled=true." -}}
+{{- end -}}
+{{- with $v.jobs.workers.keda -}}
+{{- if and .enabled (lt (int .maxReplicas) (int .minReplicas)) -}}
+{{- fail "jobs.workers.keda.maxReplicas must not be less than minReplicas." -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.jobs.database.existingSecret (hasKey $v.settings "jobs_dir") -}}
+{{- fail "settings.jobs_dir and jobs.database exclude each other: jobs are kept in one place." -}}
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
 {{- fail "ingress.enabled needs ingress.hosts." -}}

@@ -4,7 +4,8 @@ Every alert has a page in runbooks/.
 */ -}}
 {{- define "avocado.rules" -}}
 {{- $r := .Values.metrics.prometheusRule -}}
-{{- $s := printf "namespace=%q,job=~%q" .Release.Namespace (printf "(.+/)?%s" (include "avocado.fullname" .)) -}}
+{{- $worker := ternary "(-worker)?" "" .Values.jobs.workers.enabled -}}
+{{- $s := printf "namespace=%q,job=~%q" .Release.Namespace (printf "(.+/)?%s%s" (include "avocado.fullname" .) $worker) -}}
 {{- $read := printf "%s,class!=\"unread\"" $s -}}
 {{- /* Errors of status 500 and above, and a deadline that passed in the server. */ -}}
 {{- $faults := "internal|engine_.+|storage_full|database_unavailable|deadline_exceeded|ffmpeg_missing|directory_unwritable|checkpoint_.+|tensor_.+|precision_unsupported|export_.+|runtime_unavailable|device_unavailable" -}}
@@ -94,6 +95,16 @@ Every alert has a page in runbooks/.
       expr: avocado_kv_cache_usage_ratio{ {{- $s -}} } > 0.95
       for: 15m
       {{- include "avocado.alert" (dict "root" $ "name" "AvocadoKvCacheFull" "severity" "warning" "summary" "The KV cache has been full for 15 minutes.") | nindent 6 }}
+    - alert: AvocadoJobsStalled
+      expr: |
+        max by (namespace) (avocado_jobs_oldest_ready_seconds{ {{- $s -}} }) > 1800
+          and sum by (namespace) (increase(avocado_job_items_committed_total{ {{- $s -}} }[30m])) == 0
+      for: 5m
+      {{- include "avocado.alert" (dict "root" $ "name" "AvocadoJobsStalled" "severity" "warning" "summary" "Jobs have items to run, and none was finished for 30 minutes.") | nindent 6 }}
+    - alert: AvocadoStepsNotRecorded
+      expr: min without (size) (avocado_engine_step_recorded{ {{- $s -}} }) == 0
+      for: 15m
+      {{- include "avocado.alert" (dict "root" $ "name" "AvocadoStepsNotRecorded" "severity" "warning" "summary" "A GPU could not record decode steps as CUDA graphs, and is slower.") | nindent 6 }}
     - alert: AvocadoEventLoopBlocked
       expr: avocado_event_loop_delay_max_seconds{ {{- $s -}} } > 1
       for: 10m

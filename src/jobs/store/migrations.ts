@@ -1,5 +1,5 @@
 // The tables, as steps that are applied once and in order. A released step is never changed: a new one follows.
-import type { Database } from './database.ts';
+import { openPostgres, type Database } from './database.ts';
 
 /** Any number that no other program on the same database uses: two servers that start at once apply steps in turn. */
 const LOCK = 7_262_010;
@@ -105,17 +105,38 @@ create index deliveries_due on avocado.deliveries (next_at) where delivered_at i
 `,
 ];
 
-/** Brings the tables to what this program needs. Any number of servers may call it at once. */
-export async function migrate(database: Database): Promise<void> {
+/** Steps that the tables have had; 0 where there are no tables. */
+async function stepsDone(database: Database): Promise<number> {
+  const [{ made } = { made: false }] = await database.query<{ made: boolean }>(
+    `select to_regclass('avocado.migrations') is not null as made`,
+  );
+  if (!made) return 0;
+  const [{ done } = { done: 0 }] = await database.query<{ done: number }>(
+    'select coalesce(max(step), 0)::int as done from avocado.migrations',
+  );
+  return done;
+}
+
+export interface Migration {
+  /** steps that the tables had before */
+  readonly before: number;
+  /** steps that they have now; more than this program knows when a newer one was here */
+  readonly after: number;
+}
+
+/**
+ * Brings the tables to what this program needs. Any number of servers may call it at once. Where nothing is to be done
+ * it only reads: then a user who may not change tables will do.
+ */
+export async function migrate(database: Database): Promise<Migration> {
+  const before = await stepsDone(database);
+  if (before >= STEPS.length) return { before, after: before };
   await database.run(`
 select pg_advisory_xact_lock(${LOCK});
 create schema if not exists avocado;
 create table if not exists avocado.migrations (step int primary key, applied_at timestamptz not null default now());`);
-  const [{ done } = { done: 0 }] = await database.query<{ done: number }>(
-    'select coalesce(max(step), 0)::int as done from avocado.migrations',
-  );
   for (const [index, step] of STEPS.entries()) {
-    if (index < done) continue;
+    if (index < before) continue;
     // Under the lock, the step is inserted first: a server that comes second fails there and finds it applied.
     await database
       .run(
@@ -124,5 +145,19 @@ create table if not exists avocado.migrations (step int primary key, applied_at 
       .catch((thrown: unknown) => {
         if ((thrown as { readonly code?: string }).code !== '23505') throw thrown;
       });
+  }
+  return { before, after: STEPS.length };
+}
+
+/**
+ * The same for a PostgreSQL at a URL, and nothing else.
+ * @throws AvocadoError `database_unavailable`, `storage_full`
+ */
+export async function migratePostgres(url: string): Promise<Migration> {
+  const database = await openPostgres(url);
+  try {
+    return await migrate(database);
+  } finally {
+    await database.close();
   }
 }

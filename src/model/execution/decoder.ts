@@ -158,6 +158,11 @@ function recordedStep(last: number, slots: number): Omit<RunShape, 'tokens'> {
   return { first: 0, slots: rows, wanted: rows };
 }
 
+/** Sizes of all steps that can be recorded. */
+function recordedSizes(slots: number): readonly number[] {
+  return [...new Set(Array.from({ length: slots }, (_, last) => recordedStep(last, slots).slots))];
+}
+
 export class SlotDecoder implements Decoder {
   readonly slots: number;
   readonly prefixSlots: number;
@@ -174,6 +179,8 @@ export class SlotDecoder implements Decoder {
   /** where the rows of the last run have their logits */
   #logitRows: readonly number[] = [];
   #running = false;
+  readonly #device: Device;
+  readonly #recorded = new Set<number>();
 
   private constructor({ text }: ModelConfig, options: DecoderOptions, cache: CacheSlabs, scores: ScoreMemory) {
     this.slots = options.slots;
@@ -184,6 +191,7 @@ export class SlotDecoder implements Decoder {
     this.#text = text;
     this.#runtime = options.runtime;
     this.#session = options.session;
+    this.#device = options.device;
     this.#cache = cache;
     this.#scores = scores;
     this.#lengths = new Int32Array(this.slots + this.prefixSlots);
@@ -283,12 +291,18 @@ export class SlotDecoder implements Decoder {
    */
   async recordSteps(onProgress?: (done: number, total: number) => void): Promise<void> {
     if (this.#session.recordings !== true) return;
-    const sizes = [...new Set(Array.from({ length: this.slots }, (_, last) => recordedStep(last, this.slots).slots))];
+    const sizes = recordedSizes(this.slots);
     for (const [done, size] of sizes.entries()) {
       onProgress?.(done, sizes.length);
       await this.decode([{ slot: size - 1, token: 0, position: 0 }]);
       this.reset(size - 1);
+      this.#recorded.add(size);
     }
+  }
+
+  get recordedSteps(): Readonly<Record<string, boolean>> | undefined {
+    if (this.#device.type !== 'cuda') return undefined;
+    return Object.fromEntries(recordedSizes(this.slots).map((size) => [size, this.#recorded.has(size)]));
   }
 
   async logits(row: number): Promise<Float32Array> {

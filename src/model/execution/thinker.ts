@@ -88,6 +88,8 @@ export interface Decoder {
   readonly capacity: number;
   readonly vocabSize: number;
   readonly hiddenSize: number;
+  /** by the sequences in a decode step: whether it was recorded at load. Absent where steps never are, as on a CPU. */
+  readonly recordedSteps?: Readonly<Record<string, boolean>> | undefined;
   /** @returns scores of the last token, or undefined. Their arrays are reused by the next call. */
   prefill(chunk: PrefillChunk, options?: RunSignal): Promise<Scores | undefined>;
   /**

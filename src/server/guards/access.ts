@@ -12,8 +12,7 @@ const WRONG_KEY = 'The key is not one of this server’s. Check it, or ask the o
 
 /**
  * Headers of every response: a browser may show it as data and do nothing else with it. Pages replace the policy with
- * their own. No Strict-Transport-Security: this server speaks plain HTTP, and a TLS proxy in front of it decides for
- * the host.
+ * their own. No Strict-Transport-Security: that is a promise for a whole host, which its operator or a proxy makes.
  */
 async function addSecurityHeaders(app: FastifyInstance): Promise<void> {
   await app.register(helmet, {

@@ -44,11 +44,11 @@ export class Pace {
   }
 }
 
-type ClientLimits = Pick<ServerConfig, 'idleMs' | 'maxConnections'>;
+type ClientLimits = Pick<ServerConfig, 'idleMs' | 'maxConnections'> & Partial<Pick<ServerConfig, 'tls'>>;
 
 /** To be called after every request has its context, and before all other hooks. */
-export function watchClients(app: FastifyInstance, { idleMs, maxConnections }: ClientLimits): void {
-  limitConnections(app.server, maxConnections);
+export function watchClients(app: FastifyInstance, { idleMs, maxConnections, tls }: ClientLimits): void {
+  limitConnections(app.server, maxConnections, tls !== undefined);
   app.server.on('checkExpectation', refuseExpectation);
   const bodies = new Map<FastifyReply, Pace>();
   const timer = setInterval(
@@ -107,7 +107,7 @@ function dropUnread(reply: FastifyReply, idleMs: number): void {
  * At most `max` connections. Beyond that the one that has been without a request for longest is closed, and a new one
  * is refused only where all have one.
  */
-function limitConnections(server: Server, max: number): void {
+function limitConnections(server: Server, max: number, isTls: boolean): void {
   /** in the order of their last use, with their open requests */
   const open = new Map<Socket, number>();
   const count = (socket: Socket, change: number): void => {
@@ -116,7 +116,9 @@ function limitConnections(server: Server, max: number): void {
     open.delete(socket);
     open.set(socket, requests + change);
   };
-  server.on('connection', (socket) => {
+  // Those that are still agreeing on a key have no request and no place among the others.
+  if (isTls) server.maxConnections = 2 * max;
+  server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket) => {
     if (open.size >= max) {
       const [idle] = [...open].find(([, requests]) => requests === 0) ?? [];
       if (idle === undefined) {

@@ -9,6 +9,7 @@ import type { Captioner } from '../../captioner/captioner.ts';
 import type { JobCounts } from '../../jobs/store/job-store.ts';
 import type { Outcome } from '../../jobs/types.ts';
 import type { GpuNumbers } from '../../engine-process/gpu-numbers.ts';
+import { jobCounters, jobReadings } from './job-metrics.ts';
 import { addReading, type Reading, type Sample } from './prometheus.ts';
 import { RequestObservation, requestMetrics, type Rejection } from './request-metrics.ts';
 
@@ -21,6 +22,8 @@ export interface Metrics extends AdmissionObserver {
   rejected(reason: Rejection): void;
   /** Counts an item of a job. */
   readonly committed: (claim: unknown, outcome: Outcome) => void;
+  /** Counts an item of a job that was done in vain: another server had taken it over. */
+  readonly superseded: () => void;
   /** The server listens: event loop delays of its start do not count. */
   listening(): void;
   close(): void;
@@ -36,6 +39,7 @@ export function createMetrics(parts: MetricsParts): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const eventLoop = addReadings(registry, parts, compat);
+  const jobs = jobCounters(registry);
   const requests = requestMetrics(registry, compat === 'vllm' ? () => captioner.model.name : undefined);
   return {
     contentType: registry.contentType,
@@ -45,8 +49,11 @@ export function createMetrics(parts: MetricsParts): Metrics {
       requests.rejected.inc({ reason });
     },
     committed: (_claim, { state, code, mediaSeconds }) => {
-      requests.committed.inc({ state, code: code ?? '' });
-      requests.jobVideoSeconds.inc(mediaSeconds);
+      jobs.committed.inc({ state, code: code ?? '' });
+      jobs.videoSeconds.inc(mediaSeconds);
+    },
+    superseded: () => {
+      jobs.superseded.inc();
     },
     cancelled: (stage) => {
       requests.cancelled.inc({ stage });
@@ -212,39 +219,8 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
   ];
 }
 
-const ITEM_STATES = ['ready', 'running', 'completed', 'failed', 'cancelled', 'expired'] as const;
-
-/** Of the database, which other servers may share. */
-function jobReadings({ jobs }: ReadingParts): Reading[] {
-  return [
-    {
-      type: 'gauge',
-      name: 'avocado_jobs',
-      help: 'Jobs and batches in the database, by status.',
-      labels: ['status'],
-      read: () => (jobs()?.jobs ?? []).map(({ status, count }) => [count, { status }]),
-    },
-    {
-      type: 'gauge',
-      name: 'avocado_job_items',
-      help: 'Items of jobs and batches in the database, by state.',
-      labels: ['state'],
-      read: () => {
-        const items = jobs()?.items;
-        return items === undefined ? [] : ITEM_STATES.map((state) => [items[state], { state }]);
-      },
-    },
-    {
-      type: 'gauge',
-      name: 'avocado_jobs_oldest_ready_seconds',
-      help: 'Age of the oldest job that still has items to start; 0 when there is none.',
-      read: () => [[jobs()?.oldestSeconds ?? 0]],
-    },
-  ];
-}
-
 /** Present where the model runs on a GPU and nvidia-smi answers. */
-function gpuReadings({ gpu }: ReadingParts): Reading[] {
+function gpuReadings({ gpu, captioner }: ReadingParts): Reading[] {
   const gauge = (name: string, help: string, of: (numbers: GpuNumbers) => number | undefined): Reading => ({
     type: 'gauge',
     name: `avocado_gpu_${name}`,
@@ -261,6 +237,15 @@ function gpuReadings({ gpu }: ReadingParts): Reading[] {
     gauge('memory_total_bytes', 'Memory of the GPU.', (numbers) => numbers.memoryTotalBytes),
     gauge('utilization_ratio', 'Share of time in which the GPU worked, 0 to 1.', (numbers) => numbers.utilization),
     gauge('power_watts', 'Power that the GPU draws.', (numbers) => numbers.powerWatts),
+    {
+      type: 'gauge',
+      name: 'avocado_engine_step_recorded',
+      help:
+        'On a GPU, by size of a decode step in sequences: 1 when it was recorded as a CUDA graph at load, 0 when the ' +
+        'card could not record it and steps are slower.',
+      labels: ['size'],
+      read: () => Object.entries(captioner.stats().recordedSteps ?? {}).map(([size, done]) => [done ? 1 : 0, { size }]),
+    },
   ];
 }
 
@@ -334,7 +319,7 @@ export function addReadings(registry: Registry, parts: ReadingParts, compat: 'no
   const readings = [
     ...requestReadings(parts),
     ...engineReadings(parts),
-    ...jobReadings(parts),
+    ...jobReadings(parts.jobs),
     ...gpuReadings(parts),
     ...serverReadings(parts, delay),
   ];

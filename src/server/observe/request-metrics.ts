@@ -54,16 +54,6 @@ const COUNTERS = {
     help: 'Requests that failed because of their file, by error code.',
     labels: ['reason'],
   },
-  committed: {
-    name: 'avocado_job_items_committed_total',
-    help: 'Items of jobs and batches that this server brought to their end, by state (completed, failed) and error code.',
-    labels: ['state', 'code'],
-  },
-  jobVideoSeconds: {
-    name: 'avocado_job_video_seconds_total',
-    help: 'Duration of the media of completed items, in seconds.',
-    labels: [],
-  },
   videoSeconds: {
     name: 'avocado_video_seconds_captioned_total',
     help: 'Duration of captioned media, in seconds.',

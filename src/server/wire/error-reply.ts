@@ -155,7 +155,8 @@ export function refuseExpectation({ headers, socket }: IncomingMessage): void {
 /** Node's `clientError`: bytes that are not HTTP get an error in our shape, and their connection is closed. */
 export function handleClientError(error: Error, socket: Socket): void {
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ECONNRESET') {
+  // What failed to become a TLS connection cannot be answered.
+  if (code === 'ECONNRESET' || code?.startsWith('ERR_SSL') === true || code === 'ERR_TLS_HANDSHAKE_TIMEOUT') {
     socket.destroy();
     return;
   }

@@ -25,6 +25,28 @@ describe('avocado', () => {
   );
 });
 
+describe('avocado migrate', () => {
+  const url = 'postgres://a:secret@b/c';
+
+  it('tells what was done to the tables', async () => {
+    const asked: string[] = [];
+    const migrate = async (databaseUrl: string) => ({ before: asked.push(databaseUrl) - 1, after: 1 });
+    const run = () => runCli(['migrate'], { variables: { AVOCADO_DATABASE_URL: url }, environment: { migrate } });
+    expect((await run()).stdout).toBe('The tables of jobs are at step 1: steps 1 to 1 were applied.\n');
+    expect((await run()).stdout).toBe('The tables of jobs are at step 1: nothing was to be done.\n');
+    expect(asked).toEqual([url, url]);
+  });
+
+  it('needs the URL of a PostgreSQL, and does not repeat it', async () => {
+    for (const args of [[], ['--database', 'mysql://a:secret@b/c']]) {
+      const { exitCode, stderr } = await runCli(['migrate', ...args]);
+      expect(exitCode).toBe(2);
+      expect(stderr).toMatch(/^error \[bad_request\]: [^\n]*--database[^\n]*\n$/);
+      expect(stderr).not.toContain('secret');
+    }
+  });
+});
+
 describe('avocado inspect', () => {
   const report: InspectReport = {
     stage: 'plan',

@@ -10,6 +10,7 @@ import {
   type ServerSettings,
 } from '../../../src/settings/server-settings.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
+import { selfSigned } from '../../fixtures/self-signed.ts';
 
 const CHECKS: EntryChecks = {
   urlHost: (host) => hostPolicy([host]),
@@ -101,6 +102,30 @@ describe('serverConfig', () => {
       'anna is in the file and in AVOCADO_API_KEYS',
     );
   });
+});
+
+it('reads a certificate with its key, and says what is wrong with them before anything starts', () => {
+  const [one, other] = [selfSigned('a.example'), selfSigned('b.example')];
+  const file = (name: string, text: string): string => {
+    writeFileSync(scratch(name), text);
+    return scratch(name);
+  };
+  const tlsCertFile = file('cert.pem', one.certificate);
+  const tlsKeyFile = file('key.pem', one.key);
+  expect(serverConfig({}).tls).toBeUndefined();
+  expect(serverConfig({ tlsCertFile, tlsKeyFile }).tls).toEqual({ cert: one.certificate, key: one.key });
+  expect(mistakeOf({ tlsCertFile })).toContain('belong together');
+  expect(mistakeOf({ tlsCertFile, tlsKeyFile: scratch('no.pem') })).toContain('no.pem cannot be read (ENOENT)');
+  expect(mistakeOf({ tlsCertFile, tlsKeyFile: file('other.pem', other.key) })).toContain('no certificate with its key');
+  expect(mistakeOf({ tlsCertFile: tlsKeyFile, tlsKeyFile })).toContain('no certificate with its key');
+});
+
+it('refuses a worker without a database or without work', () => {
+  const databaseUrl = 'postgres://a:b@c/d';
+  expect(serverConfig({ jobsOnly: true, databaseUrl })).toMatchObject({ jobsOnly: true });
+  expect(mistakeOf({ jobsOnly: true })).toContain('--jobs-only needs --database');
+  expect(mistakeOf({ jobsOnly: true, databaseUrl, jobSlots: 0 })).toContain('nothing to do');
+  expect(mistakeOf({ databaseUrl: 'mysql://a:secret@c/d' })).toMatch(/^--database must be a URL(?!.*secret)/);
 });
 
 it('knows which addresses only this machine reaches', () => {

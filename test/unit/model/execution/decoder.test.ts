@@ -11,6 +11,7 @@ import type {
   SlabPiece,
   Tensors,
 } from '../../../../src/model/runtime/runtime.ts';
+import type { Device } from '../../../../src/settings/engine-settings.ts';
 import { golden } from '../../../fixtures/golden.ts';
 
 const CAPACITY = 20;
@@ -46,13 +47,13 @@ const session: Session = { inputs: [], outputs: [], run: () => Promise.resolve()
 
 async function decoderOf(
   notes: Notes,
-  used = { session, slots: 2 },
+  used: { session: Session; slots: number; device?: Device } = { session, slots: 2 },
 ): Promise<{ decoder: SlotDecoder; layers: number; kvHeads: number; headDim: number }> {
   const config = await readModelConfig(golden('checkpoints/tiny-a'));
   const options = {
     runtime: notingRuntime(notes),
-    ...used,
     device: { type: 'cpu' },
+    ...used,
     dtype: 'float32',
     prefixSlots: 1,
     capacity: CAPACITY,
@@ -146,5 +147,18 @@ describe('SlotDecoder.decode on a session that records its runs', () => {
     // The kernels of a recording are those of the fullest slots.
     expect(last.values['total_len']).toEqual([CAPACITY + 1]);
     expect(runs[0]?.values['total_len']).toEqual([5]);
+  });
+
+  it('tells on a GPU which sizes were recorded at load, and nothing where none ever is', async () => {
+    const notes: Notes = { copies: [], allocated: [], failAt: -1 };
+    const onCard = { device: { type: 'cuda', index: 0 }, slots: 6 } as const;
+    const { decoder } = await decoderOf(notes, { session: { ...session, recordings: true }, ...onCard });
+    expect(decoder.recordedSteps).toEqual({ 1: false, 2: false, 4: false, 6: false });
+    await decoder.recordSteps();
+    expect(decoder.recordedSteps).toEqual({ 1: true, 2: true, 4: true, 6: true });
+    const { decoder: fallen } = await decoderOf(notes, { session, ...onCard });
+    await fallen.recordSteps();
+    expect(fallen.recordedSteps).toEqual({ 1: false, 2: false, 4: false, 6: false });
+    expect((await decoderOf(notes)).decoder.recordedSteps).toBeUndefined();
   });
 });
