@@ -30,7 +30,8 @@ export async function readExampleClips(): Promise<ClipFile[]> {
 const START_MS = 120_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-function residentMiB(pid: number): number {
+/** Resident set of a process. */
+export function residentMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024;
 }
@@ -92,4 +93,16 @@ export async function startServer(flags: readonly string[], root = ROOT): Promis
       await gone;
     },
   };
+}
+
+/** Least-squares slope of a value, an hour. */
+export function slopeAnHour<Reading extends { readonly minutes: number }>(
+  readings: readonly Reading[],
+  value: (reading: Reading) => number,
+): number {
+  const mean = (of: (reading: Reading) => number): number =>
+    readings.reduce((sum, reading) => sum + of(reading), 0) / readings.length;
+  const [meanX, meanY] = [mean(({ minutes }) => minutes), mean(value)];
+  const top = readings.reduce((sum, reading) => sum + (reading.minutes - meanX) * (value(reading) - meanY), 0);
+  return (60 * top) / readings.reduce((sum, { minutes }) => sum + (minutes - meanX) ** 2, 0);
 }

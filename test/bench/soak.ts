@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import { levelTable, runLevel, summarise, type LevelSummary } from '../../src/lab/loadtest/load-test.ts';
-import { startServer } from './served.ts';
+import { slopeAnHour, startServer } from './served.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../models/avocado-nano/examples', import.meta.url));
 const CLIENTS = 8;
@@ -18,15 +18,6 @@ interface Reading {
   readonly minutes: number;
   readonly server: number;
   readonly engine: number;
-}
-
-/** Least-squares slope in MiB an hour. */
-function slope(readings: readonly Reading[], value: (reading: Reading) => number): number {
-  const mean = (of: (reading: Reading) => number): number =>
-    readings.reduce((sum, reading) => sum + of(reading), 0) / readings.length;
-  const [meanX, meanY] = [mean(({ minutes }) => minutes), mean(value)];
-  const top = readings.reduce((sum, reading) => sum + (reading.minutes - meanX) * (value(reading) - meanY), 0);
-  return (60 * top) / readings.reduce((sum, { minutes }) => sum + (minutes - meanX) ** 2, 0);
 }
 
 const minutes = Number(process.argv[2] ?? 15);
@@ -72,8 +63,8 @@ console.log(
     failed: total(({ failed }) => Object.values(failed).reduce((sum, count) => sum + count, 0)),
     server_mib: [settled[0]?.server, settled.at(-1)?.server],
     engine_mib: [settled[0]?.engine, settled.at(-1)?.engine],
-    server_mib_per_hour: slope(settled, ({ server: mib }) => mib),
-    engine_mib_per_hour: slope(settled, ({ engine: mib }) => mib),
+    server_mib_per_hour: slopeAnHour(settled, ({ server: mib }) => mib),
+    engine_mib_per_hour: slopeAnHour(settled, ({ engine: mib }) => mib),
     free_slots: await server.metric('avocado_kv_slots_free'),
     restarts: await server.metric('avocado_engine_restarts_total'),
     event_loop_delay_max_seconds: eventLoopDelay,

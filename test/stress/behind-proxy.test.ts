@@ -1,27 +1,83 @@
-// Three servers behind nginx, restarted one after the other under load: no request fails, each has one ending.
+// Three servers behind nginx, restarted one after the other under load, with jobs on a PostgreSQL beside it: no request
+// fails, each has one ending, and so has each item of a job.
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import { runLevel, type RequestResult } from '../../src/lab/loadtest/load-test.ts';
 import { readExampleClips } from '../bench/served.ts';
+import { examplePath } from '../fixtures/examples.ts';
+import { noPostgres, startPostgres, type TestPostgres } from '../fixtures/postgres.ts';
 import { NGINX, startReplicas, type Replicas } from '../fixtures/replicas.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { isLongStress } from '../fixtures/stress-size.ts';
 
 const ROUNDS = Number(process.env['AVOCADO_RESTART_ROUNDS'] ?? 20);
 const CLIENTS = 6;
+const ITEMS_A_JOB = 12;
 const scratch = scratchDirectory();
 
 const reason = isLongStress ? 'nginx is not installed: apt-get install nginx' : 'AVOCADO_STRESS=long runs it';
 
 const CAN_RUN = isLongStress && NGINX !== undefined;
+
+interface JobLine {
+  readonly index: number;
+  readonly status: string;
+}
+
+interface JobsDone {
+  readonly jobs: number;
+  readonly items: number;
+}
+
+/** Makes one job after the other through the proxy, and reads its results. */
+async function runJobs(url: string, done: AbortSignal): Promise<JobsDone> {
+  let jobs = 0;
+  while (!done.aborted) {
+    const items = Array.from({ length: ITEMS_A_JOB }, () => ({ media: 'media://m/a.mp4', max_tokens: 8 }));
+    const made = await fetch(`${url}/v1/jobs`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': `job ${jobs}` },
+      body: JSON.stringify({ items }),
+    });
+    const { id } = (await made.json()) as { readonly id: string };
+    expect(made.status).toBe(201);
+    for (let status = ''; status !== 'completed';) {
+      await sleep(200);
+      const asked = await fetch(`${url}/v1/jobs/${id}`);
+      expect(asked.status).toBe(200);
+      status = ((await asked.json()) as { readonly status: string }).status;
+    }
+    const text = await (await fetch(`${url}/v1/jobs/${id}/results`)).text();
+    const lines = text
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as JobLine);
+    expect(lines.map(({ index, status }) => [index, status])).toEqual(items.map((_, n) => [n, 'completed']));
+    jobs += 1;
+  }
+  return { jobs, items: jobs * ITEMS_A_JOB };
+}
+
 describe.skipIf(!CAN_RUN)(CAN_RUN ? 'a rolling restart' : `a rolling restart (skipped: ${reason})`, () => {
   let replicas: Replicas | undefined;
+  let postgres: TestPostgres | undefined;
   afterAll(async () => {
     await replicas?.close();
+    await postgres?.stop();
   });
 
-  it('fails no request', { timeout: 3_600_000 }, async () => {
-    replicas = await startReplicas(scratch('replicas'), 3, ['--slots', '2', '--max-requests', '64']);
+  it('fails no request and no item of a job', { timeout: 3_600_000 }, async () => {
+    const why = noPostgres();
+    if (why === undefined) postgres = await startPostgres();
+    else console.warn(`Without jobs: ${why}`);
+    mkdirSync(scratch('media'));
+    copyFileSync(examplePath('square-4s.mp4'), join(scratch('media'), 'a.mp4'));
+    const args = ['--slots', '2', '--max-requests', '64', '--media-root', `m=${scratch('media')}`];
+    const withJobs = postgres === undefined ? [] : ['--database', postgres.url];
+    replicas = await startReplicas(scratch('replicas'), 3, [...args, ...withJobs]);
     const { url } = replicas;
     const clips = await readExampleClips();
     const send = clipSender({ url, apiKey: undefined, fields: { max_tokens: '24' } });
@@ -33,6 +89,8 @@ describe.skipIf(!CAN_RUN)(CAN_RUN ? 'a rolling restart' : `a rolling restart (sk
         results.push(...(await runLevel(clips, send, options, new AbortController().signal)).results);
       }
     })();
+    const jobs = postgres === undefined ? undefined : runJobs(url, done.signal);
+    jobs?.catch(() => undefined); // it is awaited below
     for (let round = 0; round < ROUNDS; round += 1) {
       for (let index = 0; index < replicas.servers.length; index += 1) {
         const before = results.length;
@@ -43,12 +101,13 @@ describe.skipIf(!CAN_RUN)(CAN_RUN ? 'a rolling restart' : `a rolling restart (sk
     }
     done.abort();
     await load;
+    const finished = await jobs;
     const counts: Record<string, number> = {};
     for (const result of results) {
       const kind = result.kind === 'failed' ? result.code : result.kind;
       counts[kind] = (counts[kind] ?? 0) + 1;
     }
-    console.warn(`${ROUNDS} rolling restarts of 3 servers: ${JSON.stringify(counts)}`);
+    console.warn(`${ROUNDS} rolling restarts of 3 servers: ${JSON.stringify({ ...counts, ...finished })}`);
     expect(Object.keys(counts)).toEqual(['caption']);
   });
 
