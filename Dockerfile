@@ -25,9 +25,12 @@ RUN node src/setup/build-native.mjs --strict \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && find node_modules/onnxruntime-node/bin -mindepth 2 -maxdepth 2 ! -name linux -exec rm -r {} + \
   && find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -name x64 -exec rm -r {} + \
+  && find node_modules -type f -regextype egrep -regex '.*\.(map|d\.[cm]?ts|tsbuildinfo)' -delete \
+  && find node_modules -type d -regextype egrep -regex '.*/(fluent-ffmpeg/(coverage|doc|tools)|@opentelemetry/[a-z-]+/build/(esm|esnext))' -prune -exec rm -r {} + \
   && rm -rf package-lock.json .npmrc tsconfig.json native/*.cc native/*.h node_modules/.cache
 COPY models/avocado-nano models/avocado-nano
-RUN rm -rf models/avocado-nano/recipe
+RUN rm -rf models/avocado-nano/recipe \
+  && strip --strip-unneeded -o /node /usr/local/bin/node && /node --version
 
 FROM ${DEBIAN_IMAGE} AS cpu
 # ffmpeg brings Mesa's drivers for screens and their compiler, which nothing here loads.
@@ -38,7 +41,8 @@ RUN apt-get update \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
     /usr/lib/x86_64-linux-gnu/dri /usr/lib/x86_64-linux-gnu/libLLVM-*.so* /usr/lib/x86_64-linux-gnu/libz3.so* \
   && ffmpeg -version > /dev/null && ffprobe -version > /dev/null
-COPY --from=build /usr/local/bin/node /usr/local/bin/node
+# Without its symbols, which only a debugger reads.
+COPY --from=build /node /usr/local/bin/node
 COPY --from=build /app /app
 # Any user can run it, also with a read-only root: only /tmp is written, exports of a checkpoint included.
 ENV NODE_ENV=production \
@@ -49,7 +53,7 @@ USER 10001:0
 WORKDIR /app
 EXPOSE 8080
 HEALTHCHECK --interval=20s --timeout=5s --start-period=600s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.AVOCADO_PORT || 8080}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch(`http${process.env.AVOCADO_TLS_CERT ? (process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0', 's') : ''}://127.0.0.1:${process.env.AVOCADO_PORT || 8080}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # tini passes signals on, and reaps what a killed engine leaves.
 ENTRYPOINT ["/usr/bin/tini", "--", "node", "/app/src/setup/avocado.mjs"]
 CMD ["serve"]
@@ -57,13 +61,7 @@ LABEL org.opencontainers.image.title="avocado-captioner" \
   org.opencontainers.image.description="Video captions of what is seen and heard: the AVoCaDO captioning server" \
   org.opencontainers.image.licenses="MIT"
 
-# ONNX Runtime's CUDA provider, of the version of onnxruntime-node, and only the CUDA libraries that it loads.
-FROM build AS provider
-WORKDIR /app/node_modules/onnxruntime-node
-RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node script/install.js \
-  && mkdir /provider \
-  && cp bin/napi-v*/linux/x64/libonnxruntime_providers_cuda.so bin/napi-v*/linux/x64/libonnxruntime_providers_shared.so /provider/
-
+# Only the CUDA libraries that the provider loads.
 FROM ${CUDA_IMAGE} AS libraries
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN mkdir /cuda \
@@ -73,6 +71,13 @@ RUN mkdir /cuda \
     test -n "${found}" || { echo "The base image has no lib${name}.so" >&2; exit 1; }; \
     for library in ${found}; do cp --dereference "${library}" /cuda/ || exit 1; done; \
   done
+
+# ONNX Runtime's CUDA provider, of the version of onnxruntime-node.
+FROM build AS provider
+WORKDIR /app/node_modules/onnxruntime-node
+RUN ONNXRUNTIME_NODE_INSTALL=cuda12 node script/install.js \
+  && mkdir /provider \
+  && cp bin/napi-v*/linux/x64/libonnxruntime_providers_cuda.so bin/napi-v*/linux/x64/libonnxruntime_providers_shared.so /provider/
 
 FROM cpu AS cuda
 COPY --from=libraries /cuda /usr/local/lib/cuda

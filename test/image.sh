@@ -53,6 +53,37 @@ build() {
   image bud --pull-never --layers --format docker --target cpu --tag avocado-captioner:cpu "$work/context"
 }
 
+# The target cuda needs NVIDIA's base image and a provider from NuGet. Its stage that gathers CUDA's libraries is run all
+# the same, on a base that has empty ones of the same names: it finds them all, and stops where one is missing.
+check_cuda_libraries() {
+  local names='cudart.so.12 cublas.so.12 cublasLt.so.12 cufft.so.11 curand.so.10 nvrtc.so.12 nvrtc-builtins.so.12.9 cudnn.so.9
+    cudnn_graph.so.9 cudnn_ops.so.9 cudnn_cnn.so.9 cudnn_adv.so.9 cudnn_engines_precompiled.so.9
+    cudnn_engines_runtime_compiled.so.9 cudnn_heuristic.so.9'
+  local container name found
+  rm -rf "$work/cuda" && mkdir "$work/cuda"
+  for name in $names; do
+    echo | gcc -shared -x c - -Wl,-soname,"lib$name" -o "$work/cuda/lib$name"
+  done
+  for base in whole lacking; do
+    [ "$base" = whole ] || rm "$work/cuda/libcudnn_ops.so.9"
+    container=$(image from --pull-never docker.io/library/debian:bookworm-slim)
+    image copy --quiet "$container" "$work/cuda" /usr/lib/x86_64-linux-gnu
+    image run "$container" -- ldconfig
+    image commit --quiet "$container" "localhost/cuda:$base" > /dev/null
+    image rm "$container" > /dev/null
+  done
+  gather() {
+    image bud --pull-never --layers --format docker --target libraries --build-arg "CUDA_IMAGE=localhost/cuda:$1" \
+      --tag "cuda-libraries:$1" "$work/context"
+  }
+  gather whole > "$work/cuda.log" 2>&1 || fail "the libraries of CUDA: $(tail -n 5 "$work/cuda.log")"
+  found=$(find "$(image mount "$(image from --pull-never cuda-libraries:whole)")/cuda" -type f | wc -l)
+  [ "$found" = "$(wc -w <<< "$names")" ] || fail "$found libraries of CUDA were gathered"
+  gather lacking > "$work/cuda.log" 2>&1 && fail 'a library of CUDA is missing, and nothing was said'
+  grep -q 'The base image has no libcudnn_ops.so' "$work/cuda.log" || fail "$(tail -n 5 "$work/cuda.log")"
+  echo "target cuda: its $found libraries are gathered from a base of empty ones; the target itself was not built"
+}
+
 # Starts the image's own entry point on a port; the read-only root is a bind mount, only /tmp can be written.
 start() {
   local port=$1
@@ -131,3 +162,4 @@ for number in $(seq 6); do
 done
 [ "$streams" -gt 0 ] || fail 'no stream began'
 echo "SIGTERM under load: $streams streams began, each has one final event; exit code 0"
+check_cuda_libraries
