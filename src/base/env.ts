@@ -11,7 +11,8 @@ type EnvironmentVariable =
   | 'XDG_CACHE_HOME'
   | 'AVOCADO_JUDGE_API_KEY'
   | 'AVOCADO_SERVER_API_KEY'
-  | 'AVOCADO_TEACHER_API_KEY';
+  | 'AVOCADO_TEACHER_API_KEY'
+  | 'AVOCADO_TRANSCRIBER_API_KEY';
 
 /** Read at each call, since a test or an embedding program may set it later. @returns undefined when it is not set */
 export function readVariable(name: EnvironmentVariable): string | undefined {

@@ -68,6 +68,8 @@ export interface ModelIdentity {
   readonly context: number;
   /** version of this program */
   readonly engine: string;
+  /** how captions are checked after they are made; undefined = they are not */
+  readonly check?: string | undefined;
 }
 
 /** @param version of this program */
@@ -87,13 +89,17 @@ const PROFILE = ['profileName', 'profile', 'useAudio'];
  */
 export function workSettings(request: CaptionRequest, identity: ModelIdentity): WorkSettings {
   const { prompt, promptId, systemPrompt, useAudio, profileName, profile } = request;
-  const { context, ...others } = identity;
+  const { context, check, ...others } = identity;
   const rest = Object.entries(request).filter(([name]) => !NOT_SAMPLING.includes(name) && !PROFILE.includes(name));
   return {
     ...others,
     profile: JSON.stringify([profileName ?? identity.profile, Object.entries(profile).sort(), useAudio]),
     prompt: JSON.stringify([prompt ?? null, promptId ?? null, systemPrompt ?? null]),
-    sampling: JSON.stringify([context, ...rest.sort(([left], [right]) => (left < right ? -1 : 1))]),
+    sampling: JSON.stringify([
+      context,
+      ...rest.sort(([left], [right]) => (left < right ? -1 : 1)),
+      ...(check === undefined ? [] : [['check', check]]),
+    ]),
   };
 }
 

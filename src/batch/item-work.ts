@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { asAvocadoError, AvocadoError, directoryUnwritable } from '../base/errors.ts';
 import { contentHash } from '../base/file-memo.ts';
 import type { Captioner } from '../captioner/captioner.ts';
-import { captionAnswer } from '../output/caption-answer.ts';
+import { captionAnswer, type Json } from '../output/caption-answer.ts';
 import { isEnding, type CaptionEnding } from '../output/ending.ts';
 import type { CaptionEnd, CaptionRequest } from '../output/events.ts';
 import type { Layout } from './layout.ts';
@@ -21,6 +21,17 @@ export type WithLocalFile = <T>(
   use: (path: string) => Promise<T>,
 ) => Promise<T>;
 
+/**
+ * What is done with a caption before it is kept, while its file is there. It may change the caption; `verification`
+ * becomes a field of its line.
+ */
+export type CheckCaption = (
+  captioner: Captioner,
+  request: CaptionRequest,
+  end: CaptionEnd,
+  signal: AbortSignal,
+) => Promise<{ readonly end: CaptionEnd; readonly verification: Json }>;
+
 export interface WorkParts {
   readonly store: LibraryStore;
   readonly layout: Layout;
@@ -29,6 +40,7 @@ export interface WorkParts {
   /** opens the engine when it is first needed */
   readonly captioner: () => Promise<Captioner>;
   readonly withLocalFile: WithLocalFile;
+  readonly check?: CheckCaption | undefined;
   /** captions of other settings are left as they are */
   readonly keepsOthers: boolean;
   readonly signal: AbortSignal;
@@ -187,19 +199,28 @@ export class ItemWork {
   }
 
   async #caption(known: KnownItem, path: string, content: string, token: number | undefined): Promise<Try> {
-    const { signal, captioner } = this.#parts;
+    const { signal, captioner, check } = this.#parts;
     const engine = await captioner();
     const contentHash = content === '' ? undefined : content;
-    const ending = await endingOf(engine, { ...known.request, path, contentHash }, signal);
+    const request = { ...known.request, path, contentHash };
+    const ending = await endingOf(engine, request, signal);
     if (ending.type === 'caption-aborted') return { kind: 'interrupted' };
     if (ending.type === 'caption-error') {
       const message = ending.message.replaceAll(path, known.names.path);
       return { kind: 'failed', error: new AvocadoError(ending.code, message), content };
     }
+    const { end, verification } = (await check?.(engine, request, ending, signal)) ?? { end: ending };
     const changed = await this.#changed(known);
     if (changed || token === undefined)
       return { kind: 'failed', error: new AvocadoError('engine_error', CHANGED), content };
-    return await this.#commit(known, content, token, ending, engine);
+    const answer = { ...captionAnswer(end, engine.model.name, { tokenIds: false }), precision: engine.model.precision };
+    return await this.#commit(
+      known,
+      content,
+      token,
+      end,
+      verification === undefined ? answer : { ...answer, verification },
+    );
   }
 
   /** Whether the file was written to since its bytes were hashed: the caption may be of neither state. */
@@ -207,9 +228,14 @@ export class ItemWork {
     return (await this.#parts.looker.again(known)).seen !== known.seen;
   }
 
-  async #commit(known: KnownItem, content: string, token: number, end: CaptionEnd, { model }: Captioner): Promise<Try> {
+  async #commit(
+    known: KnownItem,
+    content: string,
+    token: number,
+    end: CaptionEnd,
+    answer: Readonly<Record<string, Json>>,
+  ): Promise<Try> {
     const { store } = this.#parts;
-    const answer = { ...captionAnswer(end, model.name, { tokenIds: false }), precision: model.precision };
     const line: ResultLine = { ...this.#line(known, content), ...answer, caption: end.caption };
     await store.rememberSettings(known.settings, known.parts);
     const committed = await store.transact((transaction) => {

@@ -8,7 +8,7 @@ import type { Captioner } from '../captioner/captioner.ts';
 import type { CaptionOptions } from '../captioner/caption-options.ts';
 import { plainExtension, type ModelIdentity } from './identity.ts';
 import type { Listed } from './inputs.ts';
-import type { WithLocalFile } from './item-work.ts';
+import type { CheckCaption, WithLocalFile } from './item-work.ts';
 import type { Layout } from './layout.ts';
 import { Looker } from './look.ts';
 import { LibraryStore } from './library-store.ts';
@@ -35,6 +35,7 @@ export interface BatchOptions {
   readonly openCaptioner: () => Promise<Captioner>;
   /** gives a file behind an address a path here */
   readonly fetch: (url: string, signal: AbortSignal, use: (path: string) => Promise<unknown>) => Promise<unknown>;
+  readonly check?: CheckCaption | undefined;
   readonly signal: AbortSignal;
   readonly policy?: RetryPolicy | undefined;
 }
@@ -91,7 +92,7 @@ export class Batch {
    * @throws AvocadoError what ended the run early, after `report` was told
    */
   async run(run: RunOptions, report: (report: Report) => Promise<void>): Promise<void> {
-    const { signal, listing, layout, formats, policy = RETRY_POLICY } = this.#options;
+    const { signal, listing, layout, formats, check, policy = RETRY_POLICY } = this.#options;
     const tally = new Tally();
     const meter = new RateMeter();
     const failures = new FailureList(layout);
@@ -118,6 +119,7 @@ export class Batch {
       ...{ store: this.#store, layout, looker: this.#looker(), formats, signal, policy, onSettled },
       captioner: () => this.#open(),
       withLocalFile: this.#withLocalFile,
+      check,
       keepsOthers: run.keepsOthers,
       startedMs: Date.now(),
       inFlight: (captioner?.model.slots ?? 1) + AHEAD_OF_SLOTS,

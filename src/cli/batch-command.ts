@@ -43,6 +43,7 @@ import {
   type Flags,
 } from './flags.ts';
 import { ProgressLine, write, writeJson } from './terminal.ts';
+import { addVerifyFlags, openVerifier } from './verify-flags.ts';
 
 interface BatchFlags extends Flags {
   readonly list?: readonly string[];
@@ -87,7 +88,7 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
       '[input...]',
       'directory, pattern, file, https: or http: address, .jsonl or .csv manifest, or - for a list',
     );
-  addSettingFlags(addRequestFlags(command), BATCH_SETTINGS)
+  addVerifyFlags(addSettingFlags(addRequestFlags(command), BATCH_SETTINGS))
     .option('--list <file>', 'a list of paths and addresses, one a line; repeatable', collect)
     .option('-0, --null', 'entries of lists end with NUL, as find -print0 prints them', false)
     .option('--out <dir>', 'where results and sidecars go (default: sidecars beside the media)')
@@ -226,9 +227,11 @@ class BatchCommand {
     const { flags, signal } = { flags: this.#flags, signal: this.#signal };
     const model = await this.#environment.describeModel(settings);
     const settling = flags.watch ? new Settling(flags.settle * 1000) : undefined;
+    const verifier = await openVerifier(flags);
     const batch = await Batch.open({
       layout,
-      identity: await modelIdentity(model, packageVersion()),
+      identity: { ...(await modelIdentity(model, packageVersion())), check: verifier?.identity },
+      check: verifier?.check,
       formats: flags.format,
       rateOf: `${model.name} ${model.precision} on ${model.device} of ${hostname()}`,
       options: optionsFromFlags(flags),

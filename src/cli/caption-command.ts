@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
-import { AvocadoError, ERRORS } from '../base/errors.ts';
+import { asAvocadoError, AvocadoError, ERRORS } from '../base/errors.ts';
 import { captionEvents } from '../captioner/captioner.ts';
-import { captionAnswer } from '../output/caption-answer.ts';
+import { captionAnswer, errorAnswer } from '../output/caption-answer.ts';
 import { markdownText, srtText, timelineHeading, vttText } from '../output/subtitles.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output/events.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
@@ -11,6 +11,7 @@ import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { CommandFiles, isPath } from './command-files.ts';
 import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
 import { ProgressLine, reportError, warn, write, writeJson } from './terminal.ts';
+import { addVerifyFlags, openVerifier, type Checked } from './verify-flags.ts';
 
 const FORMATS = ['text', 'json', 'vtt', 'srt', 'md'] as const;
 type CaptionFormat = (typeof FORMATS)[number];
@@ -27,7 +28,7 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .command('caption')
     .description('tell what is seen and heard in videos, pictures or sound files')
     .argument('<file...>', 'path, https: or http: address, or - for standard input');
-  addSettingFlags(addRequestFlags(command), MODEL_SETTINGS)
+  addVerifyFlags(addSettingFlags(addRequestFlags(command), MODEL_SETTINGS))
     .option('--json', 'one JSON object a file on stdout, nothing else; the same as --format json', false)
     .addOption(
       new Option('--format <name>', 'what is written: plain text, JSON, subtitles or Markdown').choices(FORMATS),
@@ -77,6 +78,7 @@ async function captionAll(
 ): Promise<void> {
   const signal = environment.interruption();
   const progress = new ProgressLine(environment, flags);
+  const verifier = await openVerifier(flags);
   const opening = environment.openCaptioner(settings, progress.show);
   const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
   const { json, tokenIds, format = 'text' } = flags;
@@ -91,12 +93,20 @@ async function captionAll(
         tokenIds,
         format,
         heading: heading && format === 'text',
+        grows: verifier?.cleans !== true,
         samples: request.samples,
         model: captioner.model.name,
       };
       const printer = new CaptionPrinter(environment, progress, shape);
       const exitCode = await files
-        .withPath(file, signal, (path) => printer.print(file, captionEvents(captioner, { ...request, path }, signal)))
+        .withPath(file, signal, (path) => {
+          const own = { ...request, path };
+          const check: Check = async (end) => {
+            if (verifier !== undefined) progress.show('verify');
+            return verifier?.check(captioner, own, end, signal);
+          };
+          return printer.print(file, captionEvents(captioner, own, signal), check);
+        })
         .catch((thrown: unknown) => reportError(signal.aborted ? interrupted() : thrown, environment, { json, file }));
       if (exitCode !== 0) status.fail(exitCode);
       if (exitCode === ERRORS.aborted.exit) return;
@@ -133,12 +143,17 @@ function orInterrupted<T>(work: Promise<T>, signal: AbortSignal, discard: (late:
   });
 }
 
+/** What becomes of a caption before it is told; undefined = it is told as it is. */
+type Check = (end: CaptionEnd) => Promise<Checked | undefined>;
+
 interface PrinterOptions {
   readonly format: CaptionFormat;
   readonly json: boolean;
   readonly tokenIds: boolean;
   /** a line with the file's name before its caption */
   readonly heading: boolean;
+  /** false: what is told is known only when the caption has been checked */
+  readonly grows: boolean;
   /** several captions grow at the same time, so they are printed when all are done */
   readonly samples: number;
   readonly model: string;
@@ -192,14 +207,14 @@ class CaptionPrinter {
   }
 
   /** @returns 0, or the exit code of the error that was reported */
-  async print(file: string, events: AsyncIterable<CaptionEvent>): Promise<number> {
+  async print(file: string, events: AsyncIterable<CaptionEvent>, check: Check): Promise<number> {
     if (this.#options.heading && !this.#options.json) await write(this.#environment.stdout, `== ${file} ==\n`);
     let exitCode = 0;
-    for await (const event of events) exitCode = await this.#printEvent(file, event);
+    for await (const event of events) exitCode = await this.#printEvent(file, event, check);
     return exitCode;
   }
 
-  async #printEvent(file: string, event: CaptionEvent): Promise<number> {
+  async #printEvent(file: string, event: CaptionEvent, check: Check): Promise<number> {
     switch (event.type) {
       case 'stage':
         if (!this.#midLine) this.#progress.show(event.stage, event.done, event.total);
@@ -219,8 +234,7 @@ class CaptionPrinter {
         await this.#grow(event.text);
         return 0;
       case 'caption-end':
-        await this.#end(file, event);
-        return 0;
+        return this.#end(file, event, check);
       case 'caption-error':
         return this.#fail(
           file,
@@ -234,21 +248,36 @@ class CaptionPrinter {
   }
 
   async #grow(text: string): Promise<void> {
-    if (this.#options.json || this.#options.format !== 'text' || this.#options.samples > 1 || text === '') return;
+    const { json, format, samples, grows } = this.#options;
+    if (json || format !== 'text' || samples > 1 || !grows || text === '') return;
     this.#progress.clear();
     this.#midLine = true;
     await write(this.#environment.stdout, text);
   }
 
-  async #end(file: string, end: CaptionEnd): Promise<void> {
-    const { stdout } = this.#environment;
+  /** A caption that could not be checked is told all the same, and then the error. */
+  async #end(file: string, told: CaptionEnd, check: Check): Promise<number> {
+    const { stdout, stderr } = this.#environment;
+    const { json, format, grows, model } = this.#options;
     this.#progress.clear();
-    if (this.#options.json)
-      await writeJson(stdout, { file, ...captionAnswer(end, this.#options.model, this.#options) });
-    else if (this.#options.format === 'text')
-      await write(stdout, end.others.length === 0 ? '\n' : listOf([end, ...end.others]));
-    else await write(stdout, documentOf(this.#options.format, file, end));
+    if (grows && format === 'text' && !json && told.others.length === 0) await write(stdout, '\n');
+    this.#midLine = false;
+    let failure: AvocadoError | undefined;
+    const checked = await check(told).catch((thrown: unknown) => {
+      failure = asAvocadoError(thrown);
+      return undefined;
+    });
+    const { end = told, verification, sentences = [] } = checked ?? {};
+    this.#progress.clear();
+    if (json) {
+      const fields = failure === undefined ? { verification } : { verification: errorAnswer(failure) };
+      await writeJson(stdout, { file, ...captionAnswer(end, model, this.#options), ...fields });
+    } else if (format !== 'text') await write(stdout, documentOf(format, file, end));
+    else if (end.others.length > 0) await write(stdout, listOf([end, ...end.others]));
+    else if (!grows) await write(stdout, `${end.caption}\n`);
+    if (!json) await warn(stderr, sentences);
     this.#progress.note(summary(end));
+    return failure === undefined ? 0 : reportError(failure, this.#environment, { json: false, file });
   }
 
   async #fail(file: string, error: AvocadoError): Promise<number> {

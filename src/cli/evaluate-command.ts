@@ -13,6 +13,7 @@ import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { addSettingFlags, readFlags, wholeNumber, type Flags } from './flags.ts';
 import { addEndpointFlags, addPriceFlags, budgetOf, openEndpoint } from './judge-flags.ts';
 import { ProgressLine, warn, write, writeJson } from './terminal.ts';
+import { addVerifyFlags, isVerifying, openVerifier } from './verify-flags.ts';
 
 interface EvaluateFlags extends Flags {
   readonly data: string;
@@ -58,11 +59,24 @@ export function addEvaluateCommand(program: Command, environment: CliEnvironment
     .option('--verbose', 'progress on stderr even when it is not a terminal', false);
   addPriceFlags(addEndpointFlags(command, 'judge', 'who compares captions'), 'judge');
   addEndpointFlags(command, 'server', 'who makes captions instead of a model here');
-  addSettingFlags(command, SETTINGS).action(async (name: string | undefined, flags: EvaluateFlags) => {
+  addSettingFlags(addVerifyFlags(command, true), SETTINGS);
+  command.action(async (name: string | undefined, flags: EvaluateFlags) => {
     const { BENCHMARKS } = await import('../lab/evaluate/benchmarks/all.ts');
     if (name === undefined) await write(environment.stdout, listText(BENCHMARKS));
     else await evaluate(benchmarkNamed(name, BENCHMARKS), flags, environment, status);
   });
+}
+
+/** @throws AvocadoError `bad_request` for flags that --verify cannot work with */
+function checkVerify(flags: EvaluateFlags): void {
+  if (!isVerifying(flags)) return;
+  const refuse = (sentence: string): never => {
+    throw new AvocadoError('bad_request', sentence, { param: 'verify' });
+  };
+  if (flags.captions !== undefined || flags['server'] !== undefined)
+    refuse('--verify captions clips again with a model here: leave --captions and --server out.');
+  if (flags['maxCost'] !== undefined)
+    refuse('--max-cost does not count the questions of --verify: leave one of them out.');
 }
 
 function listText(benchmarks: readonly Benchmark[]): string {
@@ -88,6 +102,7 @@ async function evaluate(
   const progress = new ProgressLine(environment, flags);
   const signal = environment.interruption();
   const budget = budgetOf(flags, 'judge');
+  checkVerify(flags);
   const judge = await openEndpoint(flags, 'judge');
   const source = new LazySource(benchmark, flags, environment, signal, progress);
   const options: EvaluationOptions = {
@@ -161,7 +176,8 @@ class LazySource {
 
   async open(): Promise<CaptionSource> {
     const { engineSource, serverSource } = await import('../lab/evaluate/captions.ts');
-    const options = { listens: this.#benchmark.listens, maxTokens: this.#flags.maxTokens };
+    const check = await openVerifier(this.#flags);
+    const options = { listens: this.#benchmark.listens, maxTokens: this.#flags.maxTokens, check };
     const server = await openEndpoint(this.#flags, 'server');
     if (server !== undefined) return serverSource(server.endpoint, server, options);
     const { modelIdentity } = await import('../batch/identity.ts');

@@ -100,7 +100,7 @@ export async function readFlags<Name extends SettingName>(
   return values;
 }
 
-/** Segments of one file that are captioned at the same time. */
+/** Segments of one file, and captions to check one with, that are made at the same time. */
 const SEGMENT_SLOTS = 4;
 
 /**
@@ -109,7 +109,8 @@ const SEGMENT_SLOTS = 4;
  */
 export async function oneCaptionSettings(flags: Flags, environment: CliEnvironment): Promise<EngineSettings> {
   const model = await readFlags(MODEL_SETTINGS, flags, environment);
-  const slots = flags['segments'] === undefined || flags['segments'] === 'off' ? 1 : SEGMENT_SLOTS;
+  const isOne = (flags['segments'] === undefined || flags['segments'] === 'off') && flags['verify'] !== true;
+  const slots = isOne ? 1 : SEGMENT_SLOTS;
   return engineSettings({ ...model, slots, prefixSlots: 0, mediaCacheBytes: 0 });
 }
 

@@ -143,6 +143,28 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
   });
 }
 
+/**
+ * Makes a file from one local file. A failing exit code is no error here. Overwrites a file of that name.
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`
+ */
+export async function convertFile(
+  run: Pick<FfmpegRun, 'path' | 'outputOptions' | 'maxPixels' | 'timeoutSeconds' | 'signal'> & { readonly out: string },
+): Promise<ProcessOutcome> {
+  const { ffmpeg } = await ffmpegVersion();
+  const command = fluent()
+    .input(fileUrl(run.path))
+    .inputOptions(...quietly('error'), ...inputGuards(run.maxPixels))
+    .outputOptions(...run.outputOptions, '-y')
+    .output(fileUrl(run.out));
+  return await runProcess({
+    program: ffmpeg,
+    args: command._getArguments(),
+    timeoutSeconds: run.timeoutSeconds,
+    timeoutMessage: `Converting the file took longer than ${run.timeoutSeconds} s and was stopped.`,
+    signal: run.signal,
+  });
+}
+
 /** A line of the log that tells of an error, but not one of another track's decoder. */
 export function isErrorOf(line: string, other: { readonly codec: string } | undefined): boolean {
   return /\[(error|fatal|panic)\]/.test(line) && (other === undefined || !line.startsWith(`[${other.codec}`));

@@ -3,7 +3,7 @@ import { repetitionOf } from '../../output/repetition.ts';
 import { dialogueReward } from '../rewards/dialogue-reward.ts';
 import type { Judge } from '../rewards/judges/judge.ts';
 import { Unscored, type DialogueLine, type DialogueScore } from '../rewards/types.ts';
-import { mean, percent, type Benchmark, type Item } from './benchmark.ts';
+import { isRow, mean, percent, type Benchmark, type Item } from './benchmark.ts';
 import { inParallel, type CaptionRow } from './captions.ts';
 import { quantile } from './evaluate.ts';
 
@@ -21,6 +21,30 @@ export interface CaptionMetrics {
   readonly words: Spread;
   /** of the captions that bring their count */
   readonly tokens: Spread;
+  /** of the captions whose claims were checked; undefined: none was */
+  readonly claims?: CheckedClaims | undefined;
+}
+
+interface CheckedClaims {
+  readonly captions: number;
+  readonly claims: number;
+  readonly unsupported: number;
+  readonly unchecked: number;
+}
+
+function checkedClaims(captions: readonly CaptionRow[]): CheckedClaims | undefined {
+  const counts = captions.flatMap(({ verification }) => {
+    const found: unknown = isRow(verification) ? verification['counts'] : undefined;
+    return isRow(found) ? [found] : [];
+  });
+  const sum = (name: string): number => counts.reduce((all, count) => all + Number(count[name] ?? 0), 0);
+  if (counts.length === 0) return undefined;
+  return {
+    captions: counts.length,
+    claims: sum('claims'),
+    unsupported: sum('unsupported'),
+    unchecked: sum('unchecked'),
+  };
 }
 
 interface Spread {
@@ -60,6 +84,7 @@ export function captionMetrics(captions: readonly CaptionRow[]): CaptionMetrics 
     },
     words: spreadOf(captions.map(({ caption }) => wordCount(caption))),
     tokens: spreadOf(captions.flatMap(({ completion_tokens: tokens }) => tokens ?? [])),
+    claims: checkedClaims(captions),
   };
 }
 

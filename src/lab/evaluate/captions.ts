@@ -4,6 +4,8 @@ import { extname } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import { captionEvents, type Captioner, type CaptionerModel } from '../../captioner/captioner.ts';
 import { captionRequest } from '../../captioner/caption-options.ts';
+import type { Json } from '../../output/caption-answer.ts';
+import type { CaptionEnd, CaptionRequest } from '../../output/events.ts';
 import type { ChatEndpoint } from '../rewards/judges/chat-endpoint.ts';
 import { isRow, textField, type Benchmark, type Item, type Row } from './benchmark.ts';
 import { rowsOf, stem, videoOf } from './dataset-files.ts';
@@ -22,10 +24,12 @@ export interface CaptionRow {
   readonly completion_tokens?: number | undefined;
   readonly model: string;
   readonly settings_sha256: string;
+  readonly verification?: Json | undefined;
 }
 
 interface MadeCaption {
   readonly caption: string;
+  readonly verification?: Json | undefined;
   readonly finishReason?: string | undefined;
   readonly completionTokens?: number | undefined;
 }
@@ -95,7 +99,7 @@ export async function makeCaptions(source: CaptionSource, options: PhaseOptions)
 }
 
 function rowOf(
-  { caption, finishReason, completionTokens }: MadeCaption,
+  { caption, finishReason, completionTokens, verification }: MadeCaption,
   made: {
     readonly item: Item;
     readonly path: string;
@@ -115,6 +119,7 @@ function rowOf(
     completion_tokens: completionTokens,
     model: made.source.model,
     settings_sha256: sha256(made.source.settings),
+    verification,
   };
 }
 
@@ -142,6 +147,18 @@ export async function inParallel<T>(
   await Promise.all(Array.from({ length: Math.max(1, Math.min(concurrency, all.length)) }, worker));
 }
 
+/** Checks a caption before it is kept, and may change it. */
+export interface CaptionCheck {
+  /** what the result depends on beside the caption */
+  readonly identity: string;
+  readonly check: (
+    captioner: Pick<Captioner, 'submit'>,
+    request: CaptionRequest,
+    end: CaptionEnd,
+    signal: AbortSignal,
+  ) => Promise<{ readonly end: CaptionEnd; readonly verification: Json }>;
+}
+
 /**
  * A model of this program.
  * @param open is called when the first caption is needed: a run that only judges loads no model
@@ -150,24 +167,32 @@ export function engineSource(
   model: Pick<CaptionerModel, 'name' | 'slots'>,
   open: () => Promise<Pick<Captioner, 'submit'>>,
   identity: string,
-  options: { readonly listens: boolean; readonly maxTokens: number },
+  options: {
+    readonly listens: boolean;
+    readonly maxTokens: number;
+    readonly check?: CaptionCheck | undefined;
+  },
 ): CaptionSource {
   const fields = { audio: options.listens, max_tokens: options.maxTokens, temperature: 0 };
+  const { check } = options;
   let opened: ReturnType<typeof open> | undefined;
   return {
     model: model.name,
-    settings: JSON.stringify([identity, fields]),
+    settings: JSON.stringify([identity, fields, ...(check === undefined ? [] : [check.identity])]),
     concurrency: Math.max(1, model.slots),
     caption: async (path, prompt, signal) => {
-      opened ??= open();
+      const captioner = await (opened ??= open());
       const request = captionRequest(path, { ...fields, prompt });
-      for await (const event of captionEvents(await opened, request, signal)) {
-        if (event.type === 'caption-end')
+      for await (const event of captionEvents(captioner, request, signal)) {
+        if (event.type === 'caption-end') {
+          const checked = await check?.check(captioner, request, event, signal);
           return {
-            caption: event.caption,
+            caption: (checked?.end ?? event).caption,
             finishReason: event.finishReason,
             completionTokens: event.usage.completionTokens,
+            verification: checked?.verification,
           };
+        }
         if (event.type === 'caption-error') throw new AvocadoError(event.code, event.message);
       }
       throw new AvocadoError('aborted', 'The caption was cancelled.');

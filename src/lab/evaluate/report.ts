@@ -128,7 +128,7 @@ function sliceTable(slices: Evaluation['slices'], columns: Benchmark['columns'])
 }
 
 function metricsText({ metrics, dialogue }: Report): string {
-  const { repetition, words, tokens } = metrics;
+  const { repetition, words, tokens, claims } = metrics;
   const spread = ({ count, ...own }: CaptionMetrics['words']): string =>
     `mean ${shown(own.mean, 1)}, median ${shown(own.median, 1)}, 95th percentile ${shown(own.p95, 1)}, longest ${shown(own.max, 0)} (${count})`;
   const lines = [
@@ -137,6 +137,11 @@ function metricsText({ metrics, dialogue }: Report): string {
     `* words: ${spread(words)}`,
     `* tokens: ${spread(tokens)}`,
   ];
+  if (claims !== undefined)
+    lines.push(
+      `* claims: ${claims.unsupported} of ${claims.claims} in ${claims.captions} captions are not supported, ` +
+        `${claims.unchecked} are not checked`,
+    );
   if (dialogue !== undefined)
     lines.push(
       `* Dlg. F1 ${shown(dialogue.meanF1)} (F1 of means ${shown(dialogue.f1OfMeans)}, micro ${shown(dialogue.micro)}) of ` +

@@ -112,7 +112,8 @@ function whileOf([one, other, ...more]: readonly SceneEvent[]): Keypoint[] {
     : [{ category: 'cross-modal', truth: { type: 'while', one, other } }];
 }
 
-type Claim = SceneFact | SceneEvent;
+/** One thing that a caption states. */
+export type Claim = SceneFact | SceneEvent;
 
 /** Removes the claim that states the keypoint from `unmatched`, so that one claim states one keypoint. */
 function isStated({ truth }: Keypoint, { beats }: ReadCaption, unmatched: Claim[]): boolean {
@@ -143,7 +144,7 @@ function shareOf(found: readonly { readonly hit: boolean }[]): Share {
 }
 
 /** Equal, except that the words of a spoken line need only be as similar as the dialogue reward requires (Eq. 4). */
-function isSame(claim: Claim, truth: Claim): boolean {
+export function isSame(claim: Claim, truth: Claim): boolean {
   if (claim.type === 'speech' && truth.type === 'speech')
     return (
       claim.speaker === truth.speaker &&

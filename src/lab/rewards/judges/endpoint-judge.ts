@@ -14,7 +14,7 @@ import {
 const READ_ATTEMPTS = 4;
 
 /** What a judge needs of its endpoint. */
-type AskedEndpoint = Pick<ChatEndpoint, 'ask' | 'model' | 'droppedFields'>;
+export type AskedEndpoint = Pick<ChatEndpoint, 'ask' | 'model' | 'droppedFields'>;
 
 interface EndpointJudgeOptions {
   readonly prompts: Prompts;
@@ -60,7 +60,7 @@ export function endpointJudge(endpoint: AskedEndpoint, { prompts, seesVideo }: E
 }
 
 /** @throws Unscored `parse_failed` when no reply can be read; everything the endpoint throws */
-async function askUntilReadable<T>(
+export async function askUntilReadable<T>(
   endpoint: AskedEndpoint,
   content: ChatContent,
   read: (reply: string) => T | undefined,

@@ -8,43 +8,11 @@ import { parseCompleteness } from '../../../../src/lab/curate/pipeline.ts';
 import { runCuration, type CurationOptions } from '../../../../src/lab/curate/run-curation.ts';
 import { Unscored } from '../../../../src/lab/rewards/types.ts';
 import { textOf } from '../../../fixtures/benchmarks.ts';
+import { audioOf, clipNamedIn, completenessReply, teacherReply, visualOf } from '../../../fixtures/curation.ts';
 import { scratchDirectory } from '../../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
 const SAMPLES = 100;
-
-const PEOPLE = ['a baker', 'two girls', 'an old man', 'a tall cook', 'a driver', 'some boys', 'a nurse', 'a singer'];
-const DEEDS = [
-  'opens a wide door',
-  'carry blue boxes',
-  'reads a map',
-  'cuts red onions',
-  'waves at a bus',
-  'jump',
-  'smiles',
-  'sits down',
-];
-const visualOf = (index: number): string =>
-  PEOPLE.map(
-    (who, at) => `In scene ${at} of group ${index} there is ${who} near a green wall, who ${DEEDS[at]!}.`,
-  ).join(' ');
-const audioOf = (index: number): string =>
-  `A calm voice says "We begin with number ${index} today". Soft piano plays below it.`;
-
-/** Which fault clip `index` meets, by its last digit. */
-const FAULTS = [
-  'refusal',
-  'nonsense',
-  'loop',
-  'lost',
-  'score',
-  'unreadable',
-  'timeout',
-  'none',
-  'none',
-  'none',
-] as const;
-const faultOf = (index: number): (typeof FAULTS)[number] => FAULTS[index % 10]!;
 
 type Endpoint = CurationOptions['teacher']['endpoint'];
 
@@ -62,7 +30,7 @@ function endpoint(answer: (text: string, index: number) => string): Endpoint & {
       const part = typeof content === 'string' ? undefined : (content[0]?.['video_url'] as { readonly url: string });
       const text = textOf(question);
       const bytes = Buffer.from(part?.url.split(',')[1] ?? '', 'base64').toString();
-      const index = Number(part === undefined ? /group (\d+)/.exec(text)?.[1] : bytes);
+      const index = part === undefined ? clipNamedIn(text) : Number(bytes);
       own.asked += 1;
       return reply(answer(text, index));
     },
@@ -72,29 +40,12 @@ function endpoint(answer: (text: string, index: number) => string): Endpoint & {
 
 const teacher = (isFaulty: boolean) =>
   endpoint((text, index) => {
-    const fault = isFaulty ? faultOf(index) : 'none';
-    if (text.includes('Describe the pictures'))
-      return fault === 'refusal' ? 'I am sorry, I cannot view the video.' : visualOf(index);
-    if (text.includes('Describe the sound')) {
-      if (fault === 'timeout') throw new Unscored('judge_timeout', 'No answer.');
-      return fault === 'loop' ? 'The music goes on and on here. '.repeat(30) : audioOf(index);
-    }
-    const whole = `${visualOf(index)} ${audioOf(index)}`;
-    if (fault === 'nonsense') return 'Blue.';
-    return fault === 'lost'
-      ? whole.replace(/In scene [67][^.]*\./g, 'Nothing of this kind is told now at all.')
-      : whole;
+    const answer = teacherReply(text, index, isFaulty);
+    if (answer === undefined) throw new Unscored('judge_timeout', 'No answer.');
+    return answer;
   });
 
-const judge = () =>
-  endpoint((text, index) => {
-    if (text.includes('"score"')) {
-      if (faultOf(index) === 'unreadable') return 'Fine.';
-      return `{"score": ${faultOf(index) === 'score' ? 3 : 5}, "missing": []}`;
-    }
-    if (text.includes('keypoints')) return JSON.stringify(Array.from({ length: 6 }, (_, at) => `point ${at}`));
-    return 'Man: "We begin"';
-  });
+const judge = () => endpoint(completenessReply);
 
 function optionsFor(at: string, over: Partial<CurationOptions> = {}): CurationOptions {
   const directory = scratch(at);
