@@ -6,7 +6,8 @@ import { contentHash } from '../base/file-memo.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import { captionAnswer, type Json } from '../output/caption-answer.ts';
 import { isEnding, type CaptionEnding } from '../output/ending.ts';
-import type { CaptionEnd, CaptionRequest } from '../output/events.ts';
+import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../output/events.ts';
+import { FinishedSegments, keepsSegments } from './finished-segments.ts';
 import type { Layout } from './layout.ts';
 import type { LibraryStore } from './library-store.ts';
 import { workId } from './library-store.ts';
@@ -189,7 +190,8 @@ export class ItemWork {
   /** Keeps a failure that is not tried again. @throws what the disk says */
   async keepFailure(known: KnownItem, failure: ItemRecord['failure'], content: string): Promise<void> {
     const { names, settings, seen = '' } = known;
-    const { store } = this.#parts;
+    const { store, layout } = this.#parts;
+    if (failure?.passing === false) FinishedSegments.remove(layout.segments, workId(content, settings));
     await store.rememberSettings(settings, known.parts);
     await store.transact((transaction) => {
       // Sidecars of an earlier caption stay, and stay known as ours.
@@ -199,11 +201,11 @@ export class ItemWork {
   }
 
   async #caption(known: KnownItem, path: string, content: string, token: number | undefined): Promise<Try> {
-    const { signal, captioner, check } = this.#parts;
+    const { signal, captioner, check, layout } = this.#parts;
     const engine = await captioner();
     const contentHash = content === '' ? undefined : content;
     const request = { ...known.request, path, contentHash };
-    const ending = await endingOf(engine, request, signal);
+    const ending = await this.#endingOf(request, known.settings, engine);
     if (ending.type === 'caption-aborted') return { kind: 'interrupted' };
     if (ending.type === 'caption-error') {
       const message = ending.message.replaceAll(path, known.names.path);
@@ -211,6 +213,7 @@ export class ItemWork {
     }
     const { end, verification } = (await check?.(engine, request, ending, signal)) ?? { end: ending };
     const changed = await this.#changed(known);
+    if (changed) FinishedSegments.remove(layout.segments, workId(content, known.settings));
     if (changed || token === undefined)
       return { kind: 'failed', error: new AvocadoError('engine_error', CHANGED), content };
     const answer = { ...captionAnswer(end, engine.model.name, { tokenIds: false }), precision: engine.model.precision };
@@ -221,6 +224,23 @@ export class ItemWork {
       end,
       verification === undefined ? answer : { ...answer, verification },
     );
+  }
+
+  /** Captions the file; where it is captioned in segments, those that an earlier try has made are taken over. */
+  async #endingOf(request: CaptionRequest, settings: string, engine: Captioner): Promise<CaptionEnding> {
+    const { signal, layout } = this.#parts;
+    const { contentHash } = request;
+    if (contentHash === undefined || !keepsSegments(request)) return await endingOf(engine, request, signal);
+    const finished = new FinishedSegments(layout.segments, workId(contentHash, settings));
+    try {
+      return await endingOf(engine, { ...request, finished: finished.known }, signal, (event) => {
+        if (event.type !== 'segment-end') return;
+        const { type: _type, ...segment } = event;
+        finished.add(segment);
+      });
+    } finally {
+      finished.close();
+    }
   }
 
   /** Whether the file was written to since its bytes were hashed: the caption may be of neither state. */
@@ -235,7 +255,7 @@ export class ItemWork {
     end: CaptionEnd,
     answer: Readonly<Record<string, Json>>,
   ): Promise<Try> {
-    const { store } = this.#parts;
+    const { store, layout } = this.#parts;
     const line: ResultLine = { ...this.#line(known, content), ...answer, caption: end.caption };
     await store.rememberSettings(known.settings, known.parts);
     const committed = await store.transact((transaction) => {
@@ -243,6 +263,7 @@ export class ItemWork {
       if (!transaction.holds(line.id, token) || this.#original(known, content) !== undefined) return undefined;
       return this.#put(transaction, known, line);
     });
+    FinishedSegments.remove(layout.segments, line.id);
     if (committed === undefined) return { kind: 'taken' };
     return await this.#bring(known, committed, line, { kind: 'done', state: 'captioned', end, sidecars: [] });
   }
@@ -346,12 +367,18 @@ function done(state: DoneState, sidecars: readonly SidecarOutcome[]): Try & { ki
   return { kind: 'done', state, sidecars };
 }
 
-async function endingOf(captioner: Captioner, request: CaptionRequest, signal: AbortSignal): Promise<CaptionEnding> {
+async function endingOf(
+  captioner: Captioner,
+  request: CaptionRequest,
+  signal: AbortSignal,
+  onEvent?: (event: CaptionEvent) => void,
+): Promise<CaptionEnding> {
   let ending: CaptionEnding | undefined;
   await captioner.submit(request, {
     signal,
     onEvent: (event) => {
       if (isEnding(event)) ending = event;
+      else onEvent?.(event);
     },
   });
   if (ending === undefined) throw new Error('A caption stopped without an ending. This is a bug.');

@@ -31,6 +31,8 @@ export class Layout {
   readonly state: string;
   readonly results: string;
   readonly failures: string;
+  /** captions of segments of items that are in work */
+  readonly segments: string;
   readonly #options: LayoutOptions;
 
   constructor(options: LayoutOptions) {
@@ -39,6 +41,7 @@ export class Layout {
     this.state = join(this.base, '.avocado');
     this.results = join(this.base, 'captions.jsonl');
     this.failures = join(this.state, 'failures.jsonl');
+    this.segments = join(this.state, 'segments');
   }
 
   /** @throws AvocadoError `bad_request` for an output outside of --out, or an address without --out */

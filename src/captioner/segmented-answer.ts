@@ -14,42 +14,50 @@ export const usageOfNothing: Usage = {
 /** One segment that has ended: its caption, and what only its own request knows. */
 export interface EndedSegment {
   readonly caption: SegmentCaption;
-  /** undefined: it failed */
+  /** undefined: it failed, or is taken over from an earlier try */
   readonly end: CaptionEnd | undefined;
 }
 
 /** A file may have a hundred segments with the same defect. */
 const MOST_WARNINGS = 20;
 
-/** @param planned what was expected to be seen and heard; the answer tells what was */
+/**
+ * @param planned what was expected to be seen and heard; the answer tells what was
+ * @param profile of all of them
+ */
 export function segmentedEnd(
   ended: readonly EndedSegment[],
-  planned: MediaReport,
+  { media: planned, profile }: { readonly media: MediaReport; readonly profile: string },
   watch: Stopwatch,
   firstTokenSeconds: number | undefined,
 ): CaptionEnd {
   const ends = ended.flatMap(({ end }) => (end === undefined ? [] : [end]));
   for (const { timings } of ends) watch.add(timings.stages);
-  const usage = ends.map((end) => end.usage).reduce(sumOfUsage, usageOfNothing);
+  const captioned = ended.map(({ caption }) => caption).filter(({ error }) => error === undefined);
+  const usage = captioned.map((caption) => caption.usage).reduce(sumOfUsage, usageOfNothing);
+  const generated = ends.reduce((tokens, end) => tokens + end.usage.completionTokens, 0);
   const tokens = ends.flatMap((end) => end.tokens ?? []);
   const stages = watch.stages();
   const generating = stages['generate'] ?? 0;
   return {
     type: 'caption-end',
     caption: timelineText(ended.map(({ caption }) => caption)),
-    finishReason: finishOf(ends.map(({ finishReason }) => finishReason)),
+    finishReason: finishOf(captioned.map(({ finishReason }) => finishReason)),
     tokenIds: ends.flatMap(({ tokenIds }) => tokenIds),
     logprobs: ends.flatMap(({ logprobs }) => logprobs),
     ...(tokens.length === 0 ? {} : { tokens }),
     others: [],
     segments: ended.map(({ caption }) => caption),
     usage,
-    media: mediaOf(ended, ends, planned),
-    profile: ends[0]?.profile ?? '',
+    media: mediaOf(
+      ended.map(({ caption }) => caption),
+      planned,
+    ),
+    profile,
     timings: {
       totalSeconds: watch.elapsed(),
       firstTokenSeconds,
-      tokensPerSecond: generating > 0 ? usage.completionTokens / generating : undefined,
+      tokensPerSecond: generating > 0 ? generated / generating : undefined,
       stages,
     },
   };
@@ -76,15 +84,15 @@ function sumOfUsage(one: Usage, other: Usage): Usage {
   };
 }
 
-function mediaOf(ended: readonly EndedSegment[], ends: readonly CaptionEnd[], planned: MediaReport): MediaReport {
-  const sum = (value: (media: MediaReport) => number): number =>
-    ends.reduce((total, { media }) => total + value(media), 0);
-  const seen = ends.find(({ media }) => media.video !== undefined)?.media.video;
+function mediaOf(captions: readonly SegmentCaption[], planned: MediaReport): MediaReport {
+  const all = captions.flatMap(({ media }) => (media === undefined ? [] : [media]));
+  const sum = (value: (media: MediaReport) => number): number => all.reduce((total, media) => total + value(media), 0);
+  const seen = all.find(({ video }) => video !== undefined)?.video;
   const warnings = new Set(planned.warnings);
-  for (const { caption, end } of ended) {
-    const where = `Segment ${caption.index + 1}`;
-    if (caption.error !== undefined) warnings.add(`${where} has no caption: ${caption.error.message}`);
-    for (const warning of end?.media.warnings ?? [])
+  for (const { index, error, media } of captions) {
+    const where = `Segment ${index + 1}`;
+    if (error !== undefined) warnings.add(`${where} has no caption: ${error.message}`);
+    for (const warning of media?.warnings ?? [])
       if (!planned.warnings.includes(warning)) warnings.add(`${where}: ${warning}`);
   }
   return {
@@ -100,7 +108,7 @@ function mediaOf(ended: readonly EndedSegment[], ends: readonly CaptionEnd[], pl
         }),
     audio: {
       ...planned.audio,
-      used: ends.some(({ media }) => media.audio.used),
+      used: all.some(({ audio }) => audio.used),
       seconds: sum(({ audio }) => audio.seconds),
       tokens: sum(({ audio }) => audio.tokens),
     },

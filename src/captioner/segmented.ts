@@ -72,7 +72,7 @@ async function planSegments(
 }
 
 /** Pictures that are looked at for shot changes, as a share of all. */
-const SCANNED_SHARE = 0.3;
+const SCANNED_SHARE = 0.15;
 
 /** The estimate of one segment as that of all. */
 function scaled(one: Estimate, count: number, durationSeconds: number): Estimate {
@@ -125,7 +125,7 @@ export async function runSegments(
   onEvent({ type: 'stage', stage: 'probe', done: 0, total: 1 });
   const plan = await watch.time('probe', planSegments(request, context, context.probes, signal));
   if (plan === undefined) {
-    await runPipeline({ ...request, segments: undefined }, context, options);
+    await runPipeline({ ...request, segments: undefined, finished: undefined }, context, options);
     return;
   }
   if (admit !== undefined) await withSignal(admit(plan.estimate), signal);
@@ -134,7 +134,7 @@ export async function runSegments(
   onEvent({ type: 'media', media, profile: estimate.profile, promptTokens: estimate.promptTokens });
   const run = new SegmentedRun(request, context, plan, watch, options);
   const ends = await run.captionAll();
-  onEvent(segmentedEnd(ends, media, watch, run.firstTokenSeconds));
+  onEvent(segmentedEnd(ends, { media, profile: estimate.profile }, watch, run.firstTokenSeconds));
 }
 
 /** What will be seen and heard, before the first segment is decoded. */
@@ -177,6 +177,7 @@ class SegmentedRun {
   readonly #order: InOrder<CaptionEvent>;
   readonly #ended: EndedSegment[] = [];
   firstTokenSeconds: number | undefined;
+  #onFirstToken: () => void = () => undefined;
 
   constructor(
     request: SegmentedRequest,
@@ -203,23 +204,48 @@ class SegmentedRun {
     const scan = scanFile(probe, { signal: this.#signal, timeoutSeconds });
     const atOnce = this.#request.carry ? 1 : segmentsAtOnce + AHEAD;
     const running = new Set<Promise<void>>();
+    const from = this.#takeOver();
+    const firstToken = new Promise<void>((resolve) => {
+      this.#onFirstToken = resolve;
+    });
+    const rules = segmentRules(this.#request.segments.targetSeconds);
     try {
-      for await (const segment of segmentFile(scan, start, end, segmentRules(this.#request.segments.targetSeconds))) {
+      const left = from < end || from === start ? segmentFile(scan, from, end, rules, this.#ended.length) : [];
+      for await (const segment of left) {
         const work = this.#caption(segment).finally(() => running.delete(work));
         work.catch(() => {
           this.#failed.abort();
         });
         running.add(work);
-        if (running.size >= atOnce) await Promise.race(running);
+        // The first words come first: what follows would take their share of the processor.
+        if (segment.start === from && atOnce > 1) await Promise.race([work, firstToken]);
+        else if (running.size >= atOnce) await Promise.race(running);
       }
       await Promise.all(running);
     } finally {
       this.#failed.abort();
       await Promise.allSettled(running);
     }
-    const failure = this.#ended.every((one) => one.end === undefined) ? this.#ended[0]?.caption.error : undefined;
+    const failure = this.#ended.every(({ caption }) => caption.error !== undefined)
+      ? this.#ended[0]?.caption.error
+      : undefined;
     if (failure !== undefined) throw new AvocadoError(failure.code, failure.message);
     return this.#ended;
+  }
+
+  /** Segments of an earlier try, as long as one follows the other. @returns where the next begins, seconds */
+  #takeOver(): number {
+    let from = this.#plan.start;
+    for (const caption of this.#request.finished ?? []) {
+      const { index, start, end } = caption;
+      if (index !== this.#ended.length || start !== from || !(end > start && end <= this.#plan.end)) break;
+      this.#order.emit(index, { type: 'segment-start', index, start, end });
+      this.#order.emit(index, { type: 'segment-end', ...caption });
+      this.#order.end(index);
+      this.#ended.push({ caption, end: undefined });
+      from = end;
+    }
+    return from;
   }
 
   async #caption(segment: Segment): Promise<void> {
@@ -233,12 +259,14 @@ class SegmentedRun {
     const onEvent = (event: CaptionEvent): void => {
       if (event.type === 'caption-end') ended = event;
       else if (event.type === 'text-delta') {
-        if (index === 0) this.firstTokenSeconds ??= this.#watch.elapsed();
+        this.firstTokenSeconds ??= this.#watch.elapsed();
+        this.#onFirstToken();
         emit({ ...event, segment: index });
       } else if (event.type === 'stage' && event.stage !== 'probe') emit(event);
     };
     try {
-      await runPipeline(this.#requestFor(segment), this.#context, { signal: this.#signal, onEvent });
+      const request = await this.#requestFor(segment);
+      await runPipeline(request, this.#context, { signal: this.#signal, onEvent });
       if (ended === undefined) throw new Error('A segment stopped without an ending. This is a bug.');
     } catch (thrown) {
       failure = asAvocadoError(thrown);
@@ -249,6 +277,7 @@ class SegmentedRun {
       caption: ended?.caption.trim() ?? '',
       finishReason: ended?.finishReason ?? 'stop',
       usage: ended?.usage ?? usageOfNothing,
+      ...(ended === undefined ? {} : { media: ended.media }),
       ...(failure === undefined ? {} : { error: { code: failure.code, message: failure.message } }),
     };
     this.#ended[index] = { caption, end: ended };
@@ -256,14 +285,14 @@ class SegmentedRun {
     this.#order.end(index);
   }
 
-  #requestFor({ index, start, end }: Segment): CaptionRequest {
-    const before = this.#request.carry ? this.#ended[index - 1]?.caption.caption : undefined;
+  async #requestFor({ index, start, end }: Segment): Promise<CaptionRequest> {
     const isLast = end === this.#plan.end && this.#request.part?.end === undefined;
-    return {
-      ...this.#request,
-      segments: undefined,
-      part: { rule: 'time', start, end: isLast ? undefined : end },
-      ...(before === undefined || before === '' ? {} : { before }),
-    };
+    const part = { rule: 'time', start, end: isLast ? undefined : end } as const;
+    const request: CaptionRequest = { ...this.#request, segments: undefined, finished: undefined, part };
+    const before = this.#request.carry === true ? this.#ended[index - 1]?.caption.caption : undefined;
+    if (before === undefined || before === '') return request;
+    const carried = { ...request, before };
+    const { refusal } = await planRequest(carried, this.#context, this.#context.probes, this.#signal);
+    return refusal === undefined ? carried : request;
   }
 }

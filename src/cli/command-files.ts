@@ -4,12 +4,11 @@ import type { Readable } from 'node:stream';
 import { AvocadoError } from '../base/errors.ts';
 import { createIntake } from '../intake/intake.ts';
 import { storedSource, type MediaSource } from '../intake/media-source.ts';
-import { DEFAULT_LIMITS } from '../media/types.ts';
 import { openTemporaryStorage, type TemporaryStorage } from '../storage/temporary-storage.ts';
 
 const STDIN = '-';
 const FETCH_TIMEOUT_MS = 600_000;
-const MAX_BYTES = DEFAULT_LIMITS.maxSizeBytes;
+const MAX_BYTES = 4 * 1024 ** 3;
 
 /** Whether an argument is the path of a file, not an address and not `-`. */
 export function isPath(file: string): boolean {

@@ -62,7 +62,9 @@ async function sample(out: string, flags: SampleFlags, environment: CliEnvironme
   const { sampleClip, truthPath } = await import('../lab/synthetic/sample-clip.ts');
   const seed = flags.seed ?? randomInt(1_000_000);
   if (flags.film !== undefined) {
-    await film({ seed, minutes: flags.film, size: flags.size }, out, environment);
+    const { seconds } = flags;
+    const clipSeconds = seconds === undefined ? undefined : ([seconds, seconds] as const);
+    await film({ seed, minutes: flags.film, size: flags.size, clipSeconds }, out, environment);
     return;
   }
   const { caption, script } = await sampleClip({ ...flags, seed }, out, environment.interruption());

@@ -13,7 +13,7 @@ type Section = Readonly<Partial<Record<string, string>>>;
 
 /** What ffprobe is asked for (`-show_entries`). */
 const ENTRIES = [
-  'packet=stream_index,pts_time,dts_time,duration_time,flags',
+  'packet=stream_index,pts_time,dts_time,duration_time,size,flags',
   'format=format_name,duration',
   'stream=index,codec_type,codec_name,codec_tag_string,duration,pix_fmt,sample_fmt,width,height,avg_frame_rate,' +
     'r_frame_rate,nb_frames,sample_rate,channels',
@@ -87,20 +87,15 @@ export class ContainerReport {
         'media_too_large',
         'The file holds too many packets to be a clip. Cut it or re-encode it.',
       );
-    const {
-      stream_index: index,
-      pts_time: pts,
-      dts_time: dts,
-      duration_time: duration,
-      flags = '',
-    } = readSection(line);
+    const { stream_index: index, flags = '', ...packet } = readSection(line);
     const tally = this.#tallies.get(Number(index)) ?? new PacketTally(this.#keepsTimes);
     this.#tallies.set(Number(index), tally);
     tally.add({
-      pts: number(pts),
-      dts: number(dts),
-      duration: number(duration),
+      pts: number(packet['pts_time']),
+      dts: number(packet['dts_time']),
+      duration: number(packet['duration_time']),
       isKey: flags.includes('K'),
+      bytes: number(packet['size']),
       isHidden: flags.includes('D'),
     });
   }
@@ -290,6 +285,8 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
     totalFrames,
     framesSpan: tally.span,
     frameTimes: tally.frameTimes(totalFrames),
+    frameBytes: tally.frameBytes(totalFrames),
+    keyTimes: tally.keyTimes(totalFrames),
     lostAtStart: tally.orphans,
     durationSeconds,
     still: ['gif', 'apng'].includes(report.format['format_name'] ?? '') && totalFrames === 1,

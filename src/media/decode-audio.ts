@@ -120,7 +120,7 @@ async function runFilters(
     path: plan.probe.path,
     // the level at which StretchReader's lines are printed
     logLevel: 'verbose',
-    inputOptions: seekOptions(plan.probe, true),
+    inputOptions: seekOptions(plan.probe, true, 'sound'),
     outputOptions: [
       '-map',
       map,

@@ -184,7 +184,7 @@ class VideoDecoder {
     return runFfmpeg({
       path: this.#probe.path,
       logLevel,
-      inputOptions: [...VIDEO_INPUT, ...seekOptions(this.#probe, this.#seeks)],
+      inputOptions: [...VIDEO_INPUT, ...seekOptions(this.#probe, this.#seeks, 'pictures')],
       outputOptions,
       maxPixels,
       timeoutSeconds: Math.max(1, Math.ceil(decodeTimeoutSeconds - spent)),

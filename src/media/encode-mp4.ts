@@ -11,10 +11,13 @@ interface RawClip {
   readonly frames: Iterable<Uint8Array>;
   /** mono, -1 to 1; undefined = no sound track */
   readonly sound: { readonly wave: Float32Array; readonly sampleRate: number } | undefined;
+  /** how long it lasts, where that is minutes */
+  readonly seconds?: number | undefined;
 }
 
 /** Encoding takes about as long as the clip lasts; this deadline only ends an ffmpeg that hangs. */
 const ENCODE_SECONDS = 300;
+const ENCODE_SECONDS_PER_SECOND = 4;
 
 /**
  * Writes a clip that common players play: H.264 and AAC in mp4. Overwrites a file of that name.
@@ -22,7 +25,8 @@ const ENCODE_SECONDS = 300;
  *   `frames` threw
  */
 export async function encodeMp4(clip: RawClip, out: string, signal: AbortSignal): Promise<void> {
-  const { fps, frames, sound } = clip;
+  const { fps, frames, sound, seconds = 0 } = clip;
+  const timeoutSeconds = Math.max(ENCODE_SECONDS, ENCODE_SECONDS_PER_SECOND * seconds);
   const [width, height] = clip.size;
   const { ffmpeg } = await ffmpegVersion();
   const fromPipe = ['-protocol_whitelist', 'pipe', '-f'];
@@ -42,8 +46,8 @@ export async function encodeMp4(clip: RawClip, out: string, signal: AbortSignal)
   const { exitCode, log } = await runProcess({
     program: ffmpeg,
     args: command.outputOptions('-f', 'mp4', '-y').output(fileUrl(out))._getArguments(),
-    timeoutSeconds: ENCODE_SECONDS,
-    timeoutMessage: `Encoding took longer than ${ENCODE_SECONDS} s and was stopped. Make a shorter clip.`,
+    timeoutSeconds,
+    timeoutMessage: `Encoding took longer than ${timeoutSeconds} s and was stopped. Make a shorter clip.`,
     signal,
     inputs,
   });

@@ -6,6 +6,7 @@ export interface Packet {
   readonly dts: number | undefined;
   readonly duration: number | undefined;
   readonly isKey: boolean;
+  readonly bytes?: number | undefined;
   /** an edit list hides it: it is decoded and never shown */
   readonly isHidden: boolean;
 }
@@ -39,8 +40,10 @@ export class PacketTally {
   #stride = 1;
   #timed = 0;
   readonly #times: number[] | undefined;
+  readonly #bytes: number[] = [];
+  readonly #keyTimes: number[] = [];
 
-  /** @param keepsTimes for `frameTimes` */
+  /** @param keepsTimes for `frameTimes`, `frameBytes` and `keyTimes` */
   constructor(keepsTimes = false) {
     this.#times = keepsTimes ? [] : undefined;
   }
@@ -57,7 +60,7 @@ export class PacketTally {
     this.#shown++;
     if (pts !== undefined && pts === this.#last?.pts) this.#twins++;
     else if (!this.#isOrphan(packet) && time !== undefined) {
-      if (pts !== undefined) this.#times?.push(pts);
+      if (pts !== undefined) this.#keepFrame(pts, packet);
       this.#first = Math.min(this.#first, time);
       this.#latest = Math.max(this.#latest, time);
       this.#keepTime(time);
@@ -111,6 +114,19 @@ export class PacketTally {
     return isTold ? Float64Array.from(this.#times).sort() : undefined;
   }
 
+  /** Sizes of the packets of frameTimes(). @param frames as told by frames() */
+  frameBytes(frames: number): Uint32Array | undefined {
+    const times = this.frameTimes(frames) && this.#times;
+    if (times === undefined) return undefined;
+    const order = times.map((_, index) => index).sort((one, other) => (times[one] ?? 0) - (times[other] ?? 0));
+    return Uint32Array.from(order, (index) => this.#bytes[index] ?? 0);
+  }
+
+  /** Times of the key frames, where frameTimes() has those of all. @param frames as told by frames() */
+  keyTimes(frames: number): Float64Array | undefined {
+    return this.frameTimes(frames) && Float64Array.from(this.#keyTimes).sort();
+  }
+
   /**
    * How uneven the frames are spread over time: the largest difference between the share of the frames and the share of
    * the time up to a frame. 0: all intervals are alike; 1: nearly all frames are at one end.
@@ -151,6 +167,7 @@ export class PacketTally {
       }
       this.#orphans = this.#beforeKey;
       this.#times?.splice(0);
+      this.#bytes.splice(0);
       this.#first = Infinity;
       this.#latest = -Infinity;
       this.#keyPts = pts;
@@ -162,6 +179,13 @@ export class PacketTally {
     if (leads) this.#orphans++;
     else this.#start = 'over';
     return leads;
+  }
+
+  #keepFrame(pts: number, { isKey, bytes = 0 }: Packet): void {
+    if (this.#times === undefined) return;
+    this.#times.push(pts);
+    this.#bytes.push(bytes);
+    if (isKey) this.#keyTimes.push(pts);
   }
 
   #keepTime(time: number): void {

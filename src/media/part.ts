@@ -30,7 +30,9 @@ export function clockOf({ video, audio, durationSeconds }: MediaProbe): FileCloc
   if (told !== undefined) {
     const frameTimes = told.map((time) => time - zero);
     const last = frameTimes.at(-1) ?? 0;
-    const lasting = video.averageFps > 0 ? 1 / video.averageFps : 0;
+    const usual = video.averageFps > 0 ? 1 / video.averageFps : 0;
+    const interval = last - (frameTimes.at(-2) ?? -Infinity);
+    const lasting = 2 * interval < usual ? interval : usual; // a gap makes the average rate low
     const soundEnd = audio?.startSeconds === undefined ? 0 : audio.startSeconds - zero + audio.durationSeconds;
     return { zero, frameTimes, isTold: true, durationSeconds: Math.max(last + lasting, soundEnd) };
   }
@@ -100,8 +102,21 @@ function partByTime(probe: MediaProbe, { start = 0, end = Infinity }: PartReques
     durationSeconds: stop - start,
     video: probe.video && videoPart(probe.video, frameTimes.subarray(first, next), first, stop - start),
     audio: probe.audio && soundPart(probe.audio, clock, start, stop),
-    part: { ...part, seekTo },
+    part: { ...part, seekTo, ...(seekTo === undefined ? {} : { keyTime: keyTimeAt(probe.video, first) }) },
   };
+}
+
+/** Two key frames so close, in seconds, may be taken for each other when a decoder jumps to one. */
+const KEYS_APART = 0.2;
+
+/** Time of a frame that is a key frame, by its number. */
+function keyTimeAt(video: VideoStream | undefined, frame: number): number | undefined {
+  const { frameTimes, keyTimes } = video ?? {};
+  const time = frameTimes?.[frame];
+  if (time === undefined || keyTimes === undefined) return undefined;
+  const at = firstAtOrAfter(keyTimes, time);
+  const isKey = Math.abs((keyTimes[at] ?? Infinity) - time) <= TIME_ERROR;
+  return isKey && !((keyTimes[at + 1] ?? Infinity) - time < KEYS_APART) ? time : undefined;
 }
 
 /** Containers in which a jump by time is exact, or lands before. */
@@ -157,6 +172,8 @@ function videoPart(
   return {
     ...stream,
     frameTimes: undefined,
+    frameBytes: undefined,
+    keyTimes: undefined,
     averageFps: isEqual ? stream.averageFps : times.length / Math.max(durationSeconds, span),
     totalFrames: times.length,
     lostAtStart: first === 0 ? stream.lostAtStart : 0,
@@ -222,13 +239,25 @@ const SOUND_LEAD_SECONDS = 1;
 /** A jump in a transport stream may land between two key frames. */
 const STREAM_LEAD_SECONDS = 10;
 
-/** Options of ffmpeg's input that keep the container's times, and jump close to the part. */
-export function seekOptions({ container, part }: MediaProbe, seeks: boolean): string[] {
+/** A jump to a key frame asks for a little more: ffmpeg takes 3/23 s off where the container's index is by decoding time. */
+const KEY_LAG_SECONDS = [
+  [/\bmov\b/, 0.001],
+  [/\bmatroska\b/, 0.14],
+] as const;
+
+/**
+ * Options of ffmpeg's input that keep the container's times, and jump close to the part: for pictures to its key frame,
+ * where it begins with one, so that nothing is decoded in vain.
+ */
+export function seekOptions({ container, part }: MediaProbe, seeks: boolean, track: 'pictures' | 'sound'): string[] {
   if (part === undefined) return [];
-  const { seekTo } = part;
+  const { seekTo, keyTime } = part;
   if (!seeks || seekTo === undefined) return ['-copyts'];
   const lead = /\bmpegts\b/.test(container) ? STREAM_LEAD_SECONDS : SOUND_LEAD_SECONDS;
-  return ['-copyts', '-seek_timestamp', '1', '-noaccurate_seek', '-ss', (seekTo - lead).toFixed(6)];
+  const lag = KEY_LAG_SECONDS.find(([kind]) => kind.test(container))?.[1];
+  const isExact = track === 'pictures' && keyTime !== undefined && lag !== undefined;
+  const place = isExact ? keyTime + lag : seekTo - lead;
+  return ['-copyts', '-seek_timestamp', '1', '-noaccurate_seek', '-ss', place.toFixed(6)];
 }
 
 /** The filter that lets only the part through, and ends the decoding after it. None for a whole file. */

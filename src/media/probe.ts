@@ -78,13 +78,17 @@ async function probeContainer(file: MediaFile, limits: MediaLimits, options: Pro
 
 type Signal = AbortSignal | undefined;
 
+/** A file is read from its beginning to its end: large ones get the time that a slow disk takes. */
+const READ_BYTES_PER_SECOND = 50e6;
+
 async function readReport(
   file: MediaFile,
-  { maxPixels, maxDurationSeconds, probeTimeoutSeconds: timeoutSeconds }: MediaLimits,
+  { maxPixels, maxDurationSeconds, probeTimeoutSeconds }: MediaLimits,
   { signal, keepsTimes }: ProbeOptions,
   thorough: boolean,
 ): Promise<{ report: ContainerReport; outcome: ProcessOutcome }> {
   const report = new ContainerReport(mostPackets(maxDurationSeconds), keepsTimes);
+  const timeoutSeconds = probeTimeoutSeconds + Math.floor(file.sizeBytes / READ_BYTES_PER_SECOND);
   const run = { path: file.path, options: PROBE_OPTIONS, maxPixels, timeoutSeconds, signal, thorough };
   return { report, outcome: await runFfprobe({ ...run, onOutput: report.add }) };
 }

@@ -30,6 +30,10 @@ export interface VideoStream {
    * trusted
    */
   readonly frameTimes?: Float64Array | undefined;
+  /** sizes of their packets; known where frameTimes are */
+  readonly frameBytes?: Uint32Array | undefined;
+  /** times of the key frames, with which a decoder can begin; known where frameTimes are */
+  readonly keyTimes?: Float64Array | undefined;
   /** frames that cannot be decoded because the video begins between two key frames */
   readonly lostAtStart?: number | undefined;
   readonly durationSeconds: number;
@@ -77,6 +81,8 @@ export interface MediaPart {
   readonly samples: Bounds;
   /** a time of the container before the part, that a decoder may jump to; undefined: it decodes from the start */
   readonly seekTo: number | undefined;
+  /** the container's time of its first frame, where that is a key frame with no other close behind it */
+  readonly keyTime?: number | undefined;
 }
 
 export interface MediaProbe {
@@ -110,12 +116,12 @@ export interface MediaLimits {
 }
 
 /**
- * Used where the caller sets no other limit. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can
+ * Used where the caller sets no other limit. 16 GiB are four hours of 9 Mb/s. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can
  * ask for more). 500 billion pixels are an hour of 1080p at 60 frames a second. 50 megapixels is the largest photograph
  * of a phone.
  */
 export const DEFAULT_LIMITS: MediaLimits = {
-  maxSizeBytes: 4 * 1024 ** 3,
+  maxSizeBytes: 16 * 1024 ** 3,
   maxDurationSeconds: MAX_MEDIA_SECONDS,
   maxPixels: 8192 * 4320,
   maxTotalPixels: 500e9,

@@ -123,6 +123,8 @@ export interface SegmentCaption {
   readonly caption: string;
   readonly finishReason: FinishReason;
   readonly usage: Usage;
+  /** what was seen and heard of it; absent where it has an error */
+  readonly media?: MediaReport;
   /** why there is no caption: a defect of the file at this place */
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
@@ -166,6 +168,11 @@ export interface CaptionRequest {
   readonly part?: RequestedPart | undefined;
   /** undefined: in one piece */
   readonly segments?: RequestedSegments | undefined;
+  /**
+   * the first segments of the same request, from an earlier try that was stopped: they are taken over. Their tokens are
+   * not told again.
+   */
+  readonly finished?: readonly SegmentCaption[] | undefined;
   /** the prompt of a segment tells the caption of the one before */
   readonly carry?: boolean | undefined;
   /** that caption */

@@ -1,6 +1,7 @@
 // Where a segment ends: the order of preference, and which stretches of pictures are worth a look. Pure.
 import type { HeardParts, Interval } from './silence.ts';
 import { isIn } from './silence.ts';
+import type { Marks } from './marks.ts';
 import type { ShotChange } from './shots.ts';
 
 /** Lengths of segments in seconds. */
@@ -31,6 +32,10 @@ export function cutWindow(start: number, end: number, { least, target, most }: S
 const BLOCK_SECONDS = 8;
 /** How many goes: looking at all pictures would cost as much as captioning them. */
 const MOST_BLOCKS = 3;
+/** The same where packets tell of shot changes: what is left to find is fades. */
+const MOST_BLOCKS_BESIDE_MARKS = 1;
+/** Marks that are looked at. */
+const MOST_MARKS = 3;
 
 /** The window in blocks, the nearest to the target first. */
 function blocksOf({ from, to }: Interval, target: number): Interval[] {
@@ -48,16 +53,35 @@ function blocksOf({ from, to }: Interval, target: number): Interval[] {
 }
 
 /**
+ * Marks that are worth a look, in order: those in silence, the nearest to the target first; where nothing is silent,
+ * those in sound that is no speech, then the others.
+ */
+export function marksWorthALook({ times }: Marks, target: number, heard: HeardParts | undefined): readonly number[] {
+  const nearest = times.toSorted((one, other) => Math.abs(one - target) - Math.abs(other - target));
+  if (heard === undefined) return nearest.slice(0, MOST_MARKS);
+  const { silences, steady } = heard;
+  if (silences.length > 0) return nearest.filter((time) => isIn(time, silences)).slice(0, MOST_MARKS);
+  const isSteady = (time: number): number => Number(isIn(time, steady));
+  return nearest.sort((one, other) => isSteady(other) - isSteady(one)).slice(0, MOST_MARKS);
+}
+
+/**
  * Stretches whose pictures are worth a look for shot changes, in order. Those in which nothing may be cut are left out,
  * unless there is no other.
+ * @param marks of the window
  */
-export function worthALook(window: Interval, target: number, heard: HeardParts | undefined): Interval[] {
+export function worthALook(
+  window: Interval,
+  target: number,
+  heard: HeardParts | undefined,
+  { areTold }: Marks,
+): Interval[] {
   const blocks = blocksOf(window, target);
   const overlaps = (block: Interval, parts: readonly Interval[]): boolean =>
     parts.some(({ from, to }) => from < block.to && to > block.from);
   const legal =
     heard === undefined ? blocks : blocks.filter((block) => overlaps(block, [...heard.silences, ...heard.steady]));
-  return (legal.length > 0 ? legal : blocks).slice(0, MOST_BLOCKS);
+  return (legal.length > 0 ? legal : blocks).slice(0, areTold ? MOST_BLOCKS_BESIDE_MARKS : MOST_BLOCKS);
 }
 
 export type CutReason = 'shot in silence' | 'shot' | 'silence' | 'shot in speech' | 'length';
@@ -71,6 +95,8 @@ export interface Cut {
  * The best cut in the window: a shot change in silence, a shot change in sound that is no speech, a silence, a shot
  * change in speech, the target. Of equals the nearest to the target.
  * @param heard undefined: the file has no sound
+ * @param keys of the window; in a silence a key frame is preferred, because the decoder of the next segment can begin
+ *   with it
  * @param reasons best first; a cut for a later one is not taken
  */
 export function bestCut(
@@ -78,6 +104,7 @@ export function bestCut(
   target: number,
   shots: readonly ShotChange[],
   heard: HeardParts | undefined,
+  keys: readonly number[],
   reasons: readonly CutReason[] = ['shot in silence', 'shot', 'silence', 'shot in speech', 'length'],
 ): Cut | undefined {
   const inside = shots.map(({ time }) => time).filter((time) => time >= window.from && time <= window.to);
@@ -86,7 +113,7 @@ export function bestCut(
   const times: Readonly<Record<CutReason, readonly number[]>> = {
     'shot in silence': inside.filter(silent),
     shot: inside.filter((time) => !silent(time) && steady(time)),
-    silence: (heard?.silences ?? []).flatMap((silence) => placeIn(silence, window, target)),
+    silence: (heard?.silences ?? []).flatMap((silence) => placeIn(silence, window, target, keys)),
     'shot in speech': inside.filter((time) => !silent(time) && !steady(time)),
     length: [Math.min(Math.max(target, window.from), window.to)],
   };
@@ -97,10 +124,13 @@ export function bestCut(
   return undefined;
 }
 
-/** The middle of a short silence; in a long one the place nearest to the target. */
-function placeIn({ from, to }: Interval, window: Interval, target: number): number[] {
+/** The key frame in a silence that is nearest to the target, or its middle; in a long one the place nearest to it. */
+function placeIn({ from, to }: Interval, window: Interval, target: number, keys: readonly number[]): number[] {
   const [start, end] = [Math.max(from, window.from), Math.min(to, window.to)];
   if (start >= end) return [];
+  const inside = keys.filter((time) => time >= start && time < end);
+  const key = nearest(inside, target);
+  if (key !== undefined) return [key];
   const edge = Math.min(0.5, (end - start) / 2);
   return [Math.min(Math.max(target, start + edge), end - edge)];
 }

@@ -1,6 +1,14 @@
 // A file in segments, one after the other: only as much is looked at as the next cut needs.
 import { firstAtOrAfter } from '../media/part.ts';
-import { bestCut, cutWindow, worthALook, type Cut, type SegmentRules } from './choose-cut.ts';
+import {
+  bestCut,
+  cutWindow,
+  marksWorthALook,
+  worthALook,
+  type Cut,
+  type CutReason,
+  type SegmentRules,
+} from './choose-cut.ts';
 import type { FileScan } from './scan.ts';
 import type { ShotChange } from './shots.ts';
 
@@ -18,6 +26,7 @@ const LEAST_FRAMES = 2;
 
 /**
  * Segments of [start, end) without gaps and overlaps, in order.
+ * @param firstIndex that of the first one
  * @throws AvocadoError `media_timeout`, `ffmpeg_missing`, `aborted`
  */
 export async function* segmentFile(
@@ -25,9 +34,10 @@ export async function* segmentFile(
   start: number,
   end: number,
   rules: SegmentRules,
+  firstIndex = 0,
 ): AsyncGenerator<Segment> {
   let from = start;
-  for (let index = 0; ; index++) {
+  for (let index = firstIndex; ; index++) {
     const cut = await nextCut(scan, from, end, rules);
     if (cut === undefined) {
       yield { index, start: from, end, reason: 'end' };
@@ -38,20 +48,42 @@ export async function* segmentFile(
   }
 }
 
+/** A glimpse may see a shot change a few frames late. */
+const LATE_SECONDS = 0.35;
+const AT_ONCE_SECONDS = 1e-3;
+
 /** The end of the segment that starts at `start`; undefined: it is the last. */
 async function nextCut(scan: FileScan, start: number, end: number, rules: SegmentRules): Promise<Cut | undefined> {
   const window = cutWindow(start, end, rules);
   if (window === undefined) return undefined;
   const target = start + rules.target;
   const heard = await scan.sounds(window.from, window.to);
+  const keys = scan.keys(window.from, window.to);
   const shots: ShotChange[] = [];
   let cut: Cut | undefined;
-  for (const block of worthALook(window, target, heard)) {
-    shots.push(...(await scan.shots(block.from, block.to)));
-    cut = bestCut(window, target, shots, heard, ['shot in silence']);
+  const marks = scan.marks(window.from, window.to);
+  const isPaused = heard === undefined || heard.silences.length > 0;
+  const wanted: readonly CutReason[] = isPaused ? ['shot in silence'] : ['shot', 'shot in speech'];
+  for (const mark of marksWorthALook(marks, target, heard)) {
+    const shot = await scan.shotAt(mark);
+    if (shot === undefined) continue;
+    shots.push(shot);
+    cut = bestCut(window, target, shots, heard, keys, wanted);
     if (cut !== undefined) break;
   }
-  return onFrame(scan, start, end, cut ?? bestCut(window, target, shots, heard));
+  const glimpses: ShotChange[] = [];
+  for (const block of cut === undefined ? worthALook(window, target, heard, marks) : []) {
+    glimpses.push(...(await scan.glimpses(block.from, block.to)));
+    cut = bestCut(window, target, glimpses, heard, keys, wanted);
+    if (cut !== undefined) break;
+  }
+  cut ??= bestCut(window, target, [...shots, ...glimpses], heard, keys);
+  const isLate = glimpses.some(({ time, kind }) => time === cut?.time && kind === 'cut');
+  if (cut === undefined || !isLate) return onFrame(scan, start, end, cut);
+  const seen = await scan.shots(Math.max(0, cut.time - LATE_SECONDS), cut.time + AT_ONCE_SECONDS);
+  const change = seen.filter(({ kind }) => kind === 'cut').at(-1);
+  const refined = bestCut(window, target, change === undefined ? [] : [change], heard, keys, [cut.reason]);
+  return onFrame(scan, start, end, refined ?? cut);
 }
 
 /** Moves a cut to the first frame that is not before it; frames are left on both sides. */

@@ -10,7 +10,7 @@ export interface Interval {
 export const SCAN_RATE = 8000;
 /** Loudness is measured in pieces of 20 ms. */
 const HOP = SCAN_RATE / 50;
-const HOP_SECONDS = HOP / SCAN_RATE;
+export const HOP_SECONDS = HOP / SCAN_RATE;
 
 /** Decibels below full scale: nobody hears it. */
 const INAUDIBLE = -60;
@@ -24,6 +24,9 @@ const LEAST_SILENCE_SECONDS = 0.25;
 const MARGIN_SECONDS = 0.04;
 /** Speech has a pause earlier. What sounds on for longer is music or noise. */
 const LONGEST_SPEECH_SECONDS = 20;
+
+/** Loudness where there is no sound at all, as levelsOf tells it. */
+export const NO_SOUND = -120;
 
 /** Loudness of each piece of sound, in decibels of full scale. @param samples mono at SCAN_RATE, -1 to 1 */
 export function levelsOf(samples: Float32Array): Float32Array {

@@ -1,207 +1,249 @@
-// Shot changes and cuts on generated films whose cuts, fades and speech are known; and the time that looking for them
-// takes beside ffmpeg that only decodes the file, in alternating runs.
-//   npx tsx test/bench/segments.ts [--films N] [--seconds S] [--speed FILE]
+// Shot changes and cuts on generated films whose cuts, fades and speech are known; and the preparation of a long file
+// in segments beside ffmpeg that only decodes it, in alternating runs.
+//   npx tsx test/bench/segments.ts [--films N] [--from SEED] [--seconds S]
+//   npx tsx test/bench/segments.ts --speed [FILE] [--rounds N]
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { parseArgs, promisify } from 'node:util';
-import { filmTruth, type FilmShot } from '../../src/lab/synthetic/sample-film.ts';
-import { framesOf, soundTrack } from '../../src/lab/synthetic/sample-clip.ts';
-import { WORLD } from '../../src/lab/synthetic/vocabulary.ts';
-import { openVoices, type Recording } from '../../src/lab/synthetic/voices.ts';
-import { encodeMp4 } from '../../src/media/encode-mp4.ts';
+import { temporalSteps } from '../../src/features/patches.ts';
+import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
+import { openVoices } from '../../src/lab/synthetic/voices.ts';
+import { partOf } from '../../src/media/part.ts';
+import { planMedia } from '../../src/media/plan.ts';
 import { probeMedia } from '../../src/media/probe.ts';
-import { segmentRules } from '../../src/segments/choose-cut.ts';
-import { scanFile } from '../../src/segments/scan.ts';
-import { segmentFile } from '../../src/segments/segment-file.ts';
+import { resolveProfile } from '../../src/media/profile.ts';
+import type { MediaProbe } from '../../src/media/types.ts';
+import { cutWindow, segmentRules } from '../../src/segments/choose-cut.ts';
+import { scanFile, type FileScan } from '../../src/segments/scan.ts';
+import { segmentFile, type Segment } from '../../src/segments/segment-file.ts';
+import { isIn } from '../../src/segments/silence.ts';
+import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
+import { NORMALISATION } from '../fixtures/media-plan.ts';
+import { knownFilm, voicesOf, type KnownFilm } from './known-films.ts';
 import { median } from './median.ts';
 
 const run = promisify(execFile);
 const signal = new AbortController().signal;
-const FPS = 25;
-/** Frames of a fade on each side of the cut. */
-const FADE = 10;
-const SPEED_ROUNDS = 3;
+/** Segments of films of a minute: 5 to 30 s. */
+const RULES = segmentRules(15);
+/** A pause in which a cut is legal. */
+const LEGAL_PAUSE_SECONDS = 0.4;
 
-type Change = 'cut' | 'black' | 'dissolve';
-const CHANGES: readonly Change[] = ['cut', 'cut', 'black', 'cut', 'dissolve'];
-
-/** How the film goes on after shot `index`. */
-function changeAfter(index: number): Change {
-  return CHANGES[index % CHANGES.length] ?? 'cut';
-}
-
-function mixed(one: Uint8Array, other: Uint8Array | undefined, share: number): Uint8Array {
-  return one.map((level, at) => level + ((other?.[at] ?? 0) - level) * share);
-}
-
-/** Frames of all shots, with fades made of the frames that are there. */
-function* filmFrames(shots: readonly FilmShot[]): Generator<Uint8Array> {
-  let before: { change: Change; last: Uint8Array } | undefined;
-  for (const [index, { script }] of shots.entries()) {
-    const frames = [...framesOf(script)];
-    const change = index === shots.length - 1 ? 'cut' : changeAfter(index);
-    const next = shots[index + 1];
-    const [first] = next === undefined ? [] : framesOf(next.script);
-    for (const [at, frame] of frames.entries()) {
-      const left = frames.length - at;
-      let shown = frame;
-      if (before !== undefined && before.change !== 'cut' && at < FADE)
-        shown = mixed(
-          frame,
-          before.change === 'black' ? undefined : before.last,
-          0.5 * (1 - at / FADE) * (before.change === 'black' ? 2 : 1),
-        );
-      if (change !== 'cut' && left <= FADE)
-        shown = mixed(
-          shown,
-          change === 'black' ? undefined : first,
-          0.5 * (1 - (left - 1) / FADE) * (change === 'black' ? 2 : 1),
-        );
-      yield shown;
-    }
-    const last = frames.at(-1);
-    before = last && { change, last };
-  }
-}
-
-async function makeFilm(seed: number, seconds: number, recording: Recording, path: string): Promise<FilmShot[]> {
-  const shots = filmTruth({ seed, minutes: seconds / 60 });
-  const wave = Float32Array.from(shots.flatMap(({ script }) => [...soundTrack(script, recording)]));
-  const size = WORLD.sizes['16:9'] ?? [320, 180];
-  await encodeMp4(
-    { size, fps: FPS, frames: filmFrames(shots), sound: { wave, sampleRate: WORLD.sampleRate } },
-    path,
-    signal,
-  );
-  return shots;
-}
-
-/** The film at another rate: NTSC frames, or a third of the frames left out in turn. Times stay. */
-const FORMS: Readonly<Record<string, readonly string[]>> = {
-  plain: [],
-  ntsc: ['-r', '30000/1001'],
-  variable: ['-vf', "select='lt(mod(n,50),25)+not(mod(n,3))'", '-fps_mode', 'vfr'],
-};
-
-interface Score {
-  hits: number;
-  told: number;
-  true: number;
-}
-
-function f1({ hits, told, true: truths }: Score): number {
-  return told + truths === 0 ? 1 : (2 * hits) / (told + truths);
-}
-
-/** Counts which true times are told within the reach, each once. */
-function score(truths: readonly number[], told: readonly number[], reach: number, into: Score): number[] {
-  const left = [...told];
-  for (const truth of truths) {
-    const at = left.findIndex((time) => Math.abs(time - truth) <= reach);
-    if (at >= 0) {
-      left.splice(at, 1);
-      into.hits++;
-    }
-  }
-  into.true += truths.length;
-  return left;
-}
-
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    films: { type: 'string', default: '9' },
+    films: { type: 'string', default: '8' },
+    from: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '60' },
-    speed: { type: 'string' },
+    speed: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '3' },
   },
 });
 
-async function cuts(): Promise<void> {
+const totals = {
+  cuts: 0,
+  cuts_found: 0,
+  told_wrongly: 0,
+  fades: 0,
+  fades_found: 0,
+  segments: 0,
+  off_frames: 0,
+  at_shot_changes: 0,
+  in_speech: 0,
+  in_speech_beside_a_pause: 0,
+};
+
+/** Takes away the first of `told` that is within the reach of `time`. */
+function takes(told: number[], isNear: (time: number) => boolean): boolean {
+  const at = told.findIndex(isNear);
+  if (at >= 0) told.splice(at, 1);
+  return at >= 0;
+}
+
+function countShots({ cuts, fades, interval }: KnownFilm, times: readonly number[]): Record<string, number[]> {
+  const told = [...times];
+  const reach = interval * 1.01;
+  const missedCuts = cuts.filter((cut) => !takes(told, (time) => Math.abs(time - cut) <= reach));
+  const missedFades = fades.filter(
+    ({ from, to }) => !takes(told, (time) => time >= from - reach && time <= to + reach),
+  );
+  totals.cuts += cuts.length;
+  totals.cuts_found += cuts.length - missedCuts.length;
+  totals.fades += fades.length;
+  totals.fades_found += fades.length - missedFades.length;
+  totals.told_wrongly += told.length;
+  return { missed_cuts: missedCuts, missed_fades: missedFades.map(({ from }) => from), told_wrongly: told };
+}
+
+/** Pauses of the speech that are long enough to be cut, in a window. */
+function hasPause({ speech }: KnownFilm, from: number, to: number): boolean {
+  const ends = [from, ...speech.filter((part) => part.to > from && part.from < to).map((part) => part.to)];
+  return ends.some((end) => {
+    const next = speech.find((part) => part.to > end)?.from ?? Infinity;
+    return Math.min(next, to) - Math.max(end, from) >= LEGAL_PAUSE_SECONDS;
+  });
+}
+
+function countSegments(film: KnownFilm, scan: FileScan, segments: readonly Segment[]): number[] {
+  const { durationSeconds, frameTimes } = scan.clock;
+  const inSpeech: number[] = [];
+  totals.segments += segments.length;
+  for (const { start, end, reason } of segments) {
+    if (reason === 'end') continue;
+    if (!frameTimes.includes(end)) totals.off_frames += 1;
+    if (reason.startsWith('shot')) totals.at_shot_changes += 1;
+    if (!isIn(end, film.speech)) continue;
+    totals.in_speech += 1;
+    const window = cutWindow(start, durationSeconds, RULES);
+    if (window === undefined || !hasPause(film, window.from, window.to)) continue;
+    totals.in_speech_beside_a_pause += 1;
+    inSpeech.push(end);
+  }
+  return inSpeech;
+}
+
+async function films(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'avocado-bench-segments-'));
-  const [hard, fades] = [
-    { hits: 0, told: 0, true: 0 },
-    { hits: 0, told: 0, true: 0 },
-  ] as [Score, Score];
-  const reasons: Record<string, number> = {};
+  const { voices, by } = await voicesOf(await openVoices(signal), signal);
   try {
-    const recording = await openVoices(signal);
-    for (let seed = 1; seed <= Number(values.films); seed++) {
-      const plain = join(directory, 'plain.mp4');
-      const shots = await makeFilm(seed, Number(values.seconds), recording, plain);
-      const [form = 'plain', options = []] = Object.entries(FORMS)[seed % 3] ?? [];
-      const path = form === 'plain' ? plain : join(directory, 'film.mp4');
-      if (form !== 'plain')
-        await run('ffmpeg', [
-          '-v',
-          'error',
-          '-y',
-          '-i',
-          plain,
-          ...options,
-          '-c:v',
-          'libx264',
-          '-preset',
-          'veryfast',
-          '-c:a',
-          'copy',
-          path,
-        ]);
-      const scan = scanFile(await probeMedia(path, { keepsTimes: true }), { signal, timeoutSeconds: 600 });
-      const { durationSeconds } = scan.clock;
+    for (let seed = Number(values.from); seed < Number(values.from) + Number(values.films); seed++) {
+      const film = await knownFilm(seed, Number(values.seconds), voices, directory, signal);
+      const scan = scanFile(await probeMedia(film.path, { keepsTimes: true }), { signal, timeoutSeconds: 600 });
+      const { durationSeconds, frameTimes } = scan.clock;
+      // The truth counts from the first frame; sound may begin before it.
+      const first = frameTimes[0] ?? 0;
       const told = await scan.shots(0, durationSeconds);
-      const inner = shots.slice(0, -1).map(({ end }, index) => ({ end, change: changeAfter(index) }));
-      const times = told.map(({ time }) => time);
-      const ends = (isCut: boolean): number[] =>
-        inner.filter(({ change }) => (change === 'cut') === isCut).map(({ end }) => end);
-      // A frame of the slowest form that keeps the shot's first one, or the fade's extent.
-      const rest = score(ends(false), times, FADE / FPS, fades);
-      const wrong = score(ends(true), rest, 1 / FPS + 0.081 * Number(form === 'variable'), hard);
-      hard.told += ends(true).length + wrong.length;
-      for await (const { reason } of segmentFile(scan, 0, durationSeconds, segmentRules(15)))
-        reasons[reason] = (reasons[reason] ?? 0) + 1;
-      console.log(
-        JSON.stringify({ film: seed, form, true_cuts: ends(true).length, true_fades: ends(false).length, wrong }),
+      const wrong = countShots(
+        film,
+        told.map(({ time }) => time - first),
       );
+      const segments: Segment[] = [];
+      for await (const segment of segmentFile(scan, 0, durationSeconds, RULES)) segments.push(segment);
+      const inSpeech = countSegments(film, scan, segments);
+      console.log(JSON.stringify({ film: seed, form: film.form, ...wrong, in_speech: inSpeech }));
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-  const found = fades.hits / Math.max(1, fades.true);
+  const { cuts, cuts_found: found, told_wrongly: wrong, fades, fades_found: faded } = totals;
   console.log(
     JSON.stringify({
       films: Number(values.films),
-      hard_f1: f1(hard),
-      hard_recall: hard.hits / Math.max(1, hard.true),
-      fade_recall: found,
-      reasons,
+      voices: by,
+      hard_f1: (2 * found) / Math.max(1, cuts + found + wrong),
+      fades_share: faded / Math.max(1, fades),
+      ...totals,
     }),
   );
 }
 
-/** Looking for cuts, and ffmpeg that decodes everything and keeps nothing. */
-async function speed(path: string): Promise<void> {
-  const seconds = async (work: () => Promise<unknown>): Promise<number> => {
-    const started = performance.now();
-    await work();
-    return (performance.now() - started) / 1000;
-  };
-  const [looking, decoding]: [number[], number[]] = [[], []];
-  for (let round = 0; round < SPEED_ROUNDS; round++) {
-    looking.push(
-      await seconds(async () => {
-        const scan = scanFile(await probeMedia(path, { keepsTimes: true }), { signal, timeoutSeconds: 3600 });
-        let segments = 0;
-        const cuts = segmentFile(scan, 0, scan.clock.durationSeconds, segmentRules(undefined));
-        for await (const { start, end } of cuts) if (end > start) segments += 1;
-        if (segments === 0) throw new Error('The film has no segments.');
-      }),
-    );
-    decoding.push(await seconds(() => run('ffmpeg', ['-v', 'error', '-i', path, '-f', 'null', '-'])));
-  }
-  const [look, decode] = [median(looking), median(decoding)];
-  console.log(JSON.stringify({ look_seconds: look, decode_seconds: decode, ratio: look / decode }));
+const SHOTS = ['testsrc2', 'smptehdbars', 'testsrc', 'gradients', 'rgbtestsrc', 'testsrc2', 'pal100bars', 'yuvtestsrc'];
+const MINUTES = 10;
+
+/** Ten minutes of 1080p with motion, grain, shots of 5 to 10 s and sound with pauses. Made once, in a minute or two. */
+async function longFilm(): Promise<string> {
+  const path = join(tmpdir(), 'avocado-bench-1080p30-10min.mp4');
+  if (existsSync(path)) return path;
+  process.stderr.write('making the film …\n');
+  const shots = SHOTS.flatMap((shot, index) => [
+    ...['-f', 'lavfi', '-t', String(index % 2 === 0 ? 5.2 : 9.8), '-i', `${shot}=s=1920x1080:r=30`],
+  ]);
+  const sound = 'aevalsrc=0.3*sin(2*PI*(300+200*sin(t))*t)*lt(mod(t\\,3.7)\\,3.1):s=44100:d=60';
+  const joined = SHOTS.map((_, index) => `[${index}:v]format=yuv420p,setsar=1[v${index}]`).join(';');
+  const inputs = SHOTS.map((_, index) => `[v${index}]`).join('');
+  const filter = `${joined};${inputs}concat=n=${SHOTS.length},noise=alls=6:allf=t[v]`;
+  const coding = ['-c:v', 'libx264', '-preset', 'veryfast', '-b:v', '7M', '-maxrate', '9M', '-bufsize', '14M'];
+  const quietly = ['-nostdin', '-v', 'error', '-y'];
+  await run('ffmpeg', [
+    ...[...quietly, ...shots, '-f', 'lavfi', '-i', sound, '-filter_complex', filter, '-map', '[v]'],
+    ...[
+      '-map',
+      `${SHOTS.length}:a`,
+      ...coding,
+      '-pix_fmt',
+      'yuv420p',
+      '-c:a',
+      'aac',
+      '-b:a',
+      '128k',
+      `${path}.minute.mp4`,
+    ],
+  ]);
+  const again = [
+    '-stream_loop',
+    String(MINUTES - 1),
+    '-i',
+    `${path}.minute.mp4`,
+    '-c',
+    'copy',
+    '-f',
+    'mp4',
+    `${path}.part`,
+  ];
+  await run('ffmpeg', [...quietly, ...again]);
+  await rename(`${path}.part`, path);
+  await rm(`${path}.minute.mp4`);
+  return path;
 }
 
-if (values.speed === undefined) await cuts();
-else await speed(values.speed);
+async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: number }> {
+  const started = performance.now();
+  const value = await work();
+  return { value, seconds: (performance.now() - started) / 1000 };
+}
+
+/** Everything before the towers, as the captioner does it: a segment is decoded while the next cut is looked for. */
+async function prepareAll(path: string, pool: PreparePool): Promise<Record<string, number>> {
+  const started = performance.now();
+  const since = (): number => (performance.now() - started) / 1000;
+  const probe = await pool.probe(path, { keepsTimes: true });
+  const probed = since();
+  const scan = scanFile(probe, { signal, timeoutSeconds: 3600 });
+  const { durationSeconds } = scan.clock;
+  const working = new Set<Promise<void>>();
+  let [segments, looking, asked, first] = [0, 0, since(), 0];
+  for await (const { start, end } of segmentFile(scan, 0, durationSeconds, segmentRules(undefined))) {
+    looking += since() - asked;
+    segments += 1;
+    const isLast = end === durationSeconds;
+    const work = prepareOne(partOf(probe, { rule: 'time', start, end: isLast ? undefined : end }), pool).then(() => {
+      if (start === 0) first = since();
+      working.delete(work);
+    });
+    working.add(work);
+    if (working.size >= 2) await Promise.race(working);
+    asked = since();
+  }
+  await Promise.all(working);
+  return { seconds: since(), segments, probe: probed, looking, first_segment: first };
+}
+
+async function prepareOne(part: MediaProbe, pool: PreparePool): Promise<void> {
+  const plan = planMedia(part, resolveProfile('paper', {}, undefined), { ...PUBLISHED_PATCHES, useAudio: true });
+  const { frames } = await pool.prepare(plan, { preprocessor: NORMALISATION, keepWaveform: false });
+  if (frames === undefined) return;
+  let used: Float32Array<ArrayBuffer> | undefined;
+  for (let from = 0; from < temporalSteps(frames); from += 8)
+    used = await pool.patches(frames, from, Math.min(temporalSteps(frames), from + 8), used);
+}
+
+async function speed(path: string): Promise<void> {
+  const pool = createPreparePool({ threads: 2 });
+  const [ratios, all]: [number[], Record<string, number>[]] = [[], []];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const alone = await timed(() => run('ffmpeg', ['-nostdin', '-v', 'error', '-i', path, '-f', 'null', '-']));
+    const ours = await prepareAll(path, pool);
+    ratios.push((ours['seconds'] ?? NaN) / alone.seconds);
+    all.push(ours);
+    console.log(JSON.stringify({ ffmpeg: alone.seconds, ...ours, ratio: ratios.at(-1) }));
+  }
+  await pool.close();
+  console.log(JSON.stringify({ rounds: ratios.length, ratio: median(ratios), segments: all[0]?.['segments'] }));
+}
+
+if (values.speed) await speed(positionals[0] ?? (await longFilm()));
+else await films();

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { probeMedia } from '../../src/media/probe.ts';
 import { captionScript } from '../../src/lab/synthetic/script.ts';
 import type { ClipTruth } from '../../src/lab/synthetic/sample-clip.ts';
+import { filmTruth, type FilmShot } from '../../src/lab/synthetic/sample-film.ts';
 import { WORLD } from '../../src/lab/synthetic/vocabulary.ts';
 import { openVoices, recordedLines } from '../../src/lab/synthetic/voices.ts';
 import { runCli } from '../fixtures/cli-run.ts';
@@ -55,6 +56,22 @@ describe('avocado sample', () => {
     const { stdout } = await sample('free', '--seconds', '3');
     await sample('again', '--seconds', '3', '--seed', /^seed (\d+):/.exec(stdout)?.[1] ?? '');
     expect(truthOf('again')).toEqual(truthOf('free'));
+  });
+
+  it('writes a film of clips, each at a frame, with the truth about each', async () => {
+    const { exitCode, stdout } = await sample('film', '--film', '0.12', '--seconds', '3', '--seed', '3');
+    expect([exitCode, stdout]).toEqual([0, expect.stringContaining('3 clips, 9 s') as string]);
+    const { shots } = JSON.parse(readFileSync(scratch('film.json'), 'utf8')) as { shots: readonly FilmShot[] };
+    expect(shots.map(({ start, end }) => [start, end])).toEqual([0, 3, 6].map((start) => [start, start + 3]));
+    for (const { script, caption } of shots) expect(captionScript(script, true)).toBe(caption);
+    const { durationSeconds, video } = await probeMedia(scratch('film.mp4'));
+    expect([Math.round(durationSeconds), video?.totalFrames]).toEqual([9, 225]);
+    // drawn lengths are whole frames
+    for (const { start, end, script } of filmTruth({ seed: 3, minutes: 1, clipSeconds: [4, 6] })) {
+      expect(end - start).toBeCloseTo(script.duration, 9);
+      expect(Math.abs(end * 25 - Math.round(end * 25))).toBeLessThan(1e-6);
+      expect([end - start >= 3.96, end - start <= 6.04]).toEqual([true, true]);
+    }
   });
 
   it('has no sound track and no mention of sound with --no-sound', async () => {

@@ -1,6 +1,7 @@
 // A film of the synthetic world: clips one after the other, as a long video with known contents.
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { encodeMp4 } from '../../media/encode-mp4.ts';
+import { Rng } from './rng.ts';
 import { sampleTruth, soundTrack, framesOf, truthPath, type ClipTruth } from './sample-clip.ts';
 import { WORLD } from './vocabulary.ts';
 import { openVoices } from './voices.ts';
@@ -10,6 +11,8 @@ export interface FilmOptions {
   readonly minutes: number;
   /** a key of WORLD.sizes */
   readonly size?: string | undefined;
+  /** of each clip, least and most; undefined: as a single clip is drawn, 3 to 16 */
+  readonly clipSeconds?: readonly [least: number, most: number] | undefined;
 }
 
 /** A clip of the film and its time there, seconds. */
@@ -22,10 +25,12 @@ const FILM_FPS = 25;
 const DEFAULT_SIZE = '16:9';
 
 /** The clips of a film, each with the times at which it is shown. Deterministic. */
-export function filmTruth({ seed, minutes, size = DEFAULT_SIZE }: FilmOptions): FilmShot[] {
+export function filmTruth({ seed, minutes, size = DEFAULT_SIZE, clipSeconds }: FilmOptions): FilmShot[] {
   const shots: FilmShot[] = [];
+  const lengths = new Rng(seed, 'lengths');
   for (let start = 0; start < minutes * 60;) {
-    const drawn = sampleTruth({ seed: seed * 1000 + shots.length, size, sound: true });
+    const seconds = clipSeconds && lengths.between(...clipSeconds);
+    const drawn = sampleTruth({ seed: seed * 1000 + shots.length, size, sound: true, seconds });
     // A whole number of frames, so that each clip begins at one.
     const frames = Math.round(drawn.script.duration * FILM_FPS);
     const truth = { ...drawn, script: { ...drawn.script, fps: FILM_FPS, duration: frames / FILM_FPS } };
@@ -58,7 +63,8 @@ export async function sampleFilm(options: FilmOptions, out: string, signal: Abor
   try {
     const size = WORLD.sizes[options.size ?? DEFAULT_SIZE] ?? [320, 180];
     const sound = { wave, sampleRate: WORLD.sampleRate };
-    await encodeMp4({ size, fps: FILM_FPS, frames: frames(), sound }, unfinished, signal);
+    const seconds = shots.at(-1)?.end;
+    await encodeMp4({ size, fps: FILM_FPS, frames: frames(), sound, seconds }, unfinished, signal);
     await writeFile(truthPath(out), `${JSON.stringify({ shots }, null, 1)}\n`);
     await rename(unfinished, out);
   } finally {

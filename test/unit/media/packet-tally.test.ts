@@ -38,6 +38,15 @@ describe('frames of a track', () => {
   });
 });
 
+test('keeps times and sizes of frames, and the times of key frames, where it is asked to', () => {
+  const tally = new PacketTally(true);
+  for (const [dts, pts] of [0, 3, 1, 2, 4].entries())
+    tally.add({ pts, dts, duration: 1, isKey: pts % 4 === 0, isHidden: false, bytes: 100 + pts });
+  expect(tally.frameBytes(5)).toEqual(Uint32Array.of(100, 101, 102, 103, 104));
+  expect(tally.keyTimes(5)).toEqual(Float64Array.of(0, 4));
+  expect([tally.keyTimes(4), tallyOf('K0 1 K2').keyTimes(3)]).toEqual([undefined, undefined]);
+});
+
 test('tells how uneven frames are spread over time, however many there are', () => {
   const spread = (times: readonly number[]): number => {
     const tally = new PacketTally();

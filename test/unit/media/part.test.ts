@@ -30,9 +30,24 @@ describe('a part by time', () => {
     expect(part.video?.frameTimes).toBeUndefined();
     expect(trimFilters('trim', part.part?.frames)).toEqual(['trim=start=3.450000:end=4.950000']);
     expect(trimFilters('atrim', part.part?.samples)).toEqual(['atrim=start=3.500000:end=5.000000']);
-    expect(seekOptions(part, true)).toEqual(['-copyts', '-seek_timestamp', '1', '-noaccurate_seek', '-ss', '2.500000']);
-    expect(seekOptions(part, false)).toEqual(['-copyts']);
+    for (const track of ['pictures', 'sound'] as const) {
+      const jump = ['-copyts', '-seek_timestamp', '1', '-noaccurate_seek', '-ss', '2.500000'];
+      expect(seekOptions(part, true, track)).toEqual(jump);
+      expect(seekOptions(part, false, track)).toEqual(['-copyts']);
+    }
     expect(part.audio?.durationSeconds).toBeCloseTo(1.5, 9);
+  });
+
+  test('that begins with a key frame is jumped to, unless another key frame is close behind it', () => {
+    const file = fileOf(steady(100, 10, 2));
+    const keyTimes = Float64Array.of(2, 3.5, 5, 5.1, 8);
+    const jump = (start: number, container: string): string | undefined => {
+      const part = partOf({ ...file, container, video: file.video && { ...file.video, keyTimes } }, time(start));
+      expect(seekOptions(part, true, 'sound').at(-1)).toBe((start - 0.5).toFixed(6));
+      return seekOptions(part, true, 'pictures').at(-1);
+    };
+    expect([jump(3, 'mov,mp4'), jump(3, 'matroska,webm')]).toEqual(['3.501000', '3.640000']);
+    expect([jump(3.1, 'mov,mp4'), jump(4.5, 'mov,mp4')]).toEqual(['2.600000', '4.000000']);
   });
 
   test('of NTSC video begins at the frame whose time is given, however it is rounded', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bestCut, cutWindow, segmentRules, worthALook } from '../../../src/segments/choose-cut.ts';
+import { bestCut, cutWindow, marksWorthALook, segmentRules, worthALook } from '../../../src/segments/choose-cut.ts';
 import type { FileScan } from '../../../src/segments/scan.ts';
 import { segmentFile, type Segment } from '../../../src/segments/segment-file.ts';
 import { shotChanges, SMALL, type FrameLook } from '../../../src/segments/shots.ts';
@@ -9,13 +9,41 @@ import { SeededRandom } from '../../fixtures/seeded-random.ts';
 const RULES = segmentRules(undefined);
 const cut = (time: number) => ({ time, kind: 'cut' as const });
 
-/** A file of 25 frames a second with these shot changes and sounds. */
-function fileOf(seconds: number, shots: readonly number[], heard?: ReturnType<typeof heardParts>, gap = 0): FileScan {
+/** What the scan of a file was asked for. */
+interface Asked {
+  readonly marks: number[];
+  readonly blocks: number[];
+}
+
+/** A file of 25 frames a second with these shot changes and sounds. Glimpses tell changes two frames late. */
+function fileOf(
+  seconds: number,
+  shots: readonly number[],
+  heard?: ReturnType<typeof heardParts>,
+  { gap = 0, marks, asked }: { gap?: number; marks?: readonly number[]; asked?: Asked } = {},
+): FileScan {
+  const inside = (from: number, to: number, times: readonly number[]): number[] =>
+    times.filter((time) => time >= from && time < to);
+  const late = shots.map((time) => time + 0.08);
   const frameTimes = Float64Array.from({ length: seconds * 25 }, (_, frame) => frame / 25 + (frame >= 250 ? gap : 0));
   return {
     clock: { zero: 0, frameTimes, isTold: true, durationSeconds: seconds + gap },
-    shots: (from, to) => Promise.resolve(shots.filter((time) => time >= from && time < to).map(cut)),
+    shots: (from, to) => Promise.resolve(inside(from, to, shots).map(cut)),
+    glimpses: (from, to) => {
+      asked?.blocks.push(from);
+      return Promise.resolve(inside(from, to, late).map(cut));
+    },
     sounds: () => Promise.resolve(heard),
+    keys: () => [],
+    marks: (from, to) => ({ times: inside(from, to, marks ?? []), areTold: marks !== undefined }),
+    shotAt: (mark) => {
+      asked?.marks.push(mark);
+      return Promise.resolve(
+        inside(mark - 0.2, mark + 0.001, shots)
+          .map(cut)
+          .at(-1),
+      );
+    },
   };
 }
 
@@ -44,17 +72,30 @@ describe('the choice of a cut', () => {
     ['the nearest shot change of a silent film', [20, 43, 50], undefined, { time: 43, reason: 'shot in silence' }],
     ['the length, where what changes is outside', [10, 95], undefined, { time: 45, reason: 'length' }],
   ] as const)('is %s', (_name, shots, sounds, expected) => {
-    expect(bestCut(window, 45, shots.map(cut), sounds)).toEqual(expected);
+    expect(bestCut(window, 45, shots.map(cut), sounds, [])).toEqual(expected);
+  });
+
+  test('in a pause is a key frame, where it has one', () => {
+    expect(bestCut(window, 45, [], heard, [40.2, 44, 51.5])).toEqual({ time: 40.2, reason: 'silence' });
+  });
+
+  test('looks at marks in pauses first; without pauses at those in music, then at the others', () => {
+    const marks = { times: [16, 40.4, 44, 50.5, 62, 84], areTold: true };
+    expect(marksWorthALook(marks, 45, heard)).toEqual([40.4, 50.5]);
+    expect(marksWorthALook(marks, 45, { silences: [], steady: heard.steady })).toEqual([62, 84, 44]);
+    expect(marksWorthALook(marks, 45, undefined)).toEqual([44, 40.4, 50.5]);
   });
 
   test('looks at few stretches, the nearest to the target first, and only where it may cut', () => {
-    expect(worthALook(window, 45, undefined)).toEqual([
+    const untold = { times: [], areTold: false };
+    expect(worthALook(window, 45, undefined, untold)).toEqual([
       { from: 41, to: 49 },
       { from: 33, to: 41 },
       { from: 49, to: 57 },
     ]);
     const far = { silences: [{ from: 80, to: 80.3 }], steady: [] };
-    expect(worthALook(window, 45, far)).toEqual([{ from: 73, to: 81 }]);
+    expect(worthALook(window, 45, far, untold)).toEqual([{ from: 73, to: 81 }]);
+    expect(worthALook(window, 45, undefined, { times: [], areTold: true })).toHaveLength(1);
   });
 
   test('is not asked for where the rest is one segment', () => {
@@ -92,11 +133,31 @@ describe('segments', () => {
     ]);
   });
 
+  test('end at the first frame of a shot, which a glimpse tells late', async () => {
+    const asked: Asked = { marks: [], blocks: [] };
+    const segments = await segmentsOf(fileOf(120, [43.2, 48.6], undefined, { asked }));
+    expect(segments[0]).toMatchObject({ end: 43.2, reason: 'shot in silence' });
+    expect([asked.marks, asked.blocks[0], segments[1]?.reason]).toEqual([[], 41, 'length']);
+  });
+
+  test('end at the shot change of a mark, without a look at the pictures around', async () => {
+    const asked: Asked = { marks: [], blocks: [] };
+    const marks = [30, 41.12, 44];
+    const segments = await segmentsOf(fileOf(100, [41], undefined, { marks, asked }));
+    expect(segments.map(({ end }) => end)).toEqual([41, 100]);
+    expect(asked).toEqual({ marks: [44, 41.12], blocks: [] });
+    // the encoder saw something else than a shot change
+    const other = await segmentsOf(fileOf(100, [], undefined, { marks, asked }));
+    expect(other[0]).toMatchObject({ end: 45, reason: 'length' });
+    expect(asked.blocks).toHaveLength(1);
+  });
+
   test('keep frames on both sides of a gap of minutes', async () => {
-    const segments = await segmentsOf(fileOf(30, [], undefined, 300));
+    const file = fileOf(30, [], undefined, { gap: 300 });
+    const segments = await segmentsOf(file);
     expect(segments.length).toBeGreaterThan(1);
     for (const { start, end } of segments) {
-      const frames = fileOf(30, [], undefined, 300).clock.frameTimes.filter((time) => time >= start && time < end);
+      const frames = file.clock.frameTimes.filter((time) => time >= start && time < end);
       expect(frames.length).toBeGreaterThanOrEqual(2);
     }
   });

@@ -1,0 +1,72 @@
+// The segments of one item that have their captions, kept until the item has its own: a run that was stopped in the
+// middle of a long file goes on behind them.
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CaptionRequest, SegmentCaption } from '../output/events.ts';
+import { AppendFile } from './append-file.ts';
+
+export class FinishedSegments {
+  readonly #path: string;
+  #file: AppendFile | undefined;
+  /** of an earlier run, in order from the first on */
+  readonly known: readonly SegmentCaption[];
+
+  /**
+   * Reads what an earlier run left.
+   * @param directory made where it is missing
+   * @param id of the work: media of the same bytes, captioned with the same settings
+   * @throws what the disk says
+   */
+  constructor(directory: string, id: string) {
+    mkdirSync(directory, { recursive: true });
+    this.#path = pathOf(directory, id);
+    this.#file = new AppendFile(this.#path);
+    const known: SegmentCaption[] = [];
+    let whole = 0;
+    for (const { at, bytes, text } of this.#file.linesFrom(0)) {
+      whole = at + bytes;
+      const segment = parsed(text);
+      if (segment?.index === known.length) known.push(segment);
+    }
+    this.#file.truncate(whole); // what a crash tore
+    this.known = known;
+  }
+
+  /** Keeps one more. Where the disk does not take it, this and the later ones are made again after a stop. */
+  add(segment: SegmentCaption): void {
+    if (segment.index < this.known.length) return;
+    try {
+      this.#file?.append(`${JSON.stringify(segment)}\n`);
+      this.#file?.sync();
+    } catch {
+      this.close();
+    }
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  /** The item has its caption, or never gets one. */
+  static remove(directory: string, id: string): void {
+    rmSync(pathOf(directory, id), { force: true });
+  }
+}
+
+/** Whether the answer can be made of what is kept: captions without their tokens, one of each segment. */
+export function keepsSegments({ segments, samples, topLogprobs }: CaptionRequest): boolean {
+  return segments !== undefined && samples === 1 && topLogprobs === undefined;
+}
+
+function pathOf(directory: string, id: string): string {
+  return join(directory, `${id}.jsonl`);
+}
+
+function parsed(text: string): SegmentCaption | undefined {
+  try {
+    return JSON.parse(text) as SegmentCaption;
+  } catch {
+    return undefined;
+  }
+}
