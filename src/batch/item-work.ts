@@ -235,8 +235,7 @@ export class ItemWork {
     try {
       return await endingOf(engine, { ...request, finished: finished.known }, signal, (event) => {
         if (event.type !== 'segment-end') return;
-        const { type: _type, ...segment } = event;
-        finished.add(segment);
+        finished.add(event);
       });
     } finally {
       finished.close();

@@ -116,9 +116,9 @@ export interface MediaLimits {
 }
 
 /**
- * Used where the caller sets no other limit. 16 GiB are four hours of 9 Mb/s. 8192x4320 bounds what ffmpeg may allocate to about 1 GB (a 200 KB file can
- * ask for more). 500 billion pixels are an hour of 1080p at 60 frames a second. 50 megapixels is the largest photograph
- * of a phone.
+ * Used where the caller sets no other limit. 16 GiB are four hours of 9 Mb/s. 8192x4320 bounds what ffmpeg may
+ * allocate to about 1 GB (a 200 KB file can ask for more). 500 billion pixels are an hour of 1080p at 60 frames a
+ * second. 50 megapixels is the largest photograph of a phone.
  */
 export const DEFAULT_LIMITS: MediaLimits = {
   maxSizeBytes: 16 * 1024 ** 3,

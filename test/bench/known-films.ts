@@ -1,5 +1,5 @@
-// Films whose shot changes and speech are known to the frame: drawn pictures, joined by cuts and fades, over voices with
-// pauses, music or nothing, at several rates and in several containers. The same seed gives the same film.
+// Films whose shot changes and speech are known to the frame: drawn pictures, joined by cuts and fades, over voices
+// with pauses, music or nothing, at several rates and in several containers. The same seed gives the same film.
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

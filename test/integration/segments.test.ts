@@ -60,7 +60,7 @@ const H264 = ['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-pix_fmt',
 const tone = (seconds: number): string[] => ['-f', 'lavfi', '-t', String(seconds), '-i', 'sine=f=440:r=8000'];
 
 /** The duration that a Matroska file states: another number, or no such element. */
-function restate(path: string, seconds: number | undefined): void {
+function restate(path: string, seconds?: number): void {
   const bytes = readFileSync(path);
   const at = bytes.indexOf(Buffer.from([0x44, 0x89, 0x88]));
   expect(at).toBeGreaterThan(0);
@@ -75,9 +75,33 @@ function joinWithItself(path: string): void {
 }
 
 test.each([
-  ['a stated duration that is too long', 'mkv', VIDEO, (path: string) => restate(path, 300), 20],
-  ['a stated duration that is too short', 'mkv', VIDEO, (path: string) => restate(path, 2), 20],
-  ['no stated duration', 'mkv', VIDEO, (path: string) => restate(path, undefined), 20],
+  [
+    'a stated duration that is too long',
+    'mkv',
+    VIDEO,
+    (path: string) => {
+      restate(path, 300);
+    },
+    20,
+  ],
+  [
+    'a stated duration that is too short',
+    'mkv',
+    VIDEO,
+    (path: string) => {
+      restate(path, 2);
+    },
+    20,
+  ],
+  [
+    'no stated duration',
+    'mkv',
+    VIDEO,
+    (path: string) => {
+      restate(path, undefined);
+    },
+    20,
+  ],
   ['a gap of minutes', 'mkv', [...VIDEO, '-vf', "setpts='PTS+if(gte(N,50),180/TB,0)'"], undefined, 200],
   ['times that jump back', 'ts', [...VIDEO, ...tone(20), '-c:a', 'aac'], joinWithItself, 40],
   ['sound that ends early', 'mp4', [...VIDEO, ...tone(4), '-c:a', 'aac'], undefined, 20],
