@@ -135,7 +135,7 @@ it('is a part of a batch: verdicts in the results, cleaned captions in the sidec
   expect(line!.caption).toBe(line!.verification.cleaned_caption);
   expect(line!.verification.counts).toMatchObject({ unsupported: 0 });
   const again = await runCli(args, { captioner: shared(), environment });
-  expect(again.stdout).toContain('1 unchanged');
+  expect(again.stdout).toContain('1 done before');
   const unverified = await runCli(['batch', library, '--format', 'txt'], { captioner: shared(), environment });
   expect(unverified.stderr).toContain('captions of other settings');
 });
