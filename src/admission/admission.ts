@@ -104,7 +104,9 @@ export class Admission {
       queue.check();
       this.#clientMs = performance.now();
     }
-    const lifecycle = new RequestLifecycle(id, this.#settings.maxTimeoutSeconds, { owner, sender: name, onStage });
+    // Nobody waits for work of the server itself: a film takes hours.
+    const mostSeconds = background ? Infinity : this.#settings.maxTimeoutSeconds;
+    const lifecycle = new RequestLifecycle(id, mostSeconds, { owner, sender: name, onStage });
     lifecycle.setDeadline(timeoutSeconds);
     const arrival = {
       sender: name ?? '',

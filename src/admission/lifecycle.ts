@@ -39,7 +39,7 @@ export class RequestLifecycle {
   #abortedIn: RequestStage | undefined;
   #done = false;
 
-  /** @param maxSeconds the deadline until another is set, and the latest that can be */
+  /** @param maxSeconds the deadline until another is set, and the latest that can be; Infinity: none */
   constructor(id: string, maxSeconds: number, { owner, sender, onStage }: LifecycleOptions = {}) {
     this.id = id;
     this.owner = owner;
@@ -103,11 +103,10 @@ export class RequestLifecycle {
 
   #startTimer(seconds: number): void {
     clearTimeout(this.#timer);
+    if (seconds === Infinity) return;
     const late = (): void => {
-      const advice =
-        seconds < this.#maxSeconds
-          ? `Give it more time (at most ${this.#maxSeconds} s), or ask for less`
-          : 'Ask for less';
+      const most = this.#maxSeconds === Infinity ? '' : ` (at most ${this.#maxSeconds} s)`;
+      const advice = seconds < this.#maxSeconds ? `Give it more time${most}, or ask for less` : 'Ask for less';
       const what = `The request was not done after ${seconds} s: it was ${DOING[this.stage]}.`;
       const less = 'a shorter clip, fewer frames, a shorter caption.';
       this.abort(new AvocadoError('deadline_exceeded', `${what} ${advice}: ${less}`));

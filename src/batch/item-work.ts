@@ -15,6 +15,9 @@ import type { KnownItem, Looker } from './look.ts';
 import { bringSidecar, sidecarPaths, syncDirectory, type SidecarOutcome } from './sidecars.ts';
 import type { Format, ItemRecord, ResultHead, ResultLine } from './types.ts';
 
+/** What captions: a model in another process of this machine, or a server. */
+export type BatchCaptioner = Pick<Captioner, 'submit' | 'model' | 'status' | 'close'>;
+
 /** Gives `use` a path that programs can be told, and removes what was made for it. */
 export type WithLocalFile = <T>(
   item: KnownItem['item'],
@@ -27,7 +30,7 @@ export type WithLocalFile = <T>(
  * becomes a field of its line.
  */
 export type CheckCaption = (
-  captioner: Captioner,
+  captioner: BatchCaptioner,
   request: CaptionRequest,
   end: CaptionEnd,
   signal: AbortSignal,
@@ -39,7 +42,7 @@ export interface WorkParts {
   readonly looker: Looker;
   readonly formats: readonly Format[];
   /** opens the engine when it is first needed */
-  readonly captioner: () => Promise<Captioner>;
+  readonly captioner: () => Promise<BatchCaptioner>;
   readonly withLocalFile: WithLocalFile;
   readonly check?: CheckCaption | undefined;
   /** captions of other settings are left as they are */
@@ -227,7 +230,7 @@ export class ItemWork {
   }
 
   /** Captions the file; where it is captioned in segments, those that an earlier try has made are taken over. */
-  async #endingOf(request: CaptionRequest, settings: string, engine: Captioner): Promise<CaptionEnding> {
+  async #endingOf(request: CaptionRequest, settings: string, engine: BatchCaptioner): Promise<CaptionEnding> {
     const { signal, layout } = this.#parts;
     const { contentHash } = request;
     if (contentHash === undefined || !keepsSegments(request)) return await endingOf(engine, request, signal);
@@ -367,7 +370,7 @@ function done(state: DoneState, sidecars: readonly SidecarOutcome[]): Try & { ki
 }
 
 async function endingOf(
-  captioner: Captioner,
+  captioner: BatchCaptioner,
   request: CaptionRequest,
   signal: AbortSignal,
   onEvent?: (event: CaptionEvent) => void,

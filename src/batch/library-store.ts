@@ -1,7 +1,7 @@
 // What is known of a library, shared by all processes that work on it. Two files that only grow: the results, one line
 // for each item that was captioned, and a journal beside it. A line in the results is the commit: what the journal
 // lacks after a crash is read from there. Everything is changed under one lock, so records have one order.
-import { hash } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { directoryUnwritable } from '../base/errors.ts';
@@ -59,6 +59,8 @@ const REMOVED = -1;
 const LINE_START = '{"key":';
 
 export class LibraryStore {
+  /** names the library, also to servers; it is made once */
+  readonly id: string;
   readonly #claims: string;
   readonly #workers: Workers;
   readonly #lock: DirectoryLock;
@@ -81,6 +83,7 @@ export class LibraryStore {
   private constructor(directory: string, results: string) {
     this.#claims = join(directory, 'claims');
     mkdirSync(this.#claims, { recursive: true });
+    this.id = libraryId(join(directory, 'library-id'));
     this.#workers = new Workers(join(directory, 'workers'));
     this.#lock = new DirectoryLock(join(directory, 'lock'), this.#workers);
     this.#journal = new AppendFile(join(directory, 'journal.jsonl'));
@@ -108,6 +111,16 @@ export class LibraryStore {
       await store?.close();
       throw directoryUnwritable(directory, cause, 'Make room, or name a directory for the results with --out.');
     }
+  }
+
+  /** This process, among those that work on the library. */
+  get worker(): string {
+    return this.#workers.id;
+  }
+
+  /** Whether such a process has ended for certain. */
+  isDead(worker: string): boolean {
+    return this.#workers.isDead(worker, { hung: false });
   }
 
   /** items that are known */
@@ -346,6 +359,15 @@ export class LibraryStore {
     }
     this.#write({ known: this.#results.bytes });
   }
+}
+
+function libraryId(path: string): string {
+  try {
+    writeFileSync(path, randomUUID(), { flag: 'wx' });
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
+  }
+  return readFileSync(path, 'utf8');
 }
 
 function journalEntry(text: string): JournalEntry | undefined {

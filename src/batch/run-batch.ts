@@ -4,11 +4,10 @@ import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import type { Captioner } from '../captioner/captioner.ts';
 import type { CaptionOptions } from '../captioner/caption-options.ts';
 import { plainExtension, type ModelIdentity } from './identity.ts';
 import type { Listed } from './inputs.ts';
-import type { CheckCaption, WithLocalFile } from './item-work.ts';
+import type { BatchCaptioner, CheckCaption, WithLocalFile } from './item-work.ts';
 import type { Layout } from './layout.ts';
 import { Looker } from './look.ts';
 import { LibraryStore } from './library-store.ts';
@@ -31,8 +30,8 @@ export interface BatchOptions {
   readonly rateOf: string;
   /** the input, from its beginning, as often as it is asked for */
   readonly listing: () => AsyncIterable<Listed>;
-  /** opens the engine; called once, when there is work */
-  readonly openCaptioner: () => Promise<Captioner>;
+  /** opens the engine, or the way to a server; called once, when there is work */
+  readonly openCaptioner: (store: Pick<LibraryStore, 'id' | 'worker' | 'isDead'>) => Promise<BatchCaptioner>;
   /** gives a file behind an address a path here */
   readonly fetch: (url: string, signal: AbortSignal, use: (path: string) => Promise<unknown>) => Promise<unknown>;
   readonly check?: CheckCaption | undefined;
@@ -59,8 +58,8 @@ const PROGRESS_MS = 1000;
 export class Batch {
   readonly #options: BatchOptions;
   readonly #store: LibraryStore;
-  #captioner: Promise<Captioner> | undefined;
-  #opened: Captioner | undefined;
+  #captioner: Promise<BatchCaptioner> | undefined;
+  #opened: BatchCaptioner | undefined;
   #links: Promise<string> | undefined;
   #linked = 0;
 
@@ -150,8 +149,8 @@ export class Batch {
     return new Looker({ store: this.#store, layout, identity, formats, options, retryFailed });
   }
 
-  #open(): Promise<Captioner> {
-    this.#captioner ??= this.#options.openCaptioner().then((opened) => (this.#opened = opened));
+  #open(): Promise<BatchCaptioner> {
+    this.#captioner ??= this.#options.openCaptioner(this.#store).then((opened) => (this.#opened = opened));
     return this.#captioner;
   }
 

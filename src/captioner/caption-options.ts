@@ -253,3 +253,55 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
     repetitionGuard: options.repetition_guard ?? false,
   };
 }
+
+/** Fields that are what they are by default are left out. */
+function unless<T>(standard: T, value: T): T | undefined {
+  return value === standard ? undefined : value;
+}
+
+/**
+ * The options of a request, so that another process can be asked for the same: `captionRequest` makes the same request
+ * of them, but for the path and the priority.
+ */
+export function optionsOf(request: CaptionRequest): CaptionOptions {
+  const { part, segments, profile, sampling, stop, stopTokenIds } = request;
+  const [ours, reference] = part?.rule === 'reference' ? [undefined, part] : [part, undefined];
+  const options = {
+    prompt: request.prompt,
+    prompt_id: request.promptId,
+    system_prompt: request.systemPrompt,
+    start: ours?.start,
+    end: ours?.end,
+    video_start: reference?.start,
+    video_end: reference?.end,
+    segments: segments === undefined ? undefined : (segments.targetSeconds ?? 'auto'),
+    carry: unless(false, request.carry ?? false),
+    audio: unless(true, request.useAudio),
+    profile: request.profileName,
+    ...profileOptions(profile),
+    max_tokens: request.maxTokens,
+    min_tokens: unless(0, request.minTokens),
+    ignore_eos: unless(false, request.ignoreEos),
+    stop_token_ids: stopTokenIds.length === 0 ? undefined : [...stopTokenIds],
+    temperature: unless(0, sampling.temperature),
+    top_p: unless(1, sampling.topP),
+    top_k: unless(0, sampling.topK),
+    min_p: unless(0, sampling.minP),
+    seed: sampling.seed,
+    repetition_penalty: unless(1, sampling.repetitionPenalty),
+    presence_penalty: unless(0, sampling.presencePenalty),
+    frequency_penalty: unless(0, sampling.frequencyPenalty),
+    n: unless(1, request.samples),
+    repetition_guard: unless(false, request.repetitionGuard),
+    logprobs: request.topLogprobs,
+    stop: stop.length === 0 ? undefined : [...stop],
+  } satisfies { readonly [Name in keyof Required<CaptionOptions>]: CaptionOptions[Name] | undefined };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function profileOptions(profile: CaptionRequest['profile']): {
+  readonly [Name in keyof typeof PROFILE_FIELDS]: number | undefined;
+} {
+  const given = Object.entries(PROFILE_FIELDS).map(([name, field]) => [name, profile[field]]);
+  return Object.fromEntries(given) as Record<keyof typeof PROFILE_FIELDS, number | undefined>;
+}

@@ -8,6 +8,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AvocadoError, ERRORS, type ErrorCode } from '../base/errors.ts';
 import { packageVersion } from '../base/package-files.ts';
 import { modelIdentity } from '../batch/identity.ts';
+import type { BatchCaptioner } from '../batch/item-work.ts';
 import {
   folderOf,
   isAddress,
@@ -23,14 +24,14 @@ import { extensionFilter, MEDIA_EXTENSIONS } from '../batch/list-files.ts';
 import { shownPath } from '../batch/path-text.ts';
 import { durationText, progressText, type ProgressFacts } from '../batch/progress.ts';
 import { reportText, type Report } from '../batch/report.ts';
-import { Batch } from '../batch/run-batch.ts';
+import { Batch, type BatchOptions } from '../batch/run-batch.ts';
 import type { PlannedEntry, Survey } from '../batch/survey.ts';
 import { FORMATS, type Format } from '../batch/types.ts';
 import { Settling } from '../batch/watch.ts';
-import type { Captioner } from '../captioner/captioner.ts';
 import { snakeCase } from '../output/caption-answer.ts';
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
+import { addServerFlags, batchServer, serverUrl } from './batch-server.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { CommandFiles } from './command-files.ts';
 import {
@@ -64,6 +65,9 @@ interface BatchFlags extends Flags {
 }
 
 const BATCH_SETTINGS = [...MODEL_SETTINGS, 'slots', 'decodeTimeoutSeconds'] as const;
+/** What makes the captions of a run. */
+export type Maker = Pick<BatchOptions, 'identity' | 'rateOf' | 'openCaptioner'>;
+
 const STDIN = '-';
 /** In a log, a line of progress so often. */
 const LOG_PROGRESS_MS = 30_000;
@@ -88,7 +92,7 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
       '[input...]',
       'directory, pattern, file, https: or http: address, .jsonl or .csv manifest, or - for a list',
     );
-  addVerifyFlags(addSettingFlags(addRequestFlags(command), BATCH_SETTINGS))
+  addServerFlags(addVerifyFlags(addSettingFlags(addRequestFlags(command), BATCH_SETTINGS)))
     .option('--list <file>', 'a list of paths and addresses, one a line; repeatable', collect)
     .option('-0, --null', 'entries of lists end with NUL, as find -print0 prints them', false)
     .option('--out <dir>', 'where results and sidecars go (default: sidecars beside the media)')
@@ -144,12 +148,11 @@ class BatchCommand {
 
   async run(): Promise<void> {
     this.#check();
-    const { model, slots, decodeTimeoutSeconds } = await this.#settings();
-    const settings = engineSettings({ ...model, slots, decodeTimeoutSeconds, prefixSlots: 0, mediaCacheBytes: 0 });
+    const maker = await this.#maker();
     const layout = new Layout({ root: await this.#root(), out: this.#out(), shortNames: this.#flags.shortNames });
     const scratch = join(layout.state, `scratch-${process.pid}`);
     try {
-      await this.#work(settings, layout, await this.#lists(scratch));
+      await this.#work(maker, layout, await this.#lists(scratch));
     } finally {
       this.#progress.clear();
       await rm(scratch, { recursive: true, force: true });
@@ -166,13 +169,18 @@ class BatchCommand {
     requestFromFlags('', this.#flags);
   }
 
-  async #settings(): Promise<{
-    readonly model: Partial<EngineSettings>;
-    readonly slots: number;
-    readonly decodeTimeoutSeconds: number;
-  }> {
-    const { slots, decodeTimeoutSeconds, ...model } = await readFlags(BATCH_SETTINGS, this.#flags, this.#environment);
-    return { model, slots, decodeTimeoutSeconds };
+  /** Who makes the captions: a model here, or a server. */
+  async #maker(): Promise<Maker> {
+    const url = serverUrl(this.#flags, BATCH_SETTINGS);
+    if (url !== undefined) return await batchServer(url, this.#flags, this.#signal, this.#progress);
+    const { slots, decodeTimeoutSeconds, ...given } = await readFlags(BATCH_SETTINGS, this.#flags, this.#environment);
+    const settings = engineSettings({ ...given, slots, decodeTimeoutSeconds, prefixSlots: 0, mediaCacheBytes: 0 });
+    const model = await this.#environment.describeModel(settings);
+    return {
+      identity: await modelIdentity(model, packageVersion()),
+      rateOf: `${model.name} ${model.precision} on ${model.device} of ${hostname()}`,
+      openCaptioner: () => this.#open(settings),
+    };
   }
 
   #out(): string | undefined {
@@ -223,21 +231,19 @@ class BatchCommand {
     for (const list of lists) yield* itemsOfList(list);
   }
 
-  async #work(settings: EngineSettings, layout: Layout, lists: readonly ListFile[]): Promise<void> {
+  async #work(maker: Maker, layout: Layout, lists: readonly ListFile[]): Promise<void> {
     const { flags, signal } = { flags: this.#flags, signal: this.#signal };
-    const model = await this.#environment.describeModel(settings);
     const settling = flags.watch ? new Settling(flags.settle * 1000) : undefined;
     const verifier = await openVerifier(flags);
     const batch = await Batch.open({
+      ...maker,
       layout,
-      identity: { ...(await modelIdentity(model, packageVersion())), check: verifier?.identity },
+      identity: { ...maker.identity, check: verifier?.identity },
       check: verifier?.check,
       formats: flags.format,
-      rateOf: `${model.name} ${model.precision} on ${model.device} of ${hostname()}`,
       options: optionsFromFlags(flags),
       retryFailed: flags.retryFailed ?? false,
       listing: () => settling?.rested(this.#listing(lists)) ?? this.#listing(lists),
-      openCaptioner: () => this.#open(settings),
       fetch: (url, aborts, use) => this.#files.withPath(url, aborts, use),
       signal,
     });
@@ -252,7 +258,7 @@ class BatchCommand {
     if (signal.aborted) this.#status.fail(ERRORS.aborted.exit);
   }
 
-  async #open(settings: EngineSettings): Promise<Captioner> {
+  async #open(settings: EngineSettings): Promise<BatchCaptioner> {
     const engine = await this.#environment
       .openEngineProcess({ settings, onProgress: this.#progress.show })
       .finally(this.#progress.clear);

@@ -50,7 +50,7 @@ function collectNumbers(text: string, before: readonly unknown[] = []): readonly
 }
 
 /** `top-p` or `top_p` → `topP`, as commander stores `--top-p` */
-function camelCase(name: string): string {
+export function camelCase(name: string): string {
   return name.replace(/[-_]([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 

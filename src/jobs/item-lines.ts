@@ -2,7 +2,7 @@
 import { ERRORS, type AvocadoError } from '../base/errors.ts';
 import type { Json } from '../output/caption-answer.ts';
 import { ownFields } from './read-input.ts';
-import type { Answer, Claim, Outcome } from './types.ts';
+import type { Answer, Claim, JobKind, Outcome } from './types.ts';
 
 /** The id of an item's request: in the server's log, and in OpenAI's lines. */
 export function requestId({ job, n }: Pick<Claim, 'job' | 'n'>): string {
@@ -23,17 +23,27 @@ function jobLine(claim: Claim, attempts: number, status: string, rest: Readonly<
   return JSON.stringify({ index: n, id, source, status, attempts, ...rest, fields: ownFields(payload) });
 }
 
+/** Fields of a job's line that are not the answer's. */
+const OF_JOB_LINE = ['index', 'id', 'source', 'status', 'attempts', 'fields', 'duplicate_of'];
+
+/** The answer in a line of an item that was captioned. */
+export function answerInLine(kind: JobKind, line: string): Pick<Answer, 'body' | 'duplicateOf'> {
+  const told = JSON.parse(line) as Readonly<Record<string, Json>>;
+  if (kind === 'batch') return { body: (told['response'] as { readonly body: Answer['body'] }).body };
+  const { duplicate_of: duplicateOf } = told;
+  const body = Object.fromEntries(Object.entries(told).filter(([name]) => !OF_JOB_LINE.includes(name)));
+  return { body, duplicateOf: typeof duplicateOf === 'string' ? duplicateOf : undefined };
+}
+
 export function completedOutcome(claim: Claim, attempts: number, answer: Answer): Outcome {
-  const { body, promptTokens, completionTokens, mediaSeconds } = answer;
+  const { body, promptTokens, completionTokens, mediaSeconds, duplicateOf } = answer;
+  const told = { ...body, id: claim.custom_id, ...(duplicateOf === undefined ? {} : { duplicate_of: duplicateOf }) };
   return {
     state: 'completed',
     code: null,
     message: null,
-    line:
-      claim.kind === 'batch'
-        ? batchLine(claim, 200, body)
-        : jobLine(claim, attempts, 'completed', { ...body, id: claim.custom_id }),
-    ...{ promptTokens, completionTokens, mediaSeconds },
+    line: claim.kind === 'batch' ? batchLine(claim, 200, body) : jobLine(claim, attempts, 'completed', told),
+    ...{ promptTokens, completionTokens, mediaSeconds, isDuplicate: duplicateOf !== undefined },
   };
 }
 
@@ -52,6 +62,6 @@ export function failedOutcome(
     message: message.slice(0, 1000).replaceAll('\0', '\uFFFD'),
     line:
       claim.kind === 'batch' ? batchLine(claim, ERRORS[code].status, body) : jobLine(claim, attempts, 'failed', told),
-    ...{ promptTokens: 0, completionTokens: 0, mediaSeconds: 0 },
+    ...{ promptTokens: 0, completionTokens: 0, mediaSeconds: 0, isDuplicate: false },
   };
 }

@@ -9,7 +9,7 @@ import { FileStore } from './store/file-store.ts';
 import { ItemStore } from './store/item-store.ts';
 import { JobStore, type JobCounts } from './store/job-store.ts';
 import { migrate } from './store/migrations.ts';
-import { Webhooks, type Send } from './webhooks.ts';
+import { Webhooks, type WebhookParts } from './webhooks.ts';
 
 export interface JobsParts extends Pick<
   RunnerParts,
@@ -22,7 +22,7 @@ export interface JobsParts extends Pick<
   readonly isEager: boolean;
   /** what a dead server had in work is taken by others after so long */
   readonly leaseSeconds: number;
-  readonly webhooks: { readonly send: Send; readonly secret: string } | undefined;
+  readonly webhooks: Omit<WebhookParts, 'onGivenUp'> | undefined;
   readonly onFault: (error: AvocadoError) => void;
 }
 
@@ -136,7 +136,10 @@ export class Jobs {
   }
 
   async #connect(): Promise<Opened> {
-    const { openDatabase, isAlone, webhooks } = this.#parts;
+    const { openDatabase, isAlone, webhooks, onFault } = this.#parts;
+    const onGivenUp = (sentence: string): void => {
+      onFault(new AvocadoError('media_unreachable', sentence));
+    };
     const database = await openDatabase();
     try {
       await migrate(database);
@@ -153,7 +156,7 @@ export class Jobs {
         items,
         files: new FileStore(database),
         runner,
-        webhooks: webhooks === undefined ? undefined : new Webhooks(database, webhooks.send, webhooks.secret),
+        webhooks: webhooks === undefined ? undefined : new Webhooks(database, { ...webhooks, onGivenUp }),
       };
     } catch (thrown) {
       await database.close();

@@ -4,12 +4,13 @@ import { asAvocadoError, AvocadoError } from '../base/errors.ts';
 import { failureClass, pauseMs, RETRY_POLICY, type FailureClass, type RetryPolicy } from '../batch/retry.ts';
 import type { Json } from '../output/caption-answer.ts';
 import { completedOutcome, failedOutcome } from './item-lines.ts';
+import { SameWork, WorkElsewhere, type MakeOnce } from './same-work.ts';
 import { SUSPECT_DEATHS, type ItemStore } from './store/item-store.ts';
 import type { JobStore } from './store/job-store.ts';
 import type { Answer, Claim, Outcome } from './types.ts';
 
-/** Makes the caption of one item. @throws AvocadoError */
-export type Execute = (claim: Claim, signal: AbortSignal) => Promise<Answer>;
+/** Makes the caption of one item. @param once for work that may be the same as another item's @throws AvocadoError */
+export type Execute = (claim: Claim, signal: AbortSignal, once: MakeOnce) => Promise<Answer>;
 
 export interface RunnerParts {
   readonly store: JobStore;
@@ -38,6 +39,8 @@ const IDLE_MS = 1000;
 const FAULT_MS = 2000;
 /** While the engine is away its items wait so long. */
 const ENGINE_PAUSE_SECONDS = 1;
+/** Work that another server has is looked for so often. */
+const ELSEWHERE_PAUSE_SECONDS = 10;
 
 interface Running {
   readonly claim: Claim;
@@ -54,6 +57,7 @@ export class Runner {
   readonly #parts: RunnerParts;
   readonly #running = new Map<string, Running>();
   readonly #ended = new Set<Promise<void>>();
+  readonly #sameWork: SameWork;
   #isStopping = false;
   #turn = 0;
   #wake: () => void = () => undefined;
@@ -62,6 +66,7 @@ export class Runner {
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
+    this.#sameWork = new SameWork(parts.items);
   }
 
   get inWork(): number {
@@ -160,7 +165,7 @@ export class Runner {
     const { execute, policy = RETRY_POLICY, items } = this.#parts;
     let error: AvocadoError;
     try {
-      const answer = await execute(claim, signal);
+      const answer = await execute(claim, signal, (work, make) => this.#sameWork.once(claim, signal, work, make));
       await this.#commit(claim, claim.attempts + 1, completedOutcome(claim, claim.attempts + 1, answer));
       return;
     } catch (thrown) {
@@ -170,6 +175,10 @@ export class Runner {
     const { attempts, deaths } = claim;
     if (signal.aborted) {
       await items.release(claim, { attempts, deaths, pauseSeconds: 0 });
+      return;
+    }
+    if (error instanceof WorkElsewhere) {
+      await items.release(claim, { attempts, deaths, pauseSeconds: ELSEWHERE_PAUSE_SECONDS });
       return;
     }
     const kind = classOf(error);

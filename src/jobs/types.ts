@@ -132,6 +132,8 @@ export interface Outcome {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly mediaSeconds: number;
+  /** its caption is that of another item */
+  readonly isDuplicate: boolean;
 }
 
 /** One item in a list. */
@@ -152,6 +154,8 @@ export interface Answer {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly mediaSeconds: number;
+  /** request id of the item whose caption it is; undefined: it was made for this one */
+  readonly duplicateOf?: string | undefined;
 }
 
 export interface StoredFileRow {

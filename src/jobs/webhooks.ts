@@ -49,15 +49,20 @@ function bodyOf({ id, type, created_at: created, job, kind, status, total, compl
   return JSON.stringify({ object: 'event', id, type, created_at: Math.floor(created), data });
 }
 
+export interface WebhookParts {
+  readonly send: Send;
+  readonly secret: string;
+  /** told of a message that nobody took */
+  readonly onGivenUp: (sentence: string) => void;
+}
+
 export class Webhooks {
   readonly #database: Database;
-  readonly #send: Send;
-  readonly #secret: string;
+  readonly #parts: WebhookParts;
 
-  constructor(database: Database, send: Send, secret: string) {
+  constructor(database: Database, parts: WebhookParts) {
     this.#database = database;
-    this.#send = send;
-    this.#secret = secret;
+    this.#parts = parts;
   }
 
   /** Sends what is due. */
@@ -79,11 +84,8 @@ export class Webhooks {
     let problem: string;
     let isOver = false;
     try {
-      const status = await this.#send(
-        url,
-        signatureHeaders(this.#secret, id, Math.floor(Date.now() / 1000), body),
-        body,
-      );
+      const { send, secret } = this.#parts;
+      const status = await send(url, signatureHeaders(secret, id, Math.floor(Date.now() / 1000), body), body);
       if (status >= 200 && status < 300) {
         await this.#database.query(`update avocado.deliveries set delivered_at = now(), error = null where id = $1`, [
           id,
@@ -96,10 +98,15 @@ export class Webhooks {
       problem = thrown instanceof Error ? thrown.message : String(thrown);
     }
     const pause = isOver ? undefined : PAUSES[attempts - 1];
+    // Receivers that were away at the same time do not get everything at the same moment.
+    const seconds = (pause ?? 0) * (1 + Math.random() / 10);
     await this.#database.query(
       `update avocado.deliveries set error = $2, next_at = now() + $3 * interval '1 second',
          gave_up_at = case when $4 then now() end where id = $1`,
-      [id, problem.slice(0, 500), pause ?? 0, pause === undefined],
+      [id, problem.slice(0, 500), seconds, pause === undefined],
     );
+    if (pause !== undefined) return;
+    const times = attempts === 1 ? 'once' : `${attempts} times`;
+    this.#parts.onGivenUp(`The message ${id} to ${new URL(url).host} was tried ${times} and is given up: ${problem}.`);
   }
 }

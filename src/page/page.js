@@ -1,6 +1,7 @@
 // The page: sends the chosen file, shows the caption as it arrives, and offers to copy or download it.
 import { requestCaption } from './caption-request.js';
 import { addToSegment, clearTimeline, endSegment, listenForTimeline, startSegment, vttOf } from './timeline.js';
+import { listenForJobs } from './jobs.js';
 import { chosenFile, listenForFiles, offerSamples, play, reference } from './chosen-file.js';
 
 // The stages of a request, one line each: its name, a progress bar, and its duration in seconds.
@@ -212,4 +213,5 @@ addEventListener('pagehide', cancelRequest); // a page in the back-forward cache
 listenForFiles();
 listenForKeeping();
 listenForTimeline();
+listenForJobs();
 offerSamples(startSample, fail).catch(() => undefined); // the page works without samples

@@ -19,7 +19,7 @@ import type { ServerConfig } from '../settings/server-settings.ts';
 import { addGuards } from './guards/access.ts';
 import { watchClients } from './guards/clients.ts';
 import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.ts';
-import { createJobs, storedFiles } from './job-work.ts';
+import { createJobs, servedIdentity, storedFiles } from './job-work.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { InFlightResponses } from './request-context.ts';
 import { addRoutes, type Route } from './route.ts';
@@ -122,7 +122,8 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   const responses = new InFlightResponses();
   const app = createServer(config, responses, log);
   const parts: CaptionParts = { captioner, config, metrics, intake, service };
-  const jobs: Jobs | undefined = createJobs(parts, (error) => {
+  const askIdentity = servedIdentity(captioner, version);
+  const jobs: Jobs | undefined = createJobs(parts, askIdentity, (error) => {
     app.log.error({ err: error }, 'jobs');
   });
 
@@ -162,7 +163,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
 
   addRoutes(app, [
     ...(config.jobsOnly ? [] : clientRoutes(parts, jobs)),
-    ...modelRoutes(parts),
+    ...modelRoutes({ captioner, askIdentity }),
     ...healthRoutes(app, { ...parts, storageReady: () => storage.isReady() }),
   ]);
   return app;

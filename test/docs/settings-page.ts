@@ -54,7 +54,7 @@ ${tables()}
 |---|---|
 | \`AVOCADO_API_KEYS\` | keys of \`avocado serve\`, as in the file of \`--api-keys\`, also between commas |
 | \`AVOCADO_JUDGE_API_KEY\` | key of the judge that \`avocado reward\`, \`evaluate\`, \`curate\` and \`--verify\` ask with \`--judge URL\` |
-| \`AVOCADO_SERVER_API_KEY\` | key of the server that makes captions for \`avocado evaluate --server URL\` |
+| \`AVOCADO_SERVER_API_KEY\` | key of the server that makes captions for \`avocado batch\` and \`avocado evaluate\` with \`--server URL\` |
 | \`AVOCADO_TEACHER_API_KEY\` | key of the teacher that \`avocado curate --teacher URL\` asks |
 | \`AVOCADO_TRANSCRIBER_API_KEY\` | key of the server that transcribes sound for \`--verify --transcriber URL\` |
 | \`AVOCADO_ONNXRUNTIME\` | another libonnxruntime, such as a CUDA build |

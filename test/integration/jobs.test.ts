@@ -1,7 +1,9 @@
 // Jobs over HTTP, on the embedded database and on PostgreSQL: made, watched, paused, cancelled, tried again, removed.
+import { hash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import type { ServerSettings } from '../../src/settings/server-settings.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { noPostgres, startPostgres, type TestPostgres } from '../fixtures/postgres.ts';
@@ -20,8 +22,12 @@ interface JobAnswer {
 beforeAll(() => {
   mkdirSync(MEDIA);
   for (const name of ['a', 'b', 'c', 'slow']) writeFileSync(join(MEDIA, `${name}.mp4`), name);
+  writeFileSync(join(MEDIA, 'twin.mp4'), 'a');
 });
 
+const NANO = defaultModelDirectory();
+/** Never the same twice, so each is made. */
+const SLOW = { max_tokens: 99, temperature: 1 };
 const skipped = noPostgres();
 
 describe.each([
@@ -40,7 +46,8 @@ describe.each([
 
     beforeAll(async () => {
       postgres = isEmbedded ? undefined : await startPostgres();
-      captioner = fakeCaptioner(({ maxTokens }) => (maxTokens === 99 ? { wordDelayMs: slowMs } : {}));
+      const fake = fakeCaptioner(({ maxTokens }) => (maxTokens === 99 ? { wordDelayMs: slowMs } : {}));
+      captioner = Object.assign(fake, { model: { ...fake.model, directory: NANO } });
       const where: ServerSettings =
         postgres === undefined ? { jobsDirectory: scratch('embedded') } : { databaseUrl: postgres.url };
       app = await serveApp(captioner, { ...where, mediaRoots: [`m=${MEDIA}`] });
@@ -139,7 +146,7 @@ describe.each([
     it('are paused and go on, and failed items are tried again when asked', async () => {
       const late = isEmbedded ? 'late' : 'later';
       const { id } = await call('POST', '/v1/jobs', {
-        items: [item('slow', { max_tokens: 99 }), item(late), ...Array.from({ length: 6 }, () => item('a'))],
+        items: [item('slow', SLOW), item(late), ...Array.from({ length: 6 }, () => item('a'))],
       });
       await vi.waitFor(async () => {
         expect((await call('GET', `/v1/jobs/${id}`)).request_counts).toMatchObject({ completed: 6, failed: 1 });
@@ -163,7 +170,7 @@ describe.each([
 
     it('that are cancelled stop at once and keep what is captioned', async () => {
       slowMs = 60_000;
-      const slow = Array.from({ length: 9 }, () => item('slow', { max_tokens: 99 }));
+      const slow = Array.from({ length: 9 }, () => item('slow', SLOW));
       const { id } = await call('POST', '/v1/jobs', { items: [item('a'), ...slow] });
       await vi.waitFor(async () => {
         expect((await call('GET', `/v1/jobs/${id}`)).request_counts).toMatchObject({ completed: 1 });
@@ -191,7 +198,7 @@ describe.each([
     it('take no place from a client: a full queue of items refuses nobody', async () => {
       slowMs = 60_000;
       const { id } = await call('POST', '/v1/jobs', {
-        items: Array.from({ length: 6 }, () => item('slow', { max_tokens: 99 })),
+        items: Array.from({ length: 6 }, () => item('slow', SLOW)),
       });
       await vi.waitFor(async () => {
         const { data } = await call<{ data: unknown[] }>('GET', `/v1/jobs/${id}/items?state=running`);
@@ -203,11 +210,38 @@ describe.each([
       await until(id, 'cancelled');
     });
 
+    it('caption the same bytes once, in one job and in the next', async () => {
+      const before = captioner.seen.length;
+      const options = { max_tokens: 11 };
+      const items = [item('a', { id: 'one' }), item('twin', { id: 'other' }), item('a', { prompt: 'Why?' })];
+      const { id } = await call('POST', '/v1/jobs', { items, options });
+      expect((await until(id, 'completed')).request_counts).toMatchObject({ completed: 3 });
+      const next = await call('POST', '/v1/jobs', { items: items.slice(1, 2), options });
+      await until(next.id, 'completed');
+      expect(captioner.seen.length - before).toBe(2);
+      const lines = [...(await results(id)), ...(await results(next.id))];
+      expect(lines.map(({ id: name, caption }) => [name, caption])).toEqual(
+        ['one', 'other', '2', 'other'].map((name) => [name, 'A red ball rolls.\nMüße 🎈']),
+      );
+      const made = lines.findIndex(({ duplicate_of: of }) => of === undefined);
+      expect(lines.map(({ duplicate_of: of }) => of)).toEqual(
+        lines.map((_, index) => (index === made || index === 2 ? undefined : `${id}.${made}`)),
+      );
+      const content = hash('sha256', 'a');
+      const [first] = lines;
+      for (const line of lines) expect(line).toMatchObject({ content, fingerprint: first!['fingerprint'] });
+      expect(await (await fetch(`${app.url}/v1/jobs/${id}/results?index=2,7`)).text()).toContain('"index":2,');
+      await expect(call('GET', `/v1/jobs/${id}/results?index=x`)).rejects.toThrow('bad_request');
+      const models = await call<{ data: object[] }>('GET', '/v1/models');
+      expect(models.data[0]).toMatchObject({ avocado: { precision: 'fp32', fingerprint: first!['fingerprint'] } });
+    });
+
     it('are counted in the metrics', async () => {
       await vi.waitFor(async () => {
         const text = await (await fetch(`${app.url}/metrics`)).text();
         expect(text).toMatch(/^avocado_jobs\{status="cancelled"\} [1-9]/m);
         expect(text).toMatch(/^avocado_job_items\{state="completed"\} [1-9]/m);
+        expect(text).toMatch(/^avocado_job_duplicates_avoided_total [1-9]/m);
         expect(text).toMatch(/^avocado_job_items_committed_total\{state="failed",code="media_not_found"\} [1-9]/m);
       }, 30_000);
     });

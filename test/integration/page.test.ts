@@ -1,7 +1,7 @@
 // The page in a real browser: what a person sees, and that nothing is refused by its own policy.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
@@ -257,6 +257,62 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     const nameless = await page.evaluate(`[...document.querySelectorAll('button, input, textarea, video')]
       .filter((node) => !(node.labels?.length || node.textContent.trim() || node.ariaLabel)).map((node) => node.outerHTML)`);
     expect(nameless).toEqual([]);
+  });
+
+  it('shows jobs: made here, watched, their failures tried again, stopped, downloaded and removed', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'avocado-page-jobs-'));
+    for (const name of ['a', 'slow']) await writeFile(join(directory, `${name}.mp4`), name);
+    const fake = fakeCaptioner(({ prompt }) => (prompt === 'slow' ? { wordDelayMs: 60_000 } : {}));
+    const page = await open(fake, { jobsDirectory: join(directory, 'jobs'), mediaRoots: [`m=${directory}`] });
+    await page.getByText('Jobs', { exact: true }).click();
+    await expect.poll(() => page.locator('#jobs-status').textContent(), { timeout: 30_000 }).toBe('There are no jobs.');
+    await page.getByLabel('Files of this server').fill('media://m/a.mp4\n\n media://m/<late>.mp4 ');
+    await page.getByRole('button', { name: 'Start a job' }).click();
+    const first = page.locator('#job-list > li').last();
+    await expect
+      .poll(() => first.locator('p').textContent(), { timeout: 30_000 })
+      .toBe('completed, 1 of 2 captioned, 1 failed');
+    await first.getByText('Failures').click();
+    await expect
+      .poll(() => first.locator('li').allTextContents())
+      .toEqual(['media://m/<late>.mp4: There is no file media://m/<late>.mp4. media_not_found']);
+    await writeFile(join(directory, '<late>.mp4'), 'late');
+    await first.getByRole('button', { name: 'Retry failed' }).click();
+    await expect.poll(() => first.locator('p').textContent(), { timeout: 30_000 }).toBe('completed, 2 of 2 captioned');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      first.getByRole('button', { name: 'Download results' }).click(),
+    ]);
+    expect(download.suggestedFilename()).toMatch(/^job-\w+\.jsonl$/);
+    const lines = (await readFile(await download.path(), 'utf8')).trim().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { status: string }).status)).toEqual(['completed', 'completed']);
+
+    await page.getByLabel('Prompt').fill('slow');
+    await page.getByLabel('Files of this server').fill('media://m/slow.mp4');
+    await page.getByRole('button', { name: 'Start a job' }).click();
+    await expect.poll(() => page.locator('#job-list > li').count()).toBe(2);
+    const second = page.locator('#job-list > li').first();
+    await second.getByRole('button', { name: 'Pause' }).click();
+    await expect.poll(() => second.locator('p').textContent()).toBe('paused, 0 of 1 captioned');
+    await second.getByRole('button', { name: 'Resume' }).click();
+    await second.getByRole('button', { name: 'Cancel' }).click();
+    await expect
+      .poll(() => second.locator('p').textContent(), { timeout: 30_000 })
+      .toBe('cancelled, 0 of 1 captioned, 1 cancelled');
+    const nameless = await page.evaluate(`[...document.querySelectorAll('#jobs :is(button, textarea, progress)')]
+      .filter((node) => !(node.labels?.length || node.textContent.trim() || node.getAttribute('aria-labelledby'))).length`);
+    expect(nameless).toBe(0);
+    await second.getByRole('button', { name: 'Remove' }).click();
+    await expect.poll(() => page.locator('#job-list > li').count()).toBe(1);
+    await app?.close();
+    app = undefined;
+    await rm(directory, { recursive: true });
+  });
+
+  it('says how jobs are turned on where the server has none', async () => {
+    const page = await open(captioner());
+    await page.getByText('Jobs', { exact: true }).click();
+    await expect.poll(() => page.locator('#jobs-error').textContent()).toContain('--jobs-dir');
   });
 
   it('gives no file that is not a sample', async () => {

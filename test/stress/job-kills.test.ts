@@ -58,6 +58,7 @@ async function makeJob({ url }: SpawnedServer): Promise<string> {
   const items = Array.from({ length: ITEMS }, (_, n) => ({
     media: n % 9 === 4 ? 'media://m/none.mp4' : 'media://m/a.mp4',
     max_tokens: 4,
+    prompt: `Say it, ${n}.`, // the same work would be done once
   }));
   const response = await fetch(`${url}/v1/jobs`, {
     method: 'POST',

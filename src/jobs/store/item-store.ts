@@ -1,6 +1,6 @@
 // Items of jobs in SQL. An item is run at least once and committed exactly once: a claim raises its token, and only the
 // holder of the highest token can commit it, once, in the statement that also counts it.
-import type { Claim, ItemRow, ItemState, NewItem, Outcome } from '../types.ts';
+import type { Claim, ItemRow, ItemState, JobKind, NewItem, Outcome } from '../types.ts';
 import type { Database } from './database.ts';
 
 const CLAIM = `i.job, i.n, i.token, i.custom_id, i.media, i.payload, i.attempts, i.deaths,
@@ -9,12 +9,25 @@ const CLAIM = `i.job, i.n, i.token, i.custom_id, i.media, i.payload, i.attempts,
 /** An item that was running at so many deaths of the engine is run alone, to see whether it is the cause. */
 export const SUSPECT_DEATHS = 2;
 
+interface ItemLine {
+  readonly n: number;
+  readonly line: string;
+}
+
 export interface ItemPage {
   readonly job: string;
   readonly state: ItemState | undefined;
   /** number of the last one of the page before; -1 = none */
   readonly after: number;
   readonly limit: number;
+}
+
+/** Another item of the same owner with the same work; `line` is empty while it is in work. */
+export interface SameWorkItem {
+  readonly job: string;
+  readonly n: number;
+  readonly kind: JobKind;
+  readonly line: string | null;
 }
 
 export class ItemStore {
@@ -33,16 +46,19 @@ export class ItemStore {
   }
 
   /** Lines of the results, in the order of the items. */
-  async lines(
-    job: string,
-    states: readonly ItemState[],
-    after: number,
-    limit: number,
-  ): Promise<readonly { readonly n: number; readonly line: string }[]> {
+  async lines(job: string, states: readonly ItemState[], after: number, limit: number): Promise<readonly ItemLine[]> {
     return await this.#database.query(
       `select n, line from avocado.items where job = $1 and n > $2 and state = any($3::text[]) and line is not null
        order by n limit $4`,
       [job, after, states, limit],
+    );
+  }
+
+  /** Lines of some items, as far as they have one. */
+  async linesOf(job: string, numbers: readonly number[]): Promise<readonly ItemLine[]> {
+    return await this.#database.query(
+      'select n, line from avocado.items where job = $1 and n = any($2::int[]) and line is not null order by n',
+      [job, numbers],
     );
   }
 
@@ -102,6 +118,25 @@ export class ItemStore {
        where i.job = j.id and i.state = 'running' and i.runner = $1 returning i.job, i.n, i.token, j.status`,
       [runner, leaseSeconds],
     );
+  }
+
+  /**
+   * Notes what an item in work is about, and looks for another one about the same: captioned, or else in work with a
+   * lower number, so that of two that look at the same time only one waits.
+   */
+  async sameWork({ job, n, token, owner }: Claim, work: string): Promise<SameWorkItem | undefined> {
+    await this.#database.query(
+      `update avocado.items set work = $4 where job = $1 and n = $2 and token = $3 and state = 'running'`,
+      [job, n, token, work],
+    );
+    const found = await this.#database.query<SameWorkItem>(
+      `select i.job, i.n, j.kind, i.line from avocado.items i join avocado.jobs j on j.id = i.job
+       where i.work = $1 and j.owner = $2 and (i.job, i.n) <> ($3, $4) and (i.state = 'completed' or
+         (i.state = 'running' and i.lease_until > now() and (i.job, i.n) < ($3, $4)))
+       order by i.state limit 1`,
+      [work, owner, job, n],
+    );
+    return found[0];
   }
 
   /** @returns false when somebody else has the item by now, or has committed it: then nothing has changed */

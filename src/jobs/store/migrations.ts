@@ -103,6 +103,10 @@ create table avocado.deliveries (
 );
 create index deliveries_due on avocado.deliveries (next_at) where delivered_at is null and gave_up_at is null;
 `,
+  `
+alter table avocado.items add column work text;
+create index items_work on avocado.items (work) where work is not null;
+`,
 ];
 
 /** Steps that the tables have had; 0 where there are no tables. */

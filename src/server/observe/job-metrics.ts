@@ -14,6 +14,11 @@ const COUNTERS = {
     help: 'Items done by this server that another one had taken over: work done twice, its result thrown away.',
     labels: [],
   },
+  duplicates: {
+    name: 'avocado_job_duplicates_avoided_total',
+    help: 'Items of jobs and batches that got the caption of another item with the same bytes and options.',
+    labels: [],
+  },
   videoSeconds: {
     name: 'avocado_job_video_seconds_total',
     help: 'Duration of the media of completed items, in seconds.',

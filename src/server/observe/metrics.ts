@@ -48,8 +48,9 @@ export function createMetrics(parts: MetricsParts): Metrics {
     rejected: (reason) => {
       requests.rejected.inc({ reason });
     },
-    committed: (_claim, { state, code, mediaSeconds }) => {
+    committed: (_claim, { state, code, mediaSeconds, isDuplicate }) => {
       jobs.committed.inc({ state, code: code ?? '' });
+      if (isDuplicate) jobs.duplicates.inc();
       jobs.videoSeconds.inc(mediaSeconds);
     },
     superseded: () => {

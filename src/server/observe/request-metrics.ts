@@ -356,14 +356,8 @@ export class RequestObservation {
   #end(outcome: Outcome, { code, end }: { readonly code?: ErrorCode; readonly end?: CaptionEnd }): void {
     if (this.#summary !== undefined) return;
     const seconds = this.#seconds();
-    this.#summary = {
-      outcome,
-      code,
-      firstTokenSeconds: this.#firstTokenSeconds,
-      generatedTokens: this.#tokens,
-      task: this.#task,
-      end,
-    };
+    const counted = { firstTokenSeconds: this.#firstTokenSeconds, generatedTokens: this.#tokens, task: this.#task };
+    this.#summary = { outcome, code, end, ...counted };
     const priority: Priority | 'unread' = this.#task?.request.priority ?? 'unread';
     this.#metrics.requests.inc({
       outcome,

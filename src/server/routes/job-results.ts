@@ -84,15 +84,29 @@ function results(parts: JobParts): Route {
     docs: {
       tag: 'jobs',
       summary: 'What is done so far: a JSON line for each item that was captioned or failed',
+      description: 'index=1,2,3 gives only the lines of these items, at most 1000.',
       responses: { 200: { description: 'JSON lines', content: { 'application/x-ndjson': { schema: {} } } } },
-      errors: ['not_found', 'database_unavailable'],
+      errors: ['bad_request', 'not_found', 'database_unavailable'],
     },
     handler: async ({ request, reply, params: { id } }) => {
+      const numbers = numbersIn(request.query);
       const open = await openJobs(parts);
       const job = await findJob(open, id, request);
-      return reply.type(NDJSON).send(Readable.from(resultLines(open, job.id, ['completed', 'failed'])));
+      if (numbers === undefined)
+        return reply.type(NDJSON).send(Readable.from(resultLines(open, job.id, ['completed', 'failed'])));
+      const lines = await open.items.linesOf(job.id, numbers);
+      return reply.type(NDJSON).send(lines.map(({ line }) => `${line}\n`).join(''));
     },
   });
+}
+
+/** @returns undefined: all are wanted @throws AvocadoError `bad_request` */
+function numbersIn(query: unknown): readonly number[] | undefined {
+  const { index } = query as { readonly index?: unknown };
+  if (index === undefined) return undefined;
+  if (typeof index !== 'string' || !/^\d{1,9}(,\d{1,9}){0,999}$/.test(index))
+    throw new AvocadoError('bad_request', 'index must be indexes of items with commas between them, such as 0,7.');
+  return index.split(',').map(Number);
 }
 
 function events(parts: JobParts): Route {

@@ -11,7 +11,7 @@ import { defineRoute, type Route } from '../route.ts';
 /** Works from src/server and from dist/server: pages are not compiled. */
 const PAGE = new URL('../../../src/page/', import.meta.url);
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript' };
-const ASSETS = ['page.css', 'page.js', 'caption-request.js', 'chosen-file.js', 'timeline.js'];
+const ASSETS = ['page.css', 'page.js', 'caption-request.js', 'chosen-file.js', 'timeline.js', 'jobs.js'];
 
 /** The page may load its own files and talk to this server, nothing else. */
 const POLICY = [

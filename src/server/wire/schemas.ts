@@ -222,6 +222,19 @@ const MODEL = Type.Object(
     created: Type.Integer(),
     owned_by: Type.String(),
     max_model_len: Type.Integer({ description: 'context length: prompt and caption together' }),
+    avocado: Type.Optional(
+      Type.Object(
+        {
+          revision: Type.String({ description: 'name, and a hash of the files of the model' }),
+          precision: Type.String(),
+          profile: Type.String({ description: 'pre-processing that applies where a request names none' }),
+          engine: Type.String({ description: 'version of this software' }),
+          slots: Type.Integer({ description: 'captions made at the same time' }),
+          fingerprint: Type.String({ description: 'of all that makes captions; lines of jobs tell it too' }),
+        },
+        { description: 'what makes the captions of this server; absent where its files cannot be read' },
+      ),
+    ),
   },
   { $id: 'Model' },
 );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { captionRequest, OPTION_PROPERTIES, valueKind } from '../../../src/captioner/caption-options.ts';
+import { captionRequest, optionsOf, OPTION_PROPERTIES, valueKind } from '../../../src/captioner/caption-options.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
 
 function refusal(options: unknown): Pick<AvocadoError, 'code' | 'param' | 'message'> {
@@ -205,5 +205,20 @@ describe('captionRequest', () => {
 
   it.each([null, [], 'x', 7])('refuses %j, which is no object', (value) => {
     expect(refusal(value)).toMatchObject({ code: 'bad_request' });
+  });
+});
+
+describe('optionsOf', () => {
+  it.each([
+    {},
+    { prompt: 'Why?', start: 1, end: 2.5, segments: 'auto', audio: false, profile: 'paper', max_frames: 4, fps: 1 },
+    { prompt_id: 2, system_prompt: '', video_start: 3, carry: true, n: 3, logprobs: 0, seed: -1, stop: 'END' },
+    { segments: 30, max_tokens: 9, min_tokens: 2, ignore_eos: true, stop_token_ids: [1], repetition_guard: true },
+    { temperature: 0.5, top_p: 0.9, top_k: 5, min_p: 0.1, repetition_penalty: 1.1, presence_penalty: 1 },
+    { frequency_penalty: -1, end: 4, stop: ['a', 'b'], total_pixels: 100_000, processor_fps: 2 },
+  ])('gives options of a request that make it again: %j', (options) => {
+    const request = captionRequest('a.mp4', options);
+    expect(captionRequest('a.mp4', JSON.parse(JSON.stringify(optionsOf(request))))).toEqual(request);
+    expect(Object.keys(optionsOf(request)).sort()).toEqual(Object.keys(options).sort());
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { captionAnswer, tokensAnswer } from '../../../src/output/caption-answer.ts';
+import { captionEndOf } from '../../../src/output/read-answer.ts';
 import type { CaptionEnd, Sample } from '../../../src/output/events.ts';
 
 const SAMPLE: Sample = { caption: 'A ball.', finishReason: 'stop', tokenIds: [4, 9], logprobs: [-0.5, -0.25] };
@@ -72,5 +73,41 @@ describe('tokensAnswer', () => {
       logprobs: [{ ...told, top_logprobs: [told, { token: 'a', logprob: -2, bytes: [97] }] }],
     });
     expect(Object.keys(tokensAnswer(sample, { tokenIds: true }))).toEqual(['token_ids', 'token_logprobs', 'logprobs']);
+  });
+});
+
+describe('captionEndOf', () => {
+  const detail = { logprob: -0.5, bytes: [65] };
+  const tokens = [{ id: 4, ...detail, top: [{ id: 4, ...detail }] }];
+  const { caption, finishReason, usage } = END;
+  const segment = { index: 0, start: 0, end: 2, caption, finishReason, usage };
+  const error = { code: 'media_undecodable', message: 'It is damaged.' } as const;
+  const video = { frames: 8, sampleFps: 2, sourceFps: 30, width: 84, height: 56, sourceWidth: 160, sourceHeight: 90 };
+
+  it.each<[string, Partial<CaptionEnd>]>([
+    ['one caption', {}],
+    ['several, with their tokens', { tokens, others: [{ ...SAMPLE, caption: 'A cube.', tokens }] }],
+    ['segments', { segments: [segment, { ...segment, index: 1, start: 2, end: 4, caption: '', error }] }],
+    [
+      'a part of a video',
+      {
+        media: {
+          ...END.media,
+          kind: 'video',
+          part: { start: 1, end: 2 },
+          video: { ...video, codec: 'h264', tokens: 4 },
+        },
+      },
+    ],
+  ])('reads an answer with %s so that it makes the same answer again', (_, fields) => {
+    const answer = (end: CaptionEnd): unknown =>
+      JSON.parse(JSON.stringify(captionAnswer(end, 'nano', { tokenIds: false })));
+    const told = answer({ ...END, ...fields });
+    expect(answer(captionEndOf(told))).toEqual(told);
+    expect(captionEndOf(told).timings.stages).toEqual({ audio_tower: 0.02 });
+  });
+
+  it.each([undefined, {}, { caption: 'A ball.' }, { error: { message: 'No.' } }])('refuses %j', (answer) => {
+    expect(() => captionEndOf(answer)).toThrow('no caption');
   });
 });

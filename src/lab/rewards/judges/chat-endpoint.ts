@@ -1,8 +1,9 @@
 // An OpenAI-compatible chat server as a judge asks it: one question, one reply, with retries, a cache and limited
 // concurrency.
 import { createHash } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { retryAfterMs } from '../../../base/retry-after.ts';
+import { Semaphore } from '../../../base/semaphore.ts';
 import { Unscored } from '../types.ts';
 
 export interface EndpointOptions {
@@ -257,63 +258,11 @@ function readReply(text: string, role: string): Attempt {
   return { kind: 'reply', reply, raw: text };
 }
 
-/** Seconds or a date → milliseconds from now. */
-export function retryAfterMs(header: string | null, now: number): number | undefined {
-  if (header === null || header.trim() === '') return undefined;
-  const seconds = Number(header);
-  const wait = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - now;
-  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
-}
-
 /** The text after a reasoning model's `</think>`; empty when the reasoning was cut off. */
 export function withoutReasoning(text: string): string {
   const end = text.lastIndexOf('</think>');
   if (end !== -1) return text.slice(end + '</think>'.length).trim();
   return text.trimStart().startsWith('<think>') ? '' : text.trim();
-}
-
-/** Limits how many tasks run at once; the others wait in their order. */
-class Semaphore {
-  #free: number;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  /** @throws the signal's reason when it aborts before `work` may start */
-  async with<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    await this.#acquire(signal);
-    try {
-      return await work();
-    } finally {
-      const [next] = this.#waiting;
-      if (next === undefined) this.#free += 1;
-      else next(); // it takes over this permit
-    }
-  }
-
-  async #acquire(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return;
-    }
-    setMaxListeners(0, signal); // all questions of a batch wait on the same signal
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#waiting.delete(onPermit);
-        reject(signal.reason as Error);
-      };
-      const onPermit = (): void => {
-        this.#waiting.delete(onPermit);
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      };
-      this.#waiting.add(onPermit);
-      signal.addEventListener('abort', onAbort, { once: true });
-    });
-  }
 }
 
 /** Late in training, many rollouts of a group are identical, so the same question comes again. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { retryAfterMs, withoutReasoning, ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
+import { retryAfterMs } from '../../../../../src/base/retry-after.ts';
+import { withoutReasoning, ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
 import { Unscored } from '../../../../../src/lab/rewards/types.ts';
 import { fakeJudge, type FakeReply, type FakeQuestion, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
 

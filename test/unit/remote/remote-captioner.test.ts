@@ -1,0 +1,239 @@
+// A library that a server captions: the same run, with a server without sockets behind it.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AvocadoError } from '../../../src/base/errors.ts';
+import { itemsOfArgument } from '../../../src/batch/inputs.ts';
+import { Layout } from '../../../src/batch/layout.ts';
+import { extensionFilter } from '../../../src/batch/list-files.ts';
+import type { Report } from '../../../src/batch/report.ts';
+import { Batch, type BatchOptions } from '../../../src/batch/run-batch.ts';
+import type { ResultLine } from '../../../src/batch/types.ts';
+import { captionRequest, type CaptionOptions } from '../../../src/captioner/caption-options.ts';
+import type { CaptionEnding } from '../../../src/output/ending.ts';
+import { askModel, RemoteCaptioner, type RemoteOptions } from '../../../src/remote/remote-captioner.ts';
+import { ServerClient } from '../../../src/remote/server-client.ts';
+import { FakeServer } from '../../fixtures/fake-server.ts';
+import { scratchDirectory } from '../../fixtures/scratch.ts';
+import { hash } from 'node:crypto';
+
+const scratch = scratchDirectory();
+const never = new AbortController().signal;
+let libraries = 0;
+let server: FakeServer;
+
+beforeEach(() => {
+  server = new FakeServer();
+  vi.stubGlobal('fetch', server.fetch);
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+function libraryOf(files: Readonly<Record<string, string>>): string {
+  const directory = scratch(`lib${libraries++}`);
+  mkdirSync(directory);
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
+  return directory;
+}
+
+function client(patienceMs = 5000, apiKey = 'key'): ServerClient {
+  return new ServerClient({ url: 'http://server', apiKey, firstPauseMs: 1, patienceMs });
+}
+
+interface Run {
+  readonly options?: CaptionOptions;
+  readonly roots?: RemoteOptions['roots'];
+  readonly patienceMs?: number;
+  readonly retryFailed?: boolean;
+}
+
+async function run(directory: string, { options = {}, roots = [], patienceMs, retryFailed = false }: Run = {}) {
+  const asked = client(patienceMs);
+  const served = await askModel(asked, never);
+  const batch = await Batch.open({
+    layout: new Layout({ root: directory, out: undefined, shortNames: false }),
+    identity: served.identity,
+    formats: ['txt'],
+    rateOf: 'there',
+    options,
+    retryFailed,
+    listing: () => itemsOfArgument(directory, { takes: extensionFilter(['mp4']), onPassedOver: () => undefined }),
+    openCaptioner: (library) => RemoteCaptioner.open({ client: asked, served, roots, library, pollMs: 5 }, never),
+    fetch: () => Promise.reject(new Error('not here')),
+    signal: never,
+  } satisfies BatchOptions);
+  let report: Report | undefined;
+  let thrown: unknown;
+  try {
+    const { listed: total, toCaption } = await batch.survey();
+    await batch.run({ keepsOthers: false, total, toCaption, onProgress: () => undefined }, async (told) => {
+      report = told;
+    });
+  } catch (error) {
+    thrown = error;
+  } finally {
+    await batch.close();
+  }
+  const outcomes = Object.fromEntries(Object.entries(report?.outcomes ?? {}).filter(([, count]) => count > 0));
+  return { outcomes, report: report!, thrown };
+}
+
+function results(directory: string): ResultLine[] {
+  const lines = readFileSync(join(directory, 'captions.jsonl'), 'utf8').split('\n').slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as ResultLine);
+}
+
+/** Nothing of ours stays on a server. */
+function leftovers(): readonly string[] {
+  return [...server.jobs.keys(), ...server.files.keys()];
+}
+
+describe('a library on a server', () => {
+  it('is captioned once with its options, and a second run asks for nothing', async () => {
+    const directory = libraryOf({ 'a.mp4': '1', 'ä b.mp4': '2', 'same.mp4': '1', 'bad.mp4': 'bad', 'empty.mp4': '' });
+    server.shared.set('media://m/%C3%A4%20b.mp4', '2');
+    const options = { prompt: 'Why?', segments: 'auto', max_tokens: 9 } as const;
+    const first = await run(directory, { options, roots: [{ name: 'm', directory }] });
+    expect(first.outcomes).toEqual({ captioned: 2, duplicate: 1, failed: 2 });
+    expect(first.report).toMatchObject({ failures: { media_undecodable: 1, media_empty: 1 }, mediaSeconds: 8 });
+    expect(server.captioned).toHaveLength(2);
+    for (const body of server.captioned) expect(body).toMatchObject(options);
+    expect(server.captioned.map(({ media }) => String(media).slice(0, 8)).sort()).toEqual(['file-000', 'media://']);
+    expect(results(directory)[0]).toMatchObject({
+      caption: 'A red ball rolls.\nMüße 🎈',
+      model: 'm',
+      precision: 'fp32',
+    });
+    expect(readFileSync(join(directory, 'a.mp4.txt'), 'utf8')).toContain('A red ball');
+    const failures = readFileSync(join(directory, '.avocado/failures.jsonl'), 'utf8');
+    expect(failures).toContain('"message":"bad.mp4 is at fault."');
+    const second = await run(directory, { options });
+    expect(second.outcomes).toEqual({ unchanged: 3, 'failed-before': 2 });
+    expect([server.captioned.length, leftovers()]).toEqual([2, []]);
+  });
+
+  it('waits for a server that is away, full or starting, and sends a job once', async () => {
+    const directory = libraryOf({ 'a.mp4': '1', 'b.mp4': '2' });
+    let calls = 0;
+    const keys = new Set<string | null>();
+    server.lostAnswers = 2;
+    server.interfere = (_method, _path, headers) => {
+      keys.add(headers.get('authorization'));
+      const turn = calls++ % 5;
+      if (turn === 1) throw new TypeError('fetch failed');
+      if (turn === 2) return new Response('Bad gateway', { status: 502 });
+      const full = '{"error":{"code":"storage_full","message":"Full."}}';
+      return turn === 3 ? new Response(full, { status: 503, headers: { 'retry-after': '0' } }) : undefined;
+    };
+    expect((await run(directory)).outcomes).toEqual({ captioned: 2 });
+    expect([server.captioned.length, [...keys]]).toEqual([2, ['Bearer key']]);
+  });
+
+  it('goes on with what a killed process left there', async () => {
+    server.isPaused = true;
+    const served = await askModel(client(), never);
+    const path = join(libraryOf({ 'a.mp4': '1' }), 'a.mp4');
+    const request = { ...captionRequest(path, {}), contentHash: hash('sha256', '1') };
+    const open = (worker: string): Promise<RemoteCaptioner> => {
+      const library = { id: 'library', worker, isDead: (one: string) => one === 'dead' };
+      return RemoteCaptioner.open({ client: client(5000, worker), served, roots: [], library, pollMs: 5 }, never);
+    };
+    const ask = async (captioner: RemoteCaptioner): Promise<CaptionEnding> =>
+      await new Promise((resolve) => {
+        void captioner.submit(request, {
+          signal: never,
+          onEvent: (event) => {
+            resolve(event as CaptionEnding);
+          },
+        });
+      });
+    const dead = await open('dead');
+    void ask(dead);
+    await vi.waitFor(() => {
+      expect(server.jobs.size).toBe(1);
+    });
+    // From now on nothing comes of what it asks.
+    server.interfere = (_method, _path, headers) =>
+      headers.get('authorization') === 'Bearer dead' ? new Promise(() => undefined) : undefined;
+    server.isPaused = false;
+    const living = await open('living');
+    expect(await ask(living)).toMatchObject({ type: 'caption-end' });
+    // Once it has been given away, it is made again.
+    expect(await ask(living)).toMatchObject({ type: 'caption-end' });
+    await living.close();
+    expect([server.captioned.length, leftovers()]).toEqual([2, []]);
+  });
+
+  it.each([
+    ['has no such root', undefined],
+    ['has another file there', 'others'],
+  ])('is uploaded where the server %s', async (_, there) => {
+    const directory = libraryOf({ 'a.mp4': '1' });
+    if (there !== undefined) server.shared.set('media://m/a.mp4', there);
+    expect((await run(directory, { roots: [{ name: 'm', directory }] })).outcomes).toEqual({ captioned: 1 });
+    expect(results(directory)[0]!.content).toBe(hash('sha256', '1'));
+    expect(leftovers()).toEqual([]);
+  });
+
+  it('loses only a file that the server does not take', async () => {
+    const directory = libraryOf({ 'a.mp4': '1', 'b.mp4': '2' });
+    let uploads = 0;
+    server.interfere = (_, path) =>
+      path === '/v1/files' && uploads++ === 0
+        ? new Response('{"error":{"code":"media_too_large","message":"Too large."}}', { status: 413 })
+        : undefined;
+    const { outcomes, report } = await run(directory);
+    expect([outcomes, report.failures]).toEqual([{ captioned: 1, failed: 1 }, { media_too_large: 1 }]);
+  });
+
+  it.each<[string, (path: string) => Response | undefined, RegExp]>([
+    [
+      'has another model by now',
+      () => {
+        server.fingerprint = 'f2';
+        return undefined;
+      },
+      /another model/,
+    ],
+    [
+      'cancels the job',
+      (path) => {
+        if (path.includes('/items')) server.cancelAll();
+        return undefined;
+      },
+      /cancelled on the server/,
+    ],
+    [
+      'wants another key by now',
+      (path) =>
+        path === '/v1/jobs'
+          ? new Response('{"error":{"code":"unauthorized","message":"Give a key."}}', { status: 401 })
+          : undefined,
+      /Give a key/,
+    ],
+    ['stays away', (path) => (path === '/v1/jobs' ? Response.error() : undefined), /answers with status 0|Nothing/],
+  ])('stops when the server %s, blames no file, and goes on later', async (_, interfere, message) => {
+    const directory = libraryOf({ 'a.mp4': '1', 'b.mp4': '2' });
+    let begun = false;
+    server.interfere = (method, path) => {
+      begun ||= method === 'POST';
+      return begun ? interfere(path) : undefined;
+    };
+    const { thrown, outcomes } = await run(directory, { patienceMs: 0 });
+    expect(thrown).toBeInstanceOf(AvocadoError);
+    expect(thrown).toMatchObject({ code: 'engine_unavailable', message: expect.stringMatching(message) as string });
+    expect(outcomes).toEqual({ open: 2 });
+    server.interfere = () => undefined;
+    server.fingerprint = 'f1';
+    expect((await run(directory)).outcomes).toEqual({ captioned: 2 });
+    expect(leftovers()).toEqual([]);
+  });
+
+  it('is not begun on a server that is no server of captions', async () => {
+    server.interfere = (_, path) => (path === '/v1/models' ? new Response('<html>') : undefined);
+    await expect(askModel(client(), never)).rejects.toThrow('Is it an avocado server');
+    server.interfere = (_, path) => (path === '/v1/models' ? new Response('{"data":[{"id":"gpt"}]}') : undefined);
+    await expect(askModel(client(), never)).rejects.toThrow('no avocado server, or an older one');
+  });
+});
