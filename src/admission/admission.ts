@@ -16,7 +16,7 @@ export interface AdmissionSettings {
   readonly maxReceiving: number;
   /** most estimated seconds of work waiting or running; a request alone is never too much */
   readonly maxQueueSeconds: number;
-  /** requests started beyond the engine's slots, so that their media are ready when a slot is free */
+  /** requests started beyond the slots of each engine, so that their media are ready when a slot is free */
   readonly prepareAhead: number;
   /** longest deadline of a request, and its default */
   readonly maxTimeoutSeconds: number;
@@ -70,11 +70,12 @@ export class Admission {
 
   constructor(captioner: Captioner, settings: AdmissionSettings, observer: AdmissionObserver) {
     const { slots } = captioner.model;
+    const engines = captioner.status().engines?.length ?? 1;
     const model = new WorkModel();
     const limits = {
       maxRequests: settings.maxRequests ?? slots * REQUESTS_PER_SLOT,
       maxWorkSeconds: settings.maxQueueSeconds,
-      maxRunning: slots + settings.prepareAhead,
+      maxRunning: slots + engines * settings.prepareAhead,
     };
     const queue = new AdmissionQueue(limits, model, (reason) => {
       observer.rejected(reason);

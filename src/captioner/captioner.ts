@@ -79,15 +79,26 @@ export interface CaptionerModel {
 /** loading: first start, weights and warm-up; restarting: after a crash or hang; stopped: for good */
 export type CaptionerState = 'loading' | 'ready' | 'restarting' | 'stopped';
 
+/** One of several engines. */
+export interface EngineStatus {
+  readonly device: string;
+  readonly state: CaptionerState;
+  readonly restarts: number;
+  readonly pid: number | undefined;
+}
+
 export interface CaptionerStatus {
+  /** of several engines: ready when one of them is */
   readonly state: CaptionerState;
   /** what it is doing or why it is not ready; '' when ready */
   readonly text: string;
   readonly done: number;
   readonly total: number;
   readonly restarts: number;
-  /** of the engine process; undefined in this process or while there is none */
+  /** of the (first) engine process; undefined in this process or while there is none */
   readonly pid: number | undefined;
+  /** each engine process, in the order of the devices; absent in this process */
+  readonly engines?: readonly EngineStatus[];
 }
 
 /** What a caption will take. Exact but for the sound, whose length is taken from the container. */

@@ -12,7 +12,7 @@ import type { Thinker } from '../model/execution/thinker.ts';
 import { readModelFiles, type ModelFiles } from '../model/export/read-model-files.ts';
 import { loadChatTemplate } from '../prompt/chat-template.ts';
 import { loadTokenizer } from '../prompt/tokenizer.ts';
-import type { Device, EngineSettings, Precision } from '../settings/engine-settings.ts';
+import { deviceNames, type Device, type EngineSettings, type Precision } from '../settings/engine-settings.ts';
 import type { Captioner, CaptionerModel, CaptionerStats } from './captioner.ts';
 import { serveRequest, type CaptionerContext } from './pipeline.ts';
 import { estimateSegments, isSegmented, runSegments } from './segmented.ts';
@@ -35,8 +35,10 @@ function prefillChunkOf(precision: Precision, device: Device): number {
   return precision === 'int8' || precision === 'int4' ? 128 : 512;
 }
 
-function deviceName({ device }: EngineSettings): string {
-  return device.type === 'cpu' ? 'cpu' : `cuda:${device.index}`;
+function checkDevices({ devices }: EngineSettings): void {
+  if (devices.length === 1) return;
+  const message = `One model runs on one device, not on ${deviceNames(devices)}. A server and a batch take several.`;
+  throw new AvocadoError('bad_request', message, { param: 'device' });
 }
 
 function checkContext({ context }: Pick<EngineSettings, 'context'>): void {
@@ -85,7 +87,8 @@ function tryModel(
 
 /**
  * The weights, ready to run.
- * @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable`
+ * @throws AvocadoError `tensor_*`, `precision_unsupported`, `runtime_unavailable`, `device_unavailable`,
+ *   `bad_request` for several devices
  */
 export async function loadModel(
   settings: EngineSettings,
@@ -93,6 +96,7 @@ export async function loadModel(
   onProgress?: OnProgress,
 ): Promise<Pick<LoadedThinker, 'thinker' | 'precision'>> {
   checkContext(settings);
+  checkDevices(settings);
   return await loadThinker({ ...settings, capacity: settings.context, files: { config, manifest }, onProgress });
 }
 
@@ -106,10 +110,10 @@ function describe(
     name: model.package.name,
     directory: model.config.directory,
     precision: settings.precision ?? model.manifest?.precision ?? defaultPrecision,
-    device: deviceName(settings),
+    device: deviceNames(settings.devices),
     runtime: '',
     context: model.context,
-    slots: settings.slots,
+    slots: settings.slots * settings.devices.length,
     profile: profileLabel(resolveProfile(undefined, {}, model.package.profile)),
   };
 }

@@ -84,13 +84,19 @@ export interface ConnectionOptions {
 const LONGEST_TICK_MS = 1000;
 
 /**
- * How a submission went: `lost` = the process died while the request waited to be admitted, so
- * it can be submitted again.
+ * How a submission went: `unstarted` = the process died while the request waited to be admitted, or was not to start
+ * it, so it can be submitted again.
  */
-export type Submitted = 'ended' | 'lost';
+export type Submitted = 'ended' | 'unstarted';
+
+/** Of a captioner's submission, and what only its engine processes know. */
+export interface ConnectionSubmitOptions extends SubmitOptions {
+  /** asked when the request is admitted: is this still the process to start it? */
+  readonly startsHere?: (() => boolean) | undefined;
+}
 
 interface PendingCaption {
-  readonly options: SubmitOptions;
+  readonly options: ConnectionSubmitOptions;
   /** planned, but not started: nothing of it is lost with the process */
   waiting: boolean;
   aborted: boolean;
@@ -123,6 +129,11 @@ export class EngineConnection {
     return this.#child.pid;
   }
 
+  /** captions that it works on; not those that wait to be admitted */
+  get working(): number {
+    return [...this.#captions.values()].filter(({ waiting }) => !waiting).length;
+  }
+
   /** Listens to the process and tells it to open the model. Called once. */
   open(): void {
     const { settings, warmUpFile, limits, observer } = this.#options;
@@ -148,7 +159,7 @@ export class EngineConnection {
   }
 
   /** As Captioner.submit; but see {@link Submitted}. */
-  async submit(request: CaptionRequest, options: SubmitOptions): Promise<Submitted> {
+  async submit(request: CaptionRequest, options: ConnectionSubmitOptions): Promise<Submitted> {
     const { signal, onEvent } = options;
     if (signal.aborted) {
       onEvent({ type: 'caption-aborted' });
@@ -249,8 +260,15 @@ export class EngineConnection {
     caption.options.admit(estimate).then(
       () => {
         if (!this.#captions.has(id)) return;
-        caption.waiting = false;
-        this.#send({ type: 'start', id });
+        const { startsHere = () => true } = caption.options;
+        if (caption.aborted || startsHere()) {
+          caption.waiting = false;
+          this.#send({ type: 'start', id });
+        } else {
+          this.#send({ type: 'abort', id });
+          this.#captions.delete(id);
+          caption.settle('unstarted');
+        }
       },
       (thrown: unknown) => {
         if (!this.#captions.has(id) || caption.aborted) return;
@@ -296,7 +314,7 @@ export class EngineConnection {
       if (!caption.waiting || caption.aborted) this.#fail(id, error);
       else {
         this.#captions.delete(id);
-        caption.settle('lost');
+        caption.settle('unstarted');
       }
     }
     for (const { reject } of this.#estimates.values()) reject(error);

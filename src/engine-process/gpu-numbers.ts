@@ -1,4 +1,4 @@
-// What nvidia-smi says of one GPU, for metrics: asked in the background, at most every few seconds, and never again
+// What nvidia-smi says of the GPUs in use, for metrics: asked in the background, at most every few seconds, and never again
 // where it is missing. Lives in this room because it starts a process.
 import { execFile } from 'node:child_process';
 
@@ -36,22 +36,26 @@ export function parseGpuLine(line: string): GpuNumbers | undefined {
   };
 }
 
+export function parseGpuLines(text: string): GpuNumbers[] {
+  return text.split('\n').flatMap((line) => parseGpuLine(line) ?? []);
+}
+
 /**
- * @param device of a captioner's model: `cpu`, `cuda:N`
- * @returns the latest numbers, undefined until there are some; each call may start a look for the next one
+ * @param devices of a captioner's model: `cpu`, `cuda:N`, or several between commas
+ * @returns the latest numbers, none until there are some; each call may start a look for the next ones
  */
-export function watchGpu(device: string): () => GpuNumbers | undefined {
-  const index = /^cuda(?::(\d+))?$/.exec(device);
-  if (index === null) return () => undefined;
-  let latest: GpuNumbers | undefined;
+export function watchGpus(devices: string): () => readonly GpuNumbers[] {
+  const cards = [...devices.matchAll(/cuda(?::(\d+))?/g)].map(([, index = '0']) => index);
+  let latest: readonly GpuNumbers[] = [];
+  if (cards.length === 0) return () => latest;
   let askedMs = -Infinity;
   let isMissing = false;
   return () => {
     if (!isMissing && performance.now() - askedMs >= ASK_EVERY_MS) {
       askedMs = performance.now();
-      execFile('nvidia-smi', [`--id=${index[1] ?? 0}`, ...QUERY], { timeout: PATIENCE_MS }, (error, stdout) => {
+      execFile('nvidia-smi', [`--id=${cards.join(',')}`, ...QUERY], { timeout: PATIENCE_MS }, (error, stdout) => {
         isMissing = error?.code === 'ENOENT';
-        latest = error === null ? parseGpuLine(stdout.split('\n')[0] ?? '') : undefined;
+        latest = error === null ? parseGpuLines(stdout) : [];
       });
     }
     return latest;

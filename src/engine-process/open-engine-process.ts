@@ -3,8 +3,8 @@ import type { Captioner, Estimate, SubmitOptions } from '../captioner/captioner.
 import type { OnProgress } from '../captioner/open-captioner.ts';
 import { endingOf } from '../output/ending.ts';
 import type { CaptionRequest } from '../output/events.ts';
-import type { EngineSettings } from '../settings/engine-settings.ts';
-import type { EngineConnection } from './engine-connection.ts';
+import { deviceNames, onDevices, type Device, type EngineSettings } from '../settings/engine-settings.ts';
+import { EnginePool, type Chosen } from './engine-pool.ts';
 import { WARM_UP_FILE } from './engine-server.ts';
 import { forkEngine, type ForkEngine } from './fork-engine.ts';
 import { RESTART_TIMES, Supervisor, type BackOffTimes } from './supervisor.ts';
@@ -21,10 +21,13 @@ export interface EngineProcessOptions {
   readonly onFault?: ((sentence: string) => void) | undefined;
 }
 
-/** A model in a process of its own, restarted when it dies: a native crash does not reach the server. */
+/**
+ * A model in a process of its own, or in one on each device, restarted when it dies: a native crash does not reach the
+ * server, and takes only the requests of its device.
+ */
 export interface EngineProcess extends Captioner {
   /**
-   * Resolves when it is ready, after its first start or a restart.
+   * Resolves when it is ready, after its first start or a restart; of several, when all are.
    * @throws AvocadoError why the first start failed (`checkpoint_*`, `device_unavailable` …), `aborted`,
    *   `engine_unavailable` after close
    */
@@ -36,9 +39,9 @@ const START_TIMEOUT_MS = 60_000;
 const STALL_MS = 120_000;
 
 /** Requests wait while the process starts or restarts; it is an error only when it never will. */
-async function readyConnection(supervisor: Supervisor, signal: AbortSignal | undefined): Promise<EngineConnection> {
+async function readyEngine(pool: EnginePool, path: string, signal: AbortSignal | undefined): Promise<Chosen> {
   try {
-    return await supervisor.ready(signal);
+    return await pool.choose(path, signal);
   } catch (thrown) {
     const error = asAvocadoError(thrown);
     if (signal?.aborted === true || error.code === 'aborted' || error.code === 'engine_unavailable') throw error;
@@ -47,15 +50,25 @@ async function readyConnection(supervisor: Supervisor, signal: AbortSignal | und
   }
 }
 
-/** A request that waits to be admitted survives a restart: it is planned again, but admitted only once. */
-async function submit(supervisor: Supervisor, request: CaptionRequest, options: SubmitOptions): Promise<void> {
+/**
+ * A request that waits to be admitted survives a restart, and goes to another engine where that has less to do by
+ * then: it is planned again, but admitted only once.
+ */
+async function submit(pool: EnginePool, request: CaptionRequest, options: SubmitOptions): Promise<void> {
   const { signal, onEvent, admit } = options;
   let admitted: Promise<void> | undefined;
-  const admitOnce = admit && ((estimate: Estimate): Promise<void> => (admitted ??= admit(estimate)));
+  let isAdmitted = false;
+  const admitOnce =
+    admit &&
+    ((estimate: Estimate): Promise<void> =>
+      (admitted ??= admit(estimate).then(() => {
+        isAdmitted = true;
+      })));
   try {
     for (;;) {
-      const connection = await readyConnection(supervisor, signal);
-      if ((await connection.submit(request, { signal, onEvent, admit: admitOnce })) === 'ended') return;
+      const { connection, isStillBest } = await readyEngine(pool, request.path, signal);
+      const gate = isAdmitted ? {} : { admit: admitOnce, startsHere: isStillBest };
+      if ((await connection.submit(request, { signal, onEvent, ...gate })) === 'ended') return;
     }
   } catch (thrown) {
     onEvent(endingOf(thrown, signal));
@@ -63,8 +76,8 @@ async function submit(supervisor: Supervisor, request: CaptionRequest, options: 
 }
 
 /**
- * Starts an engine process and resolves as soon as it has told which model it will serve; the weights load meanwhile,
- * see `ready()`. Requests may come at once, and wait.
+ * Starts an engine process, or one on each device, and resolves as soon as it has told which model it will serve; the
+ * weights load meanwhile, see `ready()`. Requests may come at once, and wait.
  * @param fork starts a process; tests pass their own
  * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`, `export_*`, `engine_unavailable` (it
  *   cannot be started at all)
@@ -74,27 +87,37 @@ export async function openEngineProcess(
   fork: ForkEngine = forkEngine,
 ): Promise<EngineProcess> {
   const { heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS, stallMs = STALL_MS, restart = RESTART_TIMES } = options;
-  const supervisor = new Supervisor({
-    settings: options.settings,
-    warmUpFile: WARM_UP_FILE,
-    limits: { heartbeatTimeoutMs, stallMs, startTimeoutMs: Math.max(START_TIMEOUT_MS, heartbeatTimeoutMs) },
-    restart,
-    fork,
-    onProgress: options.onProgress,
-    onFault: options.onFault,
-  });
-  const described = await supervisor.described();
+  const { devices } = options.settings;
+  const supervise = (device: Device): Supervisor => {
+    const named = devices.length === 1 ? '' : `${deviceNames([device])}: `;
+    return new Supervisor({
+      settings: { ...options.settings, ...onDevices([device]) },
+      warmUpFile: WARM_UP_FILE,
+      limits: { heartbeatTimeoutMs, stallMs, startTimeoutMs: Math.max(START_TIMEOUT_MS, heartbeatTimeoutMs) },
+      restart,
+      fork,
+      onProgress: (text, done, total) => options.onProgress?.(named + text, done, total),
+      onFault: (sentence) => options.onFault?.(named + sentence),
+    });
+  };
+  const members = devices.map((device) => ({ device, supervisor: supervise(device) }));
+  const pool = new EnginePool(members);
+  const [described] = await Promise.all(members.map(({ supervisor }) => supervisor.described())).catch(
+    async (refusal: unknown) => {
+      await pool.close();
+      throw refusal;
+    },
+  );
   return {
     get model() {
-      return supervisor.model ?? described;
+      return pool.model(described!);
     },
-    submit: (request, submitOptions) => submit(supervisor, request, submitOptions),
-    estimate: async (request, signal) => (await readyConnection(supervisor, signal)).estimate(request, signal),
-    status: () => supervisor.status(),
-    stats: () => supervisor.stats(),
-    ready: async (signal) => {
-      await supervisor.ready(signal);
-    },
-    close: () => supervisor.close(),
+    submit: (request, submitOptions) => submit(pool, request, submitOptions),
+    estimate: async (request, signal) =>
+      (await readyEngine(pool, request.path, signal)).connection.estimate(request, signal),
+    status: () => pool.status(),
+    stats: () => pool.stats(),
+    ready: (signal) => pool.allReady(signal),
+    close: () => pool.close(),
   };
 }

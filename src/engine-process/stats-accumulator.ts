@@ -25,17 +25,49 @@ function sum(a: CacheCounts, b: CacheCounts): CacheCounts {
   return { hits: a.hits + b.hits, misses: a.misses + b.misses };
 }
 
+function countersOf(
+  a: CaptionerStats,
+  b: CaptionerStats,
+): Pick<CaptionerStats, 'steps' | 'generatedTokens' | 'promptTokens' | 'progress' | 'caches'> {
+  return {
+    steps: a.steps + b.steps,
+    generatedTokens: a.generatedTokens + b.generatedTokens,
+    promptTokens: a.promptTokens + b.promptTokens,
+    progress: a.progress + b.progress,
+    caches: { media: sum(a.caches.media, b.caches.media), prefix: sum(a.caches.prefix, b.caches.prefix) },
+  };
+}
+
 /** Counters of two processes summed; gauges of the second. */
 function added(before: CaptionerStats, now: CaptionerStats): CaptionerStats {
+  return { ...now, ...countersOf(before, now), lastStepAtMs: now.lastStepAtMs ?? before.lastStepAtMs };
+}
+
+/** Of two engines at the same time. */
+function together(a: CaptionerStats, b: CaptionerStats): CaptionerStats {
+  const slots = a.slots + b.slots;
+  const stepsAtMs = [a.lastStepAtMs, b.lastStepAtMs].filter((atMs) => atMs !== undefined);
   return {
-    ...now,
-    steps: before.steps + now.steps,
-    lastStepAtMs: now.lastStepAtMs ?? before.lastStepAtMs,
-    generatedTokens: before.generatedTokens + now.generatedTokens,
-    promptTokens: before.promptTokens + now.promptTokens,
-    progress: before.progress + now.progress,
-    caches: { media: sum(before.caches.media, now.caches.media), prefix: sum(before.caches.prefix, now.caches.prefix) },
+    ...countersOf(a, b),
+    waiting: a.waiting + b.waiting,
+    running: a.running + b.running,
+    freeSlots: a.freeSlots + b.freeSlots,
+    slots,
+    lastStepAtMs: stepsAtMs.length === 0 ? undefined : Math.max(...stepsAtMs),
+    busy: a.busy || b.busy,
+    kvUsage: slots === 0 ? 0 : (a.kvUsage * a.slots + b.kvUsage * b.slots) / slots,
+    decoding: {
+      running: a.decoding.running + b.decoding.running,
+      waiting: a.decoding.waiting + b.decoding.waiting,
+      // Where one of them takes files, the server does.
+      stalledMs: Math.min(a.decoding.stalledMs, b.decoding.stalledMs),
+    },
   };
+}
+
+/** @param engines at least one */
+export function statsTogether(engines: readonly CaptionerStats[]): CaptionerStats {
+  return engines.reduce(together);
 }
 
 /** The engine's stats as of its last heartbeat; counters continue over restarts. */

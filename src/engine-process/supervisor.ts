@@ -64,6 +64,11 @@ class ReadyGate<T> {
     for (const { reject } of this.#waiting) reject(error);
   }
 
+  /** undefined while it is not available */
+  get value(): T | undefined {
+    return this.#value;
+  }
+
   /** @throws AvocadoError `aborted`, or the error given to `reject` */
   async wait(signal?: AbortSignal): Promise<T> {
     if (this.#failure !== undefined) throw this.#failure;
@@ -158,6 +163,11 @@ export class Supervisor {
    */
   ready(signal?: AbortSignal): Promise<EngineConnection> {
     return this.#ready.wait(signal);
+  }
+
+  /** the process while it is ready */
+  get connection(): EngineConnection | undefined {
+    return this.#ready.value;
   }
 
   /** Ends what runs, and the process. Nothing can be asked any more. */

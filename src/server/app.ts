@@ -10,7 +10,7 @@ import Fastify, {
 import { Admission } from '../admission/admission.ts';
 import { wantsTraces } from '../base/env.ts';
 import type { Captioner } from '../captioner/captioner.ts';
-import { watchGpu } from '../engine-process/gpu-numbers.ts';
+import { watchGpus } from '../engine-process/gpu-numbers.ts';
 import { createIntake } from '../intake/intake.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import { openTemporaryStorage } from '../storage/temporary-storage.ts';
@@ -116,7 +116,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     service: () => service.stats(),
     space: () => storage.use(),
     jobs: () => jobs?.counts,
-    gpu: watchGpu(captioner.model.device),
+    gpus: watchGpus(captioner.model.device),
   });
   const service: Admission = new Admission(captioner, config, metrics);
   const responses = new InFlightResponses();

@@ -23,15 +23,29 @@ export type RuntimeLog = (typeof RUNTIME_LOGS)[number];
 
 export type Device = { readonly type: 'cpu' } | { readonly type: 'cuda'; readonly index: number };
 
-const device: SettingType<Device> = {
-  expected: 'cpu, cuda or cuda:N',
+function parseDevice(given: string): Device | undefined {
+  if (given === 'cpu') return { type: 'cpu' };
+  const match = /^cuda(?::(\d{1,3}))?$/.exec(given);
+  return match === null ? undefined : { type: 'cuda', index: Number(match[1] ?? 0) };
+}
+
+export function deviceNames(devices: readonly Device[]): string {
+  return devices.map((device) => (device.type === 'cpu' ? 'cpu' : `cuda:${device.index}`)).join(',');
+}
+
+/** One kind only: precisions and captions of two kinds differ. A GPU once: it has memory for one model. */
+const devices: SettingType<readonly Device[]> = {
+  expected: 'cpu, cuda or cuda:N, or several such as cuda:0,cuda:1',
   json: 'string',
   parse: (given) => {
-    if (given === 'cpu') return { type: 'cpu' };
-    const match = /^cuda(?::(\d{1,3}))?$/.exec(given);
-    return match === null ? undefined : { type: 'cuda', index: Number(match[1] ?? 0) };
+    const named = given.split(',').map((name) => parseDevice(name.trim()));
+    const known = named.filter((device) => device !== undefined);
+    const kinds = new Set(known.map(({ type }) => type));
+    const cards = known.flatMap((device) => (device.type === 'cuda' ? [device.index] : []));
+    const isRight = known.length === named.length && kinds.size === 1 && new Set(cards).size === cards.length;
+    return isRight ? known : undefined;
   },
-  format: (value) => (value.type === 'cpu' ? 'cpu' : `cuda:${value.index}`),
+  format: deviceNames,
 };
 
 const MIB = 1024 ** 2;
@@ -62,9 +76,9 @@ export const ENGINE_TABLE = {
     group: 'model',
     flag: 'device',
     metavar: 'name',
-    type: device,
-    default: { type: 'cpu' },
-    help: 'cpu or cuda[:N]',
+    type: devices,
+    default: [{ type: 'cpu' }],
+    help: 'cpu or cuda[:N]; several such as cuda:0,cuda:1: an engine process on each',
   },
   runtime: {
     group: 'model',
@@ -161,7 +175,10 @@ export const ENGINE_TABLE = {
 
 type EngineValues = SettingValues<typeof ENGINE_TABLE>;
 
-export interface EngineSettings extends Omit<EngineValues, 'prefixSlots'> {
+export interface EngineSettings extends Omit<EngineValues, 'device' | 'prefixSlots'> {
+  /** the first of `devices`; of an engine process and of a captioner in this process, the only one */
+  readonly device: Device;
+  readonly devices: readonly Device[];
   /**
    * slots beside the others that keep the start of prompts; each takes the memory of a slot once used, on CUDA at once
    */
@@ -172,7 +189,14 @@ const PREFIX_SLOTS = { cpu: 2, cuda: 0 };
 
 /** Checked values, or some of them, with the defaults for the rest; frozen. */
 export function engineSettings(given: GivenValues<typeof ENGINE_TABLE> = {}): EngineSettings {
-  const values = withDefaults(ENGINE_TABLE, given);
-  const prefixSlots = values.prefixSlots ?? PREFIX_SLOTS[values.device.type];
-  return Object.freeze({ ...values, device: Object.freeze(values.device), prefixSlots });
+  const { device: devices, ...values } = withDefaults(ENGINE_TABLE, given);
+  const where = onDevices(devices);
+  const prefixSlots = values.prefixSlots ?? PREFIX_SLOTS[where.device.type];
+  return Object.freeze({ ...values, ...where, prefixSlots });
+}
+
+/** The settings of an engine on some of the devices. */
+export function onDevices(devices: readonly Device[]): Pick<EngineSettings, 'device' | 'devices'> {
+  const [device = { type: 'cpu' } as const] = devices;
+  return { device: Object.freeze(device), devices: Object.freeze(devices) };
 }

@@ -87,8 +87,8 @@ export interface ReadingParts {
   readonly version: string;
   /** as they were a few seconds ago; undefined: the server has no jobs */
   readonly jobs: () => JobCounts | undefined;
-  /** of the GPU that the model runs on */
-  readonly gpu: () => GpuNumbers | undefined;
+  /** of the GPUs that the model runs on */
+  readonly gpus: () => readonly GpuNumbers[];
 }
 
 /** Stages of running requests; a request in stage `queued` is waiting. */
@@ -172,8 +172,21 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
     {
       type: 'gauge',
       name: 'avocado_engine_up',
-      help: '1 when the engine is ready, 0 while it loads, restarts or is stopped.',
+      help: '1 when the engine is ready (of several, one of them), 0 while it loads, restarts or is stopped.',
       read: () => [[status().state === 'ready' ? 1 : 0]],
+    },
+    {
+      type: 'gauge',
+      name: 'avocado_engine_ready',
+      help: 'Of each engine process, one on each device: 1 when it is ready.',
+      labels: ['engine', 'device'],
+      read: () => {
+        const { state, engines = [{ device: captioner.model.device, state }] } = status();
+        return engines.map((engine, index) => [
+          engine.state === 'ready' ? 1 : 0,
+          { engine: String(index), device: engine.device },
+        ]);
+      },
     },
     {
       type: 'counter',
@@ -221,17 +234,17 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
 }
 
 /** Present where the model runs on a GPU and nvidia-smi answers. */
-function gpuReadings({ gpu, captioner }: ReadingParts): Reading[] {
+function gpuReadings({ gpus, captioner }: ReadingParts): Reading[] {
   const gauge = (name: string, help: string, of: (numbers: GpuNumbers) => number | undefined): Reading => ({
     type: 'gauge',
     name: `avocado_gpu_${name}`,
     help: `${help} Absent without a GPU and nvidia-smi.`,
     labels: ['gpu'],
-    read: () => {
-      const numbers = gpu();
-      const value = numbers === undefined ? undefined : of(numbers);
-      return numbers === undefined || value === undefined ? [] : [[value, { gpu: numbers.index }]];
-    },
+    read: () =>
+      gpus().flatMap((numbers): Sample[] => {
+        const value = of(numbers);
+        return value === undefined ? [] : [[value, { gpu: numbers.index }]];
+      }),
   });
   return [
     gauge('memory_used_bytes', 'Memory in use on the GPU, by all its processes.', (numbers) => numbers.memoryUsedBytes),

@@ -30,7 +30,10 @@ describe('starting', () => {
     const ready = engine.ready();
     engines[0]!.start();
     await ready;
-    expect(engine.status()).toEqual({ state: 'ready', text: '', done: 1, total: 1, restarts: 0, pid: 1000 });
+    expect(engine.status()).toEqual({
+      ...{ state: 'ready', text: '', done: 1, total: 1, restarts: 0, pid: 1000 },
+      engines: [{ device: 'cpu', state: 'ready', restarts: 0, pid: 1000 }],
+    });
     expect(engine.model.runtime).toBe('fake 1');
     expect(shown).toEqual([['Loading decoder', 2, 3]]);
   });

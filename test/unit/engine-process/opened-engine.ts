@@ -41,14 +41,14 @@ export async function settle(): Promise<void> {
 
 export async function open(options: Partial<EngineProcessOptions> = {}): Promise<EngineProcess> {
   const opening = openEngineProcess({ ...OPTIONS, ...options }, fork);
-  engines[0]!.say({ type: 'described', model: MODEL });
+  for (const engine of engines) engine.say({ type: 'described', model: MODEL });
   opened = await opening;
   return opened;
 }
 
 export async function openReady(options: Partial<EngineProcessOptions> = {}): Promise<EngineProcess> {
   const engine = await open(options);
-  engines[0]!.start();
+  for (const each of engines) each.start();
   return engine;
 }
 
@@ -59,10 +59,10 @@ export interface Collected {
 }
 
 /** Reads a caption to its end. */
-export function collect(engine: EngineProcess, signal?: AbortSignal): Collected {
+export function collect(engine: EngineProcess, signal?: AbortSignal, request = REQUEST): Collected {
   const events: CaptionEvent[] = [];
   const read = async (): Promise<void> => {
-    for await (const event of captionEvents(engine, REQUEST, signal)) events.push(event);
+    for await (const event of captionEvents(engine, request, signal)) events.push(event);
   };
   const done = read().then(() => {
     collected.ended = true;

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { engineSettings } from '../../../src/settings/engine-settings.ts';
+import { ENGINE_TABLE, engineSettings } from '../../../src/settings/engine-settings.ts';
 import { readServerSettings, readSettings, type SettingSources } from '../../../src/settings/read-settings.ts';
 import { MODEL_SETTINGS, SETTING_NAMES, settingOf, variableName } from '../../../src/settings/schema.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
@@ -46,7 +46,7 @@ describe('settings', () => {
 
   it('of every kind are read the same from each source', () => {
     const expected = {
-      device: { type: 'cuda', index: 1 },
+      device: [{ type: 'cuda', index: 1 }],
       spinning: true,
       stallMs: 1500,
       mediaRoots: ['a=/x', 'b=/y'],
@@ -100,7 +100,7 @@ describe('settings', () => {
     for (const part of [
       '--threads must be a whole number from 0 to 1024, not -1.',
       '--media-root nothing: write it as NAME=DIR',
-      '--device must be cpu, cuda or cuda:N, not tpu.',
+      '--device must be cpu, cuda or cuda:N, or several such as cuda:0,cuda:1, not tpu.',
       'AVOCADO_SLOTS must be a whole number from 1 to 256, not many.',
       'AVOCADO_LOG_LEVEL must be one of silent, error, warn, info, debug, not loud.',
       'settings.json must be a whole number from 0 to 65535, not 70000.',
@@ -187,10 +187,22 @@ describe('the table of settings', () => {
 });
 
 describe('engineSettings', () => {
+  it('take several devices of one kind, a GPU once', () => {
+    const { parse, format } = ENGINE_TABLE.device.type;
+    expect(parse('cuda, cuda:3')).toEqual([
+      { type: 'cuda', index: 0 },
+      { type: 'cuda', index: 3 },
+    ]);
+    expect(format(parse('cuda,cuda:3')!)).toBe('cuda:0,cuda:3');
+    expect(parse('cpu,cpu')).toHaveLength(2);
+    for (const wrong of ['', 'cpu,', 'cpu,cuda', 'cuda,cuda:0', 'cuda:0;cuda:1', 'cuda:-1'])
+      expect(parse(wrong), wrong).toBeUndefined();
+  });
+
   it('keeps prompts only where that costs no memory at once, unless told', () => {
     expect(engineSettings().prefixSlots).toBe(2);
-    expect(engineSettings({ device: { type: 'cuda', index: 0 } }).prefixSlots).toBe(0);
-    expect(engineSettings({ device: { type: 'cuda', index: 0 }, prefixSlots: 3 }).prefixSlots).toBe(3);
+    expect(engineSettings({ device: [{ type: 'cuda', index: 0 }] }).prefixSlots).toBe(0);
+    expect(engineSettings({ device: [{ type: 'cuda', index: 0 }], prefixSlots: 3 }).prefixSlots).toBe(3);
   });
 
   it('can be sent to another process', () => {
