@@ -9,7 +9,7 @@ export interface AdmissionLimits {
   readonly maxRequests: number;
   /** most estimated seconds of work admitted; a request alone is never too much */
   readonly maxWorkSeconds: number;
-  /** most requests in the engine at a time */
+  /** most requests in the engine at a time; interactive ones do not count the batch ones, whose slots they may take */
   readonly maxRunning: number;
 }
 
@@ -87,7 +87,7 @@ export class AdmissionQueue {
   readonly #onRefusal: (reason: Refusal) => void;
   readonly #alive = new Set<Ticket>();
   readonly #waiting: Record<Priority, Ticket[]> = { interactive: [], batch: [] };
-  #running = 0;
+  readonly #running: Record<Priority, number> = { interactive: 0, batch: 0 };
   #longRunning = 0;
 
   constructor(limits: AdmissionLimits, rates: WorkRates, onRefusal: (reason: Refusal) => void) {
@@ -108,7 +108,7 @@ export class AdmissionQueue {
   }
 
   get running(): number {
-    return this.#running;
+    return this.#running.interactive + this.#running.batch;
   }
 
   get waiting(): Readonly<Record<Priority, number>> {
@@ -125,7 +125,7 @@ export class AdmissionQueue {
 
   /** Seconds until a request admitted now would start. */
   get secondsToStart(): number {
-    if (this.#running < this.#limits.maxRunning) return 0;
+    if (this.running < this.#limits.maxRunning) return 0;
     // By then all but `maxRunning - 1` have ended, each with the average work of those admitted.
     return (this.workSeconds * (1 - (this.#limits.maxRunning - 1) / this.alive)) / this.#rates.parallelism;
   }
@@ -184,7 +184,7 @@ export class AdmissionQueue {
 
   leave(ticket: Ticket): void {
     if (ticket.state === 'running') {
-      this.#running -= 1;
+      this.#running[ticket.priority] -= 1;
       if (ticket.long) this.#longRunning -= 1;
     }
     if (ticket.state === 'waiting') remove(this.#waiting[ticket.priority], ticket);
@@ -221,11 +221,13 @@ export class AdmissionQueue {
   }
 
   #startNext(): void {
-    while (this.#running < this.#limits.maxRunning) {
-      const ticket = takeNext(this.#waiting, this.#turns, this.#longRunning);
+    const { maxRunning } = this.#limits;
+    for (;;) {
+      const isOpen = { interactive: this.#running.interactive < maxRunning, batch: this.running < maxRunning };
+      const ticket = takeNext(this.#waiting, this.#turns, this.#longRunning, isOpen);
       if (ticket === undefined) return;
       ticket.state = 'running';
-      this.#running += 1;
+      this.#running[ticket.priority] += 1;
       if (ticket.long) this.#longRunning += 1;
       ticket.onStart();
     }
@@ -248,9 +250,20 @@ export class AdmissionQueue {
 
 type Lines = Readonly<Record<Priority, Ticket[]>>;
 
-/** Takes the request that starts next out of its line. @param longs long ones that run */
-function takeNext(lines: Lines, turns: PriorityTurns, longs: number): Ticket | undefined {
-  const mayStart = (ticket: Ticket): boolean => !ticket.long || longs < MAX_LONG_RUNNING;
+const BOTH = { interactive: true, batch: true };
+
+/**
+ * Takes the request that starts next out of its line.
+ * @param longs long ones that run
+ * @param isOpen whether one of that priority may start now
+ */
+function takeNext(
+  lines: Lines,
+  turns: PriorityTurns,
+  longs: number,
+  isOpen: Readonly<Record<Priority, boolean>> = BOTH,
+): Ticket | undefined {
+  const mayStart = ({ long, priority }: Ticket): boolean => isOpen[priority] && (!long || longs < MAX_LONG_RUNNING);
   const ready = { interactive: lines.interactive.filter(mayStart), batch: lines.batch.filter(mayStart) };
   const priority = turns.next({ interactive: ready.interactive.length, batch: ready.batch.length });
   const ticket = priority === undefined ? undefined : ready[priority][0];

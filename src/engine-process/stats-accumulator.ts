@@ -18,6 +18,7 @@ const ZERO: CaptionerStats = {
   generatedTokens: 0,
   promptTokens: 0,
   progress: 0,
+  preemptions: 0,
   caches: { media: { hits: 0, misses: 0 }, prefix: { hits: 0, misses: 0 } },
 };
 
@@ -28,12 +29,13 @@ function sum(a: CacheCounts, b: CacheCounts): CacheCounts {
 function countersOf(
   a: CaptionerStats,
   b: CaptionerStats,
-): Pick<CaptionerStats, 'steps' | 'generatedTokens' | 'promptTokens' | 'progress' | 'caches'> {
+): Pick<CaptionerStats, 'steps' | 'generatedTokens' | 'promptTokens' | 'progress' | 'preemptions' | 'caches'> {
   return {
     steps: a.steps + b.steps,
     generatedTokens: a.generatedTokens + b.generatedTokens,
     promptTokens: a.promptTokens + b.promptTokens,
     progress: a.progress + b.progress,
+    preemptions: a.preemptions + b.preemptions,
     caches: { media: sum(a.caches.media, b.caches.media), prefix: sum(a.caches.prefix, b.caches.prefix) },
   };
 }

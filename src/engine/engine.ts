@@ -34,6 +34,8 @@ export interface EngineStats {
   readonly progress: number;
   /** tokens in the slots over the tokens they could hold, 0 … 1 */
   readonly kvUsage: number;
+  /** batch sequences that gave up their slot to an interactive one */
+  readonly preemptions: number;
   /** sequences that reused a cached prefix, and those that could have but had to prefill it */
   readonly prefixHits: number;
   readonly prefixMisses: number;
@@ -41,6 +43,12 @@ export interface EngineStats {
 
 /** On a CPU longer chunks hardly speed up a prefill, but delay the next token of every running sequence. */
 const DEFAULT_PREFILL_CHUNK = 512;
+
+/**
+ * Media embeddings that batch sequences keep after prefill, so that they can give up their slots: about five minutes of
+ * video for a model of 7B. A sequence beyond that keeps its slot.
+ */
+const MOST_KEPT_BYTES = 2 ** 30;
 
 /** A runtime that answers on the JS thread would otherwise starve sockets and timers. */
 const YIELD_AFTER_MS = 10;
@@ -61,6 +69,7 @@ export class Engine {
   #progress = 0;
   #generatedTokens = 0;
   #promptTokens = 0;
+  #preemptions = 0;
 
   constructor(decoder: Decoder, options: EngineOptions = {}) {
     this.#decoder = decoder;
@@ -88,6 +97,7 @@ export class Engine {
       onAbort: () => {
         this.#end(sequence, { type: 'aborted' });
       },
+      mayKeep: (bytes) => sequence.priority === 'batch' && this.#keptBytes() + bytes <= MOST_KEPT_BYTES,
     });
     if (refusal === undefined) {
       this.#waiting.push(sequence);
@@ -111,6 +121,7 @@ export class Engine {
       promptTokens: this.#promptTokens,
       progress: this.#progress,
       kvUsage: heldTokens / (this.#decoder.slots * this.#decoder.capacity),
+      preemptions: this.#preemptions,
       prefixHits: this.#prefixes.hits,
       prefixMisses: this.#prefixes.misses,
     };
@@ -163,24 +174,45 @@ export class Engine {
   }
 
   /**
-   * Fills the free slots. A sequence whose prefix is being prefilled by another waits for that
-   * one, and raises its priority.
+   * Fills the free slots, and takes slots of batch sequences for interactive ones. A sequence whose prefix is being
+   * prefilled by another waits for that one, and raises its priority.
    */
   async #admit(): Promise<void> {
-    while (this.#slots.free > 0) {
+    while (this.#waiting.length > 0) {
       const live = this.#slots.owners().filter((sequence) => !hasEnded(sequence));
       const ready = this.#waiting.filter((sequence) => {
         const reader = this.#prefixes.readerFor(sequence, live);
         reader?.raisePriority(sequence.priority);
         return reader === undefined;
       });
-      const next = ready.length === 0 ? undefined : this.#scheduler.admit(ready);
+      if (ready.length === 0) return;
+      const isTaken = this.#slots.free === 0;
+      if (isTaken && !this.#preempt(ready, live)) return;
+      const next = this.#scheduler.admit(isTaken ? ready.filter(isInteractive) : ready);
       if (next === undefined) return;
       next.admit(this.#slots.take(next));
       this.#dequeue(next);
       const taken = await this.#prefixes.takeOver(next, live);
       if (!hasEnded(next)) next.startPrefill(taken);
     }
+  }
+
+  /** @returns whether there is a free slot now */
+  #preempt(waiting: readonly Sequence[], live: readonly Sequence[]): boolean {
+    const victim = this.#scheduler.preempt(waiting, live);
+    if (victim === undefined) return false;
+    const { slot } = victim;
+    victim.preempt();
+    this.#slots.release(slot, victim);
+    this.#decoder.reset(slot);
+    this.#preemptions++;
+    this.#waiting.push(victim);
+    this.#waiting.sort((left, right) => left.id - right.id);
+    return true;
+  }
+
+  #keptBytes(): number {
+    return this.#slots.owners().reduce((sum, { keptBytes }) => sum + keptBytes, 0);
   }
 
   #owners(state: SequenceState): Sequence[] {
@@ -201,7 +233,7 @@ export class Engine {
         return;
       }
       if (scores === undefined) throw new Error('The decoder returned no scores for the last chunk. This is a bug.');
-      await this.#accept(sequence, scores, 0);
+      if (!sequence.isReplaying) await this.#accept(sequence, scores, 0);
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('The model failed while reading the prompt', thrown) });
     } finally {
@@ -219,7 +251,8 @@ export class Engine {
       for (const [row, sequence] of batch.entries()) {
         const scores = rows[row];
         if (scores === undefined) throw new Error('The decoder returned too few rows. This is a bug.');
-        if (!hasEnded(sequence)) await this.#accept(sequence, scores, row);
+        sequence.advanceDecode();
+        if (!hasEnded(sequence) && !sequence.isReplaying) await this.#accept(sequence, scores, row);
       }
     } catch (thrown) {
       const error = engineError('The model failed while generating', thrown);
@@ -285,6 +318,10 @@ function engineError(what: string, thrown: unknown): AvocadoError {
   const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
   const advice = 'Send the request again; if it fails again, run `avocado doctor`.';
   return new AvocadoError('engine_error', `${what}: ${reason} ${advice}`, { cause: thrown });
+}
+
+function isInteractive({ priority }: Sequence): boolean {
+  return priority === 'interactive';
 }
 
 /** Read after an await, where the compiler still believes the state it saw before. */

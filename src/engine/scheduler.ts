@@ -10,12 +10,20 @@ export interface Schedulable {
   readonly nextChunkTokens: number;
 }
 
+/** A sequence that holds a slot. */
+export interface SlotHolder extends Schedulable {
+  readonly heldTokens: number;
+  readonly isPreemptible: boolean;
+}
+
 /**
  * A scheduling policy. Every running sequence decodes in every step; the policy decides what happens between two steps.
  */
 export interface Scheduler {
   /** Which of `waiting` (sorted by id, at least one) gets the free slot. */
   admit<Member extends Schedulable>(waiting: readonly Member[]): Member | undefined;
+  /** Which of `holders` gives up its slot to an interactive one of `waiting` when no slot is free; undefined: none. */
+  preempt<Member extends SlotHolder>(waiting: readonly Schedulable[], holders: readonly Member[]): Member | undefined;
   /** Which of `prefilling` (any order, at least one) run one chunk each before the next decode step; at least one. */
   prefill<Member extends Schedulable>(prefilling: readonly Member[]): Member[];
 }
@@ -24,13 +32,18 @@ export interface Scheduler {
  * Interactive first, oldest first within a class, one turn in four for batch; for slots and for prefill alike.
  * Between two decode steps at most about `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a
  * long prompt does not stall the others. Within a class the oldest prompt is finished before the next: a
- * half-read prompt gives no token.
+ * half-read prompt gives no token. An interactive sequence that finds no free slot gets that of the batch sequence which
+ * loses least.
  */
 export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
   const slotTurns = new PriorityTurns();
   const prefillTurns = new PriorityTurns();
   return {
     admit: (waiting) => pick(waiting, slotTurns),
+    preempt: (waiting, holders) => {
+      if (!waiting.some(({ priority }) => priority === 'interactive')) return undefined;
+      return cheapest(holders.filter(({ priority, isPreemptible }) => priority === 'batch' && isPreemptible));
+    },
     prefill: (prefilling) => {
       const first = pick(prefilling, prefillTurns);
       return first === undefined ? [] : [first, ...joiners(first, prefilling, prefillTokensPerStep)];
@@ -53,6 +66,11 @@ function joiners<Member extends Schedulable>(first: Member, prefilling: readonly
   let tokens = first.nextChunkTokens;
   const end = others.findIndex(({ nextChunkTokens }) => (tokens += nextChunkTokens) > budget);
   return end < 0 ? others : others.slice(0, end);
+}
+
+/** The one with the fewest tokens to read again. */
+function cheapest<Member extends SlotHolder>(holders: readonly Member[]): Member | undefined {
+  return [...holders].sort((left, right) => left.heldTokens - right.heldTokens)[0];
 }
 
 function oldest<Member extends Schedulable>(members: readonly Member[], priority: Priority): Member | undefined {

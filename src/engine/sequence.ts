@@ -21,11 +21,17 @@ export interface SequenceOptions {
   readonly onEvent: (event: SequenceEvent) => void;
   /** its signal fired */
   readonly onAbort: () => void;
+  /** asked after prefill: may these bytes of media embeddings be kept, so that the prompt can be read again? */
+  readonly mayKeep?: (bytes: number) => boolean;
 }
 
+/** So that a batch of interactive requests cannot hold up a sequence forever. */
+const MOST_PREEMPTIONS = 2;
+
 /**
- * One request's life inside the engine: waiting → prefilling → running → finished, or finished from anywhere.
- * It alone publishes its events, so it alone guards that exactly one of them is terminal.
+ * One request's life inside the engine: waiting → prefilling → running → finished, or finished from anywhere. When its
+ * slot is taken away it waits again; then its prompt is read and its tokens are fed once more, which gives the same
+ * keys and values, and nothing is told twice. It alone publishes its events, so it alone guards that exactly one of them is terminal.
  */
 export class Sequence implements Schedulable, PrefixHolder {
   readonly id: number;
@@ -43,8 +49,17 @@ export class Sequence implements Schedulable, PrefixHolder {
   readonly #prefillAbort = new AbortController();
   readonly #onEvent: (event: SequenceEvent) => void;
   readonly #onAbort: () => void;
+  readonly #mayKeep: (bytes: number) => boolean;
   /** dropped after prefill: it holds the media embeddings, hundreds of megabytes for a large model */
   #prefill: PrefillCursor | undefined;
+  /** makes `#prefill` again; undefined once it must not */
+  #again: (() => PrefillCursor) | undefined;
+  readonly #embedBytes: number;
+  #preemptions = 0;
+  /** prompt tokens told as read: a prompt that is read again is not told again */
+  #toldPrompt = -1;
+  /** generated tokens whose keys and values are in the slot */
+  #fed = 0;
   #state: SequenceState = 'waiting';
   #priority: Priority;
   #slot = -1;
@@ -64,7 +79,10 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#topLogprobs = request.topLogprobs;
     this.#temperature = sumTemperature(request);
     this.#firstPosition = request.ids.length + request.ropeDelta;
-    this.#prefill = new PrefillCursor(request, options.chunkTokens, options.decoder.hiddenSize);
+    this.#mayKeep = options.mayKeep ?? ((): boolean => false);
+    this.#embedBytes = request.mediaEmbeds.byteLength;
+    this.#again = () => new PrefillCursor(request, options.chunkTokens, options.decoder.hiddenSize);
+    this.#prefill = this.#again();
   }
 
   get state(): SequenceState {
@@ -86,12 +104,23 @@ export class Sequence implements Schedulable, PrefixHolder {
 
   get promptDone(): number {
     if (this.#prefill !== undefined) return this.#prefill.done;
-    return this.generatedIds.length > 0 ? this.promptTokens : 0;
+    return this.#state === 'running' ? this.promptTokens : 0;
   }
 
   /** tokens in its slot; the newest token is fed by the next step */
   get heldTokens(): number {
-    return this.promptDone + Math.max(0, this.generatedIds.length - 1);
+    return this.promptDone + this.#fed;
+  }
+
+  /** It can give up its slot and lose nothing but time. */
+  get isPreemptible(): boolean {
+    const holdsSlot = this.#state === 'prefilling' || this.#state === 'running';
+    return holdsSlot && this.#again !== undefined && this.#preemptions < MOST_PREEMPTIONS;
+  }
+
+  /** bytes of media embeddings that are kept only for that */
+  get keptBytes(): number {
+    return this.#state === 'running' && this.#again !== undefined ? this.#embedBytes : 0;
   }
 
   get nextChunkTokens(): number {
@@ -117,11 +146,21 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#slot = slot;
   }
 
+  /** prefilling or running → waiting; its slot is empty from now on */
+  preempt(): void {
+    if (!this.isPreemptible) throw new Error(`Sequence ${this.id} cannot give up its slot. This is a bug.`);
+    this.#state = 'waiting';
+    this.#slot = -1;
+    this.#prefill = this.#again?.();
+    this.#fed = 0;
+    this.#preemptions++;
+  }
+
   /** Prefill starts after the tokens that were copied into the slot. */
   startPrefill(tokensTaken: number): void {
     this.#expect('prefilling');
     this.#prefill?.skip(tokensTaken);
-    this.#onEvent({ type: 'prefill', done: tokensTaken, total: this.promptTokens });
+    this.#tellPrefill(tokensTaken);
   }
 
   nextChunk(): PrefillChunk {
@@ -136,23 +175,33 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#prefill?.advance();
     const done = this.#prefill?.done ?? this.promptTokens;
     if (done >= this.promptTokens) {
+      if (this.#preemptions >= MOST_PREEMPTIONS || !this.#mayKeep(this.#embedBytes)) this.#again = undefined;
       this.#prefill = undefined;
       this.#state = 'running';
     }
-    this.#onEvent({ type: 'prefill', done, total: this.promptTokens }); // last: the listener may abort
+    this.#tellPrefill(done); // last: the listener may abort
+  }
+
+  /** Whether it knows the token after those in its slot: then the scores of the last run say nothing new. */
+  get isReplaying(): boolean {
+    return this.#fed < this.generatedIds.length;
   }
 
   /**
-   * The newest token, which the next step feeds: the k-th sits at prompt length + rope delta + k
+   * The token that the next step feeds, usually the newest one: the k-th sits at prompt length + rope delta + k
    * (reference-model.md, Positions (TMRoPE)).
    */
   decodeRow(): DecodeRow {
     this.#expect('running');
-    const count = this.generatedIds.length;
-    const token = this.generatedIds[count - 1];
+    const token = this.generatedIds[this.#fed];
     if (token === undefined) throw new Error(`Sequence ${this.id} is decoded before its first token. This is a bug.`);
-    const position = this.#firstPosition + count - 1;
+    const position = this.#firstPosition + this.#fed;
     return { slot: this.#slot, token, position, temperature: this.#temperature };
+  }
+
+  /** The token of `decodeRow` is in the slot. */
+  advanceDecode(): void {
+    this.#fed++;
   }
 
   /**
@@ -182,9 +231,16 @@ export class Sequence implements Schedulable, PrefixHolder {
     const wasPrefilling = this.#state === 'prefilling';
     this.#state = 'finished';
     this.#prefill = undefined;
+    this.#again = undefined;
     this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#onEvent(event);
     if (wasPrefilling) this.#prefillAbort.abort();
+  }
+
+  #tellPrefill(done: number): void {
+    if (done <= this.#toldPrompt) return;
+    this.#toldPrompt = done;
+    this.#onEvent({ type: 'prefill', done, total: this.promptTokens });
   }
 
   #expect(state: SequenceState): void {

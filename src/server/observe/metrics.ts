@@ -224,6 +224,12 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
       help: 'Steps of the engine. If it stops growing while requests run, the engine is stuck.',
       read: () => [[stats().steps]],
     },
+    {
+      type: 'counter',
+      name: 'avocado_engine_preemptions_total',
+      help: 'Batch captions that gave up their slot to an interactive one, and were taken up again later.',
+      read: () => [[stats().preemptions]],
+    },
     cacheReading('hits', 'Requests whose encoded media (media) or prompt prefix (prefix) was in the cache.', captioner),
     cacheReading(
       'misses',

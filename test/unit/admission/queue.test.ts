@@ -135,13 +135,39 @@ describe('turns', () => {
     for (const [name, { ticket }] of lines) tickets.set(name, ticket);
     const last = lines.get('b3')!;
     expect(last.positions.at(-1)).toBe(9);
-    for (let step = 0; step < 10; step += 1) {
+    for (let step = 0; step < 4; step += 1) {
       running.leave();
       await settled();
       running = tickets.get(order.at(-1)!)!;
     }
-    expect(order).toEqual(['first', 'i0', 'i1', 'i2', 'b1', 'i3', 'i4', 'i5', 'b2', 'i6', 'b3']);
-    expect(last.positions).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    // A batch request that runs holds no place against an interactive one.
+    expect(order).toEqual(['first', 'i0', 'i1', 'i2', 'b1', 'i3']);
+    tickets.get('b1')!.leave();
+    for (let step = 0; step < 4; step += 1) {
+      running.leave();
+      await settled();
+      running = tickets.get(order.at(-1)!)!;
+    }
+    expect(order.slice(6)).toEqual(['i4', 'i5', 'b2', 'i6']);
+    tickets.get('b2')!.leave();
+    running.leave();
+    await settled();
+    expect(order.slice(10)).toEqual(['b3']);
+  });
+
+  it('come to an interactive request while batch ones hold all places, but not the other way round', async () => {
+    const { queue } = open({ maxRunning: 2, maxRequests: 20, maxWorkSeconds: 1000 });
+    const order: string[] = [];
+    const tickets = ['b1', 'b2', 'b3'].map((name) => line(queue, order, name, 'batch').ticket);
+    await settled();
+    for (const name of ['i1', 'i2', 'i3']) tickets.push(line(queue, order, name).ticket);
+    await settled();
+    expect(order).toEqual(['b1', 'b2', 'i1', 'i2']);
+    expect(queue.running).toBe(4);
+    tickets[0]!.leave();
+    tickets[1]!.leave();
+    await settled();
+    expect(order).toHaveLength(4); // two interactive ones run: no place for b3
   });
 
   it('are never given to one that has left the line', async () => {

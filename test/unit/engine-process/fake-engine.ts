@@ -27,6 +27,7 @@ export const STATS: CaptionerStats = {
   busy: true,
   progress: 20,
   kvUsage: 0.5,
+  preemptions: 0,
   decoding: { running: 1, waiting: 0, stalledMs: 0 },
   caches: { media: { hits: 1, misses: 2 }, prefix: { hits: 3, misses: 4 } },
 };

@@ -10,6 +10,7 @@ const CAPACITY = 160;
 interface History {
   readonly endings: string[];
   readonly prefixHits: number;
+  readonly preemptions: number;
   readonly violations: readonly string[];
 }
 
@@ -114,8 +115,9 @@ async function history(seed: number): Promise<History> {
   outcomes.forEach(expectOneEnding);
   failureRate = 0;
   if (!closes) await expectWholeCache(engine, decoder.prefixSlots);
-  const { prefixHits } = engine.stats();
+  const { prefixHits, preemptions } = engine.stats();
   return {
+    preemptions,
     endings: outcomes.map((events) => (events === 'left' ? 'left' : endingOf(events))),
     prefixHits,
     violations: decoder.violations,
@@ -125,6 +127,7 @@ async function history(seed: number): Promise<History> {
 describe('Engine in random histories of submits, aborts, leavers, failures and closes', () => {
   const reached = new Set<string>();
   let prefixHits = 0;
+  let preemptions = 0;
 
   it.each([0, 1, 2, 3, 4, 5, 6, 7])(
     'ends every sequence exactly once and has all slots free afterwards, histories %i',
@@ -134,6 +137,7 @@ describe('Engine in random histories of submits, aborts, leavers, failures and c
         expect(run.violations).toEqual([]);
         for (const ending of run.endings) reached.add(ending);
         prefixHits += run.prefixHits;
+        preemptions += run.preemptions;
       }
     },
   );
@@ -150,5 +154,6 @@ describe('Engine in random histories of submits, aborts, leavers, failures and c
     ];
     expect([...reached].sort()).toEqual(expected);
     expect(prefixHits).toBeGreaterThan(400);
+    expect(preemptions).toBeGreaterThan(100);
   });
 });
