@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import type { CaptionerModel, CaptionerStats, CaptionerStatus } from '../captioner/captioner.ts';
+import type { CaptionRequest } from '../output/events.ts';
 import { deviceNames, type Device } from '../settings/engine-settings.ts';
 import type { EngineConnection } from './engine-connection.ts';
 import { statsTogether } from './stats-accumulator.ts';
@@ -62,12 +63,12 @@ export class EnginePool {
    * one with the least to do. Waits while none is ready.
    * @throws AvocadoError `aborted`, `engine_unavailable` after close, why the engines cannot be started
    */
-  async choose(path: string, signal: AbortSignal | undefined): Promise<Chosen> {
+  async choose(request: CaptionRequest, signal: AbortSignal | undefined): Promise<Chosen> {
     if (this.#members.length === 1) {
       const connection = await this.#members[0]!.supervisor.ready(signal);
       return { connection, isStillBest: () => true };
     }
-    const key = await fileKey(path);
+    const key = request.contentHash ?? (await fileKey(request.path));
     const anyReady = await this.#anyReady(signal);
     const member = this.#best(key);
     if (member === undefined) return { connection: anyReady, isStillBest: () => true };

@@ -39,9 +39,13 @@ const START_TIMEOUT_MS = 60_000;
 const STALL_MS = 120_000;
 
 /** Requests wait while the process starts or restarts; it is an error only when it never will. */
-async function readyEngine(pool: EnginePool, path: string, signal: AbortSignal | undefined): Promise<Chosen> {
+async function readyEngine(
+  pool: EnginePool,
+  request: CaptionRequest,
+  signal: AbortSignal | undefined,
+): Promise<Chosen> {
   try {
-    return await pool.choose(path, signal);
+    return await pool.choose(request, signal);
   } catch (thrown) {
     const error = asAvocadoError(thrown);
     if (signal?.aborted === true || error.code === 'aborted' || error.code === 'engine_unavailable') throw error;
@@ -66,7 +70,7 @@ async function submit(pool: EnginePool, request: CaptionRequest, options: Submit
       })));
   try {
     for (;;) {
-      const { connection, isStillBest } = await readyEngine(pool, request.path, signal);
+      const { connection, isStillBest } = await readyEngine(pool, request, signal);
       const gate = isAdmitted ? {} : { admit: admitOnce, startsHere: isStillBest };
       if ((await connection.submit(request, { signal, onEvent, ...gate })) === 'ended') return;
     }
@@ -114,7 +118,7 @@ export async function openEngineProcess(
     },
     submit: (request, submitOptions) => submit(pool, request, submitOptions),
     estimate: async (request, signal) =>
-      (await readyEngine(pool, request.path, signal)).connection.estimate(request, signal),
+      (await readyEngine(pool, request, signal)).connection.estimate(request, signal),
     status: () => pool.status(),
     stats: () => pool.stats(),
     ready: (signal) => pool.allReady(signal),
