@@ -35,9 +35,11 @@ function prefillChunkOf(precision: Precision, device: Device): number {
   return precision === 'int8' || precision === 'int4' ? 128 : 512;
 }
 
-function checkDevices({ devices }: EngineSettings): void {
-  if (devices.length === 1) return;
-  const message = `One model runs on one device, not on ${deviceNames(devices)}. A server and a batch take several.`;
+/** @throws AvocadoError `bad_request` when there are several */
+function onlyDevice({ device: devices }: EngineSettings): Device {
+  const [device, ...others] = devices;
+  if (device !== undefined && others.length === 0) return device;
+  const message = `A model in one process runs on one device, not on ${deviceNames(devices)}. A server and a batch take several.`;
   throw new AvocadoError('bad_request', message, { param: 'device' });
 }
 
@@ -96,8 +98,14 @@ export async function loadModel(
   onProgress?: OnProgress,
 ): Promise<Pick<LoadedThinker, 'thinker' | 'precision'>> {
   checkContext(settings);
-  checkDevices(settings);
-  return await loadThinker({ ...settings, capacity: settings.context, files: { config, manifest }, onProgress });
+  const device = onlyDevice(settings);
+  return await loadThinker({
+    ...settings,
+    device,
+    capacity: settings.context,
+    files: { config, manifest },
+    onProgress,
+  });
 }
 
 /** What a model is, from its small files alone. `runtime` is ''. */
@@ -105,15 +113,15 @@ function describe(
   settings: EngineSettings,
   model: Pick<ModelBasics, 'package' | 'config' | 'manifest' | 'context'>,
 ): CaptionerModel {
-  const defaultPrecision = settings.device.type === 'cuda' ? 'bf16' : 'fp32';
+  const defaultPrecision = settings.device[0]?.type === 'cuda' ? 'bf16' : 'fp32';
   return {
     name: model.package.name,
     directory: model.config.directory,
     precision: settings.precision ?? model.manifest?.precision ?? defaultPrecision,
-    device: deviceNames(settings.devices),
+    device: deviceNames(settings.device),
     runtime: '',
     context: model.context,
-    slots: settings.slots * settings.devices.length,
+    slots: settings.slots * settings.device.length,
     profile: profileLabel(resolveProfile(undefined, {}, model.package.profile)),
   };
 }
@@ -149,7 +157,7 @@ export function createCaptioner(
 ): Captioner {
   const pool = createPreparePool({ threads: PREPARE_THREADS });
   const engine = new Engine(thinker.decoder, {
-    prefillChunk: prefillChunkOf(precision, settings.device),
+    prefillChunk: prefillChunkOf(precision, onlyDevice(settings)),
     onFault: (error) => {
       console.error(error.message);
     },

@@ -3,7 +3,7 @@ import type { Captioner, Estimate, SubmitOptions } from '../captioner/captioner.
 import type { OnProgress } from '../captioner/open-captioner.ts';
 import { endingOf } from '../output/ending.ts';
 import type { CaptionRequest } from '../output/events.ts';
-import { deviceNames, onDevices, type Device, type EngineSettings } from '../settings/engine-settings.ts';
+import { deviceNames, type Device, type EngineSettings } from '../settings/engine-settings.ts';
 import { EnginePool, type Chosen } from './engine-pool.ts';
 import { WARM_UP_FILE } from './engine-server.ts';
 import { forkEngine, type ForkEngine } from './fork-engine.ts';
@@ -91,11 +91,11 @@ export async function openEngineProcess(
   fork: ForkEngine = forkEngine,
 ): Promise<EngineProcess> {
   const { heartbeatTimeoutMs = HEARTBEAT_TIMEOUT_MS, stallMs = STALL_MS, restart = RESTART_TIMES } = options;
-  const { devices } = options.settings;
+  const { device: devices } = options.settings;
   const supervise = (device: Device): Supervisor => {
     const named = devices.length === 1 ? '' : `${deviceNames([device])}: `;
     return new Supervisor({
-      settings: { ...options.settings, ...onDevices([device]) },
+      settings: { ...options.settings, device: [device] },
       warmUpFile: WARM_UP_FILE,
       limits: { heartbeatTimeoutMs, stallMs, startTimeoutMs: Math.max(START_TIMEOUT_MS, heartbeatTimeoutMs) },
       restart,

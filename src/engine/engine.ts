@@ -190,7 +190,8 @@ export class Engine {
       if (isTaken && !this.#preempt(ready, live)) return;
       const next = this.#scheduler.admit(isTaken ? ready.filter(isInteractive) : ready);
       if (next === undefined) return;
-      next.admit(this.#slots.take(next));
+      // A batch sequence that got its turn before interactive ones that wait would lose its slot to them at once.
+      next.admit(this.#slots.take(next), !isInteractive(next) && ready.some(isInteractive));
       this.#dequeue(next);
       const taken = await this.#prefixes.takeOver(next, live);
       if (!hasEnded(next)) next.startPrefill(taken);

@@ -56,6 +56,7 @@ export class Sequence implements Schedulable, PrefixHolder {
   #again: (() => PrefillCursor) | undefined;
   readonly #embedBytes: number;
   #preemptions = 0;
+  #keepsSlot = false;
   /** prompt tokens told as read: a prompt that is read again is not told again */
   #toldPrompt = -1;
   /** generated tokens whose keys and values are in the slot */
@@ -115,7 +116,7 @@ export class Sequence implements Schedulable, PrefixHolder {
   /** It can give up its slot and lose nothing but time. */
   get isPreemptible(): boolean {
     const holdsSlot = this.#state === 'prefilling' || this.#state === 'running';
-    return holdsSlot && this.#again !== undefined && this.#preemptions < MOST_PREEMPTIONS;
+    return holdsSlot && this.#again !== undefined && !this.#keepsSlot;
   }
 
   /** bytes of media embeddings that are kept only for that */
@@ -139,11 +140,15 @@ export class Sequence implements Schedulable, PrefixHolder {
     if (signal.aborted) this.#onAbort();
   }
 
-  /** waiting → prefilling */
-  admit(slot: number): void {
+  /**
+   * waiting → prefilling
+   * @param keepsSlot it does not give it up again
+   */
+  admit(slot: number, keepsSlot = false): void {
     this.#expect('waiting');
     this.#state = 'prefilling';
     this.#slot = slot;
+    this.#keepsSlot = keepsSlot || this.#preemptions >= MOST_PREEMPTIONS;
   }
 
   /** prefilling or running → waiting; its slot is empty from now on */
@@ -175,7 +180,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#prefill?.advance();
     const done = this.#prefill?.done ?? this.promptTokens;
     if (done >= this.promptTokens) {
-      if (this.#preemptions >= MOST_PREEMPTIONS || !this.#mayKeep(this.#embedBytes)) this.#again = undefined;
+      if (this.#keepsSlot || !this.#mayKeep(this.#embedBytes)) this.#again = undefined;
       this.#prefill = undefined;
       this.#state = 'running';
     }

@@ -175,10 +175,7 @@ export const ENGINE_TABLE = {
 
 type EngineValues = SettingValues<typeof ENGINE_TABLE>;
 
-export interface EngineSettings extends Omit<EngineValues, 'device' | 'prefixSlots'> {
-  /** the first of `devices`; of an engine process and of a captioner in this process, the only one */
-  readonly device: Device;
-  readonly devices: readonly Device[];
+export interface EngineSettings extends Omit<EngineValues, 'prefixSlots'> {
   /**
    * slots beside the others that keep the start of prompts; each takes the memory of a slot once used, on CUDA at once
    */
@@ -189,14 +186,8 @@ const PREFIX_SLOTS = { cpu: 2, cuda: 0 };
 
 /** Checked values, or some of them, with the defaults for the rest; frozen. */
 export function engineSettings(given: GivenValues<typeof ENGINE_TABLE> = {}): EngineSettings {
-  const { device: devices, ...values } = withDefaults(ENGINE_TABLE, given);
-  const where = onDevices(devices);
-  const prefixSlots = values.prefixSlots ?? PREFIX_SLOTS[where.device.type];
-  return Object.freeze({ ...values, ...where, prefixSlots });
-}
-
-/** The settings of an engine on some of the devices. */
-export function onDevices(devices: readonly Device[]): Pick<EngineSettings, 'device' | 'devices'> {
-  const [device = { type: 'cpu' } as const] = devices;
-  return { device: Object.freeze(device), devices: Object.freeze(devices) };
+  const values = withDefaults(ENGINE_TABLE, given);
+  const prefixSlots =
+    values.prefixSlots ?? PREFIX_SLOTS[values.device.some(({ type }) => type === 'cuda') ? 'cuda' : 'cpu'];
+  return Object.freeze({ ...values, device: Object.freeze(values.device), prefixSlots });
 }

@@ -40,6 +40,8 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_media_errors_total: 'counter',
   avocado_video_seconds_captioned_total: 'counter',
   avocado_engine_up: 'gauge',
+  avocado_engine_ready: 'gauge',
+  avocado_engine_preemptions_total: 'counter',
   avocado_engine_restarts_total: 'counter',
   avocado_engine_last_step_timestamp_seconds: 'gauge',
   avocado_engine_step_recorded: 'gauge',

@@ -7,7 +7,18 @@ import { openEngineProcess, type EngineProcess } from '../../../src/engine-proce
 import { engineSettings } from '../../../src/settings/engine-settings.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 import { endOf, MODEL } from './fake-engine.ts';
-import { collect, engines, ESTIMATE, fork, open, openReady, REQUEST, settle, types, useFakeEngines } from './opened-engine.ts';
+import {
+  collect,
+  engines,
+  ESTIMATE,
+  fork,
+  open,
+  openReady,
+  REQUEST,
+  settle,
+  types,
+  useFakeEngines,
+} from './opened-engine.ts';
 
 useFakeEngines();
 
@@ -51,10 +62,16 @@ describe('several engines', () => {
   it('each get their own device, and look like one with all their slots', async () => {
     const engine = await openReady(TWO);
     const devices = engines.map(({ heard: [first] }) => (first?.type === 'open' ? first.settings : undefined));
-    expect(devices).toMatchObject(CARDS.map((device) => ({ device, devices: [device] })));
+    expect(devices).toMatchObject(CARDS.map((device) => ({ device: [device] })));
     expect(engine.model).toMatchObject({ device: 'cuda:0,cuda:1', slots: 2 * MODEL.slots, runtime: 'fake 1' });
     engines[0]!.beat({ steps: 10, running: 2, freeSlots: 0, kvUsage: 0.5 });
-    engines[1]!.beat({ steps: 5, running: 1, freeSlots: 1, kvUsage: 0.1, decoding: { running: 0, waiting: 0, stalledMs: 0 } });
+    engines[1]!.beat({
+      steps: 5,
+      running: 1,
+      freeSlots: 1,
+      kvUsage: 0.1,
+      decoding: { running: 0, waiting: 0, stalledMs: 0 },
+    });
     expect(engine.stats()).toMatchObject({ steps: 15, running: 3, freeSlots: 1, slots: 4, kvUsage: 0.3 });
     expect(engine.stats().decoding).toEqual({ running: 1, waiting: 0, stalledMs: 0 });
   });
@@ -75,7 +92,10 @@ describe('several engines', () => {
     expect(engine.status()).toMatchObject({
       state: 'ready',
       restarts: 1,
-      engines: [{ device: 'cuda:0', state: 'restarting' }, { device: 'cuda:1', state: 'ready' }],
+      engines: [
+        { device: 'cuda:0', state: 'restarting' },
+        { device: 'cuda:1', state: 'ready' },
+      ],
     });
     expect(faults).toEqual([expect.stringMatching(/^cuda:0: The engine process was ended by SIGKILL/)]);
     const next = collect(engine);
@@ -148,7 +168,14 @@ describe('several engines', () => {
     for (const [index, path] of paths.entries()) {
       captions.push(collect(engine, undefined, captionRequest(path, {})));
       await vi.waitFor(() => {
-        expect(asked()).toEqual([[1, 0], [1, 1], [1, 2], [2, 2]][index]);
+        expect(asked()).toEqual(
+          [
+            [1, 0],
+            [1, 1],
+            [1, 2],
+            [2, 2],
+          ][index],
+        );
       });
     }
     endAll(0);

@@ -13,7 +13,7 @@ const SAMPLED = { temperature: 1, seed: 7, repetitionPenalty: 1.2 };
 
 describe('a full engine', () => {
   it('gives a slot to an interactive sequence at once; the batch one goes on as if nothing had been', async () => {
-    const decoder = new FakeDecoder({ slots: 1 });
+    const decoder = new FakeDecoder({ slots: 1, pause: () => settle(1) });
     const engine = new StreamingEngine(decoder, { prefillChunk: 4 });
     const batch = requestOf({ length: 10, maxTokens: 60, mediaEvery: 3, priority: 'batch', sampling: SAMPLED });
     const interactive = requestOf({ length: 6, salt: 5, maxTokens: 3 });
@@ -32,13 +32,13 @@ describe('a full engine', () => {
   });
 
   it('does so amid a prompt too, and at most twice to one sequence', async () => {
-    const decoder = new FakeDecoder({ slots: 1 });
+    const decoder = new FakeDecoder({ slots: 1, pause: () => settle(1) });
     const engine = new StreamingEngine(decoder, { prefillChunk: 4 });
-    const batch = requestOf({ length: 40, maxTokens: 5, priority: 'batch' });
+    const batch = requestOf({ length: 40, maxTokens: 150, priority: 'batch' });
     const slow = collect(engine.stream(batch));
     const quick = [];
     for (let salt = 1; salt <= 4; salt++) {
-      await settle(4);
+      await settle(15);
       quick.push(collect(engine.stream(requestOf({ salt, maxTokens: 2 }))));
     }
     const ended = await Promise.all([slow, ...quick]);
@@ -62,8 +62,21 @@ describe('a full engine', () => {
     expect(preempt(waits('interactive'), all)).toBeUndefined();
   });
 
+  it('leaves its slot to a batch sequence that got it in its turn, while interactive ones wait', async () => {
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 1, pause: () => settle(1) }), { prefillChunk: 4 });
+    const ended: string[] = [];
+    const run = async (name: string, request: SequenceRequest): Promise<void> => {
+      await collect(engine.stream(request));
+      ended.push(name);
+    };
+    const interactive = [1, 2, 3, 4, 5].map((salt) => run(`i${salt}`, requestOf({ salt, maxTokens: 2 })));
+    await Promise.all([...interactive, run('batch', requestOf({ salt: 9, maxTokens: 30, priority: 'batch' }))]);
+    expect(ended).toEqual(['i1', 'i2', 'i3', 'batch', 'i4', 'i5']);
+    expect(engine.stats().preemptions).toBe(0);
+  });
+
   it('ends a sequence that is aborted while it waits for its slot to come back', async () => {
-    const engine = new StreamingEngine(new FakeDecoder({ slots: 1 }), { prefillChunk: 4 });
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 1, pause: () => settle(1) }), { prefillChunk: 4 });
     const controller = new AbortController();
     const slow = collect(engine.stream(requestOf({ maxTokens: 60, priority: 'batch' }), controller.signal));
     await settle(10);
@@ -77,7 +90,7 @@ describe('a full engine', () => {
   });
 
   it('keeps the slot of a sequence whose media are too large to keep', async () => {
-    const engine = new StreamingEngine(new FakeDecoder({ slots: 1 }), { prefillChunk: 4 });
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 1, pause: () => settle(1) }), { prefillChunk: 4 });
     const request = requestOf({ maxTokens: 40, priority: 'batch', mediaEvery: 2 });
     const mediaEmbeds = new Proxy(request.mediaEmbeds, {
       get: (target, name) => {
