@@ -45,6 +45,15 @@ function added(before: CaptionerStats, now: CaptionerStats): CaptionerStats {
   return { ...now, ...countersOf(before, now), lastStepAtMs: now.lastStepAtMs ?? before.lastStepAtMs };
 }
 
+/** Recorded where both have it recorded. */
+function recordedInBoth(a: CaptionerStats, b: CaptionerStats): CaptionerStats['recordedSteps'] {
+  if (a.recordedSteps === undefined || b.recordedSteps === undefined) return a.recordedSteps ?? b.recordedSteps;
+  const sizes = Object.keys({ ...a.recordedSteps, ...b.recordedSteps });
+  return Object.fromEntries(
+    sizes.map((size) => [size, a.recordedSteps?.[size] === true && b.recordedSteps?.[size] === true]),
+  );
+}
+
 /** Of two engines at the same time. */
 function together(a: CaptionerStats, b: CaptionerStats): CaptionerStats {
   const slots = a.slots + b.slots;
@@ -55,6 +64,7 @@ function together(a: CaptionerStats, b: CaptionerStats): CaptionerStats {
     running: a.running + b.running,
     freeSlots: a.freeSlots + b.freeSlots,
     slots,
+    recordedSteps: recordedInBoth(a, b),
     lastStepAtMs: stepsAtMs.length === 0 ? undefined : Math.max(...stepsAtMs),
     busy: a.busy || b.busy,
     kvUsage: slots === 0 ? 0 : (a.kvUsage * a.slots + b.kvUsage * b.slots) / slots,
