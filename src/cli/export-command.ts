@@ -21,7 +21,10 @@ export function addExportCommand(program: Command, environment: CliEnvironment):
     .option('--out <dir>', 'where to write (default: the cache directory)')
     .action(async (checkpoint: string, flags: ExportFlags) => {
       const sources = { flags: { precision: flags.precision, device: flags.device }, variables: {}, file: undefined };
-      const { precision, device: [device] } = readSettings(['precision', 'device'], sources).values;
+      const {
+        precision,
+        device: [device],
+      } = readSettings(['precision', 'device'], sources).values;
       if (precision === undefined)
         throw new AvocadoError('bad_request', '--precision is missing: give fp32, int8, int4, bf16 or fp16.', {
           param: 'precision',

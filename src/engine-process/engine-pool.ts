@@ -50,12 +50,16 @@ async function fileKey(path: string): Promise<string | undefined> {
 
 export class EnginePool {
   readonly #members: readonly Member[];
+  readonly #first: Member;
   /** file key to the engine that captioned it last; the least recent first */
   readonly #engineOfFile = new Map<string, Member>();
 
   /** @param members at least one */
   constructor(members: readonly Member[]) {
+    const [first] = members;
+    if (first === undefined) throw new Error('An engine pool needs an engine. This is a bug.');
     this.#members = members;
+    this.#first = first;
   }
 
   /**
@@ -65,16 +69,21 @@ export class EnginePool {
    */
   async choose(request: CaptionRequest, signal: AbortSignal | undefined): Promise<Chosen> {
     if (this.#members.length === 1) {
-      const connection = await this.#members[0]!.supervisor.ready(signal);
+      const connection = await this.#first.supervisor.ready(signal);
       return { connection, isStillBest: () => true };
     }
     const key = request.contentHash ?? (await fileKey(request.path));
     const anyReady = await this.#anyReady(signal);
     const member = this.#best(key);
-    if (member === undefined) return { connection: anyReady, isStillBest: () => true };
+    const connection = member?.supervisor.connection;
+    if (member === undefined || connection === undefined) return { connection: anyReady, isStillBest: () => true };
     if (key !== undefined) this.#remember(key, member);
-    const connection = member.supervisor.connection!;
     return { connection, isStillBest: () => this.#isStillBest(member, connection, key) };
+  }
+
+  /** @throws AvocadoError why one of them cannot be started */
+  async allDescribed(): Promise<void> {
+    await Promise.all(this.#members.map(({ supervisor }) => supervisor.described()));
   }
 
   /** @throws AvocadoError why one of them cannot be started */
@@ -82,9 +91,11 @@ export class EnginePool {
     await Promise.all(this.#members.map(({ supervisor }) => supervisor.ready(signal)));
   }
 
-  /** @param described what the first one told of itself before it was ready */
-  model(described: CaptionerModel): CaptionerModel {
-    const { slots, ...model } = this.#members[0]!.supervisor.model ?? described;
+  /** Call after allDescribed. */
+  model(): CaptionerModel {
+    const { model: first } = this.#first.supervisor;
+    if (first === undefined) throw new Error('The engines have not told their model yet. This is a bug.');
+    const { slots, ...model } = first;
     const all = this.#members.map(({ supervisor }) => supervisor.model?.slots ?? slots);
     const device = deviceNames(this.#members.map((member) => member.device));
     return { ...model, device, slots: all.reduce((sum, each) => sum + each) };
@@ -92,13 +103,14 @@ export class EnginePool {
 
   status(): CaptionerStatus {
     const all = this.#members.map(({ device, supervisor }) => ({ device, status: supervisor.status() }));
-    const one = (['ready', 'loading', 'restarting', 'stopped'] as const)
-      .map((state) => all.find(({ status }) => status.state === state))
-      .find((found) => found !== undefined)!;
+    const first = this.#first.supervisor.status();
+    const [status = first] = (['ready', 'loading', 'restarting'] as const).flatMap((state) =>
+      all.flatMap((each) => (each.status.state === state ? [each.status] : [])),
+    );
     return {
-      ...one.status,
-      restarts: all.reduce((sum, { status }) => sum + status.restarts, 0),
-      pid: all[0]!.status.pid,
+      ...status,
+      restarts: all.reduce((sum, each) => sum + each.status.restarts, 0),
+      pid: first.pid,
       engines: all.map(({ device, status: { state, restarts, pid } }) => ({
         device: deviceNames([device]),
         state,

@@ -1,5 +1,5 @@
-// What nvidia-smi says of the GPUs in use, for metrics: asked in the background, at most every few seconds, and never again
-// where it is missing. Lives in this room because it starts a process.
+// What nvidia-smi says of the GPUs in use, for metrics: asked in the background, at most every few seconds, and never
+// again where it is missing. Lives in this room because it starts a process.
 import { execFile } from 'node:child_process';
 
 export interface GpuNumbers {

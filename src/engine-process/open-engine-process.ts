@@ -60,18 +60,17 @@ async function readyEngine(
  */
 async function submit(pool: EnginePool, request: CaptionRequest, options: SubmitOptions): Promise<void> {
   const { signal, onEvent, admit } = options;
-  let admitted: Promise<void> | undefined;
-  let isAdmitted = false;
+  const admission: { promise?: Promise<void>; isOver?: boolean } = {};
   const admitOnce =
     admit &&
     ((estimate: Estimate): Promise<void> =>
-      (admitted ??= admit(estimate).then(() => {
-        isAdmitted = true;
+      (admission.promise ??= admit(estimate).then(() => {
+        admission.isOver = true;
       })));
   try {
     for (;;) {
       const { connection, isStillBest } = await readyEngine(pool, request, signal);
-      const gate = isAdmitted ? {} : { admit: admitOnce, startsHere: isStillBest };
+      const gate = admission.isOver === true ? {} : { admit: admitOnce, startsHere: isStillBest };
       if ((await connection.submit(request, { signal, onEvent, ...gate })) === 'ended') return;
     }
   } catch (thrown) {
@@ -106,15 +105,15 @@ export async function openEngineProcess(
   };
   const members = devices.map((device) => ({ device, supervisor: supervise(device) }));
   const pool = new EnginePool(members);
-  const [described] = await Promise.all(members.map(({ supervisor }) => supervisor.described())).catch(
-    async (refusal: unknown) => {
-      await pool.close();
-      throw refusal;
-    },
-  );
+  try {
+    await pool.allDescribed();
+  } catch (refusal) {
+    await pool.close();
+    throw refusal;
+  }
   return {
     get model() {
-      return pool.model(described!);
+      return pool.model();
     },
     submit: (request, submitOptions) => submit(pool, request, submitOptions),
     estimate: async (request, signal) =>

@@ -32,8 +32,8 @@ export interface Scheduler {
  * Interactive first, oldest first within a class, one turn in four for batch; for slots and for prefill alike.
  * Between two decode steps at most about `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a
  * long prompt does not stall the others. Within a class the oldest prompt is finished before the next: a
- * half-read prompt gives no token. An interactive sequence that finds no free slot gets that of the batch sequence which
- * loses least.
+ * half-read prompt gives no token. An interactive sequence that finds no free slot gets that of the batch sequence
+ * which loses least.
  */
 export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
   const slotTurns = new PriorityTurns();

@@ -31,7 +31,8 @@ const MOST_PREEMPTIONS = 2;
 /**
  * One request's life inside the engine: waiting → prefilling → running → finished, or finished from anywhere. When its
  * slot is taken away it waits again; then its prompt is read and its tokens are fed once more, which gives the same
- * keys and values, and nothing is told twice. It alone publishes its events, so it alone guards that exactly one of them is terminal.
+ * keys and values, and nothing is told twice. It alone publishes its events, so it alone guards that exactly one of
+ * them is terminal.
  */
 export class Sequence implements Schedulable, PrefixHolder {
   readonly id: number;

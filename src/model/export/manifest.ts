@@ -10,8 +10,8 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 export const MANIFEST_FILE = 'manifest.json';
 export const GRAPH_FILES = { vision: 'vision.onnx', audio: 'audio.onnx', decoder: 'decoder.onnx' } as const;
 /**
- * Version of the graphs and of the layout of quantised weights. Raise it with every change of them (a test notices most):
- * an export of another version in a user's cache is made again.
+ * Version of the graphs and of the layout of quantised weights. Raise it with every change of them (a test notices
+ * most): an export of another version in a user's cache is made again.
  */
 export const EXPORTER_VERSION = 2;
 const FORMAT = 'avocado-export';

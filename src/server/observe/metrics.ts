@@ -165,8 +165,11 @@ function requestReadings({ service }: ReadingParts): Reading[] {
   ];
 }
 
-function engineReadings({ captioner }: ReadingParts): Reading[] {
-  const stats = captioner.stats.bind(captioner);
+function engineReadings(parts: ReadingParts): Reading[] {
+  return [...processReadings(parts), ...slotReadings(parts)];
+}
+
+function processReadings({ captioner }: ReadingParts): Reading[] {
   const status = captioner.status.bind(captioner);
   return [
     {
@@ -198,8 +201,14 @@ function engineReadings({ captioner }: ReadingParts): Reading[] {
       type: 'gauge',
       name: 'avocado_engine_last_step_timestamp_seconds',
       help: 'Time of the last engine step, in seconds since the epoch; 0 before the first.',
-      read: () => [[epochSeconds(stats().lastStepAtMs)]],
+      read: () => [[epochSeconds(captioner.stats().lastStepAtMs)]],
     },
+  ];
+}
+
+function slotReadings({ captioner }: ReadingParts): Reading[] {
+  const stats = captioner.stats.bind(captioner);
+  return [
     {
       type: 'gauge',
       name: 'avocado_kv_cache_usage_ratio',

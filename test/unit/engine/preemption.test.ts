@@ -43,23 +43,23 @@ describe('a full engine', () => {
     }
     const ended = await Promise.all([slow, ...quick]);
     expect(ended.map(endingOf)).toEqual(Array(5).fill('end length'));
-    expect(tokensOf(ended[0]!)).toEqual(await tokensAlone(batch));
+    expect(tokensOf(ended[0])).toEqual(await tokensAlone(batch));
     expect(engine.stats().preemptions).toBe(2);
     expect(decoder.violations).toEqual([]);
   });
 
-  it('takes the slot that loses least, and none for a batch sequence or from an interactive one', async () => {
+  it('takes the slot that loses least, and none for a batch sequence or from an interactive one', () => {
     const holder = (id: number, heldTokens: number, more: Partial<SlotHolder> = {}): SlotHolder => ({
       ...{ id, heldTokens, priority: 'batch', nextChunkTokens: 0, isPreemptible: true },
       ...more,
     });
-    const { preempt } = priorityScheduler(100);
+    const scheduler = priorityScheduler(100);
     const holders = [holder(1, 50), holder(2, 9, { isPreemptible: false }), holder(3, 20)];
     const waits = (priority: 'batch' | 'interactive'): SlotHolder[] => [holder(9, 0, { priority })];
-    expect(preempt(waits('interactive'), holders)?.id).toBe(3);
-    expect(preempt(waits('batch'), holders)).toBeUndefined();
+    expect(scheduler.preempt(waits('interactive'), holders)?.id).toBe(3);
+    expect(scheduler.preempt(waits('batch'), holders)).toBeUndefined();
     const all = holders.map((each) => ({ ...each, priority: 'interactive' as const }));
-    expect(preempt(waits('interactive'), all)).toBeUndefined();
+    expect(scheduler.preempt(waits('interactive'), all)).toBeUndefined();
   });
 
   it('leaves its slot to a batch sequence that got it in its turn, while interactive ones wait', async () => {

@@ -188,15 +188,15 @@ describe('the table of settings', () => {
 
 describe('engineSettings', () => {
   it('take several devices of one kind, a GPU once', () => {
-    const { parse, format } = ENGINE_TABLE.device.type;
-    expect(parse('cuda, cuda:3')).toEqual([
+    const { type } = ENGINE_TABLE.device;
+    expect(type.parse('cuda, cuda:3')).toEqual([
       { type: 'cuda', index: 0 },
       { type: 'cuda', index: 3 },
     ]);
-    expect(format(parse('cuda,cuda:3')!)).toBe('cuda:0,cuda:3');
-    expect(parse('cpu,cpu')).toHaveLength(2);
+    expect(type.format(type.parse('cuda,cuda:3')!)).toBe('cuda:0,cuda:3');
+    expect(type.parse('cpu,cpu')).toHaveLength(2);
     for (const wrong of ['', 'cpu,', 'cpu,cuda', 'cuda,cuda:0', 'cuda:0;cuda:1', 'cuda:-1'])
-      expect(parse(wrong), wrong).toBeUndefined();
+      expect(type.parse(wrong), wrong).toBeUndefined();
   });
 
   it('keeps prompts only where that costs no memory at once, unless told', () => {
