@@ -10,6 +10,10 @@ export class MonitoredEncoders implements Towers {
     this.#towers = towers;
   }
 
+  get parallel(): boolean {
+    return this.#towers.parallel === true;
+  }
+
   /** a run is in progress or about to start */
   get busy(): boolean {
     return this.#running > 0;

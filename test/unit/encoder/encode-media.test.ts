@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { encodeMedia, mediaOrder, mediaRows } from '../../../src/encoder/encode-media.ts';
+import { MonitoredEncoders } from '../../../src/encoder/monitored-encoders.ts';
 import type { PreparedMedia } from '../../../src/features/types.ts';
 import type { TokenIds } from '../../../src/model/checkpoint/config-types.ts';
 import type { Towers } from '../../../src/model/execution/thinker.ts';
@@ -93,7 +94,7 @@ describe('encodeMedia', () => {
       },
     };
     const progress: string[] = [];
-    const { embeds } = await encodeMedia(media, order, both, cut, {
+    const { embeds } = await encodeMedia(media, order, new MonitoredEncoders(both), cut, {
       hiddenSize: 2,
       onProgress: (done, total) => progress.push(`${done}/${total}`),
     });
