@@ -1,6 +1,6 @@
 // Works off the items of jobs: takes as many as there is room for, keeps its hold on them, commits each once.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asAvocadoError, AvocadoError } from '../base/errors.ts';
+import { asAvocadoError, AvocadoError, type ErrorCode } from '../base/errors.ts';
 import { failureClass, pauseMs, RETRY_POLICY, type FailureClass, type RetryPolicy } from '../batch/retry.ts';
 import type { Json } from '../output/caption-answer.ts';
 import { completedOutcome, failedOutcome } from './item-lines.ts';
@@ -37,6 +37,8 @@ const JOBS_AT_ONCE = 50;
 const IDLE_MS = 1000;
 /** After a fault of the database. */
 const FAULT_MS = 2000;
+/** Of the database, which may be back in a moment; nothing of them is the fault of an item. */
+const DATABASE_FAULTS: readonly ErrorCode[] = ['database_unavailable', 'storage_full'];
 /** While the engine is away its items wait so long. */
 const ENGINE_PAUSE_SECONDS = 1;
 /** Work that another server has is looked for so often. */
@@ -163,16 +165,15 @@ export class Runner {
 
   async #run(claim: Claim, signal: AbortSignal, isAlone: boolean): Promise<void> {
     const { execute, policy = RETRY_POLICY, items } = this.#parts;
-    let error: AvocadoError;
-    try {
-      const answer = await execute(claim, signal, (work, make) => this.#sameWork.once(claim, signal, work, make));
-      await this.#commit(claim, claim.attempts + 1, completedOutcome(claim, claim.attempts + 1, answer));
-      return;
-    } catch (thrown) {
-      error = asAvocadoError(thrown);
-      if (error.code === 'database_unavailable') throw error;
-    }
     const { attempts, deaths } = claim;
+    const once: MakeOnce = (work, make) => this.#sameWork.once(claim, signal, work, make);
+    const done = await execute(claim, signal, once).catch((thrown: unknown) => asAvocadoError(thrown));
+    if (!(done instanceof AvocadoError)) {
+      await this.#commit(claim, attempts + 1, completedOutcome(claim, attempts + 1, done));
+      return;
+    }
+    const error = done;
+    if (error.code === 'database_unavailable') throw error;
     if (signal.aborted) {
       await items.release(claim, { attempts, deaths, pauseSeconds: 0 });
       return;
@@ -208,7 +209,7 @@ export class Runner {
         return;
       } catch (thrown) {
         const error = asAvocadoError(thrown);
-        if (error.code !== 'database_unavailable' || performance.now() > until) throw error;
+        if (!DATABASE_FAULTS.includes(error.code) || performance.now() > until) throw error;
         this.#parts.onFault(error);
         await sleep(FAULT_MS / 2, undefined, { ref: false });
       }
@@ -220,8 +221,9 @@ export class Runner {
     const { items, id, leaseSeconds, onFault } = this.#parts;
     const before = [...this.#running.values()];
     if (before.length === 0) return;
+    const claims = before.map(({ claim }) => claim);
     try {
-      const held = new Map((await items.renew(id, leaseSeconds)).map((one) => [keyOf(one), one]));
+      const held = new Map((await items.renew(id, leaseSeconds, claims)).map((one) => [keyOf(one), one]));
       for (const { claim, stop } of before) {
         const one = held.get(keyOf(claim));
         if (one === undefined) stop.abort(stopped('Another server has taken the item.'));

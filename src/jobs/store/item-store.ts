@@ -108,15 +108,24 @@ export class ItemStore {
     );
   }
 
-  /** Keeps what this runner has. @returns all of it, with the status of its job: what is missing was lost */
+  /**
+   * Keeps what a runner has in work, and nothing else: what it had to drop while the database was away is free when its
+   * lease ends. @returns what it still has, with the status of its job
+   */
   async renew(
     runner: string,
     leaseSeconds: number,
+    claims: readonly Claim[],
   ): Promise<readonly { readonly job: string; readonly n: number; readonly token: number; readonly status: string }[]> {
     return await this.#database.query(
-      `update avocado.items i set lease_until = now() + $2 * interval '1 second' from avocado.jobs j
-       where i.job = j.id and i.state = 'running' and i.runner = $1 returning i.job, i.n, i.token, j.status`,
-      [runner, leaseSeconds],
+      `update avocado.items i set lease_until = now() + $2 * interval '1 second'
+       from unnest($3::text[], $4::int[], $5::int[]) as held (job, n, token), avocado.jobs j
+       where i.job = held.job and i.n = held.n and i.token = held.token and j.id = i.job
+         and i.state = 'running' and i.runner = $1 returning i.job, i.n, i.token, j.status`,
+      [
+        ...[runner, leaseSeconds, claims.map(({ job }) => job)],
+        ...[claims.map(({ n }) => n), claims.map(({ token }) => token)],
+      ],
     );
   }
 

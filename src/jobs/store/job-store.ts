@@ -26,6 +26,8 @@ const unrun = (code: string, message: string): string =>
   `'{"id":"batch_req_' || i.job || '_' || i.n || '","custom_id":' || to_json(i.custom_id)::text ||
    ',"response":null,"error":{"code":"${code}","message":"${message}"}}'`;
 
+const DROPPED_AT_ONCE = 10_000;
+
 /** Ready items of jobs that will not run them. */
 const DROPS = {
   cancelled: {
@@ -178,16 +180,11 @@ export class JobStore {
       `update avocado.jobs set status = 'expiring', finalizing_at = now()
        where status in ('in_progress', 'paused', 'validating') and expires_at < now()`,
     );
-    for (const [state, drop] of Object.entries(DROPS))
-      await this.#database.query(
-        `with dropped as (update avocado.items i set state = $1, finished_at = now(), code = '${drop.code}',
-             line = case j.kind when 'batch' then ${unrun(drop.code, drop.message)} end
-           from avocado.jobs j where j.id = i.job and j.status = '${drop.while}' and i.state = 'ready' returning i.job),
-         counts as (select job, count(*)::int as count from dropped group by job)
-         update avocado.jobs j set ${state} = j.${state} + c.count, total = greatest(j.total, ${ANSWERED} + c.count)
-         from counts c where j.id = c.job`,
-        [state],
-      );
+    for (const state of Object.keys(DROPS) as (keyof typeof DROPS)[]) {
+      let dropped: number;
+      do dropped = await this.#drop(state);
+      while (dropped > 0);
+    }
     const ended = await this.#database.query<{ readonly id: string }>(END_JOBS);
     return ended.map(({ id }) => id);
   }
@@ -240,6 +237,26 @@ export class JobStore {
       },
       oldestSeconds: oldest ?? 0,
     };
+  }
+
+  /** Some of the ready items of jobs that will not run them: no statement may take long. @returns how many */
+  async #drop(state: keyof typeof DROPS): Promise<number> {
+    const { code, message, while: status } = DROPS[state];
+    const [{ count } = { count: 0 }] = await this.#database.query<{ readonly count: number }>(
+      `with ready as (select i.job, i.n from avocado.jobs j join avocado.items i on i.job = j.id and i.state = 'ready'
+           where j.status = '${status}' limit ${DROPPED_AT_ONCE}),
+       dropped as (update avocado.items i set state = $1, finished_at = now(), code = '${code}',
+           line = case j.kind when 'batch' then ${unrun(code, message)} end
+         from ready r, avocado.jobs j where i.job = r.job and i.n = r.n and j.id = i.job and i.state = 'ready'
+         returning i.job),
+       counts as (select job, count(*)::int as count from dropped group by job),
+       counted as (update avocado.jobs j set ${state} = j.${state} + c.count,
+           total = greatest(j.total, ${ANSWERED} + c.count)
+         from counts c where j.id = c.job returning c.count)
+       select coalesce(sum(count), 0)::int as count from counted`,
+      [state],
+    );
+    return count;
   }
 
   async #change(id: string, owner: string, set: string, from: readonly string[]): Promise<Job | undefined> {
