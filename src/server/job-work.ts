@@ -11,6 +11,7 @@ import { requestId } from '../jobs/item-lines.ts';
 import { Jobs } from '../jobs/jobs.ts';
 import { bodyOf } from '../jobs/read-input.ts';
 import type { Execute } from '../jobs/runner.ts';
+import { WorkElsewhere } from '../jobs/same-work.ts';
 import { hasEmbedded, openEmbedded, openPostgres } from '../jobs/store/database.ts';
 import type { Answer, Claim } from '../jobs/types.ts';
 import type { CaptionTask } from '../admission/types.ts';
@@ -121,7 +122,7 @@ function executor(parts: CaptionParts, askIdentity: AskIdentity): Execute {
       return await (work === undefined ? make() : once(work, make));
     } catch (thrown) {
       const error = asServerError(thrown);
-      observation.fail(error.code);
+      if (!(error instanceof WorkElsewhere)) observation.fail(error.code);
       throw error;
     } finally {
       signal.removeEventListener('abort', onAbort);

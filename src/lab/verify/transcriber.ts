@@ -1,7 +1,7 @@
-import { retryAfterMs } from '../../base/retry-after.ts';
 // An OpenAI-compatible transcription server: POST /audio/transcriptions with the sound of a clip.
 import { openAsBlob } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { retryAfterMs } from '../../base/retry-after.ts';
 import { Unscored } from '../rewards/types.ts';
 
 export interface TranscriberOptions {

@@ -289,12 +289,16 @@ describe('a stop', () => {
   it('lets in nobody, waits for those inside, and gives them up after a while', async () => {
     const { service, rejected, cancelled } = serve(fakeCaptioner(SLOW));
     let reason: unknown;
-    const running = runJob(service, job(), 'a', (_event, { signal }) => {
+    let begin: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const running = runJob(service, job(), 'a', ({ type }, { signal }) => {
+      if (type === 'text-delta') begin();
       // One listener, however many events there are.
       signal.onabort = () => {
         reason = signal.reason;
       };
     });
+    await begun;
     const stopped = service.stop(50);
     expect(service.stats()).toMatchObject({ stopping: true, alive: 1 });
     expect(() => service.admit('b')).toThrow(expect.objectContaining({ code: 'engine_unavailable' }) as Error);

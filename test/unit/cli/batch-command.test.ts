@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
+import { FakeServer } from '../../fixtures/fake-server.ts';
 import { runCli, type CliParts } from '../../fixtures/cli-run.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
@@ -93,12 +94,37 @@ describe('avocado batch', () => {
     expect((await batch([...other, '--redo'])).stdout).toContain('2 captioned\n');
   });
 
+  it('has a server make the captions, without a model here', async () => {
+    const server = new FakeServer();
+    const keys = new Set<string | null>();
+    server.interfere = (_method, _path, headers) => {
+      keys.add(headers.get('authorization'));
+      return undefined;
+    };
+    vi.stubGlobal('fetch', server.fetch);
+    try {
+      const library = libraryOf('a.mp4');
+      server.shared.set('media://m/a.mp4', 'a.mp4');
+      const flags = ['--server', 'http://server/v1/', '--api-key', 'k', '--media-root', `m=${library}`, '--json'];
+      const { exitCode, stdout, opened } = await batch([library, ...flags, '--segments', 'auto']);
+      expect(JSON.parse(stdout)).toMatchObject({ outcomes: { captioned: 1 } });
+      expect([exitCode, opened, [...keys], server.jobs.size]).toEqual([0, [], ['Bearer k'], 0]);
+      expect(server.captioned).toMatchObject([{ media: 'media://m/a.mp4', segments: 'auto' }]);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
   it.each([
     [[], 'Name a directory'],
     [['x', '--redo', '--keep'], 'exclude each other'],
     [['x', '--format', 'json,pdf'], '--format'],
     [['x', '--top-p', '2'], '--top-p'],
     [['x', '--prompt', 'a', '--prompt-id', '1'], 'exclude each other'],
+    [['x', '--server', 'gpu:8080'], 'It must be the URL of a server'],
+    [['x', '--server', 'http://gpu', '--media-root', 'films'], 'It must be NAME=DIR'],
+    [['x', '--server', 'http://gpu', '--model', 'm'], '--model is a setting of a model here'],
+    [['x', '--api-key', 'k'], '--api-key is of --server'],
   ])('refuses %j before a model is looked at', async (args, sentence) => {
     const { exitCode, stderr, opened } = await batch(args);
     expect([exitCode, opened]).toEqual([2, []]);
