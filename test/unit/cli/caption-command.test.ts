@@ -278,7 +278,7 @@ describe('flags of caption', () => {
     expect(opened[0]).toMatchObject({
       modelDir: 'M',
       precision: 'int4',
-      device: { type: 'cuda', index: 2 },
+      device: [{ type: 'cuda', index: 2 }],
       runtime: 'node',
       threads: 3,
       context: 100,
@@ -304,7 +304,7 @@ describe('flags of caption', () => {
     const { opened } = await runCli(['caption', HERE], { captioner: fakeCaptioner() });
     expect(opened[0]).toMatchObject({
       precision: undefined,
-      device: { type: 'cpu' },
+      device: [{ type: 'cpu' }],
       runtime: undefined,
       threads: 0,
       context: 32_768,

@@ -29,7 +29,7 @@ describe('avocado serve', () => {
       stallMs: 120_000,
     });
     expect(await askedFor(['--device', 'cuda:1'])).toMatchObject({
-      device: { type: 'cuda', index: 1 },
+      device: [{ type: 'cuda', index: 1 }],
       prefixSlots: 0,
     });
     expect(
