@@ -5,6 +5,7 @@
 const MAY_IMPORT = {
   base: [],
   settings: [],
+  chat: [],
   storage: [],
   media: [],
   features: ['media'],
@@ -18,7 +19,7 @@ const MAY_IMPORT = {
   'model/runtime': ['model/checkpoint'],
   'model/export': ['model/checkpoint', 'model/graphs', 'model/runtime'],
   'model/execution': ['model/checkpoint', 'model/graphs', 'model/runtime', 'model/export'],
-  captioner: ['engine', 'prompt', 'output', 'encoder', 'features', 'media', 'model', 'segments'],
+  captioner: ['engine', 'prompt', 'output', 'encoder', 'features', 'media', 'model', 'segments', 'chat'],
   'engine-process': ['captioner', 'output'],
   intake: ['storage'],
   admission: ['engine-process', 'captioner', 'output', 'intake', 'storage'],
@@ -38,7 +39,7 @@ const MAY_IMPORT = {
     'output',
     'model/checkpoint',
   ],
-  lab: ['server', 'batch', 'captioner', 'output', 'media'],
+  lab: ['server', 'batch', 'captioner', 'output', 'media', 'chat'],
   cli: [
     'lab',
     'batch',
@@ -54,6 +55,7 @@ const MAY_IMPORT = {
     'prompt',
     'media',
     'model',
+    'chat',
   ],
 };
 

@@ -2,10 +2,12 @@
 import { AvocadoError } from './base/errors.ts';
 import { captionRequest, type CaptionOptions } from './captioner/caption-options.ts';
 import { captionEvents, type CaptionerModel, type Estimate } from './captioner/captioner.ts';
+import { mergingCaptioner } from './captioner/merging-captioner.ts';
 import * as inProcess from './captioner/open-captioner.ts';
 import type { OnProgress } from './captioner/open-captioner.ts';
 import type { CaptionEvent } from './output/events.ts';
 import { ENGINE_TABLE, engineSettings, type EngineSettings, type Precision } from './settings/engine-settings.ts';
+import type { PresetName } from './settings/presets.ts';
 import type { Setting } from './settings/setting.ts';
 
 export { AvocadoError };
@@ -17,6 +19,8 @@ export type { CaptionEnd, MediaReport, SegmentCaption, TextDelta, Timings, Usage
 export interface OpenOptions {
   /** a checkpoint or an export; default: the small model that comes with the package */
   readonly model?: string | undefined;
+  /** which model of the family it is; default: auto, as its name tells */
+  readonly preset?: PresetName | 'auto' | undefined;
   /** default: fp32 on a CPU, bf16 on CUDA */
   readonly precision?: Precision | undefined;
   /** default: cpu */
@@ -64,7 +68,8 @@ export interface OpenedCaptioner {
  */
 export async function openCaptioner(options: OpenOptions = {}): Promise<OpenedCaptioner> {
   const { onProgress, ...settings } = options;
-  const captioner = await inProcess.openCaptioner(checkedSettings(settings), onProgress);
+  const opened = await inProcess.openCaptioner(checkedSettings(settings), onProgress);
+  const captioner = mergingCaptioner(opened, undefined); // refuses a request that wants to be merged
   return {
     model: captioner.model,
     caption: (file, fields = {}, signal) => captionEvents(captioner, captionRequest(file, fields), signal),

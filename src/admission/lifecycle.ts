@@ -10,6 +10,7 @@ const DOING: Readonly<Record<RequestStage, string>> = {
   encode: 'encoding its file',
   prefill: 'reading its prompt',
   generate: 'writing its caption',
+  merge: 'waiting for the text model that merges its segments',
 };
 
 /** setTimeout's longest delay. */

@@ -249,7 +249,7 @@ export class AdmittedRequest {
   #learn({ estimate, work, startedMs, sharesSlots }: PlannedWork, end: CaptionEnd): void {
     const { model, queue } = this.#parts;
     model.learn(estimate, end, sharesSlots);
-    if (isLong(work)) return; // its estimate is rough, and would outweigh many others
+    if (isLong(work) || end.merge !== undefined) return; // its estimate is rough, and would outweigh many others
     model.learnParallelism(secondsOf(work), (performance.now() - startedMs) / 1000, queue.running);
   }
 

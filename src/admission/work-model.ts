@@ -131,9 +131,10 @@ export class WorkModel {
     { usage, others, segments, timings: { stages } }: Pick<CaptionEnd, 'usage' | 'others' | 'segments' | 'timings'>,
     waited: boolean,
   ): void {
-    if (segments !== undefined) {
+    const cut = segments?.filter(({ timedBy }) => timedBy === undefined) ?? [];
+    if (cut.length > 0) {
       // Their stages overlap.
-      this.#captionTokens.learn(usage.completionTokens, segments.length);
+      this.#captionTokens.learn(usage.completionTokens, cut.length);
       return;
     }
     const decodeSeconds = secondsIn(stages, DECODE_STAGES);

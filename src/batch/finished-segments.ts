@@ -33,9 +33,9 @@ export class FinishedSegments {
   }
 
   /** Keeps one more. Where the disk does not take it, this and the later ones are made again after a stop. */
-  add({ index, start, end, caption, finishReason, usage, media, error }: SegmentCaption): void {
+  add({ index, start, end, caption, finishReason, usage, media, scenes, error }: SegmentCaption): void {
     if (index < this.known.length) return;
-    const segment = { index, start, end, caption, finishReason, usage, media, error };
+    const segment = { index, start, end, caption, finishReason, usage, media, scenes, error };
     try {
       this.#file?.append(`${JSON.stringify(segment)}\n`);
       this.#file?.sync();

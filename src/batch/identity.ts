@@ -4,6 +4,7 @@ import { open, readdir, readFile, realpath } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import type { CaptionerModel } from '../captioner/captioner.ts';
 import type { CaptionRequest } from '../output/events.ts';
+import { DEFAULT_PRESET } from '../settings/presets.ts';
 import type { WorkSettings } from './types.ts';
 
 /** Files of a model directory that are read in full: config, tokenizer, templates, prompts, lists of shards. */
@@ -65,18 +66,22 @@ export interface ModelIdentity {
   readonly precision: string;
   /** its own profile, which a request may replace */
   readonly profile: string;
+  /** whose prompts, limits and output form hold */
+  readonly preset: string;
   readonly context: number;
   /** version of this program */
   readonly engine: string;
   /** how captions are checked after they are made; undefined = they are not */
   readonly check?: string | undefined;
+  /** the text model that merges segments, and version of what it is asked; undefined: there is none */
+  readonly merge?: string | undefined;
 }
 
 /** @param version of this program */
 export async function modelIdentity(model: CaptionerModel, version: string): Promise<ModelIdentity> {
-  const { name, precision, profile, context } = model;
+  const { name, precision, profile, preset, context } = model;
   const revision = await modelRevision(model.directory);
-  return { model: `${name}@${revision}`, precision, profile, context, engine: version };
+  return { model: `${name}@${revision}`, precision, profile, preset, context, engine: version };
 }
 
 /** Fields of a request that change nothing of its caption, and those that have a part of their own. */
@@ -89,12 +94,16 @@ const PROFILE = ['profileName', 'profile', 'useAudio'];
  */
 export function workSettings(request: CaptionRequest, identity: ModelIdentity): WorkSettings {
   const { prompt, promptId, systemPrompt, useAudio, profileName, profile } = request;
-  const { context, check, ...others } = identity;
+  const { context, preset, merge, check, ...others } = identity;
+  const own = [
+    ...(preset === DEFAULT_PRESET ? [] : [preset]),
+    ...(merge === undefined || request.segments === undefined || request.merge === false ? [] : [`merge ${merge}`]),
+  ];
   const rest = Object.entries(request).filter(([name]) => !NOT_SAMPLING.includes(name) && !PROFILE.includes(name));
   return {
     ...others,
     profile: JSON.stringify([profileName ?? identity.profile, Object.entries(profile).sort(), useAudio]),
-    prompt: JSON.stringify([prompt ?? null, promptId ?? null, systemPrompt ?? null]),
+    prompt: JSON.stringify([prompt ?? null, promptId ?? null, systemPrompt ?? null, ...own]),
     sampling: JSON.stringify([
       context,
       ...rest.sort(([left], [right]) => (left < right ? -1 : 1)),

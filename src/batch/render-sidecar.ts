@@ -6,9 +6,9 @@ import { markdownText, srtText, vttText, type TimedCaption } from '../output/sub
 import { shownPath } from './path-text.ts';
 import type { Format, ResultLine } from './types.ts';
 
-const PARTS = Type.Array(Type.Object({ start: Type.Number(), end: Type.Number(), caption: Type.String() }), {
-  minItems: 1,
-});
+const PART = { start: Type.Number(), end: Type.Number(), caption: Type.String() };
+const SCENES = Type.Array(Type.Object(PART), { minItems: 1 });
+const PARTS = Type.Array(Type.Object({ ...PART, scenes: Type.Optional(SCENES) }), { minItems: 1 });
 const MEDIA = Type.Object({ durationSeconds: Type.Optional(Type.Number()), duration_seconds: Type.Number() });
 
 /** A picture has no duration; its one cue is shown for a second. */
@@ -16,7 +16,7 @@ const SHORTEST_CUE = 1;
 
 /** The parts of a long video with a caption each, or the whole as one part. */
 function partsOf(line: ResultLine): readonly TimedCaption[] {
-  if (Check(PARTS, line['segments'])) return line['segments'];
+  if (Check(PARTS, line['segments'])) return line['segments'].flatMap((part) => part.scenes ?? [part]);
   const seconds = Check(MEDIA, line['media']) ? line['media'].duration_seconds : 0;
   return [{ start: 0, end: Math.max(SHORTEST_CUE, seconds), caption: line.caption }];
 }

@@ -4,7 +4,7 @@ import { Type } from '../base/schema.ts';
 import { checkFields, type NameField } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { PROFILE_LIMITS } from '../media/profile.ts';
-import type { CaptionRequest, ProfileField, SamplingParams } from '../output/events.ts';
+import type { CaptionRequest, ProfileField, RequestedSampling } from '../output/events.ts';
 
 /** No context is longer: the budget decides, and arithmetic with such numbers is exact. */
 const MOST_TOKENS = 2 ** 31 - 1;
@@ -58,8 +58,14 @@ export const OPTION_PROPERTIES = {
     }),
   ),
   carry: flag('tell the model the caption of the segment before (default: false)'),
+  merge: flag(
+    'one text out of the captions of segments, by the text model of the operator (default: true where there is one)',
+  ),
   audio: flag('whether the model hears the sound track (default: true)'),
-  profile: text('pre-processing: paper, reference-cli, or the model’s own', { minLength: 1, maxLength: 100 }),
+  profile: text('pre-processing: paper, reference-cli, capricorn-eval, or the model’s own', {
+    minLength: 1,
+    maxLength: 100,
+  }),
   ...PROFILE_PROPERTIES,
   max_tokens: whole('most tokens of the caption', 1, MOST_TOKENS),
   min_tokens: whole('before so many tokens nothing ends the caption (default: 0)', 0, MOST_TOKENS),
@@ -93,7 +99,8 @@ export const OPTION_PROPERTIES = {
     Type.Number({
       minimum: 0.01,
       maximum: 100,
-      description: 'makes tokens of the prompt and of the caption so far less likely, 1 = off (default: 1)',
+      description:
+        'makes tokens of the prompt and of the caption so far less likely, 1 = off (default: the model’s own)',
     }),
   ),
   // As in OpenAI's API.
@@ -178,6 +185,8 @@ function checkTogether(options: CaptionOptions, nameField: NameField): void {
   const { segments = 'off', n: count = 1, video_start: first, video_end: last } = options;
   if (segments !== 'off' && count > 1)
     refuse(`${nameField('n')} must be 1 with ${nameField('segments')}: a segment has one caption.`, 'n');
+  if (segments === 'off' && options.merge === true)
+    refuse(`${nameField('merge')} needs ${nameField('segments')}: there is nothing to merge without.`, 'merge');
   if (segments !== 'off' && (first !== undefined || last !== undefined))
     refuse(`${nameField('segments')} needs ${nameField('start')} and ${nameField('end')}.`, 'segments');
   if (fewest !== undefined && most !== undefined && fewest > most)
@@ -209,13 +218,13 @@ function segmentsOf({ segments = 'off' }: CaptionOptions): CaptionRequest['segme
   return segments === 'auto' ? { when: 'auto' } : { when: 'always', targetSeconds: segments };
 }
 
-function samplingOf(options: CaptionOptions): SamplingParams {
+function samplingOf(options: CaptionOptions): RequestedSampling {
   return {
     temperature: options.temperature ?? 0,
     topP: options.top_p ?? 1,
     topK: Math.max(0, options.top_k ?? 0),
     minP: options.min_p ?? 0,
-    repetitionPenalty: options.repetition_penalty ?? 1,
+    repetitionPenalty: options.repetition_penalty,
     presencePenalty: options.presence_penalty ?? 0,
     frequencyPenalty: options.frequency_penalty ?? 0,
     seed: seedOf(options.seed),
@@ -234,6 +243,7 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
     path,
     segments: segmentsOf(options),
     carry: options.carry ?? false,
+    ...(options.merge === undefined ? {} : { merge: options.merge }),
     part: partOf(options, nameField),
     prompt: options.prompt,
     promptId: options.prompt_id,
@@ -276,6 +286,7 @@ export function optionsOf(request: CaptionRequest): CaptionOptions {
     video_end: reference?.end,
     segments: segments === undefined ? undefined : (segments.targetSeconds ?? 'auto'),
     carry: unless(false, request.carry ?? false),
+    merge: request.merge,
     audio: unless(true, request.useAudio),
     profile: request.profileName,
     ...profileOptions(profile),
@@ -288,7 +299,7 @@ export function optionsOf(request: CaptionRequest): CaptionOptions {
     top_k: unless(0, sampling.topK),
     min_p: unless(0, sampling.minP),
     seed: sampling.seed,
-    repetition_penalty: unless(1, sampling.repetitionPenalty),
+    repetition_penalty: sampling.repetitionPenalty,
     presence_penalty: unless(0, sampling.presencePenalty),
     frequency_penalty: unless(0, sampling.frequencyPenalty),
     n: unless(1, request.samples),

@@ -74,6 +74,8 @@ export interface CaptionerModel {
   readonly context: number;
   readonly slots: number;
   readonly profile: string;
+  /** whose prompts, limits and output form hold where the model brings none */
+  readonly preset: string;
 }
 
 /** loading: first start, weights and warm-up; restarting: after a crash or hang; stopped: for good */

@@ -6,6 +6,7 @@ import type { SamplingParams, SequenceEvent, SequenceRequest } from '../engine/t
 import type { TokenIds } from '../model/checkpoint/config-types.ts';
 import type { TokenBytes } from '../output/detokenizer.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport, Sample, Usage } from '../output/events.ts';
+import { outputForm, type OutputForm } from '../output/output-form.ts';
 import { OutputProcessor } from '../output/output-processor.ts';
 import { TokenTimer, type Stopwatch } from '../output/timings.ts';
 import type { Prompt } from '../prompt/types.ts';
@@ -13,7 +14,7 @@ import type { RequestPlan } from './plan.ts';
 
 export interface GenerateInput {
   readonly request: CaptionRequest;
-  readonly plan: Pick<RequestPlan, 'maxTokens' | 'profileLabel'>;
+  readonly plan: Pick<RequestPlan, 'maxTokens' | 'profileLabel' | 'sampling' | 'output'>;
   readonly prompt: Prompt;
   /** [media tokens, hidden] f32 */
   readonly embeds: Float32Array<ArrayBuffer>;
@@ -40,7 +41,8 @@ export async function generate(
   signal: AbortSignal,
   onEvent: OnEvent,
 ): Promise<void> {
-  const { samples: count, sampling } = input.request;
+  const { samples: count } = input.request;
+  const { sampling } = input.plan;
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   const timer = new TokenTimer(watch);
@@ -51,18 +53,22 @@ export async function generate(
     if (event.type === 'stage') cachedTokens ??= event.done; // prefill starts after the cached prefix
     onEvent(event);
   };
-  const run = (index: number): Promise<Sample> =>
+  const { part, durationSeconds } = input.media;
+  const forms = Array.from({ length: count }, () =>
+    outputForm(input.plan.output, part ?? { start: 0, end: durationSeconds }),
+  );
+  const run = (form: OutputForm | undefined, index: number): Promise<Sample> =>
     runSample(
       { ...sequence, sampling: samplingOf(sampling, index) },
-      index,
-      input.request,
+      { index, form, request: input.request },
       model,
       either,
       onSampleEvent,
     );
   try {
-    const samples = await Promise.all(Array.from({ length: count }, (_, index) => run(index)));
-    onEvent(endOf(input, samples, timer, cachedTokens ?? 0));
+    const samples = await Promise.all(forms.map(run));
+    const warnings = forms.flatMap((form) => form?.warnings ?? []);
+    onEvent(endOf(input, samples, warnings, timer, cachedTokens ?? 0));
   } finally {
     failed.abort();
   }
@@ -105,15 +111,19 @@ function samplingOf(sampling: SamplingParams, index: number): SamplingParams {
 /** One sequence as text. The prefill of the first sample stands for all. */
 function runSample(
   sequence: SequenceRequest,
-  index: number,
-  { stop, minTokens, stopTokenIds, topLogprobs, repetitionGuard }: CaptionRequest,
+  {
+    index,
+    form,
+    request,
+  }: { readonly index: number; readonly form: OutputForm | undefined; readonly request: CaptionRequest },
   model: GenerateModel,
   signal: AbortSignal,
   onEvent: OnEvent,
 ): Promise<Sample> {
   return new Promise((resolve, reject) => {
+    const { stop, minTokens, stopTokenIds, topLogprobs, repetitionGuard } = request;
     const details = topLogprobs !== undefined;
-    const options = { index, stop, minTokens, stopTokenIds, details, repetitionGuard };
+    const options = { index, stop, minTokens, stopTokenIds, details, repetitionGuard, form };
     const output = new OutputProcessor(model.tokenizer, options);
     let done = false;
     let abort: () => void = () => undefined;
@@ -157,10 +167,17 @@ function runSample(
   });
 }
 
-function endOf(input: GenerateInput, samples: readonly Sample[], timer: TokenTimer, cachedTokens: number): CaptionEnd {
+function endOf(
+  input: GenerateInput,
+  samples: readonly Sample[],
+  warnings: readonly string[],
+  timer: TokenTimer,
+  cachedTokens: number,
+): CaptionEnd {
   const [first, ...others] = samples;
   if (first === undefined) throw new Error('A request of no samples was generated. This is a bug.');
-  const { media, plan, prompt } = input;
+  const { plan, prompt } = input;
+  const media = { ...input.media, warnings: [...new Set([...input.media.warnings, ...warnings])] };
   const { total, ...byModality } = prompt.counts;
   const completionTokens = samples.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
   const usage: Usage = {

@@ -40,6 +40,7 @@ export interface InspectOptions extends InspectTarget {
 export interface InspectReport {
   readonly stage: InspectStage;
   readonly model: string;
+  readonly preset: string;
   readonly profile: MediaPlan['profile'];
   readonly probe: MediaPlan['probe'];
   readonly frames:
@@ -169,7 +170,7 @@ async function runStages(
   watch.add({ vision: embeddings.visionSeconds, audio_tower: embeddings.audioSeconds });
   if (stage === 'towers') return { ...decoded, embeddings };
   const input = { request, plan, prompt, embeds: embeddings.embeds, mediaKey: undefined };
-  const sequence = { ...sequenceOf(input, model), sampling: request.sampling };
+  const sequence = { ...sequenceOf(input, model), sampling: plan.sampling };
   const logits = await watch.time('prefill', prefillPrompt(sequence, loaded.decoder, PREFILL_CHUNK, signal));
   return { ...decoded, embeddings, logits };
 }
@@ -228,6 +229,7 @@ function report(
   return {
     stage: target.stage,
     model: model.package.name,
+    preset: model.package.preset,
     profile,
     probe,
     frames: video && { count: video.frameIndices.length, indices: video.frameIndices, sampleFps: video.sampleFps },

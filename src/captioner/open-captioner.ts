@@ -62,9 +62,10 @@ export interface ModelBasics extends PlanningModel {
 export async function openPlanningModel({
   modelDir,
   context,
-}: Pick<EngineSettings, 'modelDir' | 'context'>): Promise<ModelBasics> {
+  preset,
+}: Pick<EngineSettings, 'modelDir' | 'context'> & Partial<Pick<EngineSettings, 'preset'>>): Promise<ModelBasics> {
   checkContext({ context });
-  const { directory, ...files } = await readModelFiles(modelDir);
+  const { directory, ...files } = await readModelFiles(modelDir, preset);
   const [tokenizer, template] = await Promise.all([loadTokenizer(directory), loadChatTemplate(directory)]);
   tryModel(directory, { ...files, template });
   return { ...files, tokenizer, template, context };
@@ -123,6 +124,7 @@ function describe(
     context: model.context,
     slots: settings.slots * settings.device.length,
     profile: profileLabel(resolveProfile(undefined, {}, model.package.profile)),
+    preset: model.package.preset,
   };
 }
 
@@ -131,7 +133,8 @@ function describe(
  * @throws AvocadoError `checkpoint_*`, `export_*`
  */
 export async function describeModel(settings: EngineSettings): Promise<CaptionerModel> {
-  return describe(settings, { ...(await readModelFiles(settings.modelDir)), context: settings.context });
+  const { modelDir, preset, context } = settings;
+  return describe(settings, { ...(await readModelFiles(modelDir, preset)), context });
 }
 
 /**

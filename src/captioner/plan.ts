@@ -12,17 +12,15 @@ import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import type { PreprocessorConfig } from '../model/checkpoint/config.ts';
 import type { ModelPackage } from '../model/checkpoint/model-package.ts';
 import { MOST_TOKENS_PER_RUN } from '../model/graphs/decoder.ts';
-import type { CaptionRequest } from '../output/events.ts';
+import type { CaptionRequest, SamplingParams } from '../output/events.ts';
+import type { OutputFormName } from '../settings/presets.ts';
 import { buildPrompt, checkBudget, countTokens, promptSpan } from '../prompt/build-prompt.ts';
 import type { ChatTemplate } from '../prompt/chat-template.ts';
 import { encodeTurn, type EncodedTurn } from '../prompt/encode-turn.ts';
-import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../prompt/prompts.ts';
 import type { Tokenizer } from '../prompt/tokenizer.ts';
 import type { Prompt, TokenCounts } from '../prompt/types.ts';
 import type { Estimate } from './captioner.ts';
 
-/** AVoCaDO's `thinker_max_new_tokens` (reference-model.md, Generation). */
-const DEFAULT_MAX_TOKENS = 2048;
 /** A probe takes a few hundred bytes. */
 const PROBES_KEPT = 512;
 /** Three hours have a few megabytes of times. */
@@ -49,6 +47,10 @@ export interface RequestPlan {
   /** most tokens the caption may have */
   readonly maxTokens: number;
   readonly profileLabel: string;
+  /** the request's, with the model's own penalty where it names none */
+  readonly sampling: SamplingParams;
+  /** how the model's text is read */
+  readonly output: OutputFormName;
   /** why the request does not fit the context; undefined: it fits */
   readonly refusal: AvocadoError | undefined;
 }
@@ -117,9 +119,7 @@ class ProbeMemo {
   }
 }
 
-/**
- * The request's own prompt, or one of the model's numbered prompts (AVoCaDO's seven unless the model brings its own).
- */
+/** The request's own prompt, or one of the model's numbered prompts. */
 function userText(request: CaptionRequest, model: PlanningModel): string {
   const text = askedText(request, model);
   if (request.before === undefined) return text;
@@ -132,7 +132,7 @@ function askedText(request: CaptionRequest, model: PlanningModel): string {
     const advice = 'write what to describe, or leave it out.';
     throw new AvocadoError('bad_request', `prompt is empty: ${advice}`, { param: 'prompt' });
   }
-  const prompts = model.package.prompts ?? AVOCADO_PROMPTS;
+  const { prompts } = model.package;
   const id = request.promptId ?? 1;
   const text = prompts[id - 1];
   if (text !== undefined) return text;
@@ -159,8 +159,9 @@ export async function planRequest(
   const geometry = { patchSize, mergeSize, temporalPatchSize, imageLimits: model.preprocessor };
   const media = planMedia(probe, profile, { useAudio: request.useAudio, ...geometry });
   const tokens = mediaTokens(media, media.audio?.estimatedTokens);
-  const systemPrompt = request.systemPrompt ?? model.package.systemPrompt ?? QWEN_SYSTEM_PROMPT;
-  const conversation = { systemPrompt, userText: text, media: tokens.kind };
+  const { textFirst, output, repetitionPenalty: usualPenalty } = model.package;
+  const systemPrompt = request.systemPrompt ?? model.package.systemPrompt ?? undefined;
+  const conversation = { systemPrompt, userText: text, media: tokens.kind, textFirst };
   const turn = encodeTurn(model.tokenizer, model.template, model.config.tokens, conversation, model.context);
   const counts = countTokens(turn, tokens, model.config);
   const maxTokens = maxTokensOf(request, model, counts);
@@ -169,7 +170,9 @@ export async function planRequest(
     checkBudget(counts, request.maxTokens ?? Math.max(1, request.minTokens), model.context);
     checkSpan(promptSpan(turn, tokens, model.config), counts.total, maxTokens, model);
   });
-  return { media, turn, counts, maxTokens, profileLabel: profileLabel(profile), refusal };
+  const { repetitionPenalty = usualPenalty } = request.sampling;
+  const sampling = { ...request.sampling, repetitionPenalty };
+  return { media, turn, counts, maxTokens, profileLabel: profileLabel(profile), sampling, output, refusal };
 }
 
 /** @throws AvocadoError `bad_request` for an id that is no token of the model */
@@ -215,7 +218,7 @@ function refusalOf(check: () => void): AvocadoError | undefined {
 /** A number that was asked for must fit; the default shrinks to what is left, and is never below min_tokens. */
 function maxTokensOf({ maxTokens, minTokens }: CaptionRequest, model: PlanningModel, { total }: TokenCounts): number {
   const left = Math.max(1, model.context - total);
-  return maxTokens ?? Math.min(Math.max(model.package.maxTokens ?? DEFAULT_MAX_TOKENS, minTokens), left);
+  return maxTokens ?? Math.min(Math.max(model.package.maxTokens, minTokens), left);
 }
 
 /**

@@ -34,7 +34,7 @@ export function segmentedEnd(
   const ends = ended.flatMap(({ end }) => (end === undefined ? [] : [end]));
   for (const { timings } of ends) watch.add(timings.stages);
   const captioned = ended.map(({ caption }) => caption).filter(({ error }) => error === undefined);
-  const usage = captioned.map((caption) => caption.usage).reduce(sumOfUsage, usageOfNothing);
+  const usage = captioned.map(({ usage: own = usageOfNothing }) => own).reduce(sumOfUsage, usageOfNothing);
   const generated = ends.reduce((tokens, end) => tokens + end.usage.completionTokens, 0);
   const tokens = ends.flatMap((end) => end.tokens ?? []);
   const stages = watch.stages();

@@ -278,6 +278,7 @@ class SegmentedRun {
       finishReason: ended?.finishReason ?? 'stop',
       usage: ended?.usage ?? usageOfNothing,
       ...(ended === undefined ? {} : { media: ended.media }),
+      ...(ended?.segments === undefined ? {} : { scenes: ended.segments }),
       ...(failure === undefined ? {} : { error: { code: failure.code, message: failure.message } }),
     };
     this.#ended[index] = { caption, end: ended };

@@ -28,8 +28,11 @@ import { Batch, type BatchOptions } from '../batch/run-batch.ts';
 import type { PlannedEntry, Survey } from '../batch/survey.ts';
 import { FORMATS, type Format } from '../batch/types.ts';
 import { Settling } from '../batch/watch.ts';
+import { mergeIdentity } from '../captioner/merge.ts';
+import { mergingCaptioner, type MergeOptions } from '../captioner/merging-captioner.ts';
 import { snakeCase } from '../output/caption-answer.ts';
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
+import { MERGE_SETTINGS } from '../settings/merge-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import { addServerFlags, batchServer, serverUrl } from './batch-server.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
@@ -43,6 +46,7 @@ import {
   requestFromFlags,
   type Flags,
 } from './flags.ts';
+import { openMerge } from './judge-flags.ts';
 import { ProgressLine, write, writeJson } from './terminal.ts';
 import { addVerifyFlags, openVerifier } from './verify-flags.ts';
 
@@ -92,7 +96,7 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
       '[input...]',
       'directory, pattern, file, https: or http: address, .jsonl or .csv manifest, or - for a list',
     );
-  addServerFlags(addVerifyFlags(addSettingFlags(addRequestFlags(command), BATCH_SETTINGS)))
+  addServerFlags(addVerifyFlags(addSettingFlags(addRequestFlags(command), [...BATCH_SETTINGS, ...MERGE_SETTINGS])))
     .option('--list <file>', 'a list of paths and addresses, one a line; repeatable', collect)
     .option('-0, --null', 'entries of lists end with NUL, as find -print0 prints them', false)
     .option('--out <dir>', 'where results and sidecars go (default: sidecars beside the media)')
@@ -171,15 +175,16 @@ class BatchCommand {
 
   /** Who makes the captions: a model here, or a server. */
   async #maker(): Promise<Maker> {
-    const url = serverUrl(this.#flags, BATCH_SETTINGS);
+    const url = serverUrl(this.#flags, [...BATCH_SETTINGS, ...MERGE_SETTINGS]);
     if (url !== undefined) return await batchServer(url, this.#flags, this.#signal, this.#progress);
     const { slots, decodeTimeoutSeconds, ...given } = await readFlags(BATCH_SETTINGS, this.#flags, this.#environment);
     const settings = engineSettings({ ...given, slots, decodeTimeoutSeconds, prefixSlots: 0, mediaCacheBytes: 0 });
     const model = await this.#environment.describeModel(settings);
+    const merge = await openMerge(await readFlags(MERGE_SETTINGS, this.#flags, this.#environment));
     return {
-      identity: await modelIdentity(model, packageVersion()),
+      identity: { ...(await modelIdentity(model, packageVersion())), merge: merge && mergeIdentity(merge.model.model) },
       rateOf: `${model.name} ${model.precision} on ${model.device} of ${hostname()}`,
-      openCaptioner: () => this.#open(settings),
+      openCaptioner: () => this.#open(settings, merge),
     };
   }
 
@@ -258,13 +263,13 @@ class BatchCommand {
     if (signal.aborted) this.#status.fail(ERRORS.aborted.exit);
   }
 
-  async #open(settings: EngineSettings): Promise<BatchCaptioner> {
+  async #open(settings: EngineSettings, merge: MergeOptions | undefined): Promise<BatchCaptioner> {
     const engine = await this.#environment
       .openEngineProcess({ settings, onProgress: this.#progress.show })
       .finally(this.#progress.clear);
     try {
       await engine.ready(this.#signal);
-      return engine;
+      return mergingCaptioner(engine, merge);
     } catch (thrown) {
       await engine.close();
       throw thrown;

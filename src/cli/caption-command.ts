@@ -2,14 +2,24 @@ import { stat } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
 import { asAvocadoError, AvocadoError, ERRORS } from '../base/errors.ts';
 import { captionEvents } from '../captioner/captioner.ts';
+import { mergingCaptioner, type MergeOptions } from '../captioner/merging-captioner.ts';
 import { captionAnswer, errorAnswer } from '../output/caption-answer.ts';
-import { markdownText, srtText, timelineHeading, vttText } from '../output/subtitles.ts';
+import { markdownText, srtText, timelineHeading, vttText, withScenes } from '../output/subtitles.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output/events.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
+import { MERGE_SETTINGS } from '../settings/merge-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { CommandFiles, isPath } from './command-files.ts';
-import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
+import {
+  addRequestFlags,
+  addSettingFlags,
+  oneCaptionSettings,
+  readFlags,
+  requestFromFlags,
+  type Flags,
+} from './flags.ts';
+import { openMerge } from './judge-flags.ts';
 import { ProgressLine, reportError, warn, write, writeJson } from './terminal.ts';
 import { addVerifyFlags, openVerifier, type Checked } from './verify-flags.ts';
 
@@ -28,7 +38,7 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .command('caption')
     .description('tell what is seen and heard in videos, pictures or sound files')
     .argument('<file...>', 'path, https: or http: address, or - for standard input');
-  addVerifyFlags(addSettingFlags(addRequestFlags(command), MODEL_SETTINGS))
+  addVerifyFlags(addSettingFlags(addRequestFlags(command), [...MODEL_SETTINGS, ...MERGE_SETTINGS]))
     .option('--json', 'one JSON object a file on stdout, nothing else; the same as --format json', false)
     .addOption(
       new Option('--format <name>', 'what is written: plain text, JSON, subtitles or Markdown').choices(FORMATS),
@@ -39,8 +49,9 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
       const flags = { ...given, json: given.json || given.format === 'json' };
       const requests = files.map((file) => requestFromFlags(file, flags));
       const settings = await oneCaptionSettings(flags, environment);
+      const merge = await openMerge(await readFlags(MERGE_SETTINGS, flags, environment));
       if (await noneExists(requests)) await reportMissing(requests, flags, environment, status);
-      else await captionAll(requests, { flags, settings }, environment, status);
+      else await captionAll(requests, { flags, settings, merge }, environment, status);
     });
 }
 
@@ -72,7 +83,11 @@ async function reportMissing(
 
 async function captionAll(
   requests: readonly CaptionRequest[],
-  { flags, settings }: { readonly flags: CaptionFlags; readonly settings: EngineSettings },
+  {
+    flags,
+    settings,
+    merge,
+  }: { readonly flags: CaptionFlags; readonly settings: EngineSettings; readonly merge: MergeOptions | undefined },
   environment: CliEnvironment,
   status: ExitStatus,
 ): Promise<void> {
@@ -80,8 +95,10 @@ async function captionAll(
   const progress = new ProgressLine(environment, flags);
   const verifier = await openVerifier(flags);
   const opening = environment.openCaptioner(settings, progress.show);
-  const captioner = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
+  const opened = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
   const { json, tokenIds, format = 'text' } = flags;
+  // Subtitles and Markdown are made of the segments.
+  const captioner = mergingCaptioner(opened, json || format === 'text' ? merge : undefined);
   const heading = requests.length > 1;
   const files = new CommandFiles(environment.stdin);
   try {
@@ -93,7 +110,7 @@ async function captionAll(
         tokenIds,
         format,
         heading: heading && format === 'text',
-        grows: verifier?.cleans !== true,
+        grows: verifier?.cleans !== true && (merge === undefined || request.segments === undefined),
         samples: request.samples,
         model: captioner.model.name,
       };
@@ -152,7 +169,7 @@ interface PrinterOptions {
   readonly tokenIds: boolean;
   /** a line with the file's name before its caption */
   readonly heading: boolean;
-  /** false: what is told is known only when the caption has been checked */
+  /** false: what is told is known only when the caption has been merged or checked */
   readonly grows: boolean;
   /** several captions grow at the same time, so they are printed when all are done */
   readonly samples: number;
@@ -188,7 +205,7 @@ function documentOf(
   { segments, media, caption }: CaptionEnd,
 ): string {
   const { start, end } = media.part ?? { start: 0, end: media.durationSeconds };
-  const parts = segments ?? [{ start, end, caption }];
+  const parts = segments === undefined ? [{ start, end, caption }] : withScenes(segments);
   if (format === 'md') return markdownText(parts, file);
   return format === 'srt' ? srtText(parts) : vttText(parts);
 }

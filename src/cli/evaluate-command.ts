@@ -32,7 +32,11 @@ interface EvaluateFlags extends Flags {
   readonly verbose: boolean;
 }
 
-const SETTINGS = [...MODEL_SETTINGS, 'slots', 'decodeTimeoutSeconds'] as const;
+/** `--preset` is the benchmark's here; the model's is the one that its name or avocado.json tells. */
+const SETTINGS = [
+  ...MODEL_SETTINGS.filter((name) => name !== 'preset'),
+  ...(['slots', 'decodeTimeoutSeconds'] as const),
+];
 
 export function addEvaluateCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
   const command = program

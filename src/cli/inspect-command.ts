@@ -118,6 +118,7 @@ function inspectTable(report: InspectReport): string {
   const { profile } = report;
   const rows: Row[] = [
     ['model', report.model],
+    ['preset', report.preset],
     ['profile', `${profile.name}@${profile.version}`],
     ...mediaRows(report),
     ...visionRows(report),

@@ -1,8 +1,11 @@
-// Flags of commands that ask a language model: a judge of captions, or a teacher that writes them.
+// Flags of commands that ask a language model: a judge of captions, a teacher that writes them, or a text model that
+// merges them.
 import { InvalidArgumentError, type Command } from 'commander';
 import { readVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
+import type { MergeOptions } from '../captioner/merging-captioner.ts';
 import type { ChatEndpoint } from '../lab/rewards/judges/chat-endpoint.ts';
+import { mergeMistakes, type MergeValues } from '../settings/merge-settings.ts';
 import { numberValue, positiveNumber, wholeNumber, type Flags } from './flags.ts';
 
 type Role = 'judge' | 'teacher' | 'server';
@@ -81,6 +84,25 @@ export async function openEndpoint(flags: Flags, role: Role): Promise<OpenedEndp
     role,
   });
   return { endpoint, url, model, concurrency, identity: `${url} ${model}` };
+}
+
+/** Questions to the text model at the same time, of all captions. */
+const MERGE_CONCURRENCY = 8;
+
+/**
+ * The text model that merges segments; undefined where the settings name none. The client is loaded only for one.
+ * @throws AvocadoError `bad_request` for a URL without a model, or the other way round
+ */
+export async function openMerge(values: MergeValues): Promise<MergeOptions | undefined> {
+  const [mistake] = mergeMistakes(values);
+  if (mistake !== undefined) throw new AvocadoError('bad_request', mistake, { param: 'merge_model' });
+  const { mergeUrl: baseUrl, mergeModel: name, mergeTimeoutMs: timeoutMs } = values;
+  if (baseUrl === undefined || name === undefined) return undefined;
+  const { ChatClient } = await import('../chat/chat-client.ts');
+  const role = { name: 'text model', flag: '--merge-url', timeoutFlag: '--merge-timeout' };
+  const apiKey = readVariable('AVOCADO_MERGE_API_KEY');
+  const options = { baseUrl, model: name, apiKey, concurrency: MERGE_CONCURRENCY, timeoutMs, role };
+  return { model: new ChatClient(options), timeoutMs };
 }
 
 /** @throws AvocadoError `bad_request` for a limit without a price */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { defaultModelDirectory, packageVersion } from '../base/package-files.ts';
 import type { Captioner } from '../captioner/captioner.ts';
+import { mergingCaptioner } from '../captioner/merging-captioner.ts';
 import type { EngineProcess } from '../engine-process/open-engine-process.ts';
 import { addressPolicy, hostPolicy } from '../intake/url-policy.ts';
 import { readSampleClips } from '../model/checkpoint/model-package.ts';
@@ -10,6 +11,7 @@ import { SETTING_NAMES } from '../settings/schema.ts';
 import { isLoopback, type EntryChecks, type ServerConfig } from '../settings/server-settings.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 import { addSettingFlags, settingSources, type Flags } from './flags.ts';
+import { openMerge } from './judge-flags.ts';
 import { ProgressLine, warn, write } from './terminal.ts';
 
 export function addServeCommand(program: Command, environment: CliEnvironment): void {
@@ -65,7 +67,8 @@ async function startServer(
 ): Promise<Listening> {
   try {
     const [{ buildApp }, { listen }] = await Promise.all([import('../server/app.ts'), import('../server/listen.ts')]);
-    return await listen(await buildApp({ captioner: engine, config, log: environment.stderr }), engine, config);
+    const captioner = mergingCaptioner(engine, await openMerge(config));
+    return await listen(await buildApp({ captioner, config, log: environment.stderr }), engine, config);
   } catch (error) {
     await engine.close();
     throw error;

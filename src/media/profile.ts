@@ -74,8 +74,16 @@ const PAPER: PreprocessProfile = {
  */
 const REFERENCE_CLI: PreprocessProfile = { ...PAPER, name: 'reference-cli', totalPixels: 90_316_800 };
 
+/** How CapRiCorn-1K's authors ran the models of this family: 256 merged patches a frame (arXiv 2606.21949, table 6). */
+const CAPRICORN_EVAL: PreprocessProfile = {
+  ...PAPER,
+  name: 'capricorn-eval',
+  maxFrames: 200,
+  maxPixels: 256 * 28 * 28,
+};
+
 /** Named pre-processing. The version changes whenever a number does. */
-const PROFILES: readonly PreprocessProfile[] = [PAPER, REFERENCE_CLI];
+const PROFILES: readonly PreprocessProfile[] = [PAPER, REFERENCE_CLI, CAPRICORN_EVAL];
 
 /** A profile that a model directory defines (avocado.json): overrides of `paper` under its own name. */
 interface ModelProfile extends ProfileOverrides {

@@ -274,6 +274,8 @@ function settings(fields: ChatFields, { prompt, systemPrompt, settings: ofPart }
     ['prompt', 'messages', prompt],
     ['system_prompt', 'messages', systemPrompt],
     ...SHARED_OPTIONS.map((name): Setting => [name, name, fields[name]]),
+    // Its chunks add up to the timeline, so the whole answer is it too.
+    ['merge', 'segments', fields.segments === undefined ? undefined : false],
     ['max_tokens', 'max_completion_tokens', fields.max_completion_tokens],
     ['logprobs', 'top_logprobs', logprobs === true ? (topLogprobs ?? 0) : undefined],
     ...mediaSettings(fields),

@@ -99,6 +99,7 @@ export function captionAnswer(
       ? { captions: all.map((sample, index) => ({ index, ...told(sample), ...tokensAnswer(sample, options) })) }
       : {}),
     ...(end.segments === undefined ? {} : { segments: end.segments.map(segmentAnswer) }),
+    ...(end.merge === undefined ? {} : { merge: snakeCase(end.merge) }),
     usage: usageAnswer(end.usage),
     media: mediaAnswer(end.media),
     profile: end.profile,
@@ -129,11 +130,15 @@ export function segmentTimes({
 }
 
 export function segmentAnswer(segment: SegmentCaption): Record<string, Json> {
+  const { usage, timedBy, details, scenes } = segment;
   return {
     ...segmentTimes(segment),
     caption: segment.caption,
     finish_reason: segment.finishReason,
-    usage: usageAnswer(segment.usage),
+    ...(usage === undefined ? {} : { usage: usageAnswer(usage) }),
+    ...(timedBy === undefined ? {} : { timed_by: timedBy }),
+    ...(details === undefined ? {} : { details }),
+    ...(scenes === undefined ? {} : { scenes: scenes.map(segmentAnswer) }),
     ...(segment.error === undefined ? {} : { error: { ...segment.error } }),
   };
 }

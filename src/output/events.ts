@@ -6,8 +6,10 @@ import type { FinishReason, SamplingParams } from '../engine/types.ts';
 import type { TokenCounts } from '../prompt/types.ts';
 
 export type { FinishReason, Priority, SamplingParams };
-/** `queued` and `fetch` happen in a server, before the captioner sees the request. */
-export type Stage = 'queued' | 'fetch' | 'probe' | 'decode' | 'encode' | 'prefill';
+/**
+ * `queued` and `fetch` happen in a server, before the captioner sees the request; `merge` after all segments.
+ */
+export type Stage = 'queued' | 'fetch' | 'probe' | 'decode' | 'encode' | 'prefill' | 'merge';
 
 /** What was seen and heard. */
 export interface MediaReport {
@@ -113,6 +115,8 @@ export interface Sample {
   readonly tokenIds: readonly number[];
   readonly logprobs: readonly number[];
   readonly tokens?: readonly TokenWithAlternatives[];
+  /** of a model that writes scenes with times */
+  readonly segments?: readonly SegmentCaption[];
 }
 
 /** The caption of one segment. Seconds of the file; `end` is not included. */
@@ -122,24 +126,43 @@ export interface SegmentCaption {
   readonly end: number;
   readonly caption: string;
   readonly finishReason: FinishReason;
-  readonly usage: Usage;
+  /** absent where the model cut a caption itself: its tokens are those of the whole */
+  readonly usage?: Usage | undefined;
   /** what was seen and heard of it; absent where it has an error */
   readonly media?: MediaReport;
+  /** the times are what the model wrote, not cuts of the file */
+  readonly timedBy?: 'model';
+  /** the fields that the model wrote of it, by name */
+  readonly details?: Readonly<Record<string, string>>;
+  /** what the model cut the segment into itself */
+  readonly scenes?: readonly SegmentCaption[];
   /** why there is no caption: a defect of the file at this place */
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
 
-/** The caption, or the first of several. */
+/**
+ * The caption, or the first of several. Its `segments` are in order: those of the file without gaps, or the model's own
+ * scenes; absent: the file was captioned in one piece.
+ */
 export interface CaptionEnd extends Sample {
   readonly type: 'caption-end';
   /** the samples after the first, where the request asked for more than one */
   readonly others: readonly Sample[];
-  /** in order, without gaps; absent: the file was captioned in one piece */
-  readonly segments?: readonly SegmentCaption[];
   readonly usage: Usage;
   readonly media: MediaReport;
   readonly profile: string;
   readonly timings: Timings;
+  /** what became of the one text that segments were to be merged into; absent: none was wanted */
+  readonly merge?: MergeReport;
+}
+
+/** refused: the text model wrote what cannot be taken; failed: it gave no answer. The caption is the timeline then. */
+export interface MergeReport {
+  readonly status: 'merged' | 'refused' | 'failed';
+  readonly model: string;
+  readonly reason?: string;
+  /** tokens of the text model; undefined: its server does not count */
+  readonly usage?: { readonly promptTokens: number; readonly completionTokens: number } | undefined;
 }
 
 /**
@@ -151,6 +174,11 @@ export interface RequestedPart {
   readonly start?: number | undefined;
   readonly end?: number | undefined;
 }
+
+/** A penalty that is not asked for is the model's own. */
+export type RequestedSampling = Omit<SamplingParams, 'repetitionPenalty'> & {
+  readonly repetitionPenalty: number | undefined;
+};
 
 /** `auto`: only where the file is long, or does not fit the context in one piece. */
 export interface RequestedSegments {
@@ -177,6 +205,8 @@ export interface CaptionRequest {
   readonly carry?: boolean | undefined;
   /** that caption */
   readonly before?: string | undefined;
+  /** whether segments are merged into one text; undefined: where the operator named a text model */
+  readonly merge?: boolean | undefined;
   readonly prompt?: string | undefined;
   readonly promptId?: number | undefined;
   readonly systemPrompt?: string | undefined;
@@ -191,7 +221,7 @@ export interface CaptionRequest {
   /** token ids that end the caption, beside the model's own */
   readonly stopTokenIds: readonly number[];
   readonly stop: readonly string[];
-  readonly sampling: SamplingParams;
+  readonly sampling: RequestedSampling;
   readonly priority: Priority;
   /** captions to make of the one prompt, 1 … 8 */
   readonly samples: number;

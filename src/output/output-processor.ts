@@ -2,6 +2,7 @@ import { AvocadoError } from '../base/errors.ts';
 import type { SequenceEvent, TokenLogprob } from '../engine/types.ts';
 import { Detokenizer, type TokenBytes } from './detokenizer.ts';
 import type { FinishReason, Sample, TextDelta, TokenDetail, TokenWithAlternatives } from './events.ts';
+import type { OutputForm } from './output-form.ts';
 import { RepetitionDetector } from './repetition.ts';
 
 export interface OutputProcessorOptions {
@@ -16,6 +17,8 @@ export interface OutputProcessorOptions {
   readonly details: boolean;
   /** end a caption that repeats itself */
   readonly repetitionGuard: boolean;
+  /** how the model's text is read; undefined: it is the caption */
+  readonly form?: OutputForm | undefined;
 }
 
 type TokenEvent = Extract<SequenceEvent, { type: 'token' }>;
@@ -72,7 +75,8 @@ export class OutputProcessor {
 
   /** The text held back, after the last token; undefined when there is none. */
   flush(): TextDelta | undefined {
-    const text = this.#grow(this.#stop.push(this.#detokenizer.flush()) + this.#stop.flush());
+    const last = this.#grow(this.#stop.push(this.#detokenizer.flush()) + this.#stop.flush());
+    const text = last + this.#show(this.#options.form?.flush() ?? '');
     if (text === '') return undefined;
     return {
       type: 'text-delta',
@@ -85,18 +89,25 @@ export class OutputProcessor {
   }
 
   finish(finishReason: FinishReason): Sample {
+    const segments = this.#options.form?.segments();
     return {
       caption: this.#text,
       finishReason,
       tokenIds: this.#tokenIds,
       logprobs: this.#logprobs,
       ...(this.#options.details ? { tokens: this.#tokens } : {}),
+      ...(segments === undefined ? {} : { segments }),
     };
   }
 
   #grow(text: string): string {
-    this.#text += text;
     this.#guard?.push(text);
+    const { form } = this.#options;
+    return this.#show(form === undefined ? text : form.push(text));
+  }
+
+  #show(text: string): string {
+    this.#text += text;
     return text;
   }
 }

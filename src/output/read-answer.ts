@@ -4,6 +4,7 @@ import { Check, Type } from '../base/schema.ts';
 import type {
   CaptionEnd,
   MediaReport,
+  MergeReport,
   Sample,
   SegmentCaption,
   TokenDetail,
@@ -23,14 +24,23 @@ const USAGE = Type.Object({
 const TOKEN = Type.Object({ logprob: Type.Number(), bytes: Type.Array(Type.Number()) });
 const TOKENS = Type.Optional(Type.Array(Type.Object({ ...TOKEN.properties, top_logprobs: Type.Array(TOKEN) })));
 const SAMPLE = Type.Object({ caption: Type.String(), finish_reason: FINISH_REASON, logprobs: TOKENS });
-const SEGMENT = Type.Object({
+const SCENE = Type.Object({
   index: Type.Number(),
   start: Type.Number(),
   end: Type.Number(),
   caption: Type.String(),
   finish_reason: FINISH_REASON,
-  usage: USAGE,
+  usage: Type.Optional(USAGE),
+  timed_by: Type.Optional(Type.Literal('model')),
+  details: Type.Optional(Type.Record(Type.String(), Type.String())),
   error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String() })),
+});
+const SEGMENT = Type.Object({ ...SCENE.properties, scenes: Type.Optional(Type.Array(SCENE)) });
+const MERGE = Type.Object({
+  status: Type.Enum(['merged', 'refused', 'failed']),
+  model: Type.String(),
+  reason: Type.Optional(Type.String()),
+  usage: Type.Optional(Type.Object({ prompt_tokens: Type.Number(), completion_tokens: Type.Number() })),
 });
 
 /** What is read of an answer; other fields may be there. */
@@ -38,6 +48,7 @@ const ANSWER = Type.Object({
   ...SAMPLE.properties,
   captions: Type.Optional(Type.Array(SAMPLE)),
   segments: Type.Optional(Type.Array(SEGMENT)),
+  merge: Type.Optional(MERGE),
   usage: USAGE,
   media: Type.Object({
     kind: Type.Enum(['video', 'audio', 'image']),
@@ -66,6 +77,7 @@ export function captionEndOf(answer: unknown): CaptionEnd {
     ...sampleOf(first),
     others: others.map(sampleOf),
     ...(answer.segments === undefined ? {} : { segments: answer.segments.map(segmentOf) }),
+    ...(answer.merge === undefined ? {} : { merge: camelCase(answer.merge) as MergeReport }),
     usage: usageOf(answer.usage),
     media: camelCase(answer.media) as MediaReport,
     profile: answer.profile,
@@ -93,16 +105,20 @@ function tokenOf({ logprob, bytes }: Type.Static<typeof TOKEN>): TokenDetail {
 }
 
 function segmentOf({
-  index,
-  start,
-  end,
-  caption,
-  finish_reason,
+  finish_reason: finishReason,
   usage,
+  timed_by: timedBy,
+  scenes,
   error,
+  ...segment
 }: Type.Static<typeof SEGMENT>): SegmentCaption {
+  const { index, start, end, caption, details } = segment;
   return {
-    ...{ index, start, end, caption, finishReason: finish_reason, usage: usageOf(usage) },
+    ...{ index, start, end, caption, finishReason },
+    ...(usage === undefined ? {} : { usage: usageOf(usage) }),
+    ...(timedBy === undefined ? {} : { timedBy }),
+    ...(details === undefined ? {} : { details }),
+    ...(scenes === undefined ? {} : { scenes: scenes.map(segmentOf) }),
     ...(error === undefined ? {} : { error: error as NonNullable<SegmentCaption['error']> }),
   };
 }

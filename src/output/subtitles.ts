@@ -50,6 +50,13 @@ export function srtText(parts: readonly TimedCaption[]): string {
     .join('\n');
 }
 
+/** Parts, and in the place of each that was cut into scenes, those. */
+export function withScenes<Part extends TimedCaption & { readonly scenes?: readonly Part[] }>(
+  parts: readonly Part[],
+): readonly Part[] {
+  return parts.flatMap((part) => part.scenes ?? [part]);
+}
+
 /** One heading a part. */
 export function markdownText(parts: readonly TimedCaption[], title: string): string {
   const body = parts.map(

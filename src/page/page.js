@@ -92,9 +92,11 @@ function factsOf({ kind, video, audio, warnings }, promptTokens) {
 }
 
 function showAnswer(data) {
-  const { caption, segments, finish_reason, usage, timings, model, profile } = data;
+  const { caption, segments, merge, finish_reason, usage, timings, model, profile } = data;
   answer = data;
-  at('caption').textContent = segments ? '' : caption; // the timeline shows it already
+  // The timeline shows it already, unless it is one text out of it, or the model's own scenes.
+  const isShown = segments !== undefined && merge?.status !== 'merged' && segments[0]?.timed_by === undefined;
+  at('caption').textContent = isShown ? '' : caption;
   at('save-vtt').hidden = segments === undefined;
   const cut =
     { length: ', cut at the token limit', repetition: ', ended because it repeated itself' }[finish_reason] ?? '';

@@ -1,4 +1,4 @@
-// Renders the conversation: a system prompt, then one user turn of [media, text]. The user's text never passes through
+// Renders the conversation: a system prompt, then one user turn of media and text. The user's text never passes through
 // the template: the template renders two marks, which are replaced afterwards by segments that are labelled as the
 // user's.
 import { Template } from '@huggingface/jinja';
@@ -12,6 +12,8 @@ export interface ChatTurn {
   readonly systemPrompt: string | undefined;
   readonly userText: string;
   readonly media: MediaKind;
+  /** the text stands before the media; default: behind it, as in AVoCaDO's inference.py */
+  readonly textFirst?: boolean | undefined;
 }
 
 /** A piece of the rendered chat. Only the template's own text may name special tokens. */
@@ -40,9 +42,9 @@ const MEDIA_MARKS: Readonly<Record<MediaKind, string>> = {
 
 function renderBuiltIn(turn: ChatTurn): readonly ChatSegment[] {
   const system = turn.systemPrompt === undefined ? 'You are a helpful assistant.' : MARKS.system;
+  const content = inOrder(turn, MEDIA_MARKS[turn.media], MARKS.user).join('');
   const rendered =
-    `<|im_start|>system\n${system}<|im_end|>\n` +
-    `<|im_start|>user\n${MEDIA_MARKS[turn.media]}${MARKS.user}<|im_end|>\n<|im_start|>assistant\n`;
+    `<|im_start|>system\n${system}<|im_end|>\n` + `<|im_start|>user\n${content}<|im_end|>\n<|im_start|>assistant\n`;
   return fillMarks(rendered, turn);
 }
 
@@ -74,15 +76,16 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
 const MAX_RENDER_MS = 2000;
 const MAX_CHARACTERS = 1_000_000;
 
+function inOrder<T>({ textFirst = false }: ChatTurn, media: T, text: T): readonly T[] {
+  return textFirst ? [text, media] : [media, text];
+}
+
 /** The conversation of AVoCaDO's inference.py, with marks in place of the texts. */
 function messagesOf(turn: ChatTurn): JsonObject[] {
   const system = { role: 'system', content: [{ type: 'text', text: MARKS.system }] };
   const user = {
     role: 'user',
-    content: [
-      { type: turn.media, [turn.media]: '' },
-      { type: 'text', text: MARKS.user },
-    ],
+    content: inOrder<JsonObject>(turn, { type: turn.media, [turn.media]: '' }, { type: 'text', text: MARKS.user }),
   };
   return turn.systemPrompt === undefined ? [user] : [system, user];
 }

@@ -47,6 +47,8 @@ interface ModelCard {
     readonly revision: string;
     readonly precision: string;
     readonly profile: string;
+    readonly preset: string;
+    readonly merge?: string;
     readonly engine: string;
     readonly slots: number;
     readonly fingerprint: string;
@@ -80,10 +82,10 @@ export async function askModel(client: ServerClient, signal: AbortSignal): Promi
     throw new AvocadoError('bad_request', `${what}: it is no avocado server, or an older one.`, { param: 'server' });
   }
   const { id: name, max_model_len: context, avocado } = card;
-  const { revision, precision, profile, engine, slots, fingerprint } = avocado;
+  const { revision, precision, profile, preset, merge, engine, slots, fingerprint } = avocado;
   return {
-    model: { name, directory: '', precision, device: client.url, runtime: '', context, slots, profile },
-    identity: { model: revision, precision, profile, context, engine },
+    model: { name, directory: '', precision, device: client.url, runtime: '', context, slots, profile, preset },
+    identity: { model: revision, precision, profile, preset, context, engine, merge },
     fingerprint,
   };
 }

@@ -122,7 +122,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
   const responses = new InFlightResponses();
   const app = createServer(config, responses, log);
   const parts: CaptionParts = { captioner, config, metrics, intake, service };
-  const askIdentity = servedIdentity(captioner, version);
+  const askIdentity = servedIdentity(captioner, version, config.mergeModel);
   const jobs: Jobs | undefined = createJobs(parts, askIdentity, (error) => {
     app.log.error({ err: error }, 'jobs');
   });

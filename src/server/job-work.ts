@@ -5,6 +5,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { contentHash } from '../base/file-memo.ts';
 import { modelIdentity, settingsHash, workSettings, type ModelIdentity } from '../batch/identity.ts';
 import type { Captioner } from '../captioner/captioner.ts';
+import { mergeIdentity } from '../captioner/merge.ts';
 import type { StoredFiles } from '../intake/intake.ts';
 import type { LocalFile, MediaSource } from '../intake/media-source.ts';
 import { requestId } from '../jobs/item-lines.ts';
@@ -39,11 +40,20 @@ export interface ServedIdentity {
 /** Read when it is first asked for; undefined where the model's files cannot be read. */
 export type AskIdentity = () => Promise<ServedIdentity | undefined>;
 
-export function servedIdentity({ model }: Pick<Captioner, 'model'>, version: string): AskIdentity {
+/** @param mergeModel the text model that merges segments */
+export function servedIdentity(
+  { model }: Pick<Captioner, 'model'>,
+  version: string,
+  mergeModel: string | undefined,
+): AskIdentity {
+  const merges = mergeModel === undefined ? {} : { merge: mergeIdentity(mergeModel) };
   let asked: Promise<ServedIdentity | undefined> | undefined;
   return () =>
     (asked ??= modelIdentity(model, version).then(
-      (identity) => ({ identity, fingerprint: hash('sha256', JSON.stringify(identity)).slice(0, 16) }),
+      (found) => {
+        const identity = { ...found, ...merges };
+        return { identity, fingerprint: hash('sha256', JSON.stringify(identity)).slice(0, 16) };
+      },
       () => undefined,
     ));
 }

@@ -1,5 +1,6 @@
 // What decides how a model is opened: plain data, frozen, sent to the engine process as it is.
 import { defaultModelDirectory } from '../base/package-files.ts';
+import { PRESET_NAMES } from './presets.ts';
 import {
   boolean,
   choice,
@@ -62,6 +63,14 @@ export const ENGINE_TABLE = {
     default: defaultModelDirectory(),
     defaultText: 'avocado-nano, which comes with the package',
     help: 'checkpoint or export directory',
+  },
+  preset: {
+    group: 'model',
+    flag: 'preset',
+    metavar: 'name',
+    type: choice(['auto', ...PRESET_NAMES]),
+    default: 'auto',
+    help: `prompts, limits and output of a model of the family: auto, as its name tells, or ${PRESET_NAMES.join(', ')}`,
   },
   precision: {
     group: 'model',

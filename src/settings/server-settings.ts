@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { AvocadoError } from '../base/errors.ts';
 import { keysOfEnvironment, keysOfFile, type ApiKey } from './api-keys.ts';
 import { jobMistakes, JOB_ROWS } from './job-settings.ts';
+import { mergeMistakes, MERGE_ROWS } from './merge-settings.ts';
 import { readTlsFiles, TLS_ROWS, type TlsFiles } from './tls-files.ts';
 import {
   boolean,
@@ -216,6 +217,7 @@ export const SERVER_TABLE = {
     default: 0,
     help: 'requests a minute for each key, or for each address when no key is needed; 0 = no limit',
   },
+  ...MERGE_ROWS,
   ...JOB_ROWS,
   logLevel: {
     group: 'log',
@@ -309,7 +311,7 @@ export function resolveServerConfig(settings: ServerSettings, checks: EntryCheck
   );
   const { version = '0.0.0', heartbeatMs = 15_000, prepareAhead = 2, batchWindowSeconds = 24 * 3600 } = settings;
   const { temporaryDirectory = tmpdir(), apiKeys = [], apiKeysText } = settings;
-  mistakes.push(...jobMistakes(values));
+  mistakes.push(...jobMistakes(values), ...mergeMistakes(values));
   for (const range of values.allowCidrs) check(`--allow-cidr ${range}`, () => checks.allowCidr(range), mistakes);
   for (const range of values.trustProxy.filter((word) => !PROXY_RANGES.includes(word))) {
     const bits = range.includes(':') ? 128 : 32;

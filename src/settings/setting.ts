@@ -8,6 +8,7 @@ export const SETTING_GROUPS = {
   server: 'Server',
   media: 'Media',
   admission: 'Admission',
+  merge: 'Merging segments',
   jobs: 'Jobs and files',
   log: 'Log and metrics',
 } as const;

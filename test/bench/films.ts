@@ -43,7 +43,7 @@ async function captioned(captioner: Captioner, path: string, options: object): P
 
 function toldBy(end: CaptionEnd, whole: { readonly start: number; readonly end: number }): Told[] {
   const { caption, usage, segments = [{ ...whole, caption, usage }] } = end;
-  return segments.map((one) => ({ ...one, tokens: one.usage.completionTokens }));
+  return segments.map((one) => ({ ...one, tokens: one.usage?.completionTokens ?? 0 }));
 }
 
 /** The caption that tells of the most of a shot. */

@@ -29,7 +29,8 @@ export function settingsPage(): string {
 <!-- Generated from src/settings by test/docs/make-pages.ts: do not edit by hand. -->
 
 \`avocado serve\` takes all settings below; \`avocado caption\`, \`avocado inspect\` and \`avocado batch\` take those of the
-first table, and \`avocado batch\` also \`--slots\` and \`--decode-timeout\`. A setting can be given in three ways. A flag
+first table, \`caption\` and \`batch\` those of [merging](#merging-segments), and \`avocado batch\` also \`--slots\` and
+\`--decode-timeout\`. A setting can be given in three ways. A flag
 beats a variable, a variable beats the config file, and the file beats the default:
 
 \`\`\`sh
@@ -55,6 +56,7 @@ ${tables()}
 | \`AVOCADO_API_KEYS\` | keys of \`avocado serve\`, as in the file of \`--api-keys\`, also between commas |
 | \`AVOCADO_JUDGE_API_KEY\` | key of the judge that \`avocado reward\`, \`evaluate\`, \`curate\` and \`--verify\` ask with \`--judge URL\` |
 | \`AVOCADO_SERVER_API_KEY\` | key of the server that makes captions for \`avocado batch\` and \`avocado evaluate\` with \`--server URL\` |
+| \`AVOCADO_MERGE_API_KEY\` | key of the server that \`--merge-url\` names |
 | \`AVOCADO_TEACHER_API_KEY\` | key of the teacher that \`avocado curate --teacher URL\` asks |
 | \`AVOCADO_TRANSCRIBER_API_KEY\` | key of the server that transcribes sound for \`--verify --transcriber URL\` |
 | \`AVOCADO_ONNXRUNTIME\` | another libonnxruntime, such as a CUDA build |

@@ -126,7 +126,7 @@ describe('POST /v1/captions with an upload', () => {
       useAudio: false,
       maxTokens: 9,
       stop: ['END', 'FIN'],
-      sampling: { temperature: 0.5, topP: 1, topK: 0, repetitionPenalty: 1 },
+      sampling: { temperature: 0.5, topP: 1, topK: 0 },
       profile: { processorFps: 1.5 },
     });
     expect(body.token_ids).toHaveLength(6);

@@ -168,7 +168,7 @@ describe('a caption in segments', () => {
   });
 
   test('tells each segment the caption of the one before with carry, also of one that was taken over', async () => {
-    const text = ({ usage }: SegmentCaption): number => usage.promptTokensByModality.text;
+    const text = ({ usage }: SegmentCaption): number => usage!.promptTokensByModality.text;
     const { segments } = await captioned({});
     const carried = await captioned({ carry: true });
     expect(carried.segments.map(({ start, end }) => [start, end])).toEqual(

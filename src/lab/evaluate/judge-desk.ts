@@ -1,7 +1,8 @@
 // The judge as benchmarks and curation ask it: replies are kept on disk, re-asked while they cannot be read, counted
 // and paid within a budget.
 import { createHash } from 'node:crypto';
-import type { ChatContent, ChatEndpoint, ChatQuestion } from '../rewards/judges/chat-endpoint.ts';
+import type { ChatContent, ChatQuestion } from '../../chat/chat-client.ts';
+import type { ChatEndpoint } from '../rewards/judges/chat-endpoint.ts';
 import { fillPrompt } from '../rewards/judges/prompts.ts';
 import { Unscored } from '../rewards/types.ts';
 import { Journal } from './journal.ts';

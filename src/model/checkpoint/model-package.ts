@@ -1,8 +1,18 @@
-// What a model directory may contain besides the Hugging Face files: avocado.json, and sample clips in `examples`.
+// What a model directory may contain besides the Hugging Face files: avocado.json, and sample clips in `examples`. And
+// which model of the family it is, whose defaults then hold.
 import { basename, join } from 'node:path';
 import { Check, Errors, Type } from '../../base/schema.ts';
 import { readTextFile } from '../../base/bounded.ts';
 import { AvocadoError } from '../../base/errors.ts';
+import {
+  DEFAULT_PRESET,
+  defaultsOf,
+  OUTPUT_FORMS,
+  PRESET_NAMES,
+  recognisePreset,
+  type CaptionDefaults,
+  type PresetName,
+} from '../../settings/presets.ts';
 
 const positive = Type.Optional(Type.Number({ exclusiveMinimum: 0 }));
 
@@ -28,18 +38,30 @@ const SCHEMA = Type.Object(
         { additionalProperties: false },
       ),
     ),
+    /** whose defaults hold where this file names none */
+    preset: Type.Optional(Type.Enum([...PRESET_NAMES])),
     maxTokens: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 })),
-    systemPrompt: Type.Optional(Type.String()),
-    /** replaces AVoCaDO's seven prompts; prompt ids are positions in this list, from 1 */
+    systemPrompt: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    /** replaces the preset's prompts; prompt ids are positions in this list, from 1 */
     prompts: Type.Optional(Type.Array(Type.String({ minLength: 1 }), { minItems: 1 })),
+    textFirst: Type.Optional(Type.Boolean()),
+    repetitionPenalty: Type.Optional(Type.Number({ minimum: 0.01, maximum: 100 })),
+    output: Type.Optional(Type.Enum([...OUTPUT_FORMS])),
     /** one sentence: what the model can caption */
     world: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 );
 
-/** The content of avocado.json. */
-export type ModelPackage = Type.Static<typeof SCHEMA> & { readonly name: string };
+type PackageFile = Type.Static<typeof SCHEMA>;
+
+/** A model's name and defaults: of avocado.json, then of its preset. */
+export interface ModelPackage extends Omit<CaptionDefaults, 'profile'> {
+  readonly name: string;
+  readonly preset: PresetName;
+  readonly profile?: PackageFile['profile'];
+  readonly world?: string | undefined;
+}
 
 /** The directory's name. The Hugging Face cache keeps `org/name` in `models--org--name/snapshots/<revision>`. */
 function nameOf(directory: string): string {
@@ -67,14 +89,38 @@ async function readOptionalJson(path: string): Promise<unknown> {
 }
 
 /**
- * Reads `avocado.json` of a model directory. Without the file, only the name is known, from the directory.
- * @throws AvocadoError `checkpoint_invalid` when the file is not JSON or has unknown or wrong fields
+ * Names that a model directory gives the model, most telling first: the directory's own, `_name_or_path` of
+ * config.json, and of the model card its `model_name` and its first heading.
  */
-export async function readModelPackage(directory: string): Promise<ModelPackage> {
+async function namesOf(directory: string): Promise<readonly string[]> {
+  const read = (name: string): Promise<string | undefined> =>
+    readTextFile(join(directory, name)).catch(() => undefined); // what is needed of it is reported by who needs it
+  const config = /"_name_or_path"\s*:\s*"([^"]+)"/.exec((await read('config.json')) ?? '')?.[1];
+  const card = (await read('README.md')) ?? '';
+  const modelName = /^model_name:\s*["']?([^"'\n]+)/m.exec(/^---\n(.*?)\n---/s.exec(card)?.[1] ?? '')?.[1];
+  const heading = /^#\s+(.+)$|<h1[^>]*>(.+?)<\/h1>/m.exec(card);
+  const title = (heading?.[1] ?? heading?.[2])?.replace(/<[^>]*>/g, '').replace(/^[^\p{L}\p{N}]+/u, '');
+  return [nameOf(directory), config, modelName, title].filter((name) => name !== undefined);
+}
+
+/**
+ * What is known of a model before its config is read: avocado.json, and below it the defaults of a preset. A preset
+ * that is asked for goes before avocado.json; else it is the one named there, or the one that the model's name tells.
+ * @throws AvocadoError `checkpoint_invalid` when avocado.json is not JSON or has unknown or wrong fields
+ */
+export async function readModelPackage(directory: string, asked: PresetName | 'auto' = 'auto'): Promise<ModelPackage> {
+  const { preset: named, ...file } = await readPackageFile(directory);
+  const name = file.name ?? nameOf(directory);
+  if (asked !== 'auto') return { world: file.world, ...defaultsOf(asked), name, preset: asked };
+  const preset = named ?? recognisePreset(await namesOf(directory)) ?? DEFAULT_PRESET;
+  return { ...defaultsOf(preset), ...file, name, preset };
+}
+
+async function readPackageFile(directory: string): Promise<PackageFile> {
   const path = join(directory, 'avocado.json');
   const value = await readOptionalJson(path);
-  if (value === undefined) return { name: nameOf(directory) };
-  if (Check(SCHEMA, value)) return { ...value, name: value.name ?? nameOf(directory) };
+  if (value === undefined) return {};
+  if (Check(SCHEMA, value)) return value;
   const first = Errors(SCHEMA, value)[0];
   throw new AvocadoError(
     'checkpoint_invalid',

@@ -100,6 +100,7 @@ const RUNNING_STAGES: readonly RequestStage[] = [
   'encode',
   'prefill',
   'generate',
+  'merge',
 ];
 const CLASSES = ['interactive', 'batch'] as const;
 const CACHES = ['media', 'prefix'] as const;

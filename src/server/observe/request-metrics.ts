@@ -166,6 +166,7 @@ const STAGES: readonly RequestStage[] = [
   'encode',
   'prefill',
   'generate',
+  'merge',
 ];
 
 /** Errors that end a request before it is admitted, or a server before it has requests: no caption request has them. */

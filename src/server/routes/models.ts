@@ -19,9 +19,9 @@ async function cardOf({ captioner: { model }, askIdentity }: ModelParts): Promis
   const card = { ...modelCard(model, STARTED_SECONDS) };
   const served = await askIdentity();
   if (served === undefined) return card;
-  const { model: revision, precision, profile, engine } = served.identity;
+  const { model: revision, precision, profile, preset, merge, engine } = served.identity;
   const { fingerprint } = served;
-  return { ...card, avocado: { revision, precision, profile, engine, slots: model.slots, fingerprint } };
+  return { ...card, avocado: { revision, precision, profile, preset, merge, engine, slots: model.slots, fingerprint } };
 }
 
 /** GET /v1/models as OpenAI's clients call it: a list with the one served model. */

@@ -102,6 +102,24 @@ const TOKENS = {
   logprobs: Type.Optional(Type.Array(DETAIL, { description: 'with logprobs: N; like OpenAI’s logprobs.content' })),
 };
 
+const SEGMENT = {
+  index: Type.Integer(),
+  start: seconds('of the file'),
+  end: seconds('of the file, not included'),
+  start_time: Type.String({ description: 'HH:MM:SS.mmm' }),
+  end_time: Type.String(),
+  caption: Type.String(),
+  finish_reason: FINISH_REASON,
+  usage: Type.Optional(Type.Ref('Usage#')),
+  timed_by: Type.Optional(
+    Type.Literal('model', { description: 'the times are what the model wrote, not cuts of the file' }),
+  ),
+  details: Type.Optional(
+    Type.Record(Type.String(), Type.String(), { description: 'what the model wrote of it, by its names' }),
+  ),
+  error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String() })),
+};
+
 const CAPTION = Type.Object(
   {
     id: Type.String({ description: 'request id, as in the header x-request-id' }),
@@ -115,17 +133,28 @@ const CAPTION = Type.Object(
     segments: Type.Optional(
       Type.Array(
         Type.Object({
-          index: Type.Integer(),
-          start: seconds('of the file'),
-          end: seconds('of the file, not included'),
-          start_time: Type.String({ description: 'HH:MM:SS.mmm' }),
-          end_time: Type.String(),
-          caption: Type.String(),
-          finish_reason: FINISH_REASON,
-          usage: Type.Ref('Usage#'),
-          error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String() })),
+          ...SEGMENT,
+          scenes: Type.Optional(
+            Type.Array(Type.Object(SEGMENT), { description: 'what the model cut the segment into itself' }),
+          ),
         }),
-        { description: 'with segments: in order, without gaps; caption is the timeline of all' },
+        {
+          description:
+            'with segments: in order, without gaps; caption is the timeline of all. Of a model that writes scenes: those',
+        },
+      ),
+    ),
+    merge: Type.Optional(
+      Type.Object(
+        {
+          status: Type.Enum(['merged', 'refused', 'failed'], { description: 'caption is the timeline but for merged' }),
+          model: Type.String({ description: 'the text model' }),
+          reason: Type.Optional(Type.String()),
+          usage: Type.Optional(
+            Type.Object({ prompt_tokens: tokens('of the questions'), completion_tokens: tokens('of the answers') }),
+          ),
+        },
+        { description: 'with segments, where the operator named a text model' },
       ),
     ),
     captions: Type.Optional(
@@ -228,6 +257,8 @@ const MODEL = Type.Object(
           revision: Type.String({ description: 'name, and a hash of the files of the model' }),
           precision: Type.String(),
           profile: Type.String({ description: 'pre-processing that applies where a request names none' }),
+          preset: Type.String({ description: 'whose prompts, limits and output form hold where a request names none' }),
+          merge: Type.Optional(Type.String({ description: 'the text model that merges segments' })),
           engine: Type.String({ description: 'version of this software' }),
           slots: Type.Integer({ description: 'captions made at the same time' }),
           fingerprint: Type.String({ description: 'of all that makes captions; lines of jobs tell it too' }),

@@ -35,7 +35,7 @@ const { WebVTTParser } = createRequire(import.meta.url)('webvtt-parser') as {
 
 const scratch = scratchDirectory();
 let libraries = 0;
-const IDENTITY = { model: 'm@1', precision: 'fp32', profile: 'p@1', context: 4096, engine: '1' };
+const IDENTITY = { model: 'm@1', precision: 'fp32', profile: 'p@1', preset: 'avocado', context: 4096, engine: '1' };
 const POLICY = { ...RETRY_POLICY, firstPauseMs: 1 };
 
 function libraryOf(files: Readonly<Record<string, string>>): string {

@@ -32,7 +32,7 @@ describe('captionRequest', () => {
         topP: 1,
         topK: 0,
         minP: 0,
-        repetitionPenalty: 1,
+        repetitionPenalty: undefined,
         presencePenalty: 0,
         frequencyPenalty: 0,
         seed: undefined,

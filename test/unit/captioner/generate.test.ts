@@ -44,9 +44,11 @@ function inputOf(options: Readonly<Record<string, unknown>>, mediaKey?: string):
   const ids = Int32Array.from({ length: PROMPT_LENGTH }, (_, index) => index % 29);
   ids.fill(TOKENS.video, 70, 79)[79] = TOKENS.visionEnd;
   const counts = { text: 91, video: 9, audio: 0, image: 0, total: PROMPT_LENGTH };
+  const request = captionRequest('a.mp4', options);
+  const { repetitionPenalty = 1, ...sampling } = request.sampling;
   return {
-    request: captionRequest('a.mp4', options),
-    plan: { maxTokens: 12, profileLabel: 'test@1' },
+    request,
+    plan: { maxTokens: 12, profileLabel: 'test@1', sampling: { ...sampling, repetitionPenalty }, output: 'text' },
     prompt: {
       ids,
       positions: Int32Array.from({ length: 3 * PROMPT_LENGTH }, (_, index) => index % PROMPT_LENGTH),
@@ -126,6 +128,36 @@ describe('one sample', () => {
     await vi.waitFor(() => {
       expect(setup.engine.stats().freeSlots).toBe(4);
     });
+  });
+});
+
+describe('a model that writes in a form of its own', () => {
+  it('has deltas that add up to the caption, with all tokens, and tells what the form tells', async () => {
+    const written = '[{"timestamp": "00:00-00:03", "caption": "A."}, {"timestamp": "9:00-9:01", "caption": "B."}]';
+    const setup = setUp();
+    const tokenizer = {
+      bytesOf: (id: number) => Buffer.from(written.charAt(id % written.length)),
+      isSpecial: () => false,
+    };
+    const submit: Engine['submit'] = (_, onEvent) => {
+      for (const id of Array.from(written).keys()) onEvent({ type: 'token', id, logprob: -1, top: [] });
+      onEvent({ type: 'end', reason: 'stop' });
+      return () => undefined;
+    };
+    const model = { ...setup.model, tokenizer, engine: { submit } } as unknown as GenerateModel;
+    const input = inputOf({});
+    const events: CaptionEvent[] = [];
+    const plan = { ...input.plan, output: 'timed-scenes' as const };
+    await generate({ ...input, plan }, model, new Stopwatch(), new AbortController().signal, (event) =>
+      events.push(event),
+    );
+    const end = endOf(events);
+    const deltas = events.filter((event) => event.type === 'text-delta');
+    expect(end.caption).toBe('[00:00:00.000 – 00:00:03.000]\nA.\n\nB.');
+    expect(deltas.map(({ text }) => text).join('')).toBe(end.caption);
+    expect(deltas.flatMap(({ tokenIds }) => tokenIds)).toHaveLength(written.length);
+    expect(end.segments).toMatchObject([{ start: 0, end: 3, caption: 'A.', timedBy: 'model' }]);
+    expect(end.media.warnings).toEqual([expect.stringContaining('"9:00-9:01"') as string]);
   });
 });
 

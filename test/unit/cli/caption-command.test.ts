@@ -2,7 +2,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
-import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
+import { fakeCaptioner, type FakeCaptioner } from '../../fixtures/fake-captioner.ts';
+import { fakeJudge } from '../../fixtures/fake-judge.ts';
 import { runCli } from '../../fixtures/cli-run.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
@@ -222,6 +223,53 @@ describe('avocado caption', () => {
     load(captioner);
     await new Promise((resolve) => setImmediate(resolve));
     expect(captioner.closed).toBe(true);
+  });
+});
+
+describe('merging', () => {
+  const segments = [
+    { start: 0, end: 30 },
+    { start: 30, end: 61 },
+  ];
+  const film = (): FakeCaptioner => fakeCaptioner({ segments, words: ['A ball.'] });
+
+  it('prints one text when it is whole, and leaves subtitles those of the segments', async () => {
+    const judge = await fakeJudge(({ text }) =>
+      text.includes('Find those') ? '[]' : '[{"from": 1, "to": 2, "text": "A ball, all the time."}]',
+    );
+    const args = ['caption', '--segments', '30', '--merge-url', `${judge.url}/`, '--merge-model', 'm', HERE];
+    const text = await runCli(args, { captioner: film() });
+    const json = await runCli([...args, '--json'], { captioner: film() });
+    const vtt = await runCli([...args, '--format', 'vtt'], { captioner: film() });
+    await judge.close();
+    const caption = '[00:00:00.000 – 00:01:01.000]\nA ball, all the time.';
+    expect([text.exitCode, text.stdout]).toEqual([0, `${caption}\n`]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ caption, merge: { status: 'merged', model: 'judge-2026' } });
+    expect(vtt.stdout).toContain('00:00:30.000 --> 00:01:01.000\nA ball.');
+    expect(judge.asked).toHaveLength(4);
+  });
+
+  it('prints the timeline and a summary where the text model is gone', async () => {
+    const judge = await fakeJudge(() => ({ status: 401, body: 'no' }));
+    const args = ['caption', '--segments', '30', '--merge-url', judge.url, '--merge-model', 'm', '--json', HERE];
+    const { exitCode, stdout } = await runCli(args, { captioner: film() });
+    await judge.close();
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      caption: '[00:00:00.000 – 00:00:30.000]\nA ball.\n\n[00:00:30.000 – 00:01:01.000]\nA ball.',
+      merge: { status: 'failed', reason: 'The text model answers 401: no' },
+    });
+  });
+
+  it.each([
+    [['--merge-url', 'http://127.0.0.1:9/v1'], 'needs --merge-model'],
+    [['--merge-model', 'm'], '--merge-model needs --merge-url'],
+    [['--merge-url', 'localhost'], '--merge-url must be the base URL'],
+    [['--merge'], '--merge needs --segments'],
+    [['--merge', '--segments', '30'], 'the operator names one with --merge-url'],
+  ])('%j is refused with what to do', async (flags, words) => {
+    const { exitCode, stderr } = await runCli(['caption', HERE, ...flags], { captioner: film() });
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining(words) as string]);
   });
 });
 

@@ -51,6 +51,7 @@ describe('avocado inspect', () => {
   const report: InspectReport = {
     stage: 'plan',
     model: 'm',
+    preset: 'avocado',
     profile: {
       name: 'paper',
       version: 1,

@@ -13,6 +13,7 @@ export const MODEL: CaptionerModel = {
   context: 4096,
   slots: 2,
   profile: 'paper@1',
+  preset: 'avocado',
 };
 
 export const STATS: CaptionerStats = {

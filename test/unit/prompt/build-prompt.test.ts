@@ -5,7 +5,7 @@ import { buildPrompt, countTokens, promptSpan, runLengths } from '../../../src/p
 import { BUILT_IN_TEMPLATE, loadChatTemplate } from '../../../src/prompt/chat-template.ts';
 import type { ChatTemplate } from '../../../src/prompt/chat-template.ts';
 import { encodeTurn, type EncodedTurn } from '../../../src/prompt/encode-turn.ts';
-import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts.ts';
+import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/settings/presets.ts';
 import { loadTokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { Tokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { MediaTokens, Prompt } from '../../../src/prompt/types.ts';

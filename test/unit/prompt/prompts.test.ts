@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrompt } from '../../../src/prompt/build-prompt.ts';
 import { encodeTurn } from '../../../src/prompt/encode-turn.ts';
 import { BUILT_IN_TEMPLATE } from '../../../src/prompt/chat-template.ts';
-import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/prompt/prompts.ts';
+import { AVOCADO_PROMPTS, QWEN_SYSTEM_PROMPT } from '../../../src/settings/presets.ts';
 import { loadTokenizer } from '../../../src/prompt/tokenizer.ts';
 import type { Tokenizer } from '../../../src/prompt/tokenizer.ts';
 

@@ -1,59 +1,24 @@
-// An OpenAI-compatible chat server as a judge asks it: one question, one reply, with retries, a cache and limited
-// concurrency.
+// The chat server of a judge, a teacher or another captioner: a chat client with a cache, whose failures leave a reward
+// unscored.
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { retryAfterMs } from '../../../base/retry-after.ts';
-import { Semaphore } from '../../../base/semaphore.ts';
+import {
+  ChatClient,
+  ChatFailure,
+  type ChatClientOptions,
+  type ChatContent,
+  type ChatExchange,
+  type ChatQuestion,
+  type ChatReply,
+} from '../../../chat/chat-client.ts';
 import { Unscored } from '../types.ts';
 
-export interface EndpointOptions {
-  /** such as http://127.0.0.1:8000/v1, without a slash at its end */
-  readonly baseUrl: string;
-  readonly model: string;
-  readonly apiKey: string | undefined;
-  /** maximum number of concurrent requests */
-  readonly concurrency: number;
-  /** of one attempt */
-  readonly timeoutMs: number;
-  /** before the second attempt; doubles with each further one */
-  readonly backoffMs?: number | undefined;
+export interface EndpointOptions extends Omit<ChatClientOptions, 'role' | 'onReply'> {
   /** who answers, as messages and flags call it: `--judge` and `--judge-timeout` */
   readonly role?: 'judge' | 'teacher' | 'server' | undefined;
   /** receives every reply that came from the server, not those from the cache */
-  readonly onReply?: ((exchange: JudgeExchange) => void) | undefined;
+  readonly onReply?: ((exchange: ChatExchange) => void) | undefined;
 }
 
-/** One question and its reply as they were sent. */
-export interface JudgeExchange {
-  readonly question: Fields;
-  /** body of the reply, reasoning included */
-  readonly answer: string;
-}
-
-/** Text, or OpenAI's content parts. */
-export type ChatContent = string | readonly Fields[];
-
-type Fields = Readonly<Record<string, unknown>>;
-
-export interface ChatQuestion {
-  readonly messages: readonly { readonly role: 'system' | 'user'; readonly content: ChatContent }[];
-  /** such as temperature and max_tokens; what the server rejects of them is left out */
-  readonly sampling: Fields;
-}
-
-export interface ChatReply {
-  /** without its reasoning */
-  readonly text: string;
-  /** as the server calls it */
-  readonly model: string | undefined;
-  readonly finishReason: string | undefined;
-  /** undefined = the server does not count */
-  readonly usage: { readonly promptTokens: number; readonly completionTokens: number } | undefined;
-}
-
-const ATTEMPTS = 8;
-const FIRST_BACKOFF_MS = 500;
-const MAX_BACKOFF_MS = 30_000;
 /**
  * Deterministic at first; when the reply could not be read, a repeated question should not get the same reply again.
  */
@@ -62,24 +27,26 @@ const MAX_TOKENS = 8192;
 
 export class ChatEndpoint {
   readonly #options: EndpointOptions;
-  readonly #semaphore: Semaphore;
+  readonly #client: ChatClient;
   readonly #cache = new ReplyCache();
-  readonly #dropped = new Set<string>();
-  #servedModel: string | undefined;
 
   constructor(options: EndpointOptions) {
+    const { role: name = 'judge' } = options;
     this.#options = options;
-    this.#semaphore = new Semaphore(options.concurrency);
+    this.#client = new ChatClient({
+      ...options,
+      role: { name, flag: `--${name}`, timeoutFlag: `--${name}-timeout` },
+    });
   }
 
   /** The name that the server uses, once it has answered. */
   get model(): string {
-    return this.#servedModel ?? this.#options.model;
+    return this.#client.model;
   }
 
   /** Fields that the server rejected and that are no longer sent. */
   get droppedFields(): readonly string[] {
-    return [...this.#dropped];
+    return this.#client.droppedFields;
   }
 
   /**
@@ -103,166 +70,14 @@ export class ChatEndpoint {
    * One question, with retries, when its turn comes; not cached here.
    * @throws Unscored; the signal's reason
    */
-  chat({ messages, sampling }: ChatQuestion, signal: AbortSignal): Promise<ChatReply> {
-    const question = { model: this.#options.model, messages, ...sampling };
-    return this.#semaphore.with(signal, () => this.#askWithRetries(question, Object.keys(sampling), signal));
-  }
-
-  async #askWithRetries(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<ChatReply> {
-    for (let attempts = 1; ; attempts += 1) {
-      const attempt = await this.#attempt(question, optional, signal);
-      if (attempt.kind === 'reply') {
-        this.#servedModel = attempt.reply.model ?? this.#servedModel;
-        this.#options.onReply?.({ question, answer: attempt.raw });
-        return attempt.reply;
-      }
-      if (attempt.kind === 'refused' || attempts === ATTEMPTS) throw attempt.failure;
-      await sleep(attempt.afterMs ?? this.#backoff(attempts), undefined, { signal }).catch(() => {
-        signal.throwIfAborted();
-      });
+  async chat(question: ChatQuestion, signal: AbortSignal): Promise<ChatReply> {
+    try {
+      return await this.#client.chat(question, signal);
+    } catch (thrown) {
+      if (!(thrown instanceof ChatFailure)) throw thrown;
+      throw new Unscored(`judge_${thrown.fault}`, thrown.message, thrown.cause);
     }
   }
-
-  /**
-   * A rejected field does not count as an attempt: the question is repeated at once without it, and no later one has
-   * it.
-   */
-  async #attempt(
-    question: Fields,
-    optional: readonly string[],
-    signal: AbortSignal,
-  ): Promise<Exclude<Attempt, { kind: 'drop-field' }>> {
-    const { baseUrl, apiKey, timeoutMs, role = 'judge' } = this.#options;
-    for (;;) {
-      const body = Object.fromEntries(Object.entries(question).filter(([field]) => !this.#dropped.has(field)));
-      const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
-      const call = { url: `${baseUrl}/chat/completions`, headers, body, optional, timeoutMs, role };
-      const attempt = await attemptChat(call, signal);
-      if (attempt.kind !== 'drop-field') return attempt;
-      this.#dropped.add(attempt.field);
-    }
-  }
-
-  /** Doubles, with jitter, so that an overloaded judge does not get all questions again at the same moment. */
-  #backoff(attempts: number): number {
-    const { backoffMs = FIRST_BACKOFF_MS } = this.#options;
-    return Math.min(MAX_BACKOFF_MS, backoffMs * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2);
-  }
-}
-
-type Attempt =
-  | { readonly kind: 'reply'; readonly reply: ChatReply; readonly raw: string }
-  | { readonly kind: 'retry'; readonly afterMs: number | undefined; readonly failure: Unscored }
-  /** the server does not know this field: repeat without it */
-  | { readonly kind: 'drop-field'; readonly field: string }
-  | { readonly kind: 'refused'; readonly failure: Unscored };
-
-interface ChatCall {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Fields;
-  /** fields of the body that may be left out */
-  readonly optional: readonly string[];
-  readonly timeoutMs: number;
-  readonly role: string;
-}
-
-/** One POST to /chat/completions. Throws only the signal's reason. */
-async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt> {
-  const timeout = AbortSignal.timeout(call.timeoutMs);
-  try {
-    const response = await fetch(call.url, {
-      method: 'POST',
-      headers: { ...call.headers, 'content-type': 'application/json' },
-      body: JSON.stringify(call.body),
-      signal: AbortSignal.any([signal, timeout]),
-    });
-    return await readResponse(response, call);
-  } catch (cause) {
-    signal.throwIfAborted();
-    const failure = timeout.aborted
-      ? new Unscored(
-          'judge_timeout',
-          `The ${call.role} did not answer within ${call.timeoutMs / 1000} s: check its load, or allow more time ` +
-            `with --${call.role}-timeout.`,
-          cause,
-        )
-      : new Unscored(
-          'judge_unreachable',
-          `Nothing answers at ${call.url}: start the ${call.role}, or correct --${call.role}.`,
-          cause,
-        );
-    return { kind: 'retry', afterMs: undefined, failure };
-  }
-}
-
-const QUOTED_CHARACTERS = 300;
-
-async function readResponse(response: Response, { optional, body, role }: ChatCall): Promise<Attempt> {
-  const text = await response.text();
-  const { status } = response;
-  if (response.ok) return readReply(text, role);
-  const message = `The ${role} answers ${status}: ${text.slice(0, QUOTED_CHARACTERS)}`;
-  if (status === 408 || status === 429 || status >= 500) {
-    return {
-      kind: 'retry',
-      afterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()),
-      failure: new Unscored('judge_unreachable', message),
-    };
-  }
-  const field =
-    status === 400 || status === 422
-      ? optional.find((name) => name in body && new RegExp(`\\b${name}\\b`).test(text))
-      : undefined;
-  return field === undefined
-    ? { kind: 'refused', failure: new Unscored('judge_refused', message) }
-    : { kind: 'drop-field', field };
-}
-
-interface Completion {
-  readonly model?: unknown;
-  readonly choices?: readonly {
-    readonly message?: { readonly content?: unknown } | null;
-    readonly finish_reason?: unknown;
-  }[];
-  readonly usage?: { readonly prompt_tokens?: unknown; readonly completion_tokens?: unknown } | null;
-}
-
-function readReply(text: string, role: string): Attempt {
-  let completion: Completion;
-  try {
-    completion = JSON.parse(text) as Completion;
-  } catch (cause) {
-    return {
-      kind: 'retry',
-      afterMs: undefined,
-      failure: new Unscored(
-        'judge_unreachable',
-        `The server at the ${role}’s URL is not OpenAI-compatible: check --${role}.`,
-        cause,
-      ),
-    };
-  }
-  const [choice] = completion.choices ?? [];
-  const content = choice?.message?.content;
-  const { prompt_tokens: promptTokens, completion_tokens: completionTokens } = completion.usage ?? {};
-  const reply: ChatReply = {
-    text: typeof content === 'string' ? withoutReasoning(content) : '',
-    model: typeof completion.model === 'string' ? completion.model : undefined,
-    finishReason: typeof choice?.finish_reason === 'string' ? choice.finish_reason : undefined,
-    usage:
-      typeof promptTokens === 'number' && typeof completionTokens === 'number'
-        ? { promptTokens, completionTokens }
-        : undefined,
-  };
-  return { kind: 'reply', reply, raw: text };
-}
-
-/** The text after a reasoning model's `</think>`; empty when the reasoning was cut off. */
-export function withoutReasoning(text: string): string {
-  const end = text.lastIndexOf('</think>');
-  if (end !== -1) return text.slice(end + '</think>'.length).trim();
-  return text.trimStart().startsWith('<think>') ? '' : text.trim();
 }
 
 /** Late in training, many rollouts of a group are identical, so the same question comes again. */

@@ -1,5 +1,6 @@
 import { Unscored, type Reference } from '../types.ts';
-import type { ChatContent, ChatEndpoint } from './chat-endpoint.ts';
+import type { ChatContent } from '../../../chat/chat-client.ts';
+import type { ChatEndpoint } from './chat-endpoint.ts';
 import type { Judge, SpeakerContext, SpeakerPair } from './judge.ts';
 import { fillPrompt, type Prompts } from './prompts.ts';
 import {

@@ -1,9 +1,9 @@
 import { createWriteStream, openSync } from 'node:fs';
 import { AvocadoError } from '../../../base/errors.ts';
+import type { ChatExchange } from '../../../chat/chat-client.ts';
 import { readCaption } from '../../synthetic/read-caption.ts';
 import { dialogueOf, scoreCaption, type CaptionScore } from '../../synthetic/score-caption.ts';
 import { Unscored, type ChecklistScore, type Reference } from '../types.ts';
-import type { JudgeExchange } from './chat-endpoint.ts';
 import type { Judge } from './judge.ts';
 
 interface JudgeOptions {
@@ -58,7 +58,7 @@ export async function openJudge({
  * Appends every reply of a judge to a file of JSON lines, from which all scores can be computed again.
  * @throws AvocadoError `bad_request`
  */
-function openJudgeLog(path: string, onWarning: (sentence: string) => void): (exchange: JudgeExchange) => void {
+function openJudgeLog(path: string, onWarning: (sentence: string) => void): (exchange: ChatExchange) => void {
   let fd: number;
   try {
     fd = openSync(path, 'a');

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { retryAfterMs } from '../../../../../src/base/retry-after.ts';
-import { withoutReasoning, ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
+import { withoutReasoning } from '../../../../../src/chat/chat-client.ts';
+import { ChatEndpoint } from '../../../../../src/lab/rewards/judges/chat-endpoint.ts';
 import { Unscored } from '../../../../../src/lab/rewards/types.ts';
 import { fakeJudge, type FakeReply, type FakeQuestion, type FakeJudge } from '../../../../fixtures/fake-judge.ts';
 
