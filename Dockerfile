@@ -33,13 +33,15 @@ RUN rm -rf models/avocado-nano/recipe \
   && strip --strip-unneeded -o /node /usr/local/bin/node && /node --version
 
 FROM ${DEBIAN_IMAGE} AS cpu
-# ffmpeg brings Mesa's drivers for screens and their compiler, which nothing here loads.
+# ffmpeg brings drivers for screens and their compiler, for Intel's encoders, and files for desktops: nothing loads them.
 # hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends ffmpeg tini \
   && apt-get clean \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/* \
+    /usr/share/mime/* /usr/share/X11 /usr/share/fonts /usr/share/icons /usr/share/pixmaps /usr/share/mfx \
     /usr/lib/x86_64-linux-gnu/dri /usr/lib/x86_64-linux-gnu/libLLVM-*.so* /usr/lib/x86_64-linux-gnu/libz3.so* \
+    /usr/lib/x86_64-linux-gnu/mfx /usr/lib/x86_64-linux-gnu/libmfxhw64.so* /usr/lib/x86_64-linux-gnu/libmfx-tracer.so* \
   && ffmpeg -version > /dev/null && ffprobe -version > /dev/null
 # Without its symbols, which only a debugger reads.
 COPY --from=build /node /usr/local/bin/node
