@@ -10,10 +10,12 @@ import { examplePath } from '../fixtures/examples.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { spawnCli } from '../fixtures/spawned-cli.ts';
 import { spawnServer, type SpawnedServer } from '../fixtures/spawned-server.ts';
+import { stressSize } from '../fixtures/stress-size.ts';
 
 const scratch = scratchDirectory();
 const CLIP = readFileSync(examplePath('square-4s.mp4'));
 const FLAGS = ['--max-tokens', '12', '--json'];
+const KILLS = stressSize('kills of the command and of the server', { short: 1, long: 12 });
 let server: SpawnedServer;
 let shared: string;
 let runs = 0;
@@ -21,12 +23,25 @@ let runs = 0;
 beforeAll(async () => {
   shared = scratch('shared');
   mkdirSync(shared);
-  server = await spawnServer(['--jobs-dir', scratch('jobs'), '--media-root', `films=${shared}`], scratch('server'));
+  server = await startServer();
 });
 afterAll(async () => {
   server.kill('SIGKILL');
   await server.ended;
 });
+
+/** On the same port and with the same jobs when it is started again. */
+async function startServer(port = 0): Promise<SpawnedServer> {
+  const flags = ['--jobs-dir', scratch('jobs'), '--media-root', `films=${shared}`, '--port', String(port)];
+  return await spawnServer(flags, scratch(`server${runs++}`));
+}
+
+async function restartServer(): Promise<void> {
+  const { port } = new URL(server.url);
+  server.kill('SIGKILL');
+  await server.ended;
+  server = await startServer(Number(port));
+}
 
 async function batch(library: string, ...args: readonly string[]) {
   const flags = ['batch', library, '--server', server.url, ...FLAGS, ...args];
@@ -66,27 +81,31 @@ describe('avocado batch --server', () => {
     expect((JSON.parse(alone.stdout) as ResultLine).caption).toBe(line!.caption);
   });
 
-  it('goes on after a kill -9 with what the server did meanwhile, each file once', async () => {
+  it('goes on after each kill -9 of the command or of the server, each file once', async () => {
     const library = scratch('library');
-    for (let n = 0; n < 6; n++) await put(join(library, `${n}.mp4`), variantOf(CLIP, `file ${n}`));
-    const child = spawn(process.execPath, [BUILT_CLI, 'batch', library, '--server', server.url, ...FLAGS]);
-    let told = '';
-    child.stderr.on('data', (text: Buffer) => (told += text.toString()));
-    const ended = new Promise<void>((resolve) =>
-      child.once('close', () => {
-        resolve();
-      }),
-    );
-    await vi.waitFor(async () => {
-      expect(await leftThere(), told).not.toEqual([]);
-    }, 30_000);
-    child.kill('SIGKILL');
-    await ended;
+    const names = Array.from({ length: 6 * KILLS }, (_, n) => `${n}.mp4`);
+    for (const name of names) await put(join(library, name), variantOf(CLIP, name));
+    for (let kill = 0; kill < KILLS; kill++) {
+      const child = spawn(process.execPath, [BUILT_CLI, 'batch', library, '--server', server.url, ...FLAGS]);
+      let told = '';
+      child.stderr.on('data', (text: Buffer) => (told += text.toString()));
+      const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+      const isOver = ended.then(() => true);
+      const isBusy = vi.waitFor(async () => {
+        expect(await leftThere(), told).not.toEqual([]);
+        return false;
+      }, 60_000);
+      if (await Promise.race([isOver, isBusy])) break; // all is done
+      if (kill % 2 === 0) child.kill('SIGKILL');
+      else await restartServer();
+      const code = await ended;
+      if (kill % 2 === 1) expect(code, told).toBe(0);
+    }
     const { outcomes } = await batch(library);
-    expect(Object.keys(outcomes).filter((name) => name !== 'unchanged')).toEqual(['captioned']);
+    expect(Object.keys(outcomes).every((name) => ['unchanged', 'captioned'].includes(name))).toBe(true);
     const paths = lines(library).map(({ path }) => path);
-    expect(paths.sort()).toEqual(Array.from({ length: 6 }, (_, n) => `${n}.mp4`));
-    expect((await batch(library)).outcomes).toEqual({ unchanged: 6 });
+    expect(paths.sort()).toEqual(names.sort());
+    expect((await batch(library)).outcomes).toEqual({ unchanged: names.length });
     expect(await leftThere()).toEqual([]);
   });
 });

@@ -37,7 +37,7 @@ function libraryOf(files: Readonly<Record<string, string>>): string {
   return directory;
 }
 
-function client(patienceMs = 5000, apiKey = 'key'): ServerClient {
+function client(patienceMs = 600_000, apiKey = 'key'): ServerClient {
   return new ServerClient({ url: 'http://server', apiKey, firstPauseMs: 1, patienceMs });
 }
 
@@ -137,7 +137,7 @@ describe('a library on a server', () => {
     const request = { ...captionRequest(path, {}), contentHash: hash('sha256', '1') };
     const open = (worker: string): Promise<RemoteCaptioner> => {
       const library = { id: 'library', worker, isDead: (one: string) => one === 'dead' };
-      return RemoteCaptioner.open({ client: client(5000, worker), served, roots: [], library, pollMs: 5 }, never);
+      return RemoteCaptioner.open({ client: client(600_000, worker), served, roots: [], library, pollMs: 5 }, never);
     };
     const ask = async (captioner: RemoteCaptioner): Promise<CaptionEnding> =>
       await new Promise((resolve) => {
@@ -152,7 +152,7 @@ describe('a library on a server', () => {
     void ask(dead);
     await vi.waitFor(() => {
       expect(server.jobs.size).toBe(1);
-    });
+    }, 30_000);
     // From now on nothing comes of what it asks.
     server.interfere = (_method, _path, headers) =>
       headers.get('authorization') === 'Bearer dead' ? new Promise(() => undefined) : undefined;
