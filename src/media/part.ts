@@ -239,7 +239,7 @@ const SOUND_LEAD_SECONDS = 1;
 /** A jump in a transport stream may land between two key frames. */
 const STREAM_LEAD_SECONDS = 10;
 
-/** A jump to a key frame asks for a little more: of containers with an index by decoding time, ffmpeg takes 3/23 s off. */
+/** A jump to a key frame asks for a little more: where an index is by decoding time, ffmpeg takes 3/23 s off. */
 const KEY_LAG_SECONDS = [
   [/\bmov\b/, 0.001],
   [/\bmatroska\b/, 0.14],

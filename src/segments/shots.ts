@@ -31,13 +31,15 @@ const FLASH_FRAMES = 6;
 const FLASH_RETURN = 0.35;
 
 /** Frames on each side of a dissolve's middle that are compared. */
-const DISSOLVE_REACHES = [6, 10, 16];
+const DISSOLVE_REACHES = [6, 10, 16, 24, 36];
 /** Grey levels between the pictures before and after it. */
 const DISSOLVE_CHANGE = 10;
 /** How far its middle may be from the mean of both, as a share of that. */
 const DISSOLVE_RESIDUE = 0.22;
-/** Nothing moves by less: share of the whole change in one half of it. */
+/** Nothing jumps: share of the whole change in one half of it. */
 const DISSOLVE_HALF = 0.62;
+/** What only moves goes on before and after it: share of the whole change in as many frames of each side, their mean. */
+const DISSOLVE_BESIDE = 0.38;
 
 /** A picture of one colour: black, white, or any other that shots fade to. */
 const PLAIN_DEVIATION = 5;
@@ -154,9 +156,19 @@ function dissolveResidue(
   const whole = difference(before, after);
   if (whole < DISSOLVE_CHANGE) return undefined;
   if (Math.max(difference(before, now), difference(now, after)) > DISSOLVE_HALF * whole) return undefined;
+  if (changeBeside(frames, at, reach) > DISSOLVE_BESIDE * whole) return undefined;
   let off = 0;
   for (let pixel = 0; pixel < PIXELS; pixel++)
     off += Math.abs((now[pixel] ?? 0) - ((before[pixel] ?? 0) + (after[pixel] ?? 0)) / 2);
   const residue = off / PIXELS / whole;
   return residue < DISSOLVE_RESIDUE ? residue : undefined;
+}
+
+/** Mean change in `reach` frames before and after those of a dissolve. */
+function changeBeside(frames: readonly FrameLook[], at: number, reach: number): number {
+  const sides = [-1, 1].flatMap((side) => {
+    const [near, far] = [frames[at + side * reach], frames[at + 2 * side * reach]];
+    return near === undefined || far === undefined ? [] : [difference(near.small, far.small)];
+  });
+  return sides.reduce((sum, change) => sum + change, 0) / Math.max(1, sides.length);
 }

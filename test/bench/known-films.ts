@@ -173,7 +173,7 @@ function drawShot(rng: Rng): Shot {
   if (rng.chance(0.3)) {
     const { script } = sampleTruth({ seed: rng.whole(0, 1e6), size: '16:9', sound: true });
     const painter = new FramePainter({ ...script, size: SIZE });
-    return (time) => painter.frameAt(time % script.duration);
+    return (time) => painter.frameAt(Math.min(time, script.duration));
   }
   const [width, height] = SIZE;
   const scene = drawScene(rng);
@@ -189,9 +189,9 @@ function drawShot(rng: Rng): Shot {
   };
   return (time) => {
     const picture = new Uint8Array(width * height * 3);
-    const [left, top] = [Math.round(Math.abs(panX * time)) % width, Math.round(Math.abs(panY * time)) % height];
+    const [left, top] = [there(panX * time, width), there(panY * time, height)];
     const light = 1 + flicker * Math.sin(9 * time);
-    const [ballX, ballY] = [((ball.x + ball.speed * time) % 1) * width, ball.y * height];
+    const [ballX, ballY] = [there((ball.x + ball.speed * time) * width, width), ball.y * height];
     const offset = grain.whole(0, NOISE.length - 1);
     for (let y = 0, at = 0; y < height; y++)
       for (let x = 0; x < width; x++) {
@@ -205,6 +205,12 @@ function drawShot(rng: Rng): Shot {
       }
     return picture;
   };
+}
+
+/** There and back again, without a jump. */
+function there(way: number, width: number): number {
+  const place = Math.round(Math.abs(way)) % (2 * width);
+  return place < width ? place : 2 * width - 1 - place;
 }
 
 const NOISE = Float32Array.from(

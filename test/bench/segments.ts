@@ -1,9 +1,10 @@
 // Shot changes and cuts on generated films whose cuts, fades and speech are known; and the preparation of a long file
 // in segments beside ffmpeg that only decodes it, in alternating runs.
 //   npx tsx test/bench/segments.ts [--films N] [--from SEED] [--seconds S]
-//   npx tsx test/bench/segments.ts --speed [FILE] [--rounds N]
+//   npx tsx test/bench/segments.ts --speed [FILE] [--minutes M] [--rounds N]
+// Beside the time on the clock it tells the ratio of processor time, which neighbours on a busy machine change less.
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,6 +41,7 @@ const { values, positionals } = parseArgs({
     from: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '60' },
     speed: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '3' },
   },
 });
@@ -142,11 +144,10 @@ async function films(): Promise<void> {
 }
 
 const SHOTS = ['testsrc2', 'smptehdbars', 'testsrc', 'gradients', 'rgbtestsrc', 'testsrc2', 'pal100bars', 'yuvtestsrc'];
-const MINUTES = 10;
 
-/** Ten minutes of 1080p with motion, grain, shots of 5 to 10 s and sound with pauses. Made once, in a minute or two. */
+/** 1080p with motion, grain, shots of 5 to 10 s and sound with pauses. Made once, in a minute or two. */
 async function longFilm(): Promise<string> {
-  const path = join(tmpdir(), 'avocado-bench-1080p30-10min.mp4');
+  const path = join(tmpdir(), `avocado-bench-1080p30-${values.minutes}min.mp4`);
   if (existsSync(path)) return path;
   process.stderr.write('making the film …\n');
   const shots = SHOTS.flatMap((shot, index) => [
@@ -175,7 +176,7 @@ async function longFilm(): Promise<string> {
   ]);
   const again = [
     '-stream_loop',
-    String(MINUTES - 1),
+    String(Number(values.minutes) - 1),
     '-i',
     `${path}.minute.mp4`,
     '-c',
@@ -231,18 +232,31 @@ async function prepareOne(part: MediaProbe, pool: PreparePool): Promise<void> {
     used = await pool.patches(frames, from, Math.min(temporalSteps(frames), from + 8), used);
 }
 
+/** Of this process, and of its children that have ended. */
+function processorSeconds(): number {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields.slice(11, 15).reduce((ticks, field) => ticks + Number(field), 0) / 100;
+}
+
 async function speed(path: string): Promise<void> {
   const pool = createPreparePool({ threads: 2 });
-  const [ratios, all]: [number[], Record<string, number>[]] = [[], []];
+  const [ratios, ofProcessor]: [number[], number[]] = [[], []];
   for (let round = 0; round < Number(values.rounds); round++) {
+    const before = processorSeconds();
     const alone = await timed(() => run('ffmpeg', ['-nostdin', '-v', 'error', '-i', path, '-f', 'null', '-']));
+    const between = processorSeconds();
     const ours = await prepareAll(path, pool);
+    const after = processorSeconds();
     ratios.push((ours['seconds'] ?? NaN) / alone.seconds);
-    all.push(ours);
-    console.log(JSON.stringify({ ffmpeg: alone.seconds, ...ours, ratio: ratios.at(-1) }));
+    ofProcessor.push((after - between) / (between - before));
+    const told = { ffmpeg_processor: between - before, processor: after - between };
+    console.log(JSON.stringify({ ffmpeg: alone.seconds, ...ours, ratio: ratios.at(-1), ...told }));
   }
   await pool.close();
-  console.log(JSON.stringify({ rounds: ratios.length, ratio: median(ratios), segments: all[0]?.['segments'] }));
+  console.log(
+    JSON.stringify({ rounds: ratios.length, ratio: median(ratios), ratio_of_processor_time: median(ofProcessor) }),
+  );
 }
 
 if (values.speed) await speed(positionals[0] ?? (await longFilm()));
