@@ -107,6 +107,10 @@ create index deliveries_due on avocado.deliveries (next_at) where delivered_at i
 alter table avocado.items add column work text;
 create index items_work on avocado.items (work) where work is not null;
 `,
+  // A claim reads over the old versions of items that were claimed before: they are to be cleared away early.
+  `
+alter table avocado.items set (autovacuum_vacuum_scale_factor = 0.02);
+`,
 ];
 
 /** Steps that the tables have had; 0 where there are no tables. */
