@@ -24,6 +24,8 @@ if (BROWSER === undefined)
   );
 
 const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
+/** Making an embedded database takes seconds, and many on a busy machine. */
+const DATABASE_MS = 120_000;
 const WORDS = Array.from({ length: 20 }, (_, index) => `word${index} `);
 
 describe.skipIf(BROWSER === undefined)('the page', () => {
@@ -262,15 +264,17 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
   it('shows jobs: made here, watched, their failures tried again, stopped, downloaded and removed', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'avocado-page-jobs-'));
     for (const name of ['a', 'slow']) await writeFile(join(directory, `${name}.mp4`), name);
-    const fake = fakeCaptioner(({ prompt }) => (prompt === 'slow' ? { wordDelayMs: 60_000 } : {}));
+    const fake = captioner(({ prompt }) => (prompt === 'slow' ? { wordDelayMs: 60_000 } : {}));
     const page = await open(fake, { jobsDirectory: join(directory, 'jobs'), mediaRoots: [`m=${directory}`] });
     await page.getByText('Jobs', { exact: true }).click();
-    await expect.poll(() => page.locator('#jobs-status').textContent(), { timeout: 30_000 }).toBe('There are no jobs.');
+    const told = page.locator('#jobs-status, #jobs-error');
+    await expect.poll(() => told.allTextContents(), { timeout: DATABASE_MS }).toEqual(['There are no jobs.', '']);
     await page.getByLabel('Files of this server').fill('media://m/a.mp4\n\n media://m/<late>.mp4 ');
     await page.getByRole('button', { name: 'Start a job' }).click();
+    await expect.poll(() => told.allTextContents(), { timeout: DATABASE_MS }).toEqual([expect.any(String), '']);
     const first = page.locator('#job-list > li').last();
     await expect
-      .poll(() => first.locator('p').textContent(), { timeout: 30_000 })
+      .poll(() => first.locator('p').textContent(), { timeout: DATABASE_MS })
       .toBe('completed, 1 of 2 captioned, 1 failed');
     await first.getByText('Failures').click();
     await expect
@@ -278,7 +282,9 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
       .toEqual(['media://m/<late>.mp4: There is no file media://m/<late>.mp4. media_not_found']);
     await writeFile(join(directory, '<late>.mp4'), 'late');
     await first.getByRole('button', { name: 'Retry failed' }).click();
-    await expect.poll(() => first.locator('p').textContent(), { timeout: 30_000 }).toBe('completed, 2 of 2 captioned');
+    await expect
+      .poll(() => first.locator('p').textContent(), { timeout: DATABASE_MS })
+      .toBe('completed, 2 of 2 captioned');
     const [download] = await Promise.all([
       page.waitForEvent('download'),
       first.getByRole('button', { name: 'Download results' }).click(),
@@ -290,20 +296,22 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await page.getByLabel('Prompt').fill('slow');
     await page.getByLabel('Files of this server').fill('media://m/slow.mp4');
     await page.getByRole('button', { name: 'Start a job' }).click();
-    await expect.poll(() => page.locator('#job-list > li').count()).toBe(2);
+    await expect.poll(() => page.locator('#job-list > li').count(), { timeout: DATABASE_MS }).toBe(2);
     const second = page.locator('#job-list > li').first();
     await second.getByRole('button', { name: 'Pause' }).click();
-    await expect.poll(() => second.locator('p').textContent()).toBe('paused, 0 of 1 captioned');
+    await expect
+      .poll(() => second.locator('p').textContent(), { timeout: DATABASE_MS })
+      .toBe('paused, 0 of 1 captioned');
     await second.getByRole('button', { name: 'Resume' }).click();
     await second.getByRole('button', { name: 'Cancel' }).click();
     await expect
-      .poll(() => second.locator('p').textContent(), { timeout: 30_000 })
+      .poll(() => second.locator('p').textContent(), { timeout: DATABASE_MS })
       .toBe('cancelled, 0 of 1 captioned, 1 cancelled');
     const nameless = await page.evaluate(`[...document.querySelectorAll('#jobs :is(button, textarea, progress)')]
       .filter((node) => !(node.labels?.length || node.textContent.trim() || node.getAttribute('aria-labelledby'))).length`);
     expect(nameless).toBe(0);
     await second.getByRole('button', { name: 'Remove' }).click();
-    await expect.poll(() => page.locator('#job-list > li').count()).toBe(1);
+    await expect.poll(() => page.locator('#job-list > li').count(), { timeout: DATABASE_MS }).toBe(1);
     await app?.close();
     app = undefined;
     await rm(directory, { recursive: true });
