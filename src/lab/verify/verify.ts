@@ -86,8 +86,12 @@ export async function verifyCaption(
   }
 }
 
-/** A caption without its unsupported claims, its segments too. */
-export function cleanedEnd(end: CaptionEnd, { parts, cleanedCaption }: Verification): CaptionEnd {
+/**
+ * A caption without its unsupported claims, its segments too. A text that was merged from segments becomes their
+ * timeline, since the claims are those of the segments.
+ */
+export function cleanedEnd(end: CaptionEnd, { parts, cleanedCaption, counts }: Verification): CaptionEnd {
+  if (counts.unsupported === 0) return end;
   const segments = end.segments?.map((segment) => {
     const part = parts.find(({ start }) => start === segment.start);
     return part === undefined ? segment : { ...segment, caption: part.cleanedCaption };
@@ -260,9 +264,15 @@ class Verifying {
   #requestFor({ start, end }: Part): CaptionRequest {
     const { segments } = this.#end;
     const own = { ...this.#request, topLogprobs: undefined, priority: this.#request.priority };
-    if (segments === undefined) return { ...own, segments: undefined };
+    if (segments === undefined) return { ...own, segments: undefined, merge: undefined };
     const isLast = segments.at(-1)?.start === start && this.#request.part?.end === undefined;
-    return { ...own, segments: undefined, carry: false, part: { rule: 'time', start, end: isLast ? undefined : end } };
+    return {
+      ...own,
+      segments: undefined,
+      merge: undefined,
+      carry: false,
+      part: { rule: 'time', start, end: isLast ? undefined : end },
+    };
   }
 
   async #captions(request: CaptionRequest): Promise<readonly string[]> {
