@@ -32,8 +32,6 @@ export function cutWindow(start: number, end: number, { least, target, most }: S
 const BLOCK_SECONDS = 8;
 /** How many goes: looking at all pictures would cost as much as captioning them. */
 const MOST_BLOCKS = 3;
-/** The same where packets tell of shot changes: what is left to find is fades. */
-const MOST_BLOCKS_BESIDE_MARKS = 1;
 /** Marks that are looked at. */
 const MOST_MARKS = 3;
 
@@ -68,20 +66,17 @@ export function marksWorthALook({ times }: Marks, target: number, heard: HeardPa
 /**
  * Stretches whose pictures are worth a look for shot changes, in order. Those in which nothing may be cut are left out,
  * unless there is no other.
- * @param marks of the window
  */
-export function worthALook(
-  window: Interval,
-  target: number,
-  heard: HeardParts | undefined,
-  { areTold }: Marks,
-): Interval[] {
+export function worthALook(window: Interval, target: number, heard: HeardParts | undefined, { by }: Marks): Interval[] {
   const blocks = blocksOf(window, target);
   const overlaps = (block: Interval, parts: readonly Interval[]): boolean =>
     parts.some(({ from, to }) => from < block.to && to > block.from);
   const legal =
     heard === undefined ? blocks : blocks.filter((block) => overlaps(block, [...heard.silences, ...heard.steady]));
-  return (legal.length > 0 ? legal : blocks).slice(0, areTold ? MOST_BLOCKS_BESIDE_MARKS : MOST_BLOCKS);
+  // What key frames do not tell is a fade; a pause is as good a place.
+  const isPaused = by === 'keys' && heard !== undefined && heard.silences.length > 0;
+  const most = isPaused ? 0 : by === 'nothing' ? MOST_BLOCKS : 1;
+  return (legal.length > 0 ? legal : blocks).slice(0, most);
 }
 
 export type CutReason = 'shot in silence' | 'shot' | 'silence' | 'shot in speech' | 'length';

@@ -14,8 +14,11 @@ export interface PacketTrace {
 export interface Marks {
   /** times of frames with which a shot may begin, or a few frames before them; ascending */
   readonly times: readonly number[];
-  /** false: the codec stores every frame for itself, so nothing can be told */
-  readonly areTold: boolean;
+  /**
+   * keys: the encoder sets key frames where shots begin. sizes: it does not, and the frames are large. nothing: the
+   * codec stores every frame for itself, so nothing can be told.
+   */
+  readonly by: 'keys' | 'sizes' | 'nothing';
 }
 
 const SAME_DISTANCE_SECONDS = 0.1;
@@ -54,13 +57,8 @@ function largeFrames({ times, bytes, keyTimes }: PacketTrace): number[] {
   return large;
 }
 
-/** Two marks so close, in seconds, are one. */
-const APART_SECONDS = 0.3;
-
 export function marksOf(trace: PacketTrace): Marks {
-  if (trace.keyTimes.length * 2 > trace.times.length) return { times: [], areTold: false };
+  if (trace.keyTimes.length * 2 > trace.times.length) return { times: [], by: 'nothing' };
   const keys = earlyKeys(trace.keyTimes);
-  const isNew = (time: number): boolean => keys.every((key) => Math.abs(key - time) > APART_SECONDS);
-  const times = [...keys, ...largeFrames(trace).filter(isNew)].sort((one, other) => one - other);
-  return { times, areTold: true };
+  return keys.length > 0 ? { times: keys, by: 'keys' } : { times: largeFrames(trace), by: 'sizes' };
 }

@@ -3,7 +3,7 @@ import { runFfmpeg } from '../media/ffmpeg.ts';
 import { clockOf, firstAtOrAfter, partOf, seekOptions, trimFilters, type FileClock } from '../media/part.ts';
 import { DEFAULT_LIMITS, type MediaProbe } from '../media/types.ts';
 import { marksOf, type Marks } from './marks.ts';
-import { shotChanges, SMALL, type FrameLook, type ShotChange } from './shots.ts';
+import { difference, shotChanges, SMALL, type FrameLook, type ShotChange } from './shots.ts';
 import { heardParts, HOP_SECONDS, levelsOf, NO_SOUND, SCAN_RATE, type HeardParts, type Interval } from './silence.ts';
 
 export interface ScanOptions {
@@ -41,7 +41,7 @@ export function scanFile(probe: MediaProbe, options: ScanOptions): FileScan {
   const bytes = probe.video?.frameBytes;
   const marks =
     keys === undefined || bytes === undefined
-      ? { times: [], areTold: false }
+      ? { times: [], by: 'nothing' as const }
       : marksOf({ times: clock.frameTimes, bytes, keyTimes: keys });
   const sound = new SoundScan(probe, clock, options);
   const look = async (from: number, to: number, around: number, frames: readonly string[]): Promise<ShotChange[]> => {
@@ -60,11 +60,16 @@ export function scanFile(probe: MediaProbe, options: ScanOptions): FileScan {
     keys: (from, to) => within(keys, from, to),
     marks: (from, to) => ({ ...marks, times: within(marks.times, from, to) }),
     shotAt: async (mark) => {
-      // A key frame refers to nothing, so a shot that begins there begins with it.
-      const isKey = within(keys, mark, mark + FRAME_SLACK).length > 0;
-      const from = isKey ? mark : Math.max(0, mark - BEFORE_MARK_SECONDS);
-      const frames = isKey ? REFERENCES : ALL_FRAMES;
-      const changes = await look(from, mark + FRAME_SLACK, BESIDE_MARK_SECONDS, frames);
+      const [key, before] = within(keys, 0, mark + FRAME_SLACK).reverse();
+      if (key === mark && before !== undefined) {
+        // Two pictures tell enough: a cut there is legal anyway.
+        const stretch = { from: before, to: mark + FRAME_SLACK };
+        const [first, ...later] = await framesOf(probe, clock, stretch, KEYS, options);
+        const isOther = difference(first?.small, later.at(-1)?.small) >= LEAST_KEY_CHANGE;
+        return isOther ? { time: mark, kind: 'cut' } : undefined;
+      }
+      const from = Math.max(0, mark - BEFORE_MARK_SECONDS);
+      const changes = await look(from, mark + FRAME_SLACK, BESIDE_MARK_SECONDS, ALL_FRAMES);
       return changes.filter(({ kind }) => kind === 'cut').at(-1);
     },
   };
@@ -73,6 +78,9 @@ export function scanFile(probe: MediaProbe, options: ScanOptions): FileScan {
 /** Frames that others refer to; where there are others, half of the work. Key frames are among them. */
 const REFERENCES = ['-skip_frame', 'noref'];
 const ALL_FRAMES: readonly string[] = [];
+const KEYS = ['-skip_frame', 'nokey'];
+/** Grey levels between the pictures of a key frame and the one before it. */
+const LEAST_KEY_CHANGE = 12;
 
 /** Two frames are never so close. */
 const FRAME_SLACK = 1e-4;

@@ -38,7 +38,7 @@ const DISSOLVE_CHANGE = 10;
 const DISSOLVE_RESIDUE = 0.22;
 /** Nothing jumps: share of the whole change in one half of it. */
 const DISSOLVE_HALF = 0.62;
-/** What only moves goes on before and after it: share of the whole change in as many frames of each side, their mean. */
+/** What only moves goes on before and after it: mean change in as many frames on each side, as a share of the whole. */
 const DISSOLVE_BESIDE = 0.38;
 
 /** A picture of one colour: black, white, or any other that shots fade to. */

@@ -17,13 +17,13 @@ const every = (step: number, until: number): number[] =>
   Array.from({ length: Math.ceil(until / step) }, (_, index) => index * step);
 
 test('key frames that come before their turn are marks; those at equal distances are none, nor is one at a joint', () => {
-  expect(marks(50, [0, 10, 13, 23, 24.2, 34.2, 44.2])).toEqual({ times: [13, 24.2], areTold: true });
+  expect(marks(50, [0, 10, 13, 23, 24.2, 34.2, 44.2])).toEqual({ times: [13, 24.2], by: 'keys' });
   expect(marks(60, every(2, 60)).times).toEqual([]);
   expect(marks(60, [...every(2, 30), ...every(2, 30).map((time) => 29 + time)]).times).toEqual([]);
   expect(marks(3, [0]).times).toEqual([]);
 });
 
-test('frames as large as key frames are marks, unless those around them are large too, or an early key frame is close', () => {
+test('frames as large as key frames are marks, where key frames tell nothing, unless those around are large', () => {
   const keys = every(2, 60);
   expect(marks(60, keys, { 5: 15_000, 31.04: 9000, 40.2: 15_000 }).times).toEqual([5, 31.04, 40.2]);
   expect(marks(50, [0, 10, 13, 23, 33], { 13.2: 15_000 }).times).toEqual([13]);
@@ -31,5 +31,5 @@ test('frames as large as key frames are marks, unless those around them are larg
 });
 
 test('nothing is told of a codec whose frames are all key frames', () => {
-  expect(marks(20, every(1 / FPS, 20))).toEqual({ times: [], areTold: false });
+  expect(marks(20, every(1 / FPS, 20))).toEqual({ times: [], by: 'nothing' });
 });

@@ -35,7 +35,7 @@ function fileOf(
     },
     sounds: () => Promise.resolve(heard),
     keys: () => [],
-    marks: (from, to) => ({ times: inside(from, to, marks ?? []), areTold: marks !== undefined }),
+    marks: (from, to) => ({ times: inside(from, to, marks ?? []), by: marks === undefined ? 'nothing' : 'keys' }),
     shotAt: (mark) => {
       asked?.marks.push(mark);
       return Promise.resolve(
@@ -80,14 +80,14 @@ describe('the choice of a cut', () => {
   });
 
   test('looks at marks in pauses first; without pauses at those in music, then at the others', () => {
-    const marks = { times: [16, 40.4, 44, 50.5, 62, 84], areTold: true };
+    const marks = { times: [16, 40.4, 44, 50.5, 62, 84], by: 'keys' } as const;
     expect(marksWorthALook(marks, 45, heard)).toEqual([40.4, 50.5]);
     expect(marksWorthALook(marks, 45, { silences: [], steady: heard.steady })).toEqual([62, 84, 44]);
     expect(marksWorthALook(marks, 45, undefined)).toEqual([44, 40.4, 50.5]);
   });
 
   test('looks at few stretches, the nearest to the target first, and only where it may cut', () => {
-    const untold = { times: [], areTold: false };
+    const untold = { times: [], by: 'nothing' } as const;
     expect(worthALook(window, 45, undefined, untold)).toEqual([
       { from: 41, to: 49 },
       { from: 33, to: 41 },
@@ -95,7 +95,9 @@ describe('the choice of a cut', () => {
     ]);
     const far = { silences: [{ from: 80, to: 80.3 }], steady: [] };
     expect(worthALook(window, 45, far, untold)).toEqual([{ from: 73, to: 81 }]);
-    expect(worthALook(window, 45, undefined, { times: [], areTold: true })).toHaveLength(1);
+    expect(worthALook(window, 45, undefined, { times: [], by: 'keys' })).toHaveLength(1);
+    expect(worthALook(window, 45, heard, { times: [], by: 'sizes' })).toHaveLength(1);
+    expect(worthALook(window, 45, heard, { times: [], by: 'keys' })).toEqual([]);
   });
 
   test('is not asked for where the rest is one segment', () => {
