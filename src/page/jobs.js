@@ -108,13 +108,15 @@ function showJob(job) {
   if (row.failures.open && row.failed !== failed) attempt(() => showFailures(job.id, row.list));
   row.failed = failed;
   const offered = Object.entries(ACTIONS).filter(([, { when }]) => when(job));
-  const wanted = offered.map(([action]) => action).join() + (completed + failed > 0);
+  const hasResults = completed + failed > 0;
+  const isFinal = FINAL.includes(job.status);
+  const wanted = [...offered.map(([action]) => action), hasResults, isFinal].join();
   if (row.shown === wanted) return row; // a button that has the focus keeps it
   row.shown = wanted;
   row.actions.replaceChildren(
     ...offered.map(([action, { name }]) => button(name, () => act(job.id, action))),
-    ...(completed + failed > 0 ? [button('Download results', () => downloadResults(job.id))] : []),
-    ...(FINAL.includes(job.status) ? [button('Remove', () => remove(job.id))] : []),
+    ...(hasResults ? [button('Download results', () => downloadResults(job.id))] : []),
+    ...(isFinal ? [button('Remove', () => remove(job.id))] : []),
   );
   return row;
 }
