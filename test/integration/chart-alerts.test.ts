@@ -117,7 +117,14 @@ const FIRES: Readonly<Record<string, Case>> = {
   AvocadoFirstTokenFast: { minutes: 100, scraped: firstTokens('0+1x120', '0+5x120'), labels: TARGET },
   AvocadoFirstTokenSlow: { minutes: 450, scraped: firstTokens('0+1x480', '0+2x480'), labels: TARGET },
   AvocadoDown: { minutes: 10, scraped: [series('up', '0x20')], labels: POD },
-  AvocadoEngineDown: { minutes: 20, scraped: [series('avocado_engine_up', '0x30')], labels: POD },
+  AvocadoEngineDown: {
+    minutes: 20,
+    scraped: [
+      series('avocado_engine_ready', '1x30', { engine: '0', device: 'cuda:0' }),
+      series('avocado_engine_ready', '0x30', { engine: '1', device: 'cuda:1' }),
+    ],
+    labels: POD,
+  },
   AvocadoEngineRestarting: {
     minutes: 30,
     scraped: [series('avocado_engine_restarts_total', '0x9 1x9 2x5 3x10')],
@@ -189,7 +196,7 @@ const HEALTHY = [
   series('avocado_requests_rejected_total', '0+2x480', { reason: 'queue_work' }),
   ...firstTokens('0+88x480', '0+90x480'),
   series('up', '1x480'),
-  series('avocado_engine_up', '1x480'),
+  series('avocado_engine_ready', '1x480', { engine: '0', device: 'cpu' }),
   series('avocado_engine_restarts_total', '0x200 1x279'),
   series('avocado_requests_running', '3x480', { stage: 'generate' }),
   series('avocado_engine_steps_total', '0+900x480'),

@@ -56,7 +56,7 @@ Every alert has a page in runbooks/.
       for: 5m
       {{- include "avocado.alert" (dict "root" $ "name" "AvocadoDown" "severity" "critical" "summary" "Prometheus cannot scrape a server.") | nindent 6 }}
     - alert: AvocadoEngineDown
-      expr: avocado_engine_up{ {{- $s -}} } == 0
+      expr: min without (engine, device) (avocado_engine_ready{ {{- $s -}} }) == 0
       for: 15m
       {{- include "avocado.alert" (dict "root" $ "name" "AvocadoEngineDown" "severity" "critical" "summary" "An engine has not been ready for 15 minutes.") | nindent 6 }}
     - alert: AvocadoEngineRestarting
