@@ -153,7 +153,7 @@ export interface CaptionEnd extends Sample {
   readonly profile: string;
   readonly timings: Timings;
   /** what became of the one text that segments were to be merged into; absent: none was wanted */
-  readonly merge?: MergeReport;
+  readonly merge?: MergeReport | undefined;
 }
 
 /** refused: the text model wrote what cannot be taken; failed: it gave no answer. The caption is the timeline then. */

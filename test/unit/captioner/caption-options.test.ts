@@ -215,6 +215,7 @@ describe('optionsOf', () => {
     { prompt_id: 2, system_prompt: '', video_start: 3, carry: true, n: 3, logprobs: 0, seed: -1, stop: 'END' },
     { segments: 30, max_tokens: 9, min_tokens: 2, ignore_eos: true, stop_token_ids: [1], repetition_guard: true },
     { temperature: 0.5, top_p: 0.9, top_k: 5, min_p: 0.1, repetition_penalty: 1.1, presence_penalty: 1 },
+    { segments: 60, merge: false, repetition_penalty: 1 },
     { frequency_penalty: -1, end: 4, stop: ['a', 'b'], total_pixels: 100_000, processor_fps: 2 },
   ])('gives options of a request that make it again: %j', (options) => {
     const request = captionRequest('a.mp4', options);

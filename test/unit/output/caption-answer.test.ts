@@ -81,6 +81,8 @@ describe('captionEndOf', () => {
   const tokens = [{ id: 4, ...detail, top: [{ id: 4, ...detail }] }];
   const { caption, finishReason, usage } = END;
   const segment = { index: 0, start: 0, end: 2, caption, finishReason, usage };
+  const details = { camera_state: 'Still.' };
+  const scene = { index: 0, start: 0, end: 1, caption, finishReason, timedBy: 'model', details } as const;
   const error = { code: 'media_undecodable', message: 'It is damaged.' } as const;
   const video = { frames: 8, sampleFps: 2, sourceFps: 30, width: 84, height: 56, sourceWidth: 160, sourceHeight: 90 };
 
@@ -88,6 +90,13 @@ describe('captionEndOf', () => {
     ['one caption', {}],
     ['several, with their tokens', { tokens, others: [{ ...SAMPLE, caption: 'A cube.', tokens }] }],
     ['segments', { segments: [segment, { ...segment, index: 1, start: 2, end: 4, caption: '', error }] }],
+    [
+      'one text out of segments',
+      { segments: [segment], merge: { status: 'merged', model: 'm', usage: { promptTokens: 9, completionTokens: 1 } } },
+    ],
+    ['the timeline of segments', { segments: [segment], merge: { status: 'failed', model: 'm', reason: 'Gone.' } }],
+    ['scenes', { segments: [scene] }],
+    ['scenes of segments', { segments: [{ ...segment, scenes: [scene] }] }],
     [
       'a part of a video',
       {

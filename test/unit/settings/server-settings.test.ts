@@ -96,6 +96,13 @@ describe('serverConfig', () => {
     expect(message).not.toContain('short');
   });
 
+  it('refuses half a text model', () => {
+    const mergeUrl = 'http://127.0.0.1:8000/v1';
+    expect(mistakeOf({ mergeUrl })).toContain('needs --merge-model');
+    expect(mistakeOf({ mergeModel: 'm' })).toContain('needs --merge-url');
+    expect(serverConfig({ mergeUrl, mergeModel: 'm' })).toMatchObject({ mergeModel: 'm', mergeTimeoutMs: 120_000 });
+  });
+
   it('refuses a key name that the file and the environment both have', () => {
     writeFileSync(scratch('keys'), 'anna:0123456789abcdefXYZ\n');
     expect(mistakeOf({ apiKeysFile: scratch('keys'), apiKeysText: 'anna:another-key-of-anna' })).toContain(
