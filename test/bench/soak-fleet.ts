@@ -63,7 +63,10 @@ async function runJobs(url: string, until: () => boolean): Promise<number> {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({
-        items: Array.from({ length: ITEMS_A_JOB }, (_, seed) => ({ media: 'media://m/a.mp4', max_tokens: 16, seed })),
+        // No two are the same work.
+        items: Array.from({ length: ITEMS_A_JOB }, (_, n) => ({
+          ...{ media: 'media://m/a.mp4', max_tokens: 16, prompt: `Describe it, item ${items + n}.` },
+        })),
       }),
     });
     const { id } = (await made.json()) as { readonly id: string };

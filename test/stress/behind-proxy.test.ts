@@ -36,7 +36,10 @@ interface JobsDone {
 async function runJobs(url: string, done: AbortSignal): Promise<JobsDone> {
   let jobs = 0;
   while (!done.aborted) {
-    const items = Array.from({ length: ITEMS_A_JOB }, () => ({ media: 'media://m/a.mp4', max_tokens: 8 }));
+    // No two are the same work.
+    const items = Array.from({ length: ITEMS_A_JOB }, (_, n) => ({
+      ...{ media: 'media://m/a.mp4', max_tokens: 8, prompt: `Describe it, job ${jobs}, item ${n}.` },
+    }));
     const made = await fetch(`${url}/v1/jobs`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', 'idempotency-key': `job ${jobs}` },
