@@ -184,7 +184,10 @@ describe.skipIf(!CAN_RUN)(CAN_RUN ? 'Prometheus' : `Prometheus (skipped: ${reaso
     watch = setInterval(() => {
       void prometheus.firing().then(
         (names) => {
-          for (const name of names) seen.add(name);
+          for (const name of names.filter((other) => !seen.has(other))) {
+            console.warn(`${name} fires`);
+            seen.add(name);
+          }
         },
         () => undefined,
       );
