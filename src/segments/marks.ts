@@ -16,7 +16,7 @@ export interface Marks {
   readonly times: readonly number[];
   /**
    * keys: the encoder sets key frames where shots begin. sizes: it does not, and the frames are large. nothing: the
-   * codec stores every frame for itself, so nothing can be told.
+   * codec stores every frame for itself, or the pictures are so small that all are looked at.
    */
   readonly by: 'keys' | 'sizes' | 'nothing';
 }

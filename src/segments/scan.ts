@@ -40,7 +40,7 @@ export function scanFile(probe: MediaProbe, options: ScanOptions): FileScan {
   const keys = (clock.isTold ? probe.video?.keyTimes : undefined)?.map((time) => time - clock.zero);
   const bytes = probe.video?.frameBytes;
   const marks =
-    keys === undefined || bytes === undefined
+    keys === undefined || bytes === undefined || isCheap(probe)
       ? { times: [], by: 'nothing' as const }
       : marksOf({ times: clock.frameTimes, bytes, keyTimes: keys });
   const sound = new SoundScan(probe, clock, options);
@@ -55,7 +55,7 @@ export function scanFile(probe: MediaProbe, options: ScanOptions): FileScan {
   return {
     clock,
     shots: (from, to) => look(from, to, AROUND_SECONDS, ALL_FRAMES),
-    glimpses: (from, to) => look(from, to, AROUND_SECONDS, REFERENCES),
+    glimpses: (from, to) => look(from, to, AROUND_SECONDS, isCheap(probe) ? ALL_FRAMES : REFERENCES),
     sounds: (from, to) => sound.parts(from, to),
     keys: (from, to) => within(keys, from, to),
     marks: (from, to) => ({ ...marks, times: within(marks.times, from, to) }),
@@ -80,7 +80,14 @@ const REFERENCES = ['-skip_frame', 'noref'];
 const ALL_FRAMES: readonly string[] = [];
 const KEYS = ['-skip_frame', 'nokey'];
 /** Grey levels between the pictures of a key frame and the one before it. */
-const LEAST_KEY_CHANGE = 12;
+const LEAST_KEY_CHANGE = 8;
+
+/** Pictures up to this size are decoded in no time beside the model: they are looked at, whatever packets tell. */
+const CHEAP_PIXELS = 640 * 480;
+
+function isCheap({ video }: MediaProbe): boolean {
+  return video !== undefined && video.width * video.height <= CHEAP_PIXELS;
+}
 
 /** Two frames are never so close. */
 const FRAME_SLACK = 1e-4;
