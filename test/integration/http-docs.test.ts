@@ -179,7 +179,8 @@ describe('/openapi.json', () => {
       ['/v1/models/fake-nano', 'Model'],
     ] as const) {
       const answer = (await (await fetch(`${app.url}${path}`)).json()) as Dictionary;
-      expect(Object.keys(document.components.schemas[name]!['properties'] as Dictionary).sort()).toEqual(
+      // The files of a fake model cannot be read, so its card leaves out what is optional.
+      expect([...(document.components.schemas[name]!['required'] as readonly string[])].sort()).toEqual(
         Object.keys(answer).sort(),
       );
     }
