@@ -67,6 +67,7 @@ try {
   const items = Array.from({ length: 1000 }, (_, n) => ({
     media: `media://m/${clips[n % clips.length]?.name ?? ''}`,
     max_tokens: Number(values['max-tokens']),
+    seed: n, // else they would be the same work, which is done once
   }));
   const { id } = await call(server, '/v1/jobs', { items });
   await sleep(WARM_UP_MS);
