@@ -55,6 +55,7 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_jobs_oldest_ready_seconds: 'gauge',
   avocado_job_items_committed_total: 'counter',
   avocado_job_items_superseded_total: 'counter',
+  avocado_job_duplicates_avoided_total: 'counter',
   avocado_job_video_seconds_total: 'counter',
   avocado_temporary_bytes: 'gauge',
   avocado_temporary_bytes_limit: 'gauge',

@@ -183,7 +183,8 @@ describe('after any run of requests', () => {
     await vi.waitFor(() => {
       expect(captioner.inFlight).toBe(0);
     });
-    expect(captioner.mostInFlight).toBeLessThanOrEqual(captioner.model.slots + 2);
+    // Batch requests in the engine hold no place against interactive ones.
+    expect(captioner.mostInFlight).toBeLessThanOrEqual(2 * (captioner.model.slots + 2));
     expect(served.service.stats()).toMatchObject(IDLE);
   });
 
