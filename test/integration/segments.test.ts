@@ -130,7 +130,12 @@ test.each([
 
 describe('a caption in segments', () => {
   let captioner: Captioner | undefined;
+  let film: Promise<string> | undefined;
+  let first: ReturnType<typeof captioned> | undefined;
   afterAll(() => captioner?.close());
+
+  /** Without options, once for all tests. */
+  const plain = (): ReturnType<typeof captioned> => (first ??= captioned({}));
 
   async function captioned(
     options: object,
@@ -141,8 +146,8 @@ describe('a caption in segments', () => {
     readonly segments: readonly SegmentCaption[];
   }> {
     captioner ??= await openCaptioner(nanoSettings());
-    const path = await makeClip(scratch('film.mp4'), [...VIDEO, ...tone(20), ...H264, '-c:a', 'aac']);
-    const request = { ...captionRequest(path, { segments: 5, max_tokens: 24, ...options }), finished };
+    film ??= makeClip(scratch('film.mp4'), [...VIDEO, ...tone(20), ...H264, '-c:a', 'aac']);
+    const request = { ...captionRequest(await film, { segments: 5, max_tokens: 24, ...options }), finished };
     const events: CaptionEvent[] = [];
     for await (const event of captionEvents(captioner, request)) events.push(event);
     const end = events.at(-1);
@@ -151,7 +156,7 @@ describe('a caption in segments', () => {
   }
 
   test('takes over those that are finished, which are told and counted as if they had been captioned now', async () => {
-    const { end, segments } = await captioned({});
+    const { end, segments } = await plain();
     expect(segments.length).toBeGreaterThanOrEqual(3);
     const kept = segments.slice(0, 2).map((segment) => ({ ...segment, caption: 'Kept.' }));
     const resumed = await captioned({}, kept);
@@ -169,7 +174,7 @@ describe('a caption in segments', () => {
 
   test('tells each segment the caption of the one before with carry, also of one that was taken over', async () => {
     const text = ({ usage }: SegmentCaption): number => usage!.promptTokensByModality.text;
-    const { segments } = await captioned({});
+    const { segments } = await plain();
     const carried = await captioned({ carry: true });
     expect(carried.segments.map(({ start, end }) => [start, end])).toEqual(
       segments.map(({ start, end }) => [start, end]),
