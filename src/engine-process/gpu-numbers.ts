@@ -22,7 +22,7 @@ const ASK_EVERY_MS = 5000;
 const PATIENCE_MS = 4000;
 
 /** @returns undefined for a line that is none, such as an error that went to stdout */
-export function parseGpuLine(line: string): GpuNumbers | undefined {
+function parseGpuLine(line: string): GpuNumbers | undefined {
   const [index = '', ...fields] = line.split(',').map((field) => field.trim());
   const [used, total, percent, watts] = fields.map(Number);
   if (used === undefined || total === undefined || percent === undefined || watts === undefined) return undefined;

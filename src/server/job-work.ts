@@ -181,7 +181,7 @@ export function storedFiles(jobs: () => Jobs | undefined): StoredFiles {
 
 /**
  * How many items of jobs may be in work. A slot is kept for clients while there are any: a request that finds all slots
- * taken waits for the end of a caption.
+ * taken takes one from an item, whose prompt must then be read again.
  */
 export function itemCapacity(
   { captioner, service, config }: Pick<CaptionParts, 'captioner' | 'service' | 'config'>,
