@@ -1,13 +1,14 @@
 // Places for work of unknown length. Pure but for the timer.
+import { setMaxListeners } from 'node:events';
 import { abortError } from './abort.ts';
 
 export interface PlacesLimits {
   /** pieces of work at a time */
   readonly places: number;
-  /** pieces of work that may go on beside them, because they have taken long */
-  readonly overtimePlaces: number;
+  /** pieces of work that may go on beside them, because they have taken long; without it none */
+  readonly overtimePlaces?: number;
   /** after this, work gives its place to the next one and goes on in overtime, if there is room */
-  readonly overtimeMs: number;
+  readonly overtimeMs?: number;
 }
 
 export interface PlacesStats {
@@ -23,7 +24,7 @@ interface Waiting {
 
 /** First come, first served; but work that takes long does not hold up what comes after it. */
 export class Places {
-  readonly #limits: PlacesLimits;
+  readonly #limits: Required<PlacesLimits>;
   readonly #waiting = new Set<Waiting>();
   /** work that takes a place */
   #inPlace = 0;
@@ -33,7 +34,7 @@ export class Places {
   #movedMs = performance.now();
 
   constructor(limits: PlacesLimits) {
-    this.#limits = limits;
+    this.#limits = { overtimePlaces: 0, overtimeMs: 0, ...limits };
   }
 
   stats(): PlacesStats {
@@ -55,10 +56,12 @@ export class Places {
       this.#overtime += 1;
       this.#startNext();
     };
-    const timer = setTimeout(() => {
-      if (this.#overtime < this.#limits.overtimePlaces) goOn();
+    const { overtimePlaces, overtimeMs } = this.#limits;
+    const onLate = (): void => {
+      if (this.#overtime < overtimePlaces) goOn();
       else this.#late.add(goOn);
-    }, this.#limits.overtimeMs).unref();
+    };
+    const timer = overtimePlaces === 0 ? undefined : setTimeout(onLate, overtimeMs).unref();
     try {
       return await work();
     } finally {
@@ -76,6 +79,7 @@ export class Places {
       this.#inPlace += 1;
       return;
     }
+    if (signal !== undefined) setMaxListeners(0, signal); // much work may wait on the same signal
     if (this.#waiting.size === 0) this.#movedMs = performance.now();
     let onAbort: () => void = () => undefined;
     try {

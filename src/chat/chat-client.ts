@@ -1,7 +1,7 @@
 // An OpenAI-compatible chat server as a client asks it: one question, one reply, with retries and limited concurrency.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { retryAfterMs } from '../base/retry-after.ts';
-import { Semaphore } from '../base/semaphore.ts';
+import { Places } from '../base/places.ts';
 
 /** refused: by what the server says, no repetition helps */
 export type ChatFault = 'timeout' | 'unreachable' | 'refused';
@@ -67,13 +67,13 @@ const MAX_BACKOFF_MS = 30_000;
 
 export class ChatClient {
   readonly #options: ChatClientOptions;
-  readonly #semaphore: Semaphore;
+  readonly #places: Places;
   readonly #dropped = new Set<string>();
   #servedModel: string | undefined;
 
   constructor(options: ChatClientOptions) {
     this.#options = options;
-    this.#semaphore = new Semaphore(options.concurrency);
+    this.#places = new Places({ places: options.concurrency });
   }
 
   /** The name that the server uses, once it has answered. */
@@ -88,11 +88,11 @@ export class ChatClient {
 
   /**
    * One question, with retries, when its turn comes.
-   * @throws ChatFailure; the signal's reason
+   * @throws ChatFailure; AvocadoError of the signal, or its reason
    */
   chat({ messages, sampling }: ChatQuestion, signal: AbortSignal): Promise<ChatReply> {
     const question = { model: this.#options.model, messages, ...sampling };
-    return this.#semaphore.with(signal, () => this.#askWithRetries(question, Object.keys(sampling), signal));
+    return this.#places.run(() => this.#askWithRetries(question, Object.keys(sampling), signal), signal);
   }
 
   async #askWithRetries(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<ChatReply> {

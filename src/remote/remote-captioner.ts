@@ -6,7 +6,7 @@ import { basename, isAbsolute, relative } from 'node:path';
 import { withSignal } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { contentHash } from '../base/file-memo.ts';
-import { Semaphore } from '../base/semaphore.ts';
+import { Places } from '../base/places.ts';
 import type { ModelIdentity } from '../batch/identity.ts';
 import type { Captioner, CaptionerModel, CaptionerStatus, SubmitOptions } from '../captioner/captioner.ts';
 import { optionsOf, type CaptionOptions } from '../captioner/caption-options.ts';
@@ -94,7 +94,7 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
   readonly model: CaptionerModel;
   readonly #options: RemoteOptions;
   readonly #desk: JobDesk;
-  readonly #uploading = new Semaphore(UPLOADS_AT_A_TIME);
+  readonly #uploading = new Places({ places: UPLOADS_AT_A_TIME });
   /** ids of files on the server that are ours to remove */
   readonly #uploads = new Set<string>();
 
@@ -154,7 +154,7 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
     { id, content, options }: { readonly id: string; readonly content: string; readonly options: CaptionOptions },
     signal: AbortSignal,
   ): Promise<CaptionEnd> {
-    const file = await this.#uploading.with(signal, () => this.#upload(path, signal));
+    const file = await this.#uploading.run(() => this.#upload(path, signal), signal);
     const line = await withSignal(this.#desk.send({ id, media: file, options }), signal);
     void this.#removeUpload(file);
     return this.#endOf(line, path, content);

@@ -78,3 +78,17 @@ test('who leaves the line, or fails, holds no place', async () => {
   await expect(places.run(() => Promise.resolve(1), stop.signal)).rejects.toMatchObject({ code: 'aborted' });
   expect(places.stats().running).toBe(0);
 });
+
+test('without overtime, the next one waits until a place is given back', async () => {
+  const places = new Places({ places: 1 });
+  const started: string[] = [];
+  const first = work(places, started, 'first');
+  const next = work(places, started, 'next');
+  await vi.advanceTimersByTimeAsync(1e9);
+  expect(started).toEqual(['first']);
+  first.end();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(started).toEqual(['first', 'next']);
+  next.end();
+  expect(await next.ended).toBe('next');
+});
