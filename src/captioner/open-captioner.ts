@@ -2,6 +2,7 @@
 import { contentHash } from '../base/file-memo.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { FileMemo } from '../base/file-memo.ts';
+import { Foreground } from '../base/foreground.ts';
 import { EncoderCache } from '../encoder/encoder-cache.ts';
 import { MonitoredEncoders } from '../encoder/monitored-encoders.ts';
 import { Engine } from '../engine/engine.ts';
@@ -159,7 +160,9 @@ export function createCaptioner(
   { thinker, precision }: Pick<LoadedThinker, 'thinker' | 'precision'>,
 ): Captioner {
   const pool = createPreparePool({ threads: PREPARE_THREADS });
+  const foreground = new Foreground();
   const engine = new Engine(thinker.decoder, {
+    foreground,
     prefillChunk: prefillChunkOf(precision, onlyDevice(settings)),
     onFault: (error) => {
       console.error(error.message);
@@ -170,6 +173,7 @@ export function createCaptioner(
     ...model,
     engine,
     pool,
+    foreground,
     decodeTimeoutSeconds: settings.decodeTimeoutSeconds,
     towers: new MonitoredEncoders(thinker.towers),
     probes: new ProbeCache((path, options, signal) =>

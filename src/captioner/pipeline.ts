@@ -1,7 +1,14 @@
 // START HERE. The pipeline of one caption: plan → admit → decode → encode → prefill → generate, reported as events.
 import { abortError, withSignal } from '../base/abort.ts';
 import { fileIdentity, type FileMemo } from '../base/file-memo.ts';
-import { encodeRequest, type EncodeResult, type EncodeStep, type MediaFacts } from '../encoder/encode-request.ts';
+import type { Foreground } from '../base/foreground.ts';
+import {
+  encodeRequest,
+  type EncoderModel,
+  type EncodeResult,
+  type EncodeStep,
+  type MediaFacts,
+} from '../encoder/encode-request.ts';
 import type { EncoderCache } from '../encoder/encoder-cache.ts';
 import type { MonitoredEncoders } from '../encoder/monitored-encoders.ts';
 import type { PreparePool } from '../features/pool.ts';
@@ -19,6 +26,8 @@ export interface CaptionerContext extends PlanningModel, GenerateModel {
   readonly tokenizer: PlanningModel['tokenizer'];
   readonly stopIds: PlanningModel['stopIds'];
   readonly pool: PreparePool;
+  /** batch requests stand back while others wait for their first token */
+  readonly foreground: Foreground;
   readonly decodeTimeoutSeconds: number;
   readonly towers: MonitoredEncoders;
   readonly probes: ProbeCache;
@@ -73,7 +82,12 @@ export async function runPipeline(
   if (admit !== undefined) await withSignal(admit(estimateOf(plan, context.context)), signal);
 
   const hash = await watch.time('probe', hashOf(request, context, signal));
-  const encode = encodeRequest(plan.media, context, hash, identity);
+  const isBatch = request.priority === 'batch';
+  if (isBatch) await context.foreground.free(signal);
+  const encode = encodeRequest(plan.media, isBatch ? behind(context) : context, hash, identity);
+  // What a batch request encodes already may not wait for who waits for it.
+  const isFollower = isBatch || context.encodings.isRunning(encode.key);
+  const leave = isFollower ? (): void => undefined : context.foreground.enter();
   let prompt: Prompt | undefined;
   let media: MediaReport | undefined;
   const onStep = (step: EncodeStep): void => {
@@ -85,12 +99,39 @@ export async function runPipeline(
       onEvent({ type: 'media', media, profile: plan.profileLabel, promptTokens: prompt.counts });
     }
   };
-  const encoded: EncodeResult = await context.encodings.encode(encode, onStep, signal);
-  watch.add(encoded.seconds);
-  if (prompt === undefined || media === undefined)
-    throw new Error('Media were encoded but not decoded. This is a bug.');
-  const input = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
-  await generate(input, context, watch, signal, onEvent);
+  try {
+    const encoded: EncodeResult = await context.encodings.encode(encode, onStep, signal);
+    watch.add(encoded.seconds);
+    if (prompt === undefined || media === undefined)
+      throw new Error('Media were encoded but not decoded. This is a bug.');
+    const input = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
+    await generate(input, context, watch, signal, (event) => {
+      if (event.type === 'text-delta') leave();
+      onEvent(event);
+    });
+  } finally {
+    leave();
+  }
+}
+
+/** What encodes the media of batch requests: decoders that yield, and towers that stand back between two runs. */
+function behind(context: CaptionerContext): EncoderModel {
+  const { pool, towers, foreground } = context;
+  return {
+    ...context,
+    pool: { prepare: pool.prepareBehind, patches: (...cut) => pool.patches(...cut) },
+    towers: {
+      parallel: towers.parallel,
+      encodeVision: async (patches, steps, gridH, gridW, options) => {
+        await foreground.free(options?.signal);
+        return await towers.encodeVision(patches, steps, gridH, gridW, options);
+      },
+      encodeAudio: async (mel, frames, options) => {
+        await foreground.free(options?.signal);
+        return await towers.encodeAudio(mel, frames, options);
+      },
+    },
+  };
 }
 
 /**

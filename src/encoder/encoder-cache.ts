@@ -138,6 +138,11 @@ export class EncoderCache {
     return this.#bytes;
   }
 
+  /** Whether a request for this media would wait for an encoding of another one. */
+  isRunning(key: string | undefined): boolean {
+    return key !== undefined && this.#running.has(key);
+  }
+
   /**
    * The encoded media of a request; `onStep` gets the steps on the way (of kept media only `decoded`).
    * @throws what the encoding or `onStep` throws; AvocadoError of the signal

@@ -2,6 +2,7 @@
 // runtime runs the graphs.
 import { randomInt } from 'node:crypto';
 import { AvocadoError } from '../base/errors.ts';
+import type { Foreground } from '../base/foreground.ts';
 import type { Decoder, Scores } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -14,6 +15,8 @@ export interface EngineOptions {
   /** most prompt tokens in one run, and between two decode steps */
   readonly prefillChunk?: number | undefined;
   readonly scheduler?: Scheduler | undefined;
+  /** while somebody waits there, sequences of batches get no step */
+  readonly foreground?: Foreground | undefined;
   /** told about faults that end no sequence */
   readonly onFault?: ((error: AvocadoError) => void) | undefined;
 }
@@ -57,11 +60,16 @@ const YIELD_AFTER_MS = 10;
 export class Engine {
   readonly #decoder: Decoder;
   readonly #scheduler: Scheduler;
+  readonly #foreground: Foreground | undefined;
   readonly #prefillChunk: number;
   readonly #slots: Slots<Sequence>;
   readonly #prefixes: PrefixCache;
   readonly #waiting: Sequence[] = [];
   #loop: Promise<void> | undefined;
+  /** sequences came or ended */
+  #onChange: () => void = () => undefined;
+  /** a sequence got no turn in this step because others wait for their first token */
+  #hasHeld = false;
   #closed = false;
   #submitted = 0;
   #steps = 0;
@@ -75,6 +83,7 @@ export class Engine {
     this.#decoder = decoder;
     this.#prefillChunk = options.prefillChunk ?? DEFAULT_PREFILL_CHUNK;
     this.#scheduler = options.scheduler ?? priorityScheduler(this.#prefillChunk);
+    this.#foreground = options.foreground;
     this.#slots = new Slots(decoder.slots);
     this.#prefixes = new PrefixCache(decoder, (thrown) =>
       options.onFault?.(engineError('A cached prompt prefix could not be copied', thrown)),
@@ -135,6 +144,7 @@ export class Engine {
   }
 
   #wake(): void {
+    this.#onChange();
     if (this.#loop !== undefined || this.#waiting.length === 0) return;
     this.#lastStepAtMs = performance.now();
     this.#loop = this.#run();
@@ -160,12 +170,18 @@ export class Engine {
   }
 
   async #step(): Promise<void> {
+    this.#takeHeld();
     await this.#admit();
-    const prefilling = this.#owners('prefilling');
-    const running = this.#owners('running');
+    const prefilling = this.#owners('prefilling').filter((sequence) => this.#mayRun(sequence));
+    const running = this.#owners('running').filter((sequence) => this.#mayRun(sequence));
     const chosen = prefilling.length === 0 ? [] : this.#scheduler.prefill(prefilling);
     if (chosen.length + running.length === 0) {
-      if (this.#owners('finished').length > 0 || this.#waiting.length === 0) return; // aborted while they were admitted
+      if (this.#owners('finished').length > 0) return; // aborted while they were admitted
+      if (this.#takeHeld() && this.#waiting.length + this.#slots.used > 0) {
+        await this.#untilChange();
+        return;
+      }
+      if (this.#waiting.length === 0) return;
       throw new Error('The scheduler planned nothing while there was work. This is a bug.');
     }
     for (const sequence of chosen) await this.#prefill(sequence);
@@ -183,7 +199,7 @@ export class Engine {
       const ready = this.#waiting.filter((sequence) => {
         const reader = this.#prefixes.readerFor(sequence, live);
         reader?.raisePriority(sequence.priority);
-        return reader === undefined;
+        return reader === undefined && this.#mayRun(sequence);
       });
       if (ready.length === 0) return;
       const isTaken = this.#slots.free === 0;
@@ -214,6 +230,33 @@ export class Engine {
 
   #keptBytes(): number {
     return this.#slots.owners().reduce((sum, { keptBytes }) => sum + keptBytes, 0);
+  }
+
+  /** Not while all slots are taken by others than the one who waits: they end the sooner. */
+  get #holdsBatch(): boolean {
+    if (this.#foreground?.isHeld !== true) return false;
+    return this.#slots.free > 0 || this.#owners('prefilling').some(({ priority }) => priority === 'interactive');
+  }
+
+  #mayRun({ priority }: Sequence): boolean {
+    const mayRun = priority === 'interactive' || !this.#holdsBatch;
+    if (!mayRun) this.#hasHeld = true;
+    return mayRun;
+  }
+
+  #takeHeld(): boolean {
+    const hasHeld = this.#hasHeld;
+    this.#hasHeld = false;
+    return hasHeld;
+  }
+
+  /** Until batches may go on, or a sequence comes or ends. */
+  async #untilChange(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onChange = resolve;
+      void this.#foreground?.free().then(resolve);
+    });
+    this.#lastStepAtMs = performance.now();
   }
 
   #owners(state: SequenceState): Sequence[] {
@@ -287,6 +330,7 @@ export class Engine {
   #end(sequence: Sequence, event: TerminalEvent): void {
     if (sequence.state === 'waiting') this.#dequeue(sequence);
     sequence.end(event);
+    this.#onChange();
   }
 
   #endAll(error: AvocadoError): void {

@@ -34,6 +34,8 @@ export interface PreparePool {
    * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
    */
   prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia>;
+  /** The same in places of its own, with what of the processor everything else leaves. */
+  prepareBehind: PreparePool['prepare'];
   /**
    * Patches of the temporal steps [fromStep, toStep), as cutPatches.
    * @param used patches that nobody needs any more: their memory is taken
@@ -88,15 +90,22 @@ function createThreads(
   });
 }
 
+function createAllThreads(files: number): Record<'decoding' | 'decodingHeavy' | 'probing' | 'cutting', Piscina> {
+  return {
+    decoding: createThreads('./prepare-task', files + DECODING.overtimePlaces),
+    // Threads of their own: a thread that has yielded cannot take its share back.
+    decodingHeavy: createThreads('./prepare-task', files + DECODING.overtimePlaces, { minThreads: 0 }),
+    probing: createThreads('./probe-task', 1, { concurrentTasksPerWorker: MOST_PROBES }),
+    // A thread of its own: an encoder waits for these patches, so they must not queue behind another's decoding.
+    cutting: createThreads('./patch-task', 1),
+  };
+}
+
 /** @param options `threads`: number of files decoded at the same time */
 export function createPreparePool(options: { threads: number }): PreparePool {
-  const decoding = createThreads('./prepare-task', options.threads + DECODING.overtimePlaces);
-  // Threads of their own: a thread that has yielded cannot take its share back.
-  const decodingHeavy = createThreads('./prepare-task', options.threads + DECODING.overtimePlaces, { minThreads: 0 });
-  const probing = createThreads('./probe-task', 1, { concurrentTasksPerWorker: MOST_PROBES });
-  // A thread of its own: an encoder waits for these patches, so they must not queue behind another request's decoding.
-  const cutting = createThreads('./patch-task', 1);
+  const { decoding, decodingHeavy, probing, cutting } = createAllThreads(options.threads);
   const decoders = new Places({ ...DECODING, places: options.threads });
+  const behind = new Places({ ...DECODING, places: options.threads, overtimePlaces: 0 });
   const probes = new Places(PROBING);
   const running = new Set<CancelFlag>();
   const findFfmpeg = (): Promise<MediaTask['ffmpeg']> => ffmpegVersion().catch(() => undefined);
@@ -125,26 +134,30 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     }
   }
 
+  const prepareIn =
+    (places: Places, isBehind: boolean): PreparePool['prepare'] =>
+    (plan, prepareOptions, signal) =>
+      places.run(() => {
+        // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
+        const { imageMean, imageStd } = prepareOptions.preprocessor;
+        const plain = { ...prepareOptions, preprocessor: { imageMean, imageStd } };
+        const heavy = isBehind || isHeavy(plan.probe);
+        const task: Omit<PrepareTask, keyof MediaTask> = { plan, heavy, options: plain };
+        return runTask<PreparedMedia>(heavy ? decodingHeavy : decoding, task, signal);
+      }, signal);
+
   return {
     probe: (path, probeOptions, signal) =>
       probes.run(() => {
         const task: Omit<ProbeTask, keyof MediaTask> = { path, options: probeOptions };
         return runTask<MediaProbe>(probing, task, signal);
       }, signal),
-    prepare: (plan, prepareOptions, signal) =>
-      decoders.run(() => {
-        // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
-        const { imageMean, imageStd } = prepareOptions.preprocessor;
-        const plain = { ...prepareOptions, preprocessor: { imageMean, imageStd } };
-        const heavy = isHeavy(plan.probe);
-        const task: Omit<PrepareTask, keyof MediaTask> = { plan, heavy, options: plain };
-        return runTask<PreparedMedia>(heavy ? decodingHeavy : decoding, task, signal);
-      }, signal),
+    prepare: prepareIn(decoders, false),
+    prepareBehind: prepareIn(behind, true),
     patches: async (stack, fromStep, toStep, used) => {
       const memory = used?.buffer;
       const task: PatchTask = { stack, fromStep, toStep, memory };
-      const transferList = memory === undefined ? [] : [memory];
-      const buffer = (await cutting.run(task, { transferList })) as ArrayBuffer;
+      const buffer = (await cutting.run(task, { transferList: memory === undefined ? [] : [memory] })) as ArrayBuffer;
       return new Float32Array(buffer, 0, patchValues(stack, toStep - fromStep));
     },
     stats: () => decoders.stats(),

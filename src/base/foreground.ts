@@ -1,0 +1,62 @@
+// Batch work stands back while a client waits for the first token of its caption.
+
+/** After so long, batch work goes on for a third of the time: clients that never stop do not starve it. */
+const LONGEST_HOLD_MS = 3000;
+const BETWEEN_HOLDS_MS = LONGEST_HOLD_MS / 3;
+
+/** What waits in front, and what may not go on meanwhile. */
+export class Foreground {
+  readonly #onFree = new Set<() => void>();
+  #waiting = 0;
+  #isHeld = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Whether batch work is to stand back now. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** A client begins to wait. @returns says that it waits no more; any number of times */
+  enter(): () => void {
+    this.#waiting += 1;
+    if (this.#waiting === 1) this.#hold();
+    let isIn = true;
+    return () => {
+      if (!isIn) return;
+      isIn = false;
+      this.#waiting -= 1;
+      if (this.#waiting === 0) this.#free();
+    };
+  }
+
+  /** Resolves when batch work may go on, or the signal aborts. */
+  async free(signal?: AbortSignal): Promise<void> {
+    while (this.#isHeld && signal?.aborted !== true) {
+      let go: () => void = () => undefined;
+      await new Promise<void>((resolve) => {
+        go = resolve;
+        this.#onFree.add(go);
+        signal?.addEventListener('abort', go, { once: true });
+      });
+      this.#onFree.delete(go);
+      signal?.removeEventListener('abort', go);
+    }
+  }
+
+  #hold(): void {
+    clearTimeout(this.#timer);
+    this.#isHeld = true;
+    this.#timer = setTimeout(() => {
+      this.#free();
+      this.#timer = setTimeout(() => {
+        if (this.#waiting > 0) this.#hold();
+      }, BETWEEN_HOLDS_MS).unref();
+    }, LONGEST_HOLD_MS).unref();
+  }
+
+  #free(): void {
+    clearTimeout(this.#timer);
+    this.#isHeld = false;
+    for (const go of [...this.#onFree]) go();
+  }
+}

@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Foreground } from '../../../src/base/foreground.ts';
+
+describe('Foreground', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('holds batch work until the last one who waits has what it waits for', async () => {
+    const foreground = new Foreground();
+    await foreground.free();
+    const leaves = [foreground.enter(), foreground.enter()];
+    let isFree = false;
+    const free = foreground.free().then(() => (isFree = true));
+    leaves[0]?.();
+    leaves[0]?.(); // counts once
+    await vi.advanceTimersByTimeAsync(100);
+    expect([foreground.isHeld, isFree]).toEqual([true, false]);
+    leaves[1]?.();
+    await free;
+    expect(foreground.isHeld).toBe(false);
+  });
+
+  it('gives batch work one second in four while others wait without end', async () => {
+    const foreground = new Foreground();
+    foreground.enter();
+    const held: boolean[] = [];
+    for (let second = 0; second < 8; second++) {
+      await vi.advanceTimersByTimeAsync(500);
+      held.push(foreground.isHeld);
+      await vi.advanceTimersByTimeAsync(500);
+    }
+    expect(held).toEqual([true, true, true, false, true, true, true, false]);
+  });
+
+  it('lets batch work go that is aborted', async () => {
+    const foreground = new Foreground();
+    foreground.enter();
+    const leaving = new AbortController();
+    const free = foreground.free(leaving.signal);
+    leaving.abort();
+    await free;
+    expect(foreground.isHeld).toBe(true);
+  });
+});

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { Foreground } from '../../../src/base/foreground.ts';
+import { FakeDecoder } from './fake-decoder.ts';
+import { collect, endingOf, requestOf, settle, StreamingEngine, tokensOf } from './requests.ts';
+
+describe('Engine, while somebody waits for a first token', () => {
+  it('gives batch sequences no step, and goes on with them after it', async () => {
+    const foreground = new Foreground();
+    const decoder = new FakeDecoder({ slots: 2 });
+    const engine = new StreamingEngine(decoder, { foreground });
+    const expected = tokensOf(await collect(new StreamingEngine(new FakeDecoder()).stream(requestOf())));
+    const leave = foreground.enter();
+    const batch = collect(engine.stream(requestOf({ priority: 'batch' })));
+    await settle();
+    expect(decoder.order).toEqual([]);
+    const leaver = new AbortController();
+    const left = collect(engine.stream(requestOf({ priority: 'batch', salt: 1 }), leaver.signal));
+    await settle();
+    leaver.abort();
+    expect(endingOf(await left)).toBe('aborted');
+    expect(tokensOf(await collect(engine.stream(requestOf({ salt: 2 }))))).toHaveLength(8);
+    expect(engine.stats().waiting).toBe(1);
+    leave();
+    expect(tokensOf(await batch)).toEqual(expected);
+    expect(decoder.violations).toEqual([]);
+  });
+
+  it('does not wait for a held batch sequence that has the only slot', async () => {
+    const foreground = new Foreground();
+    const engine = new StreamingEngine(new FakeDecoder({ slots: 1 }), { foreground });
+    const batch = collect(engine.stream(requestOf({ priority: 'batch', maxTokens: 100 })));
+    await settle(1);
+    const leave = foreground.enter();
+    expect(tokensOf(await collect(engine.stream(requestOf({ salt: 1 }))))).toHaveLength(8);
+    leave();
+    expect(endingOf(await batch)).toBe('end length');
+  });
+
+  it('ends held sequences when it is closed', async () => {
+    const foreground = new Foreground();
+    const engine = new StreamingEngine(new FakeDecoder(), { foreground });
+    foreground.enter();
+    const batch = collect(engine.stream(requestOf({ priority: 'batch' })));
+    await settle();
+    await engine.close();
+    expect(endingOf(await batch)).toBe('error engine_unavailable');
+  });
+});
