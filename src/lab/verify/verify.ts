@@ -86,6 +86,9 @@ export async function verifyCaption(
   }
 }
 
+const NOT_SUPPORTED =
+  'It told claims that were found unsupported: the caption is the timeline of the cleaned segments.';
+
 /**
  * A caption without its unsupported claims, its segments too. A text that was merged from segments becomes their
  * timeline, since the claims are those of the segments.
@@ -96,7 +99,12 @@ export function cleanedEnd(end: CaptionEnd, { parts, cleanedCaption, counts }: V
     const part = parts.find(({ start }) => start === segment.start);
     return part === undefined ? segment : { ...segment, caption: part.cleanedCaption };
   });
-  return { ...end, caption: cleanedCaption, ...(segments === undefined ? {} : { segments }) };
+  return {
+    ...end,
+    caption: cleanedCaption,
+    ...(segments === undefined ? {} : { segments }),
+    ...(end.merge?.status === 'merged' ? { merge: { ...end.merge, status: 'refused', reason: NOT_SUPPORTED } } : {}),
+  };
 }
 
 /** What there is to compare the claims of a caption with. */

@@ -5,7 +5,8 @@ import type { Claim, ClaimReader } from '../../../../src/lab/verify/claims.ts';
 import { countClaims, judgeClaim, type Evidence } from '../../../../src/lab/verify/decide.ts';
 import { judgeReader, parseClaims } from '../../../../src/lab/verify/judge-reader.ts';
 import { lineErrorRate, wordErrorRate, wordsOf } from '../../../../src/lab/verify/transcript.ts';
-import { judgeCaption } from '../../../../src/lab/verify/verify.ts';
+import { cleanedEnd, judgeCaption, type Verification } from '../../../../src/lab/verify/verify.ts';
+import type { CaptionEnd } from '../../../../src/output/events.ts';
 import { wordsReader } from '../../../../src/lab/verify/words-reader.ts';
 import { isOfWorld, worldReader } from '../../../../src/lab/verify/world-reader.ts';
 import { scoreCaption } from '../../../../src/lab/synthetic/score-caption.ts';
@@ -228,5 +229,41 @@ describe('verdicts', () => {
     expect(cleanedCaption).toBe(
       `${WORLD_CAPTION.slice(0, WORLD_CAPTION.indexOf(' The word'))} At first, the red circle moves up.`,
     );
+  });
+});
+
+describe('a cleaned caption', () => {
+  const merge = { status: 'merged', model: 'text-1' } as const;
+  const end = {
+    caption: 'One text of both.',
+    merge,
+    segments: [
+      { start: 0, end: 20, caption: 'A dog barks.' },
+      { start: 20, end: 41, caption: 'A bell rings.' },
+    ],
+  } as unknown as CaptionEnd;
+  const verification = (unsupported: number): Verification =>
+    ({
+      counts: { supported: 1, unsupported, unchecked: 0 },
+      cleanedCaption: 'the timeline',
+      parts: [
+        { start: 0, cleanedCaption: 'A dog barks.' },
+        { start: 20, cleanedCaption: '' },
+      ],
+    }) as unknown as Verification;
+
+  it('is the timeline where a text model merged segments that told too much, and says so', () => {
+    const cleaned = cleanedEnd(end, verification(1));
+    expect(cleaned.caption).toBe('the timeline');
+    expect(cleaned.segments?.map(({ caption }) => caption)).toEqual(['A dog barks.', '']);
+    expect(cleaned.merge).toMatchObject({
+      status: 'refused',
+      model: 'text-1',
+      reason: expect.stringContaining('unsupported') as string,
+    });
+  });
+
+  it('is the caption where nothing was found unsupported', () => {
+    expect(cleanedEnd(end, verification(0))).toBe(end);
   });
 });
