@@ -39,6 +39,10 @@ export const PROFILE_PROPERTIES = {
   processor_fps: ofProfile('processorFps', 'frames per second that the positions assume'),
 } as const;
 
+/** `dtd:0.25`: the method, and the share that is kept. */
+const COMPRESS = /^dtd(?::(\d*\.?\d+))?$/;
+const COMPRESS_SHARE = 0.5;
+
 const STOP_TEXT = Type.String({ minLength: 1, maxLength: 1000 });
 
 export const OPTION_PROPERTIES = {
@@ -107,6 +111,10 @@ export const OPTION_PROPERTIES = {
   presence_penalty: penalty('subtracted once from the logits of tokens already generated, 0 = off (default: 0)'),
   frequency_penalty: penalty('the same, for each time a token was generated, 0 = off (default: 0)'),
   n: whole('captions of each file; they differ where the temperature is above 0 (default: 1)', 1, 8),
+  compress: text(
+    'leave out video tokens that look as one step before: dtd:0.5 keeps half of them, and so does dtd (default: off)',
+    { minLength: 1, maxLength: 20 },
+  ),
   repetition_guard: flag('end a caption that repeats itself endlessly, with finish reason repetition'),
   logprobs: whole('tokens with their log-probabilities, and so many alternatives to each', 0, 20),
   stop: Type.Optional(
@@ -218,6 +226,19 @@ function segmentsOf({ segments = 'off' }: CaptionOptions): CaptionRequest['segme
   return segments === 'auto' ? { when: 'auto' } : { when: 'always', targetSeconds: segments };
 }
 
+/** @throws AvocadoError `bad_request` */
+function compressOf({ compress }: CaptionOptions, nameField: NameField): Pick<CaptionRequest, 'compress'> {
+  if (compress === undefined) return {};
+  const [whole, share = COMPRESS_SHARE] = COMPRESS.exec(compress) ?? [];
+  if (whole !== undefined && Number(share) > 0 && Number(share) <= 1) return { compress: Number(share) };
+  const name = nameField('compress');
+  throw new AvocadoError(
+    'bad_request',
+    `${name} must be dtd, or dtd and the share of video tokens to keep, from above 0 to 1, such as dtd:0.5.`,
+    { param: 'compress' },
+  );
+}
+
 function samplingOf(options: CaptionOptions): RequestedSampling {
   return {
     temperature: options.temperature ?? 0,
@@ -261,6 +282,7 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
     samples: options.n ?? 1,
     topLogprobs: options.logprobs,
     repetitionGuard: options.repetition_guard ?? false,
+    ...compressOf(options, nameField),
   };
 }
 
@@ -287,6 +309,7 @@ export function optionsOf(request: CaptionRequest): CaptionOptions {
     segments: segments === undefined ? undefined : (segments.targetSeconds ?? 'auto'),
     carry: unless(false, request.carry ?? false),
     merge: request.merge,
+    compress: request.compress === undefined ? undefined : `dtd:${request.compress}`,
     audio: unless(true, request.useAudio),
     profile: request.profileName,
     ...profileOptions(profile),

@@ -4,6 +4,7 @@ import { fileIdentity, type FileMemo } from '../base/file-memo.ts';
 import type { Foreground } from '../base/foreground.ts';
 import {
   encodeRequest,
+  mediaTokens,
   type EncoderModel,
   type EncodeResult,
   type EncodeStep,
@@ -17,7 +18,8 @@ import type { CaptionRequest, MediaReport, Stage } from '../output/events.ts';
 import { Stopwatch } from '../output/timings.ts';
 import type { Prompt } from '../prompt/types.ts';
 import type { SubmitOptions } from './captioner.ts';
-import { generate, type GenerateModel } from './generate.ts';
+import { compressVideo } from './compress.ts';
+import { generate, type GenerateInput, type GenerateModel } from './generate.ts';
 import { estimateOf, planRequest, promptOf, type PlanningModel, type ProbeCache, type RequestPlan } from './plan.ts';
 
 /** An open model, and what the requests of one captioner share. */
@@ -104,7 +106,9 @@ export async function runPipeline(
     watch.add(encoded.seconds);
     if (prompt === undefined || media === undefined)
       throw new Error('Media were encoded but not decoded. This is a bug.');
-    const input = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
+    const whole = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
+    const input =
+      request.compress === undefined ? whole : { ...whole, ...compressed(whole, request.compress, encoded, context) };
     await generate(input, context, watch, signal, (event) => {
       if (event.type === 'text-delta') leave();
       onEvent(event);
@@ -132,6 +136,20 @@ function behind(context: CaptionerContext): EncoderModel {
       },
     },
   };
+}
+
+/** The input with fewer video tokens; its report tells how many there were. */
+function compressed(
+  { prompt, embeds, media }: Pick<GenerateInput, 'prompt' | 'embeds' | 'media'>,
+  share: number,
+  { media: { facts } }: EncodeResult,
+  { config }: Pick<CaptionerContext, 'config'>,
+): Pick<GenerateInput, 'prompt' | 'embeds' | 'media'> {
+  const tokens = mediaTokens(facts.plan, facts.audio?.tokens);
+  const less = compressVideo({ prompt, embeds, media: tokens }, share, config);
+  if (less.video === undefined || media.video === undefined) return { prompt, embeds, media };
+  const { kept, of } = less.video;
+  return { ...less, media: { ...media, video: { ...media.video, tokens: kept, tokensBefore: of } } };
 }
 
 /**

@@ -42,6 +42,7 @@ const SHARED_OPTIONS = [
   'profile',
   'prompt_id',
   'repetition_guard',
+  'compress',
   'audio',
   'start',
   'end',

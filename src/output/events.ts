@@ -27,6 +27,8 @@ export interface MediaReport {
     readonly sourceHeight: number;
     readonly codec: string;
     readonly tokens: number;
+    /** how many there were before `compress` left some out */
+    readonly tokensBefore?: number;
   };
   readonly audio: {
     readonly present: boolean;
@@ -227,6 +229,8 @@ export interface CaptionRequest {
   readonly samples: number;
   /** alternatives to tell beside each token, 0 … 20; undefined = no `tokens` in the events */
   readonly topLogprobs: number | undefined;
+  /** share of the video tokens that are kept; undefined = all */
+  readonly compress?: number | undefined;
   /** end a caption that repeats itself without end, with finish reason `repetition` */
   readonly repetitionGuard: boolean;
 }

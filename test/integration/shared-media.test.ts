@@ -286,6 +286,18 @@ describe('a captioner', () => {
     });
   });
 
+  it('leaves video tokens out where it is asked to, tells how many there were, and heard all', async () => {
+    const end = (compress: string | undefined): Promise<CaptionEnd> =>
+      endOf(captioner, captionRequest(CLIP, { max_tokens: 8, ...(compress === undefined ? {} : { compress }) }));
+    const [whole, all, half] = [await end(undefined), await end('dtd:1'), await end('dtd')];
+    expect(all.tokenIds).toEqual(whole.tokenIds);
+    expect(all.logprobs).toEqual(whole.logprobs);
+    const { video, audio } = whole.usage.promptTokensByModality;
+    expect(half.usage.promptTokensByModality).toMatchObject({ video: Math.round(video / 2), audio });
+    expect(half.media.video).toMatchObject({ tokens: Math.round(video / 2), tokensBefore: video });
+    expect(whole.media.video).not.toHaveProperty('tokensBefore');
+  });
+
   it('says that it is ready until it is closed', async () => {
     const other = await open();
     expect(other.status()).toMatchObject({ state: 'ready', text: '', restarts: 0, pid: undefined });

@@ -1,0 +1,86 @@
+// What leaving out video tokens (--compress dtd) costs and gains on avocado-nano: keypoints and spoken lines at 100,
+// 75, 50 and 25 % of the video tokens, and captions a second with 1 and 8 requests at a time, in one run.
+//   npx tsx test/bench/compress.ts [--clips 40] [--seconds 6]
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { captionRequest } from '../../src/captioner/caption-options.ts';
+import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
+import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { sampleClip } from '../../src/lab/synthetic/sample-clip.ts';
+import type { CaptionEnd } from '../../src/output/events.ts';
+import { nanoSettings } from '../fixtures/nano.ts';
+import { worldScores } from './world-scores.ts';
+
+const FIRST_SEED = 930_000;
+const SHARES = [1, 0.75, 0.5, 0.25];
+const CLIENTS = [1, 8];
+const { signal } = new AbortController();
+
+interface Clip {
+  readonly path: string;
+  readonly reference: string;
+}
+
+async function captioned(captioner: Captioner, path: string, share: number): Promise<CaptionEnd> {
+  const request = captionRequest(path, share === 1 ? {} : { compress: `dtd:${share}` });
+  for await (const event of captionEvents(captioner, request, signal)) {
+    if (event.type === 'caption-end') return event;
+    if (event.type === 'caption-error') throw new Error(event.message);
+  }
+  throw new Error('No caption.');
+}
+
+/** All clips with so many requests at a time. @returns the ends in their order, and seconds */
+async function round(captioner: Captioner, clips: readonly Clip[], share: number, clients: number) {
+  const ends: CaptionEnd[] = [];
+  const left = clips.entries();
+  const started = performance.now();
+  const client = async (): Promise<void> => {
+    for (const [index, { path }] of left) ends[index] = await captioned(captioner, path, share);
+  };
+  await Promise.all(Array.from({ length: clients }, client));
+  return { ends, seconds: (performance.now() - started) / 1000 };
+}
+
+const { values } = parseArgs({
+  options: { clips: { type: 'string', default: '40' }, seconds: { type: 'string' } },
+});
+const directory = await mkdtemp(join(tmpdir(), 'avocado-compress-'));
+const captioner = await openCaptioner(nanoSettings({ slots: 8, threads: 2 }));
+try {
+  const clips: Clip[] = [];
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + Number(values.clips); seed++) {
+    const path = join(directory, `${seed}.mp4`);
+    const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
+    clips.push({ path, reference: (await sampleClip({ seed, sound: true, seconds }, path, signal)).caption });
+  }
+  await round(captioner, clips.slice(0, 4), 1, 4); // warm
+  console.log('| kept | prompt tokens | recall | dynamic | R_D | false claims | captions/s, 1 client | 8 clients |');
+  console.log('|---|---|---|---|---|---|---|---|');
+  for (const share of SHARES) {
+    const rates: string[] = [];
+    let ends: readonly CaptionEnd[] = [];
+    for (const clients of CLIENTS) {
+      const done = await round(captioner, clips, share, clients);
+      ends = done.ends;
+      rates.push((clips.length / done.seconds).toFixed(2));
+    }
+    const scores = await worldScores(
+      ends.map(({ caption, usage }, index) => ({
+        caption,
+        reference: clips[index]?.reference ?? '',
+        tokens: usage.completionTokens,
+        sound: true,
+      })),
+    );
+    const prompt = ends.reduce((sum, { usage }) => sum + usage.promptTokens, 0) / ends.length;
+    const shown = (name: string): string => scores[name]?.toFixed(1) ?? '-';
+    const told = ['recall', 'dynamic', 'dialogue_reward', 'false_claims'].map(shown);
+    console.log(`| ${100 * share} % | ${prompt.toFixed(0)} | ${told.join(' | ')} | ${rates.join(' | ')} |`);
+  }
+} finally {
+  await captioner.close();
+  await rm(directory, { recursive: true, force: true });
+}
