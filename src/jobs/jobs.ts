@@ -197,8 +197,8 @@ export class Jobs {
         throw new AvocadoError('database_unavailable', `The database of jobs is lost: ${reason}.`);
     } finally {
       this.#opened = undefined;
-      await runner.stop();
       end.abort();
+      await runner.stop();
       await Promise.allSettled(tasks);
       await database.close();
     }
@@ -230,10 +230,10 @@ export class Jobs {
       const end =
         input === undefined
           ? { errors: [wholeFault('invalid_file', 'The input file is gone.')] }
-          : await readInput(job, files.read(job.input_file), (block) =>
-              items.insert(job.id, reader, INPUT_LEASE_SECONDS, block),
+          : await readInput(job, files.read(job.input_file), async (block) =>
+              signal.aborted ? false : await items.insert(job.id, reader, INPUT_LEASE_SECONDS, block),
             );
-      if (end === undefined) continue; // cancelled, or another server reads it
+      if (end === undefined) continue; // cancelled, another server reads it, or this one stops
       if ('errors' in end) await store.failInput(job.id, reader, JSON.stringify(end.errors));
       else await store.begin(job.id, reader, end.total);
       if (input?.purpose === 'job') await files.remove(job.input_file, job.owner);

@@ -50,6 +50,8 @@ const HEADS_EVERY_MS = 5000;
 const LAST_EVENTS_MS = 5000;
 /** After the drain time, how long a stopping server waits until finished responses have been sent. */
 const LAST_BYTES_MS = 3000;
+/** How long a stopping server waits for the database of jobs, which may hang; leases give back what is left. */
+const LAST_ROWS_MS = 5000;
 
 const WHERE_CAPTIONS_ARE_MADE = 'Captions are made at POST /v1/captions.';
 const ONLY_JOBS = 'This server only runs jobs (--jobs-only): ask one that takes requests.';
@@ -140,7 +142,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     await responses.idle(Math.max(0, config.drainMs - (performance.now() - started)) + LAST_BYTES_MS);
   });
   app.addHook('onClose', async () => {
-    await jobs?.close();
+    await Promise.race([jobs?.close(), sleep(LAST_ROWS_MS, undefined, { ref: false })]);
     metrics.close();
     await storage.close();
   });

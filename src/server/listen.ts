@@ -8,8 +8,11 @@ import type { ServerConfig } from '../settings/server-settings.ts';
 
 type ListenConfig = Pick<ServerConfig, 'host' | 'port' | 'drainMs'> & Partial<Pick<ServerConfig, 'tls'>>;
 
-/** Time to close sockets, model and directory after the requests have drained. */
-const CLOSE_MARGIN_MS = 10_000;
+/**
+ * After the drain time: last events 5 s, last bytes 3 s, the database of jobs 5 s, the engine 5 s, and what a busy
+ * machine adds. Usually all of it takes less than one.
+ */
+const CLOSE_MARGIN_MS = 20_000;
 
 function addressError(error: unknown, { host, port }: ListenConfig): unknown {
   const { code } = error as NodeJS.ErrnoException;

@@ -200,7 +200,7 @@ describe.skipIf(HELM === undefined)('the chart', () => {
       const drain = Number(settingsOf(objects)['drain_seconds']);
       drains.push(drain);
       // Ten seconds to close everything, as operations.md says, and some to spare.
-      expect(terminationGracePeriodSeconds).toBe(sleep + drain + 15);
+      expect(terminationGracePeriodSeconds).toBe(sleep + drain + 25);
       expect(server.startupProbe.httpGet.path).toBe('/readyz');
       expect(server.livenessProbe.httpGet.path).toBe('/healthz');
       expect(['/ping', '/readyz']).toContain(server.readinessProbe.httpGet.path);
@@ -241,7 +241,7 @@ describe.skipIf(HELM === undefined)('the chart', () => {
     expect(settingsOf(fleet)).not.toHaveProperty('jobs_only');
     // No proxy must learn that it goes: it drains at once.
     expect(worker.spec.containers[0].lifecycle).toBeUndefined();
-    expect(worker.spec.terminationGracePeriodSeconds).toBe(315);
+    expect(worker.spec.terminationGracePeriodSeconds).toBe(325);
     for (const template of [worker, podTemplateOf(fleet)])
       expect(JSON.stringify(template)).toContain(
         '{"name":"AVOCADO_DATABASE_URL","valueFrom":{"secretKeyRef":{"name":"avocado-database","key":"url"}}}',
@@ -285,7 +285,7 @@ describe.skipIf(HELM === undefined)('the chart', () => {
       dashboards.length,
     );
     const pod = podOf(fleet);
-    expect(pod).toMatchObject({ runtimeClassName: 'nvidia', terminationGracePeriodSeconds: 630 });
+    expect(pod).toMatchObject({ runtimeClassName: 'nvidia', terminationGracePeriodSeconds: 640 });
     expect(settingsOf(fleet)).toMatchObject({
       api_keys: '/etc/avocado-keys/keys.txt',
       media_root: ['films=/media/films'],

@@ -109,8 +109,8 @@ spec:
   serviceAccountName: {{ include "avocado.serviceAccount" $root }}
   automountServiceAccountToken: false
   enableServiceLinks: false
-  # Requests that run when the pod ends: until proxies know, then the drain, then ten seconds to close everything.
-  terminationGracePeriodSeconds: {{ ternary (add $v.jobs.workers.drainSeconds 15) (add $v.preStopSeconds $v.drainSeconds 15) .worker }}
+  # Requests that run when the pod ends: until proxies know, then the drain, then at most twenty seconds to close everything.
+  terminationGracePeriodSeconds: {{ ternary (add $v.jobs.workers.drainSeconds 25) (add $v.preStopSeconds $v.drainSeconds 25) .worker }}
   {{- with $v.imagePullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
