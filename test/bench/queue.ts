@@ -117,7 +117,7 @@ async function moveOn(database: Database, id: string, upTo: number): Promise<voi
   for (let n = await count(database, id); n < upTo; n += MOVED_AT_ONCE) {
     const some = Math.min(MOVED_AT_ONCE, upTo - n);
     await database.query(
-      `update avocado.items i set state = 'running', token = token + 1, runner = 'bench', lease_until = now()
+      `update avocado.items i set state = 'running', token = token + 1, runner = 'bench', lease_until = now() + interval '1 minute'
        from (select job, n from avocado.items where job = $1 and state = 'ready' and not_before <= now()
          order by not_before, n limit $2 for update skip locked) p where i.job = p.job and i.n = p.n`,
       [id, some],
