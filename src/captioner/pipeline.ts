@@ -66,11 +66,32 @@ export async function serveRequest(
   }
 }
 
-/** One caption of one file or part. Reports everything but a failure, which it throws. @throws AvocadoError */
+/**
+ * One caption of one file or part. Reports everything but a failure, which it throws. Batch requests stand back while
+ * others wait for their first token.
+ * @throws AvocadoError
+ */
 export async function runPipeline(
   request: CaptionRequest,
   context: CaptionerContext,
+  options: SubmitOptions,
+): Promise<void> {
+  const isBatch = request.priority === 'batch';
+  if (isBatch) await context.foreground.free(options.signal);
+  const leave = isBatch ? (): void => undefined : context.foreground.enter();
+  try {
+    await captionFile(request, context, options, leave);
+  } finally {
+    leave();
+  }
+}
+
+/** @param leave to be called when batch requests may go on */
+async function captionFile(
+  request: CaptionRequest,
+  context: CaptionerContext,
   { signal, onEvent, admit }: SubmitOptions,
+  leave: () => void,
 ): Promise<void> {
   const watch = new Stopwatch();
   const stage = (name: Stage, done: number, total: number): void => {
@@ -88,8 +109,7 @@ export async function runPipeline(
   if (isBatch) await context.foreground.free(signal);
   const encode = encodeRequest(plan.media, isBatch ? behind(context) : context, hash, identity);
   // What a batch request encodes already may not wait for who waits for it.
-  const isFollower = isBatch || context.encodings.isRunning(encode.key);
-  const leave = isFollower ? (): void => undefined : context.foreground.enter();
+  if (context.encodings.isRunning(encode.key)) leave();
   let prompt: Prompt | undefined;
   let media: MediaReport | undefined;
   const onStep = (step: EncodeStep): void => {
@@ -101,21 +121,17 @@ export async function runPipeline(
       onEvent({ type: 'media', media, profile: plan.profileLabel, promptTokens: prompt.counts });
     }
   };
-  try {
-    const encoded: EncodeResult = await context.encodings.encode(encode, onStep, signal);
-    watch.add(encoded.seconds);
-    if (prompt === undefined || media === undefined)
-      throw new Error('Media were encoded but not decoded. This is a bug.');
-    const whole = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
-    const input =
-      request.compress === undefined ? whole : { ...whole, ...compressed(whole, request.compress, encoded, context) };
-    await generate(input, context, watch, signal, (event) => {
-      if (event.type === 'text-delta') leave();
-      onEvent(event);
-    });
-  } finally {
-    leave();
-  }
+  const encoded: EncodeResult = await context.encodings.encode(encode, onStep, signal);
+  watch.add(encoded.seconds);
+  if (prompt === undefined || media === undefined)
+    throw new Error('Media were encoded but not decoded. This is a bug.');
+  const whole = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
+  const input =
+    request.compress === undefined ? whole : { ...whole, ...compressed(whole, request.compress, encoded, context) };
+  await generate(input, context, watch, signal, (event) => {
+    if (event.type === 'text-delta') leave();
+    onEvent(event);
+  });
 }
 
 /** What encodes the media of batch requests: decoders that yield, and towers that stand back between two runs. */
