@@ -42,6 +42,8 @@ export interface AppParts {
   readonly log?: Writable | undefined;
 }
 
+/** Fastify would give up its hooks after ten seconds, so also the one that waits for captions when the server stops. */
+const NO_HOOK_TIMEOUT = 0;
 /** Node's limit of five minutes for a whole request would cut slow uploads. Deadlines of our own apply instead. */
 const NO_REQUEST_TIMEOUT = 0;
 /** Between two checks for connections without a request. */
@@ -75,6 +77,7 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
     forceCloseConnections: true,
     return503OnClosing: false, // the admission refuses requests itself, with an error in our shape
     requestTimeout: NO_REQUEST_TIMEOUT,
+    pluginTimeout: NO_HOOK_TIMEOUT,
     clientErrorHandler: handleClientError,
     frameworkErrors: (error, request, reply) => {
       void reply.header('x-request-id', request.id);

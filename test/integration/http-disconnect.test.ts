@@ -139,6 +139,21 @@ describe('a stop', () => {
     expect(await directories()).toEqual([]);
   });
 
+  it('waits as long as it is told, also beyond ten seconds', async () => {
+    const captioner = fakeCaptioner({ words: ['It ', 'takes ', 'long.'], wordDelayMs: 4000 });
+    const { url, stop, uploads } = await serve(captioner, { drainMs: 60_000 });
+    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x') });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
+    const stopped = stop();
+    await sleep(11_000);
+    expect(await uploads()).toHaveLength(1);
+    const response = await running;
+    expect([response.status, await response.json()]).toMatchObject([200, { caption: 'It takes long.' }]);
+    await stopped;
+  });
+
   it('does not wait for a client that does not read its caption', async () => {
     const captioner = fakeCaptioner(LARGE);
     const { port, stop, directories } = await serve(captioner, { drainMs: 50 });
