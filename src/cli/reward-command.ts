@@ -278,7 +278,7 @@ class Summary {
 }
 
 /** On shutdown, running batches get this long; their own deadline may be later. */
-const DRAIN_MS = 5000;
+const DRAIN_MS = 30_000;
 
 async function serveRewards(
   scorer: Scorer,
@@ -291,7 +291,7 @@ async function serveRewards(
     import('../server/listen.ts'),
     import('../settings/server-settings.ts'),
   ]);
-  const app = buildRewardApp({ scorer, defaults, deadlineSeconds }, environment.stderr);
+  const app = buildRewardApp({ scorer, defaults, deadlineSeconds, drainMs: DRAIN_MS }, environment.stderr);
   const { url } = await listen(app, { close: () => Promise.resolve() }, { host, port, drainMs: DRAIN_MS });
   if (!isLoopback(host))
     await write(

@@ -1,6 +1,8 @@
 // The reward service as a trainer uses it: real sockets, the world judge, and a judge that misbehaves.
 import { afterEach, describe, expect, it } from 'vitest';
 import { endpointJudge } from '../../src/lab/rewards/judges/endpoint-judge.ts';
+import type { Judge } from '../../src/lab/rewards/judges/judge.ts';
+import { worldJudge } from '../../src/lab/rewards/judges/open-judge.ts';
 import { readPrompts } from '../../src/lab/rewards/judges/prompts.ts';
 import { fakeJudge, type FakeReply, type FakeQuestion, type FakeJudge } from '../fixtures/fake-judge.ts';
 import { serveRewards, type ServedRewards } from '../fixtures/served-rewards.ts';
@@ -239,6 +241,27 @@ describe('a judge that misbehaves', () => {
     leaving.abort();
     expect(await answer).toBe('gone');
     while (fake.left() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+});
+
+describe('a service that stops', () => {
+  it('answers the batches that it has begun', async () => {
+    const world = worldJudge();
+    let begin: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => (begin = resolve));
+    const judge: Judge = {
+      ...world,
+      checklist: async (...asked) => {
+        begin();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        return world.checklist(...asked);
+      },
+    };
+    service = await serveRewards({ judge, drainMs: 60_000 });
+    const answer = service.post('/v1/rewards', { items: [item(REFERENCE)] });
+    await begun;
+    await service.close();
+    expect(await answer).toMatchObject({ status: 200, body: { items: [{ total: 3 }] } });
   });
 });
 

@@ -6,6 +6,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import { checkValue } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { countersOf, histogramsOf } from '../../server/observe/prometheus.ts';
+import { InFlightResponses } from '../../server/request-context.ts';
 import { addNotFound, sendError } from '../../server/wire/error-reply.ts';
 import { deadlineReason, scoreBatch, type Scorer } from './score.ts';
 import { REWARDS, Unscored, UNSCORED, type ItemScore, type RewardOptions } from './types.ts';
@@ -24,6 +25,8 @@ interface RewardServiceOptions {
   readonly scorer: Scorer;
   readonly defaults: RewardDefaults;
   readonly deadlineSeconds: number;
+  /** how long running batches may go on when the service closes; default 0 */
+  readonly drainMs?: number | undefined;
 }
 
 /** 512 captions of 4,096 tokens and their references are about 25 MB. */
@@ -37,6 +40,12 @@ export function buildRewardApp(options: RewardServiceOptions, log?: Writable): F
     bodyLimit: BODY_BYTES,
     requestTimeout: 0, // a judge may take longer than Node's default, five minutes; the batch has its own deadline
     forceCloseConnections: true,
+    pluginTimeout: 0, // else Fastify would give up waiting for running batches
+  });
+  const responses = new InFlightResponses();
+  responses.track(app);
+  app.addHook('preClose', async () => {
+    await responses.idle(options.drainMs ?? 0);
   });
   const metrics = createRewardMetrics();
   app.setErrorHandler((thrown, request, reply) => sendError(bodyError(thrown), request, reply));
