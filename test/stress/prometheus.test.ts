@@ -62,10 +62,10 @@ async function makeJob(items: readonly object[]): Promise<void> {
   expect(response.status, await response.text()).toBe(201);
 }
 
-/** A caption whose first word has come. @returns reads the rest of the stream */
+/** A caption that nearly fills the context, and whose first word has come. @returns reads the rest of the stream */
 async function beginStream(): Promise<() => Promise<string>> {
   const [clip] = await readExampleClips();
-  const fields = { stream: 'true', ignore_eos: 'true', max_tokens: '5000' };
+  const fields = { stream: 'true', ignore_eos: 'true', max_tokens: '1600' };
   const response = await fetch(`${server.url}/v1/captions`, { method: 'POST', body: form(clip?.bytes ?? '', fields) });
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
@@ -234,7 +234,7 @@ describe.skipIf(!CAN_RUN)(CAN_RUN ? 'Prometheus' : `Prometheus (skipped: ${reaso
     const waiting: Promise<unknown>[] = [];
     const flood = setInterval(() => {
       // Long captions are much estimated work.
-      if (waiting.length < 800) waiting.push(post(form(clip?.bytes ?? '', { ignore_eos: 'true', max_tokens: '3000' })));
+      if (waiting.length < 800) waiting.push(post(form(clip?.bytes ?? '', { ignore_eos: 'true', max_tokens: '1500' })));
     }, 250);
     try {
       await until('AvocadoRefusals', 'AvocadoNoProgress', 'AvocadoQueueGrowing');
