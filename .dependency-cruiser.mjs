@@ -88,7 +88,7 @@ const ONE_DOOR = [
   { of: '@huggingface/tokenizers', only: 'prompt/' },
   { of: '@huggingface/jinja', only: 'prompt/' },
   { of: 'piscina', only: '(features|model/export)/' },
-  { of: 'undici', only: 'intake/' },
+  { of: 'undici', only: '(intake/|chat/patient-fetch[.]ts)' },
   { of: 'ipaddr.js', only: 'intake/' },
   { of: 'fastify', only: '(server/app|lab/rewards/reward-service)[.]ts', types: 'server/' },
   { of: '@fastify/[a-z-]+', only: 'server/' },

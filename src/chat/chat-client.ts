@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { retryAfterMs } from '../base/retry-after.ts';
 import { Places } from '../base/places.ts';
+import { patientPost, type PatientResponse } from './patient-fetch.ts';
 
 /** refused: by what the server says, no repetition helps */
 export type ChatFault = 'timeout' | 'unreachable' | 'refused';
@@ -88,11 +89,16 @@ export class ChatClient {
 
   /**
    * One question, with retries, when its turn comes.
-   * @throws ChatFailure; AvocadoError of the signal, or its reason
+   * @throws ChatFailure; the signal's reason
    */
-  chat({ messages, sampling }: ChatQuestion, signal: AbortSignal): Promise<ChatReply> {
+  async chat({ messages, sampling }: ChatQuestion, signal: AbortSignal): Promise<ChatReply> {
     const question = { model: this.#options.model, messages, ...sampling };
-    return this.#places.run(() => this.#askWithRetries(question, Object.keys(sampling), signal), signal);
+    try {
+      return await this.#places.run(() => this.#askWithRetries(question, Object.keys(sampling), signal), signal);
+    } catch (thrown) {
+      signal.throwIfAborted(); // while it waited, which gives an error of another kind
+      throw thrown;
+    }
   }
 
   async #askWithRetries(question: Fields, optional: readonly string[], signal: AbortSignal): Promise<ChatReply> {
@@ -158,8 +164,7 @@ interface ChatCall {
 async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt> {
   const timeout = AbortSignal.timeout(call.timeoutMs);
   try {
-    const response = await fetch(call.url, {
-      method: 'POST',
+    const response = await patientPost(call.url, {
       headers: { ...call.headers, 'content-type': 'application/json' },
       body: JSON.stringify(call.body),
       signal: AbortSignal.any([signal, timeout]),
@@ -185,7 +190,7 @@ async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt
 
 const QUOTED_CHARACTERS = 300;
 
-async function readResponse(response: Response, { optional, body, role }: ChatCall): Promise<Attempt> {
+async function readResponse(response: PatientResponse, { optional, body, role }: ChatCall): Promise<Attempt> {
   const text = await response.text();
   const { status } = response;
   if (response.ok) return readReply(text, role);

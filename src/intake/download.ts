@@ -1,5 +1,4 @@
 // A URL to a file: redirects, limits, errors, and an HTTP agent that connects to allowed addresses only.
-// The only file that imports undici.
 import { lookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { Agent, buildConnector, request, type Dispatcher } from 'undici';

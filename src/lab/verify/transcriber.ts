@@ -2,6 +2,7 @@
 import { openAsBlob } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { retryAfterMs } from '../../base/retry-after.ts';
+import { patientPost } from '../../chat/patient-fetch.ts';
 import { Unscored } from '../rewards/types.ts';
 
 export interface TranscriberOptions {
@@ -52,8 +53,7 @@ async function tryOnce(
   const url = `${baseUrl}/audio/transcriptions`;
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await fetch(url, {
-      method: 'POST',
+    const response = await patientPost(url, {
       headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
       body: form,
       signal: AbortSignal.any([signal, timeout]),
