@@ -104,6 +104,7 @@ function mediaOf(captions: readonly SegmentCaption[], planned: MediaReport): Med
             ...seen,
             frames: sum(({ video }) => video?.frames ?? 0),
             tokens: sum(({ video }) => video?.tokens ?? 0),
+            ...(seen.tokensBefore === undefined ? {} : { tokensBefore: sum(({ video }) => video?.tokensBefore ?? 0) }),
           },
         }),
     audio: {
