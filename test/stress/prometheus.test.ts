@@ -260,7 +260,8 @@ describe.skipIf(!CAN_RUN)(CAN_RUN ? 'Prometheus' : `Prometheus (skipped: ${reaso
   });
 
   it('fires on a full KV cache', async () => {
-    const streams = [await beginStream(), await beginStream()];
+    // At once, so that both slots are nearly full at the same time.
+    const streams = await Promise.all([beginStream(), beginStream()]);
     await expect
       .poll(() => metric('avocado_kv_cache_usage_ratio'), { timeout: PATIENCE.timeout, interval: 20 })
       .toBeGreaterThan(0.955);
