@@ -298,6 +298,30 @@ describe('a captioner', () => {
     expect(whole.media.video).not.toHaveProperty('tokensBefore');
   });
 
+  it('looks at no file of a batch before a client has its first token, and both are captioned', async () => {
+    const order: string[] = [];
+    const told = async (name: string, priority: CaptionRequest['priority']): Promise<CaptionEnd> => {
+      const request = { ...captionRequest(CLIP, { max_tokens: 6 }), priority };
+      for await (const event of captionEvents(captioner, request)) {
+        const what = event.type === 'stage' ? event.stage : event.type;
+        if (order.at(-1) !== `${name} ${what}`) order.push(`${name} ${what}`);
+        if (event.type === 'caption-end') return event;
+      }
+      throw new Error(`${name} has no caption.`);
+    };
+    const [client, batch] = await Promise.all([told('client', 'interactive'), told('batch', 'batch')]);
+    // It does not wait longer than three seconds at a time, which a busy machine may take to a first token.
+    if ((client.timings.firstTokenSeconds ?? 0) < 2.5)
+      expect(order.indexOf('batch probe')).toBeGreaterThan(order.indexOf('client text-delta'));
+    expect(batch.tokenIds).toEqual(client.tokenIds);
+    // The other way round the client follows the encoding of the batch, which must not wait for it.
+    const first = told('batch again', 'batch');
+    await vi.waitFor(() => {
+      expect(order).toContain('batch again decode');
+    });
+    expect((await told('client again', 'interactive')).tokenIds).toEqual((await first).tokenIds);
+  });
+
   it('says that it is ready until it is closed', async () => {
     const other = await open();
     expect(other.status()).toMatchObject({ state: 'ready', text: '', restarts: 0, pid: undefined });
