@@ -1,6 +1,9 @@
 // Batch work stands back while a client waits for the first token of its caption.
 
-/** After so long, batch work goes on for a third of the time: clients that never stop do not starve it. */
+/**
+ * After so long without a pause, batch work goes on for a third of that: clients who wait without end do not starve it.
+ * Those who come one after the other leave it the time between first token and next request.
+ */
 const LONGEST_HOLD_MS = 3000;
 const BETWEEN_HOLDS_MS = LONGEST_HOLD_MS / 3;
 

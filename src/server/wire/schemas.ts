@@ -182,7 +182,6 @@ const ESTIMATE = Type.Object(
           width: Type.Integer(),
           height: Type.Integer(),
           tokens: tokens('of the frames'),
-          tokens_before: Type.Optional(tokens('of the frames, before `compress` left some out')),
         }),
       ),
       audio: AUDIO,
