@@ -94,7 +94,8 @@ function createAllThreads(files: number): Record<'decoding' | 'decodingHeavy' | 
   return {
     decoding: createThreads('./prepare-task', files + DECODING.overtimePlaces),
     // Threads of their own: a thread that has yielded cannot take its share back.
-    decodingHeavy: createThreads('./prepare-task', files + DECODING.overtimePlaces, { minThreads: 0 }),
+    // As many again for what batches decode, so that a client's heavy file does not queue behind those.
+    decodingHeavy: createThreads('./prepare-task', 2 * files + DECODING.overtimePlaces, { minThreads: 0 }),
     probing: createThreads('./probe-task', 1, { concurrentTasksPerWorker: MOST_PROBES }),
     // A thread of its own: an encoder waits for these patches, so they must not queue behind another's decoding.
     cutting: createThreads('./patch-task', 1),
@@ -105,7 +106,7 @@ function createAllThreads(files: number): Record<'decoding' | 'decodingHeavy' | 
 export function createPreparePool(options: { threads: number }): PreparePool {
   const { decoding, decodingHeavy, probing, cutting } = createAllThreads(options.threads);
   const decoders = new Places({ ...DECODING, places: options.threads });
-  const behind = new Places({ ...DECODING, places: options.threads, overtimePlaces: 0 });
+  const behind = new Places({ places: options.threads });
   const probes = new Places(PROBING);
   const running = new Set<CancelFlag>();
   const findFfmpeg = (): Promise<MediaTask['ffmpeg']> => ffmpegVersion().catch(() => undefined);
