@@ -1,5 +1,4 @@
-// The JavaScript functions of the pixel kernels. They run on the calling thread, which should be a worker thread. Typed
-// arrays may be in shared memory.
+// The JavaScript functions of the pixel kernels. They run on the calling thread, which should be a worker thread.
 #pragma once
 #include <napi.h>
 

@@ -67,7 +67,7 @@ export interface NativeAddon {
   readonly copyWithinSlabs: (slabs: readonly NativeSlabHandle[], pieces: Float64Array, done: NativeDone) => void;
   /** Fills `target` with the slab's bytes from `offset` on. No run may use the slab until done(). */
   readonly readSlab: (slab: NativeSlabHandle, offset: number, target: ArrayBufferView, done: NativeDone) => void;
-  /** Pixel kernels (native/pixels.h). They run synchronously, in worker threads. Arrays may be in shared memory. */
+  /** Pixel kernels (native/pixels.h). They run synchronously, in worker threads. */
   readonly resizeFrame: (
     source: Uint8Array,
     sourceHeight: number,

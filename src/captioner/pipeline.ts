@@ -66,6 +66,11 @@ export async function serveRequest(
   }
 }
 
+export interface PipelineOptions extends SubmitOptions {
+  /** media tokens of the whole file, where the request is one of its segments */
+  readonly fileTokens?: number | undefined;
+}
+
 /**
  * One caption of one file or part. Reports everything but a failure, which it throws. Batch requests stand back while
  * others wait for their first token.
@@ -74,7 +79,7 @@ export async function serveRequest(
 export async function runPipeline(
   request: CaptionRequest,
   context: CaptionerContext,
-  options: SubmitOptions,
+  options: PipelineOptions,
 ): Promise<void> {
   const isBatch = request.priority === 'batch';
   if (isBatch) await context.foreground.free(options.signal);
@@ -90,7 +95,7 @@ export async function runPipeline(
 async function captionFile(
   request: CaptionRequest,
   context: CaptionerContext,
-  { signal, onEvent, admit }: SubmitOptions,
+  { signal, onEvent, admit, fileTokens }: PipelineOptions,
   leave: () => void,
 ): Promise<void> {
   const watch = new Stopwatch();
@@ -107,7 +112,8 @@ async function captionFile(
   const hash = await watch.time('probe', hashOf(request, context, signal));
   const isBatch = request.priority === 'batch';
   if (isBatch) await context.foreground.free(signal);
-  const encode = encodeRequest(plan.media, isBatch ? behind(context) : context, hash, identity);
+  const fileBytes = fileTokens && fileTokens * context.config.text.hiddenSize * Float32Array.BYTES_PER_ELEMENT;
+  const encode = { ...encodeRequest(plan.media, isBatch ? behind(context) : context, hash, identity), fileBytes };
   // What a batch request encodes already may not wait for who waits for it.
   if (context.encodings.isRunning(encode.key)) leave();
   let prompt: Prompt | undefined;

@@ -264,9 +264,11 @@ class SegmentedRun {
         emit({ ...event, segment: index });
       } else if (event.type === 'stage' && event.stage !== 'probe') emit(event);
     };
+    const { video, image, audio } = this.#plan.estimate.promptTokens;
+    const fileTokens = video + image + audio;
     try {
       const request = await this.#requestFor(segment);
-      await runPipeline(request, this.#context, { signal: this.#signal, onEvent });
+      await runPipeline(request, this.#context, { signal: this.#signal, onEvent, fileTokens });
       if (ended === undefined) throw new Error('A segment stopped without an ending. This is a bug.');
     } catch (thrown) {
       failure = asAvocadoError(thrown);

@@ -43,6 +43,8 @@ export interface EncodeRequest {
   readonly key: string | undefined;
   /** as errors name it */
   readonly path: string;
+  /** of the embeddings of all segments, where this is one of them */
+  readonly fileBytes?: number | undefined;
   readonly encode: (onStep: (step: EncodeStep) => void, signal: AbortSignal) => Promise<EncodeResult>;
 }
 

@@ -180,7 +180,7 @@ export class EncoderCache {
     const encode: EncodeRequest['encode'] = async (onStep, signal) => {
       try {
         const result = await request.encode(onStep, signal);
-        if (!encoding.changed) this.#keep(key, result.media);
+        if (!encoding.changed) this.#keep(key, result.media, request.fileBytes);
         return result;
       } finally {
         if (this.#running.get(key) === encoding) this.#running.delete(key);
@@ -227,8 +227,12 @@ export class EncoderCache {
     return kept;
   }
 
-  #keep(key: string, media: EncodedMedia): void {
-    if (bytesOf(media) > this.#maxBytes || this.#kept.has(key)) return;
+  /**
+   * Nothing of a long file that does not fit as a whole: its segments would push out everything else, and then each
+   * other, before the file is captioned again.
+   */
+  #keep(key: string, media: EncodedMedia, fileBytes = 0): void {
+    if (Math.max(bytesOf(media), fileBytes) > this.#maxBytes || this.#kept.has(key)) return;
     this.#kept.set(key, media);
     this.#bytes += bytesOf(media);
     for (const [oldest, other] of this.#kept) {

@@ -25,6 +25,14 @@ export function patchValues({ final }: Pick<FrameStack, 'final'>, steps: number)
   return steps * (final.height / PATCH_SIZE) * (final.width / PATCH_SIZE) * PATCH_COLUMNS;
 }
 
+/** A stack of the temporal steps [fromStep, toStep), in memory of its own. */
+export function copyOfSteps(stack: FrameStack, fromStep: number, toStep: number): FrameStack {
+  const frameBytes = stack.height * stack.width * CHANNELS;
+  const first = fromStep * FRAMES_PER_STEP;
+  const last = Math.min(toStep * FRAMES_PER_STEP, stack.frames);
+  return { ...stack, data: stack.data.slice(first * frameBytes, last * frameBytes), frames: last - first };
+}
+
 interface Frames {
   /** [frames, height, width, 3] */
   readonly data: PixelBuffer;

@@ -6,7 +6,7 @@ import { ffmpegVersion } from '../media/ffmpeg.ts';
 import { totalPixels } from '../media/probe.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from '../base/places.ts';
-import { patchValues } from './patches.ts';
+import { copyOfSteps, patchValues } from './patches.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
   cancelTask,
@@ -102,6 +102,17 @@ function createAllThreads(files: number): Record<'decoding' | 'decodingHeavy' | 
   };
 }
 
+async function patchesIn(
+  cutting: Piscina,
+  ...[stack, fromStep, toStep, used]: Parameters<PreparePool['patches']>
+): Promise<Float32Array<ArrayBuffer>> {
+  const memory = used?.buffer;
+  const task: PatchTask = { stack: copyOfSteps(stack, fromStep, toStep), memory };
+  const transferList = [task.stack.data.buffer, ...(memory === undefined ? [] : [memory])];
+  const buffer = (await cutting.run(task, { transferList })) as ArrayBuffer;
+  return new Float32Array(buffer, 0, patchValues(stack, toStep - fromStep));
+}
+
 /** @param options `threads`: number of files decoded at the same time */
 export function createPreparePool(options: { threads: number }): PreparePool {
   const { decoding, decodingHeavy, probing, cutting } = createAllThreads(options.threads);
@@ -155,12 +166,7 @@ export function createPreparePool(options: { threads: number }): PreparePool {
       }, signal),
     prepare: prepareIn(decoders, false),
     prepareBehind: prepareIn(behind, true),
-    patches: async (stack, fromStep, toStep, used) => {
-      const memory = used?.buffer;
-      const task: PatchTask = { stack, fromStep, toStep, memory };
-      const buffer = (await cutting.run(task, { transferList: memory === undefined ? [] : [memory] })) as ArrayBuffer;
-      return new Float32Array(buffer, 0, patchValues(stack, toStep - fromStep));
-    },
+    patches: (...cut) => patchesIn(cutting, ...cut),
     stats: () => decoders.stats(),
     close: async () => {
       for (const flag of running) cancelTask(flag);

@@ -7,10 +7,11 @@ import { prepareFeatures } from './prepare.ts';
 import { beginTask, replyOf, type PrepareTask, type TaskReply } from './task-protocol.ts';
 import type { PreparedMedia } from './types.ts';
 
-/** Frames are in shared memory already; audio is transferred instead of copied. */
+/** Frames and audio are transferred instead of copied. */
 function transfer(reply: TaskReply<PreparedMedia>): unknown {
-  const audio = reply.kind === 'done' ? reply.value.audio : undefined;
-  const buffers = [audio?.mel.buffer, audio?.waveform?.buffer].filter((buffer) => buffer !== undefined);
+  const { frames, audio }: Partial<PreparedMedia> = reply.kind === 'done' ? reply.value : {};
+  const arrays = [frames?.data, audio?.mel, audio?.waveform];
+  const buffers = arrays.flatMap((array) => array?.buffer ?? []);
   return move({ [transferableSymbol]: buffers, [valueSymbol]: reply });
 }
 

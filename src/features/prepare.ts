@@ -65,7 +65,7 @@ async function prepareVideo(
   const started = performance.now();
   const { resize, size } = resizerFor(video, source);
   const frameSize = size.height * size.width * 3;
-  const data = new Uint8Array(new SharedArrayBuffer(video.frameIndices.length * frameSize));
+  const data = new Uint8Array(video.frameIndices.length * frameSize);
   let resizing = 0;
   const onFrame = (frame: Uint8Array, position: number): void => {
     const before = performance.now();

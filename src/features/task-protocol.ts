@@ -26,9 +26,8 @@ export interface ProbeTask extends MediaTask {
 }
 
 export interface PatchTask {
+  /** of the steps to cut only; transferred */
   readonly stack: FrameStack;
-  readonly fromStep: number;
-  readonly toStep: number;
   /** transferred, and back with the patches where it is large enough */
   readonly memory: ArrayBuffer | undefined;
 }

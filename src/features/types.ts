@@ -7,10 +7,13 @@ export interface PixelNormalisation {
   readonly imageStd: readonly [number, number, number];
 }
 
-/** Frames after the first resize, in shared memory so that worker threads cut patches from it without a copy. */
+/**
+ * Frames after the first resize. Not in shared memory: the garbage collector does not count it, and would leave
+ * gigabytes of it behind.
+ */
 export interface FrameStack {
   /** [frames, height, width, 3] */
-  readonly data: Uint8Array<SharedArrayBuffer>;
+  readonly data: Uint8Array<ArrayBuffer>;
   readonly frames: number;
   readonly height: number;
   readonly width: number;

@@ -29,7 +29,7 @@ export interface DecodedFrames {
  * Receives one frame. The frame may be read until the promise resolves; then its buffer is filled again.
  * `position` counts from 0 in the plan.
  */
-type FrameReader = (frame: Uint8Array<SharedArrayBuffer>, position: number) => void | Promise<void>;
+type FrameReader = (frame: Uint8Array, position: number) => void | Promise<void>;
 
 /** Frames in memory at the same time: one that is read and one that arrives. */
 const FRAME_BUFFERS = 2;
@@ -245,7 +245,7 @@ function groupRepeats(frameIndices: readonly number[]): { indices: number[]; pos
 }
 
 interface FrameBuffer {
-  readonly bytes: Uint8Array<SharedArrayBuffer>;
+  readonly bytes: Uint8Array;
   /** pending while a reader uses the bytes */
   busy: Promise<void> | undefined;
 }
@@ -262,7 +262,7 @@ export class FrameAssembler {
 
   constructor(frameBytes: number, buffers: number, positions: readonly (readonly number[])[], onFrame: FrameReader) {
     this.#buffers = Array.from({ length: buffers }, () => ({
-      bytes: new Uint8Array(new SharedArrayBuffer(frameBytes)),
+      bytes: new Uint8Array(frameBytes),
       busy: undefined,
     }));
     this.#positions = positions;

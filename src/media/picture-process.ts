@@ -44,7 +44,7 @@ export type PictureReply =
 export interface Picture {
   readonly kind: 'pixels';
   /** u8 RGB [height, width, 3], upright */
-  readonly data: Uint8Array<SharedArrayBuffer>;
+  readonly data: Uint8Array;
   readonly height: number;
   readonly width: number;
 }
@@ -196,7 +196,7 @@ class AnswerReader {
     if (end === -1) return undefined;
     const reply = JSON.parse(this.#line) as PictureReply;
     if (reply.kind !== 'pixels') return reply;
-    const data = new Uint8Array(new SharedArrayBuffer(reply.width * reply.height * 3));
+    const data = new Uint8Array(reply.width * reply.height * 3);
     this.#picture = { ...reply, data };
     return this.#fill(this.#picture, chunk.subarray(end + 1));
   }

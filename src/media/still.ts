@@ -68,7 +68,7 @@ export async function decodeStill(
   stream: Pick<VideoStream, 'codec' | 'width' | 'height'>,
   maxPixels: number,
   run: PictureRun,
-): Promise<Uint8Array<SharedArrayBuffer>> {
+): Promise<Uint8Array> {
   const format = (LIBVIPS_NAMES[stream.codec] ?? stream.codec) as PictureFormat;
   const picture = await readPicture({ path, format, maxPixels }, within(run, LONGEST_SECONDS.pixels));
   if (picture.kind === 'failed' && picture.reason.includes('pixel limit'))

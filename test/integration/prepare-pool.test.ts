@@ -84,6 +84,19 @@ describe('the prepare pool', () => {
     expect(patches.byteLength).toBe(0); // its memory was taken
   });
 
+  it('leaves nothing in memory of what nobody holds any more', async () => {
+    const picture = ['-f', 'lavfi', '-i', 'color=s=896x504:r=2:d=30', '-c:v', 'libx264', '-preset', 'ultrafast'];
+    const plan = await planOf(await makeClip(join(directory, 'memory.mp4'), picture));
+    const before = process.memoryUsage.rss();
+    let bytes = 0;
+    for (let run = 0; run < 6; run++) {
+      const { frames } = await pool.prepare(plan, OPTIONS);
+      await pool.patches(frames!, 0, 2);
+      bytes += frames!.data.byteLength;
+    }
+    expect(process.memoryUsage.rss() - before).toBeLessThan(bytes / 2);
+  });
+
   it('ends the decoder of a cancelled task before it answers, and works on', async () => {
     const controller = new AbortController();
     const running = pool.prepare(long, OPTIONS, controller.signal);

@@ -91,8 +91,7 @@ describe('resize', () => {
     const stream = { codec: 'png', height, width };
     const data = await decodeStill(golden('clips/still.png'), stream, 1e6, { timeoutSeconds: 60 });
     const size = { height: facts.final_height, width: facts.final_width };
-    const resized = new Uint8Array(new SharedArrayBuffer(size.height * size.width * 3));
-    resized.set(resizeStill(data, { height, width }, size));
+    const resized = Uint8Array.from(resizeStill(data, { height, width }, size));
     expect(largestDifference(resized, interleaved(expected['resized_uint8']!.data as Uint8Array))).toBe(0);
     expect(
       pixelDifference({ data: resized, frames: 1, ...size, final: size, normalisation: NORMALISATION }, expected),
@@ -103,9 +102,7 @@ describe('resize', () => {
 describe('patches', () => {
   it.each(withFile('.resized.rgb.gz'))("of the resized frames of %s are the reference's rows", (id) => {
     const facts = goldenJson<InputFacts>(`inputs/${id}.json`);
-    const resized = rgb(`${id}.resized.rgb.gz`);
-    const data = new Uint8Array(new SharedArrayBuffer(resized.length));
-    data.set(resized);
+    const data = Uint8Array.from(rgb(`${id}.resized.rgb.gz`));
     const final = { height: facts.final_height, width: facts.final_width };
     const stageA = { height: facts.stage_a_height, width: facts.stage_a_width };
     const stack: FrameStack = { data, frames: facts.nframes, ...stageA, final, normalisation: NORMALISATION };

@@ -108,7 +108,7 @@ export function pixelsOf(source: ModelCase): Pixels | undefined {
   if (grid === undefined) return undefined;
   const frames = input.image_grid_thw === undefined ? resizedFrames(source) : picture(source);
   if (frames === undefined) return undefined;
-  const data = new Uint8Array(new SharedArrayBuffer(frames.length));
+  const data = new Uint8Array(frames.length);
   data.set(frames);
   const normalisation = {
     imageMean: [0.48145466, 0.4578275, 0.40821073],

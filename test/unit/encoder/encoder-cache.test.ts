@@ -91,8 +91,8 @@ function read(
 }
 
 /** A clip in the cache. */
-async function fill(cache: EncoderCache, key: string, kib = 1): Promise<EncodedMedia> {
-  const { preparation, end } = read(cache, { key });
+async function fill(cache: EncoderCache, key: string, kib = 1, fileBytes?: number): Promise<EncodedMedia> {
+  const { preparation, end } = read(cache, { key, fileBytes });
   await vi.waitFor(() => {
     expect(preparation.started).toBe(true);
   });
@@ -120,6 +120,16 @@ describe('EncoderCache', () => {
     expect(again.steps).toEqual([{ type: 'decoded', facts: FACTS, intact: true }]);
     expect(again.seconds()).toEqual({});
     expect(cache.counts()).toEqual({ hits: 1, misses: 1 });
+  });
+
+  it('keeps nothing of a long file that does not fit as a whole, and leaves what it has', async () => {
+    const cache = new EncoderCache(100 * KIB);
+    await fill(cache, 'clip');
+    const { bytes } = cache;
+    await fill(cache, 'segment', 1, 101 * KIB);
+    expect(cache.bytes).toBe(bytes);
+    await fill(cache, 'segment', 1, 100 * KIB);
+    expect(cache.bytes).toBe(2 * bytes);
   });
 
   it('prepares every time without memory, or where the clip is not known', async () => {

@@ -15,7 +15,7 @@ const NORMALISATION = {
 } as const;
 
 function stackOf(frames: number, height: number, width: number, final = { height, width }): FrameStack {
-  const data = new Uint8Array(new SharedArrayBuffer(frames * height * width * 3));
+  const data = new Uint8Array(frames * height * width * 3);
   data.set(noise(data.length, frames + height));
   return { data, frames, height, width, final, normalisation: NORMALISATION };
 }
@@ -59,7 +59,7 @@ describe('cutPatches', () => {
 
   it('uses a lone frame twice, as for a still picture', () => {
     const still = stackOf(1, 28, 28);
-    const twice = { ...stackOf(2, 28, 28), data: new Uint8Array(new SharedArrayBuffer(still.data.length * 2)) };
+    const twice = { ...stackOf(2, 28, 28), data: new Uint8Array(still.data.length * 2) };
     twice.data.set(still.data);
     twice.data.set(still.data, still.data.length);
     expect(sameBits(cutPatches(still, 0, 1), cutPatches(twice, 0, 1))).toBe(true);

@@ -33,7 +33,7 @@ function decoders(changes: Partial<Decoders> = {}): Decoders {
   return {
     frames: async (plan, onFrame) => {
       for (const position of plan.video!.frameIndices.keys()) {
-        await onFrame(new Uint8Array(new SharedArrayBuffer(30 * 60 * 3)).fill(position * 10), position);
+        await onFrame(new Uint8Array(30 * 60 * 3).fill(position * 10), position);
       }
       return { plan: plan.video!, warnings: [], decoderLog: [] };
     },
@@ -68,7 +68,7 @@ describe('prepareFeatures', () => {
   it('reports what the decoder changed in the plan, the stack and a warning', async () => {
     const shorter: VideoPlan = { ...VIDEO, frameIndices: [0, 1], gridThw: [1, 2, 4], tokens: 2 };
     const frames: Decoders['frames'] = async (_, onFrame) => {
-      for (const position of [0, 1, 2]) await onFrame(new Uint8Array(new SharedArrayBuffer(30 * 60 * 3)), position);
+      for (const position of [0, 1, 2]) await onFrame(new Uint8Array(30 * 60 * 3), position);
       return { plan: shorter, warnings: ['Only 2 of 4.'], decoderLog: ['bad block'] };
     };
     const media = await prepareFeatures(planOf(VIDEO, undefined), OPTIONS, decoders({ frames }), never);
@@ -130,9 +130,7 @@ describe('prepareFeatures', () => {
     const still: VideoPlan = { ...VIDEO, kind: 'image', frameIndices: [0], gridThw: [1, 2, 4] };
     const checker = Uint8Array.from({ length: 30 * 60 * 3 }, (_, index) => (index * 7919) % 251);
     const frames: Decoders['frames'] = async (plan, onFrame) => {
-      const shared = new Uint8Array(new SharedArrayBuffer(checker.length));
-      shared.set(checker);
-      await onFrame(shared, 0);
+      await onFrame(checker, 0);
       return { plan: plan.video!, warnings: [], decoderLog: [] };
     };
     const asPicture = await prepareFeatures(planOf(still, undefined), OPTIONS, decoders({ frames }), never);
