@@ -89,7 +89,7 @@ it('goes on', async () => {
         () => {
           expect(captioned()).toBeGreaterThan(before);
         },
-        { timeout: 20_000 },
+        { timeout: 60_000 },
       );
     await sleep(choices.below(300));
     const { pid } = engine.status();
