@@ -73,22 +73,23 @@ async function compareFirstWords(path: string): Promise<void> {
   }
 }
 
-/** Resident memory of this process and its decoders. */
-function residentBytes(): number {
+/** Memory of this process and its decoders; what they share, such as ffmpeg's libraries, counts once. */
+function usedBytes(): number {
   const parents = new Map<number, number>();
-  const pages = new Map<number, number>();
+  const kibibytes = new Map<number, number>();
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
       parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-      pages.set(Number(name), Number(readFileSync(`/proc/${name}/statm`, 'utf8').split(' ')[1]));
+      const shares = /^Pss: +(\d+) kB$/m.exec(readFileSync(`/proc/${name}/smaps_rollup`, 'utf8'))?.[1];
+      kibibytes.set(Number(name), Number(shares ?? 0));
     } catch {
       // It has just ended.
     }
   }
   const isOurs = (pid: number | undefined): boolean =>
     pid !== undefined && pid > 1 && (pid === process.pid || isOurs(parents.get(pid)));
-  return [...pages].reduce((bytes, [pid, count]) => bytes + (isOurs(pid) ? count * 4096 : 0), 0);
+  return [...kibibytes].reduce((bytes, [pid, count]) => bytes + (isOurs(pid) ? count * 1024 : 0), 0);
 }
 
 function directoryBytes(directory: string): number {
@@ -101,11 +102,11 @@ async function memory(path: string): Promise<void> {
   const temporary = mkdtempSync(join(tmpdir(), 'avocado-bench-long-'));
   process.env['TMPDIR'] = temporary;
   const captioner = await open();
-  const [idle, idleTemporary] = [residentBytes(), directoryBytes(temporary)];
+  const [idle, idleTemporary] = [usedBytes(), directoryBytes(temporary)];
   const samples: number[] = [];
   let mostTemporary = 0;
   const timer = setInterval(() => {
-    samples.push(residentBytes());
+    samples.push(usedBytes());
     mostTemporary = Math.max(mostTemporary, directoryBytes(temporary));
   }, SAMPLE_MS);
   const { segments = [], media, timings } = await captioned(captioner, path);
