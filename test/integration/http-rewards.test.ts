@@ -33,9 +33,12 @@ async function score(body: unknown): Promise<readonly Item[]> {
   return answer['items'] as readonly Item[];
 }
 
-async function judgedBy(answer: (asked: FakeQuestion) => FakeReply, deadlineSeconds = 300): Promise<void> {
+async function judgedBy(
+  answer: (asked: FakeQuestion) => FakeReply,
+  { deadlineSeconds = 300, timeoutMs = 60_000 } = {},
+): Promise<void> {
   fake = await fakeJudge(answer);
-  const judge = endpointJudge(fake.endpoint({ timeoutMs: 50 }), {
+  const judge = endpointJudge(fake.endpoint({ timeoutMs }), {
     prompts: await readPrompts(undefined),
     seesVideo: false,
   });
@@ -204,7 +207,7 @@ describe('a judge that misbehaves', () => {
     ['is broken', { status: 500, body: 'x' }, 'judge_unreachable'],
     ['refuses', { status: 403, body: 'x' }, 'judge_refused'],
   ])('and %s costs a batch its verdicts, not the rest', async (_name, answer, code) => {
-    await judgedBy(() => answer);
+    await judgedBy(() => answer, { timeoutMs: answer === undefined ? 50 : 60_000 });
     const [first] = await score({ items: [item('A man talks.')], rewards: ['checklist', 'length', 'precision'] });
     expect(first).toMatchObject({
       total: null,
@@ -218,7 +221,7 @@ describe('a judge that misbehaves', () => {
   });
 
   it('delays a batch no longer than its deadline', async () => {
-    await judgedBy(() => ({ status: 429, headers: { 'retry-after': '100' }, body: '' }), 0.3);
+    await judgedBy(() => ({ status: 429, headers: { 'retry-after': '100' }, body: '' }), { deadlineSeconds: 0.3 });
     const began = performance.now();
     const items = await score({ items: [item('one'), item('two')], rewards: ['checklist', 'length'] });
     expect(performance.now() - began).toBeLessThan(90_000); // the judge asked for 100 s

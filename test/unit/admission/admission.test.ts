@@ -246,7 +246,7 @@ describe('a request that is given up', () => {
 
   it.each([
     ['fetching', job({}, { source: fakeSource({ delaysMs: NEVER }), timeoutSeconds: 0.05 }), 'fetch'],
-    ['writing its caption', job({}, { timeoutSeconds: 0.1 }), 'generate'],
+    ['writing its caption', job({}, { timeoutSeconds: 1 }), 'generate'],
   ] as const)('by its deadline while %s ends as deadline_exceeded', async (doing, of, stage) => {
     const { service, cancelled } = serve(fakeCaptioner(SLOW));
     const events = await runJob(service, of);

@@ -81,7 +81,7 @@ describe('ChatEndpoint', () => {
       model: 'x',
       apiKey: undefined,
       concurrency: 1,
-      timeoutMs: 1000,
+      timeoutMs: 60_000,
       backoffMs: 1,
     });
     expect(await failureOf(nowhere.ask('a', 0, signal()))).toMatchObject({ code: 'judge_unreachable' });
