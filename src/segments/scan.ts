@@ -118,7 +118,8 @@ async function framesOf(
   const filters = [
     ...trimFilters('trim', part.part?.frames),
     ...['settb=1/1000000', 'scdet=threshold=100', 'metadata=mode=print'],
-    ...[`scale=${SMALL.width}:${SMALL.height}:flags=fast_bilinear`, 'format=gray', 'settb=1/1000', 'setpts=N'],
+    ...[`scale=${SMALL.width}:${SMALL.height}:flags=fast_bilinear:out_range=full`, 'format=yuv444p'],
+    ...['settb=1/1000', 'setpts=N'],
   ];
   await runFfmpeg({
     path: probe.path,
@@ -146,10 +147,11 @@ async function framesOf(
   });
   const all = Buffer.concat(bytes);
   const size = SMALL.width * SMALL.height;
-  return times.slice(0, Math.floor(all.length / size)).map((time, frame) => ({
+  return times.slice(0, Math.floor(all.length / (3 * size))).map((time, frame) => ({
     time: nearestFrame(clock, time),
     score: scores[frame] ?? 0,
-    small: all.subarray(frame * size, (frame + 1) * size),
+    small: all.subarray(3 * frame * size, (3 * frame + 1) * size),
+    colour: all.subarray((3 * frame + 1) * size, (3 * frame + 3) * size),
   }));
 }
 

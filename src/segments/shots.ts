@@ -1,6 +1,6 @@
 // Where one shot ends and the next begins, from what each frame looks like. Pure.
 
-/** Small grey pictures stand for frames. */
+/** Small pictures stand for frames. */
 export const SMALL = { width: 32, height: 18 } as const;
 const PIXELS = SMALL.width * SMALL.height;
 
@@ -10,8 +10,10 @@ export interface FrameLook {
   readonly time: number;
   /** ffmpeg's scdet: how much more the picture changed than at the frame before, 0 to 100 */
   readonly score: number;
-  /** [SMALL.height, SMALL.width], 0 to 255 */
+  /** brightness, [SMALL.height, SMALL.width], 0 to 255 */
   readonly small: Uint8Array;
+  /** of the same picture, [2, SMALL.height, SMALL.width], 0 to 255 */
+  readonly colour: Uint8Array;
 }
 
 export interface ShotChange {
@@ -34,6 +36,9 @@ const FLASH_RETURN = 0.35;
 const DISSOLVE_REACHES = [6, 10, 16, 24, 36];
 /** Grey levels between the pictures before and after it. */
 const DISSOLVE_CHANGE = 10;
+/** It changes most of the picture, an object that fades does not: levels of a pixel that changes, and their share. */
+const DISSOLVE_PIXEL_CHANGE = 4;
+const DISSOLVE_AREA = 0.4;
 /** How far its middle may be from the mean of both, as a share of that. */
 const DISSOLVE_RESIDUE = 0.22;
 /** Nothing jumps: share of the whole change in one half of it. */
@@ -44,12 +49,12 @@ const DISSOLVE_BESIDE = 0.38;
 /** A picture of one colour: black, white, or any other that shots fade to. */
 const PLAIN_DEVIATION = 5;
 
-/** Mean difference of two small pictures in grey levels. */
+/** Mean difference of two small pictures in levels. */
 export function difference(one: Uint8Array | undefined, other: Uint8Array | undefined): number {
   if (one === undefined || other === undefined) return 0;
   let sum = 0;
-  for (let at = 0; at < PIXELS; at++) sum += Math.abs((one[at] ?? 0) - (other[at] ?? 0));
-  return sum / PIXELS;
+  for (let at = 0; at < one.length; at++) sum += Math.abs((one[at] ?? 0) - (other[at] ?? 0));
+  return sum / one.length;
 }
 
 /** Shot changes in order of time. The first frame is none. */
@@ -81,10 +86,9 @@ function hardCuts(frames: readonly FrameLook[], plain: readonly boolean[]): Shot
   for (let at = 1; at < frames.length; at++) {
     const frame = frames[at];
     if (frame === undefined || at <= flashUntil || plain[at] === true || plain[at - 1] === true) continue;
-    const before = frames[at - 1]?.small;
-    const change = difference(before, frame.small);
-    if (frame.score < CUT_SCORE && !(frame.score >= WEAK_SCORE && isSudden(frames, at, change))) continue;
-    const back = returnsAt(frames, at, before, change);
+    const isSeen = frame.score >= CUT_SCORE || (frame.score >= WEAK_SCORE && isSudden(frames, at, 'small'));
+    if (!isSeen && !isSudden(frames, at, 'colour')) continue;
+    const back = returnsAt(frames, at, isSeen ? 'small' : 'colour');
     if (back !== undefined) {
       flashUntil = back;
       continue;
@@ -94,20 +98,25 @@ function hardCuts(frames: readonly FrameLook[], plain: readonly boolean[]): Shot
   return cuts;
 }
 
-function isSudden(frames: readonly FrameLook[], at: number, change: number): boolean {
-  const around = [-2, -1, 1, 2].map((step) => difference(frames[at + step - 1]?.small, frames[at + step]?.small));
+type Look = 'small' | 'colour';
+
+/** From the frame before. */
+function changeAt(frames: readonly FrameLook[], at: number, look: Look): number {
+  return difference(frames[at - 1]?.[look], frames[at]?.[look]);
+}
+
+function isSudden(frames: readonly FrameLook[], at: number, look: Look): boolean {
+  const change = changeAt(frames, at, look);
+  const around = [-2, -1, 1, 2].map((step) => changeAt(frames, at + step, look));
   return change >= WEAK_CHANGE && change >= WEAK_RATIO * Math.max(0.3, ...around);
 }
 
 /** The frame at which the picture from before a flash is back; undefined: it is no flash. */
-function returnsAt(
-  frames: readonly FrameLook[],
-  at: number,
-  before: Uint8Array | undefined,
-  change: number,
-): number | undefined {
+function returnsAt(frames: readonly FrameLook[], at: number, look: Look): number | undefined {
+  const before = frames[at - 1]?.[look];
+  const change = changeAt(frames, at, look);
   for (let step = 1; step <= FLASH_FRAMES && at + step < frames.length; step++)
-    if (difference(frames[at + step]?.small, before) < FLASH_RETURN * change) return at + step;
+    if (difference(frames[at + step]?.[look], before) < FLASH_RETURN * change) return at + step;
   return undefined;
 }
 
@@ -154,7 +163,7 @@ function dissolveResidue(
   if (before === undefined || now === undefined || after === undefined) return undefined;
   if (plain[at - reach] === true || plain[at + reach] === true) return undefined;
   const whole = difference(before, after);
-  if (whole < DISSOLVE_CHANGE) return undefined;
+  if (whole < DISSOLVE_CHANGE || changedShare(before, after) < DISSOLVE_AREA) return undefined;
   if (Math.max(difference(before, now), difference(now, after)) > DISSOLVE_HALF * whole) return undefined;
   if (changeBeside(frames, at, reach) > DISSOLVE_BESIDE * whole) return undefined;
   let off = 0;
@@ -162,6 +171,11 @@ function dissolveResidue(
     off += Math.abs((now[pixel] ?? 0) - ((before[pixel] ?? 0) + (after[pixel] ?? 0)) / 2);
   const residue = off / PIXELS / whole;
   return residue < DISSOLVE_RESIDUE ? residue : undefined;
+}
+
+/** Share of the picture that differs. */
+function changedShare(one: Uint8Array, other: Uint8Array): number {
+  return one.filter((level, at) => Math.abs(level - (other[at] ?? 0)) >= DISSOLVE_PIXEL_CHANGE).length / PIXELS;
 }
 
 /** Mean change in `reach` frames before and after those of a dissolve. */

@@ -11,6 +11,8 @@ import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts'
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { sampleFilm, type FilmShot } from '../../src/lab/synthetic/sample-film.ts';
 import type { CaptionEnd } from '../../src/output/events.ts';
+import { scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
+import { captionScript } from '../../src/lab/synthetic/script.ts';
 import { engineSettings } from '../../src/settings/engine-settings.ts';
 import { worldScores } from './world-scores.ts';
 
@@ -54,15 +56,28 @@ function ofShot(shot: FilmShot, told: readonly Told[]): Told {
   return best;
 }
 
-async function score(shots: readonly FilmShot[], told: readonly Told[]): Promise<Scores> {
-  let [inside, events] = [0, 0];
-  for (const shot of shots) {
-    const { start, end } = ofShot(shot, told);
-    for (const event of shot.script.events) {
-      events += 1;
-      if (start <= shot.start + event.start && shot.start + event.start < end) inside += 1;
+/** Whether a caption tells of what happens then. */
+function tells({ caption }: Told, event: string): boolean {
+  const { dynamic, auditory } = scoreCaption(caption, event).categories;
+  return dynamic.hits + auditory.hits > 0;
+}
+
+/** Of the events that a caption tells, those told by the one whose part of the film holds their time; percent. */
+function toldInTheirTime(shots: readonly FilmShot[], told: readonly Told[]): number {
+  let [inTime, events] = [0, 0];
+  for (const { script, start, end } of shots) {
+    const near = told.filter((one) => one.start < end && one.end > start);
+    for (const event of script.events) {
+      const by = near.filter((one) => tells(one, captionScript({ ...script, events: [event] }, true)));
+      const time = start + event.start;
+      if (by.length > 0) events += 1;
+      if (by.some((one) => one.start <= time && time < one.end)) inTime += 1;
     }
   }
+  return (100 * inTime) / Math.max(1, events);
+}
+
+async function score(shots: readonly FilmShot[], told: readonly Told[]): Promise<Scores> {
   const captions = shots.map((shot) => {
     const { caption, tokens } = ofShot(shot, told);
     return { caption, reference: shot.caption, tokens, sound: true };
@@ -73,7 +88,7 @@ async function score(shots: readonly FilmShot[], told: readonly Told[]): Promise
     recall: recall ?? null,
     dialogue_reward: dialogue ?? null,
     false_claims: wrong ?? null,
-    events_in_their_segment: (100 * inside) / Math.max(1, events),
+    events_in_their_segment: toldInTheirTime(shots, told),
   };
 }
 

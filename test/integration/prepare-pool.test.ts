@@ -89,7 +89,7 @@ describe('the prepare pool', () => {
     const plan = await planOf(await makeClip(join(directory, 'memory.mp4'), picture));
     const before = process.memoryUsage.rss();
     let bytes = 0;
-    for (let run = 0; run < 6; run++) {
+    for (let run = 0; run < 12; run++) {
       const { frames } = await pool.prepare(plan, OPTIONS);
       await pool.patches(frames!, 0, 2);
       bytes += frames!.data.byteLength;

@@ -24,13 +24,23 @@ export interface FilmShot extends ClipTruth {
 const FILM_FPS = 25;
 const DEFAULT_SIZE = '16:9';
 
-/** The clips of a film, each with the times at which it is shown. Deterministic. */
+/** Seeds of clips that belong to one film. */
+const SEEDS_OF_FILM = 1000;
+
+/**
+ * The clips of a film, each with the times at which it is shown. Those that follow each other differ in their
+ * background: else an object that comes and a cut would look the same. Deterministic.
+ */
 export function filmTruth({ seed, minutes, size = DEFAULT_SIZE, clipSeconds }: FilmOptions): FilmShot[] {
   const shots: FilmShot[] = [];
   const lengths = new Rng(seed, 'lengths');
+  let clip = 0;
   for (let start = 0; start < minutes * 60;) {
     const seconds = clipSeconds && lengths.between(...clipSeconds);
-    const drawn = sampleTruth({ seed: seed * 1000 + shots.length, size, sound: true, seconds });
+    const before = shots.at(-1)?.script.background;
+    let drawn: ClipTruth;
+    do drawn = sampleTruth({ seed: seed * SEEDS_OF_FILM + clip++, size, sound: true, seconds });
+    while (drawn.script.background === before);
     // A whole number of frames, so that each clip begins at one.
     const frames = Math.round(drawn.script.duration * FILM_FPS);
     const truth = { ...drawn, script: { ...drawn.script, fps: FILM_FPS, duration: frames / FILM_FPS } };

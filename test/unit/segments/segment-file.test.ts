@@ -165,8 +165,8 @@ describe('segments', () => {
   });
 });
 
-/** Frames of a moving bar over a ground whose levels are given. */
-function frames(levels: readonly number[], bar = 90): FrameLook[] {
+/** Frames of a moving bar over a ground whose levels, and colours, are given. */
+function frames(levels: readonly number[], bar = 90, colours: readonly number[] = []): FrameLook[] {
   let before = 0;
   return levels.map((level, index) => {
     const small = Uint8Array.from({ length: SMALL.width * SMALL.height }, (_, pixel) => {
@@ -175,7 +175,8 @@ function frames(levels: readonly number[], bar = 90): FrameLook[] {
     });
     const score = index === 0 ? 0 : Math.min(100, Math.abs(level - before) / 2.55);
     before = level;
-    return { time: index / 25, score, small };
+    const colour = new Uint8Array(2 * SMALL.width * SMALL.height).fill(colours[index] ?? 128);
+    return { time: index / 25, score, small, colour };
   });
 }
 
@@ -194,6 +195,23 @@ describe('shot changes', () => {
   test('are no flashes, and no motion', () => {
     expect(shotChanges(frames([...still(60, 20), ...still(150, 2), ...still(60, 20)]))).toEqual([]);
     expect(shotChanges(frames(still(60, 60)))).toEqual([]);
+  });
+
+  test('are cuts between shots of the same brightness in another colour, and no coloured flashes', () => {
+    const ground = still(90, 60);
+    const cut = frames(ground, 90, [...still(100, 20), ...still(150, 40)]);
+    expect(shotChanges(cut)).toEqual([{ time: 0.8, kind: 'cut' }]);
+    expect(shotChanges(frames(ground, 90, [...still(100, 20), ...still(150, 2), ...still(100, 38)]))).toEqual([]);
+  });
+
+  test('are no objects that fade', () => {
+    const looks = (share: number): FrameLook[] =>
+      frames(still(40, 90), 0).map((look, index) => {
+        const level = Math.max(40, 160 - Math.max(0, index - 30) * 6);
+        return { ...look, small: look.small.map((ground, at) => (at < share * look.small.length ? level : ground)) };
+      });
+    expect(shotChanges(looks(0.3))).toEqual([]);
+    expect(shotChanges(looks(0.9))).toMatchObject([{ kind: 'fade' }]);
   });
 
   test('are fades in the middle of black, and dissolves in their middle', () => {
