@@ -1,6 +1,7 @@
 // Fewer video tokens between the towers and the language model: Differential Token Drop (TimeChat-Online), without
 // training. A cell of a frame that looks as in the step before is left out; the others keep their positions in time,
-// height and width, and the sound is whole. Pure.
+// height and width, and the sound is whole. Pure, but for pauses in which others get the thread.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { mediaOrder, mediaRows } from '../encoder/encode-media.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import type { MediaTokens, Prompt } from '../prompt/types.ts';
@@ -22,18 +23,18 @@ export interface Compressed extends Pick<CompressInput, 'prompt' | 'embeds'> {
  * whole step before, not of what is left of it). The first step is kept whole.
  * @param ratio share of the video tokens to keep, over the whole video; at least the first step is kept
  */
-export function compressVideo(
+export async function compressVideo(
   { prompt, embeds, media }: CompressInput,
   ratio: number,
   config: Pick<ModelConfig, 'tokens'> &
     Parameters<typeof mediaOrder>[1] & { readonly text: { readonly hiddenSize: number } },
-): Compressed {
+): Promise<Compressed> {
   if (media.kind !== 'video') return { prompt, embeds, video: undefined };
   const { vision } = mediaOrder(media, config);
   const steps = media.gridThw[0];
   const cells = vision.length / steps;
   const count = Math.max(cells, Math.round(ratio * vision.length));
-  const kept = keptTokens(embeds, vision, cells, count, config.text.hiddenSize);
+  const kept = await keptTokens(embeds, vision, cells, count, config.text.hiddenSize);
   const isKept = new Uint8Array(embeds.length / config.text.hiddenSize).fill(1);
   for (const [token, row] of vision.entries()) isKept[row] = kept[token] ?? 0;
   return {
@@ -43,21 +44,24 @@ export function compressVideo(
   };
 }
 
-/** 1 for each vision token that stays. */
-function keptTokens(
+/** 1 for each vision token that stays. Pauses after each step: all of a long video take more than 100 ms. */
+async function keptTokens(
   embeds: Float32Array,
   vision: Int32Array,
   cells: number,
   count: number,
   hidden: number,
-): Uint8Array {
+): Promise<Uint8Array> {
   const row = (token: number): Float32Array => {
     const at = (vision[token] ?? 0) * hidden;
     return embeds.subarray(at, at + hidden);
   };
   const later = Array.from({ length: vision.length - cells }, (_, index) => index + cells);
   const likeness = new Float64Array(vision.length);
-  for (const token of later) likeness[token] = cosine(row(token), row(token - cells));
+  for (const token of later) {
+    likeness[token] = cosine(row(token), row(token - cells));
+    if (token % cells === 0) await nextTurn();
+  }
   const kept = new Uint8Array(vision.length).fill(1, 0, cells);
   // Of equal ones the earlier stays, so that the choice does not depend on the sort.
   later.sort((one, other) => (likeness[one] ?? 0) - (likeness[other] ?? 0) || one - other);

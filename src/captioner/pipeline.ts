@@ -132,8 +132,8 @@ async function captionFile(
   if (prompt === undefined || media === undefined)
     throw new Error('Media were encoded but not decoded. This is a bug.');
   const whole = { request, plan, prompt, media, embeds: encoded.media.embeds, mediaKey: encode.key };
-  const input =
-    request.compress === undefined ? whole : { ...whole, ...compressed(whole, request.compress, encoded, context) };
+  const { compress } = request;
+  const input = compress === undefined ? whole : { ...whole, ...(await compressed(whole, compress, encoded, context)) };
   await generate(input, context, watch, signal, (event) => {
     if (event.type === 'text-delta') leave();
     onEvent(event);
@@ -161,14 +161,14 @@ function behind(context: CaptionerContext): EncoderModel {
 }
 
 /** The input with fewer video tokens; its report tells how many there were. */
-function compressed(
+async function compressed(
   { prompt, embeds, media }: Pick<GenerateInput, 'prompt' | 'embeds' | 'media'>,
   share: number,
   { media: { facts } }: EncodeResult,
   { config }: Pick<CaptionerContext, 'config'>,
-): Pick<GenerateInput, 'prompt' | 'embeds' | 'media'> {
+): Promise<Pick<GenerateInput, 'prompt' | 'embeds' | 'media'>> {
   const tokens = mediaTokens(facts.plan, facts.audio?.tokens);
-  const less = compressVideo({ prompt, embeds, media: tokens }, share, config);
+  const less = await compressVideo({ prompt, embeds, media: tokens }, share, config);
   if (less.video === undefined || media.video === undefined) return { prompt, embeds, media };
   const { kept, of } = less.video;
   return { ...less, media: { ...media, video: { ...media.video, tokens: kept, tokensBefore: of } } };

@@ -45,8 +45,8 @@ const keptVision = (embeds: Float32Array): number[] =>
     .map((index) => Math.round(10 * Math.atan2(embeds[index + 1]!, embeds[index]!)) / 10);
 
 describe('compressVideo', () => {
-  it('keeps the first step and the cells that changed most, and all of the sound', () => {
-    const { prompt, embeds, video } = compressVideo(input(VIDEO), 0.5, CONFIG);
+  it('keeps the first step and the cells that changed most, and all of the sound', async () => {
+    const { prompt, embeds, video } = await compressVideo(input(VIDEO), 0.5, CONFIG);
     expect(video).toEqual({ kept: 3, of: 6 });
     expect(keptVision(embeds)).toEqual([0, 0, 1.5]);
     expect(prompt.counts).toEqual({ text: 3, video: 3, audio: 120, image: 0, total: 126 });
@@ -54,9 +54,9 @@ describe('compressVideo', () => {
     expect([prompt.ids.at(0), prompt.ids.at(1), prompt.ids.at(-1)]).toEqual([7, 8, 9]);
   });
 
-  it('keeps the positions of what stays and of what is generated', () => {
+  it('keeps the positions of what stays and of what is generated', async () => {
     const whole = input(VIDEO);
-    const { prompt } = compressVideo(whole, 0.7, CONFIG);
+    const { prompt } = await compressVideo(whole, 0.7, CONFIG);
     const [times, heights] = [
       prompt.positions.subarray(0, prompt.ids.length),
       prompt.positions.subarray(prompt.ids.length),
@@ -69,15 +69,15 @@ describe('compressVideo', () => {
     expect([...times]).toEqual([...times].toSorted((one, other) => one - other));
   });
 
-  it('drops nothing at 1, never the first step, and nothing of pictures and sound files', () => {
+  it('drops nothing at 1, never the first step, and nothing of pictures and sound files', async () => {
     const whole = input(VIDEO);
-    expect(compressVideo(whole, 1, CONFIG)).toEqual({
+    expect(await compressVideo(whole, 1, CONFIG)).toEqual({
       prompt: whole.prompt,
       embeds: whole.embeds,
       video: { kept: 6, of: 6 },
     });
-    expect(keptVision(compressVideo(whole, 0.01, CONFIG).embeds)).toEqual([0, 0]);
+    expect(keptVision((await compressVideo(whole, 0.01, CONFIG)).embeds)).toEqual([0, 0]);
     const still = input({ kind: 'image', gridThw: [1, 2, 4] });
-    expect(compressVideo(still, 0.1, CONFIG)).toMatchObject({ prompt: still.prompt, video: undefined });
+    expect(await compressVideo(still, 0.1, CONFIG)).toMatchObject({ prompt: still.prompt, video: undefined });
   });
 });
