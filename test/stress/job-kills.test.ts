@@ -1,5 +1,6 @@
 // Servers with jobs are killed, stopped and woken: every item ends once, and nothing is lost.
-import { mkdirSync, copyFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,18 +10,25 @@ import { examplePath } from '../fixtures/examples.ts';
 import { noPostgres, startPostgres, type TestPostgres } from '../fixtures/postgres.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { SeededRandom } from '../fixtures/seeded-random.ts';
+import { makeSmallDisk, noSmallDisk, type SmallDisk } from '../fixtures/small-disk.ts';
 import { spawnServer, type SpawnedServer } from '../fixtures/spawned-server.ts';
 import { isLongStress, stressSize } from '../fixtures/stress-size.ts';
 
 const KILLS = stressSize('kills', { short: 1, long: 25 });
 
 /** What befalls three servers on one PostgreSQL, one after the other. */
-type Blow = 'kill a server' | 'kill an engine' | 'stop a server and wake it later' | 'kill the database';
+type Blow =
+  | 'kill a server'
+  | 'kill an engine'
+  | 'stop a server and wake it later'
+  | 'kill the database'
+  | 'fill the disk of the database';
 const OFTEN: Readonly<Record<Blow, number>> = {
   'kill a server': 15,
   'kill an engine': 10,
   'stop a server and wake it later': 6,
   'kill the database': 10,
+  'fill the disk of the database': noSmallDisk() === undefined ? 5 : 0,
 };
 const BLOWS: readonly Blow[] = isLongStress
   ? shuffled((Object.keys(OFTEN) as Blow[]).flatMap((blow) => Array.from({ length: OFTEN[blow] }, () => blow)))
@@ -34,6 +42,10 @@ function shuffled<T>(all: readonly T[]): T[] {
     .map(({ one }) => one);
 }
 
+/** PostgreSQL takes some 40 MB at first. */
+const ROOM_KILOBYTES = 300 * 1024;
+const FULL_MS = 3000;
+
 interface Progress {
   readonly status: string;
   readonly request_counts: Readonly<Record<'total' | 'completed' | 'failed', number>>;
@@ -42,6 +54,8 @@ interface Progress {
 const scratch = scratchDirectory();
 const servers = new Set<SpawnedServer>();
 let postgres: TestPostgres | undefined;
+/** of the database, where it is to be full at times */
+let disk: SmallDisk | undefined;
 let started = 0;
 
 afterEach(async () => {
@@ -52,6 +66,8 @@ afterEach(async () => {
   servers.clear();
   await postgres?.stop();
   postgres = undefined;
+  disk?.remove();
+  disk = undefined;
 });
 
 async function start(args: readonly string[]): Promise<SpawnedServer> {
@@ -152,7 +168,11 @@ describe('a job', () => {
       ? 'of three servers on one PostgreSQL outlives that they and the database are killed, and one stopped and woken'
       : `of three servers on one PostgreSQL (skipped: ${why})`,
     async () => {
-      postgres = await startPostgres();
+      if (BLOWS.includes('fill the disk of the database')) {
+        // PostgreSQL has a user of its own, who may not look into our own directories.
+        disk = makeSmallDisk(mkdtempSync(join(tmpdir(), 'avocado-disk-')), ROOM_KILOBYTES);
+      } else if (isLongStress) console.warn(`No disk is filled: ${noSmallDisk() ?? ''}`);
+      postgres = await startPostgres(disk?.path);
       await new Replicas(postgres).run();
     },
     3_600_000,
@@ -209,6 +229,22 @@ class Replicas {
     return id;
   }
 
+  /** Others take all room for a while. A database that cannot write its log gives up; then it is started again. */
+  async #fillDisk(): Promise<void> {
+    if (disk === undefined) throw new Error('The database is on no small disk.');
+    const other = join(disk.path, 'other');
+    const { bavail, bsize } = statfsSync(disk.path);
+    try {
+      writeFileSync(other, Buffer.alloc(bavail * bsize));
+    } catch (thrown) {
+      if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOSPC')) throw thrown;
+      // The database has taken some of it.
+    }
+    await sleep(FULL_MS);
+    rmSync(other);
+    await this.#postgres.revive();
+  }
+
   async #strike(blow: Blow): Promise<void> {
     const victim = this.#awake[this.#random.below(this.#awake.length)];
     if (victim === undefined) throw new Error('All servers are gone.');
@@ -230,6 +266,9 @@ class Replicas {
         return;
       case 'kill the database':
         await this.#postgres.crash();
+        return;
+      case 'fill the disk of the database':
+        await this.#fillDisk();
         return;
       default:
         blow satisfies never;
