@@ -124,12 +124,12 @@ describe('two engines', () => {
       const [first, second] = engine.status().engines!.map(({ pid }) => pid!);
       const [one, other] = await Promise.all([captionAll(engine, CLIP), captionAll(engine, CLIP)]);
       expect(endOf(one).caption).toBe(endOf(other).caption);
-      const long = captionAll(engine, CLIP, LONG); // the first engine has it: both are idle
-      await vi.waitFor(() => {
-        expect(engine.stats().running).toBe(1);
-      }, STARTED);
-      process.kill(first!, 'SIGKILL');
-      expect(endingsOf(await long)).toEqual(['caption-error engine_unavailable']);
+      const long: CaptionEvent[] = []; // the first engine has it: the clip is in its caches
+      for await (const event of captionEvents(engine, captionRequest(CLIP, LONG))) {
+        if (event.type === 'text-delta' && long.at(-1)?.type !== 'text-delta') process.kill(first!, 'SIGKILL');
+        long.push(event);
+      }
+      expect(endingsOf(long)).toEqual(['caption-error engine_unavailable']);
       expect(endOf(await captionAll(engine, CLIP)).caption).toBe(endOf(one).caption);
       expect(engine.status()).toMatchObject({ state: 'ready', restarts: 1 });
       expect(engine.status().engines![1]).toMatchObject({ state: 'ready', restarts: 0, pid: second });
