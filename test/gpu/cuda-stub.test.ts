@@ -2,23 +2,20 @@
 // and kernels run on the device, what is copied and waited for, and which errors a machine without all of it gives. It
 // proves nothing about results or time. The provider is fetched by `npm run test:gpu`, once.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { golden } from '../fixtures/golden.ts';
+import { scratchDirectory } from '../fixtures/scratch.ts';
 import { nativeStatus } from '../../src/base/native.ts';
 import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
 import { cachedProvider } from './provider.ts';
 import { buildStub, type Stub } from './stub/build-stub.ts';
 
 const TRACE = fileURLToPath(new URL('stub/trace.ts', import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), 'avocado-stub-'));
-afterAll(() => {
-  rmSync(scratch, { recursive: true, force: true });
-});
+const scratch = scratchDirectory();
 
 /** The provider and the stub, or why there is none. */
 function prepare(): { readonly provider: string; readonly stub: Stub } | string {
@@ -50,7 +47,7 @@ interface Trace {
 /** Runs the model on the stub in a process of its own: the dynamic loader looks for libraries when one starts. */
 function trace(name: string, environment: Readonly<Record<string, string>>, precision = 'bf16') {
   if (typeof prepared === 'string') throw new Error(prepared);
-  const log = join(scratch, `${name}.log`);
+  const log = scratch(`${name}.log`);
   const env = {
     ...process.env,
     AVOCADO_ONNXRUNTIME: join(prepared.provider, 'libonnxruntime.so.1'),
