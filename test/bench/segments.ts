@@ -21,6 +21,7 @@ import type { MediaProbe } from '../../src/media/types.ts';
 import { cutWindow, segmentRules } from '../../src/segments/choose-cut.ts';
 import { scanFile, type FileScan } from '../../src/segments/scan.ts';
 import { segmentFile, type Segment } from '../../src/segments/segment-file.ts';
+import type { ShotChange } from '../../src/segments/shots.ts';
 import { isIn } from '../../src/segments/silence.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
@@ -49,9 +50,10 @@ const { values, positionals } = parseArgs({
 const totals = {
   cuts: 0,
   cuts_found: 0,
-  told_wrongly: 0,
+  cuts_told_wrongly: 0,
   fades: 0,
   fades_found: 0,
+  fades_told_wrongly: 0,
   segments: 0,
   off_frames: 0,
   at_shot_changes: 0,
@@ -59,26 +61,36 @@ const totals = {
   in_speech_beside_a_pause: 0,
 };
 
-/** Takes away the first of `told` that is within the reach of `time`. */
-function takes(told: number[], isNear: (time: number) => boolean): boolean {
-  const at = told.findIndex(isNear);
+/** Takes away the first of `told` that is meant. */
+function takes(told: ShotChange[], isMeant: (change: ShotChange) => boolean): boolean {
+  const at = told.findIndex(isMeant);
   if (at >= 0) told.splice(at, 1);
   return at >= 0;
 }
 
-function countShots({ cuts, fades, interval }: KnownFilm, times: readonly number[]): Record<string, number[]> {
-  const told = [...times];
+function countShots({ cuts, fades, interval }: KnownFilm, changes: readonly ShotChange[]): Record<string, number[]> {
+  const told = [...changes];
   const reach = interval * 1.01;
-  const missedCuts = cuts.filter((cut) => !takes(told, (time) => Math.abs(time - cut) <= reach));
-  const missedFades = fades.filter(
-    ({ from, to }) => !takes(told, (time) => time >= from - reach && time <= to + reach),
+  const missedCuts = cuts.filter(
+    (cut) => !takes(told, ({ kind, time }) => kind === 'cut' && Math.abs(time - cut) <= reach),
   );
+  const missedFades = fades.filter(
+    ({ from, to }) => !takes(told, ({ time }) => time >= from - reach && time <= to + reach),
+  );
+  const wrong = (kind: ShotChange['kind']): number[] =>
+    told.filter((change) => change.kind === kind).map(({ time }) => time);
   totals.cuts += cuts.length;
   totals.cuts_found += cuts.length - missedCuts.length;
   totals.fades += fades.length;
   totals.fades_found += fades.length - missedFades.length;
-  totals.told_wrongly += told.length;
-  return { missed_cuts: missedCuts, missed_fades: missedFades.map(({ from }) => from), told_wrongly: told };
+  totals.cuts_told_wrongly += wrong('cut').length;
+  totals.fades_told_wrongly += wrong('fade').length;
+  return {
+    missed_cuts: missedCuts,
+    missed_fades: missedFades.map(({ from }) => from),
+    no_cuts: wrong('cut'),
+    no_fades: wrong('fade'),
+  };
 }
 
 /** Pauses of the speech that are long enough to be cut, in a window. */
@@ -90,7 +102,8 @@ function hasPause({ speech }: KnownFilm, from: number, to: number): boolean {
   });
 }
 
-function countSegments(film: KnownFilm, scan: FileScan, segments: readonly Segment[]): number[] {
+/** @param first time of the first frame, from which the truth counts: sound may begin before it */
+function countSegments(film: KnownFilm, scan: FileScan, segments: readonly Segment[], first: number): number[] {
   const { durationSeconds, frameTimes } = scan.clock;
   const inSpeech: number[] = [];
   totals.segments += segments.length;
@@ -98,10 +111,10 @@ function countSegments(film: KnownFilm, scan: FileScan, segments: readonly Segme
     if (reason === 'end') continue;
     if (!frameTimes.includes(end)) totals.off_frames += 1;
     if (reason.startsWith('shot')) totals.at_shot_changes += 1;
-    if (!isIn(end, film.speech)) continue;
+    if (!isIn(end - first, film.speech)) continue;
     totals.in_speech += 1;
     const window = cutWindow(start, durationSeconds, RULES);
-    if (window === undefined || !hasPause(film, window.from, window.to)) continue;
+    if (window === undefined || !hasPause(film, window.from - first, window.to - first)) continue;
     totals.in_speech_beside_a_pause += 1;
     inSpeech.push(end);
   }
@@ -116,22 +129,21 @@ async function films(): Promise<void> {
       const film = await knownFilm(seed, Number(values.seconds), voices, directory, signal);
       const scan = scanFile(await probeMedia(film.path, { keepsTimes: true }), { signal, timeoutSeconds: 600 });
       const { durationSeconds, frameTimes } = scan.clock;
-      // The truth counts from the first frame; sound may begin before it.
       const first = frameTimes[0] ?? 0;
       const told = await scan.shots(0, durationSeconds);
       const wrong = countShots(
         film,
-        told.map(({ time }) => time - first),
+        told.map((change) => ({ ...change, time: change.time - first })),
       );
       const segments: Segment[] = [];
       for await (const segment of segmentFile(scan, 0, durationSeconds, RULES)) segments.push(segment);
-      const inSpeech = countSegments(film, scan, segments);
+      const inSpeech = countSegments(film, scan, segments, first);
       console.log(JSON.stringify({ film: seed, form: film.form, ...wrong, in_speech: inSpeech }));
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-  const { cuts, cuts_found: found, told_wrongly: wrong, fades, fades_found: faded } = totals;
+  const { cuts, cuts_found: found, cuts_told_wrongly: wrong, fades, fades_found: faded } = totals;
   console.log(
     JSON.stringify({
       films: Number(values.films),
