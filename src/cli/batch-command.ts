@@ -40,6 +40,7 @@ import { CommandFiles } from './command-files.ts';
 import {
   addRequestFlags,
   addSettingFlags,
+  FILE_LIMITS,
   optionsFromFlags,
   positiveNumber,
   readFlags,
@@ -68,7 +69,7 @@ interface BatchFlags extends Flags {
   readonly verbose: boolean;
 }
 
-const BATCH_SETTINGS = [...MODEL_SETTINGS, 'slots', 'decodeTimeoutSeconds'] as const;
+const BATCH_SETTINGS = [...MODEL_SETTINGS, 'slots', ...FILE_LIMITS] as const;
 /** What makes the captions of a run. */
 export type Maker = Pick<BatchOptions, 'identity' | 'rateOf' | 'openCaptioner'>;
 
@@ -177,8 +178,8 @@ class BatchCommand {
   async #maker(): Promise<Maker> {
     const url = serverUrl(this.#flags, [...BATCH_SETTINGS, ...MERGE_SETTINGS]);
     if (url !== undefined) return await batchServer(url, this.#flags, this.#signal, this.#progress);
-    const { slots, decodeTimeoutSeconds, ...given } = await readFlags(BATCH_SETTINGS, this.#flags, this.#environment);
-    const settings = engineSettings({ ...given, slots, decodeTimeoutSeconds, prefixSlots: 0, mediaCacheBytes: 0 });
+    const given = await readFlags(BATCH_SETTINGS, this.#flags, this.#environment);
+    const settings = engineSettings({ ...given, prefixSlots: 0, mediaCacheBytes: 0 });
     const model = await this.#environment.describeModel(settings);
     const merge = await openMerge(await readFlags(MERGE_SETTINGS, this.#flags, this.#environment));
     return {

@@ -14,6 +14,7 @@ import { CommandFiles, isPath } from './command-files.ts';
 import {
   addRequestFlags,
   addSettingFlags,
+  FILE_LIMITS,
   oneCaptionSettings,
   readFlags,
   requestFromFlags,
@@ -38,7 +39,7 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .command('caption')
     .description('tell what is seen and heard in videos, pictures or sound files')
     .argument('<file...>', 'path, https: or http: address, or - for standard input');
-  addVerifyFlags(addSettingFlags(addRequestFlags(command), [...MODEL_SETTINGS, ...MERGE_SETTINGS]))
+  addVerifyFlags(addSettingFlags(addRequestFlags(command), [...MODEL_SETTINGS, ...FILE_LIMITS, ...MERGE_SETTINGS]))
     .option('--json', 'one JSON object a file on stdout, nothing else; the same as --format json', false)
     .addOption(
       new Option('--format <name>', 'what is written: plain text, JSON, subtitles or Markdown').choices(FORMATS),

@@ -10,7 +10,7 @@ import type { EvaluationOptions, EvaluationResult } from '../lab/evaluate/run-ev
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
-import { addSettingFlags, readFlags, wholeNumber, type Flags } from './flags.ts';
+import { addSettingFlags, FILE_LIMITS, readFlags, wholeNumber, type Flags } from './flags.ts';
 import { addEndpointFlags, addPriceFlags, budgetOf, openEndpoint } from './judge-flags.ts';
 import { ProgressLine, warn, write, writeJson } from './terminal.ts';
 import { addVerifyFlags, isVerifying, openVerifier } from './verify-flags.ts';
@@ -33,10 +33,7 @@ interface EvaluateFlags extends Flags {
 }
 
 /** `--preset` is the benchmark's here; the model's is the one that its name or avocado.json tells. */
-const SETTINGS = [
-  ...MODEL_SETTINGS.filter((name) => name !== 'preset'),
-  ...(['slots', 'decodeTimeoutSeconds'] as const),
-];
+const SETTINGS = [...MODEL_SETTINGS.filter((name) => name !== 'preset'), ...(['slots', ...FILE_LIMITS] as const)];
 
 export function addEvaluateCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
   const command = program
@@ -185,11 +182,16 @@ class LazySource {
     const server = await openEndpoint(this.#flags, 'server');
     if (server !== undefined) return serverSource(server.endpoint, server, options);
     const { modelIdentity } = await import('../batch/identity.ts');
-    const { slots, decodeTimeoutSeconds, ...model } = await readFlags(SETTINGS, this.#flags, this.#environment);
-    const settings = engineSettings({ ...model, slots, decodeTimeoutSeconds, mediaCacheBytes: 0 });
+    const model = await readFlags(SETTINGS, this.#flags, this.#environment);
+    const settings = engineSettings({ ...model, mediaCacheBytes: 0 });
     const described = await this.#environment.describeModel(settings);
     const identity = JSON.stringify(await modelIdentity(described, packageVersion()));
-    return engineSource({ name: described.name, slots }, () => this.#openEngine(settings), identity, options);
+    return engineSource(
+      { name: described.name, slots: settings.slots },
+      () => this.#openEngine(settings),
+      identity,
+      options,
+    );
   }
 
   async #openEngine(settings: EngineSettings): Promise<Captioner> {

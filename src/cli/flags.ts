@@ -100,6 +100,9 @@ export async function readFlags<Name extends SettingName>(
   return values;
 }
 
+/** How long a file may be, and its decoding take. */
+export const FILE_LIMITS = ['decodeTimeoutSeconds', 'maxMediaSeconds'] as const;
+
 /** Segments of one file, and captions to check one with, that are made at the same time. */
 const SEGMENT_SLOTS = 4;
 
@@ -108,7 +111,7 @@ const SEGMENT_SLOTS = 4;
  * @throws AvocadoError as `readFlags`
  */
 export async function oneCaptionSettings(flags: Flags, environment: CliEnvironment): Promise<EngineSettings> {
-  const model = await readFlags(MODEL_SETTINGS, flags, environment);
+  const model = await readFlags([...MODEL_SETTINGS, ...FILE_LIMITS], flags, environment);
   const isOne = (flags['segments'] === undefined || flags['segments'] === 'off') && flags['verify'] !== true;
   const slots = isOne ? 1 : SEGMENT_SLOTS;
   return engineSettings({ ...model, slots, prefixSlots: 0, mediaCacheBytes: 0 });

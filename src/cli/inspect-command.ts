@@ -3,7 +3,14 @@ import type { InspectReport, InspectStage } from '../captioner/inspect.ts';
 import { snakeCase } from '../output/caption-answer.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment } from './cli-environment.ts';
-import { addRequestFlags, addSettingFlags, oneCaptionSettings, requestFromFlags, type Flags } from './flags.ts';
+import {
+  addRequestFlags,
+  addSettingFlags,
+  FILE_LIMITS,
+  oneCaptionSettings,
+  requestFromFlags,
+  type Flags,
+} from './flags.ts';
 import { ProgressLine, write, writeJson } from './terminal.ts';
 
 interface InspectFlags extends Flags {
@@ -20,7 +27,7 @@ export function addInspectCommand(program: Command, environment: CliEnvironment)
     .command('inspect')
     .description('show what would be fed to the model, without a caption')
     .argument('<file>');
-  addSettingFlags(addRequestFlags(command), MODEL_SETTINGS)
+  addSettingFlags(addRequestFlags(command), [...MODEL_SETTINGS, ...FILE_LIMITS])
     .option('--json', 'one JSON object on stdout, nothing else', false)
     .option('--dump <file>', 'write the tensors to a safetensors file')
     .addOption(new Option('--stage <name>', 'how far to go (default: plan; logits with --dump)').choices(STAGES))
