@@ -337,29 +337,17 @@ describe('flags of caption', () => {
 
   it('come before variables, and both before the file of --config', async () => {
     writeFileSync(scratch('settings.json'), JSON.stringify({ threads: 1, context: 64, runtime: 'node', port: 80 }));
-    const { opened, exitCode } = await runCli(
-      [
-        'caption',
-        HERE,
-        '--threads',
-        '3',
-        '--max-media-seconds',
-        '20000',
-        '--no-spinning',
-        '--config',
-        scratch('settings.json'),
-      ],
-      {
-        captioner: fakeCaptioner(),
-        variables: {
-          AVOCADO_THREADS: '2',
-          AVOCADO_CONTEXT: '100',
-          AVOCADO_SPINNING: 'true',
-          AVOCADO_SLOTS: '9',
-          AVOCADO_DECODE_TIMEOUT: '70',
-        },
+    const flags = `--threads 3 --max-media-seconds 20000 --no-spinning --config ${scratch('settings.json')}`;
+    const { opened, exitCode } = await runCli(['caption', HERE, ...flags.split(' ')], {
+      captioner: fakeCaptioner(),
+      variables: {
+        AVOCADO_THREADS: '2',
+        AVOCADO_CONTEXT: '100',
+        AVOCADO_SPINNING: 'true',
+        AVOCADO_SLOTS: '9',
+        AVOCADO_DECODE_TIMEOUT: '70',
       },
-    );
+    });
     expect(exitCode).toBe(0);
     expect(opened[0]).toMatchObject({ threads: 3, context: 100, runtime: 'node', spinning: false, slots: 1 });
     expect(opened[0]).toMatchObject({ maxMediaSeconds: 20_000, decodeTimeoutSeconds: 70 });
