@@ -66,6 +66,7 @@ export async function serveRequest(
   }
 }
 
+/** What a request of its own is given, and what a segment is told of its file. */
 export interface PipelineOptions extends SubmitOptions {
   /** media tokens of the whole file, where the request is one of its segments */
   readonly fileTokens?: number | undefined;
