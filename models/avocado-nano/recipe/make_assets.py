@@ -2,6 +2,7 @@
 
 usage: python make_assets.py screen-words
        python make_assets.py voices
+       python make_assets.py accents      the same lines in the accents of the hard level
 """
 import base64
 import json
@@ -48,14 +49,14 @@ def screen_words():
     save('screen-words.json', pictures)
 
 
-def voices(seed=7):
-    """Each chosen line by a man and by a woman, one after another in voices.ogg; voices.json is the index."""
+def voices(name='voices', table=world.VOICES, seed=7):
+    """Each chosen line by a man and by a woman, one after another in NAME.ogg; NAME.json is the index."""
     rng = random.Random(seed)
     trained, held_out = speech.make_lines()
     phrases = [line for line in trained if ' ' in line]
     lines = rng.sample(world.SPOKEN_WORDS, WORDS) + rng.sample(phrases, KNOWN) + rng.sample(held_out, HELD_OUT)
     pieces, places, length = [], [], 0
-    for speaker, speaker_voices in world.VOICES.items():
+    for speaker, speaker_voices in table.items():
         for line in lines:
             voice = rng.choice(speaker_voices)
             piece = speech.say(line, voice)
@@ -68,11 +69,11 @@ def voices(seed=7):
             wav.writeframes(np.concatenate(pieces).tobytes())
         file.flush()
         subprocess.run(['ffmpeg', '-y', '-loglevel', 'error', '-i', file.name, '-c:a', 'libopus', '-b:a', BITRATE, '-map_metadata', '-1',
-                        '-flags', '+bitexact', '-fflags', '+bitexact', str(ASSETS / 'voices.ogg')], check=True)
+                        '-flags', '+bitexact', '-fflags', '+bitexact', str(ASSETS / f'{name}.ogg')], check=True)
     rows = ',\n'.join(json.dumps(place) for place in places)
-    (ASSETS / 'voices.json').write_text('[\n' + rows + '\n]\n')
+    (ASSETS / f'{name}.json').write_text('[\n' + rows + '\n]\n')
 
 
 if __name__ == '__main__':
     ASSETS.mkdir(exist_ok=True)
-    {'screen-words': screen_words, 'voices': voices}[sys.argv[1]]()
+    {'screen-words': screen_words, 'voices': voices, 'accents': lambda: voices('accents', world.ACCENTS)}[sys.argv[1]]()

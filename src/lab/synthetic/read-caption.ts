@@ -20,8 +20,19 @@ interface ScreenWord {
 interface Silence {
   readonly type: 'silence';
 }
-/** True for the whole clip. */
-export type SceneFact = BackgroundFact | ObjectFact | ScreenWord | Silence;
+/** `figure` is a key of WORLD.hard.figures; this and what follows is of the hard level. */
+export interface FigureFact {
+  readonly type: 'figure';
+  readonly figure: string;
+  readonly place: string;
+}
+/** `music` is a key of WORLD.hard.music. */
+interface Music {
+  readonly type: 'music';
+  readonly music: string;
+}
+/** True for the whole clip, or for a shot of it. */
+export type SceneFact = BackgroundFact | ObjectFact | ScreenWord | Silence | FigureFact | Music;
 
 /** `verb` is a key of WORLD.verbs; `to` is the new colour of a recolor. */
 export interface ObjectChange {
@@ -41,9 +52,37 @@ export interface Speech {
   readonly type: 'speech';
   readonly speaker: string;
   readonly content: string;
+  /** on the hard level: whether the speaker is in the picture */
+  readonly view?: 'on' | 'off';
+}
+/** `how` is a key of WORLD.hard.transitions. A beat of its own. */
+interface Transition {
+  readonly type: 'transition';
+  readonly how: string;
+}
+/** `move` is a key of WORLD.hard.cameras. */
+interface CameraMove {
+  readonly type: 'camera';
+  readonly move: string;
+}
+/** `how` is a key of WORLD.hard.passes; `past` is colour and shape of an object, or a figure. */
+interface Pass {
+  readonly type: 'pass';
+  readonly color: string;
+  readonly shape: string;
+  readonly how: string;
+  readonly past: string;
+}
+interface WordChange {
+  readonly type: 'word-change';
+  readonly to: string;
+}
+interface FigureAct {
+  readonly type: 'figure-act';
+  readonly figure: string;
 }
 /** Happens in one beat. */
-export type SceneEvent = ObjectChange | HeardSound | Speech;
+export type SceneEvent = ObjectChange | HeardSound | Speech | Transition | CameraMove | Pass | WordChange | FigureAct;
 
 /** What a caption states, in its own order: its facts, and the events of each sentence that has events. */
 export interface ReadCaption {
@@ -60,8 +99,12 @@ const SHAPE = anyOf(WORLD.shapes);
 const SIZE = anyOf(Object.keys(WORLD.radii));
 const PLACE = anyOf([...WORLD.places.wide, ...WORLD.places.tall]);
 const VERBS = nameByText(WORLD.verbs);
-const SOUNDS = nameByText(WORLD.sounds);
-const SPEAKERS = nameByText(WORLD.speakers);
+const SOUNDS = nameByText({ ...WORLD.sounds, ...WORLD.hard.sounds });
+const CAMERAS = nameByText(WORLD.hard.cameras);
+const PASSES = nameByText(WORLD.hard.passes);
+const TRANSITIONS = nameByText(WORLD.hard.transitions);
+const MUSIC = nameByText(WORLD.hard.music);
+const FIGURE = anyOf(Object.keys(WORLD.hard.figures));
 
 const SENTENCE_END = /(?<=\.)\s+/;
 const BACKGROUND = new RegExp(
@@ -73,7 +116,16 @@ const SCREEN_WORD = /The word "([^"]*)"/g;
 const CHANGE = new RegExp(`the (${COLOR}) (${SHAPE}) (${anyOf(Object.keys(VERBS))})(?: (${COLOR}))?\\b`, 'g');
 const APPEARS = new RegExp(`a (?:${SIZE}) (${COLOR}) (${SHAPE}) appears (?:${PLACE})`, 'g');
 const SOUND = new RegExp(`(${anyOf(Object.keys(SOUNDS))}) is heard`, 'g');
-const SPEECH = new RegExp(`(${anyOf(Object.keys(SPEAKERS))}) says "([^"]*)"`, 'g');
+/** `a man says`; on the hard level `the man says` or `a man off screen says` */
+const SPEECH = new RegExp(`\\b(a|the) (${anyOf(Object.keys(WORLD.speakers))})( off screen)? says "([^"]*)"`, 'g');
+const FIGURE_AT = new RegExp(`\\ba (${FIGURE}) (${PLACE})`, 'g');
+const FIGURE_ACT = new RegExp(`the (${FIGURE}) (?:${anyOf(Object.values(WORLD.hard.figureVerbs))})\\b`, 'g');
+const CAMERA = new RegExp(`the camera (${anyOf(Object.keys(CAMERAS))})\\b`, 'g');
+const PASS = new RegExp(
+  `the (${COLOR}) (${SHAPE}) (${anyOf(Object.keys(PASSES))}) the ((?:${COLOR}) (?:${SHAPE})|${FIGURE})\\b`,
+  'g',
+);
+const WORD_CHANGE = /the word changes to "([^"]*)"/g;
 
 /** Every match of a pattern with its position, converted by `make` from its groups. */
 function allMatches<T>(
@@ -97,11 +149,22 @@ function eventsOf(sentence: string): SceneEvent[] {
       verb: 'appear',
     })),
     ...allMatches<SceneEvent>(sentence, SOUND, (text = '') => ({ type: 'sound', sound: SOUNDS[text] ?? '' })),
-    ...allMatches<SceneEvent>(sentence, SPEECH, (text = '', content = '') => ({
+    ...allMatches<SceneEvent>(sentence, SPEECH, (article = '', speaker = '', off, content = '') => ({
       type: 'speech',
-      speaker: SPEAKERS[text] ?? '',
+      speaker,
       content,
+      ...(off === undefined ? (article === 'the' ? { view: 'on' } : {}) : { view: 'off' }),
     })),
+    ...allMatches<SceneEvent>(sentence, CAMERA, (text = '') => ({ type: 'camera', move: CAMERAS[text] ?? '' })),
+    ...allMatches<SceneEvent>(sentence, PASS, (color = '', shape = '', text = '', past = '') => ({
+      type: 'pass',
+      color,
+      shape,
+      how: PASSES[text] ?? '',
+      past,
+    })),
+    ...allMatches<SceneEvent>(sentence, WORD_CHANGE, (to = '') => ({ type: 'word-change', to })),
+    ...allMatches<SceneEvent>(sentence, FIGURE_ACT, (figure = '') => ({ type: 'figure-act', figure })),
   ];
   return found.sort((one, other) => one.at - other.at).map(({ found: event }) => event);
 }
@@ -121,7 +184,10 @@ function factsOf(sentence: string): SceneFact[] {
       place,
     })),
     ...allMatches<SceneFact>(sentence, SCREEN_WORD, (word = '') => ({ type: 'screen-word', word })),
+    ...allMatches<SceneFact>(sentence, FIGURE_AT, (figure = '', place = '') => ({ type: 'figure', figure, place })),
   ].map(({ found: fact }) => fact);
+  const music = MUSIC[sentence];
+  if (music !== undefined) return [...found, { type: 'music', music }];
   return sentence === WORLD.silence ? [...found, { type: 'silence' }] : found;
 }
 
@@ -130,7 +196,8 @@ export function readCaption(text: string): ReadCaption {
   const facts: SceneFact[] = [];
   const beats: SceneEvent[][] = [];
   for (const sentence of text.trim().split(SENTENCE_END)) {
-    const events = eventsOf(sentence);
+    const how = TRANSITIONS[sentence];
+    const events: SceneEvent[] = how === undefined ? eventsOf(sentence) : [{ type: 'transition', how }];
     if (events.length > 0) beats.push(events);
     else facts.push(...factsOf(sentence));
   }

@@ -2,7 +2,8 @@
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { encodeMp4 } from '../../media/encode-mp4.ts';
 import { Rng } from './rng.ts';
-import { sampleTruth, soundTrack, framesOf, truthPath, type ClipTruth } from './sample-clip.ts';
+import { sampleTruth, framesOf, truthPath, type ClipTruth } from './sample-clip.ts';
+import { soundTrack } from './sound-track.ts';
 import { WORLD } from './vocabulary.ts';
 import { openVoices } from './voices.ts';
 

@@ -92,9 +92,9 @@ function linesOf({ beats }: ReadCaption): SpokenLine[] {
 export function keypointsOf(reference: ReadCaption): Keypoint[] {
   const { facts, beats } = reference;
   return [
-    ...facts.filter(({ type }) => type !== 'silence').map((truth): Keypoint => ({ category: 'static', truth })),
-    ...beats.flat().map((truth): Keypoint => ({ category: truth.type === 'act' ? 'dynamic' : 'auditory', truth })),
-    ...facts.filter(({ type }) => type === 'silence').map((truth): Keypoint => ({ category: 'auditory', truth })),
+    ...facts.filter((fact) => !isAboutSound(fact)).map((truth): Keypoint => ({ category: 'static', truth })),
+    ...beats.flat().map((truth): Keypoint => ({ category: isAboutSound(truth) ? 'auditory' : 'dynamic', truth })),
+    ...facts.filter(isAboutSound).map((truth): Keypoint => ({ category: 'auditory', truth })),
     ...beats.slice(1).flatMap((beat, index) => orderOf(beats[index]?.[0], beat[0])),
     ...beats.flatMap(whileOf),
   ];
@@ -106,10 +106,16 @@ function orderOf(before: SceneEvent | undefined, after: SceneEvent | undefined):
     : [{ category: 'spatio-temporal', truth: { type: 'order', before, after } }];
 }
 
-function whileOf([one, other, ...more]: readonly SceneEvent[]): Keypoint[] {
-  return one === undefined || other === undefined || more.length > 0
-    ? []
-    : [{ category: 'cross-modal', truth: { type: 'while', one, other } }];
+/** Every two events of a beat. */
+function whileOf(beat: readonly SceneEvent[]): Keypoint[] {
+  return beat.flatMap((one, index) =>
+    beat.slice(index + 1).map((other): Keypoint => ({ category: 'cross-modal', truth: { type: 'while', one, other } })),
+  );
+}
+
+/** True for what is told of sound, silence included. */
+export function isAboutSound({ type }: Claim): boolean {
+  return ['sound', 'speech', 'music', 'silence'].includes(type);
 }
 
 /** One thing that a caption states. */
@@ -148,6 +154,7 @@ export function isSame(claim: Claim, truth: Claim): boolean {
   if (claim.type === 'speech' && truth.type === 'speech')
     return (
       claim.speaker === truth.speaker &&
+      claim.view === truth.view &&
       pairableSimilarity(codePoints(claim.content), codePoints(truth.content), false) > 0
     );
   return isEqual(claim, truth);

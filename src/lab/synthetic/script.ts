@@ -3,7 +3,7 @@
 import type { Rng } from './rng.ts';
 import { WORLD } from './vocabulary.ts';
 
-interface SceneObject {
+export interface SceneObject {
   readonly color: string;
   readonly shape: string;
   readonly size: string;
@@ -25,13 +25,13 @@ export interface VisualEvent {
   readonly verb: string;
   readonly to?: string;
 }
-interface SoundEvent {
+export interface SoundEvent {
   readonly kind: 'sound';
   readonly beat: number;
   readonly start: number;
   readonly sound: string;
 }
-interface SpeechEvent {
+export interface SpeechEvent {
   readonly kind: 'speech';
   readonly beat: number;
   readonly start: number;
@@ -40,7 +40,7 @@ interface SpeechEvent {
 }
 type ScriptEvent = VisualEvent | SoundEvent | SpeechEvent;
 
-interface Geometry {
+export interface Geometry {
   /** seconds */
   readonly duration: number;
   readonly fps: number;
@@ -70,7 +70,7 @@ const SILENT_CLIPS = 0.06;
 /**
  * A beat lasts about two seconds. The count keeps beats aligned with the model's steps of one second, for any duration.
  */
-function beatCount(duration: number): number {
+export function beatCount(duration: number): number {
   return Math.max(1, Math.floor(Math.floor(duration) / 2));
 }
 
@@ -123,7 +123,7 @@ export function sampleScript(
   return { seed, ...geometry, background, texture, text, objects, events };
 }
 
-function sampleObjects(rng: Rng, background: string, max: number): SceneObject[] {
+export function sampleObjects(rng: Rng, background: string, max: number): SceneObject[] {
   const count = rng.weighted([1, 2, 3].slice(0, max), [45, 45, 10]);
   const visible = Object.keys(WORLD.colors).filter((color) => WORLD.hardToSee[background]?.includes(color) !== true);
   const colors = rng.some(visible, count);
@@ -140,7 +140,7 @@ function sampleObjects(rng: Rng, background: string, max: number): SceneObject[]
   }));
 }
 
-function spanOf(rng: Rng, beat: number, seconds: number): { readonly start: number; readonly end: number } {
+export function spanOf(rng: Rng, beat: number, seconds: number): { readonly start: number; readonly end: number } {
   const share = rng.between(...EVENT_SHARE);
   const start = (beat + rng.between(0.03, 0.97 - share)) * seconds;
   return { start, end: start + share * seconds };
@@ -154,19 +154,20 @@ function sampleSound(
   return { kind: 'sound', sound: rng.pick(Object.keys(WORLD.sounds)) };
 }
 
-type Change = Pick<VisualEvent, 'object' | 'verb' | 'to'>;
+export type Change = Pick<VisualEvent, 'object' | 'verb' | 'to'>;
 
 /**
  * Draws visual changes one after the other. No object leaves the picture, covers another, or changes after it has
  * vanished.
  */
-class ChangeSampler {
+export class ChangeSampler {
   readonly #objects: readonly SceneObject[];
   /** verbs of a move to the lower slot and to the higher slot */
   readonly #along: readonly [string, string];
   /** verbs of a move across the row of slots, in the negative and the positive direction */
   readonly #across: readonly [string, string];
   readonly #takenSlots: Set<number>;
+  readonly #filled: readonly number[];
   readonly #visible: Set<number>;
   /** objects that have vanished or changed colour, which is their last change */
   readonly #ended = new Set<number>();
@@ -175,11 +176,13 @@ class ChangeSampler {
   readonly #offset: number[];
   readonly #scale: number[];
 
-  constructor(objects: readonly SceneObject[], tall: boolean) {
+  /** @param filled slots in which something else stands */
+  constructor(objects: readonly SceneObject[], tall: boolean, filled: readonly number[] = []) {
     this.#objects = objects;
     this.#along = tall ? ['up', 'down'] : ['left', 'right'];
     this.#across = tall ? ['left', 'right'] : ['up', 'down'];
-    this.#takenSlots = new Set(objects.map(({ slot }) => slot));
+    this.#takenSlots = new Set([...objects.map(({ slot }) => slot), ...filled]);
+    this.#filled = filled;
     this.#visible = new Set(objects.flatMap(({ hidden }, index) => (hidden ? [] : [index])));
     this.#offset = objects.map(() => 0);
     this.#scale = objects.map(() => 0);
@@ -195,6 +198,27 @@ class ChangeSampler {
     if (verb !== 'recolor') return { object, verb };
     const used = new Set(this.#objects.map(({ color }) => color));
     return { object, verb, to: rng.pick(Object.keys(WORLD.colors).filter((color) => !used.has(color))) };
+  }
+
+  /** An object that can go past its neighbour to the free slot beyond, and the slot of that neighbour. */
+  nextPass(rng: Rng): { readonly object: number; readonly past: number } | undefined {
+    const rests = (index: number): boolean =>
+      this.#visible.has(index) && !this.#ended.has(index) && !this.#moved.has(index);
+    const resting = [...this.#objects.keys()].filter(rests);
+    const found = resting.flatMap((object) => {
+      const { slot } = this.#at(object);
+      return [-1, 1].flatMap((step) => {
+        const past = slot + step;
+        const stands = this.#filled.includes(past) || resting.some((other) => this.#at(other).slot === past);
+        const beyond = past + step;
+        return stands && beyond in WORLD.slots && !this.#takenSlots.has(beyond) ? [{ object, past, beyond }] : [];
+      });
+    });
+    if (found.length === 0) return undefined;
+    const { object, past, beyond } = rng.pick(found);
+    this.#moved.add(object);
+    this.#takenSlots.add(beyond);
+    return { object, past };
   }
 
   /** A verb that is twice in the list is twice as likely. */
@@ -252,7 +276,7 @@ export function captionScript(script: Script, sound: boolean): string {
 
 function sceneOf(script: Script): string {
   const shown = script.objects.filter(({ hidden }) => !hidden).sort((one, other) => one.slot - other.slot);
-  const phrases = shown.map((object) => `${phraseOf(object)} ${placeOf(script, object)}`);
+  const phrases = shown.map((object) => `${phraseOf(object)} ${placeOf(script.size, object.slot)}`);
   const last = phrases.pop() ?? '';
   const list = phrases.length === 0 ? last : `${phrases.join(', ')} and ${last}`;
   return `On ${article(script.texture)} ${script.background} background there is ${list}.`;
@@ -267,27 +291,27 @@ function clause(script: Script, event: ScriptEvent): string {
     case 'visual': {
       const object = script.objects[event.object];
       if (object === undefined) throw new Error(`There is no object ${event.object} in the script. This is a bug.`);
-      if (event.verb === 'appear') return `${phraseOf(object)} appears ${placeOf(script, object)}`;
+      if (event.verb === 'appear') return `${phraseOf(object)} appears ${placeOf(script.size, object.slot)}`;
       const target = event.to === undefined ? '' : ` ${event.to}`;
       return `the ${object.color} ${object.shape} ${wordsOf(WORLD.verbs[event.verb])}${target}`;
     }
   }
 }
 
-function phraseOf({ size, color, shape }: SceneObject): string {
+export function phraseOf({ size, color, shape }: SceneObject): string {
   return `a ${size} ${color} ${shape}`;
 }
 
-function placeOf(script: Script, { slot }: SceneObject): string {
-  return wordsOf(WORLD.places[isTall(script.size) ? 'tall' : 'wide'][slot]);
+export function placeOf(size: Geometry['size'], slot: number): string {
+  return wordsOf(WORLD.places[isTall(size) ? 'tall' : 'wide'][slot]);
 }
 
 /** `red` → `a red`, `orange` → `an orange` */
-function article(word: string): string {
+export function article(word: string): string {
   return `${/^[aeiou]/.test(word) ? 'an' : 'a'} ${word}`;
 }
 
-function wordsOf(text: string | undefined): string {
+export function wordsOf(text: string | undefined): string {
   if (text === undefined) throw new Error('The script holds something that WORLD has no words for. This is a bug.');
   return text;
 }

@@ -32,6 +32,18 @@ interface Vocabulary {
   /** the sentence of beat k begins with the k-th opening */
   readonly openings: readonly string[];
   readonly silence: string;
+  /** what only the hard level has, as wording by name */
+  readonly hard: {
+    readonly figures: Table<string>;
+    /** what a figure does, by the figure's name */
+    readonly figureVerbs: Table<string>;
+    readonly sounds: Table<string>;
+    /** whole sentences */
+    readonly music: Table<string>;
+    readonly transitions: Table<string>;
+    readonly cameras: Table<string>;
+    readonly passes: Table<string>;
+  };
 }
 
 /** A file or directory of the bundled model; works from src/ and from dist/. */

@@ -1,4 +1,4 @@
-// The recorded lines that come with the model: 60 lines, each by a man and by a woman.
+// The recorded lines that come with the model: 60 lines, each by a man and by a woman, and once more in accents.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { AvocadoError } from '../../base/errors.ts';
@@ -13,21 +13,24 @@ type IndexedLine = readonly [line: string, speaker: string, from: number, to: nu
 
 const DECODE_SECONDS = 30;
 
-function readIndex(): readonly IndexedLine[] {
-  return JSON.parse(readFileSync(modelFile('world/voices.json'), 'utf8')) as readonly IndexedLine[];
+/** Two sets of the same lines; those in accents are of the hard level only. */
+export type VoiceSet = 'voices' | 'accents';
+
+function readIndex(set: VoiceSet): readonly IndexedLine[] {
+  return JSON.parse(readFileSync(modelFile(`world/${set}.json`), 'utf8')) as readonly IndexedLine[];
 }
 
 /** The lines that can be said. */
 export function recordedLines(): string[] {
-  return [...new Set(readIndex().map(([line]) => line))];
+  return [...new Set(readIndex('voices').map(([line]) => line))];
 }
 
 /**
- * Decodes all recordings.
+ * Decodes all recordings of a set.
  * @throws AvocadoError `media_undecodable` when this ffmpeg has no Opus decoder, `ffmpeg_missing`, `aborted`
  */
-export async function openVoices(signal: AbortSignal): Promise<Recording> {
-  const path = fileURLToPath(modelFile('world/voices.ogg'));
+export async function openVoices(signal: AbortSignal, set: VoiceSet = 'voices'): Promise<Recording> {
+  const path = fileURLToPath(modelFile(`world/${set}.ogg`));
   const pieces: Uint8Array[] = [];
   await runFfmpeg({
     path,
@@ -43,7 +46,7 @@ export async function openVoices(signal: AbortSignal): Promise<Recording> {
   });
   const bytes = Uint8Array.from(Buffer.concat(pieces)); // a copy, so that it is aligned to floats
   const samples = new Float32Array(bytes.buffer, 0, Math.floor(bytes.length / 4));
-  const index = readIndex();
+  const index = readIndex(set);
   if (samples.length < Math.max(...index.map(([, , , to]) => to)))
     throw new AvocadoError(
       'media_undecodable',

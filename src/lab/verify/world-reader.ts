@@ -10,8 +10,8 @@ interface WorldSentence {
   readonly parts: readonly { readonly text: string; readonly claim: WorldClaim }[];
 }
 
-/** `At first, A while B.`, where A and B may quote anything. */
-const WHILE = / while (?=(?:[^"]*"[^"]*")*[^"]*$)/;
+/** `At first, A while B and C.`, where each may quote anything. */
+const WHILE = / (?:while|and) (?=(?:[^"]*"[^"]*")*[^"]*$)/;
 const BACKGROUND = /^On (an? \S+ \S+ background) there is /;
 /** Between the objects of a scene. */
 const AND = /, | and (?=a )/;
@@ -57,6 +57,7 @@ export function isOfWorld(caption: string): boolean {
 function senseOf({ type }: WorldClaim): Sense {
   switch (type) {
     case 'sound':
+    case 'music':
       return 'sound';
     case 'speech':
       return 'speech';
@@ -66,6 +67,12 @@ function senseOf({ type }: WorldClaim): Sense {
     case 'object':
     case 'screen-word':
     case 'act':
+    case 'figure':
+    case 'transition':
+    case 'camera':
+    case 'pass':
+    case 'word-change':
+    case 'figure-act':
       return 'sight';
     default:
       return type satisfies never;
@@ -82,7 +89,8 @@ function rewritten({ text, parts }: WorldSentence, kept: readonly boolean[]): st
   if (left.length === parts.length) return text;
   if (left.length === 0) return '';
   const opening = WORLD.openings.find((words) => text.startsWith(`${words}, `));
-  if (opening !== undefined) return `${opening}, ${left.join(' while ')}.`;
+  if (opening !== undefined)
+    return `${opening}, ${[left.slice(0, 2).join(' while '), ...left.slice(2)].join(' and ')}.`;
   const hasBackground = kept[0] === true;
   const objects = hasBackground ? left.slice(1) : left;
   const last = objects.at(-1);

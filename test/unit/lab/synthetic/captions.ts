@@ -53,5 +53,7 @@ export function tupleOf(truth: SceneFact | SceneEvent | Keypoint['truth']): Tupl
       return ['order', tupleOf(truth.before), tupleOf(truth.after)];
     case 'while':
       return ['while', tupleOf(truth.one), tupleOf(truth.other)];
+    default:
+      throw new Error(`The recipe's reader knows no ${truth.type}: it is of the hard level.`);
   }
 }

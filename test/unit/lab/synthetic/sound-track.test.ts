@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Rng } from '../../../../src/lab/synthetic/rng.ts';
-import { makeSound, soundTrack } from '../../../../src/lab/synthetic/sample-clip.ts';
+import { makeSound, soundTrack } from '../../../../src/lab/synthetic/sound-track.ts';
 import type { Script } from '../../../../src/lab/synthetic/script.ts';
 import { WORLD } from '../../../../src/lab/synthetic/vocabulary.ts';
 
