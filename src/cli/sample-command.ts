@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AvocadoError } from '../base/errors.ts';
 import { numberValue, wholeNumber } from './flags.ts';
 import type { FilmOptions } from '../lab/synthetic/sample-film.ts';
+import type { Geometry } from '../lab/synthetic/script.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 import { write } from './terminal.ts';
 
@@ -13,6 +14,7 @@ interface SampleFlags {
   readonly objects?: number;
   readonly sound: boolean;
   readonly film?: number;
+  readonly level: 'easy' | 'hard';
 }
 
 /** The range of avocado-nano's training clips. */
@@ -48,6 +50,15 @@ export function addSampleCommand(program: Command, environment: CliEnvironment):
     )
     .option('--objects <n>', 'number of objects, 1 to 3 (default: 1 or 2, drawn with the seed)', wholeNumber(1, 3))
     .option('--no-sound', 'without a sound track')
+    .addOption(
+      new Option(
+        '--level <level>',
+        'hard: two to five shots with cuts and fades, camera moves, people, sounds at the same time, music; ' +
+          'avocado-nano was not trained on it',
+      )
+        .choices(['easy', 'hard'])
+        .default('easy'),
+    )
     .option('--film <minutes>', 'clips one after the other for so many minutes, with the truth about each', filmMinutes)
     .action(async (out: string, flags: SampleFlags) => {
       await sample(out, flags, environment);
@@ -59,20 +70,22 @@ async function sample(out: string, flags: SampleFlags, environment: CliEnvironme
     throw new AvocadoError('bad_request', `The clip is an mp4 file: name it so, such as ${out}.mp4.`, {
       param: 'file',
     });
-  const { sampleClip, truthPath } = await import('../lab/synthetic/sample-clip.ts');
   const seed = flags.seed ?? randomInt(1_000_000);
+  refuseTogether(flags);
   if (flags.film !== undefined) {
     const { seconds } = flags;
     const clipSeconds = seconds === undefined ? undefined : ([seconds, seconds] as const);
     await film({ seed, minutes: flags.film, size: flags.size, clipSeconds }, out, environment);
     return;
   }
-  const { caption, script } = await sampleClip({ ...flags, seed }, out, environment.interruption());
+  const { truthPath } = await import('../lab/synthetic/write-clip.ts');
+  const { caption, script } = await made({ ...flags, seed }, out, environment.interruption());
   const [width, height] = script.size;
+  const seconds = Number(script.duration.toFixed(2));
   await write(
     environment.stdout,
     [
-      `seed ${seed}: ${script.duration} s, ${width}x${height}, ${script.fps} frames/s; contents, also in ` +
+      `seed ${seed}: ${seconds} s, ${width}x${height}, ${script.fps} frames/s; contents, also in ` +
         `${truthPath(out)}:`,
       caption,
       `To caption it: npx avocado caption ${out}`,
@@ -81,9 +94,47 @@ async function sample(out: string, flags: SampleFlags, environment: CliEnvironme
   );
 }
 
+const GIVEN: Readonly<Record<string, (flags: SampleFlags) => boolean>> = {
+  '--seconds': ({ seconds }) => seconds !== undefined,
+  '--objects': ({ objects }) => objects !== undefined,
+  '--no-sound': ({ sound }) => !sound,
+  '--film': ({ film: minutes }) => minutes !== undefined,
+  '--level hard': ({ level }) => level === 'hard',
+};
+
+/** The first draws the second itself, or has no other. */
+const APART = [
+  ['--level hard', '--seconds'],
+  ['--level hard', '--objects'],
+  ['--level hard', '--film'],
+  ['--film', '--objects'],
+  ['--film', '--no-sound'],
+] as const;
+
+function refuseTogether(flags: SampleFlags): void {
+  const found = APART.find((pair) => pair.every((name) => GIVEN[name]?.(flags) === true));
+  if (found !== undefined)
+    throw new AvocadoError('bad_request', `${found[1]} cannot be combined with ${found[0]}. Leave one of them out.`, {
+      param: found[1].slice(2),
+    });
+}
+
+async function made(
+  flags: SampleFlags & { readonly seed: number },
+  out: string,
+  signal: AbortSignal,
+): Promise<{ readonly caption: string; readonly script: Geometry }> {
+  if (flags.level === 'hard') {
+    const { sampleHardClip } = await import('../lab/synthetic/hard/sample-hard-clip.ts');
+    return sampleHardClip(flags, out, signal);
+  }
+  const { sampleClip } = await import('../lab/synthetic/sample-clip.ts');
+  return sampleClip(flags, out, signal);
+}
+
 async function film(options: FilmOptions, out: string, environment: CliEnvironment): Promise<void> {
   const { sampleFilm } = await import('../lab/synthetic/sample-film.ts');
-  const { truthPath } = await import('../lab/synthetic/sample-clip.ts');
+  const { truthPath } = await import('../lab/synthetic/write-clip.ts');
   const shots = await sampleFilm(options, out, environment.interruption());
   const seconds = shots.at(-1)?.end ?? 0;
   await write(

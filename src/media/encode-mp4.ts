@@ -3,7 +3,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { ffmpegVersion, fileUrl, quietly } from './ffmpeg.ts';
 import { descriptor, runProcess } from './ffmpeg-process.ts';
 
-interface RawClip {
+export interface RawClip {
   /** width and height, pixels, both even */
   readonly size: readonly [number, number];
   readonly fps: number;

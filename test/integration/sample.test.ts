@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { probeMedia } from '../../src/media/probe.ts';
 import { captionScript } from '../../src/lab/synthetic/script.ts';
+import { hardTruth, type HardTruth } from '../../src/lab/synthetic/hard/sample-hard-clip.ts';
 import type { ClipTruth } from '../../src/lab/synthetic/sample-clip.ts';
 import { filmTruth, type FilmShot } from '../../src/lab/synthetic/sample-film.ts';
 import { WORLD } from '../../src/lab/synthetic/vocabulary.ts';
@@ -86,7 +87,24 @@ describe('avocado sample', () => {
     expect(truth.keypoints.map(({ category }) => category)).not.toContain('auditory');
   });
 
+  it('writes a clip of the hard level, with every shot in its picture and its sound', async () => {
+    const { exitCode, stdout, stderr } = await sample('hard', '--level', 'hard', '--seed', '4', '--size', '16:9');
+    expect([exitCode, stderr]).toEqual([0, '']);
+    const truth = JSON.parse(readFileSync(scratch('hard.json'), 'utf8')) as HardTruth;
+    expect(stdout.split('\n')[1]).toBe(truth.caption);
+    expect(truth).toEqual(hardTruth({ seed: 4, size: '16:9', sound: true }));
+    const { video, audio, durationSeconds } = await probeMedia(scratch('hard.mp4'));
+    expect([video?.width, video?.height, audio?.channels]).toEqual([320, 180, 1]);
+    expect(durationSeconds).toBeCloseTo(truth.script.duration, 1);
+    await sample('hard-mute', '--level', 'hard', '--seed', '4', '--size', '16:9', '--no-sound');
+    expect((await probeMedia(scratch('hard-mute.mp4'))).audio).toBeUndefined();
+  });
+
   it.each([
+    [['--level', 'hard', '--seconds', '5'], '--seconds cannot be combined with --level hard'],
+    [['--level', 'hard', '--film', '1'], '--film cannot be combined with --level hard'],
+    [['--film', '1', '--no-sound'], '--no-sound cannot be combined with --film'],
+    [['--level', 'harder'], 'easy, hard'],
     [['--seconds', '2.9'], 'from 3 to 16'],
     [['--seconds', '17'], 'from 3 to 16'],
     [['--size', '4:3'], '16:9, 1:1, 9:16'],
@@ -125,9 +143,15 @@ describe('the recorded voices of the model', () => {
     const recording = await openVoices(new AbortController().signal);
     const lines = recordedLines();
     expect(lines.length).toBe(60);
+    const accents = await openVoices(new AbortController().signal, 'accents');
     for (const line of lines) {
-      for (const speaker of ['man', 'woman']) {
-        const wave = recording(speaker, line);
+      for (const [speaker, said] of [
+        ['man', recording],
+        ['woman', recording],
+        ['man', accents],
+        ['woman', accents],
+      ] as const) {
+        const wave = said(speaker, line);
         const loud = wave.reduce((most, level) => Math.max(most, Math.abs(level)), 0);
         expect(wave.length > 2000 && wave.length < 40_000 && loud > 0.5, `${speaker}: ${line}`).toBe(true);
       }

@@ -1,7 +1,4 @@
 // Makes a synthetic clip and the truth about it: what `avocado sample` writes.
-import { rename, rm, stat, writeFile } from 'node:fs/promises';
-import { AvocadoError } from '../../base/errors.ts';
-import { encodeMp4 } from '../../media/encode-mp4.ts';
 import { FramePainter } from './frame-painter.ts';
 import { readCaption } from './read-caption.ts';
 import { Rng } from './rng.ts';
@@ -9,6 +6,7 @@ import { dialogueOf, keypointsOf, type Keypoint, type SpokenLine } from './score
 import { captionScript, sampleGeometry, sampleScript, type Script } from './script.ts';
 import { WORLD } from './vocabulary.ts';
 import { soundTrack } from './sound-track.ts';
+import { writeClip } from './write-clip.ts';
 import { openVoices, recordedLines, type Recording } from './voices.ts';
 
 export interface ClipOptions {
@@ -56,26 +54,16 @@ export function sampleTruth(options: ClipOptions): ClipTruth {
  */
 export async function sampleClip(options: ClipOptions, out: string, signal: AbortSignal): Promise<ClipTruth> {
   const truth = sampleTruth(options);
-  const { script } = truth;
-  const unfinished = `${out}.part`;
-  await wrapWriteError(unfinished, writeFile(unfinished, ''));
-  try {
-    await refuseDirectory(out);
-    const sound = truth.sound
+  const { script, sound } = truth;
+  await writeClip(truth, out, signal, async () => ({
+    size: script.size,
+    fps: script.fps,
+    frames: framesOf(script),
+    sound: sound
       ? { wave: soundTrack(script, await recordingsFor(truth, signal)), sampleRate: WORLD.sampleRate }
-      : undefined;
-    await encodeMp4({ size: script.size, fps: script.fps, frames: framesOf(script), sound }, unfinished, signal);
-    await wrapWriteError(truthPath(out), writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`));
-    await wrapWriteError(out, rename(unfinished, out));
-  } finally {
-    await rm(unfinished, { force: true });
-  }
+      : undefined,
+  }));
   return truth;
-}
-
-/** `clip.mp4` → `clip.json` */
-export function truthPath(out: string): string {
-  return out.replace(/\.mp4$/i, '.json');
 }
 
 /** The recordings are decoded only for a clip with speech, because that takes a moment. */
@@ -91,21 +79,4 @@ export function* framesOf(script: Script): Generator<Uint8Array> {
   const painter = new FramePainter(script);
   const count = Math.round(script.duration * script.fps);
   for (let index = 0; index < count; index++) yield painter.frameAt(index / script.fps);
-}
-
-async function refuseDirectory(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory() === true)
-    throw new AvocadoError('bad_request', `${path} is a directory. Name a file.`, { param: 'file' });
-}
-
-async function wrapWriteError(path: string, writing: Promise<void>): Promise<void> {
-  await writing.catch((cause: unknown) => {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AvocadoError(
-      'bad_request',
-      `${path} cannot be written: ${reason}. Name a file in a directory that exists and that you may write to.`,
-      { cause, param: 'file' },
-    );
-  });
 }

@@ -1,11 +1,10 @@
 // A film of the synthetic world: clips one after the other, as a long video with known contents.
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { encodeMp4 } from '../../media/encode-mp4.ts';
 import { Rng } from './rng.ts';
-import { sampleTruth, framesOf, truthPath, type ClipTruth } from './sample-clip.ts';
+import { framesOf, sampleTruth, type ClipTruth } from './sample-clip.ts';
 import { soundTrack } from './sound-track.ts';
 import { WORLD } from './vocabulary.ts';
 import { openVoices } from './voices.ts';
+import { writeClip } from './write-clip.ts';
 
 export interface FilmOptions {
   readonly seed: number;
@@ -70,16 +69,14 @@ export async function sampleFilm(options: FilmOptions, out: string, signal: Abor
   function* frames(): Generator<Uint8Array> {
     for (const { script } of shots) yield* framesOf(script);
   }
-  const unfinished = `${out}.part`;
-  try {
-    const size = WORLD.sizes[options.size ?? DEFAULT_SIZE] ?? [320, 180];
-    const sound = { wave, sampleRate: WORLD.sampleRate };
-    const seconds = shots.at(-1)?.end;
-    await encodeMp4({ size, fps: FILM_FPS, frames: frames(), sound, seconds }, unfinished, signal);
-    await writeFile(truthPath(out), `${JSON.stringify({ shots }, null, 1)}\n`);
-    await rename(unfinished, out);
-  } finally {
-    await rm(unfinished, { force: true });
-  }
+  await writeClip({ shots }, out, signal, () =>
+    Promise.resolve({
+      size: WORLD.sizes[options.size ?? DEFAULT_SIZE] ?? [320, 180],
+      fps: FILM_FPS,
+      frames: frames(),
+      sound: { wave, sampleRate: WORLD.sampleRate },
+      seconds: shots.at(-1)?.end ?? 0,
+    }),
+  );
   return shots;
 }

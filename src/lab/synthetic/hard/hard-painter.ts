@@ -126,7 +126,10 @@ class ShotPainter {
   }
 }
 
-/** Where the objects of a shot are in the picture, and where its figure is. @param time seconds from the start of the shot */
+/**
+ * Where the objects of a shot are in the picture, and where its figure is.
+ * @param time seconds from the start of the shot
+ */
 export function placesAt(shot: Shot, size: Geometry['size'], time: number): { objects: Place[]; figure: Place | null } {
   const view = viewAt(shot, size, time);
   const place = (x: number, y: number, opacity: number): Place => {

@@ -1,5 +1,5 @@
-// The script of a clip of the hard level: two to five shots with cuts and fades, a moving camera, objects that pass each
-// other, people, animals and bells that are seen or only heard, words that change, sounds at the same time, and music.
+// The script of a clip of the hard level: two to five shots with cuts and fades, a moving camera, objects that pass
+// each other, people, a dog and a bell that are seen or only heard, words that change, sounds at the same time, music.
 import type { Rng } from '../rng.ts';
 import {
   beatCount,

@@ -1,0 +1,60 @@
+// Makes a clip of the hard level and the truth about it: what `avocado sample --level hard` writes.
+import { readCaption } from '../read-caption.ts';
+import { Rng } from '../rng.ts';
+import { dialogueOf, keypointsOf, type Keypoint, type SpokenLine } from '../score-caption.ts';
+import { WORLD } from '../vocabulary.ts';
+import { openVoices, recordedLines } from '../voices.ts';
+import { writeClip } from '../write-clip.ts';
+import { hardCaption } from './hard-caption.ts';
+import { HardPainter } from './hard-painter.ts';
+import { sampleHardScript, type HardScript } from './hard-script.ts';
+import { hardSoundTrack } from './hard-sound.ts';
+
+export interface HardClipOptions {
+  /** whole number of at least 0 */
+  readonly seed: number;
+  /** a key of WORLD.sizes; undefined = drawn with the seed */
+  readonly size?: string | undefined;
+  /** false = no sound track, and a caption that says nothing about sound */
+  readonly sound: boolean;
+}
+
+/** The contents of a clip, with which a caption of it is compared. */
+export interface HardTruth {
+  readonly caption: string;
+  readonly dialogue: readonly SpokenLine[];
+  readonly keypoints: readonly Keypoint[];
+  readonly sound: boolean;
+  readonly script: HardScript;
+}
+
+/** Deterministic: the same options give the same truth. */
+export function hardTruth({ seed, size, sound }: HardClipOptions): HardTruth {
+  const script = sampleHardScript(seed, new Rng(seed, 'hard script'), recordedLines(), size);
+  const caption = hardCaption(script, sound);
+  return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
+}
+
+/**
+ * Writes a new clip, and its truth beside it.
+ * @param out ends in .mp4; the truth has the same name with .json. Existing files are overwritten.
+ * @throws AvocadoError `bad_request` when it cannot be written there, `ffmpeg_missing`, `aborted`
+ */
+export async function sampleHardClip(options: HardClipOptions, out: string, signal: AbortSignal): Promise<HardTruth> {
+  const truth = hardTruth(options);
+  const { script } = truth;
+  await writeClip(truth, out, signal, async () => {
+    const voices = options.sound ? await Promise.all([openVoices(signal), openVoices(signal, 'accents')]) : [];
+    const sound = options.sound
+      ? { wave: hardSoundTrack(script, voices).wave, sampleRate: WORLD.sampleRate }
+      : undefined;
+    return { size: script.size, fps: script.fps, frames: framesOf(script), sound, seconds: script.duration };
+  });
+  return truth;
+}
+
+function* framesOf(script: HardScript): Generator<Uint8Array> {
+  const painter = new HardPainter(script);
+  const count = Math.round(script.duration * script.fps);
+  for (let index = 0; index < count; index++) yield painter.frameAt(index / script.fps);
+}

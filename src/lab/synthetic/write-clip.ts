@@ -1,0 +1,50 @@
+// Writes a clip of the world and the truth about it, both or neither.
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
+import { AvocadoError } from '../../base/errors.ts';
+import { encodeMp4, type RawClip } from '../../media/encode-mp4.ts';
+
+/** `clip.mp4` → `clip.json` */
+export function truthPath(out: string): string {
+  return out.replace(/\.mp4$/i, '.json');
+}
+
+/**
+ * Existing files are overwritten, but not before the new clip is complete.
+ * @param out ends in .mp4
+ * @param clip makes the clip; called once it is known that `out` can be written
+ * @throws AvocadoError `bad_request` when it cannot be written there, `ffmpeg_missing`, `aborted`
+ */
+export async function writeClip(
+  truth: object,
+  out: string,
+  signal: AbortSignal,
+  clip: () => Promise<RawClip>,
+): Promise<void> {
+  const unfinished = `${out}.part`;
+  await wrapWriteError(unfinished, writeFile(unfinished, ''));
+  try {
+    await refuseDirectory(out);
+    await encodeMp4(await clip(), unfinished, signal);
+    await wrapWriteError(truthPath(out), writeFile(truthPath(out), `${JSON.stringify(truth, null, 1)}\n`));
+    await wrapWriteError(out, rename(unfinished, out));
+  } finally {
+    await rm(unfinished, { force: true });
+  }
+}
+
+async function refuseDirectory(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() === true)
+    throw new AvocadoError('bad_request', `${path} is a directory. Name a file.`, { param: 'file' });
+}
+
+async function wrapWriteError(path: string, writing: Promise<void>): Promise<void> {
+  await writing.catch((cause: unknown) => {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new AvocadoError(
+      'bad_request',
+      `${path} cannot be written: ${reason}. Name a file in a directory that exists and that you may write to.`,
+      { cause, param: 'file' },
+    );
+  });
+}
