@@ -2,6 +2,7 @@
 // truths.
 //   npx avocado caption clips/*.mp4 --json > captions.jsonl
 //   npx tsx test/bench/score-captions.ts captions.jsonl clips
+//   npx tsx test/bench/score-captions.ts said.jsonl        (lines of the recipe's evaluate.py --said)
 // A caption and a truth belong together when their files have the same name. Exits with 1 when a clip
 // has no caption or no truth.
 import { readFile } from 'node:fs/promises';
@@ -51,12 +52,16 @@ function captionedOf(
 
 async function main(): Promise<void> {
   const [captionsPath, truths] = parseArgs({ allowPositionals: true }).positionals;
-  if (captionsPath === undefined || truths === undefined)
-    throw new Error('Usage: npx tsx test/bench/score-captions.ts CAPTIONS.jsonl TRUTHS_DIR');
-  const lines = (await readFile(captionsPath, 'utf8'))
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .map((line) => JSON.parse(line) as CaptionLine);
+  if (captionsPath === undefined)
+    throw new Error('Usage: npx tsx test/bench/score-captions.ts CAPTIONS.jsonl [TRUTHS_DIR]');
+  const read = (await readFile(captionsPath, 'utf8')).split('\n').filter((line) => line.trim() !== '');
+  if (truths === undefined) {
+    const scores = await worldScores(read.map((line) => JSON.parse(line) as Captioned));
+    console.log(scoreTable(scores));
+    console.log(JSON.stringify(scores));
+    return;
+  }
+  const lines = read.map((line) => JSON.parse(line) as CaptionLine);
   const captioned: Captioned[] = [];
   const failed: string[] = [];
   const unknown: string[] = [];

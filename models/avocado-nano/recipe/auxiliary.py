@@ -4,31 +4,29 @@ import torch.nn.functional as F
 from torch import nn
 
 import labels
-import world
 
 EMPTY_WEIGHT = 0.12                  # most cells are empty; without a low weight the other classes are not learnt
 IMPORTANCE = {'shape': 2.0}          # learnt most slowly
-PARTS = {'shape': len(labels.SHAPES), 'color': len(labels.COLORS), 'action': len(labels.ACTIONS), 'size': len(labels.SIZES)}
 MOST_CELLS = 5                       # along a side
 PLACES = {'row': MOST_CELLS, 'column': MOST_CELLS}
-SCENE = {'background': len(world.BACKGROUNDS) * len(world.TEXTURES), 'word': 1 + len(world.SCREEN_WORDS)}
 
 
 class Probes(nn.Module):
-    """Linear probes on the outputs of the towers."""
+    """Linear probes on the outputs of the towers, for the classes of a labels.Tables."""
 
-    def __init__(self, width):
+    def __init__(self, width, tables=labels.EASY):
         super().__init__()
-        self.cell = nn.Linear(width, sum(PARTS.values()) + sum(PLACES.values()))
-        self.scene = nn.Linear(width, sum(SCENE.values()))
-        self.sound = nn.Linear(width, len(labels.AUDIO_CLASSES))
+        self.tables = tables
+        self.cell = nn.Linear(width, sum(tables.parts.values()) + sum(PLACES.values()))
+        self.scene = nn.Linear(width, sum(tables.scene.values()))
+        self.sound = nn.Linear(width, len(tables.sounds))
 
     def vision_loss(self, seen, grid, cells, scene):
-        """seen [n, cells, width] of single steps; cells [n, cells, 4]; scene [n, 2] → loss, accuracies."""
-        read = self.cell(seen).float().flatten(0, 1).split([*PARTS.values(), *PLACES.values()], -1)
+        """seen [n, cells, width] of single steps; cells [n, cells, 4]; scene [n, classes of the scene] → loss, accuracies."""
+        read = self.cell(seen).float().flatten(0, 1).split([*self.tables.parts.values(), *PLACES.values()], -1)
         truth, loss, scores = cells.flatten(0, 1), 0.0, {}
         shown = truth[:, 0] > 0
-        for part, (name, classes) in enumerate(PARTS.items()):
+        for part, (name, classes) in enumerate(self.tables.parts.items()):
             weight = torch.ones(classes, device=seen.device)
             weight[0] = EMPTY_WEIGHT
             target = torch.where(shown, truth[:, part], labels.IGNORED) if name == 'action' else truth[:, part]      # only objects can act
@@ -38,8 +36,10 @@ class Probes(nn.Module):
         place = torch.arange(grid[1] * grid[2], device=seen.device).repeat(seen.shape[0])
         loss = loss + 0.2 * (F.cross_entropy(read[4], place // grid[2]) + F.cross_entropy(read[5], place % grid[2]))
         scores['column'] = accuracy(read[5], place % grid[2], shown)
-        background, word = self.scene(seen.mean(1)).float().split(list(SCENE.values()), -1)
-        loss = loss + 0.3 * (F.cross_entropy(background, scene[:, 0]) + F.cross_entropy(word, scene[:, 1]))
+        told = self.scene(seen.mean(1)).float().split(list(self.tables.scene.values()), -1)
+        for part, (name, read_as) in enumerate(zip(self.tables.scene, told)):
+            loss = loss + 0.3 * F.cross_entropy(read_as, scene[:, part], ignore_index=labels.IGNORED)
+            scores[name] = accuracy(read_as, scene[:, part], scene[:, part] > 0)
         return loss, scores
 
     def audio_loss(self, heard, sounds):
@@ -56,13 +56,18 @@ def accuracy(read, truth, counted):
     return ((read.argmax(-1) == truth) & counted).sum() / counted.sum().clamp(min=1)
 
 
-def look_masks(see, hear, cells, video_at, audio_at, keys):
-    """Masks [batch, rows, keys] of the places to look at and to listen to, from the cells and ranges of answers.answer_of.
+def cells_shown(see, cells):
+    """The cell to look at in each step [..., steps] → which of all cells [..., steps * cells]."""
+    return (see[..., None] == torch.arange(cells, device=see.device)).flatten(-2)
+
+
+def look_masks(see, hear, video_at, audio_at, keys):
+    """Masks [batch, rows, keys] of the places to look at, from the cells [batch, rows, steps * cells], and to listen to, from ranges [batch, rows, 2].
 
     `video_at`, `audio_at` are the positions of the clip's tokens among the keys.
     """
     shown = torch.zeros(*see.shape[:2], keys, dtype=torch.bool, device=see.device)
-    shown[..., video_at] = (see[..., None] == torch.arange(cells, device=see.device)).flatten(2)
+    shown[..., video_at] = see
     sounding = torch.zeros_like(shown)
     if len(audio_at):
         token = torch.arange(len(audio_at), device=see.device)

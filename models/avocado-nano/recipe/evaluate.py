@@ -1,6 +1,8 @@
 """Scores a trained state on unseen shards: keypoint recall by category, false claims, dialogue, repetition, sound turned off.
 
-usage: python evaluate.py STATE.pt 'SHARDS/*.safetensors ...' [--silent] [--show N] [--threads N] [--device cuda]
+usage: python evaluate.py STATE.pt 'SHARDS/*.safetensors ...' [--silent] [--show N] [--threads N] [--device cuda] [--said FILE]
+--said writes captions and references for test/bench/score-captions.ts, which knows the hard level too; nothing is scored here then.
+STATE may be a package's model.safetensors.
 """
 import argparse
 import json
@@ -14,18 +16,21 @@ import prompts
 import repetition
 import scorer
 import tokenizer as tk
+import training
 from generate import generate
 from model import Thinker
 
+MOST_TOKENS = 1200      # of a caption of a minute on the hard level
+
 
 @torch.no_grad()
-def caption_shard(thinker, shard, sound=True, prompt=prompts.AVOCADO[0], device='cpu'):
+def caption_shard(thinker, shard, sound=True, prompt=prompts.AVOCADO[0], device='cpu', most=256):
     """(captions, their lengths in tokens) of a shard's clips, greedy."""
     with torch.autocast(device, torch.bfloat16):
         grid = pool.grid_of(shard)
         seen = thinker.look(features.patches_of(shard['frames']), grid)
         heard = thinker.audio_tower(shard['mel'].float()) if sound else None
-        written = generate(thinker, seen, heard, grid, prompt)
+        written = generate(thinker, seen, heard, grid, prompt, most)
     return [tk.load().decode(ids) for ids in written], [len(ids) for ids in written]
 
 
@@ -54,15 +59,28 @@ def evaluate(thinker, paths, sound=True, show=0, device='cpu'):
     return summarise(scores, texts, lengths)
 
 
+def say(thinker, paths, out, sound=True, most=MOST_TOKENS, device='cpu'):
+    """Writes a line of JSON for each clip: its greedy caption, the reference, tokens, whether there was sound."""
+    with open(out, 'w') as file:
+        for path in paths:
+            shard, made_of = pool.read_shard(path, device)
+            for text, tokens, made in zip(*caption_shard(thinker, shard, sound, device=device, most=most), made_of):
+                file.write(json.dumps(dict(caption=text, reference=pool.reference_of(made, sound), tokens=tokens, sound=sound)) + '\n')
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('state'), parser.add_argument('shards')
     parser.add_argument('--silent', action='store_true'), parser.add_argument('--show', type=int, default=0)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads()), parser.add_argument('--device', default='cpu')
+    parser.add_argument('--said'), parser.add_argument('--limit', type=int)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     thinker = Thinker().to(options.device)
-    thinker.load_state_dict(torch.load(options.state, map_location=options.device)['model'])
+    thinker.load_state_dict(training.read_state(options.state, options.device)['model'])
+    if options.said:
+        say(thinker.eval(), pool.paths_of(options.shards)[:options.limit], options.said, not options.silent, device=options.device)
+        return
     print(json.dumps(evaluate(thinker.eval(), pool.paths_of(options.shards), not options.silent, options.show, options.device)))
 
 

@@ -15,7 +15,6 @@ import time
 
 import torch
 
-import caption
 import features
 import pool
 import prompts
@@ -77,7 +76,7 @@ def sample_batch(shards, count, rng, device):
     """(shard of `count` clips, their reference captions, whether sound is on)."""
     batch, made_of = pool.read_shard(rng.choice(shards), device, lambda clips: rng.sample(range(clips), min(count, clips)))
     sound = rng.random() >= SOUNDLESS
-    return batch, [caption.caption_of(script, sound) for script in made_of], sound
+    return batch, [pool.reference_of(made, sound) for made in made_of], sound
 
 
 def main():

@@ -10,7 +10,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import caption
 import pool
 import prompts
 import tokenizer as tk
@@ -28,7 +27,7 @@ def hard_ones(thinker, shard, made_of, service, device):
     grid = pool.grid_of(shard)
     with torch.autocast(device, torch.bfloat16):
         ids = generate(thinker, *encode(thinker, shard, grid, True), grid, prompts.AVOCADO[0], temperature=TEMPERATURE, copies=SAMPLES)
-    references = [caption.caption_of(script) for script in made_of for _ in range(SAMPLES)]
+    references = [pool.reference_of(made) for made in made_of for _ in range(SAMPLES)]
     earned = service.of([tk.load().decode(row) for row in ids], [len(row) for row in ids], references)
     return sorted({k // SAMPLES for k, item in enumerate(earned) if item['total'] < PERFECT})
 

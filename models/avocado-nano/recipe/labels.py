@@ -1,4 +1,6 @@
 """Dense training targets beside the caption: what each merged visual token shows, and the order of all sounds."""
+import dataclasses
+
 import numpy as np
 
 import features
@@ -11,6 +13,18 @@ COLORS = ('none', *world.COLORS)
 SIZES = ('none', *world.RADII)
 AUDIO_CLASSES = ('blank', *world.SOUNDS, *world.SPEAKERS, *dict.fromkeys(world.SPOKEN_WORDS))   # CTC alphabet
 IGNORED = -100
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Classes of the dense targets: their number by part of a cell and by part of a step's scene, and the names of the CTC alphabet."""
+    parts: dict
+    scene: dict
+    sounds: tuple
+
+
+EASY = Tables(dict(shape=len(SHAPES), color=len(COLORS), action=len(ACTIONS), size=len(SIZES)),
+              dict(background=len(world.BACKGROUNDS) * len(world.TEXTURES), word=1 + len(world.SCREEN_WORDS)), AUDIO_CLASSES)
 SEEN_FROM, CLEAR_FROM = 0.03, 0.13    # share of an event between a step's two frames: below the first no event, above the second an event, ignored between them
 BETWEEN_SIZES = 0.5 * sum(world.RADII.values())
 

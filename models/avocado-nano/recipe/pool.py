@@ -8,7 +8,9 @@ import time
 import torch
 from safetensors import safe_open
 
+import caption
 import features
+import hard
 import paint
 
 
@@ -18,6 +20,8 @@ def read_shard(path, device='cpu', choose=None):
     `choose` receives the number of clips and returns the wanted ones; the others are not drawn.
     """
     with safe_open(path, 'pt', device=str(device)) as file:
+        if 'clips' in file.metadata():
+            return hard.read_shard(file, device, choose)
         made_of = json.loads(file.metadata()['scripts'])
         shard = {key: file.get_tensor(key) for key in file.keys()}
     if choose:
@@ -28,6 +32,11 @@ def read_shard(path, device='cpu', choose=None):
         shard['frames'] = features.resize(painted)
     shard['mel'] = features.log_mel(shard.pop('wave').float() / 32767).half()
     return shard, made_of
+
+
+def reference_of(made, sound=True):
+    """The reference caption of what read_shard says a clip is made of."""
+    return hard.reference_of(made, sound) if 'on' in made else caption.caption_of(made, sound)
 
 
 def paths_of(patterns):
@@ -57,13 +66,15 @@ class Pool:
         self.closing.set()
         self.thread.join()
 
-    def batch(self, clips, fewest=1):
-        """A random part of a random shard; waits until there are at least `fewest` shards."""
+    def batch(self, clips, fewest=1, most_steps=None):
+        """A random part of a random shard, with at most `most_steps` steps in all; waits until there are at least `fewest` shards."""
         while len(self.shards) < fewest:
             if self.failure:
                 raise self.failure
             time.sleep(0.05)
         shard = self.rng.choice(self.shards)
+        if most_steps:
+            clips = max(1, min(clips, most_steps // grid_of(shard)[0]))
         chosen = torch.randperm(len(shard['frames']), device=self.device)[:clips]
         self.drawn += len(chosen)
         return {key: value[chosen] for key, value in shard.items()}

@@ -1,7 +1,7 @@
 """The spoken lines of the world, each by every voice (espeak-ng), in one long recording with an index.
 
-usage: python speech.py BANK [PROCESSES]
-Writes BANK.npy (16 kHz mono int16) and BANK.json.
+usage: python speech.py BANK [PROCESSES] [--accents]
+Writes BANK.npy (16 kHz mono int16), BANK.json, and BANK.lines.json. --accents: in the accents of the hard level.
 """
 import json
 import multiprocessing
@@ -46,10 +46,12 @@ def _say(task):
     return say(task[2], task[1])
 
 
-def build_bank(path, processes=1):
+def build_bank(path, processes=1, table=world.VOICES):
     """Writes every line in every voice."""
     trained, held_out = make_lines()
-    tasks = [(speaker, voice, line) for speaker, voices in world.VOICES.items() for voice in voices for line in trained + held_out]
+    with open(path + '.lines.json', 'w') as file:
+        json.dump(dict(trained=trained, heldOut=held_out), file)
+    tasks = [(speaker, voice, line) for speaker, voices in table.items() for voice in voices for line in trained + held_out]
     with multiprocessing.Pool(processes) as pool:
         waves = pool.map(_say, tasks, 64)
     ends = np.cumsum([len(wave) for wave in waves]).tolist()
@@ -77,4 +79,6 @@ class Bank:
 
 
 if __name__ == '__main__':
-    build_bank(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    accents = '--accents' in sys.argv
+    given = [argument for argument in sys.argv[1:] if argument != '--accents']
+    build_bank(given[0], int(given[1]) if len(given) > 1 else 1, world.ACCENTS if accents else world.VOICES)

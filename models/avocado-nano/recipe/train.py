@@ -1,9 +1,10 @@
 """Stages 0 and 1: first both towers alone on dense targets, then the whole model on captions, with targets for its attention.
 
 usage: python train.py RUN MINUTES 'SHARDS/*.safetensors ...' [--state STATE.pt] [--device cuda] [--clips N] [--consume] [--decoder-alone]
-                       [--eval 'EVAL/*.safetensors']
+                       [--eval 'EVAL/*.safetensors'] [--hard] [--steps-at-once N]
 The learning rate follows the clock and is 0 after MINUTES; --state RUN/state.pt continues a stopped run. --consume removes shards once
-they are in memory, for producers that run in parallel (shards.py --waiting). --decoder-alone does not train the towers.
+they are in memory, for producers that run in parallel (shards.py --waiting). --decoder-alone does not train the towers. --state may be a package's model.safetensors. --hard:
+shards of hard-shards.ts, of which a batch has at most --steps-at-once steps.
 """
 import argparse
 
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 
 import auxiliary
 import evaluate
+import hard
+import labels
 import layout
 import pool
 import prompts
@@ -39,7 +42,9 @@ def caption_losses(thinker, batch, seen, heard, prompt):
     hidden = thinker.model(x, positions, None, watch, LOOK_LAYERS)[:, -rows:]
     logits, targets = thinker.lm_head(hidden).float(), torch.where(told < 0, IGNORED, told)
     loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
-    masks = auxiliary.look_masks(batch[f'{name}_see'], batch[f'{name}_hear'], grid[1] * grid[2], laid_out.video_at, laid_out.audio_at, x.shape[1])
+    see = batch[f'{name}_see']
+    shown = see if see.dtype == torch.bool else auxiliary.cells_shown(see, grid[1] * grid[2])
+    masks = auxiliary.look_masks(shown, batch[f'{name}_hear'], laid_out.video_at, laid_out.audio_at, x.shape[1])
     look = sum(auxiliary.look_loss(seen_by[:, number], masks[kind]) for seen_by in watch.seen for number, kind in enumerate(LOOK_HEADS))
     telling = masks['see'].any(-1) | masks['hear'].any(-1)
     right = ((logits.argmax(-1) == targets) & telling).sum() / telling.sum().clamp(min=1)
@@ -57,8 +62,9 @@ def losses(run, batch, captions, decoder_alone=False):
         words, look, scores = caption_losses(thinker, batch, seen, heard, prompts.sample_prompt(run.rng))
         return words + LOOK_WEIGHT * look, scores
     steps = len(seen) * grid[0]
-    vision, numbers = run.probes.vision_loss(seen.view(steps, -1, seen.shape[-1]), grid, batch['cells'].long().flatten(0, 1),
-                                             batch['scene'].long().repeat_interleave(grid[0], 0))
+    scene = batch['scene'].long()      # of a clip, or of each step
+    scene = scene.flatten(0, 1) if scene.dim() == 3 else scene.repeat_interleave(grid[0], 0)
+    vision, numbers = run.probes.vision_loss(seen.view(steps, -1, seen.shape[-1]), grid, batch['cells'].long().flatten(0, 1), scene)
     loss, numbers = vision, dict(numbers, vision=vision)
     if sound:
         audio = run.probes.audio_loss(heard, batch['sounds'].long())
@@ -75,16 +81,17 @@ def main():
     parser.add_argument('--state'), parser.add_argument('--device', default='cpu'), parser.add_argument('--threads', type=int)
     parser.add_argument('--clips', type=int, default=16), parser.add_argument('--rate', type=float, default=RATE)
     parser.add_argument('--consume', action='store_true'), parser.add_argument('--decoder-alone', action='store_true')
-    parser.add_argument('--eval', default='')
+    parser.add_argument('--eval', default=''), parser.add_argument('--hard', action='store_true')
+    parser.add_argument('--steps-at-once', type=int), parser.add_argument('--hold', type=float, default=HOLD)
     parser.add_argument('--capacity', type=int, default=200), parser.add_argument('--towers-alone', type=float, default=TOWERS_ALONE)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = training.Run(options.run, options.minutes, options.rate, HOLD, options.device, options.state)
+    run = training.Run(options.run, options.minutes, options.rate, options.hold, options.device, options.state, hard.TABLES if options.hard else labels.EASY)
     shards = pool.Pool(options.shards.split(), run.rng, options.device, options.capacity, options.consume)
     shards.batch(1, fewest=2)
     while run.share < 1:
-        batch = shards.batch(options.clips)
+        batch = shards.batch(options.clips, most_steps=options.steps_at_once)
         with torch.autocast(options.device, torch.bfloat16):
             loss, numbers = losses(run, batch, run.share >= options.towers_alone, options.decoder_alone)
         run.step(loss, len(batch['frames']))

@@ -5,10 +5,12 @@ import random
 import time
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import auxiliary
 import features
+import labels
 from model import Thinker
 
 WARM_UP = 60                  # steps
@@ -19,17 +21,17 @@ BLURRED = 0.5                 # share of batches with colours at half resolution
 class Run:
     """All state of a run, so that a stopped run can continue. Its length is a time, at the end of which the learning rate is 0."""
 
-    def __init__(self, directory, minutes, rate, hold, device, state=None):
+    def __init__(self, directory, minutes, rate, hold, device, state=None, tables=labels.EASY):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.minutes, self.rate, self.hold, self.device = directory, minutes, rate, hold, device
         self.clips = self.steps = 0
         self.spent = 0.0          # minutes, of earlier parts of the run
         torch.manual_seed(1)
-        self.model, self.probes = Thinker().to(device), auxiliary.Probes(Thinker().config.width).to(device)
+        self.model, self.probes = Thinker().to(device), auxiliary.Probes(Thinker().config.width, tables).to(device)
         self.muon, self.adam = make_optimizers(self.model, self.probes)
         self.averages, self.started = {}, time.time()
         if state:
-            self._restore(torch.load(state, map_location=device))
+            self._restore(read_state(state, device))
         self.rng = random.Random(self.steps + 1)
         torch.manual_seed(self.steps + 1)
 
@@ -86,6 +88,13 @@ class Run:
         print(json.dumps(row), flush=True)
         with open(f'{self.directory}/log.jsonl', 'a') as file:
             file.write(json.dumps(row) + '\n')
+
+
+def read_state(path, device='cpu'):
+    """What Run.save wrote, or the weights of a package (model.safetensors)."""
+    if path.endswith('.safetensors'):
+        return dict(model={name.removeprefix('thinker.'): value.float() for name, value in load_file(path, device).items()})
+    return torch.load(path, map_location=device)
 
 
 def make_optimizers(model, probes):

@@ -23,7 +23,8 @@ SCREEN_WORDS = tuple(_TABLES['screenWords'])
 # One wording each, so that a small model spends its capacity on what happens, not on synonyms.
 VERBS, SOUNDS, SPEAKERS = (_TABLES[table] for table in ('verbs', 'sounds', 'speakers'))
 VOICES = _TABLES['voices']                     # of espeak-ng
-ACCENTS = _TABLES['hard']['accents']           # voices that only the hard level has
+HARD = _TABLES['hard']                         # what only the hard level has
+ACCENTS = HARD['accents']                      # its voices
 SPOKEN_WORDS = tuple(_TABLES['spokenWords'])
 
 # The sentence of beat k always begins with the k-th opening, so that opening and time determine each other.

@@ -178,6 +178,13 @@ export const SKILLS = [
   'speaker',
   'line',
   'silence',
+  'figure',
+  'figure-act',
+  'transition',
+  'camera',
+  'pass',
+  'word-change',
+  'music',
 ] as const;
 type Skill = (typeof SKILLS)[number];
 
@@ -221,5 +228,12 @@ function skillsOf(claims: readonly Claim[], keypoints: readonly Keypoint[]): Rec
     speaker: lines((claim, truth) => claim.speaker === truth.speaker),
     line: lines((claim, truth) => claim.content === truth.content),
     silence: exact('silence'),
+    figure: exact('figure'),
+    'figure-act': exact('figure-act'),
+    transition: exact('transition'),
+    camera: exact('camera'),
+    pass: exact('pass'),
+    'word-change': exact('word-change'),
+    music: exact('music'),
   };
 }

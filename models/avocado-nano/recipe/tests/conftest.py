@@ -7,6 +7,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 # Packages beside pytest that each test file needs, its imports included.
 NEEDS = {
+    'test_hard.py': ('numpy', 'PIL', 'safetensors', 'tokenizers', 'torch'),
     'test_paint.py': ('numpy', 'PIL', 'torch'),
     'test_shards.py': ('numpy', 'PIL', 'safetensors', 'tokenizers', 'torch'),
     'test_speech.py': ('numpy',),

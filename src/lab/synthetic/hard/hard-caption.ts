@@ -5,6 +5,7 @@ import { isHeard, type HardScript, type Shot, type ShotEvent } from './hard-scri
 
 /** What a piece of a caption tells of: numbers of a shot and of an event or an object in it. */
 export type Subject =
+  | { readonly kind: 'background' | 'transition' | 'screen-word'; readonly shot: number }
   | { readonly kind: 'object'; readonly shot: number; readonly object: number }
   | { readonly kind: 'figure'; readonly shot: number }
   | { readonly kind: 'event'; readonly shot: number; readonly event: number }
@@ -31,9 +32,9 @@ export function hardCaption(script: HardScript, sound: boolean): string {
 
 export function captionPieces(script: HardScript, sound: boolean): Piece[] {
   const pieces = script.shots.flatMap((shot, number) => [
-    ...(shot.transition === null ? [] : [{ text: ` ${wordsOf(WORLD.hard.transitions[shot.transition])}` }]),
+    ...transitionPieces(shot, number),
     ...scenePieces(script, number),
-    ...(shot.text === null ? [] : [{ text: ` The word "${shot.text}" is shown at the top.` }]),
+    ...wordPieces(shot, number),
     ...beatPieces(script, number, sound),
   ]);
   if (sound && script.music !== null) pieces.push({ text: ` ${wordsOf(WORLD.hard.music[script.music])}` });
@@ -41,6 +42,16 @@ export function captionPieces(script: HardScript, sound: boolean): Piece[] {
     pieces.push({ text: ` ${WORLD.silence}` });
   const [first, ...rest] = pieces;
   return first === undefined ? [] : [{ ...first, text: first.text.trimStart() }, ...rest];
+}
+
+function transitionPieces({ transition }: Shot, shot: number): Piece[] {
+  if (transition === null) return [];
+  return [{ text: ` ${wordsOf(WORLD.hard.transitions[transition])}`, subject: { kind: 'transition', shot } }];
+}
+
+function wordPieces({ text }: Shot, shot: number): Piece[] {
+  if (text === null) return [];
+  return [{ text: ` The word "${text}" is shown at the top.`, subject: { kind: 'screen-word', shot } }];
 }
 
 function scenePieces(script: HardScript, number: number): Piece[] {
@@ -59,7 +70,8 @@ function scenePieces(script: HardScript, number: number): Piece[] {
     const joint = index === 0 ? ' ' : index === things.length - 1 ? ' and ' : ', ';
     return { text: `${joint}${text} ${placeOf(script.size, slot)}`, subject };
   });
-  return [{ text: ` On ${article(shot.texture)} ${shot.background} background there is` }, ...listed, { text: '.' }];
+  const background = ` On ${article(shot.texture)} ${shot.background} background there is`;
+  return [{ text: background, subject: { kind: 'background', shot: number } }, ...listed, { text: '.' }];
 }
 
 function beatPieces(script: HardScript, number: number, sound: boolean): Piece[] {

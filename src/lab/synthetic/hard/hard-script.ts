@@ -96,7 +96,7 @@ const MUSIC_SHARE = 0.35;
 const NOISY_SHARE = 0.3;
 
 /** Durations of the shots of a clip, seconds: two to five shots, 60 s at most, each a whole number of frames. */
-export function sampleShots(rng: Rng, fps: number): number[] {
+function sampleShots(rng: Rng, fps: number): number[] {
   const count = rng.weighted([2, 3, 4, 5], [45, 30, 15, 10]);
   const shots = Array.from({ length: count }, () => {
     const seconds = rng.chance(0.12) ? rng.between(8, 15) : rng.between(3, 8);
@@ -108,20 +108,42 @@ export function sampleShots(rng: Rng, fps: number): number[] {
     : shots.map((seconds) => Math.floor(seconds * (MOST_SECONDS / total) * fps) / fps);
 }
 
-/** Draws what happens in one clip. @param lines the lines that a speaker may say */
-export function sampleHardScript(seed: number, rng: Rng, lines: readonly string[], size?: string): HardScript {
-  const fps = rng.pick(WORLD.frameRates);
+/** The same for a clip of a given duration. @param duration seconds, at least 6 */
+function shotsOf(rng: Rng, fps: number, duration: number): number[] {
+  const most = Math.max(2, Math.min(5, Math.floor(duration / 4)));
+  const count = Math.min(most, rng.weighted([2, 3, 4, 5], [45, 30, 15, 10]));
+  const shares = Array.from({ length: count }, () => rng.between(1, 1.8));
+  const total = shares.reduce((sum, share) => sum + share, 0);
+  const frames = Math.round(duration * fps);
+  const counts = shares.map((share) => Math.floor((frames * share) / total));
+  const left = frames - counts.reduce((sum, number) => sum + number, 0);
+  return counts.map((number, index) => (number + (index === 0 ? left : 0)) / fps);
+}
+
+/**
+ * Draws what happens in one clip.
+ * @param lines the lines that a speaker may say
+ * @param fixed what is not drawn; a `duration` of at least 6 s
+ */
+export function sampleHardScript(
+  seed: number,
+  rng: Rng,
+  lines: readonly string[],
+  fixed: Partial<Geometry> = {},
+): HardScript {
+  const fps = fixed.fps ?? rng.pick(WORLD.frameRates);
   const drawn = rng.weighted(Object.values(WORLD.sizes), [2, 1, 1]);
-  const picture = WORLD.sizes[size ?? ''] ?? drawn;
+  const size = fixed.size ?? drawn;
+  const durations = fixed.duration === undefined ? sampleShots(rng, fps) : shotsOf(rng, fps, fixed.duration);
   const shots: Shot[] = [];
   let start = 0;
-  for (const duration of sampleShots(rng, fps)) {
-    shots.push(sampleShot(rng, { start, duration, size: picture, lines, before: shots.at(-1) }));
+  for (const duration of durations) {
+    shots.push(sampleShot(rng, { start, duration, size, lines, before: shots.at(-1) }));
     start += duration;
   }
   const music = rng.chance(MUSIC_SHARE) ? rng.pick(Object.keys(WORLD.hard.music)) : null;
   const noise = 10 ** (rng.chance(NOISY_SHARE) ? rng.between(-2.4, -1.7) : rng.between(-4.2, -2.7));
-  return { level: 'hard', seed, duration: start, fps, size: picture, music, noise, shots };
+  return { level: 'hard', seed, duration: start, fps, size, music, noise, shots };
 }
 
 interface ShotFrame {

@@ -30,7 +30,9 @@ export interface HardTruth {
 
 /** Deterministic: the same options give the same truth. */
 export function hardTruth({ seed, size, sound }: HardClipOptions): HardTruth {
-  const script = sampleHardScript(seed, new Rng(seed, 'hard script'), recordedLines(), size);
+  const picture = WORLD.sizes[size ?? ''];
+  const fixed = picture === undefined ? {} : { size: picture };
+  const script = sampleHardScript(seed, new Rng(seed, 'hard script'), recordedLines(), fixed);
   const caption = hardCaption(script, sound);
   return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
 }
