@@ -3,7 +3,9 @@
 Decoder and adapters (the towers' last projections) are trained, the encoders are not (paper, App. C).
 
 usage: python grpo.py RUN STEPS 'SHARDS/*.safetensors ...' --state STATE.pt --rewards URL [--clips N] [--rate R] [--device cuda] [--minutes M]
-R = R_C + R_D + R_L, and R_P, one minus the share of false claims, which is ours: without it, false claims cost a caption nothing.
+                      [--use R_C,R_D,R_L,R_P] [--seed N] [--most-tokens N]
+R = R_C + R_D + R_L, and R_P, one minus the share of false claims, which is ours: without it, false claims cost a caption nothing. --use names
+those that count.
 Stops after STEPS or MINUTES, whichever comes first.
 """
 import argparse
@@ -19,11 +21,12 @@ import features
 import pool
 import prompts
 import tokenizer as tk
+import training
 from generate import generate, read_prompt
 from model import Thinker
-from rewards import Rewards
+from rewards import NAMES, Rewards
 
-GROUP, BETA, TEMPERATURE, MOST_TOKENS = 8, 0.04, 1.0, 256
+GROUP, BETA, TEMPERATURE = 8, 0.04, 1.0
 TRAINED = ('model.', 'lm_head', 'visual.merger', 'audio_tower.proj', 'audio_tower.ln_post')
 WARM_UP = 10                       # steps
 SOUNDLESS = 0.1                    # of the batches: sound off
@@ -44,11 +47,11 @@ def log_probabilities(thinker, seen, heard, grid, prompt, written):
     return logits.log_softmax(-1).gather(-1, written[..., None])[..., 0]
 
 
-def roll_out(thinker, seen, heard, grid, prompt, references, service):
+def roll_out(thinker, seen, heard, grid, prompt, references, service, most):
     """Sampled captions: padded ids [n, longest], mask of the real ones, rewards [n, 4] and their totals [n]."""
-    ids = generate(thinker, seen, heard, grid, prompt, MOST_TOKENS, TEMPERATURE, GROUP)
+    ids = generate(thinker, seen, heard, grid, prompt, most, TEMPERATURE, GROUP)
     earned = service.of([tk.load().decode(row) for row in ids], [len(row) for row in ids], [r for r in references for _ in range(GROUP)])
-    ended = [row + [tk.END] if len(row) < MOST_TOKENS else row for row in ids]
+    ended = [row + [tk.END] if len(row) < most else row for row in ids]
     written = torch.full((len(ended), max(map(len, ended))), tk.PAD)
     for k, row in enumerate(ended):
         written[k, :len(row)] = torch.tensor(row)
@@ -85,12 +88,14 @@ def main():
     parser.add_argument('--state', required=True), parser.add_argument('--rewards', default='http://127.0.0.1:8100')
     parser.add_argument('--clips', type=int, default=8), parser.add_argument('--rate', type=float, default=5e-5)
     parser.add_argument('--device', default='cpu'), parser.add_argument('--minutes', type=float, default=1e9)
+    parser.add_argument('--use', default=','.join(NAMES)), parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--most-tokens', type=int, default=256)
     options = parser.parse_args()
     os.makedirs(options.run, exist_ok=True)
-    torch.manual_seed(1)
-    thinker, rng, started = Thinker().to(options.device), random.Random(1), time.time()
-    thinker.load_state_dict(torch.load(options.state, map_location=options.device)['model'])
-    reference, service = copy.deepcopy(thinker).eval(), Rewards(options.rewards)
+    torch.manual_seed(options.seed)
+    thinker, rng, started = Thinker().to(options.device), random.Random(options.seed), time.time()
+    thinker.load_state_dict(training.read_state(options.state, options.device)['model'])
+    reference, service = copy.deepcopy(thinker).eval(), Rewards(options.rewards, options.use.split(','))
     for name, parameter in thinker.named_parameters():
         parameter.requires_grad_(name.startswith(TRAINED))
     trained = [parameter for parameter in thinker.parameters() if parameter.requires_grad]
@@ -98,7 +103,8 @@ def main():
     for step in range(1, options.steps + 1):
         share = max(step / options.steps, (time.time() - started) / 60 / options.minutes)
         optimizer.param_groups[0]['lr'] = options.rate * min(1, step / WARM_UP, max(0.0, (1 - share) / (1 - FALL)) + 1e-3)
-        row = train_step(thinker, reference, optimizer, trained, sample_batch(shards, options.clips, rng, options.device), prompts.sample_prompt(rng), service)
+        row = train_step(thinker, reference, optimizer, trained, sample_batch(shards, options.clips, rng, options.device), prompts.sample_prompt(rng), service,
+                         options.most_tokens)
         with open(f'{options.run}/log.jsonl', 'a') as file:
             file.write(json.dumps(dict(step=step, minutes=round((time.time() - started) / 60, 2), **row)) + '\n')
         if share >= 1:
@@ -106,14 +112,14 @@ def main():
     torch.save(dict(model={key: value.bfloat16().cpu() for key, value in thinker.state_dict().items()}), f'{options.run}/weights.pt')
 
 
-def train_step(thinker, reference, optimizer, trained, sampled, prompt, service):
+def train_step(thinker, reference, optimizer, trained, sampled, prompt, service, most=256):
     """One group of rollouts for every clip of the batch and one update; returns a row to log."""
     batch, references, sound = sampled
     grid, device = pool.grid_of(batch), batch['frames'].device.type
     with torch.autocast(device, torch.bfloat16):
         with torch.no_grad():
             clip = encode(thinker, batch, grid, sound)
-            written, mask, earned, totals = roll_out(thinker, *clip, grid, prompt, references, service)
+            written, mask, earned, totals = roll_out(thinker, *clip, grid, prompt, references, service, most)
             log_p_reference = log_probabilities(reference, *encode(reference, batch, grid, sound), grid, prompt, written)
         log_p = log_probabilities(thinker, *encode(thinker, batch, grid, sound), grid, prompt, written)
     advantage = advantages(totals.view(-1, GROUP)).flatten().float().to(device)
