@@ -83,11 +83,12 @@ def main():
     parser.add_argument('--consume', action='store_true'), parser.add_argument('--decoder-alone', action='store_true')
     parser.add_argument('--eval', default=''), parser.add_argument('--hard', action='store_true')
     parser.add_argument('--steps-at-once', type=int), parser.add_argument('--hold', type=float, default=HOLD)
+    parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--capacity', type=int, default=200), parser.add_argument('--towers-alone', type=float, default=TOWERS_ALONE)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = training.Run(options.run, options.minutes, options.rate, options.hold, options.device, options.state, hard.TABLES if options.hard else labels.EASY)
+    run = training.Run(options.run, options.minutes, options.rate, options.hold, options.device, options.state, hard.TABLES if options.hard else labels.EASY, options.seed)
     shards = pool.Pool(options.shards.split(), run.rng, options.device, options.capacity, options.consume)
     shards.batch(1, fewest=2)
     while run.share < 1:

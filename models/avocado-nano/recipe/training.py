@@ -21,19 +21,19 @@ BLURRED = 0.5                 # share of batches with colours at half resolution
 class Run:
     """All state of a run, so that a stopped run can continue. Its length is a time, at the end of which the learning rate is 0."""
 
-    def __init__(self, directory, minutes, rate, hold, device, state=None, tables=labels.EASY):
+    def __init__(self, directory, minutes, rate, hold, device, state=None, tables=labels.EASY, seed=1):
         os.makedirs(directory, exist_ok=True)
         self.directory, self.minutes, self.rate, self.hold, self.device = directory, minutes, rate, hold, device
         self.clips = self.steps = 0
         self.spent = 0.0          # minutes, of earlier parts of the run
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         self.model, self.probes = Thinker().to(device), auxiliary.Probes(Thinker().config.width, tables).to(device)
         self.muon, self.adam = make_optimizers(self.model, self.probes)
         self.averages, self.started = {}, time.time()
         if state:
             self._restore(read_state(state, device))
-        self.rng = random.Random(self.steps + 1)
-        torch.manual_seed(self.steps + 1)
+        self.rng = random.Random(self.steps + seed)
+        torch.manual_seed(self.steps + seed)
 
     def _restore(self, state):
         for part in ('model', 'probes', 'muon', 'adam'):
