@@ -10,6 +10,7 @@ const BETWEEN_HOLDS_MS = LONGEST_HOLD_MS / 3;
 /** What waits in front, and what may not go on meanwhile. */
 export class Foreground {
   readonly #onFree = new Set<() => void>();
+  readonly #listeners = new Set<(isHeld: boolean) => void>();
   #waiting = 0;
   #isHeld = false;
   #timer: NodeJS.Timeout | undefined;
@@ -32,6 +33,14 @@ export class Foreground {
     };
   }
 
+  /** @param listener is told each time that batch work is to stand back, and that it may go on @returns ends that */
+  onChange(listener: (isHeld: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
   /** Resolves when batch work may go on, or the signal aborts. */
   async free(signal?: AbortSignal): Promise<void> {
     while (this.#isHeld && signal?.aborted !== true) {
@@ -49,6 +58,7 @@ export class Foreground {
   #hold(): void {
     clearTimeout(this.#timer);
     this.#isHeld = true;
+    for (const listener of this.#listeners) listener(true);
     this.#timer = setTimeout(() => {
       this.#free();
       this.#timer = setTimeout(() => {
@@ -60,6 +70,7 @@ export class Foreground {
   #free(): void {
     clearTimeout(this.#timer);
     this.#isHeld = false;
+    for (const listener of this.#listeners) listener(false);
     for (const go of [...this.#onFree]) go();
   }
 }

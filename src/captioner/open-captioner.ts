@@ -159,8 +159,8 @@ export function createCaptioner(
   model: ModelBasics,
   { thinker, precision }: Pick<LoadedThinker, 'thinker' | 'precision'>,
 ): Captioner {
-  const pool = createPreparePool({ threads: PREPARE_THREADS });
   const foreground = new Foreground();
+  const pool = createPreparePool({ threads: PREPARE_THREADS, foreground });
   const engine = new Engine(thinker.decoder, {
     foreground,
     prefillChunk: prefillChunkOf(precision, onlyDevice(settings)),

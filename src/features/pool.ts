@@ -1,11 +1,13 @@
 // Worker threads for the CPU work of a request.
 import { Piscina } from 'piscina';
 import { abortError } from '../base/abort.ts';
+import type { Foreground } from '../base/foreground.ts';
 import { workerEntry } from '../base/worker-entry.ts';
 import { ffmpegVersion } from '../media/ffmpeg.ts';
 import { totalPixels } from '../media/probe.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from '../base/places.ts';
+import { Hold } from './hold.ts';
 import { copyOfSteps, patchValues } from './patches.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
@@ -34,7 +36,7 @@ export interface PreparePool {
    * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
    */
   prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia>;
-  /** The same in places of its own, with what of the processor everything else leaves. */
+  /** The same in places of its own, with what of the processor everything else leaves, and not while a client waits. */
   prepareBehind: PreparePool['prepare'];
   /**
    * Patches of the temporal steps [fromStep, toStep), as cutPatches.
@@ -113,8 +115,21 @@ async function patchesIn(
   return new Float32Array(buffer, 0, patchValues(stack, toStep - fromStep));
 }
 
-/** @param options `threads`: number of files decoded at the same time */
-export function createPreparePool(options: { threads: number }): PreparePool {
+/** Only the plain fields: the caller's object may hold values that cannot be copied to another thread. */
+function plainOf(options: PrepareOptions): PrepareOptions {
+  const { imageMean, imageStd } = options.preprocessor;
+  return { ...options, preprocessor: { imageMean, imageStd } };
+}
+
+interface PoolOptions {
+  /** number of files decoded at the same time */
+  readonly threads: number;
+  /** while it is held, what is prepared behind stops */
+  readonly foreground?: Foreground;
+}
+
+export function createPreparePool(options: PoolOptions): PreparePool {
+  const hold = new Hold(options.foreground);
   const { decoding, decodingHeavy, probing, cutting } = createAllThreads(options.threads);
   const decoders = new Places({ ...DECODING, places: options.threads });
   const behind = new Places({ places: options.threads });
@@ -150,11 +165,9 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     (places: Places, isBehind: boolean): PreparePool['prepare'] =>
     (plan, prepareOptions, signal) =>
       places.run(() => {
-        // Only the plain fields: the caller's object may hold values that cannot be copied to another thread.
-        const { imageMean, imageStd } = prepareOptions.preprocessor;
-        const plain = { ...prepareOptions, preprocessor: { imageMean, imageStd } };
         const heavy = isBehind || isHeavy(plan.probe);
-        const task: Omit<PrepareTask, keyof MediaTask> = { plan, heavy, options: plain };
+        const state = isBehind ? hold.state : undefined;
+        const task: Omit<PrepareTask, keyof MediaTask> = { plan, heavy, options: plainOf(prepareOptions), hold: state };
         return runTask<PreparedMedia>(heavy ? decodingHeavy : decoding, task, signal);
       }, signal);
 
@@ -171,6 +184,7 @@ export function createPreparePool(options: { threads: number }): PreparePool {
     close: async () => {
       for (const flag of running) cancelTask(flag);
       await Promise.all([decoding, decodingHeavy, probing, cutting].map((threads) => threads.close()));
+      hold.close();
     },
   };
 }

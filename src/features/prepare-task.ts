@@ -3,6 +3,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { decodeAudio } from '../media/decode-audio.ts';
 import { decodeFrames } from '../media/decode-frames.ts';
 import { yieldThread } from '../media/niceness.ts';
+import { followHold } from './hold.ts';
 import { prepareFeatures } from './prepare.ts';
 import { beginTask, replyOf, type PrepareTask, type TaskReply } from './task-protocol.ts';
 import type { PreparedMedia } from './types.ts';
@@ -16,11 +17,13 @@ function transfer(reply: TaskReply<PreparedMedia>): unknown {
 }
 
 export default async function prepareTask(task: PrepareTask): Promise<unknown> {
-  const { plan, heavy, options } = task;
+  const { plan, heavy, hold, options } = task;
   if (heavy) yieldThread();
+  const letGo = hold && followHold(hold);
   const { signal, stop } = beginTask(task);
   const decoders = { frames: decodeFrames, audio: decodeAudio };
   const reply = await replyOf(() => prepareFeatures(plan, options, decoders, signal));
   stop();
+  letGo?.();
   return transfer(reply);
 }

@@ -3,6 +3,7 @@ import { asAvocadoError, AvocadoError, type ErrorCode } from '../base/errors.ts'
 import { shareFfmpegVersion, type FfmpegVersion } from '../media/ffmpeg.ts';
 import type { ProbeOptions } from '../media/probe.ts';
 import type { MediaPlan } from '../media/types.ts';
+import type { HoldState } from './hold.ts';
 import type { PrepareOptions } from './prepare.ts';
 import type { FrameStack } from './types.ts';
 
@@ -17,6 +18,8 @@ export interface PrepareTask extends MediaTask {
   readonly plan: MediaPlan;
   /** the thread works on heavy files only */
   readonly heavy: boolean;
+  /** its decoders stop while this says so */
+  readonly hold: HoldState | undefined;
   readonly options: PrepareOptions;
 }
 

@@ -67,9 +67,12 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const onAbort = (): void => {
     stop(abortError(signal));
   };
-  const timer = setTimeout(() => {
+  const deadline = new Deadline(run.timeoutSeconds, () => {
     stop(new AvocadoError('media_timeout', run.timeoutMessage));
-  }, run.timeoutSeconds * 1000);
+  });
+  const held = { child, deadline };
+  runs.add(held);
+  if (areHeld) stopOrGoOn(held);
   const yielding = yieldOverTime(child);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -83,10 +86,65 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     if (reason === ENOUGH) return { exitCode: null, errors: log.errors, log: log.lines() };
     throw reason instanceof Error ? reason : new Error(String(reason));
   } finally {
-    clearTimeout(timer);
+    deadline.end();
+    runs.delete(held);
     yielding.stop();
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/** Of the time that a process may run. */
+class Deadline {
+  readonly #onPassed: () => void;
+  #leftMs: number;
+  #sinceMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(seconds: number, onPassed: () => void) {
+    this.#leftMs = seconds * 1000;
+    this.#onPassed = onPassed;
+    this.run();
+  }
+
+  run(): void {
+    if (this.#timer !== undefined) return;
+    this.#sinceMs = performance.now();
+    this.#timer = setTimeout(this.#onPassed, this.#leftMs);
+  }
+
+  pause(): void {
+    if (this.#timer === undefined) return;
+    this.end();
+    this.#leftMs -= performance.now() - this.#sinceMs;
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+interface Run {
+  readonly child: ChildProcess;
+  readonly deadline: Deadline;
+}
+
+const runs = new Set<Run>();
+let areHeld = false;
+
+/**
+ * Stops every process that runProcess runs or will run in this thread, or lets them go on. Their deadlines wait, too.
+ */
+export function holdProcesses(isHeld: boolean): void {
+  if (isHeld === areHeld) return;
+  areHeld = isHeld;
+  for (const run of runs) stopOrGoOn(run);
+}
+
+function stopOrGoOn({ child, deadline }: Run): void {
+  child.kill(areHeld ? 'SIGSTOP' : 'SIGCONT');
+  if (areHeld) deadline.pause();
+  else deadline.run();
 }
 
 /** Reason of a stop that is a success. */

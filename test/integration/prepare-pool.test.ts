@@ -3,13 +3,14 @@ import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../src/base/errors.ts';
+import { Foreground } from '../../src/base/foreground.ts';
 import { cutPatches } from '../../src/features/patches.ts';
 import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
 import { planMedia } from '../../src/media/plan.ts';
 import { probeMedia } from '../../src/media/probe.ts';
 import { resolveProfile } from '../../src/media/profile.ts';
 import type { MediaPlan } from '../../src/media/types.ts';
-import { decoderProcesses } from '../fixtures/child-processes.ts';
+import { decoderProcesses, stoppedDecoders } from '../fixtures/child-processes.ts';
 import { golden } from '../fixtures/golden.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
@@ -123,6 +124,30 @@ describe('the prepare pool', () => {
     expect(decoderProcesses()).not.toEqual([]);
     first.abort();
     await running;
+  });
+
+  it('stops what it decodes behind while a client waits, and only that', async () => {
+    const foreground = new Foreground();
+    const held = createPreparePool({ threads: 1, foreground });
+    const controller = new AbortController();
+    const behind = expect(held.prepareBehind(long, OPTIONS, controller.signal)).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    await until(() => decoderProcesses().length > 0, 60_000);
+    const leave = foreground.enter();
+    await until(() => stoppedDecoders().includes(true), 60_000);
+    // The client's own file is decoded meanwhile; a hold ends by itself after three seconds.
+    expect((await held.prepare(short, OPTIONS)).frames?.frames).toBe(8);
+    leave();
+    await until(() => stoppedDecoders().length > 0 && !stoppedDecoders().includes(true), 60_000);
+    foreground.enter();
+    await until(() => stoppedDecoders().includes(true), 60_000);
+    controller.abort(); // what is stopped can be cancelled
+    await behind;
+    expect(decoderProcesses()).toEqual([]);
+    // What begins during a hold is held, and ends well after it.
+    expect((await held.prepareBehind(short, OPTIONS)).frames?.frames).toBe(8);
+    await held.close();
   });
 
   it('starts nothing for a request that is cancelled already', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { runProcess, type ProcessRun } from '../../../src/media/ffmpeg-process.ts';
+import { holdProcesses, runProcess, type ProcessRun } from '../../../src/media/ffmpeg-process.ts';
 
 /** A run of the shell in place of ffmpeg. */
 function shell(script: string, options: Partial<ProcessRun> = {}): ProcessRun {
@@ -54,6 +54,23 @@ describe('a process', () => {
     };
     await runProcess(shell('cat; cat <&3', { inputs, onChunk }));
     expect(text).toBe('one two three');
+  });
+
+  test('does nothing while processes are held, and that time is not of its deadline', async () => {
+    holdProcesses(true);
+    let text = '';
+    const onChunk = (chunk: Uint8Array): 'more' => {
+      text += Buffer.from(chunk).toString();
+      return 'more';
+    };
+    const run = runProcess(shell('sleep 1; echo done', { onChunk, timeoutSeconds: 2 }));
+    try {
+      await setTimeout(2500);
+      expect(text).toBe('');
+    } finally {
+      holdProcesses(false);
+    }
+    expect([(await run).exitCode, text]).toEqual([0, 'done\n']);
   });
 
   test('may stop reading its input: its exit code says why', async () => {

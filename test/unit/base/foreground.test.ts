@@ -36,6 +36,19 @@ describe('Foreground', () => {
     expect(held).toEqual([true, true, true, false, true, true, true, false]);
   });
 
+  it('tells who listens of every change, until they listen no more', async () => {
+    const foreground = new Foreground();
+    const told: boolean[] = [];
+    const end = foreground.onChange((isHeld) => told.push(isHeld));
+    foreground.enter()();
+    foreground.enter();
+    await vi.advanceTimersByTimeAsync(4500);
+    expect(told).toEqual([true, false, true, false, true]);
+    end();
+    await vi.advanceTimersByTimeAsync(4500);
+    expect(told.length).toBe(5);
+  });
+
   it('lets batch work go that is aborted', async () => {
     const foreground = new Foreground();
     foreground.enter();
