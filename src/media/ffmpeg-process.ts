@@ -142,6 +142,7 @@ export function holdProcesses(isHeld: boolean): void {
 }
 
 function stopOrGoOn({ child, deadline }: Run): void {
+  if (process.platform === 'win32') return; // it has no such signals
   child.kill(areHeld ? 'SIGSTOP' : 'SIGCONT');
   if (areHeld) deadline.pause();
   else deadline.run();
