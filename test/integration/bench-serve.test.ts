@@ -92,7 +92,7 @@ describe('avocado bench serve', () => {
   });
 
   it('counts refusals of a full server and repeats the request', async () => {
-    app = await serveApp(fakeCaptioner({ wordDelayMs: 30 }), { maxRequests: 1 });
+    app = await serveApp(fakeCaptioner({ wordDelayMs: 200 }), { maxRequests: 1 });
     const { exitCode, stdout } = await runCli([
       'bench',
       'serve',

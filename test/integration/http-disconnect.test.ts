@@ -117,7 +117,7 @@ async function halfUpload(port: number): Promise<Socket> {
 
 describe('a stop', () => {
   it('lets a running caption end, answers new ones 503 and then removes the directory of uploads', async () => {
-    const captioner = fakeCaptioner({ wordDelayMs: 60 });
+    const captioner = fakeCaptioner({ wordDelayMs: 300 });
     const { url, stop, directories } = await serve(captioner, { drainMs: 5000 });
     const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x', { stream: 'true' }) });
     await vi.waitFor(() => {

@@ -205,7 +205,7 @@ describe('a request id', () => {
   });
 
   it('is never that of two requests at a time', async () => {
-    const captioner = fakeCaptioner({ wordDelayMs: 100 });
+    const captioner = fakeCaptioner({ wordDelayMs: 300 });
     app = await serveApp(captioner);
     const send = (): Promise<Response> =>
       fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x'), headers: { 'x-request-id': 'the-same-id' } });

@@ -16,7 +16,7 @@ async function get(path: string): Promise<[status: number, body: Record<string, 
 describe('/healthz', () => {
   it('says dead only while work stands still for longer than the engine’s supervisor needs', async () => {
     const captioner = fakeCaptioner();
-    app = await serveApp(captioner, { stallMs: 50 });
+    app = await serveApp(captioner, { stallMs: 300 });
     const alive = async (): Promise<number> => (await get('/healthz'))[0];
     expect(await alive()).toBe(200);
     captioner.numbers = { ...captioner.numbers, busy: true };
@@ -93,7 +93,7 @@ describe('/readyz', () => {
   });
 
   it('says no while the queue is full, which is no reason to be restarted', async () => {
-    const captioner = fakeCaptioner({ wordDelayMs: 100 });
+    const captioner = fakeCaptioner({ wordDelayMs: 300 });
     app = await serveApp(captioner, { maxRequests: 1 });
     const request = fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x') });
     await vi.waitFor(() => {
@@ -107,7 +107,7 @@ describe('/readyz', () => {
   });
 
   it('says no as soon as a stop was asked for, while what runs still ends', async () => {
-    const captioner = fakeCaptioner({ wordDelayMs: 150 });
+    const captioner = fakeCaptioner({ wordDelayMs: 300 });
     app = await serveApp(captioner, { drainMs: 20_000 });
     const request = fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x') });
     await vi.waitFor(() => {

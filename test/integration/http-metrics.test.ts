@@ -256,7 +256,7 @@ describe('/metrics', () => {
   });
 
   it('shows a request that runs, by stage', async () => {
-    const captioner = fakeCaptioner({ wordDelayMs: 60 });
+    const captioner = fakeCaptioner({ wordDelayMs: 300 });
     app = await serveApp(captioner);
     const running = async (): Promise<number> => {
       const { samples } = await metrics();

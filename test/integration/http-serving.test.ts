@@ -130,7 +130,7 @@ describe('a full server', () => {
   });
 
   it('tells those who wait how many go before them', async () => {
-    const { url } = await serve(fakeCaptioner({ wordDelayMs: 30 }), { prepareAhead: 0 });
+    const { url } = await serve(fakeCaptioner({ wordDelayMs: 150 }), { prepareAhead: 0 });
     const streams = await Promise.all(
       ['a', 'b', 'c', 'd'].map(async (name) => {
         const response = await fetch(`${url}/v1/captions`, { method: 'POST', body: form(name, { stream: 'true' }) });
