@@ -14,6 +14,8 @@ interface Sniffed {
   /** what an `unsupported` file is, and what to convert it to */
   readonly name?: string | undefined;
   readonly convertTo?: string | undefined;
+  /** an mp4 or mov that calls itself no sound file: most of those hold H.264 or H.265 */
+  readonly isFilm?: boolean | undefined;
 }
 
 export interface MediaFile extends Sniffed {
@@ -190,6 +192,9 @@ const UNSUPPORTED: readonly (readonly [name: string, convertTo: string, Magic])[
   ['a ZIP archive', 'the file inside it', [[0, 'PK\x03\x04']]],
 ];
 
+/** Major brands of sounds and of moving AVIF pictures. */
+const NO_FILMS = new Set(['M4A ', 'M4B ', 'M4P ', 'avis']);
+
 /**
  * The kind of a file by its first bytes. Names and extensions are ignored, since the sender chooses them.
  * @param head the first SNIFF_BYTES of a file, or all of a shorter one
@@ -209,6 +214,7 @@ export function sniff(head: Uint8Array): Sniffed {
   const [name, convertTo] = UNSUPPORTED.find(([, , magic]) => has(magic)) ?? [];
   if (name !== undefined && !isContainer) return { kind: 'unsupported', name, convertTo };
   if (isText(text)) return { kind: 'text' };
+  if (isContainer && brands.length > 0 && !NO_FILMS.has(brands[0] ?? '')) return { kind: 'container', isFilm: true };
   if (isContainer || /^\xff[\xe0-\xff]/.test(text)) return { kind: 'container' };
   return { kind: 'unknown' };
 }

@@ -63,17 +63,29 @@ async function probeKind(file: MediaFile, limits: MediaLimits, options: ProbeOpt
 }
 
 async function probeContainer(file: MediaFile, limits: MediaLimits, options: ProbeOptions): Promise<MediaProbe> {
-  const { maxPixels } = limits;
   const { signal } = options;
-  const first = await readReport(file, limits, options, false);
-  const { report, outcome } = first.report.lacksFormats ? await readReport(file, limits, options, true) : first;
-  const probe = readContainerReport(report, outcome, file, maxPixels);
-  const { video } = probe;
-  if (video === undefined || video.uprightFilters?.length !== 0 || !FRAME_TURNING_CODECS.has(video.codec)) return probe;
-  const matrix = await firstFrameMatrix(file, video, limits, signal);
-  if (matrix === undefined) return probe;
-  const stored = { width: video.storedWidth, height: video.storedHeight };
-  return { ...probe, video: { ...video, ...upright(stored, matrix), isTurnedByFrames: true } };
+  const unneeded = new AbortController();
+  const stopping = signal === undefined ? unneeded.signal : AbortSignal.any([signal, unneeded.signal]);
+  // Mostly it will be needed: looked at beside the report, the client's caption begins earlier. What goes wrong here
+  // goes wrong again where it is.
+  const ahead =
+    file.isFilm === true ? firstFrame(file, FIRST_VIDEO, limits, stopping).catch(() => undefined) : undefined;
+  try {
+    const first = await readReport(file, limits, options, false);
+    const { report, outcome } = first.report.lacksFormats ? await readReport(file, limits, options, true) : first;
+    const probe = readContainerReport(report, outcome, file, limits.maxPixels);
+    const { video } = probe;
+    if (video === undefined || video.uprightFilters?.length !== 0 || !FRAME_TURNING_CODECS.has(video.codec))
+      return probe;
+    const told = video.lostAtStart === 0 ? await ahead : undefined;
+    const { matrix } = told?.index === video.index ? told : await firstFrame(file, trackOf(video), limits, signal);
+    if (matrix === undefined) return probe;
+    const stored = { width: video.storedWidth, height: video.storedHeight };
+    return { ...probe, video: { ...video, ...upright(stored, matrix), isTurnedByFrames: true } };
+  } finally {
+    unneeded.abort();
+    await ahead;
+  }
 }
 
 type Signal = AbortSignal | undefined;
@@ -99,23 +111,38 @@ const FRAME_TURNING_CODECS = new Set(['h264', 'hevc']);
 /** Packets after the first key frame until it comes out of a decoder. */
 const DECODER_DELAY = 10;
 
-async function firstFrameMatrix(
+/** Which track, as ffprobe writes it, and how many of its packets it takes to see a frame. */
+interface Track {
+  readonly select: string;
+  readonly packets: number;
+}
+
+const FIRST_VIDEO: Track = { select: 'v:0', packets: 1 };
+
+function trackOf({ index, lostAtStart = 0 }: VideoStream): Track {
+  return { select: String(index), packets: lostAtStart === 0 ? 1 : lostAtStart + DECODER_DELAY };
+}
+
+/** The first frame of a track: the track's index, and the display matrix that the frame itself has. */
+async function firstFrame(
   file: MediaFile,
-  { index, lostAtStart = 0 }: VideoStream,
+  { select, packets }: Track,
   { maxPixels, probeTimeoutSeconds: timeoutSeconds }: MediaLimits,
   signal: Signal,
-): Promise<string | undefined> {
-  const packets = lostAtStart === 0 ? 1 : lostAtStart + DECODER_DELAY;
+): Promise<{ readonly index: number | undefined; readonly matrix: string | undefined }> {
   const options = [
-    ...['-select_streams', String(index), '-read_intervals', `%+#${packets}`],
-    ...['-show_entries', 'frame=width:frame_side_data=displaymatrix', '-of', 'compact'],
+    ...['-select_streams', select, '-read_intervals', `%+#${packets}`],
+    ...['-show_entries', 'frame=stream_index,width:frame_side_data=displaymatrix', '-of', 'compact'],
   ];
   let matrix: string | undefined;
+  let index: number | undefined;
   const onOutput = (line: string): void => {
-    matrix ??= readSection(line)['displaymatrix'];
+    const section = readSection(line);
+    index ??= section['stream_index'] === undefined ? undefined : Number(section['stream_index']);
+    matrix ??= section['displaymatrix'];
   };
   await runFfprobe({ path: file.path, options, maxPixels, timeoutSeconds, signal, onOutput });
-  return matrix;
+  return { index, matrix };
 }
 
 /** Of all frames: a decoder makes every one of them, whichever are looked at. */

@@ -150,6 +150,11 @@ describe('a turn', () => {
     const { probe, frames } = await look(await makeClip(scratch('sei.mp4'), ['-i', stored, ...sei]), 2);
     expect(probe.video).toMatchObject({ rotation: 90, width: 48, height: 64 });
     expect(frames).toEqual([0, 9]);
+    // The frame that says so is the captioned track's, not that of the first.
+    const small = ['-f', 'lavfi', '-i', 'color=red:s=32x32:r=1:d=1'];
+    const behind = ['-map', '1', '-map', '0', '-c:v:0', 'mpeg4', '-c:v:1', 'copy', '-disposition:v:1', 'default'];
+    const second = await makeClip(scratch('second.mp4'), ['-i', scratch('sei.mp4'), ...small, ...behind]);
+    expect((await probeMedia(second)).video).toMatchObject({ index: 1, rotation: 90, width: 48, height: 64 });
   });
 
   test('by a matrix of zeros is none', async () => {

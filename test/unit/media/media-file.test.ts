@@ -13,7 +13,7 @@ test.each([
   expect(sniff(readFileSync(golden(`clips/${clip}`)).subarray(0, SNIFF_BYTES)).kind).toBe(kind);
 });
 
-test.each([
+test.each<[string, string, object?]>([
   ['#EXTM3U\n#EXT-X-VERSION:3\n', 'playlist'],
   ['\xef\xbb\xbf#EXTM3U\n', 'playlist'],
   ['ffconcat version 1.0\nfile /etc/passwd\n', 'playlist'],
@@ -22,7 +22,8 @@ test.each([
   ['<svg xmlns="http://www.w3.org/2000/svg"/>', 'text'],
   ['\0\0\0\x01mdat\0\0\0\0\0\x01\0\0', 'container'],
   ['BMW and other makers of cars', 'text'],
-  ['\0\0\0\x18ftypisom\0\0\0\0', 'container'],
+  ['\0\0\0\x18ftypisom\0\0\0\0', 'container', { isFilm: true }],
+  ['\0\0\0\x18ftypM4A \0\0\0\0', 'container'],
   ['RIFF\x24\0\0\0WAVEfmt \0', 'container'],
   ['\x1aE\xdf\xa3\x01\0\0\0', 'container'],
   ['\x01\x02\x03\x04\x05\x06', 'unknown'],
@@ -30,8 +31,8 @@ test.each([
   ['\0\0\0\x1cftypavis\0\0\0\0avifavis', 'container'],
   ['GIF89a\x10\0\x10\0\x80', 'container'],
   [`G${'\0'.repeat(187)}G`, 'container'],
-])('%j is a %s', (head, kind) => {
-  expect(sniff(bytes(head))).toEqual({ kind });
+])('%j is a %s', (head, kind, more = {}) => {
+  expect(sniff(bytes(head))).toEqual({ kind, ...more });
 });
 
 test.each([
