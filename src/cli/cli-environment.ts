@@ -50,8 +50,13 @@ export interface CliEnvironment {
 export class ExitStatus {
   exitCode = 0;
 
-  /** The first failure decides. */
+  /** Of several files, the first failure decides. */
   fail(exitCode: number): void {
     if (this.exitCode === 0) this.exitCode = exitCode;
+  }
+
+  /** What stops the whole command decides over what failed before. */
+  stop(exitCode: number): void {
+    this.exitCode = exitCode;
   }
 }

@@ -55,7 +55,7 @@ export async function run(args: readonly string[], environment: CliEnvironment):
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
     // The flags may not have been parsed yet, so --json is looked for among the arguments.
-    status.fail(await reportError(thrown, environment, { json: args.includes('--json') }));
+    status.stop(await reportError(thrown, environment, { json: args.includes('--json') }));
   }
   return status.exitCode;
 }

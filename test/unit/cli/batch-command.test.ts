@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { describe, expect, it, vi } from 'vitest';
-import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
+import { fakeCaptioner, type FakeCaptioner, type FakeOptions } from '../../fixtures/fake-captioner.ts';
 import { FakeServer } from '../../fixtures/fake-server.ts';
 import { runCli, type CliParts } from '../../fixtures/cli-run.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
@@ -129,6 +129,22 @@ describe('avocado batch', () => {
     const { exitCode, stderr, opened } = await batch(args);
     expect([exitCode, opened]).toEqual([2, []]);
     expect(stderr).toContain(sentence);
+  });
+
+  it('ends with the code of what stopped it, whatever items failed before', async () => {
+    const library = libraryOf('a.mp4', 'b.mp4');
+    const undecodable = { code: 'media_undecodable', message: () => 'It is broken.' } as const;
+    const full = Object.assign(new Error('full'), { code: 'ENOSPC' });
+    const captionerWith = (others: FakeOptions): FakeCaptioner =>
+      fakeCaptioner(({ path }) => (path.endsWith('a.mp4') ? { error: undecodable } : others));
+    expect((await batch([library], { captioner: captionerWith({}) })).exitCode).toBe(3);
+    writeFileSync(join(library, 'a.mp4'), 'another');
+    writeFileSync(join(library, 'c.mp4'), 'c');
+    const captioner = captionerWith({ throws: full });
+    const { exitCode, stdout, stderr } = await batch([library, '--slots', '1'], { captioner });
+    expect(stdout).toContain('media_undecodable 1');
+    expect(stderr).toContain('error [storage_full]');
+    expect(exitCode).toBe(5);
   });
 
   it('watches a directory until it is interrupted', async () => {
