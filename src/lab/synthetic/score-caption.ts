@@ -165,7 +165,7 @@ function isEqual(claim: Claim, truth: Claim): boolean {
   return JSON.stringify(claim) === JSON.stringify(truth);
 }
 
-export const SKILLS = [
+const EASY_SKILLS = [
   'background',
   'color',
   'shape',
@@ -178,14 +178,12 @@ export const SKILLS = [
   'speaker',
   'line',
   'silence',
-  'figure',
-  'figure-act',
-  'transition',
-  'camera',
-  'pass',
-  'word-change',
-  'music',
 ] as const;
+
+/** Of the hard level. */
+export const HARD_SKILLS = ['figure', 'figure-act', 'transition', 'camera', 'pass', 'word-change', 'music'] as const;
+/** of both levels */
+export const SKILLS = [...EASY_SKILLS, ...HARD_SKILLS];
 type Skill = (typeof SKILLS)[number];
 
 type ClaimOf<T extends Claim['type']> = Extract<Claim, { readonly type: T }>;
