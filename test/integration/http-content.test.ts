@@ -6,7 +6,7 @@ import { openEngineProcess, type EngineProcess } from '../../src/engine-process/
 import { captionScript } from '../../src/lab/synthetic/script.ts';
 import { mentionsSound } from '../../src/lab/synthetic/read-caption.ts';
 import { sampleTruth, type ClipTruth } from '../../src/lab/synthetic/sample-clip.ts';
-import { dialogueOf, scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
+import { dialogueOf, HARD_SKILLS, scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
 import type { Share } from '../../src/lab/synthetic/score-caption.ts';
 import { runCli } from '../fixtures/cli-run.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
