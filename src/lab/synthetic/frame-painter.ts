@@ -1,6 +1,6 @@
 // Draws the frames of a script: background, light, the word on the screen, and the objects.
 import { Canvas } from './canvas.ts';
-import { isTall, type Script, type VisualEvent } from './script.ts';
+import { isTall, type SceneObject, type Script, type VisualEvent } from './script.ts';
 import { shapeDistance } from './shapes.ts';
 import { WORLD, type Rgb } from './vocabulary.ts';
 
@@ -58,22 +58,30 @@ export function objectStates(script: Stage, time: number): ObjectState[] {
   return script.objects.map((_, index) => stateOf(script, index, time));
 }
 
+/** Where something stands before it moves, pixels. */
+export function standingPoint(
+  { slot, shift }: Pick<SceneObject, 'slot' | 'shift'>,
+  size: Script['size'],
+): [x: number, y: number] {
+  const [along, across] = [known(WORLD.slots[slot]) + shift[0], 0.54 + shift[1]];
+  return isTall(size) ? [across * size[0], along * size[1]] : [along * size[0], across * size[1]];
+}
+
 function stateOf(script: Stage, index: number, time: number): ObjectState {
   const object = known(script.objects[index]);
   const [width, height] = script.size;
-  const tall = isTall(script.size);
-  const [along, across] = [known(WORLD.slots[object.slot]) + object.shift[0], 0.54 + object.shift[1]];
+  const [x, y] = standingPoint(object, script.size);
   const state: Changing = {
     shape: object.shape,
-    x: (tall ? across : along) * width,
-    y: (tall ? along : across) * height,
+    x,
+    y,
     radius: known(WORLD.radii[object.size]),
     turn: 0,
     color: known(WORLD.colors[object.color]),
     opacity: object.hidden ? 0 : 1,
   };
   const step = ALONG_SHARE * (known(WORLD.slots[1]) - known(WORLD.slots[0])) * Math.max(width, height);
-  const reach = tall ? { x: ACROSS_PIXELS, y: step } : { x: step, y: ACROSS_PIXELS };
+  const reach = isTall(script.size) ? { x: ACROSS_PIXELS, y: step } : { x: step, y: ACROSS_PIXELS };
   for (const event of script.events) {
     if (event.kind === 'visual' && event.object === index) change(state, event, progress(event, time), reach);
   }

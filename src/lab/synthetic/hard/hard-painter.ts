@@ -1,6 +1,6 @@
 // Draws the frames of a clip of the hard level: shots, cuts and fades, the camera, objects, figures and words.
 import { Canvas, seen, STILL, type View } from '../canvas.ts';
-import { objectStates, progress, type ObjectState } from '../frame-painter.ts';
+import { objectStates, progress, standingPoint, type ObjectState } from '../frame-painter.ts';
 import { isTall, type Geometry } from '../script.ts';
 import { shapeDistance } from '../shapes.ts';
 import { WORLD } from '../vocabulary.ts';
@@ -121,7 +121,7 @@ class ShotPainter {
   #paintFigure(canvas: Canvas, view: View, time: number): void {
     const { figure } = this.#shot;
     if (figure === null) return;
-    const [x, y] = seen(view, this.#size, ...figurePoint(figure, this.#size));
+    const [x, y] = seen(view, this.#size, ...standingPoint(figure, this.#size));
     paintFigure(canvas, figure.kind, poseAt(this.#shot, time), x, y, view.zoom);
   }
 }
@@ -138,7 +138,7 @@ export function placesAt(shot: Shot, size: Geometry['size'], time: number): { ob
   };
   return {
     objects: statesAt(shot, size, time).map(({ x, y, opacity }) => place(x, y, opacity)),
-    figure: shot.figure === null ? null : place(...figurePoint(shot.figure, size), 1),
+    figure: shot.figure === null ? null : place(...standingPoint(shot.figure, size), 1),
   };
 }
 
@@ -186,14 +186,6 @@ function viewAt({ events }: Shot, [width]: Geometry['size'], time: number): View
     default:
       throw new Error(`${event.move} is not a camera move of WORLD. This is a bug.`);
   }
-}
-
-function figurePoint(
-  { slot, shift }: NonNullable<Shot['figure']>,
-  [width, height]: Geometry['size'],
-): [number, number] {
-  const [along, across] = [(WORLD.slots[slot] ?? 0.5) + shift[0], 0.54 + shift[1]];
-  return height > width ? [across * width, along * height] : [along * width, across * height];
 }
 
 function poseAt({ events, figure }: Shot, time: number): Pose {
