@@ -13,7 +13,6 @@ import copy
 import json
 import os
 import random
-import time
 
 import torch
 
@@ -93,7 +92,7 @@ def main():
     options = parser.parse_args()
     os.makedirs(options.run, exist_ok=True)
     torch.manual_seed(options.seed)
-    thinker, rng, started = Thinker().to(options.device), random.Random(options.seed), time.time()
+    thinker, rng, clock = Thinker().to(options.device), random.Random(options.seed), training.Clock(options.device)
     thinker.load_state_dict(training.read_state(options.state, options.device)['model'])
     reference, service = copy.deepcopy(thinker).eval(), Rewards(options.rewards, options.use.split(','))
     for name, parameter in thinker.named_parameters():
@@ -101,12 +100,12 @@ def main():
     trained = [parameter for parameter in thinker.parameters() if parameter.requires_grad]
     optimizer, shards = torch.optim.AdamW(trained, lr=options.rate, betas=(0.9, 0.95), weight_decay=0.0), pool.paths_of(options.shards)
     for step in range(1, options.steps + 1):
-        share = max(step / options.steps, (time.time() - started) / 60 / options.minutes)
+        share = max(step / options.steps, clock.minutes / options.minutes)
         optimizer.param_groups[0]['lr'] = options.rate * min(1, step / WARM_UP, max(0.0, (1 - share) / (1 - FALL)) + 1e-3)
         row = train_step(thinker, reference, optimizer, trained, sample_batch(shards, options.clips, rng, options.device), prompts.sample_prompt(rng), service,
                          options.most_tokens)
         with open(f'{options.run}/log.jsonl', 'a') as file:
-            file.write(json.dumps(dict(step=step, minutes=round((time.time() - started) / 60, 2), **row)) + '\n')
+            file.write(json.dumps(dict(step=step, minutes=round(clock.minutes, 2), **row)) + '\n')
         if share >= 1:
             break
     torch.save(dict(model={key: value.bfloat16().cpu() for key, value in thinker.state_dict().items()}), f'{options.run}/weights.pt')

@@ -1,4 +1,4 @@
-"""A run: model, probes, optimizers, learning rate by the clock, saved state, log."""
+"""A run: model, probes, optimizers, learning rate by the clock, saved state, log; the clock of all runs."""
 import json
 import os
 import random
@@ -18,6 +18,21 @@ PIXEL_NOISE = MEL_NOISE = 0.04
 BLURRED = 0.5                 # share of batches with colours at half resolution, as video codecs store them
 
 
+class Clock:
+    """Minutes of training. On a CPU they are minutes of work by all threads, so that a run which shares the machine loses nothing and runs
+    side by side get the same amount of work; on a GPU they are minutes on the wall."""
+
+    def __init__(self, device):
+        self.share = 1 / torch.get_num_threads() if device == 'cpu' else 1
+        self.now = time.process_time if device == 'cpu' else time.time
+        self.started = self.now()
+
+    @property
+    def minutes(self):
+        """Since the clock was made."""
+        return (self.now() - self.started) * self.share / 60
+
+
 class Run:
     """All state of a run, so that a stopped run can continue. Its length is a time, at the end of which the learning rate is 0."""
 
@@ -29,7 +44,7 @@ class Run:
         torch.manual_seed(seed)
         self.model, self.probes = Thinker().to(device), auxiliary.Probes(Thinker().config.width, tables).to(device)
         self.muon, self.adam = make_optimizers(self.model, self.probes)
-        self.averages, self.started = {}, time.time()
+        self.averages, self.clock = {}, Clock(device)
         if state:
             self._restore(read_state(state, device))
         self.rng = random.Random(self.steps + seed)
@@ -44,7 +59,7 @@ class Run:
     @property
     def elapsed(self):
         """Minutes of training so far."""
-        return self.spent + (time.time() - self.started) / 60
+        return self.spent + self.clock.minutes
 
     @property
     def share(self):
