@@ -7,8 +7,15 @@
 const LONGEST_HOLD_MS = 3000;
 const BETWEEN_HOLDS_MS = LONGEST_HOLD_MS / 3;
 
+/** What batch work follows: while it is held, the work stops. */
+export interface Hold {
+  readonly isHeld: boolean;
+  /** @param listener is told each time that the work is to stop, and that it may go on @returns ends that */
+  onChange(listener: (isHeld: boolean) => void): () => void;
+}
+
 /** What waits in front, and what may not go on meanwhile. */
-export class Foreground {
+export class Foreground implements Hold {
   readonly #onFree = new Set<() => void>();
   readonly #listeners = new Set<(isHeld: boolean) => void>();
   #waiting = 0;
@@ -33,7 +40,6 @@ export class Foreground {
     };
   }
 
-  /** @param listener is told each time that batch work is to stand back, and that it may go on @returns ends that */
   onChange(listener: (isHeld: boolean) => void): () => void {
     this.#listeners.add(listener);
     return () => {

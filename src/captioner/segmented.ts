@@ -201,7 +201,8 @@ class SegmentedRun {
   async captionAll(): Promise<readonly EndedSegment[]> {
     const { probe, start, end } = this.#plan;
     const { decodeTimeoutSeconds: timeoutSeconds, segmentsAtOnce } = this.#context;
-    const scan = scanFile(probe, { signal: this.#signal, timeoutSeconds });
+    const hold = this.#request.priority === 'batch' ? this.#context.foreground : undefined;
+    const scan = scanFile(probe, { signal: this.#signal, timeoutSeconds, hold });
     const atOnce = this.#request.carry ? 1 : segmentsAtOnce + AHEAD;
     const running = new Set<Promise<void>>();
     const from = this.#takeOver();

@@ -1,8 +1,7 @@
 // What batch work decodes is stopped while a client waits: the pool tells its threads, and each stops its decoders.
 import { randomUUID } from 'node:crypto';
 import { BroadcastChannel } from 'node:worker_threads';
-import type { Foreground } from '../base/foreground.ts';
-import { holdProcesses } from '../media/ffmpeg-process.ts';
+import type { Hold } from '../base/foreground.ts';
 
 /** Crosses to the worker threads: the state, and the name of the channel that says that it has changed. */
 export interface HoldState {
@@ -13,7 +12,7 @@ export interface HoldState {
 const HELD = 1;
 
 /** The pool's end. */
-export class Hold {
+export class HoldSender {
   readonly state: HoldState = {
     flag: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
     channel: `avocado hold ${randomUUID()}`,
@@ -21,10 +20,10 @@ export class Hold {
   readonly #channel = new BroadcastChannel(this.state.channel);
   readonly #unfollow: (() => void) | undefined;
 
-  /** @param foreground undefined: nothing is ever held */
-  constructor(foreground: Foreground | undefined) {
+  /** @param hold undefined: nothing is ever held */
+  constructor(hold: Hold | undefined) {
     this.#channel.unref();
-    this.#unfollow = foreground?.onChange((isHeld) => {
+    this.#unfollow = hold?.onChange((isHeld) => {
       Atomics.store(this.state.flag, 0, isHeld ? HELD : 0);
       this.#channel.postMessage('changed');
     });
@@ -37,16 +36,33 @@ export class Hold {
   }
 }
 
-/** The thread's end: from now on its decoders follow the state. @returns lets them go on, and ends that */
-export function followHold({ flag, channel }: HoldState): () => void {
-  const follow = (): void => {
-    holdProcesses(Atomics.load(flag, 0) === HELD);
-  };
-  const changes = new BroadcastChannel(channel);
-  changes.onmessage = follow;
-  follow();
-  return () => {
-    changes.close();
-    holdProcesses(false);
-  };
+/** The thread's end. */
+export class HoldReceiver implements Hold {
+  readonly #flag: HoldState['flag'];
+  readonly #changes: BroadcastChannel;
+  readonly #listeners = new Set<(isHeld: boolean) => void>();
+
+  constructor({ flag, channel }: HoldState) {
+    this.#flag = flag;
+    this.#changes = new BroadcastChannel(channel);
+    this.#changes.onmessage = () => {
+      for (const listener of this.#listeners) listener(this.isHeld);
+    };
+  }
+
+  get isHeld(): boolean {
+    return Atomics.load(this.#flag, 0) === HELD;
+  }
+
+  onChange(listener: (isHeld: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  /** From now on nobody is told of changes. */
+  close(): void {
+    this.#changes.close();
+  }
 }

@@ -7,7 +7,7 @@ import { ffmpegVersion } from '../media/ffmpeg.ts';
 import { totalPixels } from '../media/probe.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from '../base/places.ts';
-import { Hold } from './hold.ts';
+import { HoldSender } from './hold.ts';
 import { copyOfSteps, patchValues } from './patches.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
@@ -129,7 +129,7 @@ interface PoolOptions {
 }
 
 export function createPreparePool(options: PoolOptions): PreparePool {
-  const hold = new Hold(options.foreground);
+  const hold = new HoldSender(options.foreground);
   const { decoding, decodingHeavy, probing, cutting } = createAllThreads(options.threads);
   const decoders = new Places({ ...DECODING, places: options.threads });
   const behind = new Places({ places: options.threads });

@@ -3,8 +3,8 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { decodeAudio } from '../media/decode-audio.ts';
 import { decodeFrames } from '../media/decode-frames.ts';
 import { yieldThread } from '../media/niceness.ts';
-import { followHold } from './hold.ts';
-import { prepareFeatures } from './prepare.ts';
+import { HoldReceiver } from './hold.ts';
+import { prepareFeatures, type Decoders } from './prepare.ts';
 import { beginTask, replyOf, type PrepareTask, type TaskReply } from './task-protocol.ts';
 import type { PreparedMedia } from './types.ts';
 
@@ -17,13 +17,16 @@ function transfer(reply: TaskReply<PreparedMedia>): unknown {
 }
 
 export default async function prepareTask(task: PrepareTask): Promise<unknown> {
-  const { plan, heavy, hold, options } = task;
+  const { plan, heavy, options } = task;
   if (heavy) yieldThread();
-  const letGo = hold && followHold(hold);
+  const hold = task.hold && new HoldReceiver(task.hold);
   const { signal, stop } = beginTask(task);
-  const decoders = { frames: decodeFrames, audio: decodeAudio };
+  const decoders: Decoders = {
+    frames: (video, onFrame, run) => decodeFrames(video, onFrame, { ...run, hold }),
+    audio: (sound, run) => decodeAudio(sound, { ...run, hold }),
+  };
   const reply = await replyOf(() => prepareFeatures(plan, options, decoders, signal));
   stop();
-  letGo?.();
+  hold?.close();
   return transfer(reply);
 }

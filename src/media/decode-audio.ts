@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { AvocadoError } from '../base/errors.ts';
+import type { Hold } from '../base/foreground.ts';
 import { MAX_AUDIO_SECONDS, MAX_CHANNELS, MAX_SAMPLES, SAMPLE_RATE } from './audio-length.ts';
 import { ffmpegVersion, isErrorOf, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
@@ -11,6 +12,8 @@ import { DEFAULT_LIMITS, type AudioStream, type MediaLimits, type MediaPlan } fr
 interface DecodeAudioOptions {
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<MediaLimits> | undefined;
+  /** while it is held, no decoder runs */
+  readonly hold?: Hold | undefined;
 }
 
 interface DecodedAudio {
@@ -134,6 +137,7 @@ async function runFilters(
     maxPixels: limits.maxPixels,
     timeoutSeconds: limits.decodeTimeoutSeconds,
     signal: run.signal,
+    hold: run.hold,
     onChunk: run.onChunk,
     onLine: (line) => {
       // The pictures' decoder complains too: ffmpeg looks at all tracks before it starts.

@@ -1,4 +1,5 @@
 import { AvocadoError } from '../base/errors.ts';
+import type { Hold } from '../base/foreground.ts';
 import { isErrorOf, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { seekOptions, trimFilters } from './part.ts';
@@ -16,6 +17,8 @@ import {
 interface DecodeFramesOptions {
   readonly signal?: AbortSignal | undefined;
   readonly limits?: Partial<MediaLimits> | undefined;
+  /** while it is held, no decoder of a video runs */
+  readonly hold?: Hold | undefined;
 }
 
 export interface DecodedFrames {
@@ -54,7 +57,7 @@ export async function decodeFrames(
     await onFrame(await decodeStill(plan.probe.path, stream, limits.maxStillPixels, run), 0);
     return { plan: video, warnings: [], decoderLog: [] };
   }
-  const decoder = new VideoDecoder(plan.probe, stream, limits, options.signal);
+  const decoder = new VideoDecoder(plan.probe, stream, limits, options);
   const countsFrames = stream.isTurnedByFrames !== true;
   const frames = (): Promise<FramesOutcome> => decoder.frames(video.frameIndices, stream.totalFrames, onFrame);
   let first = countsFrames ? await frames() : undefined;
@@ -96,18 +99,18 @@ class VideoDecoder {
   readonly #probe: MediaProbe;
   readonly #stream: VideoStream;
   readonly #limits: MediaLimits;
-  readonly #signal: AbortSignal | undefined;
+  readonly #run: Pick<DecodeFramesOptions, 'signal' | 'hold'>;
   readonly #started = performance.now();
   #errors = 0;
   #seeks = true;
   /** of all frames, in the track's own unit; known after times() */
   #pts: number[] = [];
 
-  constructor(probe: MediaProbe, stream: VideoStream, limits: MediaLimits, signal: AbortSignal | undefined) {
+  constructor(probe: MediaProbe, stream: VideoStream, limits: MediaLimits, run: DecodeFramesOptions) {
     this.#probe = probe;
     this.#stream = stream;
     this.#limits = limits;
-    this.#signal = signal;
+    this.#run = run;
   }
 
   /**
@@ -121,7 +124,7 @@ class VideoDecoder {
     const selected = [...picks.indices, total];
     const assembler = new FrameAssembler(width * height * 3, FRAME_BUFFERS, [...picks.positions, []], onFrame);
     this.#errors = 0;
-    const { log } = await this.#run('error', this.#pictureOptions(selected), {
+    const { log } = await this.#ffmpeg('error', this.#pictureOptions(selected), {
       onChunk: (chunk) => {
         const waiting = assembler.push(chunk);
         return waiting === undefined ? 'more' : waiting.then(() => 'more');
@@ -155,7 +158,7 @@ class VideoDecoder {
       '-f',
       'null',
     ];
-    await this.#run('info', options, {
+    await this.#ffmpeg('info', options, {
       onChunk: () => 'more',
       onLine: (line) => {
         const [, numerator, denominator] = /config in time_base: (\d+)\/(\d+)/.exec(line) ?? [];
@@ -174,7 +177,7 @@ class VideoDecoder {
     return [`The video is damaged: the decoder met ${count} errors, and some frames may show it.`];
   }
 
-  #run(
+  #ffmpeg(
     logLevel: 'error' | 'info',
     outputOptions: readonly string[],
     readers: Pick<Parameters<typeof runFfmpeg>[0], 'onChunk' | 'onLine'>,
@@ -188,7 +191,8 @@ class VideoDecoder {
       outputOptions,
       maxPixels,
       timeoutSeconds: Math.max(1, Math.ceil(decodeTimeoutSeconds - spent)),
-      signal: this.#signal,
+      signal: this.#run.signal,
+      hold: this.#run.hold,
       ...readers,
     });
   }

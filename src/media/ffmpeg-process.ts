@@ -8,6 +8,7 @@ import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
+import type { Hold } from '../base/foreground.ts';
 import { yieldOverTime } from './niceness.ts';
 
 export interface ProcessRun {
@@ -18,6 +19,8 @@ export interface ProcessRun {
   /** what the user is told when the deadline passes */
   readonly timeoutMessage: string;
   readonly signal?: AbortSignal | undefined;
+  /** while it is held, the process is stopped and its deadline waits */
+  readonly hold?: Hold | undefined;
   /** bytes to write: the first goes to stdin, the next to file descriptor 3, then 4 and so on */
   readonly inputs?: readonly Iterable<Uint8Array>[] | undefined;
   /**
@@ -70,9 +73,7 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const deadline = new Deadline(run.timeoutSeconds, () => {
     stop(new AvocadoError('media_timeout', run.timeoutMessage));
   });
-  const held = { child, deadline };
-  runs.add(held);
-  if (areHeld) stopOrGoOn(held);
+  const letGo = followHold(run.hold, child, deadline);
   const yielding = yieldOverTime(child);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -87,7 +88,7 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     throw reason instanceof Error ? reason : new Error(String(reason));
   } finally {
     deadline.end();
-    runs.delete(held);
+    letGo?.();
     yielding.stop();
     signal?.removeEventListener('abort', onAbort);
   }
@@ -124,28 +125,15 @@ class Deadline {
   }
 }
 
-interface Run {
-  readonly child: ChildProcess;
-  readonly deadline: Deadline;
-}
-
-const runs = new Set<Run>();
-let areHeld = false;
-
-/**
- * Stops every process that runProcess runs or will run in this thread, or lets them go on. Their deadlines wait, too.
- */
-export function holdProcesses(isHeld: boolean): void {
-  if (isHeld === areHeld) return;
-  areHeld = isHeld;
-  for (const run of runs) stopOrGoOn(run);
-}
-
-function stopOrGoOn({ child, deadline }: Run): void {
-  if (process.platform === 'win32') return; // it has no such signals
-  child.kill(areHeld ? 'SIGSTOP' : 'SIGCONT');
-  if (areHeld) deadline.pause();
-  else deadline.run();
+function followHold(hold: Hold | undefined, child: ChildProcess, deadline: Deadline): (() => void) | undefined {
+  if (hold === undefined || process.platform === 'win32') return undefined; // it has no such signals
+  const stopOrGoOn = (isHeld: boolean): void => {
+    child.kill(isHeld ? 'SIGSTOP' : 'SIGCONT');
+    if (isHeld) deadline.pause();
+    else deadline.run();
+  };
+  if (hold.isHeld) stopOrGoOn(true);
+  return hold.onChange(stopOrGoOn);
 }
 
 /** Reason of a stop that is a success. */

@@ -107,7 +107,7 @@ export function quietly(logLevel: 'error' | 'info' | 'verbose'): string[] {
   return ['-nostdin', '-hide_banner', '-nostats', '-loglevel', `level+${logLevel}`];
 }
 
-interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'onLine'> {
+interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'hold' | 'onLine'> {
   readonly path: string;
   /** of this input, in front of it */
   readonly inputOptions?: readonly string[] | undefined;
@@ -138,6 +138,7 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
       `Decoding took longer than ${run.timeoutSeconds} s and was stopped. ` +
       'Give a shorter clip or one of smaller pictures.',
     signal: run.signal,
+    hold: run.hold,
     onChunk: run.onChunk,
     onLine: run.onLine,
   });

@@ -1,4 +1,5 @@
 // Looks and listens into stretches of a file, by ffmpeg: small pictures with scdet's scores, and loudness.
+import type { Hold } from '../base/foreground.ts';
 import { runFfmpeg } from '../media/ffmpeg.ts';
 import { clockOf, firstAtOrAfter, partOf, seekOptions, trimFilters, type FileClock } from '../media/part.ts';
 import { DEFAULT_LIMITS, type MediaProbe } from '../media/types.ts';
@@ -9,6 +10,8 @@ import { heardParts, HOP_SECONDS, levelsOf, NO_SOUND, SCAN_RATE, type HeardParts
 export interface ScanOptions {
   readonly signal: AbortSignal;
   readonly timeoutSeconds: number;
+  /** while it is held, no decoder runs */
+  readonly hold?: Hold | undefined;
 }
 
 /** Frames before a stretch that a change is compared with, and after it, in seconds. */
@@ -102,7 +105,7 @@ async function framesOf(
   clock: FileClock,
   stretch: Interval,
   decoderOptions: readonly string[],
-  { signal, timeoutSeconds }: ScanOptions,
+  { signal, timeoutSeconds, hold }: ScanOptions,
 ): Promise<FrameLook[]> {
   // From the key frame on, whose pictures are decoded anyway.
   const keys = probe.video?.keyTimes ?? new Float64Array();
@@ -135,6 +138,7 @@ async function framesOf(
     maxPixels: DEFAULT_LIMITS.maxPixels,
     timeoutSeconds,
     signal,
+    hold,
     onChunk: (chunk) => {
       bytes.push(Uint8Array.from(chunk));
       return 'more';
@@ -224,6 +228,7 @@ class SoundScan {
       maxPixels: DEFAULT_LIMITS.maxPixels,
       timeoutSeconds: this.#options.timeoutSeconds,
       signal: this.#options.signal,
+      hold: this.#options.hold,
       onChunk: (chunk) => {
         bytes.push(Uint8Array.from(chunk));
         return 'more';

@@ -1,5 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
+import { Foreground } from '../../src/base/foreground.ts';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
@@ -127,6 +129,25 @@ test.each([
     }
   },
 );
+
+test('a file is not looked into while a client waits, if a batch asks for it', async () => {
+  const path = await makeClip(scratch('held.mp4'), [
+    ...['-f', 'lavfi', '-i', 'testsrc2=size=64x48:rate=25:d=4', '-f', 'lavfi', '-i', 'sine=d=4', ...H264],
+  ]);
+  const hold = new Foreground();
+  const { signal } = new AbortController();
+  const scan = scanFile(await probeMedia(path, { keepsTimes: true }), { signal, timeoutSeconds: 60, hold });
+  const leave = hold.enter();
+  let isDone = false;
+  const looks = Promise.all([scan.shots(0, 4), scan.sounds(0, 4)]).finally(() => {
+    isDone = true;
+  });
+  await setTimeout(1500);
+  expect(isDone).toBe(false);
+  leave();
+  const [, heard] = await looks;
+  expect(heard).toBeDefined();
+});
 
 describe('a caption in segments', () => {
   let captioner: Captioner | undefined;

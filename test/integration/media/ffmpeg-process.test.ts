@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { holdProcesses, runProcess, type ProcessRun } from '../../../src/media/ffmpeg-process.ts';
+import { Foreground } from '../../../src/base/foreground.ts';
+import { runProcess, type ProcessRun } from '../../../src/media/ffmpeg-process.ts';
 
 /** A run of the shell in place of ffmpeg. */
 function shell(script: string, options: Partial<ProcessRun> = {}): ProcessRun {
@@ -56,19 +57,20 @@ describe('a process', () => {
     expect(text).toBe('one two three');
   });
 
-  test('does nothing while processes are held, and that time is not of its deadline', async () => {
-    holdProcesses(true);
+  test('does nothing while it is held, and that time is not of its deadline', async () => {
+    const foreground = new Foreground();
+    const leave = foreground.enter();
     let text = '';
     const onChunk = (chunk: Uint8Array): 'more' => {
       text += Buffer.from(chunk).toString();
       return 'more';
     };
-    const run = runProcess(shell('sleep 1; echo done', { onChunk, timeoutSeconds: 2 }));
+    const run = runProcess(shell('sleep 1; echo done', { onChunk, timeoutSeconds: 2, hold: foreground }));
     try {
       await setTimeout(2500);
       expect(text).toBe('');
     } finally {
-      holdProcesses(false);
+      leave();
     }
     expect([(await run).exitCode, text]).toEqual([0, 'done\n']);
   });
