@@ -1,7 +1,7 @@
 // What leaving out video tokens (--compress dtd) costs and gains on avocado-nano: keypoints and spoken lines at 100,
 // 75, 50 and 25 % of the video tokens, and captions a second with 1 and 8 requests at a time, in one run.
-//   npx tsx test/bench/compress.ts [--clips 40] [--seconds 6] [--cached]
-// `--cached`: what the towers gave is kept, so that the rates are those of the language model alone.
+//   npx tsx test/bench/compress.ts [--clips 40] [--seconds 6] [--cached] [--model DIR] [--hard]
+// --hard: clips of the hard level, for a --model that was trained on it. `--cached`: what the towers gave is kept, so that the rates are those of the language model alone.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { sampleHardClip } from '../../src/lab/synthetic/hard/sample-hard-clip.ts';
 import { sampleClip } from '../../src/lab/synthetic/sample-clip.ts';
 import type { CaptionEnd } from '../../src/output/events.ts';
 import { nanoSettings } from '../fixtures/nano.ts';
@@ -17,6 +18,7 @@ import { worldScores } from './world-scores.ts';
 const FIRST_SEED = 930_000;
 const SHARES = [1, 0.75, 0.5, 0.25];
 const CLIENTS = [1, 8];
+const HARD_TOKENS = 1200;
 const { signal } = new AbortController();
 
 interface Clip {
@@ -25,7 +27,8 @@ interface Clip {
 }
 
 async function captioned(captioner: Captioner, path: string, share: number): Promise<CaptionEnd> {
-  const request = captionRequest(path, share === 1 ? {} : { compress: `dtd:${share}` });
+  const length = values.hard ? { max_tokens: HARD_TOKENS } : {};
+  const request = captionRequest(path, { ...length, ...(share === 1 ? {} : { compress: `dtd:${share}` }) });
   for await (const event of captionEvents(captioner, request, signal)) {
     if (event.type === 'caption-end') return event;
     if (event.type === 'caption-error') throw new Error(event.message);
@@ -46,19 +49,30 @@ async function round(captioner: Captioner, clips: readonly Clip[], share: number
 }
 
 const { values } = parseArgs({
-  options: { clips: { type: 'string', default: '40' }, seconds: { type: 'string' }, cached: { type: 'boolean' } },
+  options: {
+    clips: { type: 'string', default: '40' },
+    seconds: { type: 'string' },
+    cached: { type: 'boolean', default: false },
+    hard: { type: 'boolean', default: false },
+    model: { type: 'string' },
+  },
 });
 const directory = await mkdtemp(join(tmpdir(), 'avocado-compress-'));
-const cache = values.cached === true ? { mediaCacheBytes: 2 ** 30 } : {};
-const captioner = await openCaptioner(nanoSettings({ slots: 8, threads: 2, ...cache }));
+const cache = values.cached ? { mediaCacheBytes: 2 ** 30 } : {};
+const captioner = await openCaptioner(
+  nanoSettings({ slots: 8, threads: 2, ...cache, ...(values.model === undefined ? {} : { modelDir: values.model }) }),
+);
 try {
   const clips: Clip[] = [];
   for (let seed = FIRST_SEED; seed < FIRST_SEED + Number(values.clips); seed++) {
     const path = join(directory, `${seed}.mp4`);
     const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
-    clips.push({ path, reference: (await sampleClip({ seed, sound: true, seconds }, path, signal)).caption });
+    const truth = values.hard
+      ? await sampleHardClip({ seed, sound: true }, path, signal)
+      : await sampleClip({ seed, sound: true, seconds }, path, signal);
+    clips.push({ path, reference: truth.caption });
   }
-  await round(captioner, values.cached === true ? clips : clips.slice(0, 4), 1, 4); // warm
+  await round(captioner, values.cached ? clips : clips.slice(0, 4), 1, 4); // warm
   console.log('| kept | prompt tokens | recall | dynamic | R_D | false claims | captions/s, 1 client | 8 clients |');
   console.log('|---|---|---|---|---|---|---|---|');
   for (const share of SHARES) {

@@ -1,9 +1,10 @@
 // What --verify finds on avocado-nano: false claims and recall of captions before and after their unsupported claims
 // are taken out, for each kind of evidence and for all of it. Captions are made in pieces that are gone on with:
-//   npx tsx test/bench/verify.ts make OUT.jsonl --clips 100 [--distractors] [--minutes 5]
+//   npx tsx test/bench/verify.ts make OUT.jsonl --clips 100 [--distractors] [--minutes 5] [--model DIR] [--hard]
 //   npx tsx test/bench/verify.ts table OUT.jsonl…
-// The world has no bell that is seen and does not ring; --distractors adds what it has no words for: sounds (a bell, a
-// dog, a siren) where nothing is heard, and a grey cross among the objects. Captions of the clips are scored as they
+// --hard: clips of the hard level, for a --model that was trained on it; a bell there may be seen and not ring, and a dog
+// be heard and not seen. The easy level has no bell: --distractors adds what it has no words for: sounds (a bell, a dog, a siren)
+// where nothing is heard, and a grey cross among the objects. Captions of the clips are scored as they
 // are (greedy), sampled at temperature 1.3, and with a known share of their claims made false.
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,13 +13,14 @@ import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { sampleHardClip } from '../../src/lab/synthetic/hard/sample-hard-clip.ts';
 import { Rng } from '../../src/lab/synthetic/rng.ts';
 import { framesOf, sampleTruth } from '../../src/lab/synthetic/sample-clip.ts';
 import { scoreCaption } from '../../src/lab/synthetic/score-caption.ts';
 import type { Script } from '../../src/lab/synthetic/script.ts';
 import { soundTrack } from '../../src/lab/synthetic/sound-track.ts';
 import { WORLD } from '../../src/lab/synthetic/vocabulary.ts';
-import { openVoices } from '../../src/lab/synthetic/voices.ts';
+import { openVoices, type Recording } from '../../src/lab/synthetic/voices.ts';
 import { REASONS, type Reason } from '../../src/lab/verify/decide.ts';
 import { judgeCaption, verifyCaption, type Recaptions } from '../../src/lab/verify/verify.ts';
 import { worldReader } from '../../src/lab/verify/world-reader.ts';
@@ -30,11 +32,14 @@ import { nanoSettings } from '../fixtures/nano.ts';
 const FIRST_SEED = 910_000;
 const SAMPLES = 3;
 const HOT = 1.3;
+/** Most tokens of a caption of the hard level. */
+const HARD_TOKENS = 1200;
 const { signal } = new AbortController();
 
 interface ClipRecord {
   readonly seed: number;
   readonly distractors: boolean;
+  readonly hard?: boolean;
   readonly reference: string;
   readonly greedy: string;
   readonly hot: string;
@@ -98,30 +103,58 @@ async function captioned(captioner: Captioner, request: CaptionRequest): Promise
   throw new Error('No caption.');
 }
 
-async function make(out: string, clips: number, distractors: boolean, minutes: number): Promise<void> {
+interface MakeOptions {
+  readonly clips: number;
+  readonly distractors: boolean;
+  readonly hard: boolean;
+  readonly minutes: number;
+  readonly model: string | undefined;
+}
+
+/** @returns what a caption of it should tell */
+async function makeEasyClip(seed: number, distractors: boolean, recording: Recording, path: string): Promise<string> {
+  const { script, caption } = sampleTruth({ seed, sound: true });
+  const rng = new Rng(seed, 'distractors');
+  const wave = soundTrack(script, recording);
+  if (distractors) addStrangeSounds(wave, script, rng);
+  const frames = distractors ? withCross(framesOf(script), script, rng) : framesOf(script);
+  const { size, fps } = script;
+  await encodeMp4({ size, fps, frames, sound: { wave, sampleRate: WORLD.sampleRate } }, path, signal);
+  return caption;
+}
+
+async function make(out: string, options: MakeOptions): Promise<void> {
+  const { clips, distractors, hard, minutes, model } = options;
   const known = new Set((await recordsOf(out)).map(({ seed }) => seed));
   const directory = await mkdtemp(join(tmpdir(), 'avocado-verify-bench-'));
   const recording = await openVoices(signal);
-  const captioner = await openCaptioner(nanoSettings({ slots: 4, threads: 2 }));
+  const captioner = await openCaptioner(
+    nanoSettings({ slots: 4, threads: 2, ...(model === undefined ? {} : { modelDir: model }) }),
+  );
   const deadline = performance.now() + minutes * 60_000;
   try {
     for (let seed = FIRST_SEED; seed < FIRST_SEED + clips && performance.now() < deadline; seed++) {
       if (known.has(seed)) continue;
-      const { script, caption: reference } = sampleTruth({ seed, sound: true });
-      const rng = new Rng(seed, 'distractors');
-      const wave = soundTrack(script, recording);
-      if (distractors) addStrangeSounds(wave, script, rng);
-      const frames = distractors ? withCross(framesOf(script), script, rng) : framesOf(script);
       const path = join(directory, `${seed}.mp4`);
-      const { size, fps } = script;
-      await encodeMp4({ size, fps, frames, sound: { wave, sampleRate: WORLD.sampleRate } }, path, signal);
-      const request = captionRequest(path, {});
+      const reference = hard
+        ? (await sampleHardClip({ seed, sound: true }, path, signal)).caption
+        : await makeEasyClip(seed, distractors, recording, path);
+      const length = hard ? { max_tokens: HARD_TOKENS } : {};
+      const request = captionRequest(path, length);
       const end = await captioned(captioner, request);
-      const options = { samples: SAMPLES, temperature: 0.7, reader: worldReader(), transcribe: undefined };
-      const { parts } = await verifyCaption(captioner, request, end, options, signal);
-      const hot = await captioned(captioner, captionRequest(path, { temperature: HOT, seed }));
+      const checks = { samples: SAMPLES, temperature: 0.7, reader: worldReader(), transcribe: undefined };
+      const { parts } = await verifyCaption(captioner, request, end, checks, signal);
+      const hot = await captioned(captioner, captionRequest(path, { ...length, temperature: HOT, seed }));
       const recaptions = parts[0]?.recaptions ?? { samples: [] };
-      const record: ClipRecord = { seed, distractors, reference, greedy: end.caption, hot: hot.caption, recaptions };
+      const record: ClipRecord = {
+        seed,
+        distractors,
+        hard,
+        reference,
+        greedy: end.caption,
+        hot: hot.caption,
+        recaptions,
+      };
       await appendFile(out, `${JSON.stringify(record)}\n`);
       await rm(path);
     }
@@ -141,6 +174,11 @@ async function recordsOf(path: string): Promise<ClipRecord[]> {
 }
 
 // The table.
+
+function kindOf(record: ClipRecord | undefined): string {
+  if (record?.hard === true) return ' of the hard level';
+  return record?.distractors === true ? ' with distractors' : '';
+}
 
 const EVIDENCE: Readonly<Record<string, readonly Reason[]>> = {
   'mute and blind': ['survives_muting', 'survives_blanking'],
@@ -188,9 +226,14 @@ async function table(records: readonly ClipRecord[]): Promise<void> {
   const arms: Readonly<Record<string, readonly string[]>> = {
     greedy: records.map(({ greedy }) => greedy),
     'temperature 1.3': records.map(({ hot }) => hot),
-    '10 % made false': await corrupted(0.1),
-    '30 % made false': await corrupted(0.3),
-    '50 % made false': await corrupted(0.5),
+    // Claims of the hard level have no false twins.
+    ...(records[0]?.hard === true
+      ? {}
+      : {
+          '10 % made false': await corrupted(0.1),
+          '30 % made false': await corrupted(0.3),
+          '50 % made false': await corrupted(0.5),
+        }),
   };
   console.log('| captions | evidence | claims | false | false, % | recall, % |\n|---|---|---|---|---|---|');
   for (const [arm, captions] of Object.entries(arms)) {
@@ -210,15 +253,20 @@ const { positionals, values } = parseArgs({
     clips: { type: 'string', default: '100' },
     distractors: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '1000' },
+    hard: { type: 'boolean', default: false },
+    model: { type: 'string' },
   },
 });
 const [command, ...files] = positionals;
 if (command === 'make' && files[0] !== undefined)
-  await make(files[0], Number(values.clips), values.distractors, Number(values.minutes));
+  await make(files[0], {
+    ...{ distractors: values.distractors, hard: values.hard, model: values.model },
+    ...{ clips: Number(values.clips), minutes: Number(values.minutes) },
+  });
 else if (command === 'table' && files.length > 0)
   for (const file of files) {
     const records = await recordsOf(file);
-    console.log(`\n${file}: ${records.length} clips${records[0]?.distractors === true ? ' with distractors' : ''}`);
+    console.log(`\n${file}: ${records.length} clips${kindOf(records[0])}`);
     await table(records);
   }
 else throw new Error('Usage: npx tsx test/bench/verify.ts make OUT.jsonl | table OUT.jsonl…');

@@ -2,13 +2,14 @@
 supervised training on the same clips.
 
 usage: python table4.py WORK STATE 'CLIPS/*.safetensors' 'EVAL/*.safetensors' [--minutes M] [--seeds 1,2] [--rate R]
-Each arm takes M minutes from STATE on CLIPS (the paper's 2K samples). Arms that are done are kept: start it again to go on. Writes
-WORK/table4.md.
+Each arm takes M minutes (training.Clock) from STATE on CLIPS (the paper's 2K samples). Arms that are done are kept: start it again to go on.
+Seeds can run side by side in the same WORK, one thread each (OMP_NUM_THREADS=1): start it once more with all of them. Writes WORK/table4.md.
 """
 import argparse
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import urllib.request
 
 RECIPE = pathlib.Path(__file__).resolve().parent
 ROOT = RECIPE.parents[2]
-PORT, MOST_TOKENS, LENGTHS = 8137, 384, ('256', '384')
+MOST_TOKENS, LENGTHS = 384, ('256', '384')
 ARMS = {'SFT-2K': None, 'GRPO R_D': 'R_D', 'GRPO R_D + R_C': 'R_D,R_C', 'GRPO R_D + R_C + R_L': 'R_D,R_C,R_L'}
 COLUMNS = ('recall', 'static', 'dynamic', 'auditory', 'spatio_temporal', 'cross_modal', 'false_claims', 'dialogue_reward', 'collapsed', 'tokens')
 STEPS_AT_ONCE = '160'
@@ -36,12 +37,14 @@ class RewardService:
     """`avocado reward` while the arms run."""
 
     def __enter__(self):
-        flags = ['reward', '--port', str(PORT), '--length-from', LENGTHS[0], '--length-to', LENGTHS[1]]
+        with socket.create_server(('127.0.0.1', 0)) as free:
+            url = f'http://127.0.0.1:{free.getsockname()[1]}'
+        flags = ['reward', '--port', url.split(':')[-1], '--length-from', LENGTHS[0], '--length-to', LENGTHS[1]]
         self.child = subprocess.Popen(list(map(str, tsx('src/cli/main.ts', *flags))), cwd=ROOT, stdout=subprocess.DEVNULL)
         for _ in range(120):
             try:
-                urllib.request.urlopen(f'http://127.0.0.1:{PORT}/healthz', timeout=2)
-                return f'http://127.0.0.1:{PORT}'
+                urllib.request.urlopen(f'{url}/healthz', timeout=2)
+                return url
             except OSError:
                 time.sleep(0.5)
         raise SystemExit('The reward service did not start.')
