@@ -1,7 +1,8 @@
 // What leaving out video tokens (--compress dtd) costs and gains on avocado-nano: keypoints and spoken lines at 100,
 // 75, 50 and 25 % of the video tokens, and captions a second with 1 and 8 requests at a time, in one run.
 //   npx tsx test/bench/compress.ts [--clips 40] [--seconds 6] [--cached] [--model DIR] [--hard]
-// --hard: clips of the hard level, for a --model that was trained on it. `--cached`: what the towers gave is kept, so that the rates are those of the language model alone.
+// --hard: clips of the hard level, for a --model that was trained on it. `--cached`: what the towers gave is kept, so
+// that the rates are those of the language model alone.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -2,9 +2,9 @@
 // are taken out, for each kind of evidence and for all of it. Captions are made in pieces that are gone on with:
 //   npx tsx test/bench/verify.ts make OUT.jsonl --clips 100 [--distractors] [--minutes 5] [--model DIR] [--hard]
 //   npx tsx test/bench/verify.ts table OUT.jsonl…
-// --hard: clips of the hard level, for a --model that was trained on it; a bell there may be seen and not ring, and a dog
-// be heard and not seen. The easy level has no bell: --distractors adds what it has no words for: sounds (a bell, a dog, a siren)
-// where nothing is heard, and a grey cross among the objects. Captions of the clips are scored as they
+// --hard: clips of the hard level, for a --model that was trained on it; a bell there may be seen and not ring, and a
+// dog be heard and not seen. The easy level has no bell: --distractors adds what it has no words for: sounds (a bell, a
+// dog, a siren) where nothing is heard, and a grey cross among the objects. Captions of the clips are scored as they
 // are (greedy), sampled at temperature 1.3, and with a known share of their claims made false.
 import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
