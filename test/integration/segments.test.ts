@@ -130,7 +130,7 @@ test.each([
   },
 );
 
-test('a file is not looked into while a client waits, if a batch asks for it', async () => {
+test('a file is not looked into while that is held', async () => {
   const path = await makeClip(scratch('held.mp4'), [
     ...['-f', 'lavfi', '-i', 'testsrc2=size=64x48:rate=25:d=4', '-f', 'lavfi', '-i', 'sine=d=4', ...H264],
   ]);

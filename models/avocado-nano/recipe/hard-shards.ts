@@ -5,7 +5,7 @@
 //        [--steps N,N] [--clips N]
 // BANK and ACCENTS are made by speech.py. A shard is named by its seed, which alone determines its contents. Existing
 // shards are kept.
-import { existsSync, mkdirSync, openSync, readFileSync, readSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, readSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { resizeStill } from '../../../src/features/resize.ts';
@@ -18,6 +18,7 @@ import type { Geometry } from '../../../src/lab/synthetic/script.ts';
 import { WORLD } from '../../../src/lab/synthetic/vocabulary.ts';
 import type { Recording } from '../../../src/lab/synthetic/voices.ts';
 import { frameCount, frameIndices, smartResize, type FrameSize } from '../../../src/media/sampling.ts';
+import { writeSafetensors, type DumpTensor } from '../../../src/model/checkpoint/safetensors.ts';
 import { HardTargets, TABLES, type Grid, type Shown } from './hard-targets.ts';
 
 const FACTOR = 28;
@@ -125,45 +126,29 @@ function makeShard(seed: number, banks: readonly Bank[], options: ShardOptions):
   return { clips, target };
 }
 
-interface Tensor {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly pieces: readonly Uint8Array[];
-}
-
 /** Written whole or not at all. */
-function writeSafetensors(path: string, metadata: Record<string, string>, tensors: Record<string, Tensor>): void {
-  const header: Record<string, unknown> = { __metadata__: metadata };
-  let at = 0;
-  for (const [name, { dtype, shape, pieces }] of Object.entries(tensors)) {
-    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    header[name] = { dtype, shape, data_offsets: [at, at + bytes] };
-    at += bytes;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const head = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(head.length));
-  const pieces = Object.values(tensors).flatMap((tensor) => tensor.pieces);
-  writeFileSync(`${path}.part`, Buffer.concat([length, head, ...pieces]));
-  renameSync(`${path}.part`, path);
-}
-
-function writeShard(path: string, { clips, target }: ReturnType<typeof makeShard>): void {
+async function writeShard(path: string, { clips, target }: ReturnType<typeof makeShard>): Promise<void> {
   const [{ steps, wave, cells } = { steps: 0, wave: [], cells: [] }] = clips;
   const count = clips.length;
-  const tensors = {
-    frames: {
+  const tensors: DumpTensor[] = [
+    {
+      name: 'frames',
       dtype: 'U8',
       shape: [count, 2 * steps, target.height, target.width, 3],
-      pieces: clips.map(({ frames }) => frames),
+      data: clips.map(({ frames }) => frames),
     },
-    wave: { dtype: 'I16', shape: [count, wave.length], pieces: clips.map((clip) => Buffer.from(clip.wave.buffer)) },
-    cells: { dtype: 'I8', shape: [count, steps, cells.length / steps / 4, 4], pieces: clips.map((clip) => clip.cells) },
-    scene: { dtype: 'I8', shape: [count, steps, 4], pieces: clips.map(({ scenes }) => Buffer.from(scenes.buffer)) },
-  };
+    { name: 'wave', dtype: 'I16', shape: [count, wave.length], data: clips.map((clip) => clip.wave) },
+    {
+      name: 'cells',
+      dtype: 'I8',
+      shape: [count, steps, cells.length / steps / 4, 4],
+      data: clips.map((clip) => clip.cells),
+    },
+    { name: 'scene', dtype: 'I8', shape: [count, steps, 4], data: clips.map(({ scenes }) => scenes) },
+  ];
   const metadata = { clips: JSON.stringify(clips.map(({ said }) => said)), tables: JSON.stringify(TABLES) };
-  writeSafetensors(path, metadata, tensors);
+  await writeSafetensors(`${path}.part`, tensors, metadata);
+  renameSync(`${path}.part`, path);
 }
 
 const { positionals, values } = parseArgs({
@@ -183,5 +168,5 @@ const options = {
 for (let index = 0; index < Number(shards); index++) {
   const seed = Number(first) + index * SEED_STEP;
   const path = join(directory, `${String(seed).padStart(9, '0')}.safetensors`);
-  if (!existsSync(path)) writeShard(path, makeShard(seed, banks, options));
+  if (!existsSync(path)) await writeShard(path, makeShard(seed, banks, options));
 }

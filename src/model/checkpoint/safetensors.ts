@@ -136,23 +136,23 @@ export async function readSafetensorsHeader(path: string): Promise<ReadonlyMap<s
   }
 }
 
-type DumpDType = 'F32' | 'F64' | 'I32' | 'I64' | 'U8';
+type DumpDType = 'F32' | 'F64' | 'I8' | 'I16' | 'I32' | 'I64' | 'U8';
 
 /** One tensor to write. `data` may come in pieces, so that a gigabyte of patches is never in memory at once. */
 export interface DumpTensor {
   readonly name: string;
   readonly dtype: DumpDType;
   readonly shape: readonly number[];
-  readonly data: ArrayBufferView | AsyncIterable<ArrayBufferView>;
+  readonly data: ArrayBufferView | Iterable<ArrayBufferView> | AsyncIterable<ArrayBufferView>;
 }
 
 function bytesOf({ dtype, shape }: DumpTensor): number {
   return shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype] ?? 0);
 }
 
-function headerOf(tensors: readonly DumpTensor[]): Buffer {
+function headerOf(tensors: readonly DumpTensor[], metadata: Metadata | undefined): Buffer {
   let offset = 0;
-  const entries: Record<string, unknown> = {};
+  const entries: Record<string, unknown> = metadata === undefined ? {} : { __metadata__: metadata };
   for (const tensor of tensors) {
     const end = offset + bytesOf(tensor);
     entries[tensor.name] = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [offset, end] };
@@ -177,11 +177,17 @@ async function writeTensor(file: FileHandle, tensor: DumpTensor): Promise<void> 
     throw new Error(`${tensor.name} has ${written} bytes where its shape says ${expected}. This is a bug.`);
 }
 
+type Metadata = Readonly<Record<string, string>>;
+
 /** Writes a safetensors file with the tensors in the given order. On failure no file is left. */
-export async function writeSafetensors(path: string, tensors: readonly DumpTensor[]): Promise<void> {
+export async function writeSafetensors(
+  path: string,
+  tensors: readonly DumpTensor[],
+  metadata?: Metadata,
+): Promise<void> {
   const file = await open(path, 'w');
   try {
-    await file.writeFile(headerOf(tensors));
+    await file.writeFile(headerOf(tensors, metadata));
     for (const tensor of tensors) await writeTensor(file, tensor);
     await file.close();
   } catch (error) {
