@@ -8,33 +8,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
-import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
-import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import type { Captioner } from '../../src/captioner/captioner.ts';
 import { sampleHardClip } from '../../src/lab/synthetic/hard/sample-hard-clip.ts';
 import { sampleClip } from '../../src/lab/synthetic/sample-clip.ts';
 import type { CaptionEnd } from '../../src/output/events.ts';
-import { nanoSettings } from '../fixtures/nano.ts';
+import { captioned, lengthOf, openNano } from './nano-caption.ts';
 import { worldScores } from './world-scores.ts';
 
 const FIRST_SEED = 930_000;
 const SHARES = [1, 0.75, 0.5, 0.25];
 const CLIENTS = [1, 8];
-const HARD_TOKENS = 1200;
 const { signal } = new AbortController();
 
 interface Clip {
   readonly path: string;
   readonly reference: string;
-}
-
-async function captioned(captioner: Captioner, path: string, share: number): Promise<CaptionEnd> {
-  const length = values.hard ? { max_tokens: HARD_TOKENS } : {};
-  const request = captionRequest(path, { ...length, ...(share === 1 ? {} : { compress: `dtd:${share}` }) });
-  for await (const event of captionEvents(captioner, request, signal)) {
-    if (event.type === 'caption-end') return event;
-    if (event.type === 'caption-error') throw new Error(event.message);
-  }
-  throw new Error('No caption.');
 }
 
 /** All clips with so many requests at a time. @returns the ends in their order, and seconds */
@@ -43,7 +31,10 @@ async function round(captioner: Captioner, clips: readonly Clip[], share: number
   const left = clips.entries();
   const started = performance.now();
   const client = async (): Promise<void> => {
-    for (const [index, { path }] of left) ends[index] = await captioned(captioner, path, share);
+    for (const [index, { path }] of left) {
+      const options = { ...lengthOf(values.hard), ...(share === 1 ? {} : { compress: `dtd:${share}` }) };
+      ends[index] = await captioned(captioner, captionRequest(path, options));
+    }
   };
   await Promise.all(Array.from({ length: clients }, client));
   return { ends, seconds: (performance.now() - started) / 1000 };
@@ -60,9 +51,7 @@ const { values } = parseArgs({
 });
 const directory = await mkdtemp(join(tmpdir(), 'avocado-compress-'));
 const cache = values.cached ? { mediaCacheBytes: 2 ** 30 } : {};
-const captioner = await openCaptioner(
-  nanoSettings({ slots: 8, threads: 2, ...cache, ...(values.model === undefined ? {} : { modelDir: values.model }) }),
-);
+const captioner = await openNano(values.model, { slots: 8, ...cache });
 try {
   const clips: Clip[] = [];
   for (let seed = FIRST_SEED; seed < FIRST_SEED + Number(values.clips); seed++) {

@@ -11,8 +11,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
-import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
-import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { sampleHardClip } from '../../src/lab/synthetic/hard/sample-hard-clip.ts';
 import { Rng } from '../../src/lab/synthetic/rng.ts';
 import { framesOf, sampleTruth } from '../../src/lab/synthetic/sample-clip.ts';
@@ -25,15 +23,12 @@ import { REASONS, type Reason } from '../../src/lab/verify/decide.ts';
 import { judgeCaption, verifyCaption, type Recaptions } from '../../src/lab/verify/verify.ts';
 import { worldReader } from '../../src/lab/verify/world-reader.ts';
 import { encodeMp4 } from '../../src/media/encode-mp4.ts';
-import type { CaptionEnd, CaptionRequest } from '../../src/output/events.ts';
 import { corruptCaption } from '../fixtures/corrupt-caption.ts';
-import { nanoSettings } from '../fixtures/nano.ts';
+import { captioned, lengthOf, openNano } from './nano-caption.ts';
 
 const FIRST_SEED = 910_000;
 const SAMPLES = 3;
 const HOT = 1.3;
-/** Most tokens of a caption of the hard level. */
-const HARD_TOKENS = 1200;
 const { signal } = new AbortController();
 
 interface ClipRecord {
@@ -95,14 +90,6 @@ function* withCross(frames: Iterable<Uint8Array>, { size: [width, height], objec
   }
 }
 
-async function captioned(captioner: Captioner, request: CaptionRequest): Promise<CaptionEnd> {
-  for await (const event of captionEvents(captioner, request, signal)) {
-    if (event.type === 'caption-end') return event;
-    if (event.type === 'caption-error') throw new Error(event.message);
-  }
-  throw new Error('No caption.');
-}
-
 interface MakeOptions {
   readonly clips: number;
   readonly distractors: boolean;
@@ -128,9 +115,7 @@ async function make(out: string, options: MakeOptions): Promise<void> {
   const known = new Set((await recordsOf(out)).map(({ seed }) => seed));
   const directory = await mkdtemp(join(tmpdir(), 'avocado-verify-bench-'));
   const recording = await openVoices(signal);
-  const captioner = await openCaptioner(
-    nanoSettings({ slots: 4, threads: 2, ...(model === undefined ? {} : { modelDir: model }) }),
-  );
+  const captioner = await openNano(model, { slots: 4 });
   const deadline = performance.now() + minutes * 60_000;
   try {
     for (let seed = FIRST_SEED; seed < FIRST_SEED + clips && performance.now() < deadline; seed++) {
@@ -139,7 +124,7 @@ async function make(out: string, options: MakeOptions): Promise<void> {
       const reference = hard
         ? (await sampleHardClip({ seed, sound: true }, path, signal)).caption
         : await makeEasyClip(seed, distractors, recording, path);
-      const length = hard ? { max_tokens: HARD_TOKENS } : {};
+      const length = lengthOf(hard);
       const request = captionRequest(path, length);
       const end = await captioned(captioner, request);
       const checks = { samples: SAMPLES, temperature: 0.7, reader: worldReader(), transcribe: undefined };
