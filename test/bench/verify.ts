@@ -205,6 +205,31 @@ async function cleaned(
   );
 }
 
+/** Claims of what the hard level has to mislead: told, false (not in the reference word for word), found. */
+async function tellDistractors(records: readonly ClipRecord[]): Promise<void> {
+  const reader = worldReader();
+  const counts = new Map<string, { told: number; wrong: number; flagged: number }>();
+  for (const { greedy, reference, recaptions } of records) {
+    const left = (await reader.claims(reference, signal)).map(({ text }) => text);
+    const { claims } = await judgeCaption(greedy, reader, { recaptions, spoken: undefined, hasSound: true }, signal);
+    for (const { text, sense, reasons } of claims) {
+      const at = left.indexOf(text);
+      if (at >= 0) left.splice(at, 1);
+      const thing = /\b(bell|dog)\b/.exec(text)?.[0];
+      if (thing === undefined) continue;
+      const name = `${thing}, ${sense}`;
+      const count = counts.get(name) ?? { told: 0, wrong: 0, flagged: 0 };
+      const isWrong = at < 0;
+      count.told++;
+      if (isWrong) count.wrong++;
+      if (isWrong && reasons.length > 0) count.flagged++;
+      counts.set(name, count);
+    }
+  }
+  console.log('\n| claims of greedy captions | told | false | false ones that are found |\n|---|---|---|---|');
+  for (const [name, { told, wrong, flagged }] of counts) console.log(`| ${name} | ${told} | ${wrong} | ${flagged} |`);
+}
+
 async function table(records: readonly ClipRecord[]): Promise<void> {
   const corrupted = (share: number): Promise<string[]> =>
     Promise.all(records.map(({ greedy, seed }) => corruptCaption(greedy, share, 'falsify', seed)));
@@ -253,5 +278,6 @@ else if (command === 'table' && files.length > 0)
     const records = await recordsOf(file);
     console.log(`\n${file}: ${records.length} clips${kindOf(records[0])}`);
     await table(records);
+    if (records[0]?.hard === true) await tellDistractors(records);
   }
 else throw new Error('Usage: npx tsx test/bench/verify.ts make OUT.jsonl | table OUT.jsonl…');
