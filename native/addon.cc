@@ -5,6 +5,7 @@
 #endif
 
 #include "parent-death.h"
+#include "pipe.h"
 #include "pixels.h"
 #include "session-calls.h"
 #include "slab-calls.h"
@@ -35,6 +36,7 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("readSlab", Napi::Function::New(env, ReadSlab));
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));
+  exports.Set("openPipe", Napi::Function::New(env, OpenPipe));
   exports.Set("dieWithParent", Napi::Function::New(env, DieWithParent));
   return exports;
 }

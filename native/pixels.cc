@@ -1,7 +1,10 @@
 #include "pixels.h"
 
+#include <initializer_list>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "arguments.h"
 #include "patches.h"
@@ -57,6 +60,22 @@ avocado::AxisTaps ReadTaps(const TapValues& values, int32_t source_size, int32_t
 
 size_t Area(int32_t height, int32_t width) { return static_cast<size_t>(height) * static_cast<size_t>(width) * 3; }
 
+/** A resize in one of Node's own threads. */
+class ResizeAside : public Napi::AsyncWorker {
+ public:
+  /** @param memory what the job reads and writes, kept from collection until the end */
+  ResizeAside(Napi::Function done, const avocado::ResizeJob& job, std::initializer_list<Napi::Value> memory)
+      : Napi::AsyncWorker(done, "avocado:resize"), job_(job) {
+    for (const Napi::Value& value : memory) memory_.push_back(Napi::Persistent(value.As<Napi::Object>()));
+  }
+
+  void Execute() override { avocado::ResizeRgb(job_); }
+
+ private:
+  avocado::ResizeJob job_;
+  std::vector<Napi::ObjectReference> memory_;
+};
+
 }  // namespace
 
 Napi::Value ResizeFrame(const Napi::CallbackInfo& info) {
@@ -67,6 +86,8 @@ Napi::Value ResizeFrame(const Napi::CallbackInfo& info) {
   job.target_width = ReadCount(info, 5, 1);
   const TapValues rows = TapsOf(info[6]);
   const TapValues columns = TapsOf(info[7]);
+  const bool aside = !info[8].IsUndefined();
+  const Napi::Function done = aside ? FunctionOf(info[8], "done") : Napi::Function();
   // No JavaScript runs from here on.
   job.rows = ReadTaps(rows, job.source_height, job.target_height);
   job.columns = ReadTaps(columns, job.source_width, job.target_width);
@@ -79,7 +100,16 @@ Napi::Value ResizeFrame(const Napi::CallbackInfo& info) {
   } else {
     job.target_bytes = Elements<uint8_t>(target, napi_uint8_array, size, "target");
   }
-  avocado::ResizeRgb(job);
+  if (!aside) {
+    avocado::ResizeRgb(job);
+    return info.Env().Undefined();
+  }
+  auto worker = std::make_unique<ResizeAside>(
+      done, job,
+      std::initializer_list<Napi::Value>{info[0], info[3], rows.start, rows.count, rows.weights, columns.start,
+                                         columns.count, columns.weights});
+  worker->Queue();
+  worker.release();  // it deletes itself
   return info.Env().Undefined();
 }
 

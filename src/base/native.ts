@@ -41,6 +41,8 @@ interface NativeSessionConfig {
 export interface NativeAddon {
   /** From now on the kernel ends this process and its children when its parent is gone. It must lead its group. */
   readonly dieWithParent: (parent: number) => void;
+  /** A pipe with a buffer of so many bytes: its two file descriptors. */
+  readonly openPipe: (bytes: number) => [read: number, write: number];
   /** Loads libonnxruntime, once per process. Returns its version. */
   readonly loadOnnxRuntime: (path: string) => string;
   readonly createSession: (model: Uint8Array, config: NativeSessionConfig, done: NativeDone) => NativeSessionHandle;
@@ -67,7 +69,10 @@ export interface NativeAddon {
   readonly copyWithinSlabs: (slabs: readonly NativeSlabHandle[], pieces: Float64Array, done: NativeDone) => void;
   /** Fills `target` with the slab's bytes from `offset` on. No run may use the slab until done(). */
   readonly readSlab: (slab: NativeSlabHandle, offset: number, target: ArrayBufferView, done: NativeDone) => void;
-  /** Pixel kernels (native/pixels.h). They run synchronously, in worker threads. */
+  /**
+   * Pixel kernels (native/pixels.h). They run synchronously, in worker threads. With `done`, the frame is resized in
+   * one of Node's threads; its arrays must stay as they are until then.
+   */
   readonly resizeFrame: (
     source: Uint8Array,
     sourceHeight: number,
@@ -77,6 +82,7 @@ export interface NativeAddon {
     targetWidth: number,
     rows: NativeAxisTaps,
     columns: NativeAxisTaps,
+    done?: (error?: Error) => void,
   ) => void;
   readonly cutPatches: (
     frames: Uint8Array | Float32Array,

@@ -25,7 +25,7 @@ export default async function prepareTask(task: PrepareTask): Promise<unknown> {
     frames: (video, onFrame, run) => decodeFrames(video, onFrame, { ...run, hold }),
     audio: (sound, run) => decodeAudio(sound, { ...run, hold }),
   };
-  const reply = await replyOf(() => prepareFeatures(plan, options, decoders, signal));
+  const reply = await replyOf(() => prepareFeatures(plan, { ...options, resizesHere: heavy }, decoders, signal));
   stop();
   hold?.close();
   return transfer(reply);

@@ -7,7 +7,7 @@ import type { DecodedFrames, decodeFrames } from '../media/decode-frames.ts';
 import type { FrameSize } from '../media/sampling.ts';
 import type { MediaLimits, MediaPlan, VideoPlan } from '../media/types.ts';
 import { logMel } from './log-mel.ts';
-import { createResizer, resizeStill, type Resizer } from './resize.ts';
+import { createAsideResizer, createResizer, resizeStill, type Resizer } from './resize.ts';
 import type { AudioFeatures, FrameStack, PixelNormalisation, PreparedMedia } from './types.ts';
 
 export interface PrepareOptions {
@@ -15,6 +15,8 @@ export interface PrepareOptions {
   /** return the 16 kHz waveform too */
   readonly keepWaveform: boolean;
   readonly limits?: Partial<MediaLimits> | undefined;
+  /** frames are resized in the calling thread, at its priority, while the decoder waits */
+  readonly resizesHere?: boolean | undefined;
 }
 
 /** The decoders of media/, passed in so that tests can replace them. */
@@ -25,6 +27,7 @@ export interface Decoders {
 
 interface VideoFeatures extends DecodedFrames {
   readonly stack: FrameStack;
+  /** `resize`: what its thread took; `decode`: the rest of the time */
   readonly seconds: { readonly decode: number; readonly resize: number };
 }
 
@@ -44,8 +47,15 @@ function secondsSince(started: number): number {
  * Pictures are resized twice by Pillow's algorithm. Videos are resized once by torch's; the second resize is part of
  * cutPatches.
  */
-function resizerFor(video: VideoPlan, source: FrameSize): { resize: Resizer; size: FrameSize } {
-  if (video.kind === 'video') return { resize: createResizer(source, video.stageA), size: video.stageA };
+function resizerFor(
+  video: VideoPlan,
+  source: FrameSize,
+  here: boolean,
+): { resize: ReturnType<typeof createAsideResizer>; size: FrameSize } {
+  if (video.kind === 'video') {
+    const create = here ? createResizer : createAsideResizer;
+    return { resize: create(source, video.stageA), size: video.stageA };
+  }
   const resize: Resizer = (from, to) => {
     to.set(resizeStill(resizeStill(from, source, video.stageA), video.stageA, video.final));
   };
@@ -63,14 +73,18 @@ async function prepareVideo(
   const source = plan.probe.video;
   if (source === undefined) throw new Error('The plan has frames of a file without video. This is a bug.');
   const started = performance.now();
-  const { resize, size } = resizerFor(video, source);
+  const { resize, size } = resizerFor(video, source, options.resizesHere === true);
   const frameSize = size.height * size.width * 3;
   const data = new Uint8Array(video.frameIndices.length * frameSize);
   let resizing = 0;
-  const onFrame = (frame: Uint8Array, position: number): void => {
+  const onFrame = (frame: Uint8Array, position: number): void | Promise<void> => {
     const before = performance.now();
-    resize(frame, data.subarray(position * frameSize, (position + 1) * frameSize));
-    resizing += secondsSince(before);
+    const count = (): void => {
+      resizing += secondsSince(before);
+    };
+    const pending = resize(frame, data.subarray(position * frameSize, (position + 1) * frameSize));
+    if (pending !== undefined) return pending.then(count);
+    count();
   };
   const decoded = await decode(plan, onFrame, { signal, limits: options.limits });
   const stack = {
@@ -80,7 +94,7 @@ async function prepareVideo(
     final: video.final,
     normalisation: options.preprocessor,
   };
-  return { ...decoded, stack, seconds: { decode: secondsSince(started) - resizing, resize: resizing } };
+  return { ...decoded, stack, seconds: { decode: Math.max(0, secondsSince(started) - resizing), resize: resizing } };
 }
 
 async function prepareAudio(

@@ -35,6 +35,29 @@ export function createResizer(
 }
 
 /**
+ * As createResizer, but where the addon is there the work is done beside the calling thread. Until the promise
+ * resolves, both arrays must stay as they are.
+ */
+export function createAsideResizer(
+  source: FrameSize,
+  target: FrameSize,
+  kernels: PixelKernels = loadNative() ?? {},
+): (source: Uint8Array, target: PixelBuffer) => void | Promise<void> {
+  const { resizeFrame } = kernels;
+  const isSameSize = source.height === target.height && source.width === target.width;
+  if (resizeFrame === undefined || isSameSize) return createResizer(source, target, kernels);
+  const rows = axisTaps(source.height, target.height);
+  const columns = axisTaps(source.width, target.width);
+  return (from, to) =>
+    new Promise((resolve, reject) => {
+      resizeFrame(from, source.height, source.width, to, target.height, target.width, rows, columns, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+}
+
+/**
  * Weights of one axis. Target index i has `count[i]` source indices from `start[i]` on; weights are at `i * stride`.
  */
 interface AxisTaps {

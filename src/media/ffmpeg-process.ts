@@ -3,12 +3,15 @@
 // the group kills them too.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync } from 'node:fs';
+import { Socket, type ConnectOpts, type SocketConstructorOpts } from 'node:net';
 import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { Hold } from '../base/foreground.ts';
+import { loadNative } from '../base/native.ts';
 import { yieldOverTime } from './niceness.ts';
 
 export interface ProcessRun {
@@ -24,8 +27,8 @@ export interface ProcessRun {
   /** bytes to write: the first goes to stdin, the next to file descriptor 3, then 4 and so on */
   readonly inputs?: readonly Iterable<Uint8Array>[] | undefined;
   /**
-   * Gets stdout in pieces of any size; the process waits while the promise is pending. `enough` ends the run as a
-   * success.
+   * Gets stdout in pieces of any size, each to be read before the answer; the process waits while the promise is
+   * pending. `enough` ends the run as a success.
    */
   readonly onChunk?: ((chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>) | undefined;
   /** gets each line of stderr */
@@ -51,7 +54,7 @@ export interface ProcessOutcome {
 export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const { signal, onChunk, inputs = [] } = run;
   if (signal?.aborted === true) throw abortError(signal);
-  const child = await start(run);
+  const { child, output } = await start(run);
   const log = new DecoderLog();
   createInterface({ input: child.stderr as Readable }).on('line', (line) => {
     log.add(line);
@@ -65,7 +68,7 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     // SIGKILL: ffmpeg ignores SIGTERM while it waits on a full pipe. Node emits `close` only after stdout is closed
     // too.
     child.kill('SIGKILL');
-    child.stdout?.destroy();
+    output?.destroy();
   };
   const onAbort = (): void => {
     stop(abortError(signal));
@@ -78,7 +81,7 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     const tasks = inputs.map((pieces, index) => feed(pieces, child.stdio[descriptor(index)] as Writable));
-    if (onChunk !== undefined) tasks.push(consume(child.stdout as Readable, onChunk, stop));
+    if (output !== undefined && onChunk !== undefined) tasks.push(consume(output, onChunk, stop));
     // A callback may stay pending forever: after a stop, only the end of the process is awaited.
     await Promise.race([once(stopping.signal, 'abort'), Promise.all([closed, ...tasks]).catch(stop)]);
     const exitCode = await closed;
@@ -147,16 +150,23 @@ export function descriptor(index: number): number {
 const running = new Set<ChildProcess>();
 let killsOnExit = false;
 
-async function start({ program, args, onChunk, inputs = [] }: ProcessRun): Promise<ChildProcess> {
+async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Readable | undefined }> {
+  const { program, args, onChunk, inputs = [] } = run;
+  const pipe = onChunk === undefined ? undefined : loadNative()?.openPipe(PIPE_BYTES);
+  const [readEnd, writeEnd = 'pipe' as const] = pipe ?? [];
   const child = spawn(program, args, {
     stdio: [
       inputs.length === 0 ? 'ignore' : 'pipe',
-      onChunk === undefined ? 'ignore' : 'pipe',
+      onChunk === undefined ? 'ignore' : writeEnd,
       'pipe',
       ...inputs.slice(1).map(() => 'pipe' as const),
     ],
   });
+  // The child has its own: while this one is open, its output does not end.
+  if (typeof writeEnd === 'number') closeSync(writeEnd);
+  const output = readEnd === undefined ? (child.stdout ?? undefined) : readerOf(readEnd);
   if (child.pid === undefined) {
+    output?.destroy();
     const [cause] = (await once(child, 'error')) as [Error];
     throw new AvocadoError('ffmpeg_missing', `${program} could not be started: ${cause.message}. Run: avocado doctor`, {
       cause,
@@ -164,7 +174,32 @@ async function start({ program, args, onChunk, inputs = [] }: ProcessRun): Promi
   }
   child.on('error', () => undefined); // a kill that came too late
   endWithUs(child);
-  return child;
+  return { child, output };
+}
+
+/** How far ahead of us a program may write. Linux allows no more to users; Node's own pipes have a fifth. */
+const PIPE_BYTES = 1 << 20;
+
+/** What one read takes at most: it lies in the processor's cache until the next one. */
+const READ_BYTES = 1 << 18;
+
+/** Every piece comes in the same memory. */
+function readerOf(fileDescriptor: number): Readable {
+  // Node's types know `onread` for connections only.
+  const options: SocketConstructorOpts & ConnectOpts = {
+    fd: fileDescriptor,
+    readable: true,
+    writable: false,
+    onread: {
+      buffer: new Uint8Array(READ_BYTES),
+      callback: (bytes, memory) => {
+        socket.emit('data', memory.subarray(0, bytes));
+        return true;
+      },
+    },
+  };
+  const socket = new Socket(options);
+  return socket;
 }
 
 /** Kills the child when this process exits: one that waits on a full pipe would outlive us. */
@@ -178,17 +213,30 @@ export function endWithUs(child: ChildProcess): void {
   });
 }
 
-async function consume(
+/** Resolves at the end of the stream. Events, not an iterator: frames come in thousands of pieces. */
+function consume(
   stdout: Readable,
   onChunk: (chunk: Uint8Array) => ChunkAnswer | Promise<ChunkAnswer>,
   stop: (reason: unknown) => void,
 ): Promise<void> {
-  for await (const chunk of stdout) {
-    if ((await onChunk(chunk as Uint8Array)) === 'enough') {
-      stop(ENOUGH);
-      return;
-    }
-  }
+  return new Promise((resolve, reject) => {
+    const follow = (answer: ChunkAnswer): void => {
+      if (answer === 'enough') stop(ENOUGH);
+      else stdout.resume();
+    };
+    stdout.on('data', (chunk: Uint8Array) => {
+      try {
+        const answer = onChunk(chunk);
+        if (answer === 'more') return;
+        stdout.pause();
+        if (answer === 'enough') stop(ENOUGH);
+        else answer.then(follow, stop);
+      } catch (error) {
+        stop(error);
+      }
+    });
+    stdout.once('end', resolve).once('error', reject);
+  });
 }
 
 /** A program that stops reading is no error here: its exit code says why. */

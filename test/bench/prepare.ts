@@ -24,7 +24,7 @@ import { median } from './median.ts';
 const run = promisify(execFile);
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
 const MIB = 1024 ** 2;
-const STEPS_PER_CUT = 8;
+const STEPS_PER_CUT = 2;
 
 /** Motion everywhere and grain, or h264 would need a tenth of a camera's bits. Made once, half a minute or more. */
 async function benchClip(): Promise<string> {

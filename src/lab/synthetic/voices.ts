@@ -40,7 +40,7 @@ export async function openVoices(signal: AbortSignal, set: VoiceSet = 'voices'):
     timeoutSeconds: DECODE_SECONDS,
     signal,
     onChunk: (chunk) => {
-      pieces.push(chunk);
+      pieces.push(Uint8Array.from(chunk));
       return 'more';
     },
   });

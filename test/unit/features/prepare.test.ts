@@ -43,8 +43,8 @@ function decoders(changes: Partial<Decoders> = {}): Decoders {
 }
 
 describe('prepareFeatures', () => {
-  it('resizes each frame into its place and hears the sound', async () => {
-    const media = await prepareFeatures(planOf(VIDEO, AUDIO), OPTIONS, decoders(), never);
+  it.each([false, true])('resizes each frame into its place and hears the sound, here: %s', async (resizesHere) => {
+    const media = await prepareFeatures(planOf(VIDEO, AUDIO), { ...OPTIONS, resizesHere }, decoders(), never);
     const size = 28 * 56 * 3;
     for (let frame = 0; frame < 4; frame++) {
       const pixels = media.frames?.data.subarray(frame * size, (frame + 1) * size);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { axisTaps, createResizer } from '../../../src/features/resize.ts';
+import { axisTaps, createAsideResizer, createResizer } from '../../../src/features/resize.ts';
 import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 import { noise } from '../../fixtures/noise.ts';
 import { sameBits } from '../../fixtures/same-bits.ts';
@@ -102,5 +102,40 @@ describe('createResizer', () => {
     expect(() => {
       resize(new Uint8Array(30 * 30 * 3), new Uint8Array(10));
     }).toThrow(/too short.*bug/);
+  });
+});
+
+describe('createAsideResizer', () => {
+  it.skipIf(addon === undefined)('gives the same bytes later, for many frames at once', async () => {
+    const [source, target] = [
+      { height: 90, width: 160 },
+      { height: 28, width: 56 },
+    ];
+    const [aside, here] = [createAsideResizer(source, target, addon), createResizer(source, target, addon)];
+    const frames = Array.from({ length: 20 }, (_, index) => noise(90 * 160 * 3, index));
+    const targets = frames.map(() => new Uint8Array(28 * 56 * 3));
+    const pending = frames.map((frame, index) => aside(frame, targets[index]!)).filter((it) => it instanceof Promise);
+    expect(pending).toHaveLength(20);
+    await Promise.all(pending);
+    for (const [index, frame] of frames.entries()) {
+      const expected = new Uint8Array(28 * 56 * 3);
+      here(frame, expected);
+      expect(sameBits(targets[index]!, expected)).toBe(true);
+    }
+  });
+
+  it.skipIf(addon === undefined)('rejects memory that is too short', async () => {
+    const resize = createAsideResizer({ height: 30, width: 30 }, { height: 28, width: 28 }, addon);
+    await expect(resize(new Uint8Array(10), new Uint8Array(28 * 28 * 3))).rejects.toThrow(/too short.*bug/);
+  });
+
+  it('works here without the addon, and where nothing is to be resized', () => {
+    const source = noise(28 * 28 * 3, 5);
+    const target = new Uint8Array(28 * 28 * 3);
+    const size = { height: 28, width: 28 };
+    for (const kernels of [{}, addon ?? {}])
+      expect(createAsideResizer(size, size, kernels)(source, target)).toBeUndefined();
+    expect(sameBits(source, target)).toBe(true);
+    expect(createAsideResizer(size, { height: 14, width: 14 }, {})(source, target)).toBeUndefined();
   });
 });

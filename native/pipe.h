@@ -1,0 +1,10 @@
+// A pipe to a child process, with a larger buffer than the standard library's.
+#pragma once
+
+#include <napi.h>
+
+/**
+ * openPipe(bytes): [read, write], file descriptors that no child inherits by itself. The buffer has `bytes` bytes where
+ * the kernel allows it. Reading does not block.
+ */
+Napi::Value OpenPipe(const Napi::CallbackInfo& info);
