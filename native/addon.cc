@@ -37,6 +37,7 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));
   exports.Set("openPipe", Napi::Function::New(env, OpenPipe));
+  exports.Set("closeDescriptor", Napi::Function::New(env, CloseDescriptor));
   exports.Set("dieWithParent", Napi::Function::New(env, DieWithParent));
   return exports;
 }

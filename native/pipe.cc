@@ -20,3 +20,5 @@ Napi::Value OpenPipe(const Napi::CallbackInfo& info) {
   pair.Set(1U, Napi::Number::New(info.Env(), ends[1]));
   return pair;
 }
+
+void CloseDescriptor(const Napi::CallbackInfo& info) { close(info[0].As<Napi::Number>().Int32Value()); }

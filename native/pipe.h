@@ -8,3 +8,6 @@
  * the kernel allows it. Reading does not block.
  */
 Napi::Value OpenPipe(const Napi::CallbackInfo& info);
+
+/** closeDescriptor(descriptor). In a worker thread, fs.close would warn of a descriptor that fs did not open. */
+void CloseDescriptor(const Napi::CallbackInfo& info);

@@ -43,6 +43,7 @@ export interface NativeAddon {
   readonly dieWithParent: (parent: number) => void;
   /** A pipe with a buffer of so many bytes: its two file descriptors. */
   readonly openPipe: (bytes: number) => [read: number, write: number];
+  readonly closeDescriptor: (descriptor: number) => void;
   /** Loads libonnxruntime, once per process. Returns its version. */
   readonly loadOnnxRuntime: (path: string) => string;
   readonly createSession: (model: Uint8Array, config: NativeSessionConfig, done: NativeDone) => NativeSessionHandle;

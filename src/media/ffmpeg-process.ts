@@ -3,7 +3,6 @@
 // the group kills them too.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync } from 'node:fs';
 import { Socket, type ConnectOpts, type SocketConstructorOpts } from 'node:net';
 import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
@@ -152,7 +151,8 @@ let killsOnExit = false;
 
 async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Readable | undefined }> {
   const { program, args, onChunk, inputs = [] } = run;
-  const pipe = onChunk === undefined ? undefined : loadNative()?.openPipe(PIPE_BYTES);
+  const native = onChunk === undefined ? undefined : loadNative();
+  const pipe = native?.openPipe(PIPE_BYTES);
   const [readEnd, writeEnd = 'pipe' as const] = pipe ?? [];
   const child = spawn(program, args, {
     stdio: [
@@ -163,7 +163,7 @@ async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Re
     ],
   });
   // The child has its own: while this one is open, its output does not end.
-  if (typeof writeEnd === 'number') closeSync(writeEnd);
+  if (typeof writeEnd === 'number') native?.closeDescriptor(writeEnd);
   const output = readEnd === undefined ? (child.stdout ?? undefined) : readerOf(readEnd);
   if (child.pid === undefined) {
     output?.destroy();
