@@ -55,6 +55,9 @@ void AppendCuda(OrtSessionOptions* options, const SessionConfig& config) {
   ort::Check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()));
 }
 
+/** Microseconds: longer than most nodes that only one thread works on, and far shorter than the pause between runs. */
+constexpr char kBriefSpin[] = "20";
+
 /**
  * Session options with the execution provider. Throws onnxruntime's message, such as a CUDA provider that does not
  * load.
@@ -67,7 +70,12 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
   ort::Check(api.SetSessionLogSeverityLevel(raw, config.log_severity));
   ort::Check(api.SetSessionGraphOptimizationLevel(raw, ort::ALL_OPTIMISATIONS));
   if (config.threads > 0) ort::Check(api.SetIntraOpNumThreads(raw, config.threads));
-  ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", config.spinning ? "1" : "0"));
+  ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", "1"));
+  if (!config.spinning) {
+    ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.spin_duration_us", kBriefSpin));
+    // Before 1.30 there is no such limit. Then threads spin until the run ends.
+    ort::Check(api.AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"));
+  }
   ort::Check(api.AddSessionConfigEntry(raw, "session.disable_prepacking", config.disable_prepacking ? "1" : "0"));
   // Weights stay in the checkpoint's files. onnxruntime refuses absolute paths and symlinks that leave the model's
   // folder, so the folder is "/".

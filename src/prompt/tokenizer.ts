@@ -23,6 +23,10 @@ interface AddedToken {
 
 /** A text of 100,000 characters takes a second. The regular expressions of a damaged or hostile file can take days. */
 const MAX_ENCODE_MS = 10_000;
+
+/** Most requests have one of a few prompts: so many texts are kept with their ids, up to so many characters each. */
+const MOST_KEPT = 64;
+const LONGEST_KEPT = 4096;
 /** Words, numbers, white space, and repetitions without the end that a bad expression would look for. */
 const TRIAL = `Describe it, at 12:30.\n\n ${'a'.repeat(64)}! ${'7'.repeat(64)}? ${' '.repeat(64)}é汉😀\u0301`;
 
@@ -43,6 +47,8 @@ export class Tokenizer {
   readonly #added: ReadonlyMap<string, AddedToken>;
   readonly #addedById: ReadonlyMap<number, AddedToken>;
   readonly #addedPattern: RegExp;
+  /** oldest first */
+  readonly #recent = new Map<string, number[]>();
 
   constructor(definition: TokenizerDefinition) {
     // Without added tokens, so that plain text can never become one. split() finds them in trusted text.
@@ -80,6 +86,17 @@ export class Tokenizer {
 
   /** Ids of a user's text: what looks like an added token stays ordinary characters, and decodes to itself (in NFC). */
   encodePlain(text: string): number[] {
+    const known = this.#recent.get(text);
+    if (known !== undefined) return known.slice();
+    const ids = this.#encode(text);
+    if (text.length > LONGEST_KEPT) return ids;
+    this.#recent.set(text, ids.slice());
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > MOST_KEPT && oldest !== undefined) this.#recent.delete(oldest);
+    return ids;
+  }
+
+  #encode(text: string): number[] {
     try {
       return withTimeLimit(MAX_ENCODE_MS, () => this.#encoder.encode(text, { add_special_tokens: false }).ids);
     } catch (cause) {

@@ -111,7 +111,7 @@ export const ENGINE_TABLE = {
     flag: 'spinning',
     type: boolean,
     default: false,
-    help: 'keep waiting threads busy: faster on an idle machine, slower beside other work',
+    help: 'keep waiting threads busy for longer than 20 microseconds: slower beside other work',
   },
   runtimeLog: {
     group: 'model',

@@ -49,6 +49,9 @@ function severityOf({ runtimeLog }: SessionOptions): 0 | 1 | 2 | 3 | 4 {
   return logSeverity(runtimeLog) as 0 | 1 | 2 | 3 | 4;
 }
 
+/** As kBriefSpin in native/session.cc. */
+const BRIEF_SPIN = '20';
+
 async function load(id: number, model: Uint8Array, options: SessionOptions): Promise<NodeRuntimeReply> {
   const session = await InferenceSession.create(model, {
     executionProviders: ['cpu'],
@@ -59,7 +62,8 @@ async function load(id: number, model: Uint8Array, options: SessionOptions): Pro
       session: {
         model_external_initializers_file_folder_path: '/',
         disable_prepacking: options.disablePrepacking ? '1' : '0',
-        intra_op: { allow_spinning: options.spinning ? '1' : '0' },
+        ...(options.spinning ? {} : { force_spinning_stop: '1' }), // before 1.30, which has the next
+        intra_op: { allow_spinning: '1', ...(options.spinning ? {} : { spin_duration_us: BRIEF_SPIN }) },
       },
     },
   });

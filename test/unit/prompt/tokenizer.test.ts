@@ -44,6 +44,16 @@ describe.each(['tiny-a', 'tiny-b'])('the tokenizer of %s', (name) => {
       expect(tokenizer.encode(text)).toEqual(tokenizer.encodePlain(text));
   });
 
+  it('gives a text the same ids again, whatever a caller did to the first, and after many others', () => {
+    const first = tokenizer.encodePlain('Describe the video.');
+    const expected = first.slice();
+    first.length = 0;
+    tokenizer.encodePlain('Describe the video.').push(7);
+    expect(tokenizer.encodePlain('Describe the video.')).toEqual(expected);
+    for (const text of randomTexts(200, 13)) tokenizer.encodePlain(text);
+    expect(tokenizer.encodePlain('Describe the video.')).toEqual(expected);
+  });
+
   it('knows ids by name, names by id, and nothing beyond its size', () => {
     const imEnd = tokenizer.idOf('<|im_end|>')!;
     expect(tokenizer.tokenOf(imEnd)).toBe('<|im_end|>');
