@@ -1,5 +1,6 @@
 // The captioner as the command line and the server see it. A model in this process and one in
 // another process look the same.
+import type { BusySeconds } from '../base/work-clock.ts';
 import { EventChannel } from '../base/event-channel.ts';
 import { endingOf } from '../output/ending.ts';
 import type { CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
@@ -167,6 +168,8 @@ export interface CaptionerStats {
   readonly preemptions: number;
   /** files in the decoders, files that wait for one, and for how long none of the decoders has become free */
   readonly decoding: { readonly running: number; readonly waiting: number; readonly stalledMs: number };
+  /** since the captioner was opened */
+  readonly busySeconds: BusySeconds;
   /** media: encoded clips; prefix: keys and values of prompts */
   readonly caches: { readonly media: CacheCounts; readonly prefix: CacheCounts };
   /** as Decoder has it; absent on a CPU */

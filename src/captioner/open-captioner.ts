@@ -3,6 +3,7 @@ import { contentHash } from '../base/file-memo.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { FileMemo } from '../base/file-memo.ts';
 import { Foreground } from '../base/foreground.ts';
+import { WorkClock } from '../base/work-clock.ts';
 import { EncoderCache } from '../encoder/encoder-cache.ts';
 import { MonitoredEncoders } from '../encoder/monitored-encoders.ts';
 import { Engine } from '../engine/engine.ts';
@@ -161,8 +162,10 @@ export function createCaptioner(
 ): Captioner {
   const foreground = new Foreground();
   const pool = createPreparePool({ threads: PREPARE_THREADS, foreground });
+  const clock = new WorkClock();
   const engine = new Engine(thinker.decoder, {
     foreground,
+    clock,
     prefillChunk: prefillChunkOf(precision, onlyDevice(settings)),
     onFault: (error) => {
       console.error(error.message);
@@ -172,10 +175,14 @@ export function createCaptioner(
   const context: CaptionerContext = {
     ...model,
     engine,
-    pool,
+    pool: {
+      ...pool,
+      prepare: (...job) => clock.time('files', () => pool.prepare(...job)),
+      prepareBehind: (...job) => clock.time('files', () => pool.prepareBehind(...job)),
+    },
     foreground,
     decodeTimeoutSeconds: settings.decodeTimeoutSeconds,
-    towers: new MonitoredEncoders(thinker.towers),
+    towers: new MonitoredEncoders(thinker.towers, clock),
     probes: new ProbeCache((path, options, signal) =>
       pool.probe(path, { ...options, limits: { maxDurationSeconds: settings.maxMediaSeconds } }, signal),
     ),
@@ -199,7 +206,7 @@ export function createCaptioner(
       restarts: 0,
       pid: undefined,
     }),
-    stats: () => statsOf(engine, context, thinker),
+    stats: () => ({ ...statsOf(engine, context, thinker), busySeconds: clock.seconds() }),
     close: async () => {
       closed = true;
       await engine.close();
@@ -221,7 +228,7 @@ function statsOf(
   engine: Engine,
   { encodings, towers, pool }: Pick<CaptionerContext, 'encodings' | 'towers' | 'pool'>,
   { decoder }: Thinker,
-): CaptionerStats {
+): Omit<CaptionerStats, 'busySeconds'> {
   const { prefixHits, prefixMisses, progress, ...numbers } = engine.stats();
   return {
     ...numbers,

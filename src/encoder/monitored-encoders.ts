@@ -1,13 +1,16 @@
+import { WorkClock } from '../base/work-clock.ts';
 import type { AudioOptions, RunSignal, Towers } from '../model/execution/thinker.ts';
 
-/** Encoders that count their runs, for stall detection. */
+/** Encoders that count their runs, for stall detection, and how long they are busy. */
 export class MonitoredEncoders implements Towers {
   readonly #towers: Towers;
+  readonly #clock: WorkClock;
   #running = 0;
   #finished = 0;
 
-  constructor(towers: Towers) {
+  constructor(towers: Towers, clock = new WorkClock()) {
     this.#towers = towers;
+    this.#clock = clock;
   }
 
   get parallel(): boolean {
@@ -53,7 +56,7 @@ export class MonitoredEncoders implements Towers {
   async #monitor<T>(work: () => Promise<T>): Promise<T> {
     this.#running++;
     try {
-      return await work();
+      return await this.#clock.time('encoders', work);
     } finally {
       this.#running--;
     }

@@ -1,3 +1,4 @@
+import { NEVER_BUSY } from '../base/work-clock.ts';
 import type { CacheCounts, CaptionerStats } from '../captioner/captioner.ts';
 import type { Heartbeat } from './messages.ts';
 
@@ -19,6 +20,7 @@ const ZERO: CaptionerStats = {
   promptTokens: 0,
   progress: 0,
   preemptions: 0,
+  busySeconds: NEVER_BUSY,
   caches: { media: { hits: 0, misses: 0 }, prefix: { hits: 0, misses: 0 } },
 };
 
@@ -29,13 +31,23 @@ function sum(a: CacheCounts, b: CacheCounts): CacheCounts {
 function countersOf(
   a: CaptionerStats,
   b: CaptionerStats,
-): Pick<CaptionerStats, 'steps' | 'generatedTokens' | 'promptTokens' | 'progress' | 'preemptions' | 'caches'> {
+): Pick<
+  CaptionerStats,
+  'steps' | 'generatedTokens' | 'promptTokens' | 'progress' | 'preemptions' | 'caches' | 'busySeconds'
+> {
   return {
     steps: a.steps + b.steps,
     generatedTokens: a.generatedTokens + b.generatedTokens,
     promptTokens: a.promptTokens + b.promptTokens,
     progress: a.progress + b.progress,
     preemptions: a.preemptions + b.preemptions,
+    busySeconds: {
+      files: a.busySeconds.files + b.busySeconds.files,
+      encoders: a.busySeconds.encoders + b.busySeconds.encoders,
+      prefill: a.busySeconds.prefill + b.busySeconds.prefill,
+      decode: a.busySeconds.decode + b.busySeconds.decode,
+      overlap: a.busySeconds.overlap + b.busySeconds.overlap,
+    },
     caches: { media: sum(a.caches.media, b.caches.media), prefix: sum(a.caches.prefix, b.caches.prefix) },
   };
 }

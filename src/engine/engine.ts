@@ -3,6 +3,7 @@
 import { randomInt } from 'node:crypto';
 import { AvocadoError } from '../base/errors.ts';
 import type { Foreground } from '../base/foreground.ts';
+import { WorkClock } from '../base/work-clock.ts';
 import type { Decoder, Scores } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
 import { PrefixCache } from './prefix-cache.ts';
@@ -17,6 +18,8 @@ export interface EngineOptions {
   readonly scheduler?: Scheduler | undefined;
   /** while somebody waits there, sequences of batches get no step */
   readonly foreground?: Foreground | undefined;
+  /** counts how long the decoder is busy */
+  readonly clock?: WorkClock | undefined;
   /** told about faults that end no sequence */
   readonly onFault?: ((error: AvocadoError) => void) | undefined;
 }
@@ -61,6 +64,7 @@ export class Engine {
   readonly #decoder: Decoder;
   readonly #scheduler: Scheduler;
   readonly #foreground: Foreground | undefined;
+  readonly #clock: WorkClock;
   readonly #prefillChunk: number;
   readonly #slots: Slots<Sequence>;
   readonly #prefixes: PrefixCache;
@@ -84,6 +88,7 @@ export class Engine {
     this.#prefillChunk = options.prefillChunk ?? DEFAULT_PREFILL_CHUNK;
     this.#scheduler = options.scheduler ?? priorityScheduler(this.#prefillChunk);
     this.#foreground = options.foreground;
+    this.#clock = options.clock ?? new WorkClock();
     this.#slots = new Slots(decoder.slots);
     this.#prefixes = new PrefixCache(decoder, (thrown) =>
       options.onFault?.(engineError('A cached prompt prefix could not be copied', thrown)),
@@ -267,7 +272,8 @@ export class Engine {
     if (sequence.state !== 'prefilling') return; // aborted since it was planned
     const chunk = sequence.nextChunk();
     try {
-      const scores = await this.#decoder.prefill(chunk, { signal: sequence.prefillSignal });
+      const run = (): Promise<Scores | undefined> => this.#decoder.prefill(chunk, { signal: sequence.prefillSignal });
+      const scores = await this.#clock.time('prefill', run);
       this.#promptTokens += chunk.ids.length;
       if (hasEnded(sequence)) return;
       sequence.advancePrefill();
@@ -290,7 +296,8 @@ export class Engine {
     const batch = planned.filter((sequence) => sequence.state === 'running');
     if (batch.length === 0) return;
     try {
-      const rows = await this.#decoder.decode(batch.map((sequence) => sequence.decodeRow()));
+      const wanted = batch.map((sequence) => sequence.decodeRow());
+      const rows = await this.#clock.time('decode', () => this.#decoder.decode(wanted));
       // all sampling happens before anything else can start a run, which would overwrite the scores
       for (const [row, sequence] of batch.entries()) {
         const scores = rows[row];

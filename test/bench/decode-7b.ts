@@ -2,9 +2,12 @@
 //   tsx test/bench/decode-7b.ts --stage export --model CHECKPOINT --out EXPORT
 //   tsx test/bench/decode-7b.ts --stage decode --model EXPORT [--context 1024] [--tokens 32] [--slots 1] [--spin]
 //     [--threads 2] [--towers]
+import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import { exportModel } from '../../src/model/export/export.ts';
 import { loadThinker, type LoadedThinker } from '../../src/model/execution/load-thinker.ts';
 
@@ -76,6 +79,42 @@ async function prefill({ thinker, config }: LoadedThinker, slot: number, tokens:
   }
 }
 
+/** Bytes of int4 weights that every token reads: blocks of 32 with an f32 scale, the head in int8. */
+function bytesOfToken({ text }: LoadedThinker['config']): number {
+  const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize } = text;
+  const attention = 2 * hiddenSize * headDim * (heads + kvHeads);
+  const scale = 4 / 32;
+  return (
+    layers * (attention + 3 * hiddenSize * intermediateSize) * (0.5 + scale) + hiddenSize * vocabSize * (1 + scale)
+  );
+}
+
+const READER = `
+const { parentPort } = require('node:worker_threads');
+const half = 1 << 28;
+const [left, right] = [Buffer.alloc(half, 1), Buffer.alloc(half, 1)];
+parentPort.on('message', () => {
+  const start = performance.now();
+  let bytes = 0;
+  for (; performance.now() - start < 2000; bytes += 2 * half) left.compare(right);
+  parentPort.postMessage((1000 * bytes) / (performance.now() - start));
+});
+parentPort.postMessage('ready');
+`;
+
+/** Bytes a second that so many threads read at once from memory: memcmp of equal blocks of 256 MiB. */
+async function memoryBandwidth(threads: number): Promise<number> {
+  const readers = Array.from({ length: threads }, () => new Worker(READER, { eval: true }));
+  const answers = async (): Promise<number[]> =>
+    (await Promise.all(readers.map((reader) => once(reader, 'message')))).map(([answer]) => Number(answer));
+  await answers();
+  const rates = answers();
+  for (const reader of readers) reader.postMessage('go');
+  const total = (await rates).reduce((sum, rate) => sum + rate, 0);
+  await Promise.all(readers.map((reader) => reader.terminate()));
+  return total;
+}
+
 async function measureDecode(model: string): Promise<void> {
   const context = Number(values.context);
   const slots = Number(values.slots);
@@ -107,12 +146,16 @@ async function measureDecode(model: string): Promise<void> {
   const [best = 0] = steps;
   const median = steps[steps.length >> 1] ?? 0;
   const { rss, own, mapped, peak } = memory();
+  const bandwidth = await memoryBandwidth(Number(values.threads) || availableParallelism());
+  const share = bytesOfToken(loaded.config) / (median / 1000) / bandwidth;
   const prefillRate = (context * slots) / prefillSeconds;
   console.table({
     'prefill tokens/s': prefillRate,
     'step, median ms': median,
     'step, best ms': best,
     'step, ms of CPU time': cpuMs,
+    'memory, GB/s': bandwidth / 1e9,
+    'step, share of it': share,
   });
   console.log(
     `resident ${gigabytes(rss)} (own ${gigabytes(own)}, mapped ${gigabytes(mapped)}), peak ${gigabytes(peak)}`,
@@ -130,6 +173,8 @@ async function measureDecode(model: string): Promise<void> {
     stepMsMedian: median,
     stepMsBest: best,
     stepCpuMs: cpuMs,
+    bandwidth,
+    bandwidthShare: share,
     rss,
     own,
     mapped,

@@ -42,6 +42,7 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_engine_up: 'gauge',
   avocado_engine_ready: 'gauge',
   avocado_engine_preemptions_total: 'counter',
+  avocado_busy_seconds_total: 'counter',
   avocado_engine_restarts_total: 'counter',
   avocado_engine_last_step_timestamp_seconds: 'gauge',
   avocado_engine_step_recorded: 'gauge',

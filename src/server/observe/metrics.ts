@@ -240,6 +240,15 @@ function slotReadings({ captioner }: ReadingParts): Reading[] {
       help: 'Batch captions that gave up their slot to an interactive one, and were taken up again later.',
       read: () => [[stats().preemptions]],
     },
+    {
+      type: 'counter',
+      name: 'avocado_busy_seconds_total',
+      help:
+        'Seconds in which something of a part ran: decoders of files, encoders, prefill, decode steps. overlap: an ' +
+        'encoder beside the decoder. The device was busy for encoders + prefill + decode - overlap.',
+      labels: ['part'],
+      read: () => Object.entries(stats().busySeconds).map(([part, seconds]): Sample => [seconds, { part }]),
+    },
     cacheReading('hits', 'Requests whose encoded media (media) or prompt prefix (prefix) was in the cache.', captioner),
     cacheReading(
       'misses',

@@ -1,4 +1,5 @@
 // Engine processes without a process: a test plays the engine, message by message.
+import { NEVER_BUSY } from '../../../src/base/work-clock.ts';
 import type { CaptionerModel, CaptionerStats } from '../../../src/captioner/captioner.ts';
 import type { EngineChild } from '../../../src/engine-process/fork-engine.ts';
 import type { FromEngine, ToEngine } from '../../../src/engine-process/messages.ts';
@@ -29,6 +30,7 @@ export const STATS: CaptionerStats = {
   progress: 20,
   kvUsage: 0.5,
   preemptions: 0,
+  busySeconds: NEVER_BUSY,
   decoding: { running: 1, waiting: 0, stalledMs: 0 },
   caches: { media: { hits: 1, misses: 2 }, prefix: { hits: 3, misses: 4 } },
 };
