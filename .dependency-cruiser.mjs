@@ -73,7 +73,7 @@ const BELOW_ALL = { base: [], settings: ['base'] };
 /** Packages and Node modules that only one place may import; `types` lets the other files import their types. */
 const ONE_DOOR = [
   { of: 'onnxruntime-node', only: 'model/runtime/' },
-  { of: 'worker_threads', only: '(model/runtime|jobs/store)/|features/hold[.]ts' },
+  { of: 'worker_threads', only: '(model/runtime|jobs/store)/|features/(hold|early-steps)[.]ts' },
   { of: 'pg', only: 'jobs/store/' },
   { of: '@electric-sql/pglite', only: 'jobs/store/' },
   { of: 'proper-lockfile', only: 'jobs/store/' },

@@ -8,6 +8,7 @@ import {
 } from '../encoder/encode-media.ts';
 import { mediaTokens } from '../encoder/encode-request.ts';
 import { prefillPrompt } from '../engine/prefill-cursor.ts';
+import { copyOfSteps } from '../features/patches.ts';
 import { createPreparePool, type PreparePool } from '../features/pool.ts';
 import type { FrameStack, PreparedMedia } from '../features/types.ts';
 import type { MediaPlan } from '../media/types.ts';
@@ -268,7 +269,7 @@ const STEPS_PER_PIECE = 4;
 
 async function* patchPieces(frames: FrameStack, steps: number, cut: CutPatches): AsyncGenerator<Float32Array> {
   for (let from = 0; from < steps; from += STEPS_PER_PIECE)
-    yield await cut(frames, from, Math.min(steps, from + STEPS_PER_PIECE));
+    yield await cut(copyOfSteps(frames, from, Math.min(steps, from + STEPS_PER_PIECE)));
 }
 
 function visionTensors({ media, patches, model }: DumpInput): DumpTensor[] {

@@ -1,3 +1,4 @@
+import { copyOfSteps } from '../features/patches.ts';
 import type { FrameStack, PreparedMedia } from '../features/types.ts';
 import type { TokenIds } from '../model/checkpoint/config-types.ts';
 import type { Towers } from '../model/execution/thinker.ts';
@@ -12,13 +13,11 @@ export interface MediaEmbeddings {
   readonly audioSeconds: number;
 }
 
-/** Cuts patches of temporal steps [from, to): the prepare pool's part of this stage. Takes the memory of used ones. */
-export type CutPatches = (
-  frames: FrameStack,
-  fromStep: number,
-  toStep: number,
-  used?: Float32Array<ArrayBuffer>,
-) => Promise<Float32Array<ArrayBuffer>>;
+/** Cuts patches: the prepare pool's part of this stage. Takes the memory of the steps, and of used patches. */
+export type CutPatches = (steps: FrameStack, used?: Float32Array<ArrayBuffer>) => Promise<Float32Array<ArrayBuffer>>;
+
+/** Gives the temporal steps [from, to) as a stack of their own. */
+export type StepSource = (from: number, to: number) => FrameStack | Promise<FrameStack>;
 
 /** More patches in one run only cost memory: steps never attend to each other, and 4,096 already fill the cores. */
 const PATCHES_PER_RUN = 4096;
@@ -68,6 +67,8 @@ export interface EncodeOptions {
   readonly signal?: AbortSignal | undefined;
   /** after every tower run: media tokens so far, of those there will be */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** of these media, begun before all was decoded */
+  readonly vision?: VisionRun | undefined;
 }
 
 /**
@@ -91,7 +92,8 @@ export async function encodeMedia(
   };
   const started = performance.now();
   const pictures = async (): Promise<number> => {
-    await encodeVision(media, towers, cutPatches, options, (part, start) => {
+    const run = options.vision ?? visionOf(media, towers, cutPatches, options);
+    await run?.into((part, start) => {
       place(embeds, part, vision, start, hiddenSize);
       onProgress('vision', start + part.length / hiddenSize);
     });
@@ -125,20 +127,73 @@ export async function encodeMedia(
   };
 }
 
-async function encodeVision(
-  media: PreparedMedia,
+function visionOf(
+  { frames, plan }: PreparedMedia,
   towers: Towers,
   cutPatches: CutPatches,
-  options: EncodeOptions,
-  onPart: (part: Float32Array, start: number) => void,
+  options: Pick<EncodeOptions, 'hiddenSize' | 'signal'>,
+): VisionRun | undefined {
+  const grid = plan.video?.gridThw;
+  if (frames === undefined || grid === undefined) return undefined;
+  const steps: StepSource = (from, to) => copyOfSteps(frames, from, to);
+  return new VisionRun(steps, grid, towers, cutPatches, options);
+}
+
+/** Receives vision embeddings [tokens, hidden] and the number of tokens before them. */
+type OnPart = (part: Float32Array, start: number) => void;
+
+/** The vision tower over all steps of a clip. It begins at once; its parts wait until somebody takes them. */
+export class VisionRun {
+  /** resolves with the last part */
+  readonly #ended: Promise<void>;
+  readonly #held: [part: Float32Array, start: number][] = [];
+  #onPart: OnPart | undefined;
+
+  /** @param grid steps, and rows and columns of patches in each */
+  constructor(
+    steps: StepSource,
+    grid: readonly [number, number, number],
+    towers: Towers,
+    cutPatches: CutPatches,
+    options: Pick<EncodeOptions, 'hiddenSize' | 'signal'>,
+  ) {
+    this.#ended = encodeSteps(steps, grid, towers, cutPatches, options, (part, start) => {
+      if (this.#onPart === undefined) this.#held.push([part, start]);
+      else this.#onPart(part, start);
+    });
+    this.#ended.catch(() => undefined); // into() or failure() tells it
+  }
+
+  /**
+   * Hands over the parts so far, then those to come. Resolves after the last one.
+   * @throws what the source of the steps, the patches or the tower threw
+   */
+  async into(onPart: OnPart): Promise<void> {
+    for (const [part, start] of this.#held.splice(0)) onPart(part, start);
+    this.#onPart = onPart;
+    await this.#ended;
+  }
+
+  /** Resolves when it has ended, with what it failed with. */
+  async failure(): Promise<unknown> {
+    return await this.#ended.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+  }
+}
+
+async function encodeSteps(
+  source: StepSource,
+  [steps, gridH, gridW]: readonly [number, number, number],
+  towers: Towers,
+  cutPatches: CutPatches,
+  options: Pick<EncodeOptions, 'hiddenSize' | 'signal'>,
+  onPart: OnPart,
 ): Promise<void> {
-  const { frames } = media;
-  const grid = media.plan.video?.gridThw;
-  if (frames === undefined || grid === undefined) return;
-  const [steps, gridH, gridW] = grid;
   const stepsPerRun = Math.max(1, Math.floor(PATCHES_PER_RUN / (gridH * gridW)));
-  const cut = (from: number, used?: Float32Array<ArrayBuffer>) =>
-    cutPatches(frames, from, Math.min(steps, from + stepsPerRun), used);
+  const cut = async (from: number, used?: Float32Array<ArrayBuffer>) =>
+    cutPatches(await source(from, Math.min(steps, from + stepsPerRun)), used);
   let next = cut(0);
   let used: Float32Array<ArrayBuffer> | undefined;
   let placed = 0;
@@ -149,9 +204,15 @@ async function encodeVision(
     onPart(part, placed);
     placed += part.length / options.hiddenSize;
   };
+  // A run may fail while the next steps have yet to be decoded.
+  let fail: (thrown: unknown) => void = () => undefined;
+  const failure = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failure.catch(() => undefined);
   for (let from = 0; from < steps; from += stepsPerRun) {
     const to = Math.min(steps, from + stepsPerRun);
-    const patches = await next;
+    const patches = await Promise.race([next, failure]);
     options.signal?.throwIfAborted();
     if (to < steps) {
       next = cut(to, used);
@@ -162,7 +223,7 @@ async function encodeVision(
     const run = towers
       .encodeVision(patches, to - from, gridH, gridW, { signal: options.signal })
       .then((part) => ({ part, patches }));
-    run.catch(() => undefined); // awaited in the next turn, or never when the run before fails
+    run.catch(fail);
     if (running !== undefined) await finish(running);
     running = run;
   }

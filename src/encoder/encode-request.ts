@@ -1,14 +1,18 @@
 // One file to encode: decode it, compute features, run both encoders. Independent of any prompt.
 import { createHash } from 'node:crypto';
+import { abortError } from '../base/abort.ts';
 import { fileIdentity } from '../base/file-memo.ts';
+import { EarlySteps } from '../features/early-steps.ts';
+import { copyOfSteps } from '../features/patches.ts';
 import type { PreparePool } from '../features/pool.ts';
+import type { PrepareOptions } from '../features/prepare.ts';
 import type { PixelNormalisation, PreparedMedia } from '../features/types.ts';
 import type { MediaPlan } from '../media/types.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import type { Towers } from '../model/execution/thinker.ts';
 import type { MediaTokens } from '../prompt/types.ts';
 import { AvocadoError } from '../base/errors.ts';
-import { encodeMedia, mediaOrder } from './encode-media.ts';
+import { encodeMedia, mediaOrder, VisionRun, type StepSource } from './encode-media.ts';
 
 /** What is reported about decoded media, and needed to build a prompt for them: everything but pixels and samples. */
 export interface MediaFacts {
@@ -120,7 +124,7 @@ async function decodeAndEncode(
   onStep({ type: 'decoding', done: 0, total: frames });
   const { decodeTimeoutSeconds } = model;
   const options = { preprocessor: model.preprocessor, keepWaveform: false, limits: { decodeTimeoutSeconds } };
-  const prepared = await model.pool.prepare(plan, options, signal);
+  const { prepared, vision } = await prepareAndBegin(plan, model, options, signal);
   onStep({ type: 'decoding', done: frames, total: frames });
   const facts = factsOf(prepared);
   const order = mediaOrder(mediaTokens(facts.plan, facts.audio?.tokens), model.config);
@@ -131,12 +135,66 @@ async function decodeAndEncode(
   const { embeds, visionSeconds, audioSeconds } = await encodeMedia(prepared, order, model.towers, cut, {
     hiddenSize: model.config.text.hiddenSize,
     signal,
+    vision,
     onProgress: (done, total) => {
       onStep({ type: 'encoding', done, total });
     },
   });
   const seconds = { ...prepared.seconds, vision: visionSeconds, audio_tower: audioSeconds };
   return { media: { facts, embeds }, seconds };
+}
+
+interface Begun {
+  readonly prepared: PreparedMedia;
+  /** of these media */
+  readonly vision: VisionRun | undefined;
+}
+
+/**
+ * Decodes, and encodes the frames of a video as they come. What fails first stops the other.
+ * @throws AvocadoError `media_*`, `engine_error`, `aborted`
+ */
+async function prepareAndBegin(
+  plan: MediaPlan,
+  { pool, towers, config }: EncoderModel,
+  options: PrepareOptions,
+  signal: AbortSignal,
+): Promise<Begun> {
+  const { video } = plan;
+  if (video?.kind !== 'video') return { prepared: await pool.prepare(plan, options, signal), vision: undefined };
+  const other = new AbortController();
+  const running = AbortSignal.any([signal, other.signal]);
+  const early = new EarlySteps();
+  const preparing = pool.prepare(plan, options, running, early);
+  const steps: StepSource = async (from, to) => {
+    const stack = await early.get(from, to);
+    if (stack !== undefined) return stack;
+    const { frames, startedOver } = await preparing;
+    if (frames !== undefined && !startedOver) return copyOfSteps(frames, from, to);
+    other.abort();
+    throw abortError(other.signal); // there are no such frames, or they were others
+  };
+  const encoding = { hiddenSize: config.text.hiddenSize, signal: running };
+  const vision = new VisionRun(steps, video.gridThw, towers, pool.patches.bind(pool), encoding);
+  let first: unknown;
+  const stop = (thrown: unknown): void => {
+    first ??= thrown;
+    other.abort();
+  };
+  void vision.failure().then((thrown) => {
+    if (thrown !== undefined) stop(thrown);
+  });
+  try {
+    const prepared = await preparing;
+    if (prepared.frames !== undefined && !prepared.startedOver) return { prepared, vision };
+    other.abort();
+    await vision.failure();
+    return { prepared, vision: undefined };
+  } catch (thrown) {
+    stop(thrown);
+    await vision.failure();
+    throw first;
+  }
 }
 
 function factsOf({ plan, audio, warnings }: PreparedMedia): MediaFacts {

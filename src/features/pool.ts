@@ -8,7 +8,8 @@ import { totalPixels } from '../media/probe.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from '../base/places.ts';
 import { HoldSender } from './hold.ts';
-import { copyOfSteps, patchValues } from './patches.ts';
+import type { EarlyPort, EarlySteps } from './early-steps.ts';
+import { patchValues, temporalSteps } from './patches.ts';
 import type { PrepareOptions } from './prepare.ts';
 import {
   cancelTask,
@@ -33,21 +34,18 @@ export interface PreparePool {
   /**
    * Decodes what the plan asks for. A cancelled task that runs rejects once its decoders are gone; one that waits for a
    * thread rejects at once.
+   * @param early gives temporal steps of a video before all of it is decoded; closed at the end
    * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
    */
-  prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal): Promise<PreparedMedia>;
+  prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal, early?: EarlySteps): Promise<PreparedMedia>;
   /** The same in places of its own, with what of the processor everything else leaves, and not while a client waits. */
   prepareBehind: PreparePool['prepare'];
   /**
-   * Patches of the temporal steps [fromStep, toStep), as cutPatches.
+   * Patches of all temporal steps of a stack, as cutPatches.
+   * @param steps its memory is taken
    * @param used patches that nobody needs any more: their memory is taken
    */
-  patches(
-    frames: FrameStack,
-    fromStep: number,
-    toStep: number,
-    used?: Float32Array<ArrayBuffer>,
-  ): Promise<Float32Array<ArrayBuffer>>;
+  patches(steps: FrameStack, used?: Float32Array<ArrayBuffer>): Promise<Float32Array<ArrayBuffer>>;
   /** of the decoders */
   stats(): PlacesStats;
   /** Cancels the running tasks, waits for them, and ends the threads. */
@@ -106,13 +104,14 @@ function createAllThreads(files: number): Record<'decoding' | 'decodingHeavy' | 
 
 async function patchesIn(
   cutting: Piscina,
-  ...[stack, fromStep, toStep, used]: Parameters<PreparePool['patches']>
+  ...[stack, used]: Parameters<PreparePool['patches']>
 ): Promise<Float32Array<ArrayBuffer>> {
   const memory = used?.buffer;
-  const task: PatchTask = { stack: copyOfSteps(stack, fromStep, toStep), memory };
-  const transferList = [task.stack.data.buffer, ...(memory === undefined ? [] : [memory])];
+  const values = patchValues(stack, temporalSteps(stack));
+  const task: PatchTask = { stack, memory };
+  const transferList = [stack.data.buffer, ...(memory === undefined ? [] : [memory])];
   const buffer = (await cutting.run(task, { transferList })) as ArrayBuffer;
-  return new Float32Array(buffer, 0, patchValues(stack, toStep - fromStep));
+  return new Float32Array(buffer, 0, values);
 }
 
 /** Only the plain fields: the caller's object may hold values that cannot be copied to another thread. */
@@ -139,7 +138,7 @@ export function createPreparePool(options: PoolOptions): PreparePool {
   void findFfmpeg(); // while the model loads
 
   /** Runs a task in a thread. After an abort it is waited for, so that nothing of it is left. */
-  async function runTask<T>(threads: Piscina, task: object, signal?: AbortSignal): Promise<T> {
+  async function runTask<T>(threads: Piscina, task: object, signal?: AbortSignal, port?: EarlyPort): Promise<T> {
     const flag = createCancelFlag();
     running.add(flag);
     let reject: (error: Error) => void = () => undefined;
@@ -151,9 +150,10 @@ export function createPreparePool(options: PoolOptions): PreparePool {
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      const reply = findFfmpeg().then(
-        (ffmpeg) => threads.run({ ...task, flag, ffmpeg } satisfies MediaTask) as Promise<TaskReply<T>>,
-      );
+      const reply = findFfmpeg().then((ffmpeg) => {
+        const transferList = port === undefined ? [] : [port];
+        return threads.run({ ...task, flag, ffmpeg } satisfies MediaTask, { transferList }) as Promise<TaskReply<T>>;
+      });
       return valueOf(await Promise.race([reply, cancelledInQueue]));
     } finally {
       running.delete(flag);
@@ -163,13 +163,16 @@ export function createPreparePool(options: PoolOptions): PreparePool {
 
   const prepareIn =
     (places: Places, isBehind: boolean): PreparePool['prepare'] =>
-    (plan, prepareOptions, signal) =>
-      places.run(() => {
-        const heavy = isBehind || isHeavy(plan.probe);
-        const state = isBehind ? hold.state : undefined;
-        const task: Omit<PrepareTask, keyof MediaTask> = { plan, heavy, options: plainOf(prepareOptions), hold: state };
-        return runTask<PreparedMedia>(heavy ? decodingHeavy : decoding, task, signal);
-      }, signal);
+    (plan, prepareOptions, signal, early) =>
+      places
+        .run(() => {
+          const heavy = isBehind || isHeavy(plan.probe);
+          const state = isBehind ? hold.state : undefined;
+          const job = { plan, heavy, options: plainOf(prepareOptions), hold: state, early: early?.port };
+          const task: Omit<PrepareTask, keyof MediaTask> = job;
+          return runTask<PreparedMedia>(heavy ? decodingHeavy : decoding, task, signal, early?.port);
+        }, signal)
+        .finally(() => early?.close());
 
   return {
     probe: (path, probeOptions, signal) =>

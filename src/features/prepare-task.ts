@@ -3,6 +3,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { decodeAudio } from '../media/decode-audio.ts';
 import { decodeFrames } from '../media/decode-frames.ts';
 import { yieldThread } from '../media/niceness.ts';
+import { StepSender } from './early-steps.ts';
 import { HoldReceiver } from './hold.ts';
 import { prepareFeatures, type Decoders } from './prepare.ts';
 import { beginTask, replyOf, type PrepareTask, type TaskReply } from './task-protocol.ts';
@@ -20,13 +21,15 @@ export default async function prepareTask(task: PrepareTask): Promise<unknown> {
   const { plan, heavy, options } = task;
   if (heavy) yieldThread();
   const hold = task.hold && new HoldReceiver(task.hold);
+  const early = task.early && new StepSender(task.early);
   const { signal, stop } = beginTask(task);
   const decoders: Decoders = {
     frames: (video, onFrame, run) => decodeFrames(video, onFrame, { ...run, hold }),
     audio: (sound, run) => decodeAudio(sound, { ...run, hold }),
   };
-  const reply = await replyOf(() => prepareFeatures(plan, { ...options, resizesHere: heavy }, decoders, signal));
+  const reply = await replyOf(() => prepareFeatures(plan, { ...options, resizesHere: heavy, early }, decoders, signal));
   stop();
+  early?.close();
   hold?.close();
   return transfer(reply);
 }

@@ -6,6 +6,7 @@ import type { decodeAudio } from '../media/decode-audio.ts';
 import type { DecodedFrames, decodeFrames } from '../media/decode-frames.ts';
 import type { FrameSize } from '../media/sampling.ts';
 import type { MediaLimits, MediaPlan, VideoPlan } from '../media/types.ts';
+import type { StepSender } from './early-steps.ts';
 import { logMel } from './log-mel.ts';
 import { createAsideResizer, createResizer, resizeStill, type Resizer } from './resize.ts';
 import type { AudioFeatures, FrameStack, PixelNormalisation, PreparedMedia } from './types.ts';
@@ -17,6 +18,8 @@ export interface PrepareOptions {
   readonly limits?: Partial<MediaLimits> | undefined;
   /** frames are resized in the calling thread, at its priority, while the decoder waits */
   readonly resizesHere?: boolean | undefined;
+  /** told of a video's frames as they are ready */
+  readonly early?: Pick<StepSender, 'begin' | 'arrived' | 'startOver'> | undefined;
 }
 
 /** The decoders of media/, passed in so that tests can replace them. */
@@ -27,6 +30,7 @@ export interface Decoders {
 
 interface VideoFeatures extends DecodedFrames {
   readonly stack: FrameStack;
+  readonly startedOver: boolean;
   /** `resize`: what its thread took; `decode`: the rest of the time */
   readonly seconds: { readonly decode: number; readonly resize: number };
 }
@@ -76,25 +80,39 @@ async function prepareVideo(
   const { resize, size } = resizerFor(video, source, options.resizesHere === true);
   const frameSize = size.height * size.width * 3;
   const data = new Uint8Array(video.frameIndices.length * frameSize);
+  const planned = { data, frames: video.frameIndices.length, ...size, final: video.final };
+  const early = video.kind === 'video' ? options.early : undefined;
+  early?.begin({ ...planned, normalisation: options.preprocessor });
   let resizing = 0;
+  let last = -1;
+  let startedOver = false;
   const onFrame = (frame: Uint8Array, position: number): void | Promise<void> => {
     const before = performance.now();
-    const count = (): void => {
+    if (position <= last && !startedOver) {
+      startedOver = true;
+      early?.startOver();
+    }
+    last = position;
+    const finish = (): void => {
       resizing += secondsSince(before);
+      early?.arrived(position);
     };
     const pending = resize(frame, data.subarray(position * frameSize, (position + 1) * frameSize));
-    if (pending !== undefined) return pending.then(count);
-    count();
+    if (pending !== undefined) return pending.then(finish);
+    finish();
   };
   const decoded = await decode(plan, onFrame, { signal, limits: options.limits });
   const stack = {
-    data,
+    ...planned,
     frames: decoded.plan.frameIndices.length,
-    ...size,
-    final: video.final,
     normalisation: options.preprocessor,
   };
-  return { ...decoded, stack, seconds: { decode: Math.max(0, secondsSince(started) - resizing), resize: resizing } };
+  return {
+    ...decoded,
+    stack,
+    startedOver,
+    seconds: { decode: Math.max(0, secondsSince(started) - resizing), resize: resizing },
+  };
 }
 
 async function prepareAudio(
@@ -179,6 +197,7 @@ export async function prepareFeatures(
     plan: { ...plan, video: pictures?.plan },
     frames: pictures?.stack,
     audio: audio?.audio,
+    startedOver: pictures?.startedOver ?? false,
     warnings: [...(plan.probe.warnings ?? []), ...lost, ...(pictures?.warnings ?? []), ...(audio?.warnings ?? [])],
     decoderLog: [...(pictures?.decoderLog ?? []), ...(audio?.decoderLog ?? [])],
     seconds: { ...pictures?.seconds, ...audio?.seconds },

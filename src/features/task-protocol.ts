@@ -3,6 +3,7 @@ import { asAvocadoError, AvocadoError, type ErrorCode } from '../base/errors.ts'
 import { shareFfmpegVersion, type FfmpegVersion } from '../media/ffmpeg.ts';
 import type { ProbeOptions } from '../media/probe.ts';
 import type { MediaPlan } from '../media/types.ts';
+import type { EarlyPort } from './early-steps.ts';
 import type { HoldState } from './hold.ts';
 import type { PrepareOptions } from './prepare.ts';
 import type { FrameStack } from './types.ts';
@@ -20,6 +21,8 @@ export interface PrepareTask extends MediaTask {
   readonly heavy: boolean;
   /** its decoders stop while this says so */
   readonly hold: HoldState | undefined;
+  /** to give steps early; transferred */
+  readonly early: EarlyPort | undefined;
   readonly options: PrepareOptions;
 }
 
@@ -29,7 +32,7 @@ export interface ProbeTask extends MediaTask {
 }
 
 export interface PatchTask {
-  /** of the steps to cut only; transferred */
+  /** all of it is cut; transferred */
   readonly stack: FrameStack;
   /** transferred, and back with the patches where it is large enough */
   readonly memory: ArrayBuffer | undefined;

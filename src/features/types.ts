@@ -42,6 +42,8 @@ export interface PreparedMedia {
   readonly plan: MediaPlan;
   readonly frames: FrameStack | undefined;
   readonly audio: AudioFeatures | undefined;
+  /** frames were decoded twice: those that were given early are not these */
+  readonly startedOver: boolean;
   /** sentences about what could not be decoded */
   readonly warnings: readonly string[];
   /** the decoder's last lines on stderr */

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
-import { temporalSteps } from '../../src/features/patches.ts';
+import { copyOfSteps, temporalSteps } from '../../src/features/patches.ts';
 import { planMedia } from '../../src/media/plan.ts';
 import { probeMedia } from '../../src/media/probe.ts';
 import { resolveProfile } from '../../src/media/profile.ts';
@@ -79,7 +79,7 @@ async function prepare(path: string, pool: PreparePool): Promise<Record<string, 
     const steps = temporalSteps(frames);
     let used: Float32Array<ArrayBuffer> | undefined;
     for (let from = 0; from < steps; from += STEPS_PER_CUT)
-      used = await pool.patches(frames, from, Math.min(steps, from + STEPS_PER_CUT), used);
+      used = await pool.patches(copyOfSteps(frames, from, Math.min(steps, from + STEPS_PER_CUT)), used);
   });
   return { probe: planned.seconds, ...media.seconds, patches: cut.seconds };
 }

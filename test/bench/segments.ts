@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs, promisify } from 'node:util';
-import { temporalSteps } from '../../src/features/patches.ts';
+import { copyOfSteps, temporalSteps } from '../../src/features/patches.ts';
 import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
 import { openVoices } from '../../src/lab/synthetic/voices.ts';
 import { partOf } from '../../src/media/part.ts';
@@ -241,7 +241,7 @@ async function prepareOne(part: MediaProbe, pool: PreparePool): Promise<void> {
   if (frames === undefined) return;
   let used: Float32Array<ArrayBuffer> | undefined;
   for (let from = 0; from < temporalSteps(frames); from += 8)
-    used = await pool.patches(frames, from, Math.min(temporalSteps(frames), from + 8), used);
+    used = await pool.patches(copyOfSteps(frames, from, Math.min(temporalSteps(frames), from + 8)), used);
 }
 
 /** Of this process, and of its children that have ended. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../src/base/errors.ts';
 import { Foreground } from '../../src/base/foreground.ts';
-import { cutPatches } from '../../src/features/patches.ts';
+import { EarlySteps } from '../../src/features/early-steps.ts';
+import { copyOfSteps, cutPatches } from '../../src/features/patches.ts';
 import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
 import { planMedia } from '../../src/media/plan.ts';
 import { probeMedia } from '../../src/media/probe.ts';
@@ -77,12 +78,24 @@ describe('the prepare pool', () => {
 
   it('gives patches from another thread that equal those cut here, in memory of their own', async () => {
     const { frames } = await pool.prepare(short, OPTIONS);
-    const patches = await pool.patches(frames!, 1, 3);
+    const patches = await pool.patches(copyOfSteps(frames!, 1, 3));
     expect(sameBits(patches, cutPatches(frames!, 1, 3))).toBe(true);
     expect(patches.byteLength).toBe(patches.buffer.byteLength);
-    const next = await pool.patches(frames!, 0, 1, patches);
+    const next = await pool.patches(copyOfSteps(frames!, 0, 1), patches);
     expect(sameBits(next, cutPatches(frames!, 0, 1))).toBe(true);
     expect(patches.byteLength).toBe(0); // its memory was taken
+  });
+
+  it('gives steps before all is decoded, which are those of the result, and nothing after the end', async () => {
+    const early = new EarlySteps();
+    let hasEnded = false;
+    const running = pool.prepare(short, OPTIONS, undefined, early).finally(() => (hasEnded = true));
+    const first = await early.get(0, 1);
+    expect(hasEnded).toBe(false);
+    const { frames, startedOver } = await running;
+    expect(startedOver).toBe(false);
+    expect(sameBits(first!.data, copyOfSteps(frames!, 0, 1).data)).toBe(true);
+    expect(await early.get(1, 2)).toBeUndefined();
   });
 
   it('leaves nothing in memory of what nobody holds any more', async () => {
@@ -92,7 +105,7 @@ describe('the prepare pool', () => {
     let bytes = 0;
     for (let run = 0; run < 12; run++) {
       const { frames } = await pool.prepare(plan, OPTIONS);
-      await pool.patches(frames!, 0, 2);
+      await pool.patches(copyOfSteps(frames!, 0, 2));
       bytes += frames!.data.byteLength;
     }
     expect(process.memoryUsage.rss() - before).toBeLessThan(bytes / 2);

@@ -1,8 +1,8 @@
 // What the 7B shape costs on a device: the first token of a clip with its parts, and decode steps of several streams.
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { encodeMedia } from '../../../src/encoder/encode-media.ts';
+import { encodeMedia, VisionRun } from '../../../src/encoder/encode-media.ts';
 import { Sampler } from '../../../src/engine/sampler.ts';
-import type { PreparedMedia } from '../../../src/features/types.ts';
+import type { FrameStack, PreparedMedia } from '../../../src/features/types.ts';
 import { loadThinker, type LoadedThinker } from '../../../src/model/execution/load-thinker.ts';
 import type { Decoder, Scores } from '../../../src/model/execution/thinker.ts';
 import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
@@ -100,9 +100,16 @@ async function encodeClip(
   const order = { vision: rows(0, pictures), audio: rows(pictures, sounds) };
   const plan = { video: { gridThw: [steps, gridH, gridW] } };
   const media = { plan, frames: {}, audio: { mel, frames } } as unknown as PreparedMedia;
-  const cut = (_: unknown, from: number, to: number) =>
-    Promise.resolve(patches.subarray(from * gridH * gridW * columns, to * gridH * gridW * columns));
-  const { visionSeconds, audioSeconds } = await encodeMedia(media, order, towers, cut, { hiddenSize: text.hiddenSize });
+  const hiddenSize = text.hiddenSize;
+  // The patches are there already: these steps only tell which are meant.
+  const source = (from: number, to: number) => ({ from, to }) as unknown as FrameStack;
+  const cut = (asked: FrameStack) => {
+    const { from, to } = asked as unknown as { from: number; to: number };
+    return Promise.resolve(patches.subarray(from * gridH * gridW * columns, to * gridH * gridW * columns));
+  };
+  const pictureRun = new VisionRun(source, [steps, gridH, gridW], towers, cut, { hiddenSize });
+  const options = { hiddenSize, vision: pictureRun };
+  const { visionSeconds, audioSeconds } = await encodeMedia(media, order, towers, cut, options);
   return { visionSeconds, audioSeconds };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeMedia, mediaOrder, mediaRows } from '../../../src/encoder/encode-media.ts';
 import { MonitoredEncoders } from '../../../src/encoder/monitored-encoders.ts';
-import type { PreparedMedia } from '../../../src/features/types.ts';
+import type { FrameStack, PreparedMedia } from '../../../src/features/types.ts';
 import type { TokenIds } from '../../../src/model/checkpoint/config-types.ts';
 import type { Towers } from '../../../src/model/execution/thinker.ts';
 import type { MediaTokens } from '../../../src/prompt/types.ts';
@@ -31,6 +31,10 @@ describe('mediaRows', () => {
   });
 });
 
+function framesOf(steps: number, height: number, width: number): Partial<FrameStack> {
+  return { data: new Uint8Array(2 * steps * height * width * 3), frames: 2 * steps, height, width };
+}
+
 describe('encodeMedia', () => {
   /** Embeddings that tell their tower and their number. */
   const numbered = (sign: number, from: number, count: number): Float32Array<ArrayBuffer> =>
@@ -41,7 +45,7 @@ describe('encodeMedia', () => {
     const runs: string[] = [];
     const media = {
       plan: { video: { gridThw: VIDEO.kind === 'video' ? VIDEO.gridThw : undefined } },
-      frames: {},
+      frames: framesOf(2, 28, 56),
       audio: { mel: new Float32Array(0), frames: 240, tokens: 60 },
     } as unknown as PreparedMedia;
     let seen = 0;
@@ -104,8 +108,11 @@ describe('encodeMedia', () => {
   });
 
   it('keeps two runs under way and gives the patches of a finished one back', async () => {
-    const { media, towers } = setUp();
-    const wide = { ...media, plan: { video: { gridThw: [4, 64, 64] } }, audio: undefined } as unknown as PreparedMedia;
+    const { towers } = setUp();
+    const wide = {
+      plan: { video: { gridThw: [4, 64, 64] } },
+      frames: framesOf(4, 896, 896),
+    } as unknown as PreparedMedia;
     const given: (number | undefined)[] = [];
     let made = 0;
     const order = { vision: Int32Array.from({ length: 8 }, (_, index) => index), audio: new Int32Array(0) };
@@ -113,7 +120,7 @@ describe('encodeMedia', () => {
       wide,
       order,
       towers,
-      (_frames, _from, _to, used) => {
+      (_steps, used) => {
         given.push(used?.[0]);
         return Promise.resolve(Float32Array.of(++made));
       },

@@ -54,6 +54,32 @@ describe('prepareFeatures', () => {
     expect(Object.keys(media.seconds).sort()).toEqual(['audio', 'decode', 'mel', 'resize']);
   });
 
+  it('tells of frames as they are ready, and of a decoder that starts over', async () => {
+    const heard: string[] = [];
+    const early = {
+      begin: ({ frames }: { readonly frames: number }) => void heard.push(`begin ${frames}`),
+      arrived: (position: number) => void heard.push(`arrived ${position}`),
+      startOver: () => void heard.push('start over'),
+    };
+    const once = await prepareFeatures(
+      planOf(VIDEO, undefined),
+      { ...OPTIONS, resizesHere: true, early },
+      decoders(),
+      never,
+    );
+    expect(heard).toEqual(['begin 4', 'arrived 0', 'arrived 1', 'arrived 2', 'arrived 3']);
+    expect(once.startedOver).toBe(false);
+    heard.length = 0;
+    const frames: Decoders['frames'] = async (plan, onFrame) => {
+      for (const position of [0, 1, 0, 1, 2, 3]) await onFrame(new Uint8Array(30 * 60 * 3), position);
+      return { plan: plan.video!, warnings: [], decoderLog: [] };
+    };
+    const options = { ...OPTIONS, resizesHere: true, early };
+    const again = await prepareFeatures(planOf(VIDEO, undefined), options, decoders({ frames }), never);
+    expect(heard.slice(0, 4)).toEqual(['begin 4', 'arrived 0', 'arrived 1', 'start over']);
+    expect(again.startedOver).toBe(true);
+  });
+
   it('keeps the waveform only when asked', async () => {
     const media = await prepareFeatures(
       planOf(undefined, AUDIO),
