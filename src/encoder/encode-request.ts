@@ -38,7 +38,7 @@ export type EncodeStep =
 
 export interface EncodeResult {
   readonly media: EncodedMedia;
-  /** seconds of work by stage */
+  /** seconds by stage; `vision`: what was left of it when everything had been decoded */
   readonly seconds: Readonly<Record<string, number>>;
 }
 
@@ -110,7 +110,7 @@ export function mediaTokens({ video }: Pick<MediaPlan, 'video'>, audioTokens: nu
 }
 
 /**
- * decode → encode. The signal stops whichever is running.
+ * decode → encode, the pictures of a video while they still arrive. The signal stops whichever is running.
  * @throws AvocadoError `media_*`, `engine_error`, `aborted`
  */
 async function decodeAndEncode(

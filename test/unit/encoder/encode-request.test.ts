@@ -71,7 +71,9 @@ async function encode(model: EncoderModel, signal = new AbortController().signal
 }
 
 const LEVELS = Array.from({ length: STEPS }, (_, step) => 2 * step);
-const untilIdle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+async function untilRuns(runs: readonly number[], count: number): Promise<void> {
+  while (runs.length < count) await new Promise((resolve) => setTimeout(resolve, 1));
+}
 
 /** The thread's end of `early`, with frames of `stack`. */
 function senderOf(early: EarlySteps | undefined, stack: FrameStack): StepSender {
@@ -87,7 +89,7 @@ describe('the encoding of a video', () => {
     const early: Prepare = async (_plan, _options, _signal, steps) => {
       const sender = senderOf(steps, stackOf(0));
       for (let frame = 0; frame < 8; frame++) sender.arrived(frame);
-      await untilIdle();
+      await untilRuns(runs, 4);
       runsBeforeTheEnd.push(...runs);
       sender.close();
       return prepared(stackOf(0), false);
@@ -110,7 +112,7 @@ describe('the encoding of a video', () => {
     const twice: Prepare = async (_plan, _options, _signal, steps) => {
       const sender = senderOf(steps, stackOf(100));
       for (let frame = 0; frame < 12; frame++) sender.arrived(frame);
-      await untilIdle();
+      await untilRuns(runs, 1);
       sender.startOver();
       sender.close();
       return prepared(stackOf(0), true);
@@ -145,7 +147,7 @@ describe('the encoding of a video', () => {
     const broken: Prepare = async (_plan, _options, _signal, steps) => {
       const sender = senderOf(steps, stackOf(0));
       for (let frame = 0; frame < 4; frame++) sender.arrived(frame);
-      await untilIdle();
+      await untilRuns(runs, 2);
       sender.close();
       throw failure;
     };
