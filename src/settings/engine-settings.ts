@@ -104,7 +104,7 @@ export const ENGINE_TABLE = {
     metavar: 'n',
     type: integer(0, 1024),
     default: 0,
-    help: 'threads of the model, 0 = all cores',
+    help: 'threads of the model, 0 = all cores, fewer for the decoder of a small model',
   },
   spinning: {
     group: 'model',

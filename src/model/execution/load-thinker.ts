@@ -1,10 +1,11 @@
 // Loads a Thinker from a model directory: finds or makes the export, opens a runtime, three sessions and the KV cache.
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
 import type { Device, Precision, RuntimeLog } from '../../settings/engine-settings.ts';
 import { openCheckpoint } from '../checkpoint/checkpoint.ts';
-import type { ModelConfig } from '../checkpoint/config-types.ts';
+import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { SlotDecoder } from './decoder.ts';
 import { checkExportDevice, checkExportPrecision, ensureExport } from '../export/export-cache.ts';
 import { parsePrecision } from '../export/export.ts';
@@ -29,6 +30,7 @@ export interface LoadOptions {
   readonly device: Device;
   /** undefined: the native one if it is built, otherwise onnxruntime-node */
   readonly runtime?: 'native' | 'node' | undefined;
+  /** 0: all cores; for the decoder, decoderThreads() */
   readonly threads: number;
   readonly spinning: boolean;
   /** what onnxruntime itself writes to stderr; default: silent */
@@ -105,27 +107,48 @@ async function mapsWeights({ precision }: Manifest, config: ModelConfig): Promis
   return checkpoint.plain('model.embed_tokens.weight', [config.text.vocabSize, config.text.hiddenSize]).dtype === 'F32';
 }
 
+/** A thread that reads less than this in a step takes as long to be woken for each product. */
+const BYTES_PER_THREAD = 4e6;
+
+/**
+ * Threads of a decoder on a CPU where none are asked for: one for each 4 MB of weights in float32, at most all cores.
+ * avocado-nano gets four; one of half a billion parameters would have use for hundreds.
+ * @returns 0: the runtime takes all cores
+ */
+export function decoderThreads(text: TextConfig, cores = availableParallelism()): number {
+  const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize } = text;
+  const layer = 2 * hiddenSize * headDim * (heads + kvHeads) + 3 * hiddenSize * intermediateSize;
+  const bytes = (layers * layer + vocabSize * hiddenSize) * Float32Array.BYTES_PER_ELEMENT;
+  const useful = Math.ceil(bytes / BYTES_PER_THREAD);
+  return useful < cores ? useful : 0;
+}
+
 async function loadSessions(
   runtime: Runtime,
   manifest: Manifest,
   session: SessionOptions,
+  text: TextConfig,
   options: LoadOptions,
 ): Promise<ThinkerSessions> {
+  const isOnCpu = options.device.type === 'cpu';
+  const ofDecoder = session.threads === 0 && isOnCpu ? decoderThreads(text) : session.threads;
   let done = 0;
   const load =
     (part: keyof typeof GRAPH_FILES): LoadSession =>
     async () => {
       options.onProgress?.(`Loading ${part}`, done, 3);
       const model = await readFile(join(manifest.directory, GRAPH_FILES[part]));
-      const recordings = part === 'decoder' && options.recordSteps !== false;
-      const hostInputs = part === 'decoder' ? DECODER_HOST_INPUTS : [];
-      const loaded = await runtime.createSession(model, { ...session, recordings, hostInputs });
+      const own =
+        part === 'decoder'
+          ? { threads: ofDecoder, recordings: options.recordSteps !== false, hostInputs: DECODER_HOST_INPUTS }
+          : { recordings: false, hostInputs: [] };
+      const loaded = await runtime.createSession(model, { ...session, ...own });
       done = Math.min(done + 1, 3);
       options.onProgress?.(`Loading ${part}`, done, 3);
       return loaded;
     };
   const loads = { vision: load('vision'), audio: load('audio'), decoder: load('decoder') };
-  const isSmall = isQuantised(manifest.precision) && options.device.type === 'cpu';
+  const isSmall = isQuantised(manifest.precision) && isOnCpu;
   const towers = options.towers ?? (isSmall ? 'on-demand' : 'resident');
   return towers === 'on-demand' ? onDemandSessions(loads) : residentSessions(loads);
 }
@@ -178,7 +201,11 @@ async function openThinker(
     const { precision } = manifest;
     const { device, threads, spinning, runtimeLog, slots, prefixSlots = 0, capacity } = options;
     const session = { device, threads, spinning, runtimeLog, disablePrepacking: await mapsWeights(manifest, config) };
-    const { vision, audio, decoder: decoderSession } = await loadSessions(runtime, manifest, session, options);
+    const {
+      vision,
+      audio,
+      decoder: decoderSession,
+    } = await loadSessions(runtime, manifest, session, config.text, options);
     opened.push(vision, audio, decoderSession);
     const cache = { dtype: ACTIVATION_DTYPE[graphPrecision(precision, device.type)], slots, prefixSlots, capacity };
     const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, ...cache });
