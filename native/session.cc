@@ -70,8 +70,10 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
   ort::Check(api.SetSessionLogSeverityLevel(raw, config.log_severity));
   ort::Check(api.SetSessionGraphOptimizationLevel(raw, ort::ALL_OPTIMISATIONS));
   if (config.threads > 0) ort::Check(api.SetIntraOpNumThreads(raw, config.threads));
-  ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", "1"));
-  if (!config.spinning) {
+  const bool is_on_cpu = config.device.type == Device::Type::kCpu;
+  const bool spins = config.spinning || is_on_cpu;
+  ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", spins ? "1" : "0"));
+  if (is_on_cpu && !config.spinning) {
     ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.spin_duration_us", kBriefSpin));
     // Before 1.30 there is no such limit. Then threads spin until the run ends.
     ort::Check(api.AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"));
