@@ -105,7 +105,7 @@ export interface SessionOptions {
   readonly device: Device;
   /** intra-op threads; 0 = the runtime decides */
   readonly threads: number;
-  /** how long threads without work spin: until there is some, or on a CPU for microseconds, which costs others nothing */
+  /** how long threads without work spin: until there is some, or on a CPU for some microseconds */
   readonly spinning: boolean;
   /** keep file-mapped weights as they are instead of packing a copy; for fp32 on a CPU from an fp32 checkpoint */
   readonly disablePrepacking: boolean;
