@@ -3,15 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-#include <stdexcept>
-#include <string>
-
 Napi::Value OpenPipe(const Napi::CallbackInfo& info) {
   const int bytes = info[0].As<Napi::Number>().Int32Value();
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(std::string("No pipe: ") + std::strerror(errno) + ".");
+  if (pipe2(ends, O_CLOEXEC) != 0) return info.Env().Undefined();
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   // A user's pipes have a limit together. Beyond it the pipe keeps its size, which only makes it slower.
   fcntl(ends[0], F_SETPIPE_SZ, bytes);

@@ -5,7 +5,7 @@
 
 /**
  * openPipe(bytes): [read, write], file descriptors that no child inherits by itself. The buffer has `bytes` bytes where
- * the kernel allows it. Reading does not block.
+ * the kernel allows it. Reading does not block. Undefined where the process may open no more files.
  */
 Napi::Value OpenPipe(const Napi::CallbackInfo& info);
 

@@ -41,8 +41,9 @@ interface NativeSessionConfig {
 export interface NativeAddon {
   /** From now on the kernel ends this process and its children when its parent is gone. It must lead its group. */
   readonly dieWithParent: (parent: number) => void;
-  /** A pipe with a buffer of so many bytes: its two file descriptors. */
-  readonly openPipe: (bytes: number) => [read: number, write: number];
+  /** A pipe with a buffer of so many bytes: its two file descriptors. Undefined where no more files can be opened. */
+  readonly openPipe: (bytes: number) => [read: number, write: number] | undefined;
+  /** As fs.closeSync, which warns in a worker thread of a descriptor that fs did not open. */
   readonly closeDescriptor: (descriptor: number) => void;
   /** Loads libonnxruntime, once per process. Returns its version. */
   readonly loadOnnxRuntime: (path: string) => string;

@@ -150,21 +150,21 @@ const running = new Set<ChildProcess>();
 let killsOnExit = false;
 
 async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Readable | undefined }> {
-  const { program, args, onChunk, inputs = [] } = run;
+  const { program, onChunk } = run;
   const native = onChunk === undefined ? undefined : loadNative();
-  const pipe = native?.openPipe(PIPE_BYTES);
-  const [readEnd, writeEnd = 'pipe' as const] = pipe ?? [];
-  const child = spawn(program, args, {
-    stdio: [
-      inputs.length === 0 ? 'ignore' : 'pipe',
-      onChunk === undefined ? 'ignore' : writeEnd,
-      'pipe',
-      ...inputs.slice(1).map(() => 'pipe' as const),
-    ],
-  });
-  // The child has its own: while this one is open, its output does not end.
-  if (typeof writeEnd === 'number') native?.closeDescriptor(writeEnd);
-  const output = readEnd === undefined ? (child.stdout ?? undefined) : readerOf(readEnd);
+  const [readEnd, writeEnd] = native?.openPipe(PIPE_BYTES) ?? [];
+  const reader = readEnd === undefined ? undefined : readerOf(readEnd);
+  let child: ChildProcess;
+  try {
+    child = spawnChild(run, writeEnd);
+  } catch (thrown) {
+    reader?.destroy();
+    throw thrown;
+  } finally {
+    // The child has its own: while this one is open, its output does not end.
+    if (writeEnd !== undefined) native?.closeDescriptor(writeEnd);
+  }
+  const output = reader ?? child.stdout ?? undefined;
   if (child.pid === undefined) {
     output?.destroy();
     const [cause] = (await once(child, 'error')) as [Error];
@@ -175,6 +175,18 @@ async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Re
   child.on('error', () => undefined); // a kill that came too late
   endWithUs(child);
   return { child, output };
+}
+
+/** @param writeEnd of our own pipe; undefined: Node makes one */
+function spawnChild({ program, args, onChunk, inputs = [] }: ProcessRun, writeEnd: number | undefined): ChildProcess {
+  return spawn(program, args, {
+    stdio: [
+      inputs.length === 0 ? 'ignore' : 'pipe',
+      onChunk === undefined ? 'ignore' : (writeEnd ?? 'pipe'),
+      'pipe',
+      ...inputs.slice(1).map(() => 'pipe' as const),
+    ],
+  });
 }
 
 /** How far ahead of us a program may write. Linux allows no more to users; Node's own pipes have a fifth. */

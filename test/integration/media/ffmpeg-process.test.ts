@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { Foreground } from '../../../src/base/foreground.ts';
@@ -88,6 +89,27 @@ describe('a process', () => {
     const missing = { code: 'ffmpeg_missing', message: expect.stringContaining('avocado doctor') as string };
     await expect(runProcess({ ...shell(''), program: '/no/such/program' })).rejects.toMatchObject(missing);
   });
+});
+
+test.skipIf(process.platform !== 'linux')('no run leaves a file descriptor open, however it ends', async () => {
+  const onChunk = (): 'enough' => 'enough';
+  const refuse = (): never => {
+    throw new RangeError('disk full');
+  };
+  const runs = async (): Promise<void> => {
+    await runProcess(shell('echo one', { onChunk: () => 'more' }));
+    await runProcess(shell(ENDLESS, { onChunk }));
+    await runProcess(shell(ENDLESS, { onChunk: refuse })).catch(() => undefined);
+    await runProcess({ ...shell('', { onChunk }), program: '/no/such/program' }).catch(() => undefined);
+    // Node throws here before it starts anything.
+    await runProcess({ ...shell('', { onChunk }), program: 'sh\0' }).catch(() => undefined);
+  };
+  const open = (): number => readdirSync('/proc/self/fd').length;
+  await runs();
+  await setTimeout(50);
+  const before = open();
+  for (let round = 0; round < 5; round++) await runs();
+  await expect.poll(open, { timeout: 5000 }).toBeLessThanOrEqual(before);
 });
 
 describe('a process that is stopped is gone when the promise settles', () => {
