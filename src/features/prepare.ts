@@ -16,6 +16,10 @@ export interface PrepareOptions {
   /** return the 16 kHz waveform too */
   readonly keepWaveform: boolean;
   readonly limits?: Partial<MediaLimits> | undefined;
+}
+
+/** What the thread adds that prepares. */
+export interface ThreadOptions extends PrepareOptions {
   /** frames are resized in the calling thread, at its priority, while the decoder waits */
   readonly resizesHere?: boolean | undefined;
   /** told of a video's frames as they are ready */
@@ -70,7 +74,7 @@ function resizerFor(
 async function prepareVideo(
   plan: MediaPlan,
   video: VideoPlan,
-  options: PrepareOptions,
+  options: ThreadOptions,
   decode: Decoders['frames'],
   signal: AbortSignal,
 ): Promise<VideoFeatures> {
@@ -80,9 +84,10 @@ async function prepareVideo(
   const { resize, size } = resizerFor(video, source, options.resizesHere === true);
   const frameSize = size.height * size.width * 3;
   const data = new Uint8Array(video.frameIndices.length * frameSize);
-  const planned = { data, frames: video.frameIndices.length, ...size, final: video.final };
+  const frames = video.frameIndices.length;
+  const planned: FrameStack = { data, frames, ...size, final: video.final, normalisation: options.preprocessor };
   const early = video.kind === 'video' ? options.early : undefined;
-  early?.begin({ ...planned, normalisation: options.preprocessor });
+  early?.begin(planned);
   let resizing = 0;
   let last = -1;
   let startedOver = false;
@@ -102,11 +107,7 @@ async function prepareVideo(
     finish();
   };
   const decoded = await decode(plan, onFrame, { signal, limits: options.limits });
-  const stack = {
-    ...planned,
-    frames: decoded.plan.frameIndices.length,
-    normalisation: options.preprocessor,
-  };
+  const stack = { ...planned, frames: decoded.plan.frameIndices.length };
   return {
     ...decoded,
     stack,
@@ -175,7 +176,7 @@ function isUndecodable(error: unknown): error is AvocadoError {
  */
 export async function prepareFeatures(
   plan: MediaPlan,
-  options: PrepareOptions,
+  options: ThreadOptions,
   decoders: Decoders,
   signal: AbortSignal,
 ): Promise<PreparedMedia> {
