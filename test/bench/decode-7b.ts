@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import { decoderMatrices } from '../../src/model/export/quantised-weights.ts';
 import { exportModel } from '../../src/model/export/export.ts';
 import { loadThinker, type LoadedThinker } from '../../src/model/execution/load-thinker.ts';
 
@@ -81,12 +82,10 @@ async function prefill({ thinker, config }: LoadedThinker, slot: number, tokens:
 
 /** Bytes of int4 weights that every token reads: blocks of 32 with an f32 scale, the head in int8. */
 function bytesOfToken({ text }: LoadedThinker['config']): number {
-  const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize } = text;
-  const attention = 2 * hiddenSize * headDim * (heads + kvHeads);
+  const { layers, head } = decoderMatrices(text);
   const scale = 4 / 32;
-  return (
-    layers * (attention + 3 * hiddenSize * intermediateSize) * (0.5 + scale) + hiddenSize * vocabSize * (1 + scale)
-  );
+  const inLayers = layers.reduce((sum, { n, k }) => sum + n * k, 0);
+  return inLayers * (0.5 + scale) + head.n * head.k * (1 + scale);
 }
 
 const READER = `

@@ -1,31 +1,30 @@
 // Eight different clips of a minute sent at once: how long files, encoders, prefill and decode steps were busy, and how
 // long an encoder ran beside the decoder, as /metrics counts them (avocado_busy_seconds_total). Usage:
 // npx tsx test/bench/overlap.ts [--requests 8] [--rounds 3] [--min-tokens 256] [--model DIR]
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
-import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import type { ClipFile } from '../../src/lab/loadtest/load-test.ts';
+import { sampleFilm } from '../../src/lab/synthetic/sample-film.ts';
 import { startServer } from './served.ts';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const { values } = parseArgs({
   options: {
     requests: { type: 'string', default: '8' },
     rounds: { type: 'string', default: '3' },
     'min-tokens': { type: 'string', default: '256' },
-    model: { type: 'string', default: join(ROOT, 'models/avocado-nano') },
+    model: { type: 'string', default: defaultModelDirectory() },
   },
 });
 
+const never = new AbortController().signal;
 const directory = await mkdtemp(join(tmpdir(), 'avocado-overlap-'));
 async function film(seed: number): Promise<ClipFile> {
   const path = join(directory, `film-${seed}.mp4`);
-  const program = join(ROOT, 'src/setup/avocado.mjs');
-  await promisify(execFile)(process.execPath, [program, 'sample', path, '--film', '1', '--seed', String(seed)]);
+  await sampleFilm({ seed, minutes: 1 }, path, never);
   return { name: `film-${seed}.mp4`, bytes: Uint8Array.from(await readFile(path)) };
 }
 
@@ -38,7 +37,6 @@ async function busySeconds(url: string): Promise<Record<string, number>> {
 const server = await startServer(['--slots', values.requests, '--media-cache-bytes', '0', '--model', values.model]);
 const tokens = { min_tokens: values['min-tokens'], max_tokens: values['min-tokens'] };
 const send = clipSender({ url: server.url, apiKey: undefined, fields: tokens });
-const never = new AbortController().signal;
 const HEARTBEAT_MS = 500; // the engine tells its numbers four times a second
 const wait = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, HEARTBEAT_MS));
 try {

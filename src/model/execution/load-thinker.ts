@@ -10,7 +10,7 @@ import { SlotDecoder } from './decoder.ts';
 import { checkExportDevice, checkExportPrecision, ensureExport } from '../export/export-cache.ts';
 import { parsePrecision } from '../export/export.ts';
 import { GRAPH_FILES, type Manifest } from '../export/manifest.ts';
-import { graphPrecision, isQuantised } from '../export/quantised-weights.ts';
+import { decoderMatrices, graphPrecision, isQuantised } from '../export/quantised-weights.ts';
 import { readModelFiles, type ModelFiles } from '../export/read-model-files.ts';
 import { DECODER_HOST_INPUTS } from '../graphs/decoder.ts';
 import { ACTIVATION_DTYPE } from '../graphs/graph-builder.ts';
@@ -116,10 +116,9 @@ const BYTES_PER_THREAD = 4e6;
  * @returns 0: the runtime takes all cores
  */
 export function decoderThreads(text: TextConfig, cores = availableParallelism()): number {
-  const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize } = text;
-  const layer = 2 * hiddenSize * headDim * (heads + kvHeads) + 3 * hiddenSize * intermediateSize;
-  const bytes = (layers * layer + vocabSize * hiddenSize) * Float32Array.BYTES_PER_ELEMENT;
-  const useful = Math.ceil(bytes / BYTES_PER_THREAD);
+  const { layers, head } = decoderMatrices(text);
+  const weights = [...layers, head].reduce((sum, { n, k }) => sum + n * k, 0);
+  const useful = Math.ceil((weights * Float32Array.BYTES_PER_ELEMENT) / BYTES_PER_THREAD);
   return useful < cores ? useful : 0;
 }
 

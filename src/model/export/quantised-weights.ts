@@ -8,7 +8,7 @@ import { Piscina } from 'piscina';
 import { AvocadoError } from '../../base/errors.ts';
 import { workerEntry } from '../../base/worker-entry.ts';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
-import type { ModelConfig } from '../checkpoint/config-types.ts';
+import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { STORED_BYTES, type QuantisedWeight, type StoredTensor, type WeightSource } from '../checkpoint/weights.ts';
 import type { Device, Precision, QuantisedPrecision } from '../../settings/engine-settings.ts';
 import quantiseTask, {
@@ -23,10 +23,14 @@ export const WEIGHTS_FILE = 'weights.bin';
 /** Tensors start at multiples of a cache line. */
 const ALIGNMENT = 64;
 
-interface Linear {
+/** The weight of a linear layer, [n, k]. */
+interface Matrix {
   readonly name: string;
   readonly n: number;
   readonly k: number;
+}
+
+interface Linear extends Matrix {
   readonly format: QuantisedFormat;
 }
 
@@ -78,15 +82,15 @@ export interface QuantisedWeights extends WeightSource {
   readonly bytes: number;
 }
 
-function decoderLinears({ text }: ModelConfig, { layers: format, head }: Scheme): Linear[] {
+/** Matrices of the decoder's layers and its head, [n, k]: what a decode step reads. */
+export function decoderMatrices(text: TextConfig): { layers: Matrix[]; head: Matrix } {
   const query = text.heads * text.headDim;
   const kv = text.kvHeads * text.headDim;
   const layers = Array.from({ length: text.layers }, (_, layer) => {
-    const linear = (part: string, n: number, k: number): Linear => ({
+    const linear = (part: string, n: number, k: number): Matrix => ({
       name: `model.layers.${layer}.${part}.weight`,
       n,
       k,
-      format,
     });
     return [
       linear('self_attn.q_proj', query, text.hiddenSize),
@@ -98,7 +102,12 @@ function decoderLinears({ text }: ModelConfig, { layers: format, head }: Scheme)
       linear('mlp.down_proj', text.hiddenSize, text.intermediateSize),
     ];
   });
-  return [...layers.flat(), { name: 'lm_head.weight', n: text.vocabSize, k: text.hiddenSize, format: head }];
+  return { layers: layers.flat(), head: { name: 'lm_head.weight', n: text.vocabSize, k: text.hiddenSize } };
+}
+
+function decoderLinears({ text }: ModelConfig, scheme: Scheme): Linear[] {
+  const { layers, head } = decoderMatrices(text);
+  return [...layers.map((matrix) => ({ ...matrix, format: scheme.layers })), { ...head, format: scheme.head }];
 }
 
 function visionLinears({ vision, text }: ModelConfig, format: QuantisedFormat): Linear[] {
