@@ -6,6 +6,17 @@ export type BusySeconds = Readonly<Record<WorkPart | 'overlap', number>>;
 
 export const NEVER_BUSY: BusySeconds = { files: 0, encoders: 0, prefill: 0, decode: 0, overlap: 0 };
 
+/** Of two engines, or of one before and after a restart. */
+export function addedSeconds(one: BusySeconds, other: BusySeconds): BusySeconds {
+  return {
+    files: one.files + other.files,
+    encoders: one.encoders + other.encoders,
+    prefill: one.prefill + other.prefill,
+    decode: one.decode + other.decode,
+    overlap: one.overlap + other.overlap,
+  };
+}
+
 /** Counts how long each part of the work is busy, and the overlap. Two runs of one part at the same time count once. */
 export class WorkClock {
   readonly #running: Record<WorkPart, number> = { files: 0, encoders: 0, prefill: 0, decode: 0 };

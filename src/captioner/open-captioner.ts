@@ -206,7 +206,7 @@ export function createCaptioner(
       restarts: 0,
       pid: undefined,
     }),
-    stats: () => ({ ...statsOf(engine, context, thinker), busySeconds: clock.seconds() }),
+    stats: () => statsOf(engine, context, thinker, clock),
     close: async () => {
       closed = true;
       await engine.close();
@@ -228,7 +228,8 @@ function statsOf(
   engine: Engine,
   { encodings, towers, pool }: Pick<CaptionerContext, 'encodings' | 'towers' | 'pool'>,
   { decoder }: Thinker,
-): Omit<CaptionerStats, 'busySeconds'> {
+  clock: WorkClock,
+): CaptionerStats {
   const { prefixHits, prefixMisses, progress, ...numbers } = engine.stats();
   return {
     ...numbers,
@@ -238,5 +239,6 @@ function statsOf(
     decoding: pool.stats(),
     caches: { media: encodings.counts(), prefix: { hits: prefixHits, misses: prefixMisses } },
     recordedSteps: decoder.recordedSteps,
+    busySeconds: clock.seconds(),
   };
 }

@@ -1,4 +1,4 @@
-import { NEVER_BUSY } from '../base/work-clock.ts';
+import { addedSeconds, NEVER_BUSY } from '../base/work-clock.ts';
 import type { CacheCounts, CaptionerStats } from '../captioner/captioner.ts';
 import type { Heartbeat } from './messages.ts';
 
@@ -41,13 +41,7 @@ function countersOf(
     promptTokens: a.promptTokens + b.promptTokens,
     progress: a.progress + b.progress,
     preemptions: a.preemptions + b.preemptions,
-    busySeconds: {
-      files: a.busySeconds.files + b.busySeconds.files,
-      encoders: a.busySeconds.encoders + b.busySeconds.encoders,
-      prefill: a.busySeconds.prefill + b.busySeconds.prefill,
-      decode: a.busySeconds.decode + b.busySeconds.decode,
-      overlap: a.busySeconds.overlap + b.busySeconds.overlap,
-    },
+    busySeconds: addedSeconds(a.busySeconds, b.busySeconds),
     caches: { media: sum(a.caches.media, b.caches.media), prefix: sum(a.caches.prefix, b.caches.prefix) },
   };
 }

@@ -55,18 +55,22 @@ function renderBuiltIn(turn: ChatTurn): readonly ChatSegment[] {
  */
 export function parseChatTemplate(source: string, origin: string): ChatTemplate {
   const template = tryTemplate(origin, 'is not a chat template this program understands', () => new Template(source));
-  const renderMarks = (turn: ChatTurn): string => {
-    const variables = { messages: messagesOf(turn), add_generation_prompt: true };
-    return tryTemplate(origin, 'fails to render', () => withTimeLimit(MAX_RENDER_MS, () => template.render(variables)));
+  const renderMarks = (messages: JsonObject[]): string => {
+    const variables = { messages, add_generation_prompt: true };
+    const rendered = tryTemplate(origin, 'fails to render', () =>
+      withTimeLimit(MAX_RENDER_MS, () => template.render(variables)),
+    );
+    if (rendered.length > MAX_CHARACTERS) throw templateError(origin, 'renders a text without end');
+    return rendered;
   };
   /** of each shape of a conversation, which has marks for its texts; a template that tells the date renders anew */
   const known = new Map<string, string>();
   return {
     origin,
     render(turn) {
-      const shape = JSON.stringify(messagesOf(turn));
-      const rendered = known.get(shape) ?? renderMarks(turn);
-      if (rendered.length > MAX_CHARACTERS) throw templateError(origin, 'renders a text without end');
+      const messages = messagesOf(turn);
+      const shape = JSON.stringify(messages);
+      const rendered = known.get(shape) ?? renderMarks(messages);
       if (!source.includes('strftime_now')) known.set(shape, rendered);
       for (const mark of [MARKS.user, ...(turn.systemPrompt === undefined ? [] : [MARKS.system])]) {
         if (!rendered.includes(mark))

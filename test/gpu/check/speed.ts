@@ -99,7 +99,7 @@ async function encodeClip(
   const rows = (from: number, count: number) => Int32Array.from({ length: count }, (_, at) => from + at);
   const order = { vision: rows(0, pictures), audio: rows(pictures, sounds) };
   const plan = { video: { gridThw: [steps, gridH, gridW] } };
-  const media = { plan, frames: {}, audio: { mel, frames } } as unknown as PreparedMedia;
+  const media = { plan, audio: { mel, frames } } as unknown as PreparedMedia;
   const hiddenSize = text.hiddenSize;
   // The patches are there already: these steps only tell which are meant.
   const source = (from: number, to: number) => ({ from, to }) as unknown as FrameStack;

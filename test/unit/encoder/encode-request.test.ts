@@ -75,6 +75,14 @@ async function untilRuns(runs: readonly number[], count: number): Promise<void> 
   while (runs.length < count) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
+/** Frames up to `frames` of a stack arrive, and so many of their steps are encoded. */
+async function arrive(early: EarlySteps | undefined, stack: FrameStack, frames: number, runs: number[], count: number) {
+  const sender = senderOf(early, stack);
+  for (let frame = 0; frame < frames; frame++) sender.arrived(frame);
+  await untilRuns(runs, count);
+  return sender;
+}
+
 /** The thread's end of `early`, with frames of `stack`. */
 function senderOf(early: EarlySteps | undefined, stack: FrameStack): StepSender {
   const sender = new StepSender(early!.port);
@@ -87,9 +95,7 @@ describe('the encoding of a video', () => {
     const runs: number[] = [];
     const runsBeforeTheEnd: number[] = [];
     const early: Prepare = async (_plan, _options, _signal, steps) => {
-      const sender = senderOf(steps, stackOf(0));
-      for (let frame = 0; frame < 8; frame++) sender.arrived(frame);
-      await untilRuns(runs, 4);
+      const sender = await arrive(steps, stackOf(0), 8, runs, 4);
       runsBeforeTheEnd.push(...runs);
       sender.close();
       return prepared(stackOf(0), false);
@@ -110,9 +116,7 @@ describe('the encoding of a video', () => {
   it('is that of the second decoding where the decoder started over', async () => {
     const runs: number[] = [];
     const twice: Prepare = async (_plan, _options, _signal, steps) => {
-      const sender = senderOf(steps, stackOf(100));
-      for (let frame = 0; frame < 12; frame++) sender.arrived(frame);
-      await untilRuns(runs, 1);
+      const sender = await arrive(steps, stackOf(100), 12, runs, 1);
       sender.startOver();
       sender.close();
       return prepared(stackOf(0), true);
@@ -145,9 +149,7 @@ describe('the encoding of a video', () => {
     const failure = new AvocadoError('media_undecodable', 'broken');
     const runs: number[] = [];
     const broken: Prepare = async (_plan, _options, _signal, steps) => {
-      const sender = senderOf(steps, stackOf(0));
-      for (let frame = 0; frame < 4; frame++) sender.arrived(frame);
-      await untilRuns(runs, 2);
+      const sender = await arrive(steps, stackOf(0), 4, runs, 2);
       sender.close();
       throw failure;
     };
