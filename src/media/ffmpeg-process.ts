@@ -157,11 +157,8 @@ async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Re
   let child: ChildProcess;
   try {
     child = spawnChild(run, writeEnd);
-  } catch (thrown) {
-    reader?.destroy();
-    throw thrown;
   } finally {
-    // The child has its own: while this one is open, its output does not end.
+    // The child has its own: while this one is open, its output does not end. The reader ends where there is no child.
     if (writeEnd !== undefined) native?.closeDescriptor(writeEnd);
   }
   const output = reader ?? child.stdout ?? undefined;
