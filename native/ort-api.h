@@ -17,6 +17,13 @@ struct OrtMemoryInfo;
 struct OrtAllocator;
 struct OrtIoBinding;
 struct OrtCudaOptions;
+struct OrtCustomOp;
+struct OrtCustomOpDomain;
+struct OrtKernelInfo;
+struct OrtKernelContext;
+struct OrtOp;
+struct OrtOpAttr;
+struct OrtTensorShape;
 
 namespace ort {
 
@@ -33,6 +40,10 @@ constexpr int DEFAULT_MEMORY = 0;
 constexpr int ALL_OPTIMISATIONS = 99;
 constexpr int LOG_ERRORS = 3;
 constexpr int CODE_FAIL = 1;
+constexpr int FLOAT = 1;
+constexpr int INT32 = 6;
+constexpr int ATTRIBUTE_INT = 1;
+constexpr int ATTRIBUTE_FLOAT = 3;
 
 // X(index in the table, name, arguments): functions that return a status, null on success.
 #define ORT_STATUS_FUNCTIONS(X)                                                                                        \
@@ -42,6 +53,9 @@ constexpr int CODE_FAIL = 1;
   X(22, SetSessionLogSeverityLevel, OrtSessionOptions*, int severity)                                                  \
   X(23, SetSessionGraphOptimizationLevel, OrtSessionOptions*, int level)                                               \
   X(24, SetIntraOpNumThreads, OrtSessionOptions*, int threads)                                                         \
+  X(26, CreateCustomOpDomain, const char* domain, OrtCustomOpDomain** out)                                             \
+  X(27, CustomOpDomain_Add, OrtCustomOpDomain*, const OrtCustomOp*)                                                    \
+  X(28, AddCustomOpDomain, OrtSessionOptions*, OrtCustomOpDomain*)                                                     \
   X(30, SessionGetInputCount, const OrtSession*, size_t* out)                                                          \
   X(31, SessionGetOutputCount, const OrtSession*, size_t* out)                                                         \
   X(36, SessionGetInputName, const OrtSession*, size_t index, OrtAllocator*, char** out)                               \
@@ -50,9 +64,17 @@ constexpr int CODE_FAIL = 1;
   X(46, RunOptionsSetTerminate, OrtRunOptions*)                                                                        \
   X(49, CreateTensorWithDataAsOrtValue, const OrtMemoryInfo*, void* data, size_t bytes, const int64_t* dims,           \
     size_t rank, int type, OrtValue** out)                                                                             \
+  X(51, GetTensorMutableData, OrtValue*, void** out)                                                                   \
+  X(61, GetDimensionsCount, const OrtTensorShape*, size_t* out)                                                        \
+  X(62, GetDimensions, const OrtTensorShape*, int64_t* dims, size_t rank)                                              \
+  X(65, GetTensorTypeAndShape, const OrtValue*, OrtTensorShape** out)                                                  \
   X(68, CreateMemoryInfo, const char* name, int allocator, int device, int memory, OrtMemoryInfo** out)                \
   X(76, AllocatorFree, OrtAllocator*, void* memory)                                                                    \
   X(78, GetAllocatorWithDefaultOptions, OrtAllocator** out)                                                            \
+  X(85, KernelInfoGetAttribute_float, const OrtKernelInfo*, const char* name, float* out)                              \
+  X(86, KernelInfoGetAttribute_int64, const OrtKernelInfo*, const char* name, int64_t* out)                            \
+  X(90, KernelContext_GetInput, const OrtKernelContext*, size_t index, const OrtValue** out)                           \
+  X(91, KernelContext_GetOutput, OrtKernelContext*, size_t index, const int64_t* dims, size_t rank, OrtValue** out)    \
   X(130, AddSessionConfigEntry, OrtSessionOptions*, const char* key, const char* value)                                \
   X(133, RunWithBinding, OrtSession*, const OrtRunOptions*, const OrtIoBinding*)                                       \
   X(134, CreateIoBinding, OrtSession*, OrtIoBinding** out)                                                             \
@@ -61,7 +83,15 @@ constexpr int CODE_FAIL = 1;
   X(165, AddRunConfigEntry, OrtRunOptions*, const char* key, const char* value)                                        \
   X(204, SessionOptionsAppendExecutionProvider_CUDA_V2, OrtSessionOptions*, const OrtCudaOptions*)                     \
   X(205, CreateCUDAProviderOptions, OrtCudaOptions** out)                                                              \
-  X(206, UpdateCUDAProviderOptions, OrtCudaOptions*, const char* const* keys, const char* const* values, size_t count)
+  X(206, UpdateCUDAProviderOptions, OrtCudaOptions*, const char* const* keys, const char* const* values, size_t count) \
+  X(211, CreateOpAttr, const char* name, const void* data, int count, int type, OrtOpAttr** out)                       \
+  X(213, CreateOp, const OrtKernelInfo*, const char* name, const char* domain, int version, const char** types,        \
+    const int* values, int type_count, const OrtOpAttr* const* attributes, int attribute_count, int inputs,            \
+    int outputs, OrtOp** out)                                                                                          \
+  X(214, InvokeOp, const OrtKernelContext*, const OrtOp*, const OrtValue* const* inputs, int input_count,              \
+    OrtValue* const* outputs, int output_count)                                                                        \
+  X(274, KernelContext_ParallelFor, const OrtKernelContext*, void (*task)(void* data, size_t index), size_t tasks,     \
+    size_t batches, void* data)
 
 // X(index in the table, name, arguments): functions that return nothing.
 #define ORT_VOID_FUNCTIONS(X)                      \
@@ -70,11 +100,14 @@ constexpr int CODE_FAIL = 1;
   X(95, ReleaseSession, OrtSession*)               \
   X(96, ReleaseValue, OrtValue*)                   \
   X(97, ReleaseRunOptions, OrtRunOptions*)         \
+  X(99, ReleaseTensorTypeAndShapeInfo, OrtTensorShape*) \
   X(100, ReleaseSessionOptions, OrtSessionOptions*) \
   X(135, ReleaseIoBinding, OrtIoBinding*)          \
   X(141, ClearBoundInputs, OrtIoBinding*)          \
   X(142, ClearBoundOutputs, OrtIoBinding*)         \
-  X(208, ReleaseCUDAProviderOptions, OrtCudaOptions*)
+  X(208, ReleaseCUDAProviderOptions, OrtCudaOptions*) \
+  X(212, ReleaseOpAttr, OrtOpAttr*)                   \
+  X(215, ReleaseOp, OrtOp*)
 
 /** Every function we call, by its name in the C API. */
 struct Api {
@@ -90,3 +123,33 @@ struct Api {
 };
 
 }  // namespace ort
+
+/** A kernel of our own, as onnxruntime calls it. The fields up to version API_VERSION of its API. */
+struct OrtCustomOp {
+  uint32_t version;
+  void* (*CreateKernel)(const OrtCustomOp*, const void* api, const OrtKernelInfo*);  // not called: see V2
+  const char* (*GetName)(const OrtCustomOp*);
+  const char* (*GetExecutionProviderType)(const OrtCustomOp*);  // null: the CPU
+  int (*GetInputType)(const OrtCustomOp*, size_t index);
+  size_t (*GetInputTypeCount)(const OrtCustomOp*);
+  int (*GetOutputType)(const OrtCustomOp*, size_t index);
+  size_t (*GetOutputTypeCount)(const OrtCustomOp*);
+  void (*KernelCompute)(void* kernel, OrtKernelContext*);  // not called: see V2
+  void (*KernelDestroy)(void* kernel);
+  int (*GetInputCharacteristic)(const OrtCustomOp*, size_t index);  // 0: required
+  int (*GetOutputCharacteristic)(const OrtCustomOp*, size_t index);
+  int (*GetInputMemoryType)(const OrtCustomOp*, size_t index);  // 0: the device's
+  int (*GetVariadicInputMinArity)(const OrtCustomOp*);
+  int (*GetVariadicInputHomogeneity)(const OrtCustomOp*);
+  int (*GetVariadicOutputMinArity)(const OrtCustomOp*);
+  int (*GetVariadicOutputHomogeneity)(const OrtCustomOp*);
+  OrtStatus* (*CreateKernelV2)(const OrtCustomOp*, const void* api, const OrtKernelInfo*, void** kernel);
+  OrtStatus* (*KernelComputeV2)(void* kernel, OrtKernelContext*);
+  OrtStatus* (*InferOutputShapeFn)(const OrtCustomOp*, void* context);  // may be null
+  int (*GetStartVersion)(const OrtCustomOp*);
+  int (*GetEndVersion)(const OrtCustomOp*);
+  size_t (*GetMayInplace)(int** inputs, int** outputs);  // may be null
+  void (*ReleaseMayInplace)(int* inputs, int* outputs);
+  size_t (*GetAliasMap)(int** inputs, int** outputs);
+  void (*ReleaseAliasMap)(int* inputs, int* outputs);
+};

@@ -38,5 +38,8 @@ using ValueHandle = Handle<OrtValue, &Api::ReleaseValue>;
 using MemoryInfoHandle = Handle<OrtMemoryInfo, &Api::ReleaseMemoryInfo>;
 using IoBindingHandle = Handle<OrtIoBinding, &Api::ReleaseIoBinding>;
 using CudaOptionsHandle = Handle<OrtCudaOptions, &Api::ReleaseCUDAProviderOptions>;
+using TensorShapeHandle = Handle<OrtTensorShape, &Api::ReleaseTensorTypeAndShapeInfo>;
+using OpHandle = Handle<OrtOp, &Api::ReleaseOp>;
+using OpAttributeHandle = Handle<OrtOpAttr, &Api::ReleaseOpAttr>;
 
 }  // namespace ort

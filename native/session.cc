@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "attention-op.h"
 #include "staged-run.h"
 
 namespace {
@@ -73,6 +74,7 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
   const bool is_on_cpu = config.device.type == Device::Type::kCpu;
   const bool spins = config.spinning || is_on_cpu;
   ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", spins ? "1" : "0"));
+  if (config.own_attention) AddAttentionKernel(raw);
   if (is_on_cpu && !config.spinning) {
     ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.spin_duration_us", kBriefSpin));
     // Before 1.30 there is no such limit. Then threads spin until the run ends.

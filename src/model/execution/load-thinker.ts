@@ -137,11 +137,12 @@ async function loadSessions(
     async () => {
       options.onProgress?.(`Loading ${part}`, done, 3);
       const model = await readFile(join(manifest.directory, GRAPH_FILES[part]));
-      const own =
+      const recordings = options.recordSteps !== false;
+      const ofPart =
         part === 'decoder'
-          ? { threads: ofDecoder, recordings: options.recordSteps !== false, hostInputs: DECODER_HOST_INPUTS }
-          : { recordings: false, hostInputs: [] };
-      const loaded = await runtime.createSession(model, { ...session, ...own });
+          ? { threads: ofDecoder, recordings, hostInputs: DECODER_HOST_INPUTS, ownAttention: isOnCpu }
+          : { recordings: false };
+      const loaded = await runtime.createSession(model, { ...session, ...ofPart });
       done = Math.min(done + 1, 3);
       options.onProgress?.(`Loading ${part}`, done, 3);
       return loaded;

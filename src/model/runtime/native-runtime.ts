@@ -127,6 +127,7 @@ export class NativeRuntime implements Runtime {
       disablePrepacking,
       recordings,
       hostInputs: options.hostInputs ?? [],
+      ownAttention: options.ownAttention === true && device.type === 'cpu',
       logSeverity: logSeverity(runtimeLog),
     };
     let handle: NativeSessionHandle | undefined;

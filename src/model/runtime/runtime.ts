@@ -115,6 +115,8 @@ export interface SessionOptions {
   readonly recordings?: boolean | undefined;
   /** inputs that the device's kernels read in host memory; default none */
   readonly hostInputs?: readonly string[] | undefined;
+  /** the native runtime on a CPU: float32 attention in decode steps by native/attention.h; default false */
+  readonly ownAttention?: boolean | undefined;
 }
 
 /** onnxruntime's number of a level: 4, fatal errors only, to 0, all. */

@@ -18,6 +18,7 @@ const CONFIG = {
   disablePrepacking: false,
   recordings: false,
   hostInputs: [],
+  ownAttention: false,
   logSeverity: 3,
 };
 const ignore = (): void => undefined;

@@ -1,0 +1,196 @@
+#include "attention-op.h"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <stdexcept>
+#include <vector>
+
+#include "attention.h"
+#include "ort-library.h"
+
+namespace {
+
+// onnxruntime asks the kernels of an added domain first, also where the domain is one of its own.
+constexpr char kDomain[] = "com.microsoft";
+constexpr char kName[] = "GroupQueryAttention";
+
+/** The inputs that our decoder gives; a node with others is refused when the graph is loaded. */
+enum Input : size_t { kQuery, kKey, kValue, kPastKey, kPastValue, kLast, kTotal, kInputs };
+enum Output : size_t { kAttended, kPresentKey, kPresentValue, kOutputs };
+
+using Inputs = std::array<const OrtValue*, kInputs>;
+using Outputs = std::array<OrtValue*, kOutputs>;
+using Dims = std::vector<int64_t>;
+
+Dims DimsOf(const OrtValue* value) {
+  const auto& api = ort::GetApi();
+  OrtTensorShape* raw = nullptr;
+  ort::Check(api.GetTensorTypeAndShape(value, &raw));
+  const ort::TensorShapeHandle shape(raw);
+  size_t rank = 0;
+  ort::Check(api.GetDimensionsCount(raw, &rank));
+  Dims dims(rank);
+  ort::Check(api.GetDimensions(raw, dims.data(), rank));
+  return dims;
+}
+
+template <typename Element>
+Element* DataOf(const OrtValue* value) {
+  void* data = nullptr;
+  ort::Check(ort::GetApi().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
+  return static_cast<Element*>(data);
+}
+
+class AttentionKernel {
+ public:
+  explicit AttentionKernel(const OrtKernelInfo* info);
+  void Compute(OrtKernelContext* context) const;
+
+ private:
+  void Decode(OrtKernelContext* context, const Inputs& inputs, const Outputs& outputs, const Dims& cache) const;
+
+  int64_t heads_ = 0;
+  int64_t kv_heads_ = 0;
+  float scale_ = 0;
+  ort::OpHandle own_;  // onnxruntime's kernel
+};
+
+AttentionKernel::AttentionKernel(const OrtKernelInfo* info) {
+  const auto& api = ort::GetApi();
+  ort::Check(api.KernelInfoGetAttribute_int64(info, "num_heads", &heads_));
+  ort::Check(api.KernelInfoGetAttribute_int64(info, "kv_num_heads", &kv_heads_));
+  ort::Check(api.KernelInfoGetAttribute_float(info, "scale", &scale_));
+  std::vector<ort::OpAttributeHandle> held;
+  const auto add = [&](const char* name, const void* data, int type) {
+    OrtOpAttr* raw = nullptr;
+    ort::Check(api.CreateOpAttr(name, data, 1, type, &raw));
+    held.emplace_back(raw);
+  };
+  add("num_heads", &heads_, ort::ATTRIBUTE_INT);
+  add("kv_num_heads", &kv_heads_, ort::ATTRIBUTE_INT);
+  add("scale", &scale_, ort::ATTRIBUTE_FLOAT);
+  std::vector<const OrtOpAttr*> attributes;
+  for (const auto& attribute : held) attributes.push_back(attribute.get());
+  const char* types[] = {"T", "T_CACHE", "M"};
+  const int values[] = {ort::FLOAT, ort::FLOAT, ort::INT32};
+  OrtOp* raw = nullptr;
+  ort::Check(api.CreateOp(info, kName, kDomain, 1, types, values, 3, attributes.data(),
+                          static_cast<int>(attributes.size()), kInputs, kOutputs, &raw));
+  own_.reset(raw);
+}
+
+/** Writes the new tokens' keys or values into the cache. */
+void Append(const float* from, const Dims& cache, const int32_t* last, float* to) {
+  const int64_t batch = cache[0], kv_heads = cache[1], capacity = cache[2], size = cache[3];
+  for (int64_t row = 0; row < batch; row++) {
+    for (int64_t head = 0; head < kv_heads; head++) {
+      const int64_t at = row * kv_heads + head;
+      std::copy_n(from + at * size, size, to + (at * capacity + last[row]) * size);
+    }
+  }
+}
+
+void AttentionKernel::Compute(OrtKernelContext* context) const {
+  const auto& api = ort::GetApi();
+  Inputs inputs{};
+  for (size_t index = 0; index < kInputs; index++) {
+    ort::Check(api.KernelContext_GetInput(context, index, &inputs[index]));
+  }
+  const Dims query = DimsOf(inputs[kQuery]);    // [batch, tokens, heads * head_size]
+  const Dims cache = DimsOf(inputs[kPastKey]);  // [batch, kv_heads, capacity, head_size]
+  const Dims* const shapes[kOutputs] = {&query, &cache, &cache};
+  Outputs outputs{};
+  for (size_t index = 0; index < kOutputs; index++) {
+    const Dims& shape = *shapes[index];
+    ort::Check(api.KernelContext_GetOutput(context, index, shape.data(), shape.size(), &outputs[index]));
+  }
+  const bool in_place = DataOf<float>(inputs[kPastKey]) == DataOf<float>(outputs[kPresentKey]) &&
+                        DataOf<float>(inputs[kPastValue]) == DataOf<float>(outputs[kPresentValue]);
+  if (query[1] == 1 && in_place && avocado::CanAttend(heads_, kv_heads_, static_cast<int32_t>(cache[3]))) {
+    Decode(context, inputs, outputs, cache);
+  } else {
+    ort::Check(api.InvokeOp(context, own_.get(), inputs.data(), kInputs, outputs.data(), kOutputs));
+  }
+}
+
+void AttentionKernel::Decode(OrtKernelContext* context, const Inputs& inputs, const Outputs& outputs,
+                             const Dims& cache) const {
+  const auto* last = DataOf<int32_t>(inputs[kLast]);
+  for (int64_t row = 0; row < cache[0]; row++) {
+    if (last[row] < 0 || last[row] >= cache[2]) throw std::out_of_range("A token is outside the KV cache.");
+  }
+  auto* keys = DataOf<float>(outputs[kPresentKey]);
+  auto* values = DataOf<float>(outputs[kPresentValue]);
+  Append(DataOf<float>(inputs[kKey]), cache, last, keys);
+  Append(DataOf<float>(inputs[kValue]), cache, last, values);
+  avocado::AttentionJob job{};
+  job.query = DataOf<float>(inputs[kQuery]);
+  job.keys = keys;
+  job.values = values;
+  job.last = last;
+  job.output = DataOf<float>(outputs[kAttended]);
+  job.batch = static_cast<int32_t>(cache[0]);
+  job.heads = static_cast<int32_t>(heads_);
+  job.kv_heads = static_cast<int32_t>(kv_heads_);
+  job.capacity = static_cast<int32_t>(cache[2]);
+  job.head_size = static_cast<int32_t>(cache[3]);
+  job.scale = scale_;
+  avocado::Attention attention(job);
+  const auto run = [](void* data, size_t task) { static_cast<avocado::Attention*>(data)->Run(task); };
+  ort::Check(ort::GetApi().KernelContext_ParallelFor(context, run, attention.tasks(), 0, &attention));
+  attention.Finish();
+}
+
+/** Runs `work`; what it throws becomes a status. */
+template <typename Work>
+OrtStatus* StatusOf(const Work& work) noexcept {
+  try {
+    work();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return ort::GetApi().CreateStatus(ort::CODE_FAIL, error.what());
+  }
+}
+
+OrtCustomOp DescribeKernel() {
+  OrtCustomOp op{};
+  op.version = ort::API_VERSION;
+  op.GetName = [](const OrtCustomOp*) { return kName; };
+  op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
+  op.GetInputType = [](const OrtCustomOp*, size_t index) {
+    return index == kLast || index == kTotal ? ort::INT32 : ort::FLOAT;
+  };
+  op.GetInputTypeCount = [](const OrtCustomOp*) -> size_t { return kInputs; };
+  op.GetOutputType = [](const OrtCustomOp*, size_t) { return ort::FLOAT; };
+  op.GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return kOutputs; };
+  op.KernelDestroy = [](void* kernel) { delete static_cast<AttentionKernel*>(kernel); };
+  op.GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
+  op.GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
+  op.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
+  op.CreateKernelV2 = [](const OrtCustomOp*, const void*, const OrtKernelInfo* info, void** kernel) {
+    return StatusOf([&] { *kernel = new AttentionKernel(info); });
+  };
+  op.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {
+    return StatusOf([&] { static_cast<AttentionKernel*>(kernel)->Compute(context); });
+  };
+  op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
+  op.GetEndVersion = [](const OrtCustomOp*) { return 1; };
+  return op;
+}
+
+/** Sessions keep pointers to it: never freed. */
+OrtCustomOpDomain* MakeDomain() {
+  static const OrtCustomOp op = DescribeKernel();
+  OrtCustomOpDomain* domain = nullptr;
+  ort::Check(ort::GetApi().CreateCustomOpDomain(kDomain, &domain));
+  ort::Check(ort::GetApi().CustomOpDomain_Add(domain, &op));
+  return domain;
+}
+
+}  // namespace
+
+void AddAttentionKernel(OrtSessionOptions* options) {
+  static OrtCustomOpDomain* const domain = MakeDomain();
+  ort::Check(ort::GetApi().AddCustomOpDomain(options, domain));
+}
