@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner, type FakeCaptioner, type FakeOptions } from '../../fixtures/fake-captioner.ts';
 import { FakeServer } from '../../fixtures/fake-server.ts';
@@ -140,7 +141,15 @@ describe('avocado batch', () => {
     expect((await batch([library], { captioner: captionerWith({}) })).exitCode).toBe(3);
     writeFileSync(join(library, 'a.mp4'), 'another');
     writeFileSync(join(library, 'c.mp4'), 'c');
-    const captioner = captionerWith({ throws: full });
+    const captioner = captionerWith({
+      throws: full,
+      after: async () => {
+        await vi.waitFor(() => {
+          expect(captioner.endings).toHaveLength(1);
+        });
+        await sleep(200); // until the failure is in the journal
+      },
+    });
     const { exitCode, stdout, stderr } = await batch([library, '--slots', '1'], { captioner });
     expect(stdout).toContain('media_undecodable 1');
     expect(stderr).toContain('error [storage_full]');
