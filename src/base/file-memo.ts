@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { RecentMap } from './recent-map.ts';
 
 interface Kept<T> {
   readonly identity: string;
@@ -25,13 +26,12 @@ export async function fileIdentity(path: string): Promise<string | undefined> {
  */
 export class FileMemo<T> {
   readonly #read: (path: string, signal: AbortSignal | undefined) => Promise<T>;
-  readonly #capacity: number;
-  readonly #kept = new Map<string, Kept<T>>();
+  readonly #kept: RecentMap<string, Kept<T>>;
 
   /** @param capacity most files remembered */
   constructor(read: (path: string, signal: AbortSignal | undefined) => Promise<T>, capacity: number) {
     this.#read = read;
-    this.#capacity = capacity;
+    this.#kept = new RecentMap(capacity);
   }
 
   /** @throws what reading throws; failures are not remembered */
@@ -46,15 +46,8 @@ export class FileMemo<T> {
     }
     const value = await this.#read(path, signal);
     // A file that changed while it was read has given a value of neither state.
-    if (before !== undefined && (await fileIdentity(key)) === before) this.#keep(key, { identity: before, value });
+    if (before !== undefined && (await fileIdentity(key)) === before) this.#kept.set(key, { identity: before, value });
     return value;
-  }
-
-  #keep(key: string, kept: Kept<T>): void {
-    this.#kept.delete(key);
-    this.#kept.set(key, kept);
-    const oldest = this.#kept.keys().next();
-    if (this.#kept.size > this.#capacity && oldest.done !== true) this.#kept.delete(oldest.value);
   }
 }
 

@@ -2,6 +2,7 @@
 import { extname } from 'node:path';
 import { AvocadoError } from '../base/errors.ts';
 import { FileMemo } from '../base/file-memo.ts';
+import { RecentMap } from '../base/recent-map.ts';
 import { mediaTokens, type MediaFacts } from '../encoder/encode-request.ts';
 import { partOf } from '../media/part.ts';
 import { planMedia } from '../media/plan.ts';
@@ -91,12 +92,11 @@ export class ProbeCache {
 
 class ProbeMemo {
   readonly #byPath: FileMemo<MediaProbe>;
-  readonly #byContent = new Map<string, MediaProbe>();
-  readonly #capacity: number;
+  readonly #byContent: RecentMap<string, MediaProbe>;
 
   constructor(probe: (path: string, signal: AbortSignal | undefined) => Promise<MediaProbe>, capacity: number) {
     this.#byPath = new FileMemo(probe, capacity);
-    this.#capacity = capacity;
+    this.#byContent = new RecentMap(capacity);
   }
 
   async get(
@@ -107,15 +107,8 @@ class ProbeMemo {
     const key = contentHash === undefined ? undefined : contentHash + extname(path);
     const known = key === undefined ? undefined : this.#byContent.get(key);
     const probe = known === undefined ? await this.#byPath.get(path, signal) : { ...known, path };
-    if (key !== undefined) this.#keep(key, probe);
+    if (key !== undefined) this.#byContent.set(key, probe);
     return probe;
-  }
-
-  #keep(key: string, probe: MediaProbe): void {
-    this.#byContent.delete(key);
-    this.#byContent.set(key, probe);
-    const oldest = this.#byContent.keys().next();
-    if (this.#byContent.size > this.#capacity && oldest.done !== true) this.#byContent.delete(oldest.value);
   }
 }
 

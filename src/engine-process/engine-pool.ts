@@ -7,6 +7,7 @@ import { deviceNames, type Device } from '../settings/engine-settings.ts';
 import type { EngineConnection } from './engine-connection.ts';
 import { statsTogether } from './stats-accumulator.ts';
 import type { Supervisor } from './supervisor.ts';
+import { RecentMap } from '../base/recent-map.ts';
 
 /** An engine process of the pool. */
 interface Member {
@@ -52,7 +53,7 @@ export class EnginePool {
   readonly #members: readonly Member[];
   readonly #first: Member;
   /** file key to the engine that captioned it last; the least recent first */
-  readonly #engineOfFile = new Map<string, Member>();
+  readonly #engineOfFile = new RecentMap<string, Member>(FILES_KEPT);
 
   /** @param members at least one */
   constructor(members: readonly Member[]) {
@@ -77,7 +78,7 @@ export class EnginePool {
     const member = this.#best(key);
     const connection = member?.supervisor.connection;
     if (member === undefined || connection === undefined) return { connection: anyReady, isStillBest: () => true };
-    if (key !== undefined) this.#remember(key, member);
+    if (key !== undefined) this.#engineOfFile.set(key, member);
     return { connection, isStillBest: () => this.#isStillBest(member, connection, key) };
   }
 
@@ -155,14 +156,6 @@ export class EnginePool {
     if (key !== undefined && this.#engineOfFile.get(key) === member && hasFreeSlot(member)) return true;
     const least = Math.min(...this.#readyMembers().map(workOf));
     return least >= workOf(member) * MOVES_BELOW;
-  }
-
-  #remember(key: string, member: Member): void {
-    this.#engineOfFile.delete(key);
-    this.#engineOfFile.set(key, member);
-    if (this.#engineOfFile.size <= FILES_KEPT) return;
-    const [oldest] = this.#engineOfFile.keys();
-    if (oldest !== undefined) this.#engineOfFile.delete(oldest);
   }
 }
 

@@ -1,6 +1,7 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { withTimeLimit } from '../base/bounded.ts';
 import { AvocadoError } from '../base/errors.ts';
+import { RecentMap } from '../base/recent-map.ts';
 import { isJsonObject, readCheckpointJson, readCheckpointText, type JsonObject } from './checkpoint-file.ts';
 
 /**
@@ -48,7 +49,7 @@ export class Tokenizer {
   readonly #addedById: ReadonlyMap<number, AddedToken>;
   readonly #addedPattern: RegExp;
   /** oldest first */
-  readonly #recent = new Map<string, number[]>();
+  readonly #recent = new RecentMap<string, number[]>(MOST_KEPT);
 
   constructor(definition: TokenizerDefinition) {
     // Without added tokens, so that plain text can never become one. split() finds them in trusted text.
@@ -91,8 +92,6 @@ export class Tokenizer {
     const ids = this.#encode(text);
     if (text.length > LONGEST_KEPT) return ids;
     this.#recent.set(text, ids.slice());
-    const [oldest] = this.#recent.keys();
-    if (this.#recent.size > MOST_KEPT && oldest !== undefined) this.#recent.delete(oldest);
     return ids;
   }
 

@@ -59,14 +59,16 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 const requests = Number(values.requests);
-const caches = values.cached ? { mediaCacheBytes: 2 ** 28, prefixSlots: 4 } : { mediaCacheBytes: 0, prefixSlots: 0 };
+const clips = await readExampleClips();
+const caches = values.cached
+  ? { mediaCacheBytes: 2 ** 28, prefixSlots: clips.length }
+  : { mediaCacheBytes: 0, prefixSlots: 0 };
 const options: Record<string, number> = {
   ...(values['max-tokens'] === undefined ? {} : { max_tokens: Number(values['max-tokens']) }),
   ...(values['min-tokens'] === undefined ? {} : { min_tokens: Number(values['min-tokens']) }),
   ...(values.temperature === undefined ? {} : { temperature: Number(values.temperature), seed: 1 }),
 };
 const precision = PRECISIONS.find((name) => name === values.precision);
-const clips = await readExampleClips();
 const server = await startServer([
   '--slots',
   String(SLOTS),

@@ -4,6 +4,7 @@ import { sinusoids } from '../graphs/rope-tables.ts';
 import { hostTensor, type Session } from '../runtime/runtime.ts';
 import type { AudioOptions, RunSignal, Towers } from './thinker.ts';
 import { audioChunks, audioTokens, stepLayout, strided, type AudioChunks, type StepLayout } from './tower-inputs.ts';
+import { RecentMap } from '../../base/recent-map.ts';
 
 /** Audio chunks per run. It limits memory and is even, so that no pair of positions is split. */
 const CHUNKS_PER_RUN = 16;
@@ -16,7 +17,7 @@ export class ThinkerTowers implements Towers {
   readonly #vision: Session;
   readonly #audio: Session;
   readonly #padRuns: boolean;
-  readonly #layouts = new Map<string, StepLayout>();
+  readonly #layouts = new RecentMap<string, StepLayout>(LAYOUTS_KEPT);
   /** of a whole chunk's positions; those of a shorter one are its start */
   readonly #sinusoids: Float32Array<ArrayBuffer>;
 
@@ -136,8 +137,6 @@ export class ThinkerTowers implements Towers {
     const known = this.#layouts.get(key);
     if (known !== undefined) return known;
     const layout = stepLayout(this.#config.vision, gridH, gridW);
-    const oldest = this.#layouts.keys().next();
-    if (this.#layouts.size >= LAYOUTS_KEPT && oldest.done !== true) this.#layouts.delete(oldest.value);
     this.#layouts.set(key, layout);
     return layout;
   }

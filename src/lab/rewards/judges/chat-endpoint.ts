@@ -11,6 +11,7 @@ import {
   type ChatReply,
 } from '../../../chat/chat-client.ts';
 import { Unscored } from '../types.ts';
+import { RecentMap } from '../../../base/recent-map.ts';
 
 export interface EndpointOptions extends Omit<ChatClientOptions, 'role' | 'onReply'> {
   /** who answers, as messages and flags call it: `--judge` and `--judge-timeout` */
@@ -85,7 +86,7 @@ const CACHED_REPLIES = 20_000;
 
 /** Least recently used replies by question; within one batch, concurrent identical questions also share one request. */
 class ReplyCache {
-  readonly #replies = new Map<string, string>();
+  readonly #replies = new RecentMap<string, string>(CACHED_REPLIES);
   /** by batch, so that a client that disconnects does not cancel the question of another batch */
   readonly #pending = new WeakMap<AbortSignal, Map<string, Promise<string>>>();
 
@@ -94,7 +95,7 @@ class ReplyCache {
     const key = createHash('sha256').update(JSON.stringify(question)).digest('hex');
     const cached = this.#replies.get(key);
     if (cached !== undefined) {
-      this.#keep(key, cached);
+      this.#replies.set(key, cached);
       return cached;
     }
     const pending = this.#pending.get(batch) ?? new Map<string, Promise<string>>();
@@ -105,17 +106,10 @@ class ReplyCache {
     pending.set(key, reply);
     try {
       const text = await reply;
-      this.#keep(key, text);
+      this.#replies.set(key, text);
       return text;
     } finally {
       pending.delete(key);
     }
-  }
-
-  #keep(key: string, text: string): void {
-    this.#replies.delete(key);
-    this.#replies.set(key, text);
-    const [oldest] = this.#replies.keys();
-    if (this.#replies.size > CACHED_REPLIES && oldest !== undefined) this.#replies.delete(oldest);
   }
 }
