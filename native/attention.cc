@@ -75,7 +75,7 @@ namespace {
 
 using AttendFunction = void (*)(const RangeJob&);
 
-AttendFunction Choose(int32_t head_size) {
+AttendFunction Choose([[maybe_unused]] int32_t head_size) {
 #if defined(HAS_WIDE_KERNELS)
   const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
