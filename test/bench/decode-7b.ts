@@ -80,10 +80,10 @@ async function prefill({ thinker, config }: LoadedThinker, slot: number, tokens:
   }
 }
 
-/** Bytes of int4 weights that every token reads: blocks of 32 with an f32 scale, the head in int8. */
+/** Bytes of int4 weights that every token reads: blocks of 128 with an f32 scale, the head in int8. */
 function bytesOfToken({ text }: LoadedThinker['config']): number {
   const { layers, head } = decoderMatrices(text);
-  const scale = 4 / 32;
+  const scale = 4 / 128;
   const inLayers = layers.reduce((sum, { n, k }) => sum + n * k, 0);
   return inLayers * (0.5 + scale) + head.n * head.k * (1 + scale);
 }

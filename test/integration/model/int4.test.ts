@@ -72,7 +72,7 @@ function roundTrip(name: string, values: Float32Array, shape: readonly number[])
   const [n = 0, k = 0] = shape;
   if (shape.length !== 2 || /embed_tokens|audio_bos_eos/.test(name)) return values;
   const bits = name.startsWith('model.layers.') ? 4 : 8;
-  const format: QuantisedFormat = { bits, blockSize: 32, scaleType: 'F32' };
+  const format: QuantisedFormat = { bits, blockSize: 128, scaleType: 'F32' };
   const bytes = quantisedBytes(n, k, format);
   const packed = new Uint8Array(bytes.packed);
   const scales = new Float32Array(bytes.scales / 4);

@@ -53,11 +53,11 @@ describe.each(['int8', 'int4'] as const)('%s', (precision) => {
     expect(weights.quantised('visual.blocks.0.attn.q.weight')).toBeUndefined();
   });
 
-  it('for a CPU also quantises the towers, to 8 bits, in blocks of 32 with float32 scales', async () => {
+  it('for a CPU also quantises the towers, to 8 bits, in blocks of 128 with float32 scales', async () => {
     const { weights } = await plan('tiny-a', precision, 'cpu');
-    expect(weights.quantised('visual.blocks.0.attn.q.weight')).toMatchObject({ bits: 8, blockSize: 32 });
+    expect(weights.quantised('visual.blocks.0.attn.q.weight')).toMatchObject({ bits: 8, blockSize: 128 });
     const layer = weights.quantised('model.layers.0.mlp.down_proj.weight');
-    expect(layer).toMatchObject({ bits, blockSize: 32, scales: { dtype: 'F32' } });
+    expect(layer).toMatchObject({ bits, blockSize: 128, scales: { dtype: 'F32' } });
   });
 
   it.each(['tiny-a', 'tiny-b'] as const)('of %s for CUDA is within half a step of the weights', async (name) => {
