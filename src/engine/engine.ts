@@ -7,7 +7,7 @@ import { WorkClock } from '../base/work-clock.ts';
 import type { Decoder, Scores } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
 import { PrefixCache } from './prefix-cache.ts';
-import { priorityScheduler, type Scheduler } from './scheduler.ts';
+import { isInteractive, priorityScheduler, type Scheduler } from './scheduler.ts';
 import { Sequence, type SequenceState, type TerminalEvent } from './sequence.ts';
 import { Slots } from './slots.ts';
 import type { SequenceEvent, SequenceRequest } from './types.ts';
@@ -178,7 +178,7 @@ export class Engine {
     this.#takeHeld();
     await this.#admit();
     const prefilling = this.#owners('prefilling').filter((sequence) => this.#mayRun(sequence));
-    const running = this.#owners('running').filter((sequence) => this.#mayRun(sequence));
+    const running = this.#running();
     const chosen = prefilling.length === 0 ? [] : this.#scheduler.prefill(prefilling);
     if (chosen.length + running.length === 0) {
       if (this.#owners('finished').length > 0) return; // aborted while they were admitted
@@ -189,8 +189,16 @@ export class Engine {
       if (this.#waiting.length === 0) return;
       throw new Error('The scheduler planned nothing while there was work. This is a bug.');
     }
+    const before = this.#clock.seconds();
     for (const sequence of chosen) await this.#prefill(sequence);
+    const prefillSeconds = this.#clock.seconds().prefill - before.prefill;
+    const seconds = this.#scheduler.decodeSeconds(chosen, prefillSeconds, running);
     await this.#decode(running);
+    while (this.#clock.seconds().decode - before.decode < seconds) {
+      const still = this.#running();
+      if (still.length === 0) break;
+      await this.#decode(still);
+    }
     this.#steps++;
   }
 
@@ -262,6 +270,10 @@ export class Engine {
       void this.#foreground?.free().then(resolve);
     });
     this.#lastStepAtMs = performance.now();
+  }
+
+  #running(): Sequence[] {
+    return this.#owners('running').filter((sequence) => this.#mayRun(sequence));
   }
 
   #owners(state: SequenceState): Sequence[] {
@@ -370,10 +382,6 @@ function engineError(what: string, thrown: unknown): AvocadoError {
   const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
   const advice = 'Send the request again; if it fails again, run `avocado doctor`.';
   return new AvocadoError('engine_error', `${what}: ${reason} ${advice}`, { cause: thrown });
-}
-
-function isInteractive({ priority }: Sequence): boolean {
-  return priority === 'interactive';
 }
 
 /** Read after an await, where the compiler still believes the state it saw before. */

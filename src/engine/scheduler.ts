@@ -26,14 +26,26 @@ export interface Scheduler {
   preempt<Member extends SlotHolder>(waiting: readonly Schedulable[], holders: readonly Member[]): Member | undefined;
   /** Which of `prefilling` (any order, at least one) run one chunk each before the next decode step; at least one. */
   prefill<Member extends Schedulable>(prefilling: readonly Member[]): Member[];
+  /**
+   * For how many seconds decode steps go on, after `prefilled` ran for `seconds`, before the next prompt tokens; 0: for
+   * one step.
+   */
+  decodeSeconds(prefilled: readonly Schedulable[], seconds: number, running: readonly Schedulable[]): number;
 }
+
+/** A pause that readers of a caption do not notice. */
+const SHORT_PAUSE_SECONDS = 0.1;
+
+/** Of the time of long chunks, for decode steps. */
+const DECODE_SHARE = 1 / 8;
 
 /**
  * Interactive first, oldest first within a class, one turn in four for batch; for slots and for prefill alike.
  * Between two decode steps at most about `prefillTokensPerStep` prompt tokens run (chunked prefill), so that a
  * long prompt does not stall the others. Within a class the oldest prompt is finished before the next: a
- * half-read prompt gives no token. An interactive sequence that finds no free slot gets that of the batch sequence
- * which loses least.
+ * half-read prompt gives no token. A chunk of a large model on a CPU takes as long as a hundred decode steps: after
+ * long chunks decode steps go on for an eighth of the time, unless only batch sequences would gain by it. An
+ * interactive sequence that finds no free slot gets that of the batch sequence which loses least.
  */
 export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
   const slotTurns = new PriorityTurns();
@@ -41,14 +53,22 @@ export function priorityScheduler(prefillTokensPerStep: number): Scheduler {
   return {
     admit: (waiting) => pick(waiting, slotTurns),
     preempt: (waiting, holders) => {
-      if (!waiting.some(({ priority }) => priority === 'interactive')) return undefined;
+      if (!waiting.some(isInteractive)) return undefined;
       return cheapest(holders.filter(({ priority, isPreemptible }) => priority === 'batch' && isPreemptible));
     },
     prefill: (prefilling) => {
       const first = pick(prefilling, prefillTurns);
       return first === undefined ? [] : [first, ...joiners(first, prefilling, prefillTokensPerStep)];
     },
+    decodeSeconds: (prefilled, seconds, running) =>
+      prefilled.some(isInteractive) && !running.some(isInteractive)
+        ? 0
+        : DECODE_SHARE * (seconds - SHORT_PAUSE_SECONDS),
   };
+}
+
+export function isInteractive({ priority }: { readonly priority: Priority }): boolean {
+  return priority === 'interactive';
 }
 
 function pick<Member extends Schedulable>(members: readonly Member[], turns: PriorityTurns): Member | undefined {
