@@ -92,11 +92,23 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
   return options;
 }
 
-ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config) {
+ort::SessionHandle LoadSession(const void* model, size_t bytes, const SessionConfig& config) {
   const ort::SessionOptionsHandle options = MakeSessionOptions(config);
   OrtSession* raw = nullptr;
   ort::Check(ort::GetApi().CreateSessionFromArray(ort::GetEnv(), model, bytes, options.get(), &raw));
   return ort::SessionHandle(raw);
+}
+
+ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config) {
+  if (!config.own_attention) return LoadSession(model, bytes, config);
+  try {
+    return LoadSession(model, bytes, config);
+  } catch (const std::runtime_error&) {
+    // Libraries before 1.29 do not let our kernel call theirs. Anything else fails once more.
+    SessionConfig without = config;
+    without.own_attention = false;
+    return LoadSession(model, bytes, without);
+  }
 }
 
 }  // namespace

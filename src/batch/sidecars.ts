@@ -73,6 +73,7 @@ export async function bringSidecar(
     const isOurs = await publish(path, text, { replaces: false });
     return await done(isOurs ? 'written' : 'kept', isOurs ? sha256 : '');
   }
+  await rm(fsPath(temporaryOf(path)), { force: true }); // of a process that was killed when it had given the name
   const present = found.isFile() ? await fileHash(path) : '';
   if (present === sha256) return await done('unchanged', sha256);
   if (present === '' || present !== known?.sha256) return await done('kept', '');
@@ -89,6 +90,10 @@ async function fileHash(path: string): Promise<string> {
 /** File systems that have no hard links say one of these. */
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
 
+function temporaryOf(path: string): string {
+  return join(dirname(path), `.${hash('sha256', fsPath(path)).slice(0, 16)}.avocado-tmp`);
+}
+
 /**
  * Writes a file under another name, waits until it is on the disk, and gives it its own name.
  * @returns false when a file has got there first, which is kept
@@ -96,7 +101,7 @@ const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
 export async function publish(path: string, text: string, options: { readonly replaces: boolean }): Promise<boolean> {
   const directory = dirname(path);
   await mkdir(fsPath(directory), { recursive: true });
-  const temporary = join(directory, `.${hash('sha256', fsPath(path)).slice(0, 16)}.avocado-tmp`);
+  const temporary = temporaryOf(path);
   await rm(fsPath(temporary), { force: true }); // of a process that was killed here
   try {
     const file = await open(fsPath(temporary), 'wx');

@@ -1,6 +1,6 @@
 // A library from its listing to its report, with a captioner without a model.
 import { hash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
 import { XMLParser } from 'fast-xml-parser';
@@ -177,6 +177,16 @@ describe('a library', () => {
     expect([redone.outcomes, redone.report.keptCount]).toEqual([{ captioned: 2 }, 2]);
     expect(readFileSync(join(directory, 'a.mp4.txt'), 'utf8')).toBe('edited');
     expect(readdirSync(directory).filter((name) => name.includes('tmp'))).toEqual([]);
+  });
+
+  it('leaves no temporary file of a process that was killed when a sidecar had its name, but no line', async () => {
+    const library = libraryOf({ 'a.mp4': 'a' });
+    await run(library);
+    for (const name of ['captions.jsonl', '.avocado']) rmSync(join(library, name), { recursive: true });
+    const sidecar = join(library, 'a.mp4.txt');
+    linkSync(sidecar, join(library, `.${hash('sha256', sidecar).slice(0, 16)}.avocado-tmp`));
+    await run(library);
+    expect(readdirSync(library).sort()).toEqual(['.avocado', 'a.mp4', 'a.mp4.txt', 'captions.jsonl']);
   });
 
   it('tries passing failures again, gives up poison, and lets the death of the engine cost the others nothing', async () => {
