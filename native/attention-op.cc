@@ -15,7 +15,7 @@ namespace {
 constexpr char kDomain[] = "com.microsoft";
 constexpr char kName[] = "GroupQueryAttention";
 
-/** The inputs that our decoder gives; a node with others is refused when the graph is loaded. */
+/** The inputs that our decoder gives. A graph with others does not load with this kernel. */
 enum Input : size_t { kQuery, kKey, kValue, kPastKey, kPastValue, kLast, kTotal, kInputs };
 enum Output : size_t { kAttended, kPresentKey, kPresentValue, kOutputs };
 
@@ -53,7 +53,7 @@ class AttentionKernel {
   int64_t heads_ = 0;
   int64_t kv_heads_ = 0;
   float scale_ = 0;
-  ort::OpHandle own_;  // onnxruntime's kernel
+  ort::OpHandle builtin_;
 };
 
 AttentionKernel::AttentionKernel(const OrtKernelInfo* info) {
@@ -77,7 +77,7 @@ AttentionKernel::AttentionKernel(const OrtKernelInfo* info) {
   OrtOp* raw = nullptr;
   ort::Check(api.CreateOp(info, kName, kDomain, 1, types, values, 3, attributes.data(),
                           static_cast<int>(attributes.size()), kInputs, kOutputs, &raw));
-  own_.reset(raw);
+  builtin_.reset(raw);
 }
 
 /** Writes the new tokens' keys or values into the cache. */
@@ -110,7 +110,7 @@ void AttentionKernel::Compute(OrtKernelContext* context) const {
   if (query[1] == 1 && in_place && avocado::CanAttend(heads_, kv_heads_, static_cast<int32_t>(cache[3]))) {
     Decode(context, inputs, outputs, cache);
   } else {
-    ort::Check(api.InvokeOp(context, own_.get(), inputs.data(), kInputs, outputs.data(), kOutputs));
+    ort::Check(api.InvokeOp(context, builtin_.get(), inputs.data(), kInputs, outputs.data(), kOutputs));
   }
 }
 
