@@ -12,12 +12,8 @@ export class RecentMap<Key, Value> extends Map<Key, Value> {
   override set(key: Key, value: Value): this {
     this.delete(key);
     super.set(key, value);
-    if (this.size > this.#capacity) {
-      for (const oldest of this.keys()) {
-        this.delete(oldest);
-        break;
-      }
-    }
+    const oldest = this.keys().next();
+    if (this.size > this.#capacity && oldest.done !== true) this.delete(oldest.value);
     return this;
   }
 }

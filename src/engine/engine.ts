@@ -192,13 +192,14 @@ export class Engine {
     const before = this.#clock.seconds();
     for (const sequence of chosen) await this.#prefill(sequence);
     const prefillSeconds = this.#clock.seconds().prefill - before.prefill;
-    const seconds = this.#scheduler.decodeSeconds(chosen, prefillSeconds, running);
-    await this.#decode(running);
-    while (this.#clock.seconds().decode - before.decode < seconds) {
-      const still = this.#running();
-      if (still.length === 0) break;
-      await this.#decode(still);
-    }
+    let batch = running;
+    do {
+      await this.#decode(batch);
+      batch = this.#running();
+    } while (
+      batch.length > 0 &&
+      this.#clock.seconds().decode - before.decode < this.#scheduler.decodeSeconds(chosen, prefillSeconds, batch)
+    );
     this.#steps++;
   }
 
