@@ -1,5 +1,4 @@
-// Attention over one range of tokens for one instruction set. attention.cc includes this file once for each, after it
-// has defined KERNEL (a namespace) and KERNEL_BYTES (size of a register) and has set the compiler's target.
+// Attention over one range of tokens for one instruction set; see each-instruction-set.h.
 
 namespace avocado {
 namespace {
@@ -226,6 +225,3 @@ void Attend(const RangeJob& job) {
 }  // namespace KERNEL
 }  // namespace
 }  // namespace avocado
-
-#undef KERNEL
-#undef KERNEL_BYTES

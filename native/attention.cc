@@ -5,17 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi"
-// gcc 12 warns about its own headers, where intrinsics start from an undefined register.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-
-#define INLINE inline __attribute__((always_inline))
+#include "instruction-sets.h"
 
 namespace avocado {
 namespace {
@@ -52,23 +42,8 @@ struct RangeJob {
 }  // namespace
 }  // namespace avocado
 
-#if defined(__x86_64__) && !defined(__clang__)
-#define HAS_WIDE_KERNELS
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define KERNEL avx2
-#define KERNEL_BYTES 32
-#include "attention-kernel.h"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq")
-#define KERNEL avx512
-#define KERNEL_BYTES 64
-#include "attention-kernel.h"
-#pragma GCC pop_options
-#endif
-
-#define KERNEL portable
-#define KERNEL_BYTES 16
-#include "attention-kernel.h"
+#define KERNEL_FILE "attention-kernel.h"
+#include "each-instruction-set.h"
 
 namespace avocado {
 namespace {
@@ -77,11 +52,8 @@ using AttendFunction = void (*)(const RangeJob&);
 
 AttendFunction Choose([[maybe_unused]] int32_t head_size) {
 #if defined(HAS_WIDE_KERNELS)
-  const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                    __builtin_cpu_supports("avx512dq");
-  if (fused && wide && head_size % avx512::kLanes == 0) return avx512::Attend;
-  if (fused && head_size % avx2::kLanes == 0) return avx2::Attend;
+  if (HasAvx512() && head_size % avx512::kLanes == 0) return avx512::Attend;
+  if (HasAvx2() && head_size % avx2::kLanes == 0) return avx2::Attend;
 #endif
   return portable::Attend;
 }

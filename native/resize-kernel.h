@@ -1,6 +1,4 @@
-// The resize for one instruction set. resize.cc includes this file once for each, after it has defined KERNEL (a
-// namespace), KERNEL_BYTES (size of a register) and KERNEL_FUSED (the machine has a multiply-add with one rounding) and
-// has set the compiler's target. The wide instructions below may only be in functions of that target.
+// The resize for one instruction set; see each-instruction-set.h.
 
 namespace avocado {
 namespace {
@@ -165,7 +163,3 @@ void Resize(const ResizeJob& job, const Scratch& scratch) {
 }  // namespace KERNEL
 }  // namespace
 }  // namespace avocado
-
-#undef KERNEL
-#undef KERNEL_BYTES
-#undef KERNEL_FUSED

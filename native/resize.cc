@@ -10,17 +10,7 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-#if defined(__clang__)
-#pragma clang fp contract(fast)
-#else
-#pragma GCC diagnostic ignored "-Wpsabi"
-// gcc 12 warns about its own headers, where intrinsics start from an undefined register.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+#include "instruction-sets.h"
 
 #if defined(__x86_64__)
 #define KEEP_APART(vector) asm("" : "+v"(vector))
@@ -29,8 +19,6 @@
 #else
 #define KEEP_APART(vector) asm("" : "+m"(vector))
 #endif
-
-#define INLINE inline __attribute__((always_inline))
 
 namespace avocado {
 namespace {
@@ -46,30 +34,8 @@ struct Scratch {
 }  // namespace
 }  // namespace avocado
 
-#if defined(__x86_64__) && !defined(__clang__)
-#define HAS_WIDE_KERNELS
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define KERNEL avx2
-#define KERNEL_BYTES 32
-#define KERNEL_FUSED 1
-#include "resize-kernel.h"
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq")
-#define KERNEL avx512
-#define KERNEL_BYTES 64
-#define KERNEL_FUSED 1
-#include "resize-kernel.h"
-#pragma GCC pop_options
-#endif
-
-#define KERNEL portable
-#define KERNEL_BYTES 16
-#if defined(__aarch64__)
-#define KERNEL_FUSED 1
-#else
-#define KERNEL_FUSED 0
-#endif
-#include "resize-kernel.h"
+#define KERNEL_FILE "resize-kernel.h"
+#include "each-instruction-set.h"
 
 namespace avocado {
 namespace {
@@ -81,11 +47,8 @@ struct Kernel {
 
 Kernel Choose() {
 #if defined(HAS_WIDE_KERNELS)
-  const bool fused = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                    __builtin_cpu_supports("avx512dq");
-  if (fused && wide) return {avx512::Resize, avx512::kLanes};
-  if (fused) return {avx2::Resize, avx2::kLanes};
+  if (HasAvx512()) return {avx512::Resize, avx512::kLanes};
+  if (HasAvx2()) return {avx2::Resize, avx2::kLanes};
 #endif
   return {portable::Resize, portable::kLanes};
 }
