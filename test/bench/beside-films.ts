@@ -1,7 +1,7 @@
 // The time between the tokens of a caption, alone and beside clients that send films without end. Usage:
 // npx tsx test/bench/beside-films.ts [--clients 0,2,4] [--rounds N] [--tokens N] [--minutes N] [--model DIR]
 // [--against DIRECTORY]; --against names another checkout, built, whose server is measured in turn with this one's.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,9 +9,8 @@ import { parseArgs } from 'node:util';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import { quantiles, type ClipFile } from '../../src/lab/loadtest/load-test.ts';
-import { sampleFilm } from '../../src/lab/synthetic/sample-film.ts';
 import { median } from './median.ts';
-import { readExampleClips, startServer, type BenchServer } from './served.ts';
+import { makeFilm, readExampleClips, startServer, type BenchServer } from './served.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,16 +25,6 @@ const { values } = parseArgs({
 const FILMS = 4;
 const WARM_UP_MS = 1500;
 const never = new AbortController().signal;
-
-async function makeFilms(directory: string): Promise<ClipFile[]> {
-  const films: ClipFile[] = [];
-  for (let seed = 1; seed <= FILMS; seed++) {
-    const name = `${seed}.mp4`;
-    await sampleFilm({ seed, minutes: Number(values.minutes) }, join(directory, name), never);
-    films.push({ name, bytes: Uint8Array.from(await readFile(join(directory, name))) });
-  }
-  return films;
-}
 
 interface Figures {
   readonly firstToken: number;
@@ -94,7 +83,8 @@ const caches = ['--media-cache-bytes', '0', '--prefix-slots', '0'];
 const flags = ['--slots', '8', ...caches, '--max-queue-seconds', '100000', '--model', values.model];
 const directory = await mkdtemp(join(tmpdir(), 'avocado-beside-'));
 try {
-  const films = await makeFilms(directory);
+  const films: ClipFile[] = [];
+  for (let seed = 1; seed <= FILMS; seed++) films.push(await makeFilm(directory, seed, Number(values.minutes)));
   const [clip] = await readExampleClips();
   if (clip === undefined) throw new Error('There are no example clips.');
   const rows: Record<string, Record<string, number>> = {};

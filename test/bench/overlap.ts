@@ -1,15 +1,14 @@
 // Eight different clips of a minute sent at once: how long files, encoders, prefill and decode steps were busy, and how
 // long an encoder ran beside the decoder, as /metrics counts them (avocado_busy_seconds_total). Usage:
 // npx tsx test/bench/overlap.ts [--requests 8] [--rounds 3] [--min-tokens 256] [--model DIR]
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import type { ClipFile } from '../../src/lab/loadtest/load-test.ts';
-import { sampleFilm } from '../../src/lab/synthetic/sample-film.ts';
-import { startServer } from './served.ts';
+import { makeFilm, startServer } from './served.ts';
 
 const { values } = parseArgs({
   options: {
@@ -22,12 +21,6 @@ const { values } = parseArgs({
 
 const never = new AbortController().signal;
 const directory = await mkdtemp(join(tmpdir(), 'avocado-overlap-'));
-async function film(seed: number): Promise<ClipFile> {
-  const path = join(directory, `film-${seed}.mp4`);
-  await sampleFilm({ seed, minutes: 1 }, path, never);
-  return { name: `film-${seed}.mp4`, bytes: Uint8Array.from(await readFile(path)) };
-}
-
 async function busySeconds(url: string): Promise<Record<string, number>> {
   const text = await (await fetch(`${url}/metrics`)).text();
   const found = text.matchAll(/^avocado_busy_seconds_total\{part="(\w+)"\} (\S+)$/gm);
@@ -43,7 +36,7 @@ try {
   for (let round = 0; round < Number(values.rounds); round++) {
     const seeds = Array.from({ length: Number(values.requests) }, (_, index) => 1 + round * 100 + index);
     const clips: ClipFile[] = [];
-    for (const seed of seeds) clips.push(await film(seed));
+    for (const seed of seeds) clips.push(await makeFilm(directory, seed, 1));
     await wait();
     const before = await busySeconds(server.url);
     const started = performance.now();

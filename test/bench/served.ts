@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { nodeChildren } from '../fixtures/child-processes.ts';
 import type { ClipFile } from '../../src/lab/loadtest/load-test.ts';
+import { sampleFilm } from '../../src/lab/synthetic/sample-film.ts';
 
 export interface BenchServer {
   readonly url: string;
@@ -25,6 +26,14 @@ export async function readExampleClips(): Promise<ClipFile[]> {
   return Promise.all(
     names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(examples, name))) })),
   );
+}
+
+/** A film of the synthetic world, made in `directory`. */
+export async function makeFilm(directory: string, seed: number, minutes: number): Promise<ClipFile> {
+  const name = `film-${seed}.mp4`;
+  const path = join(directory, name);
+  await sampleFilm({ seed, minutes }, path, new AbortController().signal);
+  return { name, bytes: Uint8Array.from(await readFile(path)) };
 }
 
 const START_MS = 120_000;

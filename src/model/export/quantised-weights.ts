@@ -48,8 +48,9 @@ interface Scheme {
 
 /**
  * A CPU computes with float32. With blocks of 128 columns it reads prompts 1.4 times and decodes 1.3 times as fast as
- * with blocks of 32, in seven tenths of the memory, for an error that is a fifth larger (numbers.md, Quantised weights).
- * The provider's products on CUDA (ORT_FPA_INTB_GEMM) want scales of the activations' type, blocks of 64 columns for 8 bits, of 64 or 128 for 4 bits.
+ * with blocks of 32, in seven tenths of the memory, for an error that is a fifth larger.
+ * The provider's products on CUDA (ORT_FPA_INTB_GEMM) want scales of the activations' type, blocks of 64 columns for 8
+ * bits, of 64 or 128 for 4 bits.
  */
 function schemeOf(precision: QuantisedPrecision, device: Device['type']): Scheme {
   const format = (bits: 4 | 8): QuantisedFormat =>
