@@ -2,14 +2,16 @@
 // training. A cell of a frame that looks as in the step before is left out; the others keep their positions in time,
 // height and width, and the sound is whole. Pure, but for pauses in which others get the thread.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { newFloats, toFloat32, type FloatArray, type FloatDType } from '../base/floats.ts';
 import { mediaOrder, mediaRows } from '../encoder/encode-media.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import type { MediaTokens, Prompt } from '../prompt/types.ts';
 
 export interface CompressInput {
   readonly prompt: Prompt;
-  /** [media tokens, hidden] f32, in the order of the prompt rows they replace */
-  readonly embeds: Float32Array<ArrayBuffer>;
+  /** [media tokens, hidden] in `dtype`, in the order of the prompt rows they replace */
+  readonly embeds: FloatArray;
+  readonly dtype: FloatDType;
   readonly media: MediaTokens;
 }
 
@@ -24,7 +26,7 @@ export interface Compressed extends Pick<CompressInput, 'prompt' | 'embeds'> {
  * @param ratio share of the video tokens to keep, over the whole video; at least the first step is kept
  */
 export async function compressVideo(
-  { prompt, embeds, media }: CompressInput,
+  { prompt, embeds, dtype, media }: CompressInput,
   ratio: number,
   config: Pick<ModelConfig, 'tokens'> &
     Parameters<typeof mediaOrder>[1] & { readonly text: { readonly hiddenSize: number } },
@@ -34,32 +36,33 @@ export async function compressVideo(
   const steps = media.gridThw[0];
   const cells = vision.length / steps;
   const count = Math.max(cells, Math.round(ratio * vision.length));
-  const kept = await keptTokens(embeds, vision, cells, count, config.text.hiddenSize);
+  const kept = await keptTokens({ embeds, dtype }, vision, cells, count, config.text.hiddenSize);
   const isKept = new Uint8Array(embeds.length / config.text.hiddenSize).fill(1);
   for (const [token, row] of vision.entries()) isKept[row] = kept[token] ?? 0;
   return {
     prompt: promptWithout(prompt, mediaRows(prompt.ids, config.tokens), isKept),
-    embeds: rowsOf(embeds, isKept, config.text.hiddenSize),
+    embeds: rowsOf({ embeds, dtype }, isKept, config.text.hiddenSize),
     video: { kept: count, of: vision.length },
   };
 }
 
 /** 1 for each vision token that stays. Pauses after each step: all of a long video take more than 100 ms. */
 async function keptTokens(
-  embeds: Float32Array,
+  { embeds, dtype }: Pick<CompressInput, 'embeds' | 'dtype'>,
   vision: Int32Array,
   cells: number,
   count: number,
   hidden: number,
 ): Promise<Uint8Array> {
-  const row = (token: number): Float32Array => {
+  const rooms = [new Float32Array(hidden), new Float32Array(hidden)] as const;
+  const row = (token: number, room: Float32Array<ArrayBuffer>): Float32Array => {
     const at = (vision[token] ?? 0) * hidden;
-    return embeds.subarray(at, at + hidden);
+    return toFloat32(embeds.subarray(at, at + hidden), dtype, room);
   };
   const later = Array.from({ length: vision.length - cells }, (_, index) => index + cells);
   const likeness = new Float64Array(vision.length);
   for (const token of later) {
-    likeness[token] = cosine(row(token), row(token - cells));
+    likeness[token] = cosine(row(token, rooms[0]), row(token - cells, rooms[1]));
     if (token % cells === 0) await nextTurn();
   }
   const kept = new Uint8Array(vision.length).fill(1, 0, cells);
@@ -81,9 +84,13 @@ function cosine(one: Float32Array, other: Float32Array): number {
   return length === 0 ? 1 : product / length;
 }
 
-function rowsOf(embeds: Float32Array, isKept: Uint8Array, hidden: number): Float32Array<ArrayBuffer> {
+function rowsOf(
+  { embeds, dtype }: Pick<CompressInput, 'embeds' | 'dtype'>,
+  isKept: Uint8Array,
+  hidden: number,
+): FloatArray {
   const left = isKept.reduce((sum, flag) => sum + flag, 0);
-  const kept = new Float32Array(left * hidden);
+  const kept = newFloats(dtype, left * hidden);
   let at = 0;
   for (const [row, flag] of isKept.entries()) {
     if (flag === 0) continue;

@@ -1,5 +1,6 @@
 // The last stage: prefill and decoding of one prepared request, all its samples at once.
 import { createHash, randomUUID } from 'node:crypto';
+import type { FloatArray } from '../base/floats.ts';
 import { mediaRows } from '../encoder/encode-media.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { SamplingParams, SequenceEvent, SequenceRequest } from '../engine/types.ts';
@@ -16,8 +17,8 @@ export interface GenerateInput {
   readonly request: CaptionRequest;
   readonly plan: Pick<RequestPlan, 'maxTokens' | 'profileLabel' | 'sampling' | 'output'>;
   readonly prompt: Prompt;
-  /** [media tokens, hidden] f32 */
-  readonly embeds: Float32Array<ArrayBuffer>;
+  /** [media tokens, hidden] in the towers' dtype */
+  readonly embeds: FloatArray;
   /** equal for media with equal embeddings; undefined: nothing is cached of this one */
   readonly mediaKey: string | undefined;
   readonly media: MediaReport;

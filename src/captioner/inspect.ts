@@ -1,4 +1,5 @@
 // The dry run: the pipeline's own steps, stopped where asked, with their numbers reported instead of a caption.
+import { toFloat32 } from '../base/floats.ts';
 import {
   encodeMedia,
   mediaOrder,
@@ -316,11 +317,16 @@ function promptTensors({ ids, positions, ropeDelta }: Prompt): DumpTensor[] {
 }
 
 /** One modality's rows out of the interleaved embeddings, in that tower's own order. */
-function embedTensor(name: string, { embeds }: MediaEmbeddings, order: Int32Array, hidden: number): DumpTensor[] {
+function embedTensor(
+  name: string,
+  { embeds, dtype }: MediaEmbeddings,
+  order: Int32Array,
+  hidden: number,
+): DumpTensor[] {
   if (order.length === 0) return [];
   const rows = new Float32Array(order.length * hidden);
   order.forEach((row, index) => {
-    rows.set(embeds.subarray(row * hidden, (row + 1) * hidden), index * hidden);
+    rows.set(toFloat32(embeds.subarray(row * hidden, (row + 1) * hidden), dtype), index * hidden);
   });
   return [{ name, dtype: 'F32', shape: [order.length, hidden], data: rows }];
 }

@@ -1,6 +1,7 @@
 // START HERE. The pipeline of one caption: plan → admit → decode → encode → prefill → generate, reported as events.
 import { abortError, withSignal } from '../base/abort.ts';
 import { fileIdentity, type FileMemo } from '../base/file-memo.ts';
+import { FLOAT_BYTES } from '../base/floats.ts';
 import type { Foreground } from '../base/foreground.ts';
 import {
   encodeRequest,
@@ -113,7 +114,7 @@ async function captionFile(
   const hash = await watch.time('probe', hashOf(request, context, signal));
   const isBatch = request.priority === 'batch';
   if (isBatch) await context.foreground.free(signal);
-  const fileBytes = fileTokens && fileTokens * context.config.text.hiddenSize * Float32Array.BYTES_PER_ELEMENT;
+  const fileBytes = fileTokens && fileTokens * context.config.text.hiddenSize * FLOAT_BYTES[context.towers.dtype];
   const encode = { ...encodeRequest(plan.media, isBatch ? behind(context) : context, hash, identity), fileBytes };
   // What a batch request encodes already may not wait for who waits for it.
   if (context.encodings.isRunning(encode.key)) leave();
@@ -148,6 +149,7 @@ function behind(context: CaptionerContext): EncoderModel {
     ...context,
     pool: { prepare: pool.prepareBehind, patches: (...cut) => pool.patches(...cut) },
     towers: {
+      dtype: towers.dtype,
       parallel: towers.parallel,
       encodeVision: async (patches, steps, gridH, gridW, options) => {
         await foreground.free(options?.signal);
@@ -166,10 +168,10 @@ async function compressed(
   { prompt, embeds, media }: Pick<GenerateInput, 'prompt' | 'embeds' | 'media'>,
   share: number,
   { media: { facts } }: EncodeResult,
-  { config }: Pick<CaptionerContext, 'config'>,
+  { config, towers }: Pick<CaptionerContext, 'config' | 'towers'>,
 ): Promise<Pick<GenerateInput, 'prompt' | 'embeds' | 'media'>> {
   const tokens = mediaTokens(facts.plan, facts.audio?.tokens);
-  const less = await compressVideo({ prompt, embeds, media: tokens }, share, config);
+  const less = await compressVideo({ prompt, embeds, dtype: towers.dtype, media: tokens }, share, config);
   if (less.video === undefined || media.video === undefined) return { prompt, embeds, media };
   const { kept, of } = less.video;
   return { ...less, media: { ...media, video: { ...media.video, tokens: kept, tokensBefore: of } } };

@@ -1,3 +1,4 @@
+import { newFloats, type FloatArray, type FloatDType } from '../base/floats.ts';
 import { copyOfSteps } from '../features/patches.ts';
 import type { FrameStack, PreparedMedia } from '../features/types.ts';
 import type { TokenIds } from '../model/checkpoint/config-types.ts';
@@ -7,8 +8,9 @@ import type { MediaTokens } from '../prompt/types.ts';
 
 /** What the towers made of a clip. */
 export interface MediaEmbeddings {
-  /** [media tokens, hidden] f32, in the order of the prompt rows they replace */
-  readonly embeds: Float32Array<ArrayBuffer>;
+  /** [media tokens, hidden] in `dtype`, in the order of the prompt rows they replace */
+  readonly embeds: FloatArray;
+  readonly dtype: FloatDType;
   readonly visionSeconds: number;
   readonly audioSeconds: number;
 }
@@ -53,7 +55,7 @@ export function mediaRows(ids: Int32Array, tokens: TokenIds): Int32Array {
 }
 
 /** Copies consecutive embedding rows to where `order` wants them, from entry `start` on. */
-function place(target: Float32Array, source: Float32Array, order: Int32Array, start: number, hidden: number): void {
+function place(target: FloatArray, source: FloatArray, order: Int32Array, start: number, hidden: number): void {
   const count = source.length / hidden;
   for (let index = 0; index < count; index++) {
     const row = order[start + index];
@@ -84,7 +86,8 @@ export async function encodeMedia(
 ): Promise<MediaEmbeddings> {
   const { vision, audio } = order;
   const { hiddenSize, signal } = options;
-  const embeds = new Float32Array((vision.length + audio.length) * hiddenSize);
+  const { dtype } = towers;
+  const embeds = newFloats(dtype, (vision.length + audio.length) * hiddenSize);
   const done = { vision: 0, audio: 0 };
   const onProgress = (tower: keyof typeof done, tokens: number): void => {
     done[tower] = tokens;
@@ -115,6 +118,7 @@ export async function encodeMedia(
     await sound();
     return {
       embeds,
+      dtype,
       visionSeconds: (picturesDone - started) / 1000,
       audioSeconds: (performance.now() - picturesDone) / 1000,
     };
@@ -122,6 +126,7 @@ export async function encodeMedia(
   const [picturesDone] = await Promise.all([pictures(), sound()]);
   return {
     embeds,
+    dtype,
     visionSeconds: (picturesDone - started) / 1000,
     audioSeconds: Math.max(0, performance.now() - picturesDone) / 1000,
   };
@@ -139,14 +144,14 @@ function visionOf(
   return new VisionRun(steps, grid, towers, cutPatches, options);
 }
 
-/** Receives vision embeddings [tokens, hidden] and the number of tokens before them. */
-type OnPart = (part: Float32Array, start: number) => void;
+/** Receives vision embeddings [tokens, hidden] in the towers' dtype and the number of tokens before them. */
+type OnPart = (part: FloatArray, start: number) => void;
 
 /** The vision tower over all steps of a clip. It begins at once; its parts wait until somebody takes them. */
 export class VisionRun {
   /** resolves with the last part */
   readonly #ended: Promise<void>;
-  readonly #held: [part: Float32Array, start: number][] = [];
+  readonly #held: [part: FloatArray, start: number][] = [];
   #onPart: OnPart | undefined;
 
   /** @param grid steps, and rows and columns of patches in each */
@@ -197,7 +202,7 @@ async function encodeSteps(
   let next = cut(0);
   let used: Float32Array<ArrayBuffer> | undefined;
   let placed = 0;
-  let running: Promise<{ readonly part: Float32Array; readonly patches: Float32Array<ArrayBuffer> }> | undefined;
+  let running: Promise<{ readonly part: FloatArray; readonly patches: Float32Array<ArrayBuffer> }> | undefined;
   const finish = async (run: NonNullable<typeof running>): Promise<void> => {
     const { part, patches } = await run;
     used = patches;

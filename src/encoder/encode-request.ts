@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { abortError } from '../base/abort.ts';
 import { fileIdentity } from '../base/file-memo.ts';
+import type { FloatArray } from '../base/floats.ts';
 import { EarlySteps } from '../features/early-steps.ts';
 import { copyOfSteps } from '../features/patches.ts';
 import type { PreparePool } from '../features/pool.ts';
@@ -25,8 +26,8 @@ export interface MediaFacts {
 /** Encoded media. Depends on the file, the profile and whether the sound is used. */
 export interface EncodedMedia {
   readonly facts: MediaFacts;
-  /** [media tokens, hidden] f32, in the order of the prompt rows they replace */
-  readonly embeds: Float32Array<ArrayBuffer>;
+  /** [media tokens, hidden] in the towers' dtype, in the order of the prompt rows they replace */
+  readonly embeds: FloatArray;
 }
 
 /** Progress of an encoding. */

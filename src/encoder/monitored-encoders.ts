@@ -1,3 +1,4 @@
+import type { FloatArray, FloatDType } from '../base/floats.ts';
 import { WorkClock } from '../base/work-clock.ts';
 import type { AudioOptions, RunSignal, Towers } from '../model/execution/thinker.ts';
 
@@ -11,6 +12,10 @@ export class MonitoredEncoders implements Towers {
   constructor(towers: Towers, clock = new WorkClock()) {
     this.#towers = towers;
     this.#clock = clock;
+  }
+
+  get dtype(): FloatDType {
+    return this.#towers.dtype;
   }
 
   get parallel(): boolean {
@@ -33,7 +38,7 @@ export class MonitoredEncoders implements Towers {
     gridH: number,
     gridW: number,
     options?: RunSignal,
-  ): Promise<Float32Array<ArrayBuffer>> {
+  ): Promise<FloatArray> {
     return this.#monitor(async () => {
       const embeds = await this.#towers.encodeVision(patches, steps, gridH, gridW, options);
       this.#finished++;
@@ -41,11 +46,7 @@ export class MonitoredEncoders implements Towers {
     });
   }
 
-  async encodeAudio(
-    mel: Float32Array<ArrayBuffer>,
-    frames: number,
-    options: AudioOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>> {
+  async encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options: AudioOptions = {}): Promise<FloatArray> {
     const onProgress = (tokens: number): void => {
       this.#finished++;
       options.onProgress?.(tokens);

@@ -1,5 +1,6 @@
 // What goes into the engine and what comes out: token ids and embeddings, never text.
 import type { AvocadoError } from '../base/errors.ts';
+import type { FloatArray } from '../base/floats.ts';
 import type { Priority } from '../base/priority-turns.ts';
 
 /** `repetition`: the repetition guard ended it */
@@ -38,8 +39,8 @@ export interface SequenceRequest {
   readonly ropeDelta: number;
   /** prompt rows whose embedding is replaced, ascending */
   readonly mediaRows: Int32Array;
-  /** [mediaRows.length, hidden] f32, in the order of mediaRows */
-  readonly mediaEmbeds: Float32Array<ArrayBuffer>;
+  /** [mediaRows.length, hidden] in the type that the decoder takes, in the order of mediaRows */
+  readonly mediaEmbeds: FloatArray;
   readonly sampling: SamplingParams;
   readonly stopIds: readonly number[];
   readonly maxTokens: number;

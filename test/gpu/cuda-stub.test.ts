@@ -38,7 +38,10 @@ if (gpus.length > 0)
 interface Trace {
   readonly layers: number;
   readonly vocabSize: number;
+  readonly hiddenSize: number;
   readonly slots: number;
+  /** rows of media embeddings in the media chunk, and out of each tower */
+  readonly tokens: Readonly<Record<'media' | 'vision' | 'sound', number>>;
   readonly parts: Readonly<Record<string, readonly string[]>>;
   readonly code?: string;
   readonly message?: string;
@@ -171,6 +174,25 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(those(lines, 'KERNEL')).toEqual([]);
   });
 
+  it('copies media embeddings with two bytes a number, to the device and back, and casts none', () => {
+    const { parts, tokens, hiddenSize } = run.trace;
+    const copied = (part: string, direction: string): number => bytesCopied(parts[part] ?? [], direction);
+    // Each tensor starts at a multiple of 256 bytes.
+    const most = (rows: number): number => 2 * rows * hiddenSize + 256;
+    for (const part of ['vision', 'sound'] as const) {
+      expect(copied(part, 'device-host')).toBeGreaterThanOrEqual(2 * tokens[part] * hiddenSize);
+      expect(copied(part, 'device-host')).toBeLessThanOrEqual(most(tokens[part]));
+    }
+    const withMedia = copied('media chunk', 'host-device') - copied('chunk', 'host-device');
+    expect(withMedia).toBeGreaterThanOrEqual(2 * tokens.media * hiddenSize);
+    // Two indices of eight bytes a row.
+    expect(withMedia).toBeLessThanOrEqual(most(tokens.media) + 16 * tokens.media + 256);
+    const kernels = (part: string): string => those(parts[part] ?? [], 'KERNEL').join('\n');
+    expect(kernels('sound')).not.toContain('OP_Cast<onnxruntime::BFloat16, float>');
+    expect(kernels('media chunk')).toContain('_ScatterNDKernel');
+    expect(kernels('media chunk')).not.toContain('OP_Cast<float, onnxruntime::BFloat16>');
+  });
+
   it('never waits for the whole device, so that towers and decoder do not wait for each other', () => {
     const waits = Object.entries(run.trace.parts).map(([part, lines]) => [part, those(lines, 'WAIT device').length]);
     // The provider itself waits when it plans a convolution: twice for each new length of sound.
@@ -178,6 +200,7 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
       recording: 0,
       prompt: 0,
       chunk: 0,
+      'media chunk': 0,
       step: 0,
       logits: 0,
       'prefix copy': 0,

@@ -1,6 +1,7 @@
 // The three graphs against the reference's numbers. Tolerances: exactness.md, Tolerances. Clips of which the golden
 // data holds only a part of the sound are covered from the file on, by the tests of inspect.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { toFloat32 } from '../../src/base/floats.ts';
 import { loadNative } from '../../src/base/native.ts';
 import { golden } from '../fixtures/golden.ts';
 import {
@@ -37,7 +38,7 @@ async function visionOf(source: ModelCase, model: OpenedModel): Promise<Float32A
   const pixels = pixelsOf(source);
   return pixels === undefined
     ? storedEmbeds(source, 'vision_embeds')
-    : await model.towers.encodeVision(pixels.patches, ...pixels.grid);
+    : toFloat32(await model.towers.encodeVision(pixels.patches, ...pixels.grid), 'float32');
 }
 
 async function audioOf(source: ModelCase, model: OpenedModel): Promise<Float32Array | undefined> {
@@ -45,7 +46,7 @@ async function audioOf(source: ModelCase, model: OpenedModel): Promise<Float32Ar
   const sound = melOf(source);
   return sound === undefined
     ? storedEmbeds(source, 'audio_embeds')
-    : await model.towers.encodeAudio(sound.mel, sound.frames);
+    : toFloat32(await model.towers.encodeAudio(sound.mel, sound.frames), 'float32');
 }
 
 /** Greedy decoding under a repetition penalty, compared step by step with what the reference chose. */

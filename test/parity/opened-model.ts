@@ -56,7 +56,12 @@ export async function openModelUnderTest(
     decoder.release();
     await runtime.close();
   };
-  return { config, towers: new ThinkerTowers(config, vision, audio, { onCard: false }), decoder, close };
+  return {
+    config,
+    towers: new ThinkerTowers(config, vision, audio, { dtype: 'float32', onCard: false }),
+    decoder,
+    close,
+  };
 }
 
 export interface Prompt {

@@ -1,8 +1,9 @@
 // Element types, where a graph's weights are on disk, and how stored bytes become numbers. Graphs never contain weight
 // bytes: their initialisers point into these files.
+import { widen, type FloatDType } from '../../base/floats.ts';
 
 /** Element types of tensors in graphs and runs. */
-export type DType = 'float32' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'uint8' | 'int8';
+export type DType = FloatDType | 'int64' | 'int32' | 'uint8' | 'int8';
 
 /** ONNX's number of each element type (TensorProto.DataType), in models and in what crosses to the addon. */
 export const ONNX_TYPES: Record<DType, number> = {
@@ -82,23 +83,6 @@ export interface WeightSource {
 /** Bytes of one stored element. */
 export const STORED_BYTES: Readonly<Record<StoredDType, number>> = { F32: 4, F16: 2, BF16: 2, U8: 1 };
 
-function halfToFloat(half: number): number {
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  const sign = half & 0x8000 ? -1 : 1;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-let halves: Float32Array | undefined;
-
-/** All 65,536 half floats, computed on first use: a look-up is faster than arithmetic on every weight. */
-function halfTable(): Float32Array {
-  halves ??= Float32Array.from({ length: 65_536 }, (_, half) => halfToFloat(half));
-  return halves;
-}
-
 /**
  * Converts stored bytes to numbers, without rounding.
  * @param bytes little-endian elements of `dtype`; their byte offset in the buffer is a multiple of the element size
@@ -113,18 +97,14 @@ export function decodeValues(
     case 'F32':
       values.set(new Float32Array(bytes.buffer, bytes.byteOffset, values.length));
       return;
-    case 'BF16': {
-      const words = new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
-      const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
-      for (let index = 0; index < words.length; index++) bits[index] = (words[index] as number) << 16;
+    case 'BF16':
+    case 'F16':
+      widen(
+        new Uint16Array(bytes.buffer, bytes.byteOffset, values.length),
+        dtype === 'F16' ? 'float16' : 'bfloat16',
+        values,
+      );
       return;
-    }
-    case 'F16': {
-      const words = new Uint16Array(bytes.buffer, bytes.byteOffset, values.length);
-      const table = halfTable();
-      for (let index = 0; index < words.length; index++) values[index] = table[words[index] as number] as number;
-      return;
-    }
     case 'U8':
       throw new Error('U8 tensors hold packed weights, not values. This is a bug.');
     default:

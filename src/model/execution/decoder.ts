@@ -1,10 +1,10 @@
 // The decoder: its session and its KV cache. Each layer has one slab for keys and one for values, [slots, kvHeads,
 // rows, headDim]. A run reads and updates a contiguous range of slots in place. Prefix slots come last and are never in
 // a run. The decoder knows the length of each slot, but not which sequence uses it.
+import { FLOAT_BYTES, newFloats, type FloatArray, type FloatDType } from '../../base/floats.ts';
 import type { Device } from '../../settings/engine-settings.ts';
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
 import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
-import type { DType } from '../checkpoint/weights.ts';
 import {
   hostTensor,
   type RunOptions,
@@ -26,8 +26,8 @@ interface DecoderOptions {
   /** of the graph from buildDecoderGraph(); the caller releases it */
   readonly session: Session;
   readonly device: Device;
-  /** type of the cache: the graph's activation type */
-  readonly dtype: DType;
+  /** type of the cache and of media embeddings: the graph's activation type */
+  readonly dtype: FloatDType;
   readonly slots: number;
   /** additional slots that only keep copied tokens; default 0 */
   readonly prefixSlots?: number | undefined;
@@ -50,8 +50,9 @@ interface RunShape {
 interface Media {
   /** [rows, 2] batch row and token row */
   readonly index: BigInt64Array<ArrayBuffer>;
-  /** [rows, hidden] */
-  readonly embeds: Float32Array<ArrayBuffer>;
+  /** [rows, hidden] in `dtype` */
+  readonly embeds: FloatArray;
+  readonly dtype: FloatDType;
 }
 
 /**
@@ -127,7 +128,7 @@ function runPlan(
   const mediaRows = media.index.length / 2;
   const feeds = {
     input_ids: hostTensor('int64', [slots, tokens], ids),
-    media_embeds: hostTensor('float32', [mediaRows, text.hiddenSize], media.embeds),
+    media_embeds: hostTensor(media.dtype, [mediaRows, text.hiddenSize], media.embeds),
     media_index: hostTensor('int64', [mediaRows, 2], media.index),
     position_ids: hostTensor('int64', [3, slots, tokens], positions),
     seqlens_k: hostTensor('int32', [slots], lastIndex),
@@ -170,6 +171,7 @@ export class SlotDecoder implements Decoder {
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly #text: TextConfig;
+  readonly #dtype: FloatDType;
   readonly #runtime: Runtime;
   readonly #session: Session;
   readonly #cache: CacheSlabs;
@@ -189,6 +191,7 @@ export class SlotDecoder implements Decoder {
     this.vocabSize = text.vocabSize;
     this.hiddenSize = text.hiddenSize;
     this.#text = text;
+    this.#dtype = options.dtype;
     this.#runtime = options.runtime;
     this.#session = options.session;
     this.#device = options.device;
@@ -231,14 +234,16 @@ export class SlotDecoder implements Decoder {
         `Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${problem}. This is a bug.`,
       );
     }
-    if (positions.length !== 3 * tokens || mediaEmbeds.length !== mediaRows.length * this.hiddenSize) {
-      const found = `${positions.length} positions and ${mediaEmbeds.length} media values`;
+    const dtype = this.#dtype;
+    const mediaBytes = mediaRows.length * this.hiddenSize * FLOAT_BYTES[dtype];
+    if (positions.length !== 3 * tokens || mediaEmbeds.byteLength !== mediaBytes) {
+      const found = `${positions.length} positions and ${mediaEmbeds.byteLength} bytes of ${dtype} media values`;
       throw new Error(`Chunk of ${tokens} tokens has ${found}. This is a bug.`);
     }
     const index = new BigInt64Array(2 * mediaRows.length);
     mediaRows.forEach((row, media) => (index[2 * media + 1] = BigInt(row)));
     const wanted = wantLogits ? 1 : this.#scores.leastRows;
-    const plan = this.#plan({ first: slot, slots: 1, tokens, wanted }, { index, embeds: mediaEmbeds });
+    const plan = this.#plan({ first: slot, slots: 1, tokens, wanted }, { index, embeds: mediaEmbeds, dtype });
     ids.forEach((id, token) => (plan.ids[2 * token] = id));
     positions.forEach((position, at) => (plan.positions[2 * at] = position));
     if (wanted > 0) plan.logitIndex[0] = tokens - 1;
@@ -367,7 +372,8 @@ export class SlotDecoder implements Decoder {
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
     if (this.#plans.size >= PLANS_KEPT) this.#plans.clear();
-    const plan = this.#plan(shape, { index: new BigInt64Array(0), embeds: new Float32Array(0) });
+    const dtype = this.#dtype;
+    const plan = this.#plan(shape, { index: new BigInt64Array(0), embeds: newFloats(dtype, 0), dtype });
     this.#plans.set(key, plan);
     return plan;
   }

@@ -207,13 +207,15 @@ async function openThinker(
       decoder: decoderSession,
     } = await loadSessions(runtime, manifest, session, config.text, options);
     opened.push(vision, audio, decoderSession);
-    const cache = { dtype: ACTIVATION_DTYPE[graphPrecision(precision, device.type)], slots, prefixSlots, capacity };
+    const dtype = ACTIVATION_DTYPE[graphPrecision(precision, device.type)];
+    const cache = { dtype, slots, prefixSlots, capacity };
     const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, ...cache });
     opened.push(decoder);
     await recordSteps(decoder, options);
     const shape = { device: device.type, precision, slots, prefixSlots, capacity };
     const description = { runtime: runtime.name, version: runtime.version, ...shape };
     const towers = new ThinkerTowers(config, vision, audio, {
+      dtype,
       onCard: device.type === 'cuda' && options.towers !== 'on-demand',
     });
     return { thinker: { towers, decoder, description, close }, config, precision };

@@ -1,5 +1,6 @@
 // The model as the engine and the encoder see it: two towers that turn features into embeddings, and a decoder with KV
 // slots. Graphs, sessions and runtimes are known inside src/model only.
+import type { FloatArray, FloatDType } from '../../base/floats.ts';
 
 export interface RunSignal {
   readonly signal?: AbortSignal | undefined;
@@ -11,12 +12,14 @@ export interface AudioOptions extends RunSignal {
 }
 
 export interface Towers {
+  /** type of the embeddings: the graphs' activation type, as the decoder takes them */
+  readonly dtype: FloatDType;
   /** whether both towers compute at once faster than one after the other; default false */
   readonly parallel?: boolean | undefined;
   /**
    * Encodes any number of temporal steps of one size. Steps never attend to each other.
    * @param patches [steps * gridH * gridW, channels * temporalPatch * patch * patch] f32, rows in the processor's order
-   * @returns [steps * gridH * gridW / merge², hidden] f32
+   * @returns [steps * gridH * gridW / merge², hidden] in `dtype`
    */
   encodeVision(
     patches: Float32Array<ArrayBuffer>,
@@ -24,16 +27,12 @@ export interface Towers {
     gridH: number,
     gridW: number,
     options?: RunSignal,
-  ): Promise<Float32Array<ArrayBuffer>>;
+  ): Promise<FloatArray>;
   /**
    * @param mel [melBins, frames] f32 log-mel, bins outermost
-   * @returns [floor((frames + 1) / 4), hidden] f32
+   * @returns [floor((frames + 1) / 4), hidden] in `dtype`
    */
-  encodeAudio(
-    mel: Float32Array<ArrayBuffer>,
-    frames: number,
-    options?: AudioOptions,
-  ): Promise<Float32Array<ArrayBuffer>>;
+  encodeAudio(mel: Float32Array<ArrayBuffer>, frames: number, options?: AudioOptions): Promise<FloatArray>;
 }
 
 /** The best tokens of one row, and what the sampler must know of all others. */
@@ -62,8 +61,8 @@ export interface PrefillChunk {
   readonly positions: Int32Array;
   /** rows of this chunk, counted from 0, whose token embedding is replaced; ascending */
   readonly mediaRows: Int32Array;
-  /** [mediaRows.length, hidden] f32 */
-  readonly mediaEmbeds: Float32Array<ArrayBuffer>;
+  /** [mediaRows.length, hidden] in the towers' dtype */
+  readonly mediaEmbeds: FloatArray;
   /** true = return the scores of the chunk's last token */
   readonly wantLogits: boolean;
   /** at which the row's shortlist sums; default 1, as where sampling is greedy */

@@ -1,4 +1,5 @@
 // The vision and audio towers: turns features into the inputs of their sessions, and runs them.
+import { newFloats, type FloatArray, type FloatDType } from '../../base/floats.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { sinusoids } from '../graphs/rope-tables.ts';
 import { hostTensor, type Session } from '../runtime/runtime.ts';
@@ -13,6 +14,7 @@ const LAYOUTS_KEPT = 8;
 
 export class ThinkerTowers implements Towers {
   readonly parallel: boolean;
+  readonly dtype: FloatDType;
   readonly #config: ModelConfig;
   readonly #vision: Session;
   readonly #audio: Session;
@@ -22,11 +24,18 @@ export class ThinkerTowers implements Towers {
   readonly #sinusoids: Float32Array<ArrayBuffer>;
 
   /**
+   * @param dtype of the graphs' activations
    * @param onCard on CUDA both towers compute at once, and all runs of the audio tower have one shape: convolutions are
    * planned anew whenever the shape changes, and an idle chunk costs little
    */
-  constructor(config: ModelConfig, vision: Session, audio: Session, { onCard }: { readonly onCard: boolean }) {
+  constructor(
+    config: ModelConfig,
+    vision: Session,
+    audio: Session,
+    { dtype, onCard }: { readonly dtype: FloatDType; readonly onCard: boolean },
+  ) {
     this.parallel = onCard;
+    this.dtype = dtype;
     this.#config = config;
     this.#vision = vision;
     this.#audio = audio;
@@ -40,7 +49,7 @@ export class ThinkerTowers implements Towers {
     gridH: number,
     gridW: number,
     options: RunSignal = {},
-  ): Promise<Float32Array<ArrayBuffer>> {
+  ): Promise<FloatArray> {
     const { vision, text } = this.#config;
     const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
     const rows = gridH * gridW;
@@ -59,7 +68,7 @@ export class ThinkerTowers implements Towers {
     const windows = layout.windowLengths.length;
     const lengths = new Int32Array(steps * windows);
     for (let step = 0; step < steps; step += 1) lengths.set(layout.windowLengths, step * windows);
-    const embeds = new Float32Array(steps * groups * text.hiddenSize);
+    const embeds = newFloats(this.dtype, steps * groups * text.hiddenSize);
     await this.#vision.run(
       {
         patches: hostTensor('float32', [steps, rows, columns], patches),
@@ -71,7 +80,7 @@ export class ThinkerTowers implements Towers {
         window_lengths: hostTensor('int32', [lengths.length], lengths),
         window_back: hostTensor('int64', [rows], layout.windowBack),
       },
-      { vision_embeds: hostTensor('float32', [steps, groups, text.hiddenSize], embeds) },
+      { vision_embeds: hostTensor(this.dtype, [steps, groups, text.hiddenSize], embeds) },
       options,
     );
     return embeds;
@@ -81,12 +90,12 @@ export class ThinkerTowers implements Towers {
     mel: Float32Array<ArrayBuffer>,
     frames: number,
     { signal, onProgress }: AudioOptions = {},
-  ): Promise<Float32Array<ArrayBuffer>> {
+  ): Promise<FloatArray> {
     const { audio, text } = this.#config;
     if (mel.length !== audio.melBins * frames) {
       throw new Error(`${mel.length} values are no ${frames} frames of ${audio.melBins} bins. This is a bug.`);
     }
-    const embeds = new Float32Array(audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
+    const embeds = newFloats(this.dtype, audioTokens(frames, audio.chunkFrames) * text.hiddenSize);
     const cut = (from: number): AudioChunks => {
       const to = Math.min(frames, from + CHUNKS_PER_RUN * audio.chunkFrames);
       return audioChunks(
@@ -114,7 +123,7 @@ export class ThinkerTowers implements Towers {
     return embeds;
   }
 
-  async #encodeChunks(batch: AudioChunks, embeds: Float32Array<ArrayBuffer>, options: RunSignal): Promise<void> {
+  async #encodeChunks(batch: AudioChunks, embeds: FloatArray, options: RunSignal): Promise<void> {
     const { audio, text } = this.#config;
     const tokens = batch.pairFirst.length;
     const positions = this.#sinusoids.subarray(0, batch.positions * audio.hiddenSize);
@@ -127,7 +136,7 @@ export class ThinkerTowers implements Towers {
         pair_first: hostTensor('int64', [tokens], batch.pairFirst),
         pair_second: hostTensor('int64', [tokens], batch.pairSecond),
       },
-      { audio_embeds: hostTensor('float32', [tokens, text.hiddenSize], embeds) },
+      { audio_embeds: hostTensor(this.dtype, [tokens, text.hiddenSize], embeds) },
       options,
     );
   }

@@ -13,7 +13,7 @@ export const GRAPH_FILES = { vision: 'vision.onnx', audio: 'audio.onnx', decoder
  * Version of the graphs and of the layout of quantised weights. Raise it with every change of them (a test notices
  * most): an export of another version in a user's cache is made again.
  */
-export const EXPORTER_VERSION = 3;
+export const EXPORTER_VERSION = 4;
 const FORMAT = 'avocado-export';
 
 const SCHEMA = Type.Object({

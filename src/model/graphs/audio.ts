@@ -110,7 +110,8 @@ function addProjection(graph: GraphBuilder, config: ModelConfig, input: string):
  * - chunk_lengths i32 [C], real positions after the second convolution
  * - pair_first, pair_second i64 [tokens], the two rows of [C·T2] that are averaged into each token
  *
- * Output: audio_embeds f32 [tokens, text hidden]. audioChunks() in execution/tower-inputs.ts makes the inputs.
+ * Output: audio_embeds [tokens, text hidden] in the activation type. audioChunks() in execution/tower-inputs.ts makes
+ * the inputs.
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function buildAudioGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {
@@ -132,9 +133,7 @@ export function buildAudioGraph(config: ModelConfig, weights: WeightSource, prec
   }
   let hidden = embedFrames(graph, audio);
   for (let index = 0; index < audio.layers; index += 1) hidden = addLayer(graph, audio, hidden, index);
-  const embeds = addProjection(graph, config, hidden);
-  if (graph.activation === 'float32') graph.node('audio_embeds', 'Identity', [embeds]);
-  else graph.cast('audio_embeds', embeds, graph.activation, 'float32');
-  graph.output('audio_embeds', 'float32', ['tokens', config.text.hiddenSize]);
+  graph.node('audio_embeds', 'Identity', [addProjection(graph, config, hidden)]);
+  graph.output('audio_embeds', graph.activation, ['tokens', config.text.hiddenSize]);
   return graph.build();
 }

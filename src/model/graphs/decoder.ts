@@ -28,7 +28,7 @@ export function cacheNames(
 
 function addInputs(graph: GraphBuilder, text: TextConfig): void {
   graph.input('input_ids', 'int64', ['batch', 'tokens']);
-  graph.input('media_embeds', 'float32', ['media', text.hiddenSize]);
+  graph.input('media_embeds', graph.activation, ['media', text.hiddenSize]);
   graph.input('media_index', 'int64', ['media', 2]);
   graph.input('position_ids', 'int64', [3, 'batch', 'tokens']);
   graph.input('seqlens_k', 'int32', ['batch']);
@@ -59,8 +59,7 @@ function embedTokens(graph: GraphBuilder, text: TextConfig): string {
     attributes: { axis: int(0) },
   });
   const embeds = graph.cast('token_embeds', rows, table.dtype, graph.activation);
-  const media = graph.cast('media_embeds.activation', 'media_embeds', 'float32', graph.activation);
-  return graph.node('embeds', 'ScatterND', [embeds, 'media_index', media]);
+  return graph.node('embeds', 'ScatterND', [embeds, 'media_index', 'media_embeds']);
 }
 
 function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, layer: number): string {
@@ -121,7 +120,7 @@ export interface DecoderGraphOptions {
 /**
  * Builds the decoder. Inputs, with D = the activation type:
  * - input_ids i64 [B, S]
- * - media_embeds f32 [M, hidden] and media_index i64 [M, 2] (batch row, token row); M may be 0
+ * - media_embeds D [M, hidden] and media_index i64 [M, 2] (batch row, token row); M may be 0
  * - position_ids i64 [3, B, S]
  * - seqlens_k i32 [B], tokens in the cache after the run, minus one
  * - total_len i32 scalar, the largest of seqlens_k, plus one

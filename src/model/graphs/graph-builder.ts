@@ -1,6 +1,7 @@
 // Collects the nodes and initialisers of one graph. It knows ONNX's data model and where the weights are, but nothing
 // of the architecture. All activations have one type; a weight stored in another type gets a Cast, which the runtime
 // folds when it loads the graph.
+import type { FloatDType } from '../../base/floats.ts';
 import type { Precision } from '../../settings/engine-settings.ts';
 import {
   ONNX_TYPES,
@@ -21,13 +22,11 @@ import {
   type ValueInfo,
 } from './onnx-model.ts';
 
-type ActivationDType = 'float32' | 'float16' | 'bfloat16';
-
 /**
  * Quantised weights with float32 activations, as a CPU runs them. On CUDA a graph with quantised weights is built as
  * bf16.
  */
-export const ACTIVATION_DTYPE: Record<Precision, ActivationDType> = {
+export const ACTIVATION_DTYPE: Record<Precision, FloatDType> = {
   fp32: 'float32',
   int8: 'float32',
   int4: 'float32',
@@ -79,7 +78,7 @@ export const ints = (...value: number[]): AttributeValue => ({ type: 'ints', val
 export const float = (value: number): AttributeValue => ({ type: 'float', value });
 
 export class GraphBuilder {
-  readonly activation: ActivationDType;
+  readonly activation: FloatDType;
   readonly #name: string;
   readonly #weights: WeightSource;
   readonly #nodes: OnnxNode[] = [];

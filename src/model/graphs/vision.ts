@@ -163,7 +163,8 @@ function addMerger(graph: GraphBuilder, config: ModelConfig, normed: string): st
  * - window_lengths i32 [S·windows], rows of each window without padding
  * - window_back i64 [hw], the index of each row among the padded rows
  *
- * Output: vision_embeds f32 [S, groups, text hidden]. stepLayout() in execution/tower-inputs.ts makes the tables.
+ * Output: vision_embeds [S, groups, text hidden] in the activation type. stepLayout() in execution/tower-inputs.ts
+ * makes the tables.
  * @throws AvocadoError `tensor_missing`, `tensor_invalid`
  */
 export function buildVisionGraph(config: ModelConfig, weights: WeightSource, precision: Precision): BuiltGraph {
@@ -185,9 +186,7 @@ export function buildVisionGraph(config: ModelConfig, weights: WeightSource, pre
     const downBias = graph.weight(`${layer}.mlp.down_proj.bias`, [hiddenSize]);
     ({ normed, sum: residual } = graph.skipRmsNorm(down, middle.sum, next, hiddenSize, EPSILON, downBias));
   }
-  const embeds = addMerger(graph, config, normed);
-  if (graph.activation === 'float32') graph.node('vision_embeds', 'Identity', [embeds]);
-  else graph.cast('vision_embeds', embeds, graph.activation, 'float32');
-  graph.output('vision_embeds', 'float32', ['steps', 'groups', config.text.hiddenSize]);
+  graph.node('vision_embeds', 'Identity', [addMerger(graph, config, normed)]);
+  graph.output('vision_embeds', graph.activation, ['steps', 'groups', config.text.hiddenSize]);
   return graph.build();
 }

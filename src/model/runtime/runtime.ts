@@ -2,14 +2,13 @@
 // native-runtime.ts (our addon) and node-runtime.ts (onnxruntime-node in a worker thread). The caller allocates every
 // output before the run, so that a run allocates no tensors and updates the KV cache in place.
 import { AvocadoError } from '../../base/errors.ts';
+import { FLOAT_BYTES } from '../../base/floats.ts';
 import { RUNTIME_LOGS, type Device, type RuntimeLog } from '../../settings/engine-settings.ts';
 import type { DType } from '../checkpoint/weights.ts';
 
 /** Bytes of one element. */
 export const DTYPE_BYTES: Record<DType, number> = {
-  float32: 4,
-  float16: 2,
-  bfloat16: 2,
+  ...FLOAT_BYTES,
   int64: 8,
   int32: 4,
   uint8: 1,

@@ -2,11 +2,13 @@
 // whole prompts, chunks, ragged decode steps, copied prefixes.
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
+import { toFloat32, type FloatArray } from '../../../src/base/floats.ts';
 import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
 import type { Scores, Thinker } from '../../../src/model/execution/thinker.ts';
 import type { ModelConfig } from '../../../src/model/checkpoint/config-types.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
+import { narrow } from '../../fixtures/narrow.ts';
 import { exportRestored } from './restored-weights.ts';
 import type { Deviation } from './report.ts';
 
@@ -82,7 +84,7 @@ interface DecoderNumbers {
   readonly problems: string[];
 }
 
-async function logitsOf({ decoder }: Thinker): Promise<DecoderNumbers> {
+async function logitsOf({ decoder, towers }: Thinker): Promise<DecoderNumbers> {
   const noise = new Noise(7);
   const found: DecoderNumbers = { rows: [], problems: [] };
   const note = async (row: number, scores: Scores): Promise<void> => {
@@ -98,7 +100,7 @@ async function logitsOf({ decoder }: Thinker): Promise<DecoderNumbers> {
       ids: Int32Array.from({ length: count }, () => noise.below(decoder.vocabSize)),
       positions: textPositions(start, count),
       mediaRows: Int32Array.from({ length: media }, (_, row) => 2 * row + 1),
-      mediaEmbeds: noise.normal(media * decoder.hiddenSize, 0.05),
+      mediaEmbeds: narrow(noise.normal(media * decoder.hiddenSize, 0.05), towers.dtype),
       wantLogits: true,
       temperature: TEMPERATURE,
     });
@@ -133,11 +135,11 @@ const SOUNDS = [200, 730] as const;
 async function embeddingsOf({ towers }: Thinker, { vision, audio }: ModelConfig): Promise<Float32Array[]> {
   const noise = new Noise(9);
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
-  const found: Float32Array[] = [];
+  const found: FloatArray[] = [];
   for (const [steps, gridH, gridW] of PICTURES)
     found.push(await towers.encodeVision(noise.normal(steps * gridH * gridW * columns, 1), steps, gridH, gridW));
   for (const frames of SOUNDS) found.push(await towers.encodeAudio(noise.normal(audio.melBins * frames, 1), frames));
-  return found;
+  return found.map((embeds) => toFloat32(embeds, towers.dtype));
 }
 
 export interface Numbers {

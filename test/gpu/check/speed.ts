@@ -7,6 +7,7 @@ import { loadThinker, type LoadedThinker } from '../../../src/model/execution/lo
 import type { Decoder, Scores } from '../../../src/model/execution/thinker.ts';
 import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
 import { median } from '../../bench/median.ts';
+import { narrow } from '../../fixtures/narrow.ts';
 import { textPositions, type Place } from './parity.ts';
 import type { Finding } from './report.ts';
 
@@ -118,8 +119,8 @@ function clipTokens({ clip }: SpeedSizes): number {
 }
 
 /** Every token is media, as nearly all of a video prompt are. */
-async function prefill({ thinker: { decoder } }: LoadedThinker, slot: number, tokens: number, chunk: number) {
-  const embeds = new Float32Array(chunk * decoder.hiddenSize).fill(0.01);
+async function prefill({ thinker: { decoder, towers } }: LoadedThinker, slot: number, tokens: number, chunk: number) {
+  const embeds = narrow(new Float32Array(chunk * decoder.hiddenSize).fill(0.01), towers.dtype);
   for (let start = 0; start < tokens; start += chunk) {
     const count = Math.min(chunk, tokens - start);
     await decoder.prefill({

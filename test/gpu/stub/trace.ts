@@ -4,13 +4,19 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { newFloats } from '../../../src/base/floats.ts';
 import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
+import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
 import type { Precision } from '../../../src/settings/engine-settings.ts';
 import { textPositions } from '../check/parity.ts';
 
 const [checkpoint = '', precision = 'bf16', log = ''] = process.argv.slice(2);
 const SLOTS = 4;
 const CAPACITY = 128;
+const MEDIA_ROWS = 16;
+/** Rows and columns of patches of one step, and frames of sound. */
+const GRID = [10, 22] as const;
+const FRAMES = 200;
 
 /** What the provider asked while `work` ran: the lines of the stub's log. */
 async function during(part: string, work: () => Promise<unknown>): Promise<[string, string[]]> {
@@ -48,34 +54,41 @@ try {
     capacity: CAPACITY,
   });
   const { decoder, towers } = thinker;
-  const prefill = (slot: number, start: number, count: number) =>
+  const prefill = (slot: number, start: number, count: number, media = 0) =>
     decoder.prefill({
       slot,
       start,
       ids: new Int32Array(count),
       positions: textPositions(start, count),
-      mediaRows: new Int32Array(0),
-      mediaEmbeds: new Float32Array(0),
+      mediaRows: Int32Array.from({ length: media }, (_, row) => row),
+      mediaEmbeds: newFloats(towers.dtype, media * decoder.hiddenSize),
       wantLogits: true,
     });
   const decode = () => decoder.decode(Array.from({ length: SLOTS }, (_, slot) => ({ slot, token: 1, position: 40 })));
   const { vision, audio } = config;
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
-  const sound = () => towers.encodeAudio(new Float32Array(200 * audio.melBins), 200);
+  const sound = () => towers.encodeAudio(new Float32Array(FRAMES * audio.melBins), FRAMES);
   for (let slot = 1; slot < SLOTS; slot++) await prefill(slot, 0, 20);
   const parts = [
     recorded(),
     await during('prompt', () => prefill(0, 0, 20)),
     await during('chunk', () => prefill(0, 20, 20)),
+    await during('media chunk', () => prefill(0, 40, 20, MEDIA_ROWS)),
     await during('step', decode),
     await during('logits', () => decoder.logits(SLOTS - 1)),
     await during('prefix copy', () => decoder.copyPrefix(0, SLOTS, 16)),
-    await during('vision', () => towers.encodeVision(new Float32Array(220 * columns), 1, 10, 22)),
+    await during('vision', () => towers.encodeVision(new Float32Array(GRID[0] * GRID[1] * columns), 1, ...GRID)),
     await during('first sound', sound),
     await during('sound', sound),
   ];
-  const { layers, vocabSize } = config.text;
-  process.stdout.write(JSON.stringify({ layers, vocabSize, slots: SLOTS, parts: Object.fromEntries(parts) }));
+  const { layers, vocabSize, hiddenSize } = config.text;
+  const tokens = {
+    media: MEDIA_ROWS,
+    vision: (GRID[0] * GRID[1]) / vision.mergeSize ** 2,
+    sound: audioTokens(FRAMES, audio.chunkFrames),
+  };
+  const shape = { layers, vocabSize, hiddenSize, slots: SLOTS, tokens };
+  process.stdout.write(JSON.stringify({ ...shape, parts: Object.fromEntries(parts) }));
   await thinker.close();
 } catch (error) {
   const { code, message } = error as Error & { code?: string };

@@ -1,6 +1,7 @@
 // The graphs for a card are built otherwise than those for a CPU: padded and joined weights. onnxruntime computes
 // float16 on a CPU too, by casts, and so shows here that they give the same numbers.
 import { expect, it } from 'vitest';
+import { toFloat32, type FloatArray } from '../../../src/base/floats.ts';
 import { openCheckpoint } from '../../../src/model/checkpoint/checkpoint.ts';
 import { readModelConfig } from '../../../src/model/checkpoint/config.ts';
 import { SlotDecoder } from '../../../src/model/execution/decoder.ts';
@@ -12,6 +13,7 @@ import { buildVisionGraph } from '../../../src/model/graphs/vision.ts';
 import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
 import type { Runtime } from '../../../src/model/runtime/runtime.ts';
 import { golden } from '../../fixtures/golden.ts';
+import { narrow } from '../../fixtures/narrow.ts';
 import { deviation, textPositions } from '../../gpu/check/parity.ts';
 
 const DEVICE = { type: 'cpu' } as const;
@@ -35,26 +37,28 @@ const embeddings: Numbers = async (runtime, checkpoint, precision) => {
   const [config, weights] = await Promise.all([readModelConfig(checkpoint), openCheckpoint(checkpoint)]);
   const visionSession = await runtime.createSession(buildVisionGraph(config, weights, precision).bytes, OPTIONS);
   const audioSession = await runtime.createSession(buildAudioGraph(config, weights, precision).bytes, OPTIONS);
-  const towers = new ThinkerTowers(config, visionSession, audioSession, { onCard: precision === 'fp16' });
+  const dtype = ACTIVATION_DTYPE[precision];
+  const towers = new ThinkerTowers(config, visionSession, audioSession, { dtype, onCard: precision === 'fp16' });
   const { vision, audio } = config;
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
-  const found: Float32Array[] = [];
+  const found: FloatArray[] = [];
   for (const [steps, gridH, gridW] of PICTURES)
     found.push(await towers.encodeVision(wave(steps * gridH * gridW * columns), steps, gridH, gridW));
   for (const frames of SOUNDS) found.push(await towers.encodeAudio(wave(audio.melBins * frames), frames));
-  return found;
+  return found.map((embeds) => toFloat32(embeds, dtype));
 };
 
 /** Of two prompts of 20 tokens, and of three steps of both. */
 const logits: Numbers = async (runtime, checkpoint, precision) => {
   const [config, weights] = await Promise.all([readModelConfig(checkpoint), openCheckpoint(checkpoint)]);
   const session = await runtime.createSession(buildDecoderGraph(config, weights, precision).bytes, OPTIONS);
-  const cache = { dtype: ACTIVATION_DTYPE[precision], slots: 2, prefixSlots: 0, capacity: 64 };
+  const dtype = ACTIVATION_DTYPE[precision];
+  const cache = { dtype, slots: 2, prefixSlots: 0, capacity: 64 };
   const decoder = await SlotDecoder.create(config, { runtime, session, device: DEVICE, ...cache });
   const found: Float32Array[] = [];
   for (const slot of [0, 1]) {
     const ids = Int32Array.from({ length: 20 }, (_, at) => (31 * at + slot) % config.text.vocabSize);
-    const [mediaRows, mediaEmbeds] = [Int32Array.of(3), wave(config.text.hiddenSize)];
+    const [mediaRows, mediaEmbeds] = [Int32Array.of(3), narrow(wave(config.text.hiddenSize), dtype)];
     const prompt = { slot, start: 0, ids, positions: textPositions(0, 20), mediaRows, mediaEmbeds, wantLogits: true };
     await decoder.prefill(prompt);
     found.push((await decoder.logits(0)).slice());

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { toFloat32, type FloatArray } from '../../../src/base/floats.ts';
 import { compressVideo } from '../../../src/captioner/compress.ts';
 import { mediaOrder, mediaRows } from '../../../src/encoder/encode-media.ts';
 import type { ModelConfig } from '../../../src/model/checkpoint/config-types.ts';
 import type { MediaTokens, Prompt } from '../../../src/prompt/types.ts';
+import { narrow } from '../../fixtures/narrow.ts';
 
 const HIDDEN = 2;
 const TOKENS = { video: 1, image: 2, audio: 3 };
@@ -36,10 +38,10 @@ function input(media: MediaTokens) {
   const positions = [0, 1, 2].flatMap((axis) => ids.map((_, row) => 1000 * axis + row));
   const counts = { text: 3, video: vision.length, audio: audio.length, image: 0, total: ids.length };
   const prompt: Prompt = { ids: Int32Array.from(ids), positions: Int32Array.from(positions), ropeDelta: -40, counts };
-  return { prompt, embeds, media };
+  return { prompt, embeds, dtype: 'float32' as const, media };
 }
 
-const keptVision = (embeds: Float32Array): number[] =>
+const keptVision = (embeds: FloatArray): number[] =>
   [...embeds.keys()]
     .filter((index) => index % HIDDEN === 0 && Math.abs(embeds[index]!) < 100)
     .map((index) => Math.round(10 * Math.atan2(embeds[index + 1]!, embeds[index]!)) / 10);
@@ -52,6 +54,17 @@ describe('compressVideo', () => {
     expect(prompt.counts).toEqual({ text: 3, video: 3, audio: 120, image: 0, total: 126 });
     expect(mediaRows(prompt.ids, CONFIG.tokens).length * HIDDEN).toBe(embeds.length);
     expect([prompt.ids.at(0), prompt.ids.at(1), prompt.ids.at(-1)]).toEqual([7, 8, 9]);
+  });
+
+  it.each(['float16', 'bfloat16'] as const)('chooses by the numbers of %s and keeps their bits', async (dtype) => {
+    const exact = input(VIDEO);
+    const bits = narrow(exact.embeds, dtype);
+    const { embeds } = await compressVideo({ ...exact, embeds: bits, dtype }, 0.5, CONFIG);
+    const rounded = { ...exact, embeds: toFloat32(bits, dtype) };
+    expect(embeds).toEqual(
+      narrow((await compressVideo(rounded, 0.5, CONFIG)).embeds as Float32Array<ArrayBuffer>, dtype),
+    );
+    expect(keptVision(toFloat32(embeds, dtype))).toEqual([0, 0, 1.5]);
   });
 
   it('keeps the positions of what stays and of what is generated', async () => {

@@ -50,6 +50,7 @@ describe('encodeMedia', () => {
     } as unknown as PreparedMedia;
     let seen = 0;
     const towers: Towers = {
+      dtype: 'float32',
       encodeVision: async (_patches, steps) => {
         runs.push(`vision ${steps}`);
         seen += steps;
@@ -85,6 +86,7 @@ describe('encodeMedia', () => {
     let hear: () => void = () => undefined;
     const heard = new Promise<void>((resolve) => (hear = resolve));
     const both: Towers = {
+      dtype: 'float32',
       parallel: true,
       // Ends only after the sound has been encoded.
       encodeVision: async (...run) => {
@@ -105,6 +107,18 @@ describe('encodeMedia', () => {
     expect(runs).toEqual(['audio 240', 'vision 2']);
     expect(progress).toEqual(['40/64', '60/64', '64/64']);
     expect(embeds).toEqual(inTurn.embeds);
+  });
+
+  it('keeps the bits of towers that compute in 16', async () => {
+    const { media, towers } = setUp();
+    const half: Towers = {
+      dtype: 'bfloat16',
+      encodeVision: async (...run) => Uint16Array.from(await towers.encodeVision(...run)),
+      encodeAudio: async (...run) => Uint16Array.from(await towers.encodeAudio(...run), Math.abs),
+    };
+    const { embeds, dtype } = await encodeMedia(media, mediaOrder(VIDEO, CONFIG), half, cut, { hiddenSize: 2 });
+    expect([embeds.constructor, dtype]).toEqual([Uint16Array, 'bfloat16']);
+    expect([0, 1, 2, 51, 52, 53, 54, 63].map((row) => embeds[row * 2 + 1])).toEqual([1, 2, 1, 50, 3, 4, 51, 60]);
   });
 
   it('keeps two runs under way and gives the patches of a finished one back', async () => {

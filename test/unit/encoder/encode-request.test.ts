@@ -52,6 +52,7 @@ function modelOf(prepare: Prepare, runs: number[], fail?: AvocadoError): Encoder
       secondsPerChunk: 2,
     },
     towers: {
+      dtype: 'float32',
       encodeVision: (patches: Float32Array) => {
         if (fail !== undefined) return Promise.reject(fail);
         runs.push(patches[0]!);

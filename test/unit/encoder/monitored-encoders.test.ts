@@ -8,6 +8,7 @@ describe('MonitoredEncoders', () => {
   it('is busy while a run is under way, and counts those that came back', async () => {
     let finish: () => void = () => undefined;
     const towers: Towers = {
+      dtype: 'bfloat16',
       encodeVision: () =>
         new Promise((resolve) => {
           finish = () => {
@@ -20,6 +21,7 @@ describe('MonitoredEncoders', () => {
       },
     };
     const watched = new MonitoredEncoders(towers);
+    expect(watched.dtype).toBe('bfloat16');
     expect([watched.busy, watched.finished]).toEqual([false, 0]);
     const vision = watched.encodeVision(NOTHING, 1, 2, 2);
     expect([watched.busy, watched.finished]).toEqual([true, 0]);
@@ -32,7 +34,7 @@ describe('MonitoredEncoders', () => {
 
   it('is not busy after a failure, which counts as no progress', async () => {
     const fail = (): Promise<never> => Promise.reject(new Error('no memory'));
-    const watched = new MonitoredEncoders({ encodeVision: fail, encodeAudio: fail });
+    const watched = new MonitoredEncoders({ dtype: 'float32', encodeVision: fail, encodeAudio: fail });
     await expect(watched.encodeVision(NOTHING, 1, 2, 2)).rejects.toThrow('no memory');
     await expect(watched.encodeAudio(NOTHING, 4)).rejects.toThrow('no memory');
     expect([watched.busy, watched.finished]).toEqual([false, 0]);

@@ -1,6 +1,7 @@
 // copyPrefix and recorded steps with a fake runtime that notes its calls: which pieces are copied, the state after a
 // failed copy, and what a session is given that records its runs.
 import { describe, expect, it } from 'vitest';
+import { newFloats, type FloatDType } from '../../../../src/base/floats.ts';
 import { readModelConfig } from '../../../../src/model/checkpoint/config.ts';
 import { SlotDecoder } from '../../../../src/model/execution/decoder.ts';
 import type {
@@ -47,14 +48,14 @@ const session: Session = { inputs: [], outputs: [], run: () => Promise.resolve()
 
 async function decoderOf(
   notes: Notes,
-  used: { session: Session; slots: number; device?: Device } = { session, slots: 2 },
+  used: { session: Session; slots: number; device?: Device; dtype?: FloatDType } = { session, slots: 2 },
 ): Promise<{ decoder: SlotDecoder; layers: number; kvHeads: number; headDim: number }> {
   const config = await readModelConfig(golden('checkpoints/tiny-a'));
   const options = {
     runtime: notingRuntime(notes),
     device: { type: 'cpu' },
-    ...used,
     dtype: 'float32',
+    ...used,
     prefixSlots: 1,
     capacity: CAPACITY,
   } as const;
@@ -71,6 +72,32 @@ function prefill(decoder: SlotDecoder, slot: number, start: number, tokens: numb
     wantLogits: false,
   });
 }
+
+describe('SlotDecoder.prefill', () => {
+  const notes: Notes = { copies: [], allocated: [], failAt: -1 };
+  const chunk = { slot: 0, start: 0, ids: new Int32Array(3), positions: new Int32Array(9), wantLogits: false };
+  const mediaRows = Int32Array.of(0, 2);
+
+  it.each(['float32', 'float16', 'bfloat16'] as const)('feeds embeddings of %s as they are', async (dtype) => {
+    const fed: Tensors[] = [];
+    const run = (feeds: Tensors): Promise<void> => {
+      fed.push(feeds);
+      return Promise.resolve();
+    };
+    const { decoder } = await decoderOf(notes, { session: { ...session, run }, slots: 1, dtype });
+    const mediaEmbeds = newFloats(dtype, 2 * decoder.hiddenSize);
+    await decoder.prefill({ ...chunk, mediaRows, mediaEmbeds });
+    expect(fed[0]?.['media_embeds']).toMatchObject({ dtype, dims: [2, decoder.hiddenSize] });
+    expect((fed[0]?.['media_embeds'] as HostTensor).data).toBe(mediaEmbeds);
+  });
+
+  it.each(['float32', 'bfloat16'] as const)('refuses embeddings of another kind than %s', async (dtype) => {
+    const { decoder } = await decoderOf(notes, { session, slots: 1, dtype });
+    const mediaEmbeds = newFloats(dtype === 'float32' ? 'bfloat16' : 'float32', 2 * decoder.hiddenSize);
+    const refused = decoder.prefill({ ...chunk, mediaRows, mediaEmbeds });
+    await expect(refused).rejects.toThrow(`bytes of ${dtype} media values. This is a bug.`);
+  });
+});
 
 describe('SlotDecoder.copyPrefix', () => {
   it('copies one piece per head of the keys and values of all layers at once, in slabs with room for all slots', async () => {
