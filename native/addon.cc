@@ -4,6 +4,7 @@
 #include <malloc.h>
 #endif
 
+#include "page-calls.h"
 #include "parent-death.h"
 #include "pipe.h"
 #include "pixels.h"
@@ -33,6 +34,11 @@ Napi::Object Initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("allocateSlab", Napi::Function::New(env, AllocateSlab));
   exports.Set("releaseSlab", Napi::Function::New(env, ReleaseSlab));
   exports.Set("copyWithinSlabs", Napi::Function::New(env, CopyWithinSlabs));
+  exports.Set("createPagePool", Napi::Function::New(env, CreatePagePool));
+  exports.Set("pagePoolSize", Napi::Function::New(env, PagePoolSize));
+  exports.Set("releasePagePool", Napi::Function::New(env, ReleasePagePool));
+  exports.Set("commitSlabs", Napi::Function::New(env, CommitSlabs));
+  exports.Set("decommitSlabs", Napi::Function::New(env, DecommitSlabs));
   exports.Set("readSlab", Napi::Function::New(env, ReadSlab));
   exports.Set("resizeFrame", Napi::Function::New(env, ResizeFrame));
   exports.Set("cutPatches", Napi::Function::New(env, CutPatches));

@@ -1,13 +1,14 @@
 #include "slab-calls.h"
 
 #include <cstring>
-#include <functional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "arguments.h"
 #include "cuda-memory.h"
+#include "page-calls.h"
+#include "slab-worker.h"
 
 namespace {
 
@@ -33,31 +34,6 @@ void ReadPieces(const ArrayMemory& array, const Slab& slab, std::vector<PieceCop
     pieces.push_back({slab.memory() + from, slab.memory() + to, bytes});
   }
 }
-
-// Works on a thread of the libuv pool: with long prompts, gigabytes are copied.
-class SlabWorker : public Napi::AsyncWorker {
- public:
-  /** `kept_alive` holds the JavaScript values whose memory the work uses, if any. */
-  SlabWorker(Napi::Function done, std::function<void()> work, Napi::ObjectReference kept_alive = {})
-      : AsyncWorker(done), work_(std::move(work)), kept_alive_(std::move(kept_alive)) {}
-
- private:
-  void Execute() override { work_(); }
-
-  void OnOK() override { CallDone(Env().Undefined()); }
-  void OnError(const Napi::Error& error) override { CallDone(Napi::String::New(Env(), error.Message())); }
-
-  void CallDone(Napi::Value message) {
-    try {
-      Callback().Call({message});
-    } catch (const Napi::Error&) {
-      // The calling thread is being terminated: an exception in it would abort the process.
-    }
-  }
-
-  std::function<void()> work_;
-  Napi::ObjectReference kept_alive_;
-};
 
 /** `slabs` are not empty and on one device. */
 void CopyPieces(const std::vector<std::shared_ptr<Slab>>& slabs, const std::vector<PieceCopy>& pieces) {
@@ -91,21 +67,34 @@ std::shared_ptr<Slab> SlabOf(Napi::Value handle) {
   return holder;
 }
 
+std::vector<std::shared_ptr<Slab>> SlabsOf(Napi::Value handles) {
+  if (!handles.IsArray()) throw std::runtime_error("The slabs of a call are no array. This is a bug.");
+  const auto array = handles.As<Napi::Array>();
+  std::vector<std::shared_ptr<Slab>> slabs;
+  for (uint32_t index = 0; index < array.Length(); index++) slabs.push_back(SlabOf(array.Get(index)));
+  if (slabs.empty()) throw std::runtime_error("A call needs a slab. This is a bug.");
+  return slabs;
+}
+
 Napi::Value AllocateSlab(const Napi::CallbackInfo& info) {
   const Device device = ReadDevice(info[0].As<Napi::Object>());
   const size_t bytes = WholeNumber(info[1].As<Napi::Number>().DoubleValue(), "bytes");
-  return MakeHandle(info.Env(), std::make_unique<Holder>(std::make_shared<Slab>(device, bytes)), kSlabTag);
+  std::shared_ptr<Slab> slab;
+  if (info[2].IsUndefined()) {
+    slab = std::make_shared<Slab>(device, bytes);
+  } else {
+    std::shared_ptr<PagePool> pool = PoolOf(info[2]);
+    if (pool->device() != device) throw std::runtime_error("The page pool is of another device. This is a bug.");
+    slab = std::make_shared<Slab>(std::move(pool), bytes);
+  }
+  return MakeHandle(info.Env(), std::make_unique<Holder>(std::move(slab)), kSlabTag);
 }
 
 void ReleaseSlab(const Napi::CallbackInfo& info) { HolderOf(info[0]).reset(); }
 
 void CopyWithinSlabs(const Napi::CallbackInfo& info) {
-  if (!info[0].IsArray()) throw std::runtime_error("The slabs of a copy are no array. This is a bug.");
-  const auto handles = info[0].As<Napi::Array>();
   // A getter of the array may run JavaScript, so that this comes before any look at memory.
-  std::vector<std::shared_ptr<Slab>> slabs;
-  for (uint32_t index = 0; index < handles.Length(); index++) slabs.push_back(SlabOf(handles.Get(index)));
-  if (slabs.empty()) throw std::runtime_error("A copy needs a slab. This is a bug.");
+  std::vector<std::shared_ptr<Slab>> slabs = SlabsOf(info[0]);
   const ArrayMemory numbers = MemoryOf(info[1], "pieces");
   std::vector<PieceCopy> pieces;
   for (const std::shared_ptr<Slab>& slab : slabs) {
@@ -115,8 +104,7 @@ void CopyWithinSlabs(const Napi::CallbackInfo& info) {
     ReadPieces(numbers, *slab, pieces);
   }
   auto copy = [slabs = std::move(slabs), pieces = std::move(pieces)] { CopyPieces(slabs, pieces); };
-  // Deletes itself after done() was called.
-  (new SlabWorker(FunctionOf(info[2], "done"), std::move(copy)))->Queue();
+  SlabWorker::Start(FunctionOf(info[2], "done"), std::move(copy));
 }
 
 void ReadSlab(const Napi::CallbackInfo& info) {
@@ -129,6 +117,5 @@ void ReadSlab(const Napi::CallbackInfo& info) {
     throw std::runtime_error("A read reaches past its slab. This is a bug.");
   }
   auto read = [slab, offset, to = target.data, bytes] { ReadBytes(*slab, offset, to, bytes); };
-  // Deletes itself after done() was called.
-  (new SlabWorker(done, std::move(read), Napi::Persistent(info[2].As<Napi::Object>())))->Queue();
+  SlabWorker::Start(done, std::move(read), Napi::Persistent(info[2].As<Napi::Object>()));
 }

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <vector>
 
 #include "slab.h"
 
@@ -13,7 +14,13 @@ Device ReadDevice(Napi::Object device);
 /** The slab behind a handle. Throws std::runtime_error when it was released. */
 std::shared_ptr<Slab> SlabOf(Napi::Value handle);
 
-/** allocateSlab(device, bytes) → handle; throws when the memory cannot be allocated. */
+/** The slabs behind an array of handles, at least one. Throws std::runtime_error. May run JavaScript. */
+std::vector<std::shared_ptr<Slab>> SlabsOf(Napi::Value handles);
+
+/**
+ * allocateSlab(device, bytes, pool?) → handle; throws when the memory cannot be allocated. With a page pool, only
+ * addresses are reserved.
+ */
 Napi::Value AllocateSlab(const Napi::CallbackInfo& info);
 
 /** releaseSlab(handle): frees the memory once no run or copy uses it. */

@@ -1,23 +1,20 @@
-// Zeroed memory on a device that lives across runs: the KV cache. A shared_ptr owns it; a run in progress holds one
-// too.
+// Memory on a device that lives across runs: the KV cache. A shared_ptr owns it; a run in progress holds one too.
 #pragma once
 
 #include <cstddef>
+#include <memory>
 
-/** Where tensors are: in this machine's memory or on a CUDA device. */
-struct Device {
-  enum class Type { kCpu, kCuda };
-  Type type = Type::kCpu;
-  int index = 0;
+#include "device.h"
 
-  bool operator==(const Device& other) const { return type == other.type && index == other.index; }
-  bool operator!=(const Device& other) const { return !(*this == other); }
-};
+class PagePool;
+struct PageTable;
 
 class Slab {
  public:
-  /** Throws std::runtime_error when the memory cannot be allocated. */
+  /** Zeroed memory. Throws std::runtime_error when it cannot be allocated. */
   Slab(Device device, size_t bytes);
+  /** Only addresses; the pool's Commit gives memory to them. Rounds up to whole pages. Throws std::runtime_error. */
+  Slab(std::shared_ptr<PagePool> pool, size_t bytes);
   ~Slab();
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
@@ -25,9 +22,15 @@ class Slab {
   std::byte* memory() const { return memory_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+  /** Where its pages come from, or null for a slab that has all its memory. */
+  const std::shared_ptr<PagePool>& pool() const { return pool_; }
+  /** Its pages, or null. */
+  PageTable* table() const { return table_.get(); }
 
  private:
   Device device_;
   size_t bytes_;
   std::byte* memory_ = nullptr;
+  std::shared_ptr<PagePool> pool_;
+  std::unique_ptr<PageTable> table_;
 };

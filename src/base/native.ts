@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 declare const sessionBrand: unique symbol;
 declare const slabBrand: unique symbol;
+declare const pagePoolBrand: unique symbol;
 
 /** Opaque handles. Their memory is freed by the release call, or when they are garbage-collected. */
 export interface NativeSessionHandle {
@@ -13,6 +14,9 @@ export interface NativeSessionHandle {
 }
 export interface NativeSlabHandle {
   readonly [slabBrand]: true;
+}
+export interface NativePagePoolHandle {
+  readonly [pagePoolBrand]: true;
 }
 
 /** Called once, on the JS thread. `message` is set when the call failed. */
@@ -63,13 +67,25 @@ export interface NativeAddon {
   ) => number;
   readonly terminateRun: (session: NativeSessionHandle, ticket: number) => void;
   readonly releaseSession: (session: NativeSessionHandle, done: NativeDone) => void;
-  readonly allocateSlab: (device: NativeDevice, bytes: number) => NativeSlabHandle;
+  /** With a pool, only addresses are reserved. Their bytes are rounded up to whole pages. */
+  readonly allocateSlab: (device: NativeDevice, bytes: number, pool?: NativePagePoolHandle) => NativeSlabHandle;
   readonly releaseSlab: (slab: NativeSlabHandle) => void;
   /**
    * Copies the same pieces in each slab of one device. `pieces` has [from, to, bytes] per piece, in bytes, none
    * overlapping itself. No run may use the slabs until done().
    */
   readonly copyWithinSlabs: (slabs: readonly NativeSlabHandle[], pieces: Float64Array, done: NativeDone) => void;
+  readonly createPagePool: (device: NativeDevice, bytes: number) => NativePagePoolHandle;
+  readonly pagePoolSize: (pool: NativePagePoolHandle) => [pageBytes: number, pages: number];
+  /** The memory is freed once no slab uses the pool. */
+  readonly releasePagePool: (pool: NativePagePoolHandle) => void;
+  /**
+   * Gives zeroed memory to the same ranges of each slab of one pool. `ranges` has [from, bytes] per range, in bytes and
+   * whole pages. A failure changes nothing. No run may use the ranges until done().
+   */
+  readonly commitSlabs: (slabs: readonly NativeSlabHandle[], ranges: Float64Array, done: NativeDone) => void;
+  /** Takes the memory of these ranges away, as commitSlabs gives it. */
+  readonly decommitSlabs: (slabs: readonly NativeSlabHandle[], ranges: Float64Array, done: NativeDone) => void;
   /** Fills `target` with the slab's bytes from `offset` on. No run may use the slab until done(). */
   readonly readSlab: (slab: NativeSlabHandle, offset: number, target: ArrayBufferView, done: NativeDone) => void;
   /**

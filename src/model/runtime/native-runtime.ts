@@ -4,6 +4,7 @@ import type {
   NativeAddon,
   NativeDevice,
   NativeDone,
+  NativePagePoolHandle,
   NativeSessionHandle,
   NativeSlabHandle,
 } from '../../base/native.ts';
@@ -15,18 +16,42 @@ import {
   checkRead,
   DTYPE_BYTES,
   logSeverity,
+  rangesInBytes,
+  roundedBytes,
   throwIfAborted,
   type HostArray,
+  type PagePool,
   type RunOptions,
   type Runtime,
   type Session,
   type SessionOptions,
   type Slab,
   type SlabPiece,
+  type SlabRange,
   type SlabView,
   type Tensor,
   type Tensors,
 } from './runtime.ts';
+
+class NativePagePool implements PagePool {
+  readonly pageBytes: number;
+  readonly pages: number;
+  readonly handle: NativePagePoolHandle;
+  readonly #addon: NativeAddon;
+  #released = false;
+
+  constructor(addon: NativeAddon, device: Device, bytes: number) {
+    this.#addon = addon;
+    this.handle = addon.createPagePool(nativeDevice(device), Math.floor(bytes));
+    [this.pageBytes, this.pages] = addon.pagePoolSize(this.handle);
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#addon.releasePagePool(this.handle);
+  }
+}
 
 class NativeSlab implements Slab {
   readonly dtype: DType;
@@ -35,11 +60,12 @@ class NativeSlab implements Slab {
   readonly #addon: NativeAddon;
   #released = false;
 
-  constructor(addon: NativeAddon, dtype: DType, elements: number, device: Device) {
+  constructor(addon: NativeAddon, dtype: DType, elements: number, device: Device, pool: NativePagePool | undefined) {
     this.#addon = addon;
     this.dtype = dtype;
-    this.elements = elements;
-    this.handle = addon.allocateSlab(nativeDevice(device), elements * DTYPE_BYTES[dtype]);
+    const bytes = roundedBytes(elements * DTYPE_BYTES[dtype], pool);
+    this.elements = bytes / DTYPE_BYTES[dtype];
+    this.handle = addon.allocateSlab(nativeDevice(device), bytes, pool?.handle);
   }
 
   release(): void {
@@ -146,9 +172,20 @@ export class NativeRuntime implements Runtime {
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- asynchronous in the other runtime
-  async allocate(dtype: DType, elements: number, device: Device): Promise<Slab> {
+  async pagePool(device: Device, bytes: number): Promise<PagePool> {
     try {
-      return new NativeSlab(this.#addon, dtype, elements, device);
+      return new NativePagePool(this.#addon, device, bytes);
+    } catch (cause) {
+      throw allocationError(device, messageOf(cause), cause);
+    }
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- asynchronous in the other runtime
+  async allocate(dtype: DType, elements: number, device: Device, pool?: PagePool): Promise<Slab> {
+    if (pool !== undefined && !(pool instanceof NativePagePool))
+      throw new Error('A page pool of another runtime was given. This is a bug.');
+    try {
+      return new NativeSlab(this.#addon, dtype, elements, device, pool);
     } catch (cause) {
       throw allocationError(device, messageOf(cause), cause);
     }
@@ -165,6 +202,22 @@ export class NativeRuntime implements Runtime {
       this.#addon.copyWithinSlabs(slabs.map(handleOf), numbers, done);
     });
     if (message !== undefined) throw runError(message, 'Copying in the KV cache failed');
+  }
+
+  async commit(slabs: readonly Slab[], ranges: readonly SlabRange[]): Promise<void> {
+    if (slabs.length === 0) return;
+    const message = await messageOfCall((done) => {
+      this.#addon.commitSlabs(slabs.map(handleOf), Float64Array.from(rangesInBytes(slabs, ranges).flat()), done);
+    });
+    if (message !== undefined) throw runError(message, 'Committing memory of the KV cache failed');
+  }
+
+  async decommit(slabs: readonly Slab[], ranges: readonly SlabRange[]): Promise<void> {
+    if (slabs.length === 0) return;
+    const message = await messageOfCall((done) => {
+      this.#addon.decommitSlabs(slabs.map(handleOf), Float64Array.from(rangesInBytes(slabs, ranges).flat()), done);
+    });
+    if (message !== undefined) throw runError(message, 'Decommitting memory of the KV cache failed');
   }
 
   async read(view: SlabView, target: HostArray): Promise<void> {

@@ -3,6 +3,7 @@
 // (onnxruntime.md, Threads and cancel).
 import { parentPort } from 'node:worker_threads';
 import { InferenceSession, Tensor, env } from 'onnxruntime-node';
+import { PAGE_BYTES } from './node-pages.ts';
 import type { NodeRuntimeReply, NodeRuntimeRequest, WireTensor } from './node-runtime.ts';
 import type { DType } from '../checkpoint/weights.ts';
 import { logSeverity, type SessionOptions, type SlabPiece } from './runtime.ts';
@@ -87,6 +88,10 @@ function copy(array: PortableArray, pieces: readonly SlabPiece[]): void {
   }
 }
 
+function clear(array: PortableArray, pages: readonly number[]): void {
+  for (const page of pages) new Uint8Array(array.buffer, page * PAGE_BYTES, PAGE_BYTES).fill(0);
+}
+
 async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
   switch (request.type) {
     case 'load':
@@ -104,6 +109,9 @@ async function answer(request: NodeRuntimeRequest): Promise<NodeRuntimeReply> {
     }
     case 'copy':
       for (const slab of request.slabs) copy(found(slabs, slab).array, request.pieces);
+      return { type: 'done' };
+    case 'clear':
+      for (const { slab, pages } of request.slabs) clear(found(slabs, slab).array, pages);
       return { type: 'done' };
     case 'read': {
       const { offset, elements } = request;

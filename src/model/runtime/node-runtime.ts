@@ -7,18 +7,23 @@ import { BUILD_COMMAND } from '../../base/native.ts';
 import { workerEntry } from '../../base/worker-entry.ts';
 import type { Device } from '../../settings/engine-settings.ts';
 import type { DType } from '../checkpoint/weights.ts';
+import { commitPages, decommitPages, NodePagePool, SlabPages } from './node-pages.ts';
 import {
   bindTensors,
   checkRead,
+  DTYPE_BYTES,
+  roundedBytes,
   throwIfAborted,
   type HostArray,
   type HostTensor,
+  type PagePool,
   type RunOptions,
   type Runtime,
   type Session,
   type SessionOptions,
   type Slab,
   type SlabPiece,
+  type SlabRange,
   type SlabView,
   type Tensor,
   type Tensors,
@@ -55,6 +60,7 @@ export type NodeRuntimeRequest =
   | { readonly type: 'release'; readonly session: number }
   | { readonly type: 'allocate'; readonly slab: number; readonly dtype: DType; readonly elements: number }
   | { readonly type: 'copy'; readonly slabs: readonly number[]; readonly pieces: readonly SlabPiece[] }
+  | { readonly type: 'clear'; readonly slabs: readonly { readonly slab: number; readonly pages: readonly number[] }[] }
   | { readonly type: 'read'; readonly slab: number; readonly offset: number; readonly elements: number }
   | { readonly type: 'free'; readonly slab: number }
   | { readonly type: 'close' };
@@ -156,18 +162,22 @@ class NodeSlab implements Slab {
   readonly elements: number;
   readonly id: number;
   readonly thread: RuntimeThread;
+  /** undefined for a slab without a pool */
+  readonly pages: SlabPages | undefined;
   #released = false;
 
-  constructor(thread: RuntimeThread, id: number, dtype: DType, elements: number) {
+  constructor(thread: RuntimeThread, id: number, dtype: DType, elements: number, pages: SlabPages | undefined) {
     this.thread = thread;
     this.id = id;
     this.dtype = dtype;
     this.elements = elements;
+    this.pages = pages;
   }
 
   release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.pages?.release();
     // If the thread has ended, the memory is free already.
     this.thread.ask('done', () => ({ request: { type: 'free', slab: this.id } })).catch(() => undefined);
   }
@@ -243,20 +253,48 @@ class NodeRuntime implements Runtime {
     }
   }
 
-  async allocate(dtype: DType, elements: number, device: Device): Promise<Slab> {
+  // eslint-disable-next-line @typescript-eslint/require-await -- asynchronous in the other runtime
+  async pagePool(device: Device, bytes: number): Promise<PagePool> {
+    refuseCuda(device);
+    return new NodePagePool(bytes);
+  }
+
+  async allocate(dtype: DType, elements: number, device: Device, pool?: PagePool): Promise<Slab> {
     refuseCuda(device);
     if (dtype === 'bfloat16' || dtype === 'float16') {
       const advice = `Use the fp32 or int4 profile, or build the native runtime with \`${BUILD_COMMAND}\`.`;
       throw new AvocadoError('runtime_unavailable', `The portable runtime has no ${dtype}. ${advice}`);
     }
+    if (pool !== undefined && !(pool instanceof NodePagePool))
+      throw new Error('A page pool of another runtime was given. This is a bug.');
+    const bytes = roundedBytes(elements * DTYPE_BYTES[dtype], pool);
+    const pages = pool === undefined ? undefined : new SlabPages(pool, bytes);
+    const rounded = bytes / DTYPE_BYTES[dtype];
     const slab = ++this.#lastId;
-    await this.#thread.ask('done', () => ({ request: { type: 'allocate', slab, dtype, elements } }));
-    return new NodeSlab(this.#thread, slab, dtype, elements);
+    await this.#thread.ask('done', () => ({ request: { type: 'allocate', slab, dtype, elements: rounded } }));
+    return new NodeSlab(this.#thread, slab, dtype, rounded, pages);
   }
 
   async copyWithin(slabs: readonly Slab[], pieces: readonly SlabPiece[]): Promise<void> {
     const ids = slabs.map((slab) => idOf(this.#thread, slab));
     await this.#thread.ask('done', () => ({ request: { type: 'copy', slabs: ids, pieces } }));
+  }
+
+  async commit(slabs: readonly Slab[], ranges: readonly SlabRange[]): Promise<void> {
+    const given = commitPages(
+      slabs.map((slab) => nodeSlab(this.#thread, slab)),
+      ranges,
+    );
+    const cleared = given.map(({ slab, pages }) => ({ slab: slab.id, pages }));
+    await this.#thread.ask('done', () => ({ request: { type: 'clear', slabs: cleared } }));
+  }
+
+  // eslint-disable-next-line @typescript-eslint/require-await -- asynchronous in the other runtime
+  async decommit(slabs: readonly Slab[], ranges: readonly SlabRange[]): Promise<void> {
+    decommitPages(
+      slabs.map((slab) => nodeSlab(this.#thread, slab)),
+      ranges,
+    );
   }
 
   async read(view: SlabView, target: HostArray): Promise<void> {
@@ -296,9 +334,13 @@ function wireOf(
   return { kind: 'slab', name, slab: idOf(thread, slab), offset, dims };
 }
 
-function idOf(thread: RuntimeThread, slab: Slab): number {
-  if (slab instanceof NodeSlab && slab.thread === thread) return slab.id;
+function nodeSlab(thread: RuntimeThread, slab: Slab): NodeSlab {
+  if (slab instanceof NodeSlab && slab.thread === thread) return slab;
   throw new Error('A slab of another runtime was bound. This is a bug.');
+}
+
+function idOf(thread: RuntimeThread, slab: Slab): number {
+  return nodeSlab(thread, slab).id;
 }
 
 // A copy of only the tensor: the caller keeps its array, which may be a small part of a large buffer.

@@ -48,6 +48,25 @@ export interface Slab {
   release(): void;
 }
 
+/**
+ * Memory of one device in pages of one size, which slabs share: a paged slab has all its addresses from the start, but
+ * memory only where it is committed. On a CPU, what is written elsewhere takes memory that the pool does not count.
+ */
+export interface PagePool {
+  readonly pageBytes: number;
+  /** pages that slabs can hold together */
+  readonly pages: number;
+  /** Frees the pages once no slab uses the pool. */
+  release(): void;
+}
+
+/** A contiguous part of a slab, in elements. */
+export interface SlabRange {
+  /** index of the first element */
+  readonly from: number;
+  readonly elements: number;
+}
+
 /** A contiguous part of a slab with a shape of its own. A view that is both feed and fetch is updated in place. */
 export interface SlabView {
   readonly kind: 'slab';
@@ -133,7 +152,33 @@ export interface Runtime {
    * folder.
    */
   createSession(model: Uint8Array, options: SessionOptions): Promise<Session>;
-  allocate(dtype: DType, elements: number, device: Device): Promise<Slab>;
+  /**
+   * Takes the memory of all pages that fit into so many bytes, so that commit() finds it.
+   * @throws AvocadoError `device_unavailable`, `engine_error`
+   */
+  pagePool(device: Device, bytes: number): Promise<PagePool>;
+  /**
+   * Zeroed memory, or with a pool of the device only its addresses. Those are rounded up to whole pages, and the slab
+   * has as many elements as they hold.
+   * @throws AvocadoError `device_unavailable`, `engine_error`
+   */
+  allocate(dtype: DType, elements: number, device: Device, pool?: PagePool): Promise<Slab>;
+  /**
+   * Gives zeroed memory to the pages of these ranges in each slab, outside the JS thread. Pages that have some keep it
+   * as it is. When it fails, nothing has changed. No run may use the ranges meanwhile, not even read past its rows.
+   * @param slabs of one pool and type
+   * @param ranges whole pages
+   * @throws AvocadoError `engine_error`, such as a pool without so many pages, `device_unavailable`
+   */
+  commit(slabs: readonly Slab[], ranges: readonly SlabRange[]): Promise<void>;
+  /**
+   * Takes that memory away again: its content is lost, and what is not committed has no known content. Reads and writes
+   * there are harmless. A released slab does it by itself.
+   * @param slabs as for commit()
+   * @param ranges as for commit()
+   * @throws AvocadoError `engine_error`, `device_unavailable`
+   */
+  decommit(slabs: readonly Slab[], ranges: readonly SlabRange[]): Promise<void>;
   /**
    * Copies the same pieces inside each slab, outside the JS thread. No run may use the slabs meanwhile.
    * @param slabs all of one type and size, on one device
@@ -183,6 +228,27 @@ export function bindTensors(
 export function checkRead(view: SlabView, target: HostArray): void {
   checkSize('read', view);
   checkSize('target', { kind: 'host', dtype: view.slab.dtype, dims: view.dims, data: target });
+}
+
+/** Bytes, rounded up to whole pages of the pool, if there is one. */
+export function roundedBytes(bytes: number, pool: PagePool | undefined): number {
+  return pool === undefined ? bytes : Math.ceil(bytes / pool.pageBytes) * pool.pageBytes;
+}
+
+/**
+ * [from, bytes] per range.
+ * @throws Error when the slabs are of several types: that is a bug
+ */
+export function rangesInBytes(
+  slabs: readonly Pick<Slab, 'dtype'>[],
+  ranges: readonly SlabRange[],
+): [from: number, bytes: number][] {
+  const [first] = slabs;
+  if (first === undefined) return [];
+  if (slabs.some(({ dtype }) => dtype !== first.dtype))
+    throw new Error('The slabs are of several types. This is a bug.');
+  const size = DTYPE_BYTES[first.dtype];
+  return ranges.map(({ from, elements }) => [from * size, elements * size]);
 }
 
 function elementsOf(tensor: Tensor): number {

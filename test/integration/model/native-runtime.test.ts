@@ -133,6 +133,45 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     slab.release();
   });
 
+  it('gives the memory of pages back to the system, and has them as zeros', async () => {
+    const bytes = 2 ** 27;
+    const resident = (): number => process.memoryUsage().rss;
+    const pool = await runtime.pagePool(CPU, 2 * bytes);
+    const slab = await runtime.allocate('uint8', 2 * bytes, CPU, pool);
+    const second = { from: bytes, elements: bytes };
+    await runtime.commit([slab], [second]);
+    const before = resident();
+    await runtime.copyWithin([slab], [{ from: 0, to: bytes, elements: bytes }]);
+    const full = resident();
+    expect(full - before).toBeGreaterThan(0.8 * bytes);
+    await runtime.decommit([slab], [second]);
+    expect(full - resident()).toBeGreaterThan(0.8 * bytes);
+    const found = new Uint8Array(2);
+    await runtime.read({ kind: 'slab', slab, offset: 2 * bytes - 2, dims: [2] }, found);
+    expect([...found]).toEqual([0, 0]);
+    slab.release();
+    pool.release();
+  });
+
+  it('decommits what was written as zeros, and frees a slab and its pool only after the commit', async () => {
+    const identity = await runtime.createSession(identityGraph(['float32']), OPTIONS);
+    const pool = await runtime.pagePool(CPU, 2 ** 24);
+    const slab = await runtime.allocate('float32', 2 ** 22, CPU, pool);
+    const whole = { from: 0, elements: 2 ** 22 };
+    await runtime.commit([slab], [whole]);
+    const view = { kind: 'slab', slab, offset: 2 ** 21, dims: [2] } as const;
+    await identity.run({ x_float32: floats([2], [3, 4]) }, { y_float32: view });
+    await runtime.decommit([slab], [whole]);
+    const found = Float32Array.of(1, 1);
+    await runtime.read(view, found);
+    expect([...found]).toEqual([0, 0]);
+    const committed = runtime.commit([slab], [whole]);
+    slab.release();
+    pool.release();
+    await committed;
+    await identity.release();
+  });
+
   it('frees a slab only after the run that uses it', async () => {
     const session = await runtime.createSession(productChainGraph(100), OPTIONS);
     const slab = await runtime.allocate('float32', SIZE * SIZE, CPU);

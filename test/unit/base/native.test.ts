@@ -57,6 +57,12 @@ function cut(changes: Record<number, unknown>): unknown {
 }
 
 const slab = (): unknown => addon?.allocateSlab({ type: 'cpu' }, 64);
+const PAGE = 65_536;
+const pool = (pages = 4): unknown => addon?.createPagePool({ type: 'cpu' }, pages * PAGE);
+const paged = (from: unknown, pages = 2): unknown => addon?.allocateSlab({ type: 'cpu' }, pages * PAGE, from);
+/** Resolves with the message of a call that is done, if it has one. */
+const changed = (call: 'commitSlabs' | 'decommitSlabs', slabs: unknown, ...ranges: number[]): Promise<unknown> =>
+  new Promise((resolve) => addon?.[call](slabs, Float64Array.from(ranges), resolve));
 const session = (): unknown => addon?.createSession(new Uint8Array(8), CONFIG, ignore);
 const run = (layout: unknown, memory: unknown): unknown => addon?.runSession(session(), layout, memory, ignore);
 /** One tensor [data type, offset, rank, ...dims] in four floats. */
@@ -139,6 +145,83 @@ describe.skipIf(!status.loaded)('the addon', () => {
       [1, 0, 2, 2 ** 40, 2 ** 40],
     ])
       expect(() => tensor(...numbers)).toThrow(/This is a bug\.$/);
+  });
+
+  test('commits pages of a pool, all or none, and has them again', async () => {
+    const shared = pool();
+    expect(addon?.pagePoolSize(shared)).toEqual([PAGE, 4]);
+    const [a, b] = [paged(shared), paged(shared, 3)];
+    expect(await changed('commitSlabs', [a, b], 0, 2 * PAGE, PAGE, PAGE)).toBeUndefined();
+    expect(await changed('commitSlabs', [a, b, b], 0, PAGE, PAGE, 0)).toBeUndefined();
+    expect(await changed('commitSlabs', [b], 2 * PAGE, PAGE)).toBe('Pages wanted: 1, free: 0 of 4.');
+    expect(await changed('decommitSlabs', [a, a], PAGE, PAGE, 0, 2 * PAGE)).toBeUndefined();
+    expect(await changed('commitSlabs', [b], 2 * PAGE, PAGE)).toBeUndefined();
+    addon?.releaseSlab(b);
+    addon?.releasePagePool(shared);
+    expect(await changed('commitSlabs', [a], 0, 2 * PAGE)).toBeUndefined();
+    expect(() => paged(shared)).toThrow('released already');
+    expect(() => addon?.pagePoolSize(shared)).toThrow('released already');
+    const target = new Uint8Array(PAGE).fill(1);
+    expect(await new Promise((resolve) => addon?.readSlab(a, PAGE, target, resolve))).toBeUndefined();
+    expect(target.every((value) => value === 0)).toBe(true);
+    addon?.releaseSlab(a);
+  });
+
+  test('changes pages by several threads at once', async () => {
+    const shared = pool(64);
+    const slabs = Array.from({ length: 8 }, () => paged(shared, 8));
+    for (let round = 0; round < 8; round++) {
+      const calls = slabs.flatMap((each) => [
+        changed('commitSlabs', [each, slabs[round]], 0, 4 * PAGE, 4 * PAGE, 4 * PAGE),
+        changed('decommitSlabs', [each], PAGE, 6 * PAGE),
+      ]);
+      expect(await Promise.all(calls)).toEqual(calls.map(() => undefined));
+    }
+    expect(await changed('commitSlabs', slabs, 0, 8 * PAGE)).toBeUndefined();
+    expect(await changed('decommitSlabs', slabs, 0, 8 * PAGE)).toBeUndefined();
+    expect(await changed('commitSlabs', slabs, 0, 8 * PAGE)).toBeUndefined();
+  });
+
+  test('refuses pages that are not what they should be', () => {
+    const shared = pool();
+    for (const call of ['commitSlabs', 'decommitSlabs'] as const) {
+      const change = (slabs: unknown, ranges: unknown = Float64Array.of(0, PAGE), done: unknown = ignore) =>
+        addon?.[call](slabs, ranges, done);
+      expect(() => change([paged(shared), slab()])).toThrow('no page pool');
+      expect(() => change([slab()])).toThrow('no page pool');
+      expect(() => change([paged(shared), paged(pool())])).toThrow('several page pools');
+      expect(() => change([paged(shared), session()])).toThrow('no handle of a slab');
+      expect(() => change(paged(shared))).toThrow('no array');
+      expect(() => change([])).toThrow('needs a slab');
+      expect(() => change([paged(shared)], [0, PAGE])).toThrow('not a typed array');
+      expect(() => change([paged(shared)], new Int32Array(2))).toThrow('another element type');
+      expect(() => change([paged(shared)], undefined, 'done')).toThrow('not a function');
+      const ranges = detached(Float64Array.of(0, PAGE));
+      expect(() => change([paged(shared)], ranges, 'done')).toThrow('not a function');
+      for (const [from, bytes] of [
+        [0, 3 * PAGE],
+        [2 * PAGE, PAGE],
+        [3 * PAGE, 0],
+        [2 ** 53, 2 ** 53],
+      ] as const)
+        expect(() => change([paged(shared)], Float64Array.of(from, bytes))).toThrow('reaches past its slab');
+      for (const numbers of [Float64Array.of(1, PAGE), Float64Array.of(0, 8)])
+        expect(() => change([paged(shared)], numbers)).toThrow('not of whole pages');
+      for (const number of [Number.NaN, -PAGE, 0.5, 2 ** 60, Infinity]) {
+        expect(() => change([paged(shared)], Float64Array.of(0, number))).toThrow(/This is a bug\.$/);
+        expect(() => change([paged(shared)], Float64Array.of(number, PAGE))).toThrow(/This is a bug\.$/);
+      }
+    }
+    for (const wrong of [{}, 5, null, 'pool', slab(), session()]) {
+      expect(() => addon?.pagePoolSize(wrong)).toThrow('no handle of a page pool');
+      expect(() => addon?.releasePagePool(wrong)).toThrow('no handle of a page pool');
+      expect(() => paged(wrong)).toThrow('no handle of a page pool');
+    }
+    expect(() => addon?.createPagePool({ type: 'cpu' }, 2 ** 53)).toThrow('too many pages. This is a bug.');
+    expect(() => addon?.createPagePool({ type: 'cpu' }, -1)).toThrow(/This is a bug\.$/);
+    expect(() => addon?.allocateSlab({ type: 'cuda', index: 0 }, PAGE, shared)).toThrow('of another device');
+    expect(() => paged(shared, 0)).toThrow('must not be empty');
+    expect(addon?.pagePoolSize(pool(0))).toEqual([PAGE, 0]);
   });
 
   test('refuses a run whose arrays are not what they should be', () => {

@@ -40,6 +40,9 @@ function notingRuntime(notes: Notes): Runtime {
       return notes.copies.length === notes.failAt ? Promise.reject(new Error('the device is lost')) : Promise.resolve();
     },
     read: () => Promise.reject(new Error('not asked for')),
+    pagePool: () => Promise.reject(new Error('not asked for')),
+    commit: () => Promise.reject(new Error('not asked for')),
+    decommit: () => Promise.reject(new Error('not asked for')),
     close: () => Promise.resolve(),
   };
 }
