@@ -117,6 +117,43 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     await identity.release();
   });
 
+  it('commits zeroed pages of a slab, all or none, and has them again after a decommit', async () => {
+    const identity = await runtime.createSession(identityGraph(['float32']), OPTIONS);
+    const probe = await runtime.pagePool(CUDA, 0);
+    const { pageBytes } = probe;
+    probe.release();
+    const page = pageBytes / 4;
+    const pool = await runtime.pagePool(CUDA, 4 * pageBytes);
+    const slab = await runtime.allocate('float32', 6 * page, CUDA, pool);
+    const other = await runtime.allocate('float32', 6 * page, CUDA, pool);
+    const pages = (first: number, count: number) => ({ from: first * page, elements: count * page });
+    const write = async (first: number, count: number, value: number): Promise<void> => {
+      const x = floats([count * page], new Array<number>(count * page).fill(value));
+      await identity.run({ x_float32: x }, { y_float32: { kind: 'slab', slab, offset: first * page, dims: x.dims } });
+    };
+    /** the values of two pages, each once */
+    const read = async (from: typeof slab, first: number): Promise<number[]> => {
+      const found = new Float32Array(2 * page);
+      await runtime.read({ kind: 'slab', slab: from, offset: first * page, dims: [2 * page] }, found);
+      return [...new Set(found)];
+    };
+    await write(0, 6, 9); // harmless
+    await runtime.commit([slab], [pages(2, 2)]);
+    expect(await read(slab, 2)).toEqual([0]);
+    await write(2, 2, 3);
+    await expect(runtime.commit([slab, other], [pages(2, 2), pages(5, 1)])).rejects.toThrow('Pages wanted: 4');
+    await runtime.commit([slab], [pages(1, 3), pages(5, 1)]);
+    expect([await read(slab, 2), await read(slab, 0)]).toEqual([[3], expect.arrayContaining([0]) as number[]]);
+    await runtime.copyWithin([slab], [{ from: 2 * page + 1, to: page, elements: page }]);
+    expect(await read(slab, 1)).toEqual([3]);
+    await runtime.decommit([slab], [pages(0, 6)]);
+    await write(0, 6, 7); // harmless
+    await runtime.commit([other], [pages(0, 4)]);
+    expect([await read(other, 0), await read(other, 2)]).toEqual([[0], [0]]);
+    for (const each of [slab, other, pool]) each.release();
+    await identity.release();
+  });
+
   it('ends a run when its signal aborts, and the session works afterwards', async () => {
     const session = await runtime.createSession(productChainGraph(20_000), OPTIONS);
     const [x, w, y] = [floats([2048, 2048]), floats([2048, 2048]), floats([2048, 2048])];
@@ -132,10 +169,11 @@ describe.skipIf(obstacle !== undefined)('the native runtime on CUDA', () => {
     await session.release();
   });
 
-  it('says so when the GPU has no room for a slab', async () => {
-    await expect(runtime.allocate('float32', 2 ** 45, CUDA)).rejects.toMatchObject({
-      code: 'device_unavailable',
-      message: expect.stringContaining('bytes on CUDA device 0') as string,
-    });
+  it('says so when the GPU has no room for a slab or a pool', async () => {
+    for (const asked of [() => runtime.allocate('float32', 2 ** 45, CUDA), () => runtime.pagePool(CUDA, 2 ** 40)])
+      await expect(asked()).rejects.toMatchObject({
+        code: 'device_unavailable',
+        message: expect.stringContaining('bytes on CUDA device 0') as string,
+      });
   });
 });

@@ -3,31 +3,16 @@
 // proves nothing about results or time. The provider is fetched by `npm run test:gpu`, once.
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { golden } from '../fixtures/golden.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
-import { nativeStatus } from '../../src/base/native.ts';
 import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
-import { cachedProvider } from './provider.ts';
-import { buildStub, type Stub } from './stub/build-stub.ts';
+import { prepare, stubEnvironment, type Prepared } from './stub/prepared.ts';
 
 const TRACE = fileURLToPath(new URL('stub/trace.ts', import.meta.url));
 const scratch = scratchDirectory();
-
-/** The provider and the stub, or why there is none. */
-function prepare(): { readonly provider: string; readonly stub: Stub } | string {
-  if (!nativeStatus().loaded) return 'The native addon is not built.';
-  const provider = cachedProvider();
-  if (provider === undefined) return 'The CUDA provider is not in .gpu: `npm run test:gpu` fetches it.';
-  try {
-    return { provider, stub: buildStub(provider) };
-  } catch (error) {
-    return `The stub does not compile: ${(error as Error).message.split('\n')[0] ?? ''}`;
-  }
-}
 
 const { gpus } = await describeRuntime();
 const prepared = prepare();
@@ -52,11 +37,8 @@ function trace(name: string, environment: Readonly<Record<string, string>>, prec
   if (typeof prepared === 'string') throw new Error(prepared);
   const log = scratch(`${name}.log`);
   const env = {
-    ...process.env,
-    AVOCADO_ONNXRUNTIME: join(prepared.provider, 'libonnxruntime.so.1'),
-    LD_LIBRARY_PATH: `${prepared.stub.cuda}:${prepared.stub.cudnn}`,
+    ...stubEnvironment(prepared, log),
     ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
-    CUDA_STUB_LOG: log,
     ...environment,
   };
   const args = ['--import', 'tsx', TRACE, golden('checkpoints/tiny-b'), precision, log];
@@ -252,11 +234,7 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
   });
 
   const leftOut: [string, () => Record<string, string>, RegExp][] = [
-    [
-      'cuDNN',
-      () => ({ LD_LIBRARY_PATH: (prepared as { stub: Stub }).stub.cuda }),
-      /libcudnn\.so\.9.*nvidia-cudnn-cu13/,
-    ],
+    ['cuDNN', () => ({ LD_LIBRARY_PATH: (prepared as Prepared).stub.cuda }), /libcudnn\.so\.9.*nvidia-cudnn-cu13/],
     ['CUDA', () => ({ LD_LIBRARY_PATH: '' }), /libcublas\.so\.13.*CUDA 13/],
   ];
   it.each([

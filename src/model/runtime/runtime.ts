@@ -153,7 +153,7 @@ export interface Runtime {
    */
   createSession(model: Uint8Array, options: SessionOptions): Promise<Session>;
   /**
-   * Takes the memory of all pages that fit into so many bytes, so that commit() finds it.
+   * As many pages as fit into so many bytes. CUDA gives the memory of all at once, so that a lack of it shows here.
    * @throws AvocadoError `device_unavailable`, `engine_error`
    */
   pagePool(device: Device, bytes: number): Promise<PagePool>;

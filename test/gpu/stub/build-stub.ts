@@ -16,7 +16,9 @@ import { fileURLToPath } from 'node:url';
 import { neededLibraries } from '../../../src/model/runtime/elf.ts';
 import { GPU_FOLDER } from '../provider.ts';
 
-const SOURCES = ['cuda-stub.cc', 'cudnn-stub.cc'].map((name) => fileURLToPath(new URL(name, import.meta.url)));
+const SOURCES = ['cuda-stub.cc', 'cudnn-stub.cc', 'cuda-pages-stub.cc'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 const FLAGS = ['-std=c++17', '-O1', '-fPIC', '-shared', '-Wall', '-Wextra'];
 const CUDNN = 'libcudnn.so.9';
 
@@ -83,10 +85,11 @@ export function buildStub(provider: string): Stub {
 }
 
 function compile(library: string, folder: string): void {
-  const [cudaSource = '', cudnnSource = ''] = SOURCES;
+  const [cudaSource = '', cudnnSource = '', pagesSource = ''] = SOURCES;
   for (const name of ['cuda', 'cudnn']) mkdirSync(join(folder, name));
   const wanted = wantedSymbols(library);
-  const cudaRest = [...wanted.values()].flat().filter((name) => !definedIn(cudaSource).has(name));
+  const defined = new Set([cudaSource, pagesSource].flatMap((source) => [...definedIn(source)]));
+  const cudaRest = [...wanted.values()].flat().filter((name) => !defined.has(name));
   const cudnnRest = cudnnNames(library).filter((name) => !definedIn(cudnnSource).has(name));
   const rest = { cuda: join(folder, 'cuda-rest.cc'), cudnn: join(folder, 'cudnn-rest.cc') };
   writeFileSync(rest.cuda, succeeding(cudaRest));
@@ -95,7 +98,16 @@ function compile(library: string, folder: string): void {
   writeFileSync(versions, versionScript(wanted));
   const all = join(folder, 'cuda', 'libcuda-stub.so');
   const cxx = process.env['CXX'] ?? 'g++';
-  execFileSync(cxx, [...FLAGS, cudaSource, rest.cuda, '-o', all, `-Wl,--version-script=${versions}`, '-ldl']);
+  execFileSync(cxx, [
+    ...FLAGS,
+    cudaSource,
+    pagesSource,
+    rest.cuda,
+    '-o',
+    all,
+    `-Wl,--version-script=${versions}`,
+    '-ldl',
+  ]);
   // One library under the names of all: the loader sees that they are the same file.
   const names = neededLibraries(library).filter((name) => /^lib(cu|nv)/.test(name));
   for (const name of names) symlinkSync('libcuda-stub.so', join(folder, 'cuda', name));

@@ -179,8 +179,13 @@ Error Copy(void* to, const void* from, size_t bytes, int kind, const char* how) 
 }
 
 Error Fill(void* memory, int value, size_t bytes) {
-  // Memory starts as zeros. Large blocks are not touched, so that they take no real memory.
-  if (bytes < (size_t{64} << 20)) memset(memory, value, bytes);
+  // Memory starts as zeros. Large blocks are not touched, so that they take no real memory; pages that had an owner
+  // before (cuda-pages-stub.cc) become zeros again without it.
+  if (bytes < (size_t{64} << 20)) {
+    memset(memory, value, bytes);
+  } else {
+    madvise(memory, bytes, MADV_REMOVE);
+  }
   StubLog("FILL %zu", bytes);
   return kSuccess;
 }
@@ -326,6 +331,13 @@ Error cudaMalloc(void** memory, size_t bytes) {
   StubLog("ALLOCATE %zu", bytes);
   return kSuccess;
 }
+// Physical pages (cuda-pages-stub.cc). Their numbers are far below all addresses.
+bool StubTakeMemory(uint64_t page, size_t bytes) {
+  if (bytes > kTotal - DeviceMemory().used()) return false;
+  DeviceMemory().Add(reinterpret_cast<void*>(page), bytes);
+  return true;
+}
+void StubGiveMemory(uint64_t page) { DeviceMemory().Remove(reinterpret_cast<void*>(page)); }
 Error cudaFree(void* memory) {
   if (memory == nullptr) return kSuccess;
   const size_t bytes = DeviceMemory().Remove(memory);

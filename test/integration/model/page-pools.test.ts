@@ -132,6 +132,11 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       await expect(runtime.decommit([slab], [pages(0)])).rejects.toThrow('released already. This is a bug.');
     });
 
+    it('is not to be had on a device that is missing', async () => {
+      const asked = runtime.pagePool({ type: 'cuda', index: 99 }, 65_536);
+      await expect(asked).rejects.toMatchObject({ name: 'AvocadoError', code: 'device_unavailable' });
+    });
+
     it('reports wrong pages as a bug, before anything changes', async () => {
       const other = await runtime.pagePool(CPU, 65_536);
       const [slab, whole] = [await slabOf(2), await runtime.allocate('float32', 2 * page, CPU)];
