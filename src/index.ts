@@ -37,6 +37,8 @@ export interface OpenOptions {
   readonly slots?: number | undefined;
   /** slots that keep the beginning of prompts; default: 2 on a CPU, 0 on CUDA */
   readonly prefixSlots?: number | undefined;
+  /** memory of the KV cache; default: enough to fill all slots. With less, captions wait until there is memory */
+  readonly kvCacheBytes?: number | undefined;
   /** memory for encoded clips; default 256 MiB, 0 = none */
   readonly mediaCacheBytes?: number | undefined;
   /** longest file that is taken, in seconds; default 14,400 */

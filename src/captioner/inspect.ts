@@ -116,7 +116,8 @@ export async function openInspector(settings: EngineSettings, onProgress?: OnPro
     if (loaded !== undefined && loaded.context >= tokens) return loaded.thinker;
     await loaded?.thinker.close();
     const context = Math.max(model.context, tokens);
-    const fresh = await loadModel({ ...settings, context, slots: 1, prefixSlots: 0 }, model, onProgress);
+    const one = { slots: 1, prefixSlots: 0, kvCacheBytes: undefined };
+    const fresh = await loadModel({ ...settings, context, ...one }, model, onProgress);
     loaded = { thinker: fresh.thinker, context };
     return fresh.thinker;
   };

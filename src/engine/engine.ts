@@ -6,10 +6,9 @@ import type { Foreground } from '../base/foreground.ts';
 import { WorkClock } from '../base/work-clock.ts';
 import type { Decoder, Scores } from '../model/execution/thinker.ts';
 import { checkRequest } from './check-request.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { KvSlots } from './kv-slots.ts';
 import { isInteractive, priorityScheduler, type Scheduler } from './scheduler.ts';
-import { Sequence, type SequenceState, type TerminalEvent } from './sequence.ts';
-import { Slots } from './slots.ts';
+import { hasEnded, Sequence, type SequenceState, type TerminalEvent } from './sequence.ts';
 import type { SequenceEvent, SequenceRequest } from './types.ts';
 
 export interface EngineOptions {
@@ -66,8 +65,7 @@ export class Engine {
   readonly #foreground: Foreground | undefined;
   readonly #clock: WorkClock;
   readonly #prefillChunk: number;
-  readonly #slots: Slots<Sequence>;
-  readonly #prefixes: PrefixCache;
+  readonly #kv: KvSlots;
   readonly #waiting: Sequence[] = [];
   #loop: Promise<void> | undefined;
   /** sequences came or ended */
@@ -81,7 +79,6 @@ export class Engine {
   #progress = 0;
   #generatedTokens = 0;
   #promptTokens = 0;
-  #preemptions = 0;
 
   constructor(decoder: Decoder, options: EngineOptions = {}) {
     this.#decoder = decoder;
@@ -89,8 +86,7 @@ export class Engine {
     this.#scheduler = options.scheduler ?? priorityScheduler(this.#prefillChunk);
     this.#foreground = options.foreground;
     this.#clock = options.clock ?? new WorkClock();
-    this.#slots = new Slots(decoder.slots);
-    this.#prefixes = new PrefixCache(decoder, (thrown) =>
+    this.#kv = new KvSlots(decoder, this.#scheduler, (thrown) =>
       options.onFault?.(engineError('A cached prompt prefix could not be copied', thrown)),
     );
   }
@@ -124,20 +120,19 @@ export class Engine {
   }
 
   stats(): EngineStats {
-    const heldTokens = this.#slots.owners().reduce((sum, sequence) => sum + sequence.heldTokens, 0);
     return {
       waiting: this.#waiting.length,
-      running: this.#slots.used,
-      freeSlots: this.#slots.free,
+      running: this.#kv.used,
+      freeSlots: this.#kv.free,
       steps: this.#steps,
       lastStepAtMs: this.#lastStepAtMs,
       generatedTokens: this.#generatedTokens,
       promptTokens: this.#promptTokens,
       progress: this.#progress,
-      kvUsage: heldTokens / (this.#decoder.slots * this.#decoder.capacity),
-      preemptions: this.#preemptions,
-      prefixHits: this.#prefixes.hits,
-      prefixMisses: this.#prefixes.misses,
+      kvUsage: this.#kv.usage,
+      preemptions: this.#kv.preemptions,
+      prefixHits: this.#kv.prefixes.hits,
+      prefixMisses: this.#kv.prefixes.misses,
     };
   }
 
@@ -161,8 +156,8 @@ export class Engine {
     let yieldedAtMs = performance.now();
     for (;;) {
       try {
-        this.#releaseFinished();
-        if (this.#waiting.length === 0 && this.#slots.used === 0) break;
+        await this.#releaseFinished();
+        if (this.#waiting.length === 0 && this.#kv.used === 0) break;
         await this.#step();
       } catch (thrown) {
         this.#endAll(engineError('The engine failed between two runs', thrown));
@@ -182,7 +177,7 @@ export class Engine {
     const chosen = prefilling.length === 0 ? [] : this.#scheduler.prefill(prefilling);
     if (chosen.length + running.length === 0) {
       if (this.#owners('finished').length > 0) return; // aborted while they were admitted
-      if (this.#takeHeld() && this.#waiting.length + this.#slots.used > 0) {
+      if (this.#takeHeld() && this.#waiting.length + this.#kv.used > 0) {
         await this.#untilChange();
         return;
       }
@@ -209,47 +204,39 @@ export class Engine {
    */
   async #admit(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const live = this.#slots.owners().filter((sequence) => !hasEnded(sequence));
+      const live = this.#kv.live();
       const ready = this.#waiting.filter((sequence) => {
-        const reader = this.#prefixes.readerFor(sequence, live);
+        const reader = this.#kv.prefixes.readerFor(sequence, live);
         reader?.raisePriority(sequence.priority);
         return reader === undefined && this.#mayRun(sequence);
       });
-      if (ready.length === 0) return;
-      const isTaken = this.#slots.free === 0;
-      if (isTaken && !this.#preempt(ready, live)) return;
-      const next = this.#scheduler.admit(isTaken ? ready.filter(isInteractive) : ready);
+      const next = await this.#kv.choose(ready, (victim) => {
+        this.#waiting.push(victim);
+        this.#waiting.sort((left, right) => left.id - right.id);
+      });
       if (next === undefined) return;
-      // A batch sequence that got its turn before interactive ones that wait would lose its slot to them at once.
-      next.admit(this.#slots.take(next), !isInteractive(next) && ready.some(isInteractive));
+      if (hasEnded(next)) continue; // aborted meanwhile
       this.#dequeue(next);
-      const taken = await this.#prefixes.takeOver(next, live);
-      if (!hasEnded(next)) next.startPrefill(taken);
+      try {
+        // A batch sequence that got its turn before interactive ones that wait would lose its slot to them at once.
+        await this.#kv.give(next, !isInteractive(next) && ready.some(isInteractive));
+      } catch (thrown) {
+        this.#end(next, { type: 'error', error: engineError('A slot of the KV cache could not be opened', thrown) });
+      }
     }
   }
 
-  /** @returns whether there is a free slot now */
-  #preempt(waiting: readonly Sequence[], live: readonly Sequence[]): boolean {
-    const victim = this.#scheduler.preempt(waiting, live);
-    if (victim === undefined) return false;
-    const { slot } = victim;
-    victim.preempt();
-    this.#slots.release(slot, victim);
-    this.#decoder.reset(slot);
-    this.#preemptions++;
-    this.#waiting.push(victim);
-    this.#waiting.sort((left, right) => left.id - right.id);
-    return true;
-  }
-
   #keptBytes(): number {
-    return this.#slots.owners().reduce((sum, { keptBytes }) => sum + keptBytes, 0);
+    return this.#kv.owners().reduce((sum, { keptBytes }) => sum + keptBytes, 0);
   }
 
-  /** Not while all slots are taken by others than the one who waits: they end the sooner. */
+  /** Not while others have the slots or the memory that the one who waits needs: they end the sooner. */
   get #holdsBatch(): boolean {
     if (this.#foreground?.isHeld !== true) return false;
-    return this.#slots.free > 0 || this.#owners('prefilling').some(({ priority }) => priority === 'interactive');
+    return (
+      !this.#kv.isFull ||
+      this.#owners('prefilling').some(({ priority }) => priority === 'interactive')
+    );
   }
 
   #mayRun({ priority }: Sequence): boolean {
@@ -278,7 +265,7 @@ export class Engine {
   }
 
   #owners(state: SequenceState): Sequence[] {
-    return this.#slots.owners().filter((sequence) => sequence.state === state);
+    return this.#kv.owners().filter((sequence) => sequence.state === state);
   }
 
   async #prefill(sequence: Sequence): Promise<void> {
@@ -292,7 +279,7 @@ export class Engine {
       sequence.advancePrefill();
       if (hasEnded(sequence)) return;
       if (!chunk.wantLogits) {
-        await this.#prefixes.keep(sequence);
+        await this.#kv.prefixes.keep(sequence);
         return;
       }
       if (scores === undefined) throw new Error('The decoder returned no scores for the last chunk. This is a bug.');
@@ -300,7 +287,7 @@ export class Engine {
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('The model failed while reading the prompt', thrown) });
     } finally {
-      this.#runEnded();
+      await this.#runEnded();
     }
   }
 
@@ -322,14 +309,14 @@ export class Engine {
       const error = engineError('The model failed while generating', thrown);
       for (const sequence of batch) this.#end(sequence, { type: 'error', error });
     } finally {
-      this.#runEnded();
+      await this.#runEnded();
     }
   }
 
-  #runEnded(): void {
+  async #runEnded(): Promise<void> {
     this.#progress++;
     this.#lastStepAtMs = performance.now();
-    this.#releaseFinished();
+    await this.#releaseFinished();
   }
 
   /** Bad logits of one row end only that row's sequence. */
@@ -354,7 +341,7 @@ export class Engine {
   }
 
   #endAll(error: AvocadoError): void {
-    for (const sequence of [...this.#waiting, ...this.#slots.owners()]) this.#end(sequence, { type: 'error', error });
+    for (const sequence of [...this.#waiting, ...this.#kv.owners()]) this.#end(sequence, { type: 'error', error });
   }
 
   #dequeue(sequence: Sequence): void {
@@ -363,12 +350,8 @@ export class Engine {
   }
 
   /** Only called while no run is in flight. */
-  #releaseFinished(): void {
-    for (const sequence of this.#slots.owners()) {
-      if (sequence.state !== 'finished') continue;
-      this.#slots.release(sequence.slot, sequence);
-      this.#decoder.reset(sequence.slot);
-    }
+  async #releaseFinished(): Promise<void> {
+    for (const sequence of this.#kv.owners()) if (sequence.state === 'finished') await this.#kv.release(sequence);
   }
 }
 
@@ -383,9 +366,4 @@ function engineError(what: string, thrown: unknown): AvocadoError {
   const reason = (thrown instanceof Error ? thrown.message : String(thrown)).replace(/\.?$/, '.');
   const advice = 'Send the request again; if it fails again, run `avocado doctor`.';
   return new AvocadoError('engine_error', `${what}: ${reason} ${advice}`, { cause: thrown });
-}
-
-/** Read after an await, where the compiler still believes the state it saw before. */
-function hasEnded(sequence: Sequence): boolean {
-  return sequence.state === 'finished';
 }

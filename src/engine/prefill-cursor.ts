@@ -96,11 +96,12 @@ function slicePositions(positions: Int32Array, total: number, start: number, end
  */
 export async function prefillPrompt(
   request: SequenceRequest,
-  decoder: Pick<Decoder, 'hiddenSize' | 'prefill' | 'logits' | 'reset'>,
+  decoder: Pick<Decoder, 'hiddenSize' | 'prefill' | 'logits' | 'allocate' | 'free'>,
   chunkTokens: number,
   signal?: AbortSignal,
 ): Promise<Float32Array> {
-  decoder.reset(0);
+  await decoder.free(0);
+  await decoder.allocate(0, request.ids.length);
   const cursor = new PrefillCursor(request, chunkTokens, decoder.hiddenSize);
   while (cursor.done < request.ids.length) {
     await decoder.prefill(cursor.chunk(0), { signal });

@@ -2,6 +2,7 @@
 // sequence or from a prefix slot.
 import type { Decoder } from '../model/execution/thinker.ts';
 import type { Priority } from '../base/priority-turns.ts';
+import type { Blocks } from './blocks.ts';
 
 /** Least-recently-used map from prefix keys to prefix slots. */
 export class PrefixSlots {
@@ -14,8 +15,23 @@ export class PrefixSlots {
     this.#free = Array.from({ length: count }, (_, index) => first + index);
   }
 
+  get hasFree(): boolean {
+    return this.#free.length > 0;
+  }
+
   has(key: string): boolean {
     return this.#slots.has(key);
+  }
+
+  /** Slots that hold a prefix. */
+  held(): number[] {
+    return [...this.#slots.values()];
+  }
+
+  /** The key that was not used for longest. @param spare only when there is no other */
+  oldest(spare?: string): string | undefined {
+    for (const key of this.#slots.keys()) if (key !== spare) return key;
+    return spare !== undefined && this.#slots.has(spare) ? spare : undefined;
   }
 
   /** The key's slot, marked as most recently used. */
@@ -27,10 +43,8 @@ export class PrefixSlots {
     return slot;
   }
 
-  /** A free slot, or that of the least recently used key; undefined when there are no prefix slots. */
+  /** A free slot, if there is one. */
   take(): number | undefined {
-    const [oldest] = this.#slots.keys();
-    if (this.#free.length === 0 && oldest !== undefined) this.forget(oldest);
     return this.#free.shift();
   }
 
@@ -44,11 +58,13 @@ export class PrefixSlots {
     this.#free.push(slot);
   }
 
-  forget(key: string): void {
+  /** @returns the key's slot, which is free now */
+  forget(key: string): number | undefined {
     const slot = this.#slots.get(key);
-    if (slot === undefined) return;
+    if (slot === undefined) return undefined;
     this.#slots.delete(key);
     this.#free.push(slot);
+    return slot;
   }
 }
 
@@ -66,19 +82,28 @@ export interface PrefixHolder {
   raisePriority(priority: Priority): void;
 }
 
-/** Copies must happen between two runs, so only the engine's loop calls takeOver() and keep(). */
+type PrefixDecoder = Pick<Decoder, 'slots' | 'prefixSlots' | 'allocate' | 'copyPrefix' | 'free'>;
+
+/** Copies must happen between two runs, so only the engine's loop calls takeOver(), keep() and dropOldest(). */
 export class PrefixCache {
-  readonly #decoder: Pick<Decoder, 'slots' | 'prefixSlots' | 'copyPrefix'>;
+  readonly #decoder: PrefixDecoder;
+  readonly #blocks: Blocks;
   readonly #stored: PrefixSlots;
   readonly #onFault: (thrown: unknown) => void;
   #hits = 0;
   #misses = 0;
 
-  /** @param onFault told why a copy failed */
-  constructor(decoder: Pick<Decoder, 'slots' | 'prefixSlots' | 'copyPrefix'>, onFault: (thrown: unknown) => void) {
+  /** @param blocks of the decoder, shared with the slots that run @param onFault told why a copy failed */
+  constructor(decoder: PrefixDecoder, blocks: Blocks, onFault: (thrown: unknown) => void) {
     this.#decoder = decoder;
+    this.#blocks = blocks;
     this.#onFault = onFault;
     this.#stored = new PrefixSlots(decoder.slots, decoder.prefixSlots);
+  }
+
+  /** blocks that prefixes hold: they can be dropped at any time */
+  get blocks(): number {
+    return this.#stored.held().reduce((sum, slot) => sum + this.#blocks.heldBy(slot), 0);
   }
 
   /** sequences that reused a prefix */
@@ -110,26 +135,64 @@ export class PrefixCache {
     const { tokens } = sequence.prefix;
     const source = this.#stored.use(key) ?? live.find((other) => keyOf(other) === key && hasPassed(other))?.slot;
     const isCopied = source !== undefined && (await this.#copy(source, sequence.slot, tokens));
-    if (!isCopied) this.#stored.forget(key); // a failed copy is not tried again
+    if (!isCopied) await this.#drop(key); // a failed copy is not tried again
     if (isCopied) this.#hits++;
     else this.#misses++;
     return isCopied ? tokens : 0;
   }
 
-  /** Copies a prefix that has just been prefilled into a prefix slot, for later requests. */
+  /** Copies a prefix that has just been prefilled into a prefix slot, for later requests, if there is memory for it. */
   async keep(sequence: PrefixHolder): Promise<void> {
     const key = keyOf(sequence);
-    if (key === undefined || sequence.promptDone !== sequence.prefix?.tokens || this.#stored.has(key)) return;
+    const { prefix, promptDone } = sequence;
+    if (key === undefined || promptDone !== prefix?.tokens || this.#stored.has(key)) return;
+    if (this.#blocks.of(promptDone) > this.#blocks.free + this.blocks) return;
+    if (!this.#stored.hasFree) await this.dropOldest();
+    while (this.#blocks.of(promptDone) > this.#blocks.free) await this.dropOldest();
     const slot = this.#stored.take();
     if (slot === undefined) return;
-    if (await this.#copy(sequence.slot, slot, sequence.promptDone)) this.#stored.put(key, slot);
-    else this.#stored.giveBack(slot);
+    this.#blocks.take(slot, promptDone);
+    if ((await this.#allocate(slot, promptDone)) && (await this.#copy(sequence.slot, slot, promptDone)))
+      this.#stored.put(key, slot);
+    else {
+      this.#stored.giveBack(slot);
+      await this.#free(slot);
+    }
+  }
+
+  /**
+   * Forgets the prefix that was not used for longest; that of `sequence` only when there is no other.
+   * @returns whether there was one
+   */
+  async dropOldest(sequence?: PrefixHolder): Promise<boolean> {
+    const oldest = this.#stored.oldest(sequence && keyOf(sequence));
+    if (oldest === undefined) return false;
+    await this.#drop(oldest);
+    return true;
+  }
+
+  async #drop(key: string): Promise<void> {
+    const slot = this.#stored.forget(key);
+    if (slot !== undefined) await this.#free(slot);
+  }
+
+  async #free(slot: number): Promise<void> {
+    await this.#decoder.free(slot);
+    this.#blocks.release(slot);
   }
 
   /** A failed copy only costs a prefill, so it is reported and no sequence ends; `to` is empty after it. */
-  async #copy(from: number, to: number, tokens: number): Promise<boolean> {
+  #copy(from: number, to: number, tokens: number): Promise<boolean> {
+    return this.#succeeds(() => this.#decoder.copyPrefix(from, to, tokens));
+  }
+
+  #allocate(slot: number, tokens: number): Promise<boolean> {
+    return this.#succeeds(() => this.#decoder.allocate(slot, tokens));
+  }
+
+  async #succeeds(work: () => Promise<void>): Promise<boolean> {
     try {
-      await this.#decoder.copyPrefix(from, to, tokens);
+      await work();
       return true;
     } catch (thrown) {
       this.#onFault(thrown);

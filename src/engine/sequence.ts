@@ -104,6 +104,11 @@ export class Sequence implements Schedulable, PrefixHolder {
     if (priority === 'interactive') this.#priority = priority;
   }
 
+  /** tokens that its slot holds at most; the last one generated is never fed */
+  get mostTokens(): number {
+    return this.promptTokens + this.#maxTokens;
+  }
+
   get promptDone(): number {
     if (this.#prefill !== undefined) return this.#prefill.done;
     return this.#state === 'running' ? this.promptTokens : 0;
@@ -253,4 +258,9 @@ export class Sequence implements Schedulable, PrefixHolder {
     if (this.#state !== state)
       throw new Error(`Sequence ${this.id} is ${this.#state}, expected ${state}. This is a bug.`);
   }
+}
+
+/** Read after an await, where the compiler still believes the state it saw before. */
+export function hasEnded(sequence: Pick<Sequence, 'state'>): boolean {
+  return sequence.state === 'finished';
 }

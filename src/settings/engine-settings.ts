@@ -156,6 +156,15 @@ export const ENGINE_TABLE = {
     defaultText: '2 on a CPU, 0 on CUDA',
     help: 'slots that keep the beginning of prompts, for later requests about the same clip',
   },
+  kvCacheBytes: {
+    group: 'engine',
+    flag: 'kv-cache-bytes',
+    metavar: 'n',
+    type: integer(1),
+    default: undefined,
+    defaultText: 'enough to fill all slots',
+    help: 'memory of the KV cache; with less than all slots need, a caption starts when there is memory for it',
+  },
   decodeTimeoutSeconds: {
     group: 'engine',
     flag: 'decode-timeout',

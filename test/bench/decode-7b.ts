@@ -128,7 +128,7 @@ async function measureDecode(model: string): Promise<void> {
   const loaded = await loadThinker({ ...options, threads: Number(values.threads), spinning: values.spin });
   if (values.towers) await encode(loaded);
   const load = await seconds(() => prefill(loaded, 0, 1, 1));
-  loaded.thinker.decoder.reset(0);
+  await loaded.thinker.decoder.free(0);
   console.log(`decoder loaded and one token run in ${load.toFixed(1)} s, ${gigabytes(memory().rss)} resident`);
   const prefillSeconds = await seconds(async () => {
     for (let slot = 0; slot < slots; slot++) await prefill(loaded, slot, context, Number(values.chunk));

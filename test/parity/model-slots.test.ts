@@ -76,7 +76,7 @@ describe('A cache of four slots', () => {
   it('decodes three sequences in one step as each alone, rows in the order asked for, an empty slot between them', async () => {
     const expected = [await alone(0, 0, 6), await alone(1, 0, 6), await alone(2, 0, 6)];
     const slots = [3, 0, 2];
-    model.decoder.reset(1);
+    await model.decoder.free(1);
     const found: Float32Array[][] = [];
     for (const [which, slot] of slots.entries()) found.push([await fill(model.decoder, slot, prompts[which]!)]);
     for (let step = 0; step < 6; step += 1) {
@@ -98,7 +98,7 @@ describe('A cache of four slots', () => {
   it('keeps a half-fed prompt and a waiting sequence whole while their neighbours decode', async () => {
     const expected = [await alone(0, 0, 3), await alone(1, 0, 3), await alone(2, 0, 3)];
     const waiting = await fill(model.decoder, 1, prompts[1]!);
-    model.decoder.reset(2);
+    await model.decoder.free(2);
     await feed(model.decoder, 2, prompts[2]!, 0, 50);
     const outer = [await fill(model.decoder, 0, prompts[0]!), await fill(model.decoder, 3, prompts[0]!)];
     for (let step = 0; step < 3; step += 1) {
@@ -161,7 +161,7 @@ describe('A cache of four slots', () => {
     const running = model.decoder.decode([row]);
     await expect(model.decoder.decode([row])).rejects.toThrow('one call at a time');
     await running;
-    model.decoder.reset(3);
+    await model.decoder.free(3);
     const ids = new Int32Array(501);
     const noMedia = { mediaRows: new Int32Array(0), mediaEmbeds: new Float32Array(0) };
     const chunk = { slot: 3, start: 0, ids, positions: new Int32Array(3 * 501), ...noMedia, wantLogits: false };

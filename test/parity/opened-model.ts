@@ -136,7 +136,7 @@ export async function fill(
   prompt: Prompt,
   chunk = Infinity,
 ): Promise<Float32Array> {
-  decoder.reset(slot);
+  await decoder.free(slot);
   const total = prompt.ids.length;
   let logits: Float32Array | undefined;
   for (let start = 0; start < total; start += chunk) {

@@ -149,7 +149,7 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
       const { prompt } = clip(0);
       const [start, end] = [prompt.ids.length - OWN_TOKENS, prompt.ids.length];
       const expected = await fill(decoder, 2, prompt, start);
-      decoder.reset(0);
+      await decoder.free(0);
       await feed(decoder, 0, prompt, 0, start);
       await fill(decoder, 1, clip(1).prompt); // what was there is overwritten
       await decoder.copyPrefix(0, 5, start);
@@ -161,7 +161,7 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
     it('calls it a bug to copy what is not there, to run in a prefix slot, or to copy beside a run', async () => {
       const { decoder } = model;
       await fill(decoder, 0, clip(0).prompt);
-      decoder.reset(3);
+      await decoder.free(3);
       for (const [from, to, tokens] of [
         [0, 0, 5],
         [0, 6, 5],
@@ -183,15 +183,14 @@ describe.each(['native', 'node'] as const)('A prompt whose start was read before
 
 /** The decoder's own methods, so that an engine without prefix slots can run on the same one. */
 function bound({ decoder }: OpenedModel): ConstructorParameters<typeof StreamingEngine>[0] {
-  const { slots, prefixSlots, capacity, vocabSize, hiddenSize } = decoder;
+  const { slots, prefixSlots, capacity, blockTokens, blocks, vocabSize, hiddenSize } = decoder;
   return {
-    ...{ slots, prefixSlots, capacity, vocabSize, hiddenSize },
+    ...{ slots, prefixSlots, capacity, blockTokens, blocks, vocabSize, hiddenSize },
     prefill: (chunk, options) => decoder.prefill(chunk, options),
     decode: (rows, options) => decoder.decode(rows, options),
     logits: (row) => decoder.logits(row),
     copyPrefix: (from, to, tokens) => decoder.copyPrefix(from, to, tokens),
-    reset: (slot) => {
-      decoder.reset(slot);
-    },
+    allocate: (slot, tokens) => decoder.allocate(slot, tokens),
+    free: (slot) => decoder.free(slot),
   };
 }

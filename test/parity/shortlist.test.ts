@@ -153,7 +153,7 @@ describe('A decoder with shortlists', () => {
       mediaEmbeds.set(row, at * hiddenSize);
     });
     const written = async ({ decoder }: OpenedModel) => {
-      for (let slot = 0; slot < SLOTS; slot++) decoder.reset(slot);
+      for (let slot = 0; slot < SLOTS; slot++) await decoder.free(slot);
       const engine = new StreamingEngine(decoder, { prefillChunk: 64 });
       return Promise.all(
         samplings.map(async (sampling) => {

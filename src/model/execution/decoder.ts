@@ -1,20 +1,11 @@
-// The decoder: its session and its KV cache. Each layer has one slab for keys and one for values, [slots, kvHeads,
-// rows, headDim]. A run reads and updates a contiguous range of slots in place. Prefix slots come last and are never in
-// a run. The decoder knows the length of each slot, but not which sequence uses it.
+// The decoder: its session, and runs over a contiguous range of slots of its KV cache, which they update in place.
+// Prefix slots come last and are never in a run. The decoder does not know which sequence uses a slot.
 import { FLOAT_BYTES, newFloats, type FloatArray, type FloatDType } from '../../base/floats.ts';
 import type { Device } from '../../settings/engine-settings.ts';
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
-import { cacheNames, MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
-import {
-  hostTensor,
-  type RunOptions,
-  type Runtime,
-  type Session,
-  type Slab,
-  type SlabPiece,
-  type SlabView,
-  type Tensor,
-} from '../runtime/runtime.ts';
+import { MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
+import { hostTensor, type RunOptions, type Runtime, type Session, type Tensor } from '../runtime/runtime.ts';
+import { KvCache, type CacheViews } from './kv-cache.ts';
 import { scoreMemory, type ScoreMemory, type ScoreOutputs } from './score-outputs.ts';
 import type { Decoder, DecodeRow, PrefillChunk, RunSignal, Scores } from './thinker.ts';
 
@@ -33,10 +24,9 @@ interface DecoderOptions {
   readonly prefixSlots?: number | undefined;
   /** tokens one slot can hold */
   readonly capacity: number;
+  /** memory of the KV cache; undefined: enough to fill all slots */
+  readonly cacheBytes?: number | undefined;
 }
-
-/** Keys and values of each layer, [slots, kvHeads, rows, headDim] each. */
-type CacheSlabs = readonly (readonly [keys: Slab, values: Slab])[];
 
 /** `slots` slots from `first` on, `tokens` tokens for each, `wanted` rows of logits. */
 interface RunShape {
@@ -79,41 +69,9 @@ function lowWords(array: BigInt64Array<ArrayBuffer>): Int32Array {
   return new Int32Array(array.buffer);
 }
 
-interface CacheViews {
-  readonly past: Readonly<Record<string, SlabView>>;
-  readonly present: Readonly<Record<string, SlabView>>;
-}
-
-function cacheViews(text: TextConfig, cache: CacheSlabs, rows: number, shape: RunShape): CacheViews {
-  const { kvHeads, headDim } = text;
-  const offset = shape.first * kvHeads * rows * headDim;
-  const view = (slab: Slab): SlabView => ({ kind: 'slab', slab, offset, dims: [shape.slots, kvHeads, rows, headDim] });
-  const past: Record<string, SlabView> = {};
-  const present: Record<string, SlabView> = {};
-  cache.forEach(([keys, values], layer) => {
-    const names = cacheNames(layer);
-    past[names.pastKey] = present[names.presentKey] = view(keys);
-    past[names.pastValue] = present[names.presentValue] = view(values);
-  });
-  return { past, present };
-}
-
-/** What to copy in a slab to give slot `to` the first `tokens` tokens of slot `from`: one piece per head. */
-function prefixPieces(text: TextConfig, rows: number, from: number, to: number, tokens: number): SlabPiece[] {
-  const { kvHeads, headDim } = text;
-  const start = (slot: number, head: number): number => (slot * kvHeads + head) * rows * headDim;
-  return Array.from({ length: kvHeads }, (_, head) => ({
-    from: start(from, head),
-    to: start(to, head),
-    elements: tokens * headDim,
-  }));
-}
-
-/** @param rows rows of one slot in a slab */
 function runPlan(
   text: TextConfig,
-  cache: CacheSlabs,
-  rows: number,
+  { past, present }: CacheViews,
   shape: RunShape,
   media: Media,
   outputs: ScoreOutputs,
@@ -124,7 +82,6 @@ function runPlan(
   const logitIndex = new BigInt64Array(wanted);
   const lastIndex = new Int32Array(slots);
   const totalLength = new Int32Array(1);
-  const { past, present } = cacheViews(text, cache, rows, shape);
   const mediaRows = media.index.length / 2;
   const feeds = {
     input_ids: hostTensor('int64', [slots, tokens], ids),
@@ -140,14 +97,6 @@ function runPlan(
   const fetches = { ...outputs.fetches, ...present };
   const words = { ids: lowWords(ids), positions: lowWords(positions), logitIndex: lowWords(logitIndex) };
   return { feeds, fetches, ...words, lastIndex, totalLength, outputs };
-}
-
-/**
- * Rows of a slot in its slabs: one more than its tokens, because a full slot inside a run is still written to (see
- * #park).
- */
-function slotRows(capacity: number): number {
-  return capacity + 1;
 }
 
 /**
@@ -172,10 +121,8 @@ export class SlotDecoder implements Decoder {
   readonly hiddenSize: number;
   readonly #text: TextConfig;
   readonly #dtype: FloatDType;
-  readonly #runtime: Runtime;
   readonly #session: Session;
-  readonly #cache: CacheSlabs;
-  readonly #lengths: Int32Array;
+  readonly #cache: KvCache;
   readonly #plans = new Map<string, RunPlan>();
   readonly #scores: ScoreMemory;
   /** where the rows of the last run have their logits */
@@ -184,7 +131,7 @@ export class SlotDecoder implements Decoder {
   readonly #device: Device;
   readonly #recorded = new Set<number>();
 
-  private constructor({ text }: ModelConfig, options: DecoderOptions, cache: CacheSlabs, scores: ScoreMemory) {
+  private constructor({ text }: ModelConfig, options: DecoderOptions, cache: KvCache, scores: ScoreMemory) {
     this.slots = options.slots;
     this.prefixSlots = options.prefixSlots ?? 0;
     this.capacity = options.capacity;
@@ -192,43 +139,44 @@ export class SlotDecoder implements Decoder {
     this.hiddenSize = text.hiddenSize;
     this.#text = text;
     this.#dtype = options.dtype;
-    this.#runtime = options.runtime;
     this.#session = options.session;
     this.#device = options.device;
     this.#cache = cache;
     this.#scores = scores;
-    this.#lengths = new Int32Array(this.slots + this.prefixSlots);
   }
 
   /**
    * Allocates the cache.
-   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have enough memory
+   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have enough memory, `bad_request`
+   *   for a cache that cannot hold one full slot
    */
   static async create(config: ModelConfig, options: DecoderOptions): Promise<SlotDecoder> {
-    const { kvHeads, headDim, layers } = config.text;
-    const elements = (options.slots + (options.prefixSlots ?? 0)) * kvHeads * slotRows(options.capacity) * headDim;
-    const slabs: Slab[] = [];
-    const { runtime, session, device, slots: rows } = options;
-    const scores = await scoreMemory({ runtime, session, device, rows, vocabSize: config.text.vocabSize });
+    const { runtime, session, device, dtype, slots: rows, prefixSlots = 0, capacity, cacheBytes: bytes } = options;
+    const { text } = config;
+    const scores = await scoreMemory({ runtime, session, device, rows, vocabSize: text.vocabSize });
     try {
-      while (slabs.length < 2 * layers) slabs.push(await runtime.allocate(options.dtype, elements, device));
+      const cache = { runtime, device, dtype, text, slots: rows + prefixSlots, capacity, bytes };
+      return new SlotDecoder(config, options, await KvCache.create(cache), scores);
     } catch (error) {
-      for (const held of [...slabs, scores]) held.release();
+      scores.release();
       throw error;
     }
-    const cache = slabs.slice(0, layers).flatMap((keys, layer) => {
-      const values = slabs[layers + layer];
-      return values === undefined ? [] : [[keys, values] as const];
-    });
-    return new SlotDecoder(config, options, cache, scores);
+  }
+
+  get blockTokens(): number {
+    return this.#cache.blockTokens;
+  }
+
+  get blocks(): number {
+    return this.#cache.blocks;
   }
 
   /** See Decoder. At most MOST_TOKENS_PER_RUN tokens a chunk. */
   async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Scores | undefined> {
     const { slot, start, ids, positions, mediaRows, mediaEmbeds, wantLogits } = chunk;
     const tokens = ids.length;
-    const held = slot < this.slots ? this.#lengths[slot] : undefined;
-    if (tokens === 0 || tokens > MOST_TOKENS_PER_RUN || start !== held || start + tokens > this.capacity) {
+    const held = slot < this.slots ? this.#cache.length(slot) : undefined;
+    if (tokens === 0 || tokens > MOST_TOKENS_PER_RUN || start !== held || !this.#cache.hasRoom(slot, tokens)) {
       const problem = `${tokens} tokens cannot go to ${start}`;
       throw new Error(
         `Slot ${slot} of ${this.capacity} tokens holds ${held ?? 'no'} tokens: ${problem}. This is a bug.`,
@@ -251,7 +199,7 @@ export class SlotDecoder implements Decoder {
     plan.lastIndex[0] = start + tokens - 1;
     plan.totalLength[0] = start + tokens;
     await this.#run(plan, options);
-    this.#lengths[slot] = start + tokens;
+    this.#cache.extend(slot, tokens);
     this.#logitRows = [];
     return wantLogits ? plan.outputs.scores()[0] : undefined;
   }
@@ -260,8 +208,7 @@ export class SlotDecoder implements Decoder {
     let first = this.slots;
     let last = -1;
     for (const { slot } of rows) {
-      const length = slot < this.slots ? this.#lengths[slot] : undefined;
-      if (length === undefined || length >= this.capacity)
+      if (slot >= this.slots || !this.#cache.hasRoom(slot, 1))
         throw new Error(`Slot ${slot} has no room for a token. This is a bug.`);
       first = Math.min(first, slot);
       last = Math.max(last, slot);
@@ -272,7 +219,7 @@ export class SlotDecoder implements Decoder {
     const plan = this.#decodePlan({ ...shape, tokens: 1 });
     this.#park(plan, shape.first, shape.slots);
     // Attention's kernels are chosen by it, once for all steps that are recorded: the most that it can be.
-    if (recorded) plan.totalLength[0] = slotRows(this.capacity);
+    if (recorded) plan.totalLength[0] = this.#cache.rows;
     const logitRows = rows.map(({ slot }, index) => (recorded ? slot : index));
     for (const [index, { slot, token, position, temperature = 1 }] of rows.entries()) {
       const row = slot - shape.first;
@@ -283,7 +230,7 @@ export class SlotDecoder implements Decoder {
       plan.outputs.inverseTemperatures[logitRow] = 1 / temperature;
     }
     await this.#run(plan, { ...options, recording: recorded ? shape.slots : undefined });
-    for (const { slot } of rows) this.#lengths[slot] = (this.#lengths[slot] ?? 0) + 1;
+    for (const { slot } of rows) this.#cache.extend(slot, 1);
     this.#logitRows = logitRows;
     const scores = plan.outputs.scores();
     return logitRows.flatMap((row) => scores[row] ?? []);
@@ -299,8 +246,9 @@ export class SlotDecoder implements Decoder {
     const sizes = recordedSizes(this.slots);
     for (const [done, size] of sizes.entries()) {
       onProgress?.(done, sizes.length);
+      await this.allocate(size - 1, 1);
       await this.decode([{ slot: size - 1, token: 0, position: 0 }]);
-      this.reset(size - 1);
+      await this.free(size - 1);
       this.#recorded.add(size);
     }
   }
@@ -314,26 +262,21 @@ export class SlotDecoder implements Decoder {
     return this.#alone(() => this.#scores.logits(this.#logitRows[row] ?? row));
   }
 
-  async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
-    const held = this.#lengths[from] ?? 0;
-    if (from === to || this.#lengths[to] === undefined || !(tokens >= 1 && tokens <= held)) {
-      throw new Error(`Slot ${from} holds ${held} tokens: ${tokens} cannot be copied to slot ${to}. This is a bug.`);
-    }
-    const pieces = prefixPieces(this.#text, slotRows(this.capacity), from, to, tokens);
-    await this.#alone(async () => {
-      this.#lengths[to] = 0;
-      await this.#runtime.copyWithin(this.#cache.flat(), pieces);
-      this.#lengths[to] = tokens;
-    });
+  async allocate(slot: number, tokens: number): Promise<void> {
+    await this.#alone(() => this.#cache.allocate(slot, tokens));
   }
 
-  reset(slot: number): void {
-    this.#lengths[slot] = 0;
+  async copyPrefix(from: number, to: number, tokens: number): Promise<void> {
+    await this.#alone(() => this.#cache.copy(from, to, tokens));
+  }
+
+  async free(slot: number): Promise<void> {
+    await this.#alone(() => this.#cache.free(slot));
   }
 
   /** Frees the cache. The caller releases the session. */
   release(): void {
-    for (const held of [...this.#cache.flat(), this.#scores]) held.release();
+    for (const held of [this.#cache, this.#scores]) held.release();
     this.#plans.clear();
   }
 
@@ -346,7 +289,7 @@ export class SlotDecoder implements Decoder {
     plan.positions.fill(0);
     let total = 0;
     for (let row = 0; row < slots; row += 1) {
-      const length = this.#lengths[first + row] ?? 0;
+      const length = this.#cache.length(first + row) ?? 0;
       plan.lastIndex[row] = length;
       total = Math.max(total, length + 1);
     }
@@ -380,6 +323,6 @@ export class SlotDecoder implements Decoder {
 
   #plan(shape: RunShape, media: Media): RunPlan {
     const outputs = this.#scores.outputs(shape.wanted);
-    return runPlan(this.#text, this.#cache, slotRows(this.capacity), shape, media, outputs);
+    return runPlan(this.#text, this.#cache.views(shape.first, shape.slots), shape, media, outputs);
   }
 }

@@ -40,6 +40,8 @@ export interface LoadOptions {
   readonly prefixSlots?: number | undefined;
   /** tokens a slot can hold; on a CPU, memory is used only as slots fill */
   readonly capacity: number;
+  /** memory of all slots together; undefined: enough to fill them */
+  readonly kvCacheBytes?: number | undefined;
   /** `on-demand` keeps the towers in memory only while they are used; default: on-demand for int8 and int4 on a CPU */
   readonly towers?: 'resident' | 'on-demand' | undefined;
   /** CUDA: record decode steps as CUDA graphs; default true */
@@ -208,7 +210,7 @@ async function openThinker(
     } = await loadSessions(runtime, manifest, session, config.text, options);
     opened.push(vision, audio, decoderSession);
     const dtype = ACTIVATION_DTYPE[graphPrecision(precision, device.type)];
-    const cache = { dtype, slots, prefixSlots, capacity };
+    const cache = { dtype, slots, prefixSlots, capacity, cacheBytes: options.kvCacheBytes };
     const decoder = await SlotDecoder.create(config, { runtime, session: decoderSession, device, ...cache });
     opened.push(decoder);
     await recordSteps(decoder, options);

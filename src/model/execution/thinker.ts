@@ -85,6 +85,10 @@ export interface Decoder {
   readonly prefixSlots: number;
   /** most tokens one slot can hold */
   readonly capacity: number;
+  /** tokens of a slot that get memory together; more than its capacity where it has its memory from the start */
+  readonly blockTokens: number;
+  /** blocks that all slots can hold together, prefix slots included */
+  readonly blocks: number;
   readonly vocabSize: number;
   readonly hiddenSize: number;
   /** by the sequences in a decode step: whether it was recorded at load. Absent where steps never are, as on a CPU. */
@@ -103,13 +107,21 @@ export interface Decoder {
    */
   logits(row: number): Promise<Float32Array>;
   /**
+   * Gives an empty slot memory for so many tokens, in whole blocks. No run may be in progress.
+   * @throws AvocadoError `engine_error`, `device_unavailable`
+   */
+  allocate(slot: number, tokens: number): Promise<void>;
+  /**
    * Replaces the content of slot `to` with the first `tokens` tokens of slot `from`. Either may be a prefix slot. No
    * run may be in progress. On failure, `to` is empty.
    * @throws AvocadoError `engine_error`
    */
   copyPrefix(from: number, to: number, tokens: number): Promise<void>;
-  /** Empties the slot. Its memory stays allocated. */
-  reset(slot: number): void;
+  /**
+   * Empties the slot, and takes its blocks back. No run may be in progress.
+   * @throws AvocadoError `engine_error`, `device_unavailable`
+   */
+  free(slot: number): Promise<void>;
 }
 
 export interface Thinker {

@@ -41,11 +41,11 @@ function tokensOf(engine: Engine, request: SequenceRequest): Promise<number[]> {
 
 /** @returns nothing where the samples were not carried */
 export async function captionSamples(place: SamplesPlace): Promise<Finding[]> {
-  const { checkpoint: modelDir, samples: file, cacheDir, device, precision } = place;
+  const { checkpoint: modelDir, samples: file, cacheDir, device, precision, kvCacheBytes } = place;
   if (!existsSync(file)) return [];
   const samples = deserialize(readFileSync(file)) as SampleRequest[];
   const wanted = Array.from({ length: COPIES }, () => samples).flat();
-  const cache = { slots: wanted.length, capacity: CONTEXT };
+  const cache = { slots: wanted.length, capacity: CONTEXT, kvCacheBytes };
   const threads = { threads: 0, spinning: false };
   const { thinker } = await loadThinker({
     modelDir,

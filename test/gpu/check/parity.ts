@@ -18,6 +18,8 @@ export interface Place {
   readonly cacheDir: string;
   readonly device: Device;
   readonly precision: Precision;
+  /** as LoadOptions.kvCacheBytes */
+  readonly kvCacheBytes?: number | undefined;
 }
 
 /** The same numbers in every process. */
@@ -106,6 +108,7 @@ async function logitsOf({ decoder, towers }: Thinker): Promise<DecoderNumbers> {
     });
     if (scores !== undefined) await note(0, scores);
   };
+  for (let slot = 0; slot <= SLOTS; slot++) await decoder.allocate(slot, CAPACITY);
   for (const chunk of CHUNKS) await prefill(...chunk);
   for (let step = 0; step < DECODE_STEPS; step++) {
     const batch = Array.from({ length: SLOTS }, (_, slot) => ({
@@ -117,7 +120,8 @@ async function logitsOf({ decoder, towers }: Thinker): Promise<DecoderNumbers> {
     for (const [row, scores] of (await decoder.decode(batch)).entries()) await note(row, scores);
   }
   await decoder.copyPrefix(0, SLOTS, PREFIX);
-  decoder.reset(2);
+  await decoder.free(2);
+  await decoder.allocate(2, CAPACITY);
   await decoder.copyPrefix(SLOTS, 2, PREFIX);
   await prefill(2, PREFIX, 17, 0);
   return found;
@@ -147,12 +151,10 @@ export interface Numbers {
   readonly towers: readonly Float32Array[];
 }
 
-export async function numbersOf({ checkpoint, cacheDir, device, precision }: Place): Promise<Numbers> {
+export async function numbersOf({ checkpoint, ...where }: Place): Promise<Numbers> {
   const loaded = await loadThinker({
     modelDir: checkpoint,
-    cacheDir,
-    device,
-    precision,
+    ...where,
     runtime: 'native',
     threads: 0,
     spinning: false,
@@ -195,7 +197,7 @@ export function deviation(expected: readonly Float32Array[], found: readonly Flo
 /** fp32 on the CPU, with the weights that the device has: if they are quantised, with those numbers. */
 async function exactNumbers(place: Place): Promise<Numbers> {
   const { checkpoint, precision, device, cacheDir } = place;
-  const onCpu = { ...place, device: { type: 'cpu' }, precision: 'fp32' } as const;
+  const onCpu = { ...place, device: { type: 'cpu' }, precision: 'fp32', kvCacheBytes: undefined } as const;
   if (!isQuantised(precision)) return await numbersOf(onCpu);
   const scratch = mkdtempSync(join(cacheDir, 'restored-'));
   return await numbersOf({ ...onCpu, checkpoint: await exportRestored(checkpoint, precision, device.type, scratch) });

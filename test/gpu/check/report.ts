@@ -62,6 +62,14 @@ export type Finding =
       readonly different: readonly string[];
     }
   | { readonly kind: 'prefix-copies'; readonly tokens: number; readonly copies: number; readonly seconds: number }
+  /** memory given to a slot for so many tokens, and taken back; only where the KV cache is paged */
+  | {
+      readonly kind: 'allocation';
+      readonly precision: Precision;
+      readonly tokens: number;
+      readonly allocateMs: number;
+      readonly freeMs: number;
+    }
   /** what transformers needs for the same work on the same card; of what failed, the problem */
   | {
       readonly kind: 'transformers';
@@ -88,6 +96,8 @@ export interface StepReport {
   readonly products?: 'default';
   /** `one by one`: decode steps are not recorded as CUDA graphs */
   readonly launches?: 'one by one';
+  /** `paged`: slots get memory as they need it (`--kv-cache-bytes`) */
+  readonly cache?: 'paged';
   readonly seconds: number;
   /** why the step did not end, with the last words of its process */
   readonly problem?: string;
@@ -150,7 +160,8 @@ function ourSeconds(
   { what, streams, context }: Pick<TransformersFinding, 'streams' | 'context'> & { readonly what: string },
   { steps }: CheckReport,
 ): number | undefined {
-  const findings = steps.filter(({ attention }) => attention === 'auto').flatMap((step) => step.findings);
+  const usual = steps.filter(({ attention, cache }) => attention === 'auto' && cache === undefined);
+  const findings = usual.flatMap((step) => step.findings);
   const found = findings.flatMap((finding) => {
     if (finding.kind === 'first-token' && finding.precision === 'bf16') {
       const { visionSeconds, audioSeconds, prefillSeconds } = finding;
@@ -221,6 +232,11 @@ function cellsOf(finding: Finding, name: string, report: CheckReport): string[] 
       const told = `${same} of ${captions} with the tokens of fp32 on the CPU${others}; ${tokens} tokens in ${seconds.toFixed(2)} s`;
       return [`avocado-nano captions its sample clips, ${precision}${name}`, told];
     }
+    case 'allocation': {
+      const { tokens, precision, allocateMs, freeMs } = finding;
+      const what = `memory of a slot for ${tokens.toLocaleString('en')} tokens, ${precision}${name}`;
+      return [what, `${allocateMs.toFixed(1)} ms to give, ${freeMs.toFixed(1)} ms to take back`];
+    }
     case 'load':
     case 'prefix-copies':
     case 'kernels':
@@ -235,10 +251,11 @@ export function gpuTables(reports: readonly CheckReport[]): string {
   return reports
     .map((report) => {
       const rows = report.steps.flatMap((step) => {
-        const { attention, products, launches, findings, name, problem } = step;
+        const { attention, products, launches, cache, findings, name, problem } = step;
         const kernels = products === undefined ? '' : ', default kernels for quantised weights';
         const launched = launches === undefined ? '' : ', kernels launched one by one';
-        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels + launched;
+        const paged = cache === undefined ? '' : ', KV cache in pages';
+        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels + launched + paged;
         const cells = findings.flatMap((finding) => {
           const found = cellsOf(finding, note, report);
           return found === undefined ? [] : [rowOf(found)];

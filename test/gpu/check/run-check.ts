@@ -24,6 +24,7 @@ interface Step {
   readonly attention: StepReport['attention'];
   readonly products?: StepReport['products'];
   readonly launches?: StepReport['launches'];
+  readonly cache?: StepReport['cache'];
   /** most seconds it may take */
   readonly limit: number;
 }
@@ -33,6 +34,8 @@ const STEPS: readonly Step[] = [
   { what: 'parity', precision: 'bf16', attention: 'auto', limit: 120 },
   { what: 'speed', precision: 'bf16', attention: 'auto', limit: 180 },
   { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
+  { what: 'parity', precision: 'bf16', attention: 'auto', cache: 'paged', limit: 90 },
+  { what: 'speed', precision: 'bf16', attention: 'auto', cache: 'paged', limit: 120 },
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int4', attention: 'auto', limit: 120 },
   { what: 'parity', precision: 'int8', attention: 'auto', limit: 60 },
@@ -49,12 +52,15 @@ const STEPS: readonly Step[] = [
 const ON_CPU: readonly Step[] = [
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 300 },
   { what: 'speed', precision: 'fp32', attention: 'auto', limit: 300 },
+  { what: 'speed', precision: 'fp32', attention: 'auto', cache: 'paged', limit: 300 },
   { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
 ];
 
 const LEAST_SECONDS = 15;
 /** The checkpoint, and its exports in int8 and int4. */
 const SPEED_CHECKPOINT_GIB = 32;
+/** 32 streams of the 7B shape with two blocks of 8,192 tokens each. */
+const SPEED_CACHE_GIB = 32;
 const WHOLE_SHAPE = 'nano-shape';
 const MARK = 'FINDING ';
 const NANO = fileURLToPath(new URL('../../../models/avocado-nano', import.meta.url));
@@ -103,7 +109,7 @@ function runTransformers({ device, tiny }: Options, checkpoint: string): void {
 
 /** Yields the findings of one step, in its own process. */
 async function* runStep(
-  { what, precision, products, launches }: Step,
+  { what, precision, products, launches, cache }: Step,
   options: Options,
   checkpoint: string,
 ): AsyncGenerator<Finding> {
@@ -113,11 +119,13 @@ async function* runStep(
     return;
   }
   const cacheDir = mkdtempSync(join(roomFor(0), 'avocado-check-'));
+  const kvCacheBytes = cache === undefined ? undefined : 2 ** 30 * (what === 'speed' && !tiny ? SPEED_CACHE_GIB : 4);
   try {
     if (what === 'speed') {
       // Beside the checkpoint, so that the next step with this precision finds the export.
       const exports = tiny ? cacheDir : join(checkpoint, 'exports');
-      const place = { checkpoint, cacheDir: exports, device, precision, recordSteps: launches === undefined };
+      const recordSteps = launches === undefined;
+      const place = { checkpoint, cacheDir: exports, device, precision, recordSteps, kvCacheBytes };
       const part = products === undefined && launches === undefined ? 'all' : 'decode';
       yield* measureSpeed(place, tiny ? REHEARSAL : FULL, part);
       return;
@@ -130,12 +138,12 @@ async function* runStep(
     }
     for (const name of isQuantised(precision) ? ['tiny-b', 'tiny-a', WHOLE_SHAPE] : ['tiny-b', 'tiny-a']) {
       const checkpoint = name === WHOLE_SHAPE ? whole : join(checkpoints, name);
-      const parts = await compareWithCpu({ checkpoint, cacheDir, device, precision });
+      const parts = await compareWithCpu({ checkpoint, cacheDir, device, precision, kvCacheBytes });
       for (const part of ['decoder', 'towers'] as const)
         yield { kind: 'parity', checkpoint: name, part, precision, ...parts[part] };
     }
     const samples = join(checkpoints, '..', SAMPLES);
-    yield* await captionSamples({ checkpoint: NANO, samples, cacheDir, device, precision });
+    yield* await captionSamples({ checkpoint: NANO, samples, cacheDir, device, precision, kvCacheBytes });
   } catch (error) {
     if (!(error instanceof AvocadoError) || error.code !== 'precision_unsupported') throw error;
     yield { kind: 'refused', precision, code: error.code, message: error.message };
@@ -210,6 +218,7 @@ function runProcess(step: Step, seconds: number, checkpoint: string): Promise<St
         attention: step.attention,
         ...(step.products === undefined ? {} : { products: step.products }),
         ...(step.launches === undefined ? {} : { launches: step.launches }),
+        ...(step.cache === undefined ? {} : { cache: step.cache }),
         seconds: (performance.now() - started) / 1000,
         ...(code === 0 ? {} : { problem: `${late}\n${lastWords(said)}` }),
         findings: [
@@ -253,8 +262,10 @@ function writeReport(report: CheckReport, path: string): void {
 
 function wantedSteps({ device, only }: Options): readonly Step[] {
   const steps = device.type === 'cpu' ? ON_CPU : STEPS;
-  const nameOf = ({ what, precision, attention, products, launches }: Step): string =>
-    [what, precision, ...(attention === 'auto' ? [] : [attention]), products ?? [], launches ?? []].flat().join(' ');
+  const nameOf = ({ what, precision, attention, products, launches, cache }: Step): string =>
+    [what, precision, ...(attention === 'auto' ? [] : [attention]), products ?? [], launches ?? [], cache ?? []]
+      .flat()
+      .join(' ');
   return only.length === 0 ? steps : steps.filter((step) => only.includes(nameOf(step)));
 }
 
@@ -281,7 +292,7 @@ async function runCheck(options: Options): Promise<CheckReport> {
       if (step.what !== 'parity') await large.done;
       const seconds = Math.min(step.limit, (ends - performance.now()) / 1000);
       const name = `${step.what} ${step.precision}`;
-      say(`${name}, ${step.attention} …`);
+      say([name, step.attention, step.cache ?? []].flat().join(', '));
       const report =
         seconds < LEAST_SECONDS
           ? { name, attention: step.attention, seconds: 0, problem: 'no time was left for it', findings: [] }

@@ -135,20 +135,34 @@ async function prefill({ thinker: { decoder, towers } }: LoadedThinker, slot: nu
   }
 }
 
+async function* allocation(
+  { thinker: { decoder } }: LoadedThinker,
+  place: SpeedPlace,
+  tokens: number,
+): AsyncGenerator<Finding> {
+  if (place.kvCacheBytes === undefined) return;
+  const allocateMs = 1000 * (await seconds(() => decoder.allocate(0, tokens)));
+  const freeMs = 1000 * (await seconds(() => decoder.free(0)));
+  yield { kind: 'allocation', precision: place.precision, tokens, allocateMs, freeMs };
+}
+
 async function* firstToken(place: SpeedPlace, sizes: SpeedSizes): AsyncGenerator<Finding> {
   const tokens = clipTokens(sizes);
   const start = performance.now();
   const loaded = await load(place, 1, tokens + 64);
   try {
     yield { kind: 'load', precision: place.precision, seconds: (performance.now() - start) / 1000 };
+    yield* allocation(loaded, place, tokens);
     const { clip: whole } = sizes;
     await encodeClip(loaded, whole.steps / 4, whole); // the first run of a shape also chooses kernels
     const towers = await encodeClip(loaded, whole.steps, whole);
     for (const chunk of sizes.chunks) {
+      await loaded.thinker.decoder.allocate(0, tokens);
       await prefill(loaded, 0, Math.min(tokens, 2 * chunk), chunk); // as above: not the first run of its shape
-      loaded.thinker.decoder.reset(0);
+      await loaded.thinker.decoder.free(0);
+      await loaded.thinker.decoder.allocate(0, tokens);
       const prefillSeconds = await seconds(() => prefill(loaded, 0, tokens, chunk));
-      loaded.thinker.decoder.reset(0);
+      await loaded.thinker.decoder.free(0);
       const clip = { tokens, chunk, ...towers, prefillSeconds };
       yield { kind: 'first-token', precision: place.precision, ...clip };
     }
@@ -215,6 +229,8 @@ async function* decoding(place: SpeedPlace, sizes: SpeedSizes): AsyncGenerator<F
   const loaded = await load(place, most, sizes.context + steps + 1);
   try {
     const { decoder } = loaded.thinker;
+    const room = sizes.context + steps + 1;
+    for (let slot = 0; slot < most; slot++) await decoder.allocate(slot, room);
     await prefill(loaded, 0, sizes.context, Math.min(2048, sizes.context));
     const copySeconds = await seconds(async () => {
       for (let slot = 1; slot < most; slot++) await decoder.copyPrefix(0, slot, sizes.context);
@@ -229,7 +245,8 @@ async function* decoding(place: SpeedPlace, sizes: SpeedSizes): AsyncGenerator<F
       const times = await decodeStreams(loaded, streams, context, count, sampling);
       yield { kind: 'decode', precision: place.precision, streams, context, ...times };
       // The streams that ran are as full as can be: give them their prompts again.
-      decoder.reset(0);
+      await decoder.free(0);
+      await decoder.allocate(0, room);
       await prefill(loaded, 0, context, Math.min(2048, context));
       for (let slot = 1; slot < streams; slot++) await decoder.copyPrefix(0, slot, context);
     }

@@ -71,6 +71,12 @@ async function read(
   return seen;
 }
 
+/** No memory is held by what has ended: a sequence that needs all of it gets it. */
+async function expectAllMemory(engine: StreamingEngine): Promise<void> {
+  const whole = requestOf({ length: CAPACITY / 2, maxTokens: CAPACITY / 2 });
+  expect(endingOf(await collect(engine.stream(whole)))).toBe('end length');
+}
+
 /** Every prefix slot can be filled and found again: none is held by what has ended. */
 async function expectWholeCache(engine: StreamingEngine, prefixSlots: number): Promise<void> {
   const prompts = Array.from({ length: prefixSlots }, (_, salt) =>
@@ -91,10 +97,14 @@ async function history(seed: number): Promise<History> {
   const random = Random.fromSeed(seed);
   const draw = (below: number): number => Math.floor(random.nextUnit() * below);
   let failureRate = draw(3) * 0.02;
+  const [slots, prefixSlots] = [1 + draw(4), draw(3)];
+  const [shares, blockTokens] = [draw(2) === 0, 16];
+  const blocks = CAPACITY / blockTokens + draw(15);
   const decoder = new FakeDecoder({
-    slots: 1 + draw(4),
-    prefixSlots: draw(3),
+    slots,
+    prefixSlots,
     capacity: CAPACITY,
+    ...(shares ? { blockTokens, blocks, lacksMemory: () => random.nextUnit() < failureRate } : {}),
     ...(seed % 2 === 0 ? {} : { shortlist: 12 }),
     fails: () => random.nextUnit() < failureRate,
     pause: () => (draw(3) === 0 ? settle(1) : Promise.resolve()),
@@ -114,7 +124,10 @@ async function history(seed: number): Promise<History> {
   expect(decoder.lengths).toEqual(new Array(decoder.slots).fill(0));
   outcomes.forEach(expectOneEnding);
   failureRate = 0;
-  if (!closes) await expectWholeCache(engine, decoder.prefixSlots);
+  if (!closes) {
+    await expectAllMemory(engine);
+    if (!shares) await expectWholeCache(engine, decoder.prefixSlots);
+  }
   const { prefixHits, preemptions } = engine.stats();
   return {
     preemptions,
@@ -153,7 +166,7 @@ describe('Engine in random histories of submits, aborts, leavers, failures and c
       'left',
     ];
     expect([...reached].sort()).toEqual(expected);
-    expect(prefixHits).toBeGreaterThan(400);
+    expect(prefixHits).toBeGreaterThan(250);
     expect(preemptions).toBeGreaterThan(100);
   });
 });

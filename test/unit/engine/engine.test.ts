@@ -334,7 +334,7 @@ describe('Engine when the decoder fails', () => {
     expect(decoder.violations).toEqual([]);
   });
 
-  it('ends all and goes on when a policy plans nothing or a reset throws', async () => {
+  it('ends all and goes on when a policy plans nothing or a slot cannot be freed', async () => {
     let idle = true;
     const decoder = new FakeDecoder();
     const policy = priorityScheduler(64);
@@ -342,10 +342,10 @@ describe('Engine when the decoder fails', () => {
     const engine = new StreamingEngine(decoder, { scheduler });
     expect(endingOf(await collect(engine.stream(requestOf())))).toBe('error engine_error');
     idle = false;
-    const reset = decoder.reset.bind(decoder);
-    decoder.reset = () => {
-      decoder.reset = reset;
-      throw new Error('injected reset failure');
+    const free = decoder.free.bind(decoder);
+    decoder.free = () => {
+      decoder.free = free;
+      return Promise.reject(new Error('injected failure'));
     };
     const events = await Promise.all(
       [0, 1].map((salt) => collect(engine.stream(requestOf({ salt, maxTokens: 2 + salt * 5 })))),

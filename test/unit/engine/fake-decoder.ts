@@ -9,6 +9,12 @@ export interface FakeDecoderOptions {
   readonly slots?: number;
   readonly prefixSlots?: number;
   readonly capacity?: number;
+  /** tokens of a block of memory; a whole slot when absent */
+  readonly blockTokens?: number;
+  /** blocks that all slots share; enough for all when absent */
+  readonly blocks?: number;
+  /** asked before memory is given; true makes it fail */
+  readonly lacksMemory?: (slot: number) => boolean;
   readonly vocabSize?: number;
   /** tokens of the shortlists that it gives; all logits when absent */
   readonly shortlist?: number;
@@ -36,6 +42,8 @@ export class FakeDecoder implements Decoder {
   readonly slots: number;
   readonly prefixSlots: number;
   readonly capacity: number;
+  readonly blockTokens: number;
+  readonly blocks: number;
   readonly vocabSize: number;
   readonly hiddenSize = 2;
   /** what callers did wrong; the engine may swallow the errors, so tests look here */
@@ -46,6 +54,8 @@ export class FakeDecoder implements Decoder {
   readonly order: Run[] = [];
   readonly #options: FakeDecoderOptions;
   readonly #states: (SlotState | undefined)[];
+  /** blocks of each slot */
+  readonly #held: number[];
   readonly #logits: Float32Array;
   #running = false;
 
@@ -55,6 +65,9 @@ export class FakeDecoder implements Decoder {
     this.prefixSlots = options.prefixSlots ?? 0;
     this.capacity = options.capacity ?? 256;
     this.vocabSize = options.vocabSize ?? 37;
+    this.blockTokens = options.blockTokens ?? this.capacity + 1;
+    this.blocks = options.blocks ?? this.slots + this.prefixSlots;
+    this.#held = new Array<number>(this.slots + this.prefixSlots).fill(0);
     this.#states = new Array<SlotState | undefined>(this.slots + this.prefixSlots).fill(undefined);
     this.#logits = new Float32Array(this.slots * this.vocabSize);
   }
@@ -62,6 +75,11 @@ export class FakeDecoder implements Decoder {
   /** tokens in each slot that runs */
   get lengths(): number[] {
     return this.#states.slice(0, this.slots).map((state) => state?.length ?? 0);
+  }
+
+  /** blocks that all slots hold */
+  get heldBlocks(): number {
+    return this.#held.reduce((sum, blocks) => sum + blocks, 0);
   }
 
   async prefill(chunk: PrefillChunk, options: RunSignal = {}): Promise<Scores | undefined> {
@@ -95,6 +113,7 @@ export class FakeDecoder implements Decoder {
       });
       this.#check(media === chunk.mediaRows.length, 'media rows outside the chunk or not ascending');
       state.length += count;
+      this.#checkMemory(chunk.slot);
       if (!chunk.wantLogits) return undefined;
       this.#fill(0, state.hash);
       return this.#scores(0, chunk.temperature);
@@ -117,6 +136,7 @@ export class FakeDecoder implements Decoder {
         state.nextPosition = row.position + 1;
         state.hash = mix(mix(state.hash, row.token), row.position);
         state.length++;
+        this.#checkMemory(row.slot);
         this.#fill(index, state.hash);
       });
       return rows.map(({ temperature }, row) => this.#scores(row, temperature));
@@ -137,12 +157,30 @@ export class FakeDecoder implements Decoder {
       this.copies.push({ from, to, tokens });
       const prefixHashes = this.#states[from]?.prefixHashes.slice(0, tokens + 1) ?? [];
       this.#states[to] = { hash, length: tokens, prefixHashes, nextPosition: undefined };
+      this.#checkMemory(to);
     });
   }
 
-  reset(slot: number): void {
-    this.#check(!this.#running, `reset of slot ${slot} during a run`);
+  async allocate(slot: number, tokens: number): Promise<void> {
+    await Promise.resolve();
+    this.#check(!this.#running, `slot ${slot} allocated during a run`);
+    this.#check(this.#states[slot] === undefined && this.#held[slot] === 0, `slot ${slot} allocated in use`);
+    if (this.#options.lacksMemory?.(slot) === true) throw new Error('injected lack of memory');
+    this.#held[slot] = Math.ceil(tokens / this.blockTokens);
+    this.#check(this.heldBlocks <= this.blocks, `${this.heldBlocks} blocks of ${this.blocks} in use`);
+  }
+
+  async free(slot: number): Promise<void> {
+    await Promise.resolve();
+    this.#check(!this.#running, `slot ${slot} freed during a run`);
     this.#states[slot] = undefined;
+    this.#held[slot] = 0;
+  }
+
+  #checkMemory(slot: number): void {
+    const tokens = this.blockTokens * (this.#held[slot] ?? 0);
+    const length = this.#states[slot]?.length ?? 0;
+    this.#check(length <= tokens, `${length} tokens in slot ${slot}, which has memory for ${tokens}`);
   }
 
   async #alone<Result>(run: Run, slots: readonly number[], options: RunSignal, work: () => Result): Promise<Result> {

@@ -36,6 +36,24 @@ describe('Engine, while somebody waits for a first token', () => {
     expect(endingOf(await batch)).toBe('end length');
   });
 
+  it('does not hold a batch sequence whose memory somebody waits for', async () => {
+    const foreground = new Foreground();
+    const decoder = new FakeDecoder({ slots: 6, capacity: 200, blockTokens: 50, blocks: 6 });
+    const engine = new StreamingEngine(decoder, { foreground });
+    const small = [1, 2, 3, 4].map((salt) => collect(engine.stream(requestOf({ salt, maxTokens: 2 }))));
+    // It gets its turn while the fourth waits: so it does not give up its slot.
+    const batch = collect(engine.stream(requestOf({ priority: 'batch', length: 100, maxTokens: 50 })));
+    await Promise.all(small);
+    const leave = foreground.enter();
+    const large = collect(engine.stream(requestOf({ salt: 5, length: 180, maxTokens: 8 })));
+    expect(endingOf(await large)).toBe('end length');
+    expect(foreground.isHeld).toBe(true);
+    leave();
+    expect(endingOf(await batch)).toBe('end length');
+    expect(engine.stats().preemptions).toBe(0);
+    expect(decoder.violations).toEqual([]);
+  });
+
   it('ends held sequences when it is closed', async () => {
     const foreground = new Foreground();
     const engine = new StreamingEngine(new FakeDecoder(), { foreground });

@@ -224,6 +224,8 @@ describe('A copy that fails', () => {
 });
 
 function stored(slots: PrefixSlots, key: string): number | undefined {
+  const oldest = slots.hasFree ? undefined : slots.oldest();
+  if (oldest !== undefined) slots.forget(oldest);
   const slot = slots.take();
   if (slot !== undefined) slots.put(key, slot);
   return slot;
@@ -239,6 +241,7 @@ describe('PrefixSlots', () => {
     expect(slots.use('b')).toBeUndefined();
     expect(stored(slots, 'e')).toBe(6);
     expect(stored(slots, 'f')).toBe(4);
+    expect([slots.oldest(), slots.oldest('d'), slots.oldest('x')]).toEqual(['d', 'e', 'd']);
   });
 
   it('has the slot of a forgotten key, and one given back, for others', () => {

@@ -1,0 +1,131 @@
+// Who has a slot and memory of the KV cache: given in turn, taken from batch sequences for interactive ones, shared with
+// the prefixes of earlier prompts. Only the engine's loop calls it, between two runs.
+import type { Decoder } from '../model/execution/thinker.ts';
+import { Blocks } from './blocks.ts';
+import { PrefixCache } from './prefix-cache.ts';
+import { isInteractive, type Scheduler } from './scheduler.ts';
+import { hasEnded, type Sequence } from './sequence.ts';
+import { Slots } from './slots.ts';
+
+export class KvSlots {
+  readonly prefixes: PrefixCache;
+  readonly #decoder: Decoder;
+  readonly #scheduler: Pick<Scheduler, 'admit' | 'preempt'>;
+  readonly #slots: Slots<Sequence>;
+  readonly #blocks: Blocks;
+  /** an interactive sequence waits for memory: no batch one overtakes it */
+  #isShort = false;
+  #preemptions = 0;
+
+  /** @param onFault told why a prefix could not be copied */
+  constructor(decoder: Decoder, scheduler: Pick<Scheduler, 'admit' | 'preempt'>, onFault: (thrown: unknown) => void) {
+    this.#decoder = decoder;
+    this.#scheduler = scheduler;
+    this.#slots = new Slots(decoder.slots);
+    this.#blocks = new Blocks(decoder.blocks, decoder.blockTokens);
+    this.prefixes = new PrefixCache(decoder, this.#blocks, onFault);
+  }
+
+  get used(): number {
+    return this.#slots.used;
+  }
+
+  get free(): number {
+    return this.#slots.free;
+  }
+
+  /** Whether an interactive sequence that waits could start if it were not for others: see {@link choose}. */
+  get isFull(): boolean {
+    return this.#slots.free === 0 || this.#isShort;
+  }
+
+  /** batch sequences that gave up their slot to an interactive one */
+  get preemptions(): number {
+    return this.#preemptions;
+  }
+
+  /** tokens in the slots over the tokens they could hold, 0 … 1 */
+  get usage(): number {
+    const held = this.owners().reduce((sum, sequence) => sum + sequence.heldTokens, 0);
+    return held / Math.min(this.#decoder.slots * this.#decoder.capacity, this.#blocks.capacity);
+  }
+
+  /** The owners of slots, by ascending slot. */
+  owners(): Sequence[] {
+    return this.#slots.owners();
+  }
+
+  live(): Sequence[] {
+    return this.#slots.owners().filter((sequence) => !hasEnded(sequence));
+  }
+
+  /**
+   * Whose turn it is, with room made for it: where there is none for a batch sequence, for an interactive one. An
+   * interactive one that needs more memory than there is waits, and is overtaken by nobody.
+   * @param ready sequences that may start
+   * @param onPreempted told which batch sequences wait again
+   */
+  async choose(ready: readonly Sequence[], onPreempted: (victim: Sequence) => void): Promise<Sequence | undefined> {
+    const interactive = ready.filter(isInteractive);
+    const isShort = this.#isShort && interactive.length > 0;
+    this.#isShort = false;
+    for (const members of [this.#slots.free === 0 || isShort ? interactive : ready, interactive]) {
+      const next = members.length === 0 ? undefined : this.#scheduler.admit(members);
+      if (next === undefined) return undefined;
+      if (await this.#makeRoom(next, interactive, onPreempted)) return next;
+      this.#isShort = isInteractive(next) && this.#slots.free > 0;
+      if (isInteractive(next)) return undefined;
+    }
+    return undefined;
+  }
+
+  /**
+   * Gives a chosen sequence a slot with memory for all of its tokens, and copies its prefix if another has read it.
+   * @param keepsSlot it does not give it up again
+   * @throws AvocadoError `engine_error`, `device_unavailable`; the sequence has its slot then
+   */
+  async give(sequence: Sequence, keepsSlot: boolean): Promise<void> {
+    const live = this.live();
+    const slot = this.#slots.take(sequence);
+    this.#blocks.take(slot, sequence.mostTokens);
+    sequence.admit(slot, keepsSlot);
+    await this.#decoder.allocate(slot, sequence.mostTokens);
+    const taken = await this.prefixes.takeOver(sequence, live);
+    if (!hasEnded(sequence)) sequence.startPrefill(taken);
+  }
+
+  /** Takes back the slot and the memory of a sequence. */
+  async release(sequence: Sequence, slot = sequence.slot): Promise<void> {
+    this.#slots.release(slot, sequence);
+    this.#blocks.release(slot);
+    await this.#decoder.free(slot);
+  }
+
+  /** Free slots and memory, then the memory of prefixes, then what batch sequences give up for interactive ones. */
+  async #makeRoom(
+    next: Sequence,
+    interactive: readonly Sequence[],
+    onPreempted: (victim: Sequence) => void,
+  ): Promise<boolean> {
+    const needed = this.#blocks.of(next.mostTokens);
+    const isMissing = (): boolean => needed > this.#blocks.free;
+    const victims = isInteractive(next) ? this.live().filter(isVictim) : [];
+    const ofVictims = victims.reduce((sum, { slot }) => sum + this.#blocks.heldBy(slot), 0);
+    if (needed > this.#blocks.free + this.prefixes.blocks + ofVictims) return false;
+    while (isMissing() && (await this.prefixes.dropOldest(next)));
+    while (isMissing() || this.#slots.free === 0) {
+      const victim = victims.length === 0 ? undefined : this.#scheduler.preempt(interactive, this.live());
+      if (victim === undefined) return false;
+      const { slot } = victim;
+      victim.preempt();
+      this.#preemptions++;
+      onPreempted(victim);
+      await this.release(victim, slot);
+    }
+    return true;
+  }
+}
+
+function isVictim({ priority, isPreemptible }: Sequence): boolean {
+  return priority === 'batch' && isPreemptible;
+}
