@@ -195,18 +195,17 @@ void CudaPages::Take(const PageRun& run) {
 
 void CudaPages::GiveRun(const PageRun& run) const {
   const std::string action = "Mapping pages on CUDA device " + std::to_string(device_);
-  CheckDriver(Driver().Unmap(AddressOf(run.start), run.pages * page_bytes()), action);
   for (size_t page = 0; page < run.pages; page++) {
     const Address at = AddressOf(run.start + page * page_bytes());
+    CheckDriver(Driver().Unmap(at, page_bytes()), action);
     CheckDriver(Driver().Map(at, page_bytes(), 0, handles_[run.numbers[page]], 0), action);
   }
   CheckDriver(Allow(run.start, run.pages), action);
 }
 
-// Whatever is mapped there. After a failure some pages have no mapping: then one call for all of them does nothing. A
-// page that keeps its mapping refuses the next one.
+// Whatever is mapped there: after a failure some pages have no mapping. A page that keeps its mapping refuses the next
+// one.
 void CudaPages::UnmapAll(std::byte* start, size_t pages) const {
-  if (Driver().Unmap(AddressOf(start), pages * page_bytes()) == 0) return;
   for (size_t page = 0; page < pages; page++) Driver().Unmap(AddressOf(start + page * page_bytes()), page_bytes());
 }
 

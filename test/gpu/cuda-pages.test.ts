@@ -32,6 +32,8 @@ function found(name: string, environment: Readonly<Record<string, string>> = {})
 }
 
 const map = (count: number): string[] => new Array<string>(count).fill('PAGE map');
+const unmap = (count: number): string[] => new Array<string>(count).fill(`PAGE unmap ${PAGE_BYTES}`);
+const remap = (count: number): string[] => map(count).flatMap((line) => [...unmap(1), line]);
 
 describe.skipIf(typeof prepared === 'string')('paged slabs on CUDA', () => {
   it('maps one page to all addresses at first, whose writes do no harm', async () => {
@@ -48,12 +50,7 @@ describe.skipIf(typeof prepared === 'string')('paged slabs on CUDA', () => {
   });
 
   it('commits zeroed pages of their own, sets access once per range, and copies between them', async () => {
-    const range = [
-      `PAGE unmap ${2 * PAGE_BYTES}`,
-      ...map(2),
-      `PAGE access ${2 * PAGE_BYTES}`,
-      `FILL ${2 * PAGE_BYTES}`,
-    ];
+    const range = [...remap(2), `PAGE access ${2 * PAGE_BYTES}`, `FILL ${2 * PAGE_BYTES}`];
     expect(await found('commit')).toEqual({
       committing: [...range, ...range, 'WAIT stream'],
       // 9 was written without a commit: it is on all pages without memory.
@@ -71,7 +68,7 @@ describe.skipIf(typeof prepared === 'string')('paged slabs on CUDA', () => {
 
   it('decommits pages for another slab, which has them zeroed', async () => {
     expect(await found('decommit')).toEqual({
-      decommitting: [`PAGE unmap ${3 * PAGE_BYTES}`, ...map(3), `PAGE access ${3 * PAGE_BYTES}`],
+      decommitting: [...unmap(3), ...map(3), `PAGE access ${3 * PAGE_BYTES}`],
       left: [1, 0, 0, 0, 5],
       second: [0, 0, 0, 0, 0],
       firstAgain: [1, 0, 0, 0, 5],
@@ -109,9 +106,9 @@ describe.skipIf(typeof prepared === 'string')('paged slabs on CUDA', () => {
   it('frees addresses with their slab, and the pages with the last of pool and slabs', async () => {
     expect(await found('release')).toEqual({
       lines: [
-        `PAGE unmap ${2 * PAGE_BYTES}`,
+        ...unmap(2),
         `PAGE free ${2 * PAGE_BYTES}`,
-        `PAGE unmap ${3 * PAGE_BYTES}`,
+        ...unmap(3),
         `PAGE free ${3 * PAGE_BYTES}`,
         // Five pages, and the one for all addresses without memory.
         ...new Array<string>(6).fill('PAGE release'),

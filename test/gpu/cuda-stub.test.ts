@@ -22,6 +22,7 @@ if (gpus.length > 0)
 
 interface Trace {
   readonly layers: number;
+  readonly kvHeads: number;
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly slots: number;
@@ -33,7 +34,12 @@ interface Trace {
 }
 
 /** Runs the model on the stub in a process of its own: the dynamic loader looks for libraries when one starts. */
-function trace(name: string, environment: Readonly<Record<string, string>>, precision = 'bf16') {
+function trace(
+  name: string,
+  environment: Readonly<Record<string, string>>,
+  precision = 'bf16',
+  ...more: readonly string[]
+) {
   if (typeof prepared === 'string') throw new Error(prepared);
   const log = scratch(`${name}.log`);
   const env = {
@@ -41,7 +47,7 @@ function trace(name: string, environment: Readonly<Record<string, string>>, prec
     ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
     ...environment,
   };
-  const args = ['--import', 'tsx', TRACE, golden('checkpoints/tiny-b'), precision, log];
+  const args = ['--import', 'tsx', TRACE, golden('checkpoints/tiny-b'), precision, log, ...more];
   return new Promise<{ trace: Trace; said: string; loading: readonly string[] }>((resolve, reject) => {
     execFile(process.execPath, args, { env, maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
       // The provider writes the names of attention kernels to stdout, before our one line.
@@ -186,6 +192,8 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
       step: 0,
       logits: 0,
       'prefix copy': 0,
+      allocate: 0,
+      free: 0,
       vision: 0,
       'first sound': 2,
       sound: 0,
@@ -197,6 +205,19 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(those(lines, 'COPY device-device').length).toBeGreaterThanOrEqual(2 * run.trace.layers);
     expect(those(lines, 'COPY')).toEqual(those(lines, 'COPY device-device'));
     expect(those(lines, 'WAIT')).toEqual(['WAIT stream']);
+  });
+
+  it('runs the same steps over a KV cache in pages, which come and go with a page for each head of each layer', async () => {
+    const { trace: paged } = await trace('paged', {}, 'bf16', String(2 ** 29));
+    expect(paged.message).toBeUndefined();
+    const { parts, layers, kvHeads } = paged;
+    const same = ['recording', 'prompt', 'chunk', 'step', 'prefix copy'];
+    for (const part of same) expect([part, parts[part]]).toEqual([part, run.trace.parts[part]]);
+    const pages = 2 * layers * kvHeads;
+    expect(those(parts['allocate'] ?? [], 'PAGE map')).toHaveLength(pages);
+    expect(those(parts['free'] ?? [], 'PAGE map')).toHaveLength(pages);
+    expect(those(parts['allocate'] ?? [], 'WAIT')).toEqual(['WAIT stream']);
+    expect([run.trace.parts['allocate'], run.trace.parts['free']]).toEqual([[], []]);
   });
 
   it('leaves cuDNN out of attention where it is switched off', async () => {

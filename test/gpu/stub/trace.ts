@@ -1,5 +1,5 @@
 // A process on the stub: loads one model, runs its parts, prints what the CUDA provider asked of the device, as JSON.
-//   trace.ts CHECKPOINT PRECISION LOG
+//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE]
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
 import type { Precision } from '../../../src/settings/engine-settings.ts';
 import { textPositions } from '../check/parity.ts';
 
-const [checkpoint = '', precision = 'bf16', log = ''] = process.argv.slice(2);
+const [checkpoint = '', precision = 'bf16', log = '', cacheBytes] = process.argv.slice(2);
 const SLOTS = 4;
 const CAPACITY = 128;
 const MEDIA_ROWS = 16;
@@ -52,6 +52,7 @@ try {
     slots: SLOTS,
     prefixSlots: 1,
     capacity: CAPACITY,
+    kvCacheBytes: cacheBytes === undefined ? undefined : Number(cacheBytes),
   });
   const { decoder, towers } = thinker;
   const prefill = (slot: number, start: number, count: number, media = 0) =>
@@ -68,26 +69,29 @@ try {
   const { vision, audio } = config;
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
   const sound = () => towers.encodeAudio(new Float32Array(FRAMES * audio.melBins), FRAMES);
+  for (let slot = 1; slot <= SLOTS; slot++) await decoder.allocate(slot, CAPACITY);
   for (let slot = 1; slot < SLOTS; slot++) await prefill(slot, 0, 20);
   const parts = [
     recorded(),
+    await during('allocate', () => decoder.allocate(0, CAPACITY)),
     await during('prompt', () => prefill(0, 0, 20)),
     await during('chunk', () => prefill(0, 20, 20)),
     await during('media chunk', () => prefill(0, 40, 20, MEDIA_ROWS)),
     await during('step', decode),
     await during('logits', () => decoder.logits(SLOTS - 1)),
     await during('prefix copy', () => decoder.copyPrefix(0, SLOTS, 16)),
+    await during('free', () => decoder.free(SLOTS)),
     await during('vision', () => towers.encodeVision(new Float32Array(GRID[0] * GRID[1] * columns), 1, ...GRID)),
     await during('first sound', sound),
     await during('sound', sound),
   ];
-  const { layers, vocabSize, hiddenSize } = config.text;
+  const { layers, kvHeads, vocabSize, hiddenSize } = config.text;
   const tokens = {
     media: MEDIA_ROWS,
     vision: (GRID[0] * GRID[1]) / vision.mergeSize ** 2,
     sound: audioTokens(FRAMES, audio.chunkFrames),
   };
-  const shape = { layers, vocabSize, hiddenSize, slots: SLOTS, tokens };
+  const shape = { layers, kvHeads, vocabSize, hiddenSize, slots: SLOTS, tokens };
   process.stdout.write(JSON.stringify({ ...shape, parts: Object.fromEntries(parts) }));
   await thinker.close();
 } catch (error) {
