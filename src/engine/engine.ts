@@ -233,10 +233,7 @@ export class Engine {
   /** Not while others have the slots or the memory that the one who waits needs: they end the sooner. */
   get #holdsBatch(): boolean {
     if (this.#foreground?.isHeld !== true) return false;
-    return (
-      !this.#kv.isFull ||
-      this.#owners('prefilling').some(({ priority }) => priority === 'interactive')
-    );
+    return !this.#kv.isFull || this.#owners('prefilling').some(({ priority }) => priority === 'interactive');
   }
 
   #mayRun({ priority }: Sequence): boolean {

@@ -1,5 +1,5 @@
-// Who has a slot and memory of the KV cache: given in turn, taken from batch sequences for interactive ones, shared with
-// the prefixes of earlier prompts. Only the engine's loop calls it, between two runs.
+// Who has a slot and memory of the KV cache: given in turn, taken from batch sequences for interactive ones, shared
+// with the prefixes of earlier prompts. Only the engine's loop calls it, between two runs.
 import type { Decoder } from '../model/execution/thinker.ts';
 import { Blocks } from './blocks.ts';
 import { PrefixCache } from './prefix-cache.ts';

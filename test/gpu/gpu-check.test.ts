@@ -28,6 +28,11 @@ describe('the check on a card, rehearsed on the CPU', () => {
     expect(towers).toEqual({ rows: 5, worstRelative: 0, worstAbsolute: 0, sameLargest: 5, notFinite: 0 });
   });
 
+  it('finds that a KV cache in pages gives the same numbers', async () => {
+    const { decoder } = await compareWithCpu({ ...place, precision: 'fp32', kvCacheBytes: 2 ** 28 });
+    expect(decoder).toMatchObject({ worstRelative: 0, sameLargest: 24 });
+  });
+
   it('sees a wrong number, a missing one and a wrong best token', () => {
     const expected = [Float32Array.of(3, 4), Float32Array.of(0, 1)];
     expect(deviation(expected, [Float32Array.of(3, 4.5), Float32Array.of(1, 0)])).toEqual({
@@ -51,6 +56,10 @@ describe('the check on a card, rehearsed on the CPU', () => {
       'decode',
       'decode',
     ]);
+    const paged: Finding[] = [];
+    const inPages = { ...place, precision: 'fp32', kvCacheBytes: 2 ** 28 } as const;
+    for await (const finding of measureSpeed(inPages, REHEARSAL)) paged.push(finding);
+    expect(paged.map(({ kind }) => kind)).toEqual(['load', 'allocation', ...findings.map(({ kind }) => kind).slice(1)]);
     const parity = { kind: 'parity', checkpoint: 'tiny-b', part: 'decoder', precision: 'bf16', rows: 24 } as const;
     const wrong = { ...parity, worstRelative: 0.3, worstAbsolute: 1, sameLargest: 3, notFinite: 0 };
     const decode = { precision: 'bf16', streams: 8, context: 8192, runMs: 10, runMsBest: 9, runMsSlow: 11 } as const;
@@ -71,6 +80,7 @@ describe('the check on a card, rehearsed on the CPU', () => {
       { name: 'speed bf16', attention: 'auto', seconds: 9, findings: [...findings, wrong, ...ours] },
       { name: 'parity int8', attention: 'auto', seconds: 9, findings: [{ ...captions, different: ['a.mp4'] }] },
       { name: 'transformers bf16', attention: 'auto', seconds: 9, findings: theirs },
+      { name: 'speed fp32', attention: 'auto', cache: 'paged', seconds: 9, findings: paged },
       { name: 'speed fp16', attention: 'flash', seconds: 9, problem: 'stopped after 9 s\nmore', findings: [] },
     ] as const;
     const report: CheckReport = {
@@ -93,6 +103,9 @@ describe('the check on a card, rehearsed on the CPU', () => {
     expect(told).toMatch(/^\| first token of 114 tokens, fp32, chunks of 32 \| [\d.]+ s \(towers/m);
     expect(told).toMatch(
       /^\| decode, fp32, 2 streams of 64 tokens \| [\d.]+ ms a step \(sampling [\d.]+, all logits of 8 of 8 rows\); [\d,]+ tokens\/s \|$/m,
+    );
+    expect(told).toMatch(
+      /^\| memory of a slot for 114 tokens, fp32, KV cache in pages \| [\d.]+ ms to give, [\d.]+ ms to take back \|$/m,
     );
     expect(told).toContain('| **outside**: 3.0e-1 from fp32 on the CPU, same best token in 3 of 24 (limit 5.5e-2) |');
     expect(told).toContain('| speed fp16, flash attention | **did not end**: stopped after 9 s |');

@@ -147,8 +147,8 @@ export class SlotDecoder implements Decoder {
 
   /**
    * Allocates the cache.
-   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have enough memory, `bad_request`
-   *   for a cache that cannot hold one full slot
+   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have enough memory,
+   *   `bad_request` for a cache that cannot hold one full slot
    */
   static async create(config: ModelConfig, options: DecoderOptions): Promise<SlotDecoder> {
     const { runtime, session, device, dtype, slots: rows, prefixSlots = 0, capacity, cacheBytes: bytes } = options;

@@ -77,8 +77,8 @@ export class KvCache {
 
   /**
    * Reserves the cache, with all memory that it will ever use.
-   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have it, `bad_request` when it is
-   *   less than one slot needs
+   * @throws AvocadoError `engine_error`, `device_unavailable` when the device does not have it, `bad_request` when it
+   *   is less than one slot needs
    */
   static async create(options: KvCacheOptions): Promise<KvCache> {
     const { runtime, device, dtype, text, slots, capacity, bytes } = options;

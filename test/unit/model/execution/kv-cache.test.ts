@@ -33,12 +33,20 @@ function notingRuntime(notes: Notes, most = Infinity): Runtime {
       Promise.resolve({
         pageBytes: PAGE_BYTES,
         pages: Math.floor(bytes / PAGE_BYTES),
-        release: () => void notes.poolReleased++,
+        release: () => {
+          notes.poolReleased++;
+        },
       }),
     allocate: (dtype, elements) => {
       if (notes.allocations++ >= most) return Promise.reject(new Error('no memory'));
       notes.elements.push(elements);
-      return Promise.resolve({ dtype, elements, release: () => void notes.released++ });
+      return Promise.resolve({
+        dtype,
+        elements,
+        release: () => {
+          notes.released++;
+        },
+      });
     },
     commit: noting('commit'),
     decommit: noting('decommit'),
