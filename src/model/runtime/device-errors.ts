@@ -16,7 +16,8 @@ const DEVICE_FAILED =
 
 const CUDA_FAILED = /CUDA (failure|error)|CUBLAS failure|CUDNN failure/i;
 
-const LESS_MEMORY = 'Lower `--slots`, `--prefix-slots`, `--kv-cache-bytes` or `--context`, or free the memory that other programs hold.';
+const LESS_MEMORY =
+  'Lower `--slots`, `--prefix-slots`, `--kv-cache-bytes` or `--context`, or free the memory that other programs hold.';
 const DOCTOR = 'Run `avocado doctor` to see what is missing.';
 
 function said(what: string, message: string): string {
