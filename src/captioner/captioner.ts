@@ -164,6 +164,8 @@ export interface CaptionerStats {
   readonly progress: number;
   /** tokens in the slots over the tokens they could hold, 0 … 1 */
   readonly kvUsage: number;
+  /** memory of the KV cache that sequences and kept prefixes have, over all of it, 0 … 1 */
+  readonly kvReserved: number;
   /** batch captions that gave up their slot to an interactive one, and were taken up again later */
   readonly preemptions: number;
   /** files in the decoders, files that wait for one, and for how long none of the decoders has become free */

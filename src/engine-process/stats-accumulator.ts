@@ -8,6 +8,7 @@ const NOTHING_RUNS = {
   freeSlots: 0,
   busy: false,
   kvUsage: 0,
+  kvReserved: 0,
   decoding: { running: 0, waiting: 0, stalledMs: 0 },
 };
 
@@ -63,6 +64,7 @@ function recordedInBoth(a: CaptionerStats, b: CaptionerStats): CaptionerStats['r
 /** Of two engines at the same time. */
 function together(a: CaptionerStats, b: CaptionerStats): CaptionerStats {
   const slots = a.slots + b.slots;
+  const ofBoth = (one: number, other: number): number => (slots === 0 ? 0 : (one * a.slots + other * b.slots) / slots);
   const stepsAtMs = [a.lastStepAtMs, b.lastStepAtMs].filter((atMs) => atMs !== undefined);
   return {
     ...countersOf(a, b),
@@ -73,7 +75,8 @@ function together(a: CaptionerStats, b: CaptionerStats): CaptionerStats {
     recordedSteps: recordedInBoth(a, b),
     lastStepAtMs: stepsAtMs.length === 0 ? undefined : Math.max(...stepsAtMs),
     busy: a.busy || b.busy,
-    kvUsage: slots === 0 ? 0 : (a.kvUsage * a.slots + b.kvUsage * b.slots) / slots,
+    kvUsage: ofBoth(a.kvUsage, b.kvUsage),
+    kvReserved: ofBoth(a.kvReserved, b.kvReserved),
     decoding: {
       running: a.decoding.running + b.decoding.running,
       waiting: a.decoding.waiting + b.decoding.waiting,

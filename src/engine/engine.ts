@@ -39,6 +39,8 @@ export interface EngineStats {
   readonly progress: number;
   /** tokens in the slots over the tokens they could hold, 0 … 1 */
   readonly kvUsage: number;
+  /** memory of the KV cache that sequences and kept prefixes have, over all of it, 0 … 1 */
+  readonly kvReserved: number;
   /** batch sequences that gave up their slot to an interactive one */
   readonly preemptions: number;
   /** sequences that reused a cached prefix, and those that could have but had to prefill it */
@@ -130,6 +132,7 @@ export class Engine {
       promptTokens: this.#promptTokens,
       progress: this.#progress,
       kvUsage: this.#kv.usage,
+      kvReserved: this.#kv.reserved,
       preemptions: this.#kv.preemptions,
       prefixHits: this.#kv.prefixes.hits,
       prefixMisses: this.#kv.prefixes.misses,

@@ -50,6 +50,11 @@ export class KvSlots {
     return held / Math.min(this.#decoder.slots * this.#decoder.capacity, this.#blocks.capacity);
   }
 
+  /** memory that sequences and kept prefixes have over all of it, 0 … 1 */
+  get reserved(): number {
+    return 1 - this.#blocks.free / this.#decoder.blocks;
+  }
+
   /** The owners of slots, by ascending slot. */
   owners(): Sequence[] {
     return this.#slots.owners();

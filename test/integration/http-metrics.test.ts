@@ -29,6 +29,7 @@ const NAMES: Readonly<Record<string, 'counter' | 'gauge' | 'histogram'>> = {
   avocado_prompt_tokens_total: 'counter',
   avocado_generation_tokens_total: 'counter',
   avocado_kv_cache_usage_ratio: 'gauge',
+  avocado_kv_cache_reserved_ratio: 'gauge',
   avocado_kv_slots_capacity: 'gauge',
   avocado_kv_slots_free: 'gauge',
   avocado_cache_hits_total: 'counter',
@@ -205,6 +206,7 @@ describe('/metrics', () => {
       freeSlots: 1,
       steps: 42,
       kvUsage: 0.25,
+      kvReserved: 0.75,
       caches: { media: { hits: 3, misses: 4 }, prefix: { hits: 5, misses: 6 } },
       recordedSteps: { 1: true, 2: false },
     };
@@ -215,6 +217,7 @@ describe('/metrics', () => {
     expect(value('avocado_engine_steps_total')).toBe(42);
     expect(value('avocado_engine_last_step_timestamp_seconds')).toBeCloseTo((performance.timeOrigin + 5000) / 1000, 3);
     expect(value('avocado_kv_cache_usage_ratio')).toBe(0.25);
+    expect(value('avocado_kv_cache_reserved_ratio')).toBe(0.75);
     expect(value('avocado_kv_slots_capacity')).toBe(2);
     expect(value('avocado_kv_slots_free')).toBe(1);
     expect(value('avocado_cache_hits_total', 'cache="prefix"')).toBe(5);

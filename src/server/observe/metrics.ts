@@ -218,6 +218,12 @@ function slotReadings({ captioner }: ReadingParts): Reading[] {
     },
     {
       type: 'gauge',
+      name: 'avocado_kv_cache_reserved_ratio',
+      help: 'Memory of the KV cache that captions and kept prefixes have, divided by all of it, 0 to 1.',
+      read: () => [[stats().kvReserved]],
+    },
+    {
+      type: 'gauge',
       name: 'avocado_kv_slots_capacity',
       help: 'Sequences the KV cache can hold.',
       read: () => [[stats().slots]],

@@ -64,16 +64,25 @@ describe('several engines', () => {
     const devices = engines.map(({ heard: [first] }) => (first?.type === 'open' ? first.settings : undefined));
     expect(devices).toMatchObject(CARDS.map((device) => ({ device: [device] })));
     expect(engine.model).toMatchObject({ device: 'cuda:0,cuda:1', slots: 2 * MODEL.slots, runtime: 'fake 1' });
-    engines[0]!.beat({ steps: 10, running: 2, freeSlots: 0, kvUsage: 0.5, recordedSteps: { 1: true, 2: true } });
+    engines[0]!.beat({
+      steps: 10,
+      running: 2,
+      freeSlots: 0,
+      kvUsage: 0.5,
+      kvReserved: 1,
+      recordedSteps: { 1: true, 2: true },
+    });
     engines[1]!.beat({
       steps: 5,
       running: 1,
       freeSlots: 1,
       kvUsage: 0.1,
+      kvReserved: 0.5,
       recordedSteps: { 1: true, 2: false },
       decoding: { running: 0, waiting: 0, stalledMs: 0 },
     });
     expect(engine.stats()).toMatchObject({ steps: 15, running: 3, freeSlots: 1, slots: 4, kvUsage: 0.3 });
+    expect(engine.stats().kvReserved).toBe(0.75);
     expect(engine.stats().recordedSteps).toEqual({ 1: true, 2: false });
     expect(engine.stats().decoding).toEqual({ running: 1, waiting: 0, stalledMs: 0 });
   });

@@ -29,6 +29,7 @@ export const STATS: CaptionerStats = {
   busy: true,
   progress: 20,
   kvUsage: 0.5,
+  kvReserved: 0.5,
   preemptions: 0,
   busySeconds: NEVER_BUSY,
   decoding: { running: 1, waiting: 0, stalledMs: 0 },

@@ -35,6 +35,7 @@ describe('the numbers of an engine process', () => {
       freeSlots: 0,
       busy: false,
       kvUsage: 0,
+      kvReserved: 0,
       decoding: { running: 0, waiting: 0, stalledMs: 0 },
     });
   });

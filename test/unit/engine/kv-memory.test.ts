@@ -122,9 +122,14 @@ describe('an engine with less memory than slots', () => {
   it('tells how full the memory is', async () => {
     const { engine } = opened({ blocks: 5 });
     const usages: number[] = [];
+    const reserved: number[] = [];
     for await (const { type } of engine.stream(needing(2, 1, { maxTokens: 10 })))
-      if (type === 'token') usages.push(engine.stats().kvUsage);
+      if (type === 'token') {
+        usages.push(engine.stats().kvUsage);
+        reserved.push(engine.stats().kvReserved);
+      }
     expect(usages[0]).toBe(10 / 50);
-    expect(engine.stats().kvUsage).toBe(0);
+    expect(reserved[0]).toBe(2 / 5);
+    expect(engine.stats()).toMatchObject({ kvUsage: 0, kvReserved: 0 });
   });
 });
