@@ -70,6 +70,8 @@ export class Engine {
   readonly #kv: KvSlots;
   readonly #waiting: Sequence[] = [];
   #loop: Promise<void> | undefined;
+  /** sampled since events were published last */
+  readonly #unpublished = new Set<Sequence>();
   /** sequences came or ended */
   #onChange: () => void = () => undefined;
   /** a sequence got no turn in this step because others wait for their first token */
@@ -253,6 +255,7 @@ export class Engine {
 
   /** Until batches may go on, or a sequence comes or ends. */
   async #untilChange(): Promise<void> {
+    this.#publish();
     await new Promise<void>((resolve) => {
       this.#onChange = resolve;
       void this.#foreground?.free().then(resolve);
@@ -272,8 +275,10 @@ export class Engine {
     if (sequence.state !== 'prefilling') return; // aborted since it was planned
     const chunk = sequence.nextChunk();
     try {
-      const run = (): Promise<Scores | undefined> => this.#decoder.prefill(chunk, { signal: sequence.prefillSignal });
-      const scores = await this.#clock.time('prefill', run);
+      const signal = sequence.prefillSignal;
+      const running = this.#clock.time('prefill', () => this.#decoder.prefill(chunk, { signal }));
+      this.#publish();
+      const scores = await running;
       this.#promptTokens += chunk.ids.length;
       if (hasEnded(sequence)) return;
       sequence.advancePrefill();
@@ -284,6 +289,7 @@ export class Engine {
       }
       if (scores === undefined) throw new Error('The decoder returned no scores for the last chunk. This is a bug.');
       if (!sequence.isReplaying) await this.#accept(sequence, scores, 0);
+      this.#publish();
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('The model failed while reading the prompt', thrown) });
     } finally {
@@ -297,7 +303,9 @@ export class Engine {
     if (batch.length === 0) return;
     try {
       const wanted = batch.map((sequence) => sequence.decodeRow());
-      const rows = await this.#clock.time('decode', () => this.#decoder.decode(wanted));
+      const running = this.#clock.time('decode', () => this.#decoder.decode(wanted));
+      this.#publish();
+      const rows = await running;
       // all sampling happens before anything else can start a run, which would overwrite the scores
       for (const [row, sequence] of batch.entries()) {
         const scores = rows[row];
@@ -305,6 +313,8 @@ export class Engine {
         sequence.advanceDecode();
         if (!hasEnded(sequence) && !sequence.isReplaying) await this.#accept(sequence, scores, row);
       }
+      // Otherwise beside the next run.
+      if (this.#waiting.length > 0 || batch.some(({ isEnding }) => isEnding)) this.#publish();
     } catch (thrown) {
       const error = engineError('The model failed while generating', thrown);
       for (const sequence of batch) this.#end(sequence, { type: 'error', error });
@@ -328,8 +338,24 @@ export class Engine {
         sequence.accept({ kind: 'full', logits });
       }
       this.#generatedTokens++;
+      this.#unpublished.add(sequence);
     } catch (thrown) {
       this.#end(sequence, { type: 'error', error: engineError('Sampling failed', thrown) });
+    }
+  }
+
+  /**
+   * Tells all tokens that were sampled. What listeners do with them (text, messages) takes about as long as sampling, so
+   * it happens while the next run is under way.
+   */
+  #publish(): void {
+    for (const sequence of this.#unpublished) {
+      this.#unpublished.delete(sequence);
+      try {
+        sequence.publish();
+      } catch (thrown) {
+        this.#end(sequence, { type: 'error', error: engineError('Telling of a token failed', thrown) });
+      }
     }
   }
 

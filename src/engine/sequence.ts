@@ -51,6 +51,10 @@ export class Sequence implements Schedulable, PrefixHolder {
   readonly #onEvent: (event: SequenceEvent) => void;
   readonly #onAbort: () => void;
   readonly #mayKeep: (bytes: number) => boolean;
+  /** tokens that were sampled and not told yet */
+  readonly #untold: SequenceEvent[] = [];
+  /** to be told after them */
+  #ending: TerminalEvent | undefined;
   /** dropped after prefill: it holds the media embeddings, hundreds of megabytes for a large model */
   #prefill: PrefillCursor | undefined;
   /** makes `#prefill` again; undefined once it must not */
@@ -215,8 +219,13 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#fed++;
   }
 
+  /** Whether the token that was sampled last is the last. */
+  get isEnding(): boolean {
+    return this.#ending !== undefined;
+  }
+
   /**
-   * Samples the next token, publishes it, and ends the sequence when it was the last.
+   * Samples the next token, which `publish` tells.
    * @param scores of the newest position
    * @returns false when that needs all logits and they are not here; then nothing has changed
    * @throws AvocadoError `engine_error` when the logits are not numbers
@@ -230,14 +239,21 @@ export class Sequence implements Schedulable, PrefixHolder {
     if (sampled === undefined) return false;
     const { id } = sampled;
     this.generatedIds.push(id);
-    this.#onEvent({ type: 'token', ...sampled });
-    if (this.#stopIds.includes(id)) this.end({ type: 'end', reason: 'stop' });
-    else if (this.generatedIds.length >= this.#maxTokens) this.end({ type: 'end', reason: 'length' });
+    this.#untold.push({ type: 'token', ...sampled });
+    if (this.#stopIds.includes(id)) this.#ending = { type: 'end', reason: 'stop' };
+    else if (this.generatedIds.length >= this.#maxTokens) this.#ending = { type: 'end', reason: 'length' };
     return true;
+  }
+
+  /** Tells the tokens that were sampled, and ends the sequence after the last. */
+  publish(): void {
+    if (this.#ending === undefined) this.#tell();
+    else this.end(this.#ending);
   }
 
   /** any → finished. The first ending is the only one. */
   end(event: TerminalEvent): void {
+    this.#tell();
     if (this.#state === 'finished') return;
     const wasPrefilling = this.#state === 'prefilling';
     this.#state = 'finished';
@@ -246,6 +262,10 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#onEvent(event);
     if (wasPrefilling) this.#prefillAbort.abort();
+  }
+
+  #tell(): void {
+    for (const event of this.#untold.splice(0)) this.#onEvent(event);
   }
 
   #tellPrefill(done: number): void {
