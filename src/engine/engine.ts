@@ -345,8 +345,8 @@ export class Engine {
   }
 
   /**
-   * Tells all tokens that were sampled. What listeners do with them (text, messages) takes about as long as sampling, so
-   * it happens while the next run is under way.
+   * Tells all tokens that were sampled. What listeners do with them (text, messages) takes about as long as sampling,
+   * so it happens while the next run is under way.
    */
   #publish(): void {
     for (const sequence of this.#unpublished) {
