@@ -81,6 +81,8 @@ class NativeSession implements Session {
   readonly #addon: NativeAddon;
   readonly #handle: NativeSessionHandle;
   readonly #forget: (session: NativeSession) => void;
+  /** by their feeds: a decode step has the same tensors thousands of times */
+  readonly #layouts = new WeakMap<Tensors, { readonly fetches: Tensors; readonly layout: TensorLayout }>();
   readonly recordings: boolean;
   #released: Promise<void> | undefined;
 
@@ -101,8 +103,7 @@ class NativeSession implements Session {
     const { signal, recording } = options;
     if (this.#released !== undefined) throw new Error('The session was released already. This is a bug.');
     throwIfAborted(signal);
-    const { inputs, outputs } = bindTensors(this, feeds, fetches);
-    const { numbers, memory } = tensorLayout([...inputs, ...outputs]);
+    const { numbers, memory } = this.#layoutOf(feeds, fetches);
     let ticket = 0;
     const stop = (): void => {
       this.#addon.terminateRun(this.#handle, ticket);
@@ -114,6 +115,15 @@ class NativeSession implements Session {
     signal?.removeEventListener('abort', stop);
     throwIfAborted(signal);
     if (message !== undefined) throw runError(message);
+  }
+
+  #layoutOf(feeds: Tensors, fetches: Tensors): TensorLayout {
+    const known = this.#layouts.get(feeds);
+    if (known?.fetches === fetches) return known.layout;
+    const { inputs, outputs } = bindTensors(this, feeds, fetches);
+    const layout = tensorLayout([...inputs, ...outputs]);
+    this.#layouts.set(feeds, { fetches, layout });
+    return layout;
   }
 
   async release(): Promise<void> {

@@ -111,7 +111,8 @@ export interface Session {
   /**
    * Runs the graph outside the JS thread.
    * @param feeds a tensor for every input
-   * @param fetches a preallocated tensor with exact dims for every wanted output
+   * @param fetches a preallocated tensor with exact dims for every wanted output; as feeds, not to be changed once used:
+   *   only what the tensors hold may
    * @throws AvocadoError `engine_error` with the runtime's own message, `aborted`
    */
   run(feeds: Tensors, fetches: Tensors, options?: RunOptions): Promise<void>;

@@ -49,6 +49,24 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     await Promise.all([session.release(), sum.release()]);
   });
 
+  it('runs the same tensors again with what they hold then, into the outputs of each run', async () => {
+    const session = await runtime.createSession(productChainGraph(1), OPTIONS);
+    const [feeds, first, second] = [
+      { x: floats([2, 2], [3, 3, 3, 3]), w: unitMatrix(2) },
+      floats([2, 2]),
+      floats([2, 2]),
+    ];
+    const fetches = { y: first };
+    await session.run(feeds, fetches);
+    feeds.x.data.fill(5);
+    await session.run(feeds, { y: second });
+    expect([...first.data, ...second.data]).toEqual([3, 3, 3, 3, 5, 5, 5, 5]);
+    feeds.x.data.fill(7);
+    await session.run(feeds, fetches);
+    expect([...first.data, ...second.data]).toEqual([7, 7, 7, 7, 5, 5, 5, 5]);
+    await session.release();
+  });
+
   it('never starts a run that is aborted while it waits', async () => {
     const session = await runtime.createSession(productChainGraph(100), OPTIONS);
     const [w, first, second] = [unitMatrix(SIZE), floats([SIZE, SIZE]), floats([SIZE, SIZE])];
