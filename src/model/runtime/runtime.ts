@@ -111,8 +111,8 @@ export interface Session {
   /**
    * Runs the graph outside the JS thread.
    * @param feeds a tensor for every input
-   * @param fetches a preallocated tensor with exact dims for every wanted output; as feeds, not to be changed once used:
-   *   only what the tensors hold may
+   * @param fetches a preallocated tensor with exact dims for every wanted output. Neither object is changed once it was
+   *   used, only what its tensors hold.
    * @throws AvocadoError `engine_error` with the runtime's own message, `aborted`
    */
   run(feeds: Tensors, fetches: Tensors, options?: RunOptions): Promise<void>;
