@@ -56,8 +56,28 @@ void ReadCuda(int device, const std::byte* from, void* to, size_t bytes) {
   CheckCuda(Cuda().Memcpy(to, from, bytes, kDeviceToHost), "Reading from CUDA device " + std::to_string(device));
 }
 
-CudaStaging::CudaStaging(int device, size_t bytes, size_t host_bytes)
-    : device_index_(device), bytes_(bytes), host_bytes_(host_bytes) {
+CudaStream::CudaStream(int device) : device_(device) {
+  const DeviceScope scope(device);
+  CheckCuda(Cuda().StreamCreateWithFlags(&handle_, kNonBlocking),
+            "Making a stream on CUDA device " + std::to_string(device));
+}
+
+CudaStream::~CudaStream() {
+  try {
+    const DeviceScope scope(device_);
+    Cuda().StreamDestroy(handle_);
+  } catch (const std::exception&) {
+    // The device is lost or the process is ending: the stream goes with it.
+  }
+}
+
+void CudaStream::Wait() const {
+  const DeviceScope scope(device_);
+  CheckCuda(Cuda().StreamSynchronize(handle_), "A run on CUDA device " + std::to_string(device_));
+}
+
+CudaStaging::CudaStaging(int device, size_t bytes, size_t host_bytes, std::shared_ptr<CudaStream> stream)
+    : device_index_(device), bytes_(bytes), host_bytes_(host_bytes), stream_(std::move(stream)) {
   const DeviceScope scope(device);
   const std::string what = "Staging " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device);
   try {
@@ -65,7 +85,6 @@ CudaStaging::CudaStaging(int device, size_t bytes, size_t host_bytes)
     CheckCuda(Cuda().Memset(device_, 0, bytes), what);
     CheckCuda(Cuda().StreamSynchronize(nullptr), what);
     CheckCuda(Cuda().MallocHost(&host_, host_bytes), what);
-    CheckCuda(Cuda().StreamCreateWithFlags(&stream_, kNonBlocking), what);
   } catch (const std::exception&) {
     Release();
     throw;
@@ -77,7 +96,6 @@ CudaStaging::~CudaStaging() { Release(); }
 void CudaStaging::Release() noexcept {
   try {
     const DeviceScope scope(device_index_);
-    if (stream_ != nullptr) Cuda().StreamDestroy(stream_);
     if (host_ != nullptr) Cuda().FreeHost(host_);
     if (device_ != nullptr) Cuda().Free(device_);
   } catch (const std::exception&) {
@@ -96,6 +114,5 @@ void CudaStaging::CopyToHost(size_t offset, void* to, size_t bytes) {
 void CudaStaging::Copy(void* to, const void* from, size_t bytes, int kind) {
   if (bytes == 0) return;
   const DeviceScope scope(device_index_);
-  CheckCuda(Cuda().MemcpyAsync(to, from, bytes, kind, stream_), "Copying the values of a run");
-  CheckCuda(Cuda().StreamSynchronize(stream_), "Copying the values of a run");
+  CheckCuda(Cuda().MemcpyAsync(to, from, bytes, kind, stream_->handle()), "Copying the values of a run");
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 /** A copy inside one block of memory. The two places do not overlap. */
@@ -24,14 +25,33 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces);
 /** Copies from a CUDA device's memory to the host and waits for it. Throws std::runtime_error as CopyCuda. */
 void ReadCuda(int device, const std::byte* from, void* to, size_t bytes);
 
+/** A queue of a CUDA device: what is in it happens in order, beside what is in others. */
+class CudaStream {
+ public:
+  /** Throws std::runtime_error with the runtime's message. */
+  explicit CudaStream(int device);
+  ~CudaStream();
+  CudaStream(const CudaStream&) = delete;
+  CudaStream& operator=(const CudaStream&) = delete;
+
+  void* handle() const { return handle_; }
+  /** Waits until it is empty. Throws std::runtime_error with what failed in it. */
+  void Wait() const;
+
+ private:
+  int device_;
+  void* handle_ = nullptr;
+};
+
 /**
- * A block of memory on a CUDA device and one in pinned host memory, so that many small values take one fast copy. Its
- * copies have a stream of their own and wait for it only.
+ * A block of memory on a CUDA device and one in pinned host memory, so that many small values take one fast copy.
+ * Copies are put into the stream, and are done when it is empty. A copy from or to memory that is not pinned may be done
+ * before that.
  */
 class CudaStaging {
  public:
   /** Throws std::runtime_error with the runtime's message. */
-  CudaStaging(int device, size_t bytes, size_t host_bytes);
+  CudaStaging(int device, size_t bytes, size_t host_bytes, std::shared_ptr<CudaStream> stream);
   ~CudaStaging();
   CudaStaging(const CudaStaging&) = delete;
   CudaStaging& operator=(const CudaStaging&) = delete;
@@ -43,6 +63,7 @@ class CudaStaging {
   /** To or from `offset` of the device's block. The host's memory may be any. */
   void CopyToDevice(size_t offset, const void* from, size_t bytes);
   void CopyToHost(size_t offset, void* to, size_t bytes);
+  void Wait() const { stream_->Wait(); }
 
  private:
   void Copy(void* to, const void* from, size_t bytes, int kind);
@@ -53,5 +74,5 @@ class CudaStaging {
   size_t host_bytes_;
   void* device_ = nullptr;
   void* host_ = nullptr;
-  void* stream_ = nullptr;
+  std::shared_ptr<CudaStream> stream_;
 };

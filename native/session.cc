@@ -4,8 +4,10 @@
 #include <iterator>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "attention-op.h"
+#include "cuda-memory.h"
 #include "staged-run.h"
 
 namespace {
@@ -36,13 +38,14 @@ ort::MemoryInfoHandle MakeMemoryInfo(const Device& device) {
   return ort::MemoryInfoHandle(raw);
 }
 
-void AppendCuda(OrtSessionOptions* options, const SessionConfig& config) {
+/** @param stream of all runs; null: one of the provider's own */
+void AppendCuda(OrtSessionOptions* options, const SessionConfig& config, const CudaStream* stream) {
   const auto& api = ort::GetApi();
   OrtCudaOptions* raw = nullptr;
   ort::Check(api.CreateCUDAProviderOptions(&raw));
   const ort::CudaOptionsHandle cuda(raw);
   const std::string device = std::to_string(config.device.index);
-  const char* const keys[] = {
+  std::vector<const char*> keys = {
       "device_id",
       "arena_extend_strategy",               // grow by what is needed; doubling would take memory from the KV cache
       "cudnn_conv_algo_search",              // EXHAUSTIVE would benchmark again for every new clip length
@@ -50,9 +53,15 @@ void AppendCuda(OrtSessionOptions* options, const SessionConfig& config) {
       "enable_skip_layer_norm_strict_mode",  // sums in fp32, like the reference
       "enable_cuda_graph",
   };
-  const char* const values[] = {device.c_str(), "kSameAsRequested", "HEURISTIC", "0", "1",
-                                config.recordings ? "1" : "0"};
-  ort::Check(api.UpdateCUDAProviderOptions(cuda.get(), keys, values, std::size(keys)));
+  std::vector<const char*> values = {device.c_str(), "kSameAsRequested", "HEURISTIC", "0", "1",
+                                     config.recordings ? "1" : "0"};
+  std::string address;
+  if (stream != nullptr) {
+    address = std::to_string(reinterpret_cast<uintptr_t>(stream->handle()));
+    keys.insert(keys.end(), {"has_user_compute_stream", "user_compute_stream"});
+    values.insert(values.end(), {"1", address.c_str()});
+  }
+  ort::Check(api.UpdateCUDAProviderOptions(cuda.get(), keys.data(), values.data(), keys.size()));
   ort::Check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()));
 }
 
@@ -63,7 +72,7 @@ constexpr char kBriefSpin[] = "20";
  * Session options with the execution provider. Throws onnxruntime's message, such as a CUDA provider that does not
  * load.
  */
-ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
+ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config, const CudaStream* stream) {
   const auto& api = ort::GetApi();
   OrtSessionOptions* raw = nullptr;
   ort::Check(api.CreateSessionOptions(&raw));
@@ -87,27 +96,29 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config) {
   if (config.device.type == Device::Type::kCuda) {
     // So weights that the provider rearranges when it loads them go back to the device: the arena would keep them.
     ort::Check(api.AddSessionConfigEntry(raw, "session.use_device_allocator_for_initializers", "1"));
-    AppendCuda(raw, config);
+    AppendCuda(raw, config, stream);
   }
   return options;
 }
 
-ort::SessionHandle LoadSession(const void* model, size_t bytes, const SessionConfig& config) {
-  const ort::SessionOptionsHandle options = MakeSessionOptions(config);
+ort::SessionHandle LoadSession(const void* model, size_t bytes, const SessionConfig& config,
+                               const CudaStream* stream) {
+  const ort::SessionOptionsHandle options = MakeSessionOptions(config, stream);
   OrtSession* raw = nullptr;
   ort::Check(ort::GetApi().CreateSessionFromArray(ort::GetEnv(), model, bytes, options.get(), &raw));
   return ort::SessionHandle(raw);
 }
 
-ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config) {
-  if (!config.own_attention) return LoadSession(model, bytes, config);
+ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config,
+                               const CudaStream* stream) {
+  if (!config.own_attention) return LoadSession(model, bytes, config, stream);
   try {
-    return LoadSession(model, bytes, config);
+    return LoadSession(model, bytes, config, stream);
   } catch (const std::runtime_error&) {
     // Libraries before 1.29 do not let our kernel call theirs. Anything else fails once more.
     SessionConfig without = config;
     without.own_attention = false;
-    return LoadSession(model, bytes, without);
+    return LoadSession(model, bytes, without, stream);
   }
 }
 
@@ -133,7 +144,8 @@ Session::Session(const void* model, size_t bytes, const SessionConfig& config)
       recordings_enabled_(config.recordings && config.device.type == Device::Type::kCuda),
       host_memory_(MakeMemoryInfo(Device{})),
       device_memory_(MakeMemoryInfo(config.device)),
-      session_(MakeSession(model, bytes, config)),
+      stream_(recordings_enabled_ ? std::make_shared<CudaStream>(config.device.index) : nullptr),
+      session_(MakeSession(model, bytes, config, stream_.get())),
       staging_(std::make_shared<StagingPool>()) {
   const auto& api = ort::GetApi();
   binding_ = MakeBinding();

@@ -60,6 +60,7 @@ struct RunRequest {
   int recording = NOT_RECORDED;
 };
 
+class CudaStream;
 class StagedRun;
 class StagingPool;
 
@@ -90,6 +91,8 @@ class Session {
   bool recordings_enabled_;
   ort::MemoryInfoHandle host_memory_;
   ort::MemoryInfoHandle device_memory_;
+  /** of recorded runs and their copies; null where runs are not recorded */
+  std::shared_ptr<CudaStream> stream_;
   ort::SessionHandle session_;
   ort::IoBindingHandle binding_;
   std::vector<std::string> inputs_;

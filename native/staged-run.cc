@@ -42,6 +42,7 @@ void StagingPool::Put(std::unique_ptr<CudaStaging> staging) {
 
 StagedRun::StagedRun(const Session& session, const RunRequest& request, std::unique_ptr<CudaStaging> staging)
     : session_(session),
+      in_one_stream_(request.recording != NOT_RECORDED),
       inputs_(request.inputs),
       outputs_(request.outputs),
       staging_(std::move(staging)),
@@ -58,8 +59,9 @@ StagedRun::StagedRun(const Session& session, const RunRequest& request, std::uni
   }
   if (staging_ == nullptr || staging_->bytes() < bytes_ || staging_->host_bytes() < small_bytes_) {
     staging_.reset();  // first, so that both never exist at once
-    staging_ = std::make_unique<CudaStaging>(session.device_.index, std::max(bytes_, kAlignment),
-                                             std::max(small_bytes_, kAlignment));
+    const int device = session.device_.index;
+    staging_ = std::make_unique<CudaStaging>(device, std::max(bytes_, kAlignment), std::max(small_bytes_, kAlignment),
+                                             in_one_stream_ ? session.stream_ : std::make_shared<CudaStream>(device));
   }
   Bind();
 }
@@ -110,11 +112,13 @@ void StagedRun::Upload(const RunRequest& request) {
     }
   }
   staging_->CopyToDevice(0, staging_->host(), small_input_bytes_);
+  if (!in_one_stream_) staging_->Wait();
 }
 
-void StagedRun::Execute(const RunRequest& request) {
+void StagedRun::Execute(RunRequest& request) {
   // A run ends when its stream is empty. onnxruntime's SynchronizeBound… would wait for the whole device, so for the
   // runs of all other sessions.
+  if (in_one_stream_) request.terminator.Configure("disable_synchronize_execution_providers", "1");
   ort::Check(ort::GetApi().RunWithBinding(session_.session_.get(), request.terminator.options(), binding_.get()));
 }
 
@@ -123,10 +127,11 @@ void StagedRun::Download(const RunRequest& request) {
   staging_->CopyToHost(small_input_bytes_, staging_->host() + small_input_bytes_, small_outputs);
   for (const Place& place : output_places_) {
     const TensorView& view = request.outputs[place.index];
-    if (place.is_large) {
-      staging_->CopyToHost(place.offset, view.memory, view.bytes);
-    } else {
-      std::memcpy(view.memory, staging_->host() + place.offset, view.bytes);
-    }
+    if (place.is_large) staging_->CopyToHost(place.offset, view.memory, view.bytes);
+  }
+  staging_->Wait();
+  for (const Place& place : output_places_) {
+    const TensorView& view = request.outputs[place.index];
+    if (!place.is_large) std::memcpy(view.memory, staging_->host() + place.offset, view.bytes);
   }
 }

@@ -28,14 +28,15 @@ class StagedRun {
 
   /**
    * The three parts of a run, in this order. Requests must have tensors of the shapes and the slabs of the first one.
-   * Upload and Download may happen on other threads, while other runs compute.
+   * Upload and Download may happen on other threads, while other runs compute. A recorded run and its copies are in one
+   * stream, and only its end is waited for.
    */
   void Upload(const RunRequest& request);
-  void Execute(const RunRequest& request);
+  void Execute(RunRequest& request);
   void Download(const RunRequest& request);
 
   /** All three parts. */
-  void Perform(const RunRequest& request) {
+  void Perform(RunRequest& request) {
     Upload(request);
     Execute(request);
     Download(request);
@@ -61,6 +62,7 @@ class StagedRun {
   void Bind() const;
 
   const Session& session_;
+  const bool in_one_stream_;
   const std::vector<TensorView> inputs_;
   const std::vector<TensorView> outputs_;
   std::vector<Place> input_places_;

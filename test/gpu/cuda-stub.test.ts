@@ -125,17 +125,28 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     ]);
   });
 
-  it('launches one graph in a decode step, between one copy to the device and one back', () => {
+  it('launches one graph in a decode step, between one copy to the device and one back, and waits once', () => {
     const { parts, slots } = run.trace;
     const step = parts['step'] ?? [];
     const kinds = step.filter((line) => !line.startsWith('WAIT')).map((line) => line.replace(/ \d+.*/, ''));
     expect(kinds).toEqual(['COPY host-device', 'GRAPH launch', 'COPY device-host']);
-    expect(those(step, 'WAIT')).toEqual(['WAIT stream', 'WAIT stream', 'WAIT stream']);
+    expect(step.at(-1)).toBe('WAIT stream');
+    expect(those(step, 'WAIT')).toHaveLength(1);
     // Both copies are of pinned memory; each tensor starts at a multiple of 256 bytes.
     expect(those(step, 'COPY').filter((line) => !line.endsWith('pinned'))).toEqual([]);
     expect(bytesCopied(step, 'host-device')).toBeLessThanOrEqual(8 * 256 + 200 * slots);
     // A shortlist of 64 logits and ids, and two sums.
     expect(bytesCopied(step, 'device-host')).toBeLessThanOrEqual(4 * 256 + slots * (64 * 8 + 8));
+  });
+
+  it('puts both copies and the graph of a step into one stream, which it waits for', async () => {
+    const { trace: found } = await trace('streams', { CUDA_STUB_STREAMS: '1' });
+    const step = found.parts['step'] ?? [];
+    expect(new Set(those(step, 'STREAM')).size).toBe(1);
+    expect(those(step, 'STREAM')).not.toContain('STREAM (nil)');
+    expect(step.map((line) => line.split(' ')[0])).toEqual(
+      ['COPY', 'GRAPH', 'COPY', 'WAIT'].flatMap((call) => ['STREAM', call]),
+    );
   });
 
   it('records a step without a copy of host memory, an allocation or a wait', () => {

@@ -9,6 +9,7 @@
 //   CUDA_STUB_MIB=N         memory of the device, default 81920
 //   CUDA_STUB_COPY_LIMIT=N  larger copies to the device are not made: large weights need no memory
 //   CUDA_STUB_WAIT_ERROR=N  waiting for the device gives this error
+//   CUDA_STUB_STREAMS=1     a line before each copy, launch of a graph and wait: which stream it is in
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -46,6 +47,7 @@ size_t NumberOf(const char* variable, size_t otherwise) {
 const size_t kTotal = NumberOf("CUDA_STUB_MIB", 81920) << 20;
 const size_t kCopyLimit = NumberOf("CUDA_STUB_COPY_LIMIT", SIZE_MAX);
 const Error kCaptureError = static_cast<Error>(NumberOf("CUDA_STUB_CAPTURE_ERROR", 0));
+const bool kTellStreams = NumberOf("CUDA_STUB_STREAMS", 0) != 0;
 const Error kWaitError = static_cast<Error>(NumberOf("CUDA_STUB_WAIT_ERROR", 0));
 constexpr size_t kPage = 4096;
 
@@ -141,6 +143,10 @@ Error Create(void** handle) {
 Error Destroy(void* handle) {
   free(handle);
   return kSuccess;
+}
+
+void TellStream(Stream stream) {
+  if (kTellStreams) StubLog("STREAM %p", stream);
 }
 
 Error Wait(const char* what) {
@@ -362,7 +368,8 @@ Error cudaFreeHost(void* memory) {
   return kSuccess;
 }
 Error cudaMemcpy(void* to, const void* from, size_t bytes, int kind) { return Copy(to, from, bytes, kind, "waiting"); }
-Error cudaMemcpyAsync(void* to, const void* from, size_t bytes, int kind, Stream) {
+Error cudaMemcpyAsync(void* to, const void* from, size_t bytes, int kind, Stream stream) {
+  TellStream(stream);
   return Copy(to, from, bytes, kind, "queued");
 }
 Error cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
@@ -390,7 +397,10 @@ Error cudaMemPoolGetAttribute(void*, int, void* value) {
 Error cudaStreamCreateWithFlags(Stream* stream, unsigned) { return Create(stream); }
 Error cudaStreamCreate(Stream* stream) { return Create(stream); }
 Error cudaStreamDestroy(Stream stream) { return Destroy(stream); }
-Error cudaStreamSynchronize(Stream) { return Wait("stream"); }
+Error cudaStreamSynchronize(Stream stream) {
+  TellStream(stream);
+  return Wait("stream");
+}
 Error cudaDeviceSynchronize() { return Wait("device"); }
 Error cudaEventSynchronize(void*) { return Wait("event"); }
 Error cudaEventCreate(void** event) { return Create(event); }
@@ -420,7 +430,8 @@ Error cudaStreamEndCapture(Stream, void** graph) {
   return Create(graph);
 }
 Error cudaGraphInstantiate(void** executable, void*, unsigned long long) { return Create(executable); }
-Error cudaGraphLaunch(void*, Stream) {
+Error cudaGraphLaunch(void*, Stream stream) {
+  TellStream(stream);
   StubLog("GRAPH launch");
   return kSuccess;
 }
