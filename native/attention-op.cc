@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <exception>
 #include <stdexcept>
 #include <vector>
 
 #include "attention.h"
-#include "ort-library.h"
+#include "custom-op.h"
 
 namespace {
 
-// onnxruntime asks the kernels of an added domain first, also where the domain is one of its own.
-constexpr char kDomain[] = "com.microsoft";
 constexpr char kName[] = "GroupQueryAttention";
 
 /** The inputs that our decoder gives. A graph with others does not load with this kernel. */
@@ -21,27 +18,6 @@ enum Output : size_t { kAttended, kPresentKey, kPresentValue, kOutputs };
 
 using Inputs = std::array<const OrtValue*, kInputs>;
 using Outputs = std::array<OrtValue*, kOutputs>;
-using Dims = std::vector<int64_t>;
-
-Dims DimsOf(const OrtValue* value) {
-  const auto& api = ort::GetApi();
-  OrtTensorShape* raw = nullptr;
-  ort::Check(api.GetTensorTypeAndShape(value, &raw));
-  const ort::TensorShapeHandle shape(raw);
-  size_t rank = 0;
-  ort::Check(api.GetDimensionsCount(raw, &rank));
-  Dims dims(rank);
-  ort::Check(api.GetDimensions(raw, dims.data(), rank));
-  return dims;
-}
-
-template <typename Element>
-Element* DataOf(const OrtValue* value) {
-  void* data = nullptr;
-  ort::Check(ort::GetApi().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
-  return static_cast<Element*>(data);
-}
-
 class AttentionKernel {
  public:
   explicit AttentionKernel(const OrtKernelInfo* info);
@@ -75,7 +51,7 @@ AttentionKernel::AttentionKernel(const OrtKernelInfo* info) {
   const char* types[] = {"T", "T_CACHE", "M"};
   const int values[] = {ort::FLOAT, ort::FLOAT, ort::INT32};
   OrtOp* raw = nullptr;
-  ort::Check(api.CreateOp(info, kName, kDomain, 1, types, values, 3, attributes.data(),
+  ort::Check(api.CreateOp(info, kName, OWN_KERNELS_DOMAIN, 1, types, values, 3, attributes.data(),
                           static_cast<int>(attributes.size()), kInputs, kOutputs, &raw));
   builtin_.reset(raw);
 }
@@ -142,17 +118,6 @@ void AttentionKernel::Decode(OrtKernelContext* context, const Inputs& inputs, co
   attention.Finish();
 }
 
-/** Runs `work`; what it throws becomes a status. */
-template <typename Work>
-OrtStatus* StatusOf(const Work& work) noexcept {
-  try {
-    work();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return ort::GetApi().CreateStatus(ort::CODE_FAIL, error.what());
-  }
-}
-
 OrtCustomOp DescribeKernel() {
   OrtCustomOp op{};
   op.version = ort::API_VERSION;
@@ -179,18 +144,9 @@ OrtCustomOp DescribeKernel() {
   return op;
 }
 
-/** Sessions keep pointers to it: never freed. */
-OrtCustomOpDomain* MakeDomain() {
-  static const OrtCustomOp op = DescribeKernel();
-  OrtCustomOpDomain* domain = nullptr;
-  ort::Check(ort::GetApi().CreateCustomOpDomain(kDomain, &domain));
-  ort::Check(ort::GetApi().CustomOpDomain_Add(domain, &op));
-  return domain;
-}
-
 }  // namespace
 
-void AddAttentionKernel(OrtSessionOptions* options) {
-  static OrtCustomOpDomain* const domain = MakeDomain();
-  ort::Check(ort::GetApi().AddCustomOpDomain(options, domain));
+const OrtCustomOp* AttentionOp() {
+  static const OrtCustomOp op = DescribeKernel();
+  return &op;
 }

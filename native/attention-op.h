@@ -4,5 +4,5 @@
 
 #include "ort-api.h"
 
-/** For sessions on a CPU. Throws std::runtime_error. */
-void AddAttentionKernel(OrtSessionOptions* options);
+/** Its description, which sessions keep pointers to: never freed. */
+const OrtCustomOp* AttentionOp();

@@ -41,7 +41,9 @@ constexpr int ALL_OPTIMISATIONS = 99;
 constexpr int LOG_ERRORS = 3;
 constexpr int CODE_FAIL = 1;
 constexpr int FLOAT = 1;
+constexpr int UINT8 = 2;
 constexpr int INT32 = 6;
+constexpr int OPTIONAL = 1;
 constexpr int ATTRIBUTE_INT = 1;
 constexpr int ATTRIBUTE_FLOAT = 3;
 

@@ -46,7 +46,7 @@ SessionConfig ReadConfig(Napi::Object object) {
   for (const Napi::Value& name : ValuesOf(object.Get("hostInputs"))) {
     config.host_inputs.push_back(name.As<Napi::String>().Utf8Value());
   }
-  config.own_attention = object.Get("ownAttention").As<Napi::Boolean>().Value();
+  config.own_kernels = object.Get("ownKernels").As<Napi::Boolean>().Value();
   config.log_severity = object.Get("logSeverity").As<Napi::Number>().Int32Value();
   return config;
 }

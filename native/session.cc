@@ -8,6 +8,8 @@
 
 #include "attention-op.h"
 #include "cuda-memory.h"
+#include "custom-op.h"
+#include "product-op.h"
 #include "staged-run.h"
 
 namespace {
@@ -65,6 +67,19 @@ void AppendCuda(OrtSessionOptions* options, const SessionConfig& config, const C
   ort::Check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()));
 }
 
+OrtCustomOpDomain* MakeOwnKernels() {
+  OrtCustomOpDomain* domain = nullptr;
+  ort::Check(ort::GetApi().CreateCustomOpDomain(OWN_KERNELS_DOMAIN, &domain));
+  ort::Check(ort::GetApi().CustomOpDomain_Add(domain, AttentionOp()));
+  if (const OrtCustomOp* product = ProductOp()) ort::Check(ort::GetApi().CustomOpDomain_Add(domain, product));
+  return domain;
+}
+
+void AddOwnKernels(OrtSessionOptions* options) {
+  static OrtCustomOpDomain* const domain = MakeOwnKernels();
+  ort::Check(ort::GetApi().AddCustomOpDomain(options, domain));
+}
+
 /** Microseconds: longer than most nodes that only one thread works on, and far shorter than the pause between runs. */
 constexpr char kBriefSpin[] = "20";
 
@@ -83,7 +98,7 @@ ort::SessionOptionsHandle MakeSessionOptions(const SessionConfig& config, const 
   const bool is_on_cpu = config.device.type == Device::Type::kCpu;
   const bool spins = config.spinning || is_on_cpu;
   ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.allow_spinning", spins ? "1" : "0"));
-  if (config.own_attention) AddAttentionKernel(raw);
+  if (config.own_kernels) AddOwnKernels(raw);
   if (is_on_cpu && !config.spinning) {
     ort::Check(api.AddSessionConfigEntry(raw, "session.intra_op.spin_duration_us", kBriefSpin));
     // Before 1.30 there is no such limit. Then threads spin until the run ends.
@@ -111,13 +126,13 @@ ort::SessionHandle LoadSession(const void* model, size_t bytes, const SessionCon
 
 ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionConfig& config,
                                const CudaStream* stream) {
-  if (!config.own_attention) return LoadSession(model, bytes, config, stream);
+  if (!config.own_kernels) return LoadSession(model, bytes, config, stream);
   try {
     return LoadSession(model, bytes, config, stream);
   } catch (const std::runtime_error&) {
-    // Libraries before 1.29 do not let our kernel call theirs. Anything else fails once more.
+    // Libraries before 1.29 do not let our kernels call theirs. Anything else fails once more.
     SessionConfig without = config;
-    without.own_attention = false;
+    without.own_kernels = false;
     return LoadSession(model, bytes, without, stream);
   }
 }

@@ -19,8 +19,8 @@ struct SessionConfig {
   bool recordings = false;
   /** inputs that the graph's kernels read in host memory */
   std::vector<std::string> host_inputs;
-  /** CPU, float32: decode steps go to our attention */
-  bool own_attention = false;
+  /** CPU: operators that have a kernel of ours get it */
+  bool own_kernels = false;
   int log_severity = ort::LOG_ERRORS;
 };
 

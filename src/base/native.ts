@@ -34,7 +34,7 @@ interface NativeSessionConfig {
   readonly disablePrepacking: boolean;
   readonly recordings: boolean;
   readonly hostInputs: readonly string[];
-  readonly ownAttention: boolean;
+  readonly ownKernels: boolean;
   /** onnxruntime's levels: 0 verbose … 3 errors, 4 fatal */
   readonly logSeverity: number;
 }

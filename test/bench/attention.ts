@@ -36,7 +36,7 @@ const rows: Record<string, Record<string, number>> = {};
 for (const [name, shape] of Object.entries(SHAPES)) {
   const graph = attentionGraph('float32', shape.size, shape.heads, shape.kvHeads);
   const [own, theirs] = [
-    await runtime.createSession(graph, { ...options, ownAttention: true }),
+    await runtime.createSession(graph, { ...options, ownKernels: true }),
     await runtime.createSession(graph, options),
   ];
   const tensors = attentionCase(shape);

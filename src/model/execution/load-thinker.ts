@@ -142,9 +142,9 @@ async function loadSessions(
       const recordings = options.recordSteps !== false;
       const ofPart =
         part === 'decoder'
-          ? { threads: ofDecoder, recordings, hostInputs: DECODER_HOST_INPUTS, ownAttention: isOnCpu }
+          ? { threads: ofDecoder, recordings, hostInputs: DECODER_HOST_INPUTS }
           : { recordings: false };
-      const loaded = await runtime.createSession(model, { ...session, ...ofPart });
+      const loaded = await runtime.createSession(model, { ...session, ownKernels: isOnCpu, ...ofPart });
       done = Math.min(done + 1, 3);
       options.onProgress?.(`Loading ${part}`, done, 3);
       return loaded;

@@ -163,7 +163,7 @@ export class NativeRuntime implements Runtime {
       disablePrepacking,
       recordings,
       hostInputs: options.hostInputs ?? [],
-      ownAttention: options.ownAttention === true && device.type === 'cpu',
+      ownKernels: options.ownKernels === true && device.type === 'cpu',
       logSeverity: logSeverity(runtimeLog),
     };
     let handle: NativeSessionHandle | undefined;

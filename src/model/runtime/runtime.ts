@@ -134,8 +134,11 @@ export interface SessionOptions {
   readonly recordings?: boolean | undefined;
   /** inputs that the device's kernels read in host memory; default none */
   readonly hostInputs?: readonly string[] | undefined;
-  /** the native runtime on a CPU: float32 attention in decode steps by native/attention.h; default false */
-  readonly ownAttention?: boolean | undefined;
+  /**
+   * The native runtime on a CPU: our kernels for attention in decode steps (native/attention.h) and for quantised
+   * weights (native/product.h), where the processor and onnxruntime's release allow them; default false.
+   */
+  readonly ownKernels?: boolean | undefined;
 }
 
 /** onnxruntime's number of a level: 4, fatal errors only, to 0, all. */

@@ -18,7 +18,7 @@ const CONFIG = {
   disablePrepacking: false,
   recordings: false,
   hostInputs: [],
-  ownAttention: false,
+  ownKernels: false,
   logSeverity: 3,
 };
 const ignore = (): void => undefined;

@@ -43,7 +43,7 @@ describe.skipIf(!native.loaded)('our attention', () => {
     ['as many query heads as there may be', { heads: 16, kvHeads: 1, size: 16, lasts: [50] }],
     ['more of them, so that onnxruntime computes', { heads: 17, kvHeads: 1, size: 16, lasts: [50] }],
   ])('is softmax(scale * query * keys^T) * values, with the new keys and values in the cache: %s', async (_, shape) => {
-    const own = await load(shape, { ownAttention: true });
+    const own = await load(shape, { ownKernels: true });
     const [found, expected] = [attentionCase(shape), attentionCase(shape)];
     attendExactly(shape, expected);
     await runAttention(own, found);
@@ -59,7 +59,7 @@ describe.skipIf(!native.loaded)('our attention', () => {
 
   test('is right where scores are as far apart as floats can be, and where all are equal', async () => {
     const shape = { heads: 2, kvHeads: 1, size: 16, lasts: [99] };
-    const own = await load(shape, { ownAttention: true });
+    const own = await load(shape, { ownKernels: true });
     const found = attentionCase(shape);
     found.query.data.fill(1e4, 0, 16).fill(0, 16);
     found.keys.data.fill(-1);
@@ -78,7 +78,7 @@ describe.skipIf(!native.loaded)('our attention', () => {
 
   test('gives NaN for a query that has one, and only for that', async () => {
     const shape = { heads: 2, kvHeads: 1, size: 16, lasts: [99] };
-    const own = await load(shape, { ownAttention: true });
+    const own = await load(shape, { ownKernels: true });
     const [found, expected] = [attentionCase(shape), attentionCase(shape)];
     found.query.data[3] = NaN;
     await runAttention(own, found);
@@ -91,8 +91,8 @@ describe.skipIf(!native.loaded)('our attention', () => {
   test('gives a sequence the same bits alone, in a batch, and with another number of threads', async () => {
     const shape = { heads: 28, kvHeads: 4, size: 128, lasts: [5, 2047, 1500, 90] };
     const [two, one] = await Promise.all([
-      load(shape, { ownAttention: true }),
-      load(shape, { ownAttention: true, threads: 1 }),
+      load(shape, { ownKernels: true }),
+      load(shape, { ownKernels: true, threads: 1 }),
     ]);
     const all = attentionCase(shape);
     await runAttention(two, all);
@@ -108,7 +108,7 @@ describe.skipIf(!native.loaded)('our attention', () => {
 
   test("leaves prompts, and caches that are not updated in place, to onnxruntime's kernel", async () => {
     const shape = { heads: 4, kvHeads: 2, size: 64, lasts: [9] };
-    const [own, theirs] = await Promise.all([load(shape, { ownAttention: true }), load(shape, {})]);
+    const [own, theirs] = await Promise.all([load(shape, { ownKernels: true }), load(shape, {})]);
     for (const changes of [{ tokens: 10 }, { apart: true }]) {
       const [mine, expected] = [attentionCase(shape, undefined, changes), attentionCase(shape, undefined, changes)];
       await runAttention(own, mine);
@@ -120,7 +120,7 @@ describe.skipIf(!native.loaded)('our attention', () => {
 
   test('refuses a token outside the cache', async () => {
     const shape = { heads: 4, kvHeads: 2, size: 64, lasts: [9] };
-    const own = await load(shape, { ownAttention: true });
+    const own = await load(shape, { ownKernels: true });
     for (const last of [-1, 10]) {
       const found = attentionCase(shape);
       found.last.data[0] = last;

@@ -1,0 +1,44 @@
+// What our kernels for onnxruntime's operators share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <vector>
+
+#include "ort-library.h"
+
+/** onnxruntime asks the kernels of an added domain first, also where the domain is one of its own. */
+constexpr char OWN_KERNELS_DOMAIN[] = "com.microsoft";
+
+using Dims = std::vector<int64_t>;
+
+inline Dims DimsOf(const OrtValue* value) {
+  const auto& api = ort::GetApi();
+  OrtTensorShape* raw = nullptr;
+  ort::Check(api.GetTensorTypeAndShape(value, &raw));
+  const ort::TensorShapeHandle shape(raw);
+  size_t rank = 0;
+  ort::Check(api.GetDimensionsCount(raw, &rank));
+  Dims dims(rank);
+  ort::Check(api.GetDimensions(raw, dims.data(), rank));
+  return dims;
+}
+
+template <typename Element>
+Element* DataOf(const OrtValue* value) {
+  void* data = nullptr;
+  ort::Check(ort::GetApi().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
+  return static_cast<Element*>(data);
+}
+
+/** Runs `work`; what it throws becomes a status. */
+template <typename Work>
+OrtStatus* StatusOf(const Work& work) noexcept {
+  try {
+    work();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return ort::GetApi().CreateStatus(ort::CODE_FAIL, error.what());
+  }
+}
