@@ -294,7 +294,7 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       expect(y.data[0]).toBe(1);
     });
 
-    it('does not grow over a thousand runs', async () => {
+    it('does not grow over thousands of runs', async () => {
       const session = await load(sumGraph());
       const [a, b, sum] = [floats([25_000]), floats([25_000]), floats([25_000])];
       const runs = async (count: number): Promise<void> => {
@@ -302,9 +302,9 @@ describe.each(['native', 'node'] as const)('the %s runtime', (name) => {
       };
       await runs(300);
       const before = process.memoryUsage().rss;
-      await runs(1000);
-      // One leaked tensor a run would be 100 MB.
-      expect(process.memoryUsage().rss - before).toBeLessThan(40e6);
+      await runs(3000);
+      // One leaked tensor a run would be 300 MB. What the garbage collector has not looked at yet was up to 41.
+      expect(process.memoryUsage().rss - before).toBeLessThan(150e6);
       await session.release();
     });
 
