@@ -22,8 +22,8 @@ constexpr int64_t kTileRows = 8;
 constexpr int64_t kBandRows = 128;
 /** Outputs of a task of few rows: enough work to be worth a thread's asking for it. */
 constexpr int64_t kTaskLanes = 4 * kLanes;
-/** From so many rows on, unpacking weights into tiles pays. */
-constexpr int64_t kFewestTileRows = 3;
+/** From so many rows on, unpacking weights into tiles pays; of 3 rows it takes twice as long. */
+constexpr int64_t kFewestTileRows = 12;
 constexpr int64_t kWords = kProductBlock / 4;
 constexpr int64_t kPrefetchBytes = 32768;
 
