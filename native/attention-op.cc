@@ -119,28 +119,14 @@ void AttentionKernel::Decode(OrtKernelContext* context, const Inputs& inputs, co
 }
 
 OrtCustomOp DescribeKernel() {
-  OrtCustomOp op{};
-  op.version = ort::API_VERSION;
+  OrtCustomOp op = DescribeOp<AttentionKernel>();
   op.GetName = [](const OrtCustomOp*) { return kName; };
-  op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
   op.GetInputType = [](const OrtCustomOp*, size_t index) {
     return index == kLast || index == kTotal ? ort::INT32 : ort::FLOAT;
   };
   op.GetInputTypeCount = [](const OrtCustomOp*) -> size_t { return kInputs; };
   op.GetOutputType = [](const OrtCustomOp*, size_t) { return ort::FLOAT; };
   op.GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return kOutputs; };
-  op.KernelDestroy = [](void* kernel) { delete static_cast<AttentionKernel*>(kernel); };
-  op.GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
-  op.GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
-  op.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
-  op.CreateKernelV2 = [](const OrtCustomOp*, const void*, const OrtKernelInfo* info, void** kernel) {
-    return StatusOf([&] { *kernel = new AttentionKernel(info); });
-  };
-  op.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {
-    return StatusOf([&] { static_cast<AttentionKernel*>(kernel)->Compute(context); });
-  };
-  op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
-  op.GetEndVersion = [](const OrtCustomOp*) { return 1; };
   return op;
 }
 

@@ -42,3 +42,27 @@ OrtStatus* StatusOf(const Work& work) noexcept {
     return ort::GetApi().CreateStatus(ort::CODE_FAIL, error.what());
   }
 }
+
+/**
+ * The description of an operator on the CPU, but for its name, inputs and outputs. Kernel(info) makes a kernel, which
+ * Compute(context) runs; both may throw std::exception.
+ */
+template <typename Kernel>
+OrtCustomOp DescribeOp() {
+  OrtCustomOp op{};
+  op.version = ort::API_VERSION;
+  op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
+  op.GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
+  op.GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
+  op.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
+  op.CreateKernelV2 = [](const OrtCustomOp*, const void*, const OrtKernelInfo* info, void** kernel) {
+    return StatusOf([&] { *kernel = new Kernel(info); });
+  };
+  op.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {
+    return StatusOf([&] { static_cast<Kernel*>(kernel)->Compute(context); });
+  };
+  op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+  op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
+  op.GetEndVersion = [](const OrtCustomOp*) { return 1; };
+  return op;
+}

@@ -68,10 +68,8 @@ void ProductKernel::Compute(OrtKernelContext* context) const {
 }
 
 OrtCustomOp DescribeKernel() {
-  OrtCustomOp op{};
-  op.version = ort::API_VERSION;
+  OrtCustomOp op = DescribeOp<ProductKernel>();
   op.GetName = [](const OrtCustomOp*) { return "MatMulNBits"; };
-  op.GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
   op.GetInputType = [](const OrtCustomOp*, size_t index) {
     if (index == kPacked || index == kZeroPoints) return ort::UINT8;
     return index == kGroups ? ort::INT32 : ort::FLOAT;
@@ -79,18 +77,7 @@ OrtCustomOp DescribeKernel() {
   op.GetInputTypeCount = [](const OrtCustomOp*) -> size_t { return kInputs; };
   op.GetOutputType = [](const OrtCustomOp*, size_t) { return ort::FLOAT; };
   op.GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return 1; };
-  op.KernelDestroy = [](void* kernel) { delete static_cast<ProductKernel*>(kernel); };
   op.GetInputCharacteristic = [](const OrtCustomOp*, size_t index) { return index >= kZeroPoints ? ort::OPTIONAL : 0; };
-  op.GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return 0; };
-  op.GetInputMemoryType = [](const OrtCustomOp*, size_t) { return 0; };
-  op.CreateKernelV2 = [](const OrtCustomOp*, const void*, const OrtKernelInfo* info, void** kernel) {
-    return StatusOf([&] { *kernel = new ProductKernel(info); });
-  };
-  op.KernelComputeV2 = [](void* kernel, OrtKernelContext* context) {
-    return StatusOf([&] { static_cast<ProductKernel*>(kernel)->Compute(context); });
-  };
-  op.GetStartVersion = [](const OrtCustomOp*) { return 1; };
-  op.GetEndVersion = [](const OrtCustomOp*) { return 1; };
   return op;
 }
 

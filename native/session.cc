@@ -130,7 +130,8 @@ ort::SessionHandle MakeSession(const void* model, size_t bytes, const SessionCon
   try {
     return LoadSession(model, bytes, config, stream);
   } catch (const std::runtime_error&) {
-    // Libraries before 1.29 do not let our kernels call theirs. Anything else fails once more.
+    // Libraries before 1.29 do not let our kernels call theirs, and other weights are not for ours. Anything else fails
+    // once more.
     SessionConfig without = config;
     without.own_kernels = false;
     return LoadSession(model, bytes, without, stream);
