@@ -20,10 +20,6 @@ export class Slots<Owner> {
     return this.#used;
   }
 
-  canTake(): boolean {
-    return this.free > 0;
-  }
-
   /** Gives the lowest free slot to `owner`. */
   take(owner: Owner): number {
     const slot = this.#owners.indexOf(undefined);

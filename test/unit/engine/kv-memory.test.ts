@@ -17,6 +17,16 @@ function opened(options: FakeDecoderOptions): { decoder: FakeDecoder; engine: St
   return { decoder, engine: new StreamingEngine(decoder, { prefillChunk: 16 }) };
 }
 
+/** Runs sequences and notes their names as they end. */
+function inOrderOfEnding(engine: StreamingEngine) {
+  const ended: string[] = [];
+  const run = async (name: string, request: SequenceRequest): Promise<void> => {
+    await collect(engine.stream(request));
+    ended.push(name);
+  };
+  return { ended, run };
+}
+
 async function tokensAlone(request: SequenceRequest): Promise<number[]> {
   return tokensOf(await collect(new StreamingEngine(new FakeDecoder(), { prefillChunk: 16 }).stream(request)));
 }
@@ -64,11 +74,7 @@ describe('an engine with less memory than slots', () => {
 
   it('lets no sequence overtake an interactive one that waits for memory', async () => {
     const { engine } = opened({ blocks: 4, pause: () => settle(1) });
-    const ended: string[] = [];
-    const run = async (name: string, request: SequenceRequest): Promise<void> => {
-      await collect(engine.stream(request));
-      ended.push(name);
-    };
+    const { ended, run } = inOrderOfEnding(engine);
     const first = run('first', needing(2, 1, { maxTokens: 14 }));
     await settle(4);
     const large = run('large', needing(4, 2, { maxTokens: 2 }));
@@ -80,11 +86,7 @@ describe('an engine with less memory than slots', () => {
 
   it('gives the turn of a batch sequence without room to an interactive one', async () => {
     const { engine } = opened({ blocks: 4, pause: () => settle(1) });
-    const ended: string[] = [];
-    const run = async (name: string, request: SequenceRequest): Promise<void> => {
-      await collect(engine.stream(request));
-      ended.push(name);
-    };
+    const { ended, run } = inOrderOfEnding(engine);
     const long = run('long', needing(3, 1, { maxTokens: 25 }));
     await settle(4);
     const batch = run('batch', needing(2, 2, { maxTokens: 2, priority: 'batch' }));
