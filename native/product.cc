@@ -1,6 +1,7 @@
 #include "product.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "instruction-sets.h"
 
@@ -20,12 +21,14 @@ constexpr int64_t kTileLanes = 2 * kLanes;
 constexpr int64_t kTileRows = 8;
 /** Rows for which weights are unpacked once: their inputs and sums stay in the nearest cache. */
 constexpr int64_t kBandRows = 128;
-/** Outputs of a task of few rows: enough work to be worth a thread's asking for it. */
-constexpr int64_t kTaskLanes = 4 * kLanes;
+/** Outputs of a task of few rows: each of its two streams is long enough for what its beginning costs. */
+constexpr int64_t kTaskLanes = 8 * kLanes;
 /** From so many rows on, unpacking weights into tiles pays; of 3 rows it takes twice as long. */
 constexpr int64_t kFewestTileRows = 12;
 constexpr int64_t kWords = kProductBlock / 4;
-constexpr int64_t kPrefetchBytes = 32768;
+/** Of few rows: blocks of one stream that are multiplied at once, and how far ahead weights are fetched. */
+constexpr int64_t kGroup = 8;
+constexpr int64_t kPrefetchBytes = 2048;
 
 /** 16 registers of 16 words, rows and columns exchanged. */
 INLINE void Transpose(__m512i* rows) {
@@ -77,7 +80,8 @@ template <int kBits>
 INLINE void Unpack(const uint8_t* packed, __m512i& first, __m512i& second) {
   if constexpr (kBits == 4) {
     const __m512i low_half = _mm512_set1_epi8(0x0f);
-    const __m512i both = _mm512_loadu_si512(packed);
+    __m512i both = _mm512_loadu_si512(packed);
+    asm volatile("" : "+v"(both));  // or gcc loads it twice
     first = _mm512_and_si512(both, low_half);
     second = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_half);
   } else {
@@ -100,41 +104,97 @@ INLINE __m512 Add(__m512 total, __m512i sum, int32_t middle, __m512i scales, flo
 
 INLINE __mmask16 MaskOf(int64_t left) { return static_cast<__mmask16>(left >= kLanes ? 0xffff : (1 << left) - 1); }
 
-/** One row of inputs and the 16 outputs from `first` on. */
+/** A prefetch that stays where it stands: gcc gathers its own, and then they wait for each other. */
+INLINE void Prefetch(const void* at) { asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(at))); }
+
+/**
+ * Sums of kGroup blocks of either stream, of weights that follow each other in memory, with the same inputs. The first
+ * kGroup lanes are those of the first stream.
+ */
 template <int kBits>
-void FewRows(const ProductJob& job, int64_t blocks, int64_t first, const int8_t* rounded, const float* steps,
-             const int32_t* middles, float* output) {
+INLINE __m512i MultiplyGroup(const uint8_t* first, const uint8_t* second, const int8_t* rounded) {
   constexpr int64_t kBytes = kProductBlock * kBits / 8;
-  // The processor's own prefetching does not follow 16 short rows. This far ahead is another of them, or the next 16.
-  const int64_t ahead = std::min(kLanes * blocks * kBytes, kPrefetchBytes);
-  const uint8_t* packed[kLanes];
-  const float* scales[kLanes];
-  for (int64_t lane = 0; lane < kLanes; lane++) {
-    const int64_t row = std::min(first + lane, job.n - 1);
-    packed[lane] = job.packed + row * blocks * kBytes;
-    scales[lane] = job.scales + row * blocks;
-  }
-  __m512 total = _mm512_setzero_ps();
-  __m512i loaded[16];
-  for (int64_t block = 0; block < blocks; block++) {
-    if (block % 16 == 0) LoadScales(scales, block, blocks, loaded);
-    __builtin_prefetch(scales[0] + (blocks + block) * kLanes);  // those of the next 16, a line with each block
-    const __m512i first_inputs = _mm512_loadu_si512(rounded + block * kProductBlock);
-    const __m512i second_inputs = _mm512_loadu_si512(rounded + block * kProductBlock + 64);
-    __m512i sums[kLanes];
-    for (int64_t lane = 0; lane < kLanes; lane++) {
-      const uint8_t* at = packed[lane] + block * kBytes;
-      __builtin_prefetch(at + ahead);
+  __m512i sums[2 * kGroup];
+#pragma GCC unroll 8
+  for (int64_t block = 0; block < kGroup; block++) {
+    __m512i first_inputs = _mm512_loadu_si512(rounded + block * kProductBlock);
+    __m512i second_inputs = _mm512_loadu_si512(rounded + block * kProductBlock + 64);
+    asm volatile("" : "+v"(first_inputs), "+v"(second_inputs));
+    for (int64_t stream = 0; stream < 2; stream++) {
+      const uint8_t* at = (stream == 0 ? first : second) + block * kBytes;
+      for (int64_t line = 0; line < kBytes; line += 64) Prefetch(at + kPrefetchBytes + line);
       __m512i first_weights, second_weights;
       Unpack<kBits>(at, first_weights, second_weights);
-      sums[lane] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first_weights, first_inputs),
-                                       second_weights, second_inputs);
+      sums[stream * kGroup + block] =
+          _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first_weights, first_inputs), second_weights,
+                              second_inputs);
     }
-    total = Add(total, SumsOf(sums), middles[block], loaded[block % 16], steps[block]);
   }
-  const __mmask16 mask = MaskOf(job.n - first);
-  if (job.bias != nullptr) total = _mm512_add_ps(total, _mm512_maskz_loadu_ps(mask, job.bias + first));
-  _mm512_mask_storeu_ps(output + first, mask, total);
+  return SumsOf(sums);
+}
+
+/** Outputs of 16 rows of weights from the sums of their blocks, [16, blocks]. */
+INLINE __m512 AddBlocks(const int32_t* sums, int64_t blocks, const float* const* scales, const float* steps,
+                        const int32_t* middles) {
+  __m512 total = _mm512_setzero_ps();
+  for (int64_t from = 0; from < blocks; from += 16) {
+    __m512i of_scales[16];
+    __m512i of_blocks[16];
+    LoadScales(scales, from, blocks, of_scales);
+    const __mmask16 mask = MaskOf(blocks - from);
+    for (int64_t lane = 0; lane < kLanes; lane++) {
+      of_blocks[lane] = _mm512_maskz_loadu_epi32(mask, sums + lane * blocks + from);
+    }
+    Transpose(of_blocks);
+    for (int64_t block = from; block < std::min(from + 16, blocks); block++) {
+      total = Add(total, of_blocks[block - from], middles[block], of_scales[block - from], steps[block]);
+    }
+  }
+  return total;
+}
+
+INLINE void StoreHalf(const ProductJob& job, int64_t row, int64_t first, __m256 total) {
+  if (job.bias != nullptr) total = _mm256_add_ps(total, _mm256_loadu_ps(job.bias + first));
+  _mm256_storeu_ps(job.output + row * job.n + first, total);
+}
+
+/**
+ * Few rows of inputs and the outputs from `from` on, 16 for each of `tiles`. Memory is read fastest in two long streams:
+ * one is the first half of the weights, the other the second half, and a tile has 8 outputs of either. Blocks are taken
+ * as they lie, across the ends of rows, and inputs go round with them.
+ */
+template <int kBits>
+void FewRows(const ProductJob& job, const RoundedInputs& rounded, int64_t from, int64_t tiles) {
+  constexpr int64_t kBytes = kProductBlock * kBits / 8;
+  const int64_t blocks = rounded.blocks;
+  constexpr int64_t kHalf = kLanes / 2;
+  const int64_t apart = tiles * kHalf;
+  std::vector<int32_t> sums(static_cast<size_t>(kLanes * blocks));
+  for (int64_t first = from; first < from + apart; first += kHalf) {
+    const uint8_t* packed = job.packed + first * blocks * kBytes;
+    const uint8_t* other_packed = packed + apart * blocks * kBytes;
+    const float* scales[kLanes];
+    for (int64_t lane = 0; lane < kLanes; lane++) {
+      scales[lane] = job.scales + (first + (lane < kHalf ? lane : apart + lane - kHalf)) * blocks;
+    }
+    for (int64_t row = 0; row < job.rows; row++) {
+      int64_t input = 0;
+      for (int64_t group = 0; group < blocks; group++) {
+        Prefetch(scales[group % 2 == 0 ? 0 : kHalf] + (blocks + group) * kGroup);  // of the next tile, line by line
+        const int64_t at = group * kGroup;
+        const __m512i both = MultiplyGroup<kBits>(packed + at * kBytes, other_packed + at * kBytes,
+                                                  rounded.block(row, input));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(&sums[at]), _mm512_castsi512_si256(both));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(&sums[kHalf * blocks + at]), _mm512_extracti64x4_epi64(both, 1));
+        input += kGroup;
+        while (input >= blocks) input -= blocks;
+      }
+      const __m512 total = AddBlocks(sums.data(), blocks, scales, &rounded.steps[row * blocks],
+                                     &rounded.middles[row * blocks]);
+      StoreHalf(job, row, first, _mm512_castps512_ps256(total));
+      StoreHalf(job, row, first + apart, _mm512_extractf32x8_ps(total, 1));
+    }
+  }
 }
 
 /** A block of 32 outputs, word by word: [32 words, 2 registers] of 16 outputs each. */
@@ -154,8 +214,11 @@ INLINE void UnpackTile(const uint8_t* const* packed, __m512i* tile) {
 
 /** kRows rows of inputs times a tile, added to their totals. */
 template <int kRows>
-INLINE void MultiplyTile(const __m512i* tile, const int8_t* rounded, int64_t row_bytes, const float* steps,
-                         const int32_t* middles, int64_t row_blocks, const __m512i* scales, float* totals) {
+INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int64_t from, int64_t block,
+                         const __m512i* scales, float* totals) {
+  const int8_t* inputs_of_block = rounded.block(from, block);
+  const float* steps = &rounded.steps[from * rounded.blocks + block];
+  const int32_t* middles = &rounded.middles[from * rounded.blocks + block];
   __m512i sums[kRows][2];
   for (int row = 0; row < kRows; row++) sums[row][0] = sums[row][1] = _mm512_setzero_si512();
   for (int word = 0; word < kWords; word++) {
@@ -164,7 +227,7 @@ INLINE void MultiplyTile(const __m512i* tile, const int8_t* rounded, int64_t row
 #pragma GCC unroll 8
     for (int row = 0; row < kRows; row++) {
       int32_t four;
-      __builtin_memcpy(&four, rounded + row * row_bytes + 4 * word, 4);
+      std::memcpy(&four, inputs_of_block + row * rounded.pitch * kProductBlock + 4 * word, 4);
       const __m512i inputs = _mm512_set1_epi32(four);
       sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], first, inputs);
       sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], second, inputs);
@@ -173,17 +236,17 @@ INLINE void MultiplyTile(const __m512i* tile, const int8_t* rounded, int64_t row
   for (int row = 0; row < kRows; row++) {
     for (int half = 0; half < 2; half++) {
       float* at = totals + row * kTileLanes + half * kLanes;
-      _mm512_storeu_ps(at, Add(_mm512_loadu_ps(at), sums[row][half], middles[row * row_blocks], scales[half],
-                               steps[row * row_blocks]));
+      const int64_t of_row = row * rounded.blocks;
+      _mm512_storeu_ps(at, Add(_mm512_loadu_ps(at), sums[row][half], middles[of_row], scales[half], steps[of_row]));
     }
   }
 }
 
 /** `rows` rows of inputs from `from` on, and the 32 outputs from `first` on. */
 template <int kBits>
-void ManyRows(const ProductJob& job, int64_t blocks, int64_t first, int64_t from, int64_t rows, const int8_t* rounded,
-              const float* steps, const int32_t* middles) {
+void ManyRows(const ProductJob& job, const RoundedInputs& rounded, int64_t first, int64_t from, int64_t rows) {
   constexpr int64_t kBytes = kProductBlock * kBits / 8;
+  const int64_t blocks = rounded.blocks;
   alignas(64) float totals[kBandRows * kTileLanes] = {};
   alignas(64) __m512i tile[2 * kWords];
   __m512i loaded[2][16];
@@ -201,9 +264,7 @@ void ManyRows(const ProductJob& job, int64_t blocks, int64_t first, int64_t from
     const __m512i of_block[2] = {loaded[0][block % 16], loaded[1][block % 16]};
     int64_t row = 0;
     const auto multiply = [&](auto run) {
-      const int64_t at = (from + row) * blocks + block;
-      run(tile, rounded + at * kProductBlock, blocks * kProductBlock, steps + at, middles + at, blocks, of_block,
-          totals + row * kTileLanes);
+      run(tile, rounded, from + row, block, of_block, totals + row * kTileLanes);
     };
     for (; row + kTileRows <= rows; row += kTileRows) multiply(MultiplyTile<kTileRows>);
     for (; row < rows; row++) multiply(MultiplyTile<1>);
@@ -267,25 +328,26 @@ bool CanMultiply(int64_t bits, int64_t block) {
   return has_kernel && block == kProductBlock && (bits == 4 || bits == 8);
 }
 
-Product::Product(const ProductJob& job)
-    : job_(job),
-      blocks_((job.k + kProductBlock - 1) / kProductBlock),
-      rounded_(static_cast<size_t>(job.rows * blocks_ * kProductBlock)),
-      steps_(static_cast<size_t>(job.rows * blocks_)),
-      middles_(static_cast<size_t>(job.rows * blocks_)) {}
+Product::Product(const ProductJob& job) : job_(job) {
+  rounded_.blocks = (job.k + kProductBlock - 1) / kProductBlock;
+  rounded_.pitch = rounded_.blocks + (is_narrow() ? kGroup - 1 : 0);
+  rounded_.values.resize(static_cast<size_t>(job.rows * rounded_.pitch * kProductBlock));
+  rounded_.steps.resize(static_cast<size_t>(job.rows * rounded_.blocks));
+  rounded_.middles.resize(static_cast<size_t>(job.rows * rounded_.blocks));
+}
 
 void Product::Round(size_t task) {
   const auto row = static_cast<int64_t>(task);
-  for (int64_t block = 0; block < blocks_; block++) {
-    const int64_t at = row * blocks_ + block;
+  int8_t* to = rounded_.values.data() + row * rounded_.pitch * kProductBlock;
+  for (int64_t block = 0; block < rounded_.blocks; block++) {
+    const int64_t at = row * rounded_.blocks + block;
     const float* from = job_.input + row * job_.k + block * kProductBlock;
     const int64_t count = std::min<int64_t>(kProductBlock, job_.k - block * kProductBlock);
-    int8_t* to = rounded_.data() + at * kProductBlock;
-    if (job_.bits == 4) {
-      RoundBlock<4>(from, count, to, steps_[at], middles_[at]);
-    } else {
-      RoundBlock<8>(from, count, to, steps_[at], middles_[at]);
-    }
+    const auto run = job_.bits == 4 ? RoundBlock<4> : RoundBlock<8>;
+    run(from, count, to + block * kProductBlock, rounded_.steps[at], rounded_.middles[at]);
+  }
+  for (int64_t block = rounded_.blocks; block < rounded_.pitch; block++) {
+    std::memcpy(to + block * kProductBlock, to + (block - rounded_.blocks) * kProductBlock, kProductBlock);
   }
 }
 
@@ -297,24 +359,21 @@ size_t Product::tasks() const {
 }
 
 void Product::Multiply(size_t task) const {
-  if (is_narrow()) {
-    const auto run = job_.bits == 4 ? FewRows<4> : FewRows<8>;
-    const int64_t from = static_cast<int64_t>(task) * kTaskLanes;
-    for (int64_t first = from; first < std::min(from + kTaskLanes, job_.n); first += kLanes) {
-      for (int64_t row = 0; row < job_.rows; row++) {
-        const int64_t at = row * blocks_;
-        run(job_, blocks_, first, rounded_.data() + at * kProductBlock, steps_.data() + at, middles_.data() + at,
-            job_.output + row * job_.n);
-      }
+  const auto few_rows = job_.bits == 4 ? FewRows<4> : FewRows<8>;
+  const auto many_rows = job_.bits == 4 ? ManyRows<4> : ManyRows<8>;
+  if (!is_narrow()) {
+    const int64_t first = static_cast<int64_t>(task) * kTileLanes;
+    for (int64_t from = 0; from < job_.rows; from += kBandRows) {
+      many_rows(job_, rounded_, first, from, std::min(kBandRows, job_.rows - from));
     }
     return;
   }
-  const int64_t first = static_cast<int64_t>(task) * kTileLanes;
-  const auto run = job_.bits == 4 ? ManyRows<4> : ManyRows<8>;
-  for (int64_t from = 0; from < job_.rows; from += kBandRows) {
-    const int64_t rows = std::min(kBandRows, job_.rows - from);
-    run(job_, blocks_, first, from, rows, rounded_.data(), steps_.data(), middles_.data());
-  }
+  const int64_t from = static_cast<int64_t>(task) * kTaskLanes;
+  const int64_t end = std::min(from + kTaskLanes, job_.n);
+  const int64_t tiles = (end - from) / kLanes;
+  few_rows(job_, rounded_, from, tiles);
+  const int64_t rest = from + tiles * kLanes;
+  if (rest < end) many_rows(job_, rounded_, rest, 0, job_.rows);
 }
 
 }  // namespace avocado
@@ -326,7 +385,7 @@ void Product::Multiply(size_t task) const {
 namespace avocado {
 
 bool CanMultiply(int64_t, int64_t) { return false; }
-Product::Product(const ProductJob& job) : job_(job), blocks_(0) {}
+Product::Product(const ProductJob& job) : job_(job), rounded_{} {}
 void Product::Round(size_t) {}
 size_t Product::tasks() const { return 0; }
 void Product::Multiply(size_t) const {}

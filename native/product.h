@@ -32,6 +32,24 @@ struct ProductJob {
   int64_t bits;
 };
 
+/** Inputs, block by block in whole steps of 8 bits. With weights of 4 bits the even ones of a block come first. */
+struct RoundedInputs {
+  /** of a row */
+  int64_t blocks;
+  /** blocks from the start of a row to that of the next: what is more than `blocks` repeats the row from its start */
+  int64_t pitch;
+  /** [rows, pitch, 128] */
+  std::vector<int8_t> values;
+  /** [rows, blocks] */
+  std::vector<float> steps;
+  /** [rows, blocks] what the weights' middle adds to the sum of a block, negative */
+  std::vector<int32_t> middles;
+
+  const int8_t* block(int64_t row, int64_t block) const {
+    return values.data() + (row * pitch + block) * kProductBlock;
+  }
+};
+
 /** One product. First all tasks of Round, then all of Multiply; the tasks of each may run at the same time. */
 class Product {
  public:
@@ -47,13 +65,7 @@ class Product {
   bool is_narrow() const;
 
   const ProductJob job_;
-  const int64_t blocks_;
-  /** [rows, blocks, 128] inputs of 8 bits; with weights of 4 bits the even ones of a block come first */
-  std::vector<int8_t> rounded_;
-  /** [rows, blocks] */
-  std::vector<float> steps_;
-  /** [rows, blocks] what the weights' middle adds to the sum of a block, negative */
-  std::vector<int32_t> middles_;
+  RoundedInputs rounded_;
 };
 
 }  // namespace avocado
