@@ -23,12 +23,14 @@ constexpr int64_t kTileRows = 8;
 constexpr int64_t kBandRows = 128;
 /** Outputs of a task of few rows: each of its two streams is long enough for what its beginning costs. */
 constexpr int64_t kTaskLanes = 8 * kLanes;
-/** From so many rows on, unpacking weights into tiles pays; of 3 rows it takes twice as long. */
-constexpr int64_t kFewestTileRows = 12;
+/** From so many rows on, unpacking weights into tiles pays; of 2 rows it takes twice as long. */
+constexpr int64_t kFewestTileRows = 8;
 constexpr int64_t kWords = kProductBlock / 4;
-/** Of few rows: blocks of one stream that are multiplied at once, and how far ahead weights are fetched. */
+/** Of few rows: blocks of one stream that are multiplied at once. */
 constexpr int64_t kGroup = 8;
-constexpr int64_t kPrefetchBytes = 2048;
+/** How many bytes ahead weights are fetched, of few rows and of tiles. */
+constexpr int64_t kStreamAhead = 2048;
+constexpr int64_t kTileAhead = 128;
 
 /** 16 registers of 16 words, rows and columns exchanged. */
 INLINE void Transpose(__m512i* rows) {
@@ -90,19 +92,20 @@ INLINE void Unpack(const uint8_t* packed, __m512i& first, __m512i& second) {
   }
 }
 
+INLINE __mmask16 MaskOf(int64_t left) { return static_cast<__mmask16>(left >= kLanes ? 0xffff : (1 << left) - 1); }
+
 /** Scales of up to 16 blocks from `block` on for 16 outputs: scales[i] has those of block + i. */
 INLINE void LoadScales(const float* const* rows, int64_t block, int64_t blocks, __m512i* scales) {
-  const auto mask = static_cast<__mmask16>(blocks - block >= 16 ? 0xffff : (1 << (blocks - block)) - 1);
+  const __mmask16 mask = MaskOf(blocks - block);
   for (int i = 0; i < 16; i++) scales[i] = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, rows[i] + block));
   Transpose(scales);
 }
 
-INLINE __m512 Add(__m512 total, __m512i sum, int32_t middle, __m512i scales, float step) {
-  const __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, _mm512_set1_epi32(middle)));
-  return _mm512_fmadd_ps(whole, _mm512_mul_ps(_mm512_castsi512_ps(scales), _mm512_set1_ps(step)), total);
+/** `total` and the sums of a block, which are whole numbers, times their scales and the inputs' step. */
+INLINE __m512 Add(__m512 total, __m512i sums, __m512i scales, float step) {
+  const __m512 per_sum = _mm512_mul_ps(_mm512_castsi512_ps(scales), _mm512_set1_ps(step));
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), per_sum, total);
 }
-
-INLINE __mmask16 MaskOf(int64_t left) { return static_cast<__mmask16>(left >= kLanes ? 0xffff : (1 << left) - 1); }
 
 /** A prefetch that stays where it stands: gcc gathers its own, and then they wait for each other. */
 INLINE void Prefetch(const void* at) { asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(at))); }
@@ -122,7 +125,7 @@ INLINE __m512i MultiplyGroup(const uint8_t* first, const uint8_t* second, const 
     asm volatile("" : "+v"(first_inputs), "+v"(second_inputs));
     for (int64_t stream = 0; stream < 2; stream++) {
       const uint8_t* at = (stream == 0 ? first : second) + block * kBytes;
-      for (int64_t line = 0; line < kBytes; line += 64) Prefetch(at + kPrefetchBytes + line);
+      for (int64_t line = 0; line < kBytes; line += 64) Prefetch(at + kStreamAhead + line);
       __m512i first_weights, second_weights;
       Unpack<kBits>(at, first_weights, second_weights);
       sums[stream * kGroup + block] =
@@ -138,8 +141,7 @@ INLINE __m512 AddBlocks(const int32_t* sums, int64_t blocks, const float* const*
                         const int32_t* middles) {
   __m512 total = _mm512_setzero_ps();
   for (int64_t from = 0; from < blocks; from += 16) {
-    __m512i of_scales[16];
-    __m512i of_blocks[16];
+    __m512i of_scales[16], of_blocks[16];
     LoadScales(scales, from, blocks, of_scales);
     const __mmask16 mask = MaskOf(blocks - from);
     for (int64_t lane = 0; lane < kLanes; lane++) {
@@ -147,7 +149,8 @@ INLINE __m512 AddBlocks(const int32_t* sums, int64_t blocks, const float* const*
     }
     Transpose(of_blocks);
     for (int64_t block = from; block < std::min(from + 16, blocks); block++) {
-      total = Add(total, of_blocks[block - from], middles[block], of_scales[block - from], steps[block]);
+      const __m512i sums_of_block = _mm512_add_epi32(of_blocks[block - from], _mm512_set1_epi32(middles[block]));
+      total = Add(total, sums_of_block, of_scales[block - from], steps[block]);
     }
   }
   return total;
@@ -159,9 +162,9 @@ INLINE void StoreHalf(const ProductJob& job, int64_t row, int64_t first, __m256 
 }
 
 /**
- * Few rows of inputs and the outputs from `from` on, 16 for each of `tiles`. Memory is read fastest in two long streams:
- * one is the first half of the weights, the other the second half, and a tile has 8 outputs of either. Blocks are taken
- * as they lie, across the ends of rows, and inputs go round with them.
+ * Few rows of inputs and the outputs from `from` on, 16 for each of `tiles`. Memory is fastest with two long streams: the
+ * first half of the weights and the second; a tile has 8 outputs of either. Blocks are taken as they lie, across the ends
+ * of rows, and inputs go round with them.
  */
 template <int kBits>
 void FewRows(const ProductJob& job, const RoundedInputs& rounded, int64_t from, int64_t tiles) {
@@ -202,7 +205,11 @@ template <int kBits>
 INLINE void UnpackTile(const uint8_t* const* packed, __m512i* tile) {
   for (int half = 0; half < 2; half++) {
     __m512i firsts[16], seconds[16];
-    for (int lane = 0; lane < 16; lane++) Unpack<kBits>(packed[half * 16 + lane], firsts[lane], seconds[lane]);
+    for (int lane = 0; lane < 16; lane++) {
+      const uint8_t* at = packed[half * 16 + lane];
+      for (int line = 0; line < kBits / 4; line++) Prefetch(at + kTileAhead + 64 * line);
+      Unpack<kBits>(at, firsts[lane], seconds[lane]);
+    }
     Transpose(firsts);
     Transpose(seconds);
     for (int word = 0; word < 16; word++) {
@@ -210,6 +217,11 @@ INLINE void UnpackTile(const uint8_t* const* packed, __m512i* tile) {
       tile[2 * (16 + word) + half] = seconds[word];
     }
   }
+}
+
+/** As _mm512_dpbusd_epi32, in place: with that, gcc copies sums from register to register. */
+INLINE void AddProducts(__m512i& sum, __m512i weights, __m512i inputs) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
 }
 
 /** kRows rows of inputs times a tile, added to their totals. */
@@ -220,7 +232,7 @@ INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int6
   const float* steps = &rounded.steps[from * rounded.blocks + block];
   const int32_t* middles = &rounded.middles[from * rounded.blocks + block];
   __m512i sums[kRows][2];
-  for (int row = 0; row < kRows; row++) sums[row][0] = sums[row][1] = _mm512_setzero_si512();
+  for (int row = 0; row < kRows; row++) sums[row][0] = sums[row][1] = _mm512_set1_epi32(middles[row * rounded.blocks]);
   for (int word = 0; word < kWords; word++) {
     const __m512i first = tile[2 * word];
     const __m512i second = tile[2 * word + 1];
@@ -229,15 +241,14 @@ INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int6
       int32_t four;
       std::memcpy(&four, inputs_of_block + row * rounded.pitch * kProductBlock + 4 * word, 4);
       const __m512i inputs = _mm512_set1_epi32(four);
-      sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], first, inputs);
-      sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], second, inputs);
+      AddProducts(sums[row][0], first, inputs);
+      AddProducts(sums[row][1], second, inputs);
     }
   }
   for (int row = 0; row < kRows; row++) {
     for (int half = 0; half < 2; half++) {
       float* at = totals + row * kTileLanes + half * kLanes;
-      const int64_t of_row = row * rounded.blocks;
-      _mm512_storeu_ps(at, Add(_mm512_loadu_ps(at), sums[row][half], middles[of_row], scales[half], steps[of_row]));
+      _mm512_storeu_ps(at, Add(_mm512_loadu_ps(at), sums[row][half], scales[half], steps[row * rounded.blocks]));
     }
   }
 }
@@ -251,22 +262,20 @@ void ManyRows(const ProductJob& job, const RoundedInputs& rounded, int64_t first
   alignas(64) __m512i tile[2 * kWords];
   __m512i loaded[2][16];
   const float* scales[kTileLanes];
-  for (int64_t lane = 0; lane < kTileLanes; lane++) scales[lane] = job.scales + std::min(first + lane, job.n - 1) * blocks;
+  const auto output = [&](int64_t lane) { return std::min(first + lane, job.n - 1); };
+  for (int64_t lane = 0; lane < kTileLanes; lane++) scales[lane] = job.scales + output(lane) * blocks;
   for (int64_t block = 0; block < blocks; block++) {
     if (block % 16 == 0) {
       for (int half = 0; half < 2; half++) LoadScales(scales + half * 16, block, blocks, loaded[half]);
     }
     const uint8_t* packed[kTileLanes];
-    for (int64_t lane = 0; lane < kTileLanes; lane++) {
-      packed[lane] = job.packed + (std::min(first + lane, job.n - 1) * blocks + block) * kBytes;
-    }
+    for (int64_t lane = 0; lane < kTileLanes; lane++) packed[lane] = job.packed + (output(lane) * blocks + block) * kBytes;
     UnpackTile<kBits>(packed, tile);
     const __m512i of_block[2] = {loaded[0][block % 16], loaded[1][block % 16]};
     int64_t row = 0;
-    const auto multiply = [&](auto run) {
-      run(tile, rounded, from + row, block, of_block, totals + row * kTileLanes);
-    };
+    const auto multiply = [&](auto run) { run(tile, rounded, from + row, block, of_block, totals + row * kTileLanes); };
     for (; row + kTileRows <= rows; row += kTileRows) multiply(MultiplyTile<kTileRows>);
+    for (; row + 2 <= rows; row += 2) multiply(MultiplyTile<2>);
     for (; row < rows; row++) multiply(MultiplyTile<1>);
   }
   for (int64_t row = 0; row < rows; row++) {
@@ -308,8 +317,7 @@ void RoundBlock(const float* input, int64_t count, int8_t* rounded, float& step,
   __m512i first = _mm512_load_si512(whole);
   __m512i second = _mm512_load_si512(whole + 64);
   const __m512i ones = _mm512_set1_epi8(1);
-  const __m512i sums =
-      _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, first), ones, second);
+  const __m512i sums = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, first), ones, second);
   middle = -(1 << (kBits - 1)) * _mm512_reduce_add_epi32(sums);
   if constexpr (kBits == 4) {
     const __m512i a = EvenFirst(first);
@@ -353,27 +361,24 @@ void Product::Round(size_t task) {
 
 bool Product::is_narrow() const { return job_.rows < kFewestTileRows; }
 
-size_t Product::tasks() const {
-  const int64_t lanes = is_narrow() ? kTaskLanes : kTileLanes;
-  return static_cast<size_t>((job_.n + lanes - 1) / lanes);
-}
+size_t Product::tasks() const { return static_cast<size_t>((job_.n + kTaskLanes - 1) / kTaskLanes); }
 
 void Product::Multiply(size_t task) const {
   const auto few_rows = job_.bits == 4 ? FewRows<4> : FewRows<8>;
   const auto many_rows = job_.bits == 4 ? ManyRows<4> : ManyRows<8>;
-  if (!is_narrow()) {
-    const int64_t first = static_cast<int64_t>(task) * kTileLanes;
-    for (int64_t from = 0; from < job_.rows; from += kBandRows) {
-      many_rows(job_, rounded_, first, from, std::min(kBandRows, job_.rows - from));
-    }
-    return;
-  }
   const int64_t from = static_cast<int64_t>(task) * kTaskLanes;
   const int64_t end = std::min(from + kTaskLanes, job_.n);
-  const int64_t tiles = (end - from) / kLanes;
-  few_rows(job_, rounded_, from, tiles);
-  const int64_t rest = from + tiles * kLanes;
-  if (rest < end) many_rows(job_, rounded_, rest, 0, job_.rows);
+  int64_t first = from;
+  if (is_narrow()) {
+    const int64_t tiles = (end - from) / kLanes;
+    few_rows(job_, rounded_, from, tiles);
+    first += tiles * kLanes;
+  }
+  for (int64_t row = 0; row < job_.rows; row += kBandRows) {
+    for (int64_t tile = first; tile < end; tile += kTileLanes) {
+      many_rows(job_, rounded_, tile, row, std::min(kBandRows, job_.rows - row));
+    }
+  }
 }
 
 }  // namespace avocado

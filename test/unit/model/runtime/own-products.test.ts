@@ -123,6 +123,7 @@ describe.skipIf(reason !== undefined)('our products with quantised weights', () 
     { bits, rows: 3, n: 33, k: 20 * BLOCK + 1, bias: true },
     { bits, rows: 1, n: 300, k: 9 * BLOCK },
     { bits, rows: 2, n: 10, k: 8 * BLOCK },
+    { bits, rows: 7, n: 150, k: 3 * BLOCK },
     { bits, rows: 11, n: 64, k: 2 * BLOCK },
     { bits, rows: 13, n: 40, k: 17 * BLOCK },
     { bits, rows: 141, n: 50, k: 3 * BLOCK, bias: true },
