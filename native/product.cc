@@ -162,9 +162,9 @@ INLINE void StoreHalf(const ProductJob& job, int64_t row, int64_t first, __m256 
 }
 
 /**
- * Few rows of inputs and the outputs from `from` on, 16 for each of `tiles`. Memory is fastest with two long streams: the
- * first half of the weights and the second; a tile has 8 outputs of either. Blocks are taken as they lie, across the ends
- * of rows, and inputs go round with them.
+ * Few rows of inputs and the outputs from `from` on, 16 for each of `tiles`. Memory is fastest with two long streams:
+ * the first half of the weights and the second; a tile has 8 outputs of either. Blocks are taken as they lie, across
+ * the ends of rows, and inputs go round with them.
  */
 template <int kBits>
 void FewRows(const ProductJob& job, const RoundedInputs& rounded, int64_t from, int64_t tiles) {
@@ -269,7 +269,7 @@ void ManyRows(const ProductJob& job, const RoundedInputs& rounded, int64_t first
       for (int half = 0; half < 2; half++) LoadScales(scales + half * 16, block, blocks, loaded[half]);
     }
     const uint8_t* packed[kTileLanes];
-    for (int64_t lane = 0; lane < kTileLanes; lane++) packed[lane] = job.packed + (output(lane) * blocks + block) * kBytes;
+    for (int64_t i = 0; i < kTileLanes; i++) packed[i] = job.packed + (output(i) * blocks + block) * kBytes;
     UnpackTile<kBits>(packed, tile);
     const __m512i of_block[2] = {loaded[0][block % 16], loaded[1][block % 16]};
     int64_t row = 0;
