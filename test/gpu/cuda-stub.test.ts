@@ -6,6 +6,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { SHAPES } from '../bench/checkpoint-shapes.ts';
+import { writeModel } from '../bench/make-checkpoint.ts';
 import { golden } from '../fixtures/golden.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
@@ -33,12 +35,18 @@ interface Trace {
   readonly message?: string;
 }
 
+interface Given {
+  readonly checkpoint?: string;
+  readonly cacheBytes?: string;
+  readonly padHeads?: boolean;
+}
+
 /** Runs the model on the stub in a process of its own: the dynamic loader looks for libraries when one starts. */
 function trace(
   name: string,
   environment: Readonly<Record<string, string>>,
   precision = 'bf16',
-  ...more: readonly string[]
+  { checkpoint = golden('checkpoints/tiny-b'), cacheBytes = '', padHeads = false }: Given = {},
 ) {
   if (typeof prepared === 'string') throw new Error(prepared);
   const log = scratch(`${name}.log`);
@@ -47,7 +55,7 @@ function trace(
     ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
     ...environment,
   };
-  const args = ['--import', 'tsx', TRACE, golden('checkpoints/tiny-b'), precision, log, ...more];
+  const args = ['--import', 'tsx', TRACE, checkpoint, precision, log, cacheBytes, ...(padHeads ? ['padded'] : [])];
   return new Promise<{ trace: Trace; said: string; loading: readonly string[] }>((resolve, reject) => {
     execFile(process.execPath, args, { env, maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
       // The provider writes the names of attention kernels to stdout, before our one line.
@@ -219,7 +227,7 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
   });
 
   it('runs the same steps over a KV cache in pages, which come and go with a page for each head of each layer', async () => {
-    const { trace: paged } = await trace('paged', {}, 'bf16', String(2 ** 29));
+    const { trace: paged } = await trace('paged', {}, 'bf16', { cacheBytes: String(2 ** 29) });
     expect(paged.message).toBeUndefined();
     const { parts, layers, kvHeads } = paged;
     const same = ['recording', 'prompt', 'chunk', 'step', 'prefix copy'];
@@ -229,6 +237,26 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(those(parts['free'] ?? [], 'PAGE map')).toHaveLength(pages);
     expect(those(parts['allocate'] ?? [], 'WAIT')).toEqual(['WAIT stream']);
     expect([run.trace.parts['allocate'], run.trace.parts['free']]).toEqual([[], []]);
+  });
+
+  it('decodes with XQA where seven query heads a KV head are made eight, and with cuDNN where they are not', async () => {
+    const checkpoint = scratch('seven-heads');
+    const sizes = { hidden: 896, heads: 7, kvHeads: 1, headDim: 128, mropeSection: [16, 24, 24] } as const;
+    writeModel(checkpoint, { ...SHAPES.nano, ...sizes, layers: 2 }, 'bf16', SHAPES.nano.vocab - 100);
+    const attention = async (padHeads: boolean): Promise<[string[], string[]]> => {
+      const { trace: found, said } = await trace(`padded ${padHeads}`, {}, 'bf16', { checkpoint, padHeads });
+      expect(found.message).toBeUndefined();
+      expect(said).not.toMatch(/Memcpy(From|To)Host/);
+      const { step = [], recording = [], chunk = [] } = found.parts;
+      expect(those(step, 'GRAPH')).toEqual(['GRAPH launch']);
+      const kernels = (lines: readonly string[]) => lines.filter((line) => /^CUDNN|kernel_mha/.test(line));
+      return [kernels(recording), kernels(chunk)];
+    };
+    const [own, padded] = [await attention(false), await attention(true)];
+    expect(own[0]).toEqual(['CUDNN', 'CUDNN']);
+    expect(padded[0].filter((line) => line.includes('H128::grp8_bf16::kernel_mha'))).toHaveLength(2);
+    expect(padded[0]).toHaveLength(2);
+    expect(padded[1]).toEqual(own[1]);
   });
 
   it('leaves cuDNN out of attention where it is switched off', async () => {

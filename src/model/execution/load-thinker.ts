@@ -12,7 +12,7 @@ import { parsePrecision } from '../export/export.ts';
 import { GRAPH_FILES, type Manifest } from '../export/manifest.ts';
 import { decoderMatrices, graphPrecision, isQuantised } from '../export/quantised-weights.ts';
 import { readModelFiles, type ModelFiles } from '../export/read-model-files.ts';
-import { DECODER_HOST_INPUTS } from '../graphs/decoder.ts';
+import { DECODER_HOST_INPUTS, type DecoderGraphOptions } from '../graphs/decoder.ts';
 import { ACTIVATION_DTYPE } from '../graphs/graph-builder.ts';
 import { openRuntime } from '../runtime/open-runtime.ts';
 import type { Runtime, SessionOptions } from '../runtime/runtime.ts';
@@ -46,6 +46,8 @@ export interface LoadOptions {
   readonly towers?: 'resident' | 'on-demand' | undefined;
   /** CUDA: record decode steps as CUDA graphs; default true */
   readonly recordSteps?: boolean | undefined;
+  /** of a decoder that is exported here */
+  readonly decoder?: DecoderGraphOptions | undefined;
   readonly cacheDir?: string | undefined;
   readonly onProgress?: ((text: string, done: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -96,6 +98,7 @@ function chooseExport(
     ensureExport(modelDir, precision, {
       config,
       device: options.device.type,
+      decoder: options.decoder,
       cacheDir,
       signal,
       onProgress: (done, total) => onProgress?.('Quantising weights', done, total),

@@ -11,6 +11,7 @@ import type { Device, Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
+import type { DecoderGraphOptions } from '../graphs/decoder.ts';
 import { exportCheckpoint, parsePrecision } from './export.ts';
 import { EXPORTER_VERSION, isExport, openManifest, sourceFilesOf, type Manifest } from './manifest.ts';
 import { isQuantised, type ExportOptions } from './quantised-weights.ts';
@@ -20,6 +21,7 @@ interface CacheOptions extends ExportOptions {
   readonly cacheDir?: string | undefined;
   /** that will run the export; default: cpu */
   readonly device?: Device['type'] | undefined;
+  readonly decoder?: DecoderGraphOptions | undefined;
   /** of the checkpoint, when it was read already */
   readonly config?: ModelConfig | undefined;
 }
@@ -45,10 +47,11 @@ function digest(...parts: readonly unknown[]): string {
 async function entryName(
   checkpoint: Checkpoint,
   precision: Precision,
-  device: Device['type'],
+  { device, decoder }: Pick<CacheOptions, 'device' | 'decoder'>,
 ): Promise<{ readonly family: string; readonly name: string }> {
   const kind = isQuantised(precision) && device === 'cuda' ? `cuda-${precision}` : precision;
-  const family = `${digest(checkpoint.directory)}-${kind}-`;
+  const graph = decoder === undefined ? '' : `-${digest(decoder)}`;
+  const family = `${digest(checkpoint.directory)}-${kind}${graph}-`;
   return { family, name: family + digest(await sourceFilesOf(checkpoint), EXPORTER_VERSION, await codeStamp()) };
 }
 
@@ -117,7 +120,7 @@ export async function ensureExport(
   parsePrecision(precision);
   const checkpoint = await openCheckpoint(modelDir);
   const cache = options.cacheDir ?? defaultCache();
-  const { family, name } = await entryName(checkpoint, precision, options.device ?? 'cpu');
+  const { family, name } = await entryName(checkpoint, precision, options);
   const entry = join(cache, name);
   const cached = await openCached(entry);
   if (cached !== undefined) {

@@ -8,7 +8,7 @@ import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
 import { readModelConfig } from '../checkpoint/config.ts';
 import { buildAudioGraph } from '../graphs/audio.ts';
-import { buildDecoderGraph } from '../graphs/decoder.ts';
+import { buildDecoderGraph, type DecoderGraphOptions } from '../graphs/decoder.ts';
 import { buildVisionGraph } from '../graphs/vision.ts';
 import {
   EXPORTER_VERSION,
@@ -33,6 +33,7 @@ import { realPathOfPlanned, stageDirectory } from './staged-directory.ts';
 interface OutputOptions extends ExportOptions {
   /** that will run the export: quantised weights are laid out for it; default: cpu */
   readonly device?: Device['type'] | undefined;
+  readonly decoder?: DecoderGraphOptions | undefined;
   /** what to do with a directory that exists already; default: replace our own exports, refuse all else */
   readonly existing?: ((target: string) => Promise<'replace' | 'keep'>) | undefined;
 }
@@ -73,7 +74,7 @@ export function parsePrecision(text: string): Precision {
 async function makePlan(
   opened: OpenedCheckpoint,
   precision: Precision,
-  device: Device['type'],
+  { device = 'cpu', decoder }: Pick<OutputOptions, 'device' | 'decoder'>,
   outDir: string,
 ): Promise<Plan> {
   const { config, checkpoint } = opened;
@@ -84,7 +85,7 @@ async function makePlan(
   const graphs = {
     [GRAPH_FILES.vision]: buildVisionGraph(config, weights, numbers).bytes,
     [GRAPH_FILES.audio]: buildAudioGraph(config, weights, numbers).bytes,
-    [GRAPH_FILES.decoder]: buildDecoderGraph(config, weights, numbers).bytes,
+    [GRAPH_FILES.decoder]: buildDecoderGraph(config, weights, numbers, decoder).bytes,
   };
   const laidOutFor = quantised !== undefined && device === 'cuda' ? device : undefined;
   return { checkpoint, precision, device: laidOutFor, target, quantised, graphs };
@@ -199,7 +200,7 @@ export async function exportCheckpoint(
   outDir: string,
   options: OutputOptions = {},
 ): Promise<Manifest> {
-  const plan = await makePlan(opened, precision, options.device ?? 'cpu', outDir);
+  const plan = await makePlan(opened, precision, options, outDir);
   const existing = options.existing ?? replaceOurs;
   try {
     options.signal?.throwIfAborted();

@@ -62,7 +62,42 @@ function embedTokens(graph: GraphBuilder, text: TextConfig): string {
   return graph.node('embeds', 'ScatterND', [embeds, 'media_index', 'media_embeds']);
 }
 
-function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, layer: number): string {
+/** Query heads a KV head for which the provider's kernel for decode steps (XQA) is built, in bf16 and fp16. */
+const XQA_GROUPS: readonly number[] = [1, 2, 4, 5, 8, 16, 32];
+
+/** Query heads a KV head: those of the model, or more, up to a number that XQA takes. */
+function headsInGroup({ heads, kvHeads }: TextConfig, padHeads: boolean): number {
+  const own = heads / kvHeads;
+  return (padHeads ? XQA_GROUPS.find((size) => size >= own) : undefined) ?? own;
+}
+
+/**
+ * Attention with `group` query heads a KV head: the last one of each is repeated, and what the repeated ones give is
+ * left out. There is no Pad in bf16 on CUDA, and these are two kernels.
+ * @param attend [B, S, kvHeads * group * headDim] -> the same shape
+ */
+function withPaddedHeads(
+  graph: GraphBuilder,
+  { heads, kvHeads, headDim }: TextConfig,
+  group: number,
+  query: string,
+  attend: (query: string) => string,
+): string {
+  const own = heads / kvHeads;
+  const all = Array.from({ length: kvHeads * group }, (_, head) => head);
+  const repeated = all.map((head) => own * Math.floor(head / group) + Math.min(head % group, own - 1));
+  const kept = all.filter((head) => head % group < own);
+  const pick = (input: string, name: string, count: number, indices: readonly number[]): string => {
+    const byHead = graph.reshape(`${input}.by_head`, input, [0, 0, count, headDim]);
+    const picked = graph.node(`${input}.${name}`, 'Gather', [byHead, graph.int64s(name, indices)], {
+      attributes: { axis: int(2) },
+    });
+    return graph.reshape(`${input}.${name}.flat`, picked, [0, 0, indices.length * headDim]);
+  };
+  return pick(attend(pick(query, 'repeated_heads', heads, repeated)), 'own_heads', kvHeads * group, kept);
+}
+
+function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, layer: number, padHeads: boolean): string {
   const { hiddenSize, heads, kvHeads, headDim } = text;
   const prefix = `model.layers.${layer}.self_attn`;
   const rotate = (input: string, count: number): string =>
@@ -80,26 +115,25 @@ function addAttention(graph: GraphBuilder, text: TextConfig, normed: string, lay
     hiddenSize,
   );
   const names = cacheNames(layer);
+  const group = headsInGroup(text, padHeads);
   const attributes = {
-    num_heads: int(heads),
+    num_heads: int(kvHeads * group),
     kv_num_heads: int(kvHeads),
     scale: float(headDim ** -0.5),
     do_rotary: int(0),
   };
-  const inputs = [
-    rotate(query, heads),
-    rotate(key, kvHeads),
-    value,
-    names.pastKey,
-    names.pastValue,
-    'seqlens_k',
-    'total_len',
-  ];
-  graph.nodeTo([prefix, names.presentKey, names.presentValue], 'GroupQueryAttention', inputs, {
-    domain: 'com.microsoft',
-    attributes,
-  });
-  return graph.linear(prefix, `${prefix}.o_proj`, hiddenSize, heads * headDim, 'no bias');
+  const rotated = { query: rotate(query, heads), key: rotate(key, kvHeads) };
+  const attend = (queries: string): string => {
+    const inputs = [queries, rotated.key, value, names.pastKey, names.pastValue, 'seqlens_k', 'total_len'];
+    graph.nodeTo([prefix, names.presentKey, names.presentValue], 'GroupQueryAttention', inputs, {
+      domain: 'com.microsoft',
+      attributes,
+    });
+    return prefix;
+  };
+  const isPadded = group * kvHeads !== heads;
+  const attended = isPadded ? withPaddedHeads(graph, text, group, rotated.query, attend) : attend(rotated.query);
+  return graph.linear(attended, `${prefix}.o_proj`, hiddenSize, heads * headDim, 'no bias');
 }
 
 /** The head on the wanted rows: [rows, vocab] in float32. */
@@ -115,6 +149,8 @@ function addHead(graph: GraphBuilder, text: TextConfig, normed: string): void {
 export interface DecoderGraphOptions {
   /** whether the graph also gives shortlists (shortlist.ts); default: unless activations are float32, as on a CPU */
   readonly shortlist?: boolean | undefined;
+  /** more query heads a KV head, where XQA is not built for those of the model (7 of the 7B model); default false */
+  readonly padHeads?: boolean | undefined;
 }
 
 /**
@@ -147,7 +183,7 @@ export function buildDecoderGraph(
   let normed = graph.rmsNorm(residual, 'model.layers.0.input_layernorm', hiddenSize, rmsNormEps);
   for (let layer = 0; layer < text.layers; layer += 1) {
     const prefix = `model.layers.${layer}`;
-    const attended = addAttention(graph, text, normed, layer);
+    const attended = addAttention(graph, text, normed, layer, options.padHeads === true);
     const middle = graph.skipRmsNorm(attended, residual, `${prefix}.post_attention_layernorm`, hiddenSize, rmsNormEps);
     const down = graph.swiGlu(middle.normed, `${prefix}.mlp`, hiddenSize, text.intermediateSize, 'no bias');
     const next = layer + 1 < text.layers ? `model.layers.${layer + 1}.input_layernorm` : 'model.norm';

@@ -143,12 +143,15 @@ export class GraphBuilder {
     return name;
   }
 
+  /** A constant list of whole numbers. Equal names are one constant. */
+  int64s(name: string, values: readonly number[]): string {
+    if (this.#initializers.has(name)) return name;
+    return this.constant(name, 'int64', [values.length], BigInt64Array.from(values, BigInt));
+  }
+
   /** Reshapes; -1 = the remaining size, 0 = the same size as before. Equal shapes share one constant. */
   reshape(name: string, input: string, shape: readonly number[]): string {
-    const constant = `shape_${shape.join('_')}`;
-    if (!this.#initializers.has(constant))
-      this.constant(constant, 'int64', [shape.length], BigInt64Array.from(shape, BigInt));
-    return this.node(name, 'Reshape', [input, constant]);
+    return this.node(name, 'Reshape', [input, this.int64s(`shape_${shape.join('_')}`, shape)]);
   }
 
   /** A checkpoint tensor in its stored type, referenced in its file. `dims` = another shape with as many elements. */
@@ -195,9 +198,7 @@ export class GraphBuilder {
     const joined = this.joinedLinears(input, layers, k);
     if (joined === undefined) return layers.map(({ layer, n, bias }) => this.linear(input, layer, n, k, bias));
     const sizes = layers.map(({ n }) => n);
-    const split = `split_${sizes.join('_')}`;
-    if (!this.#initializers.has(split))
-      this.constant(split, 'int64', [sizes.length], BigInt64Array.from(sizes, BigInt));
+    const split = this.int64s(`split_${sizes.join('_')}`, sizes);
     const outputs = layers.map(({ layer }) => layer);
     this.nodeTo(outputs, 'Split', [joined, split], { attributes: { axis: int(-1) } });
     return outputs;

@@ -8,6 +8,7 @@ import type { Scores, Thinker } from '../../../src/model/execution/thinker.ts';
 import type { ModelConfig } from '../../../src/model/checkpoint/config-types.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
+import type { DecoderGraphOptions } from '../../../src/model/graphs/decoder.ts';
 import { narrow } from '../../fixtures/narrow.ts';
 import { exportRestored } from './restored-weights.ts';
 import type { Deviation } from './report.ts';
@@ -20,6 +21,7 @@ export interface Place {
   readonly precision: Precision;
   /** as LoadOptions.kvCacheBytes */
   readonly kvCacheBytes?: number | undefined;
+  readonly decoder?: DecoderGraphOptions | undefined;
 }
 
 /** The same numbers in every process. */
@@ -197,7 +199,13 @@ export function deviation(expected: readonly Float32Array[], found: readonly Flo
 /** fp32 on the CPU, with the weights that the device has: if they are quantised, with those numbers. */
 async function exactNumbers(place: Place): Promise<Numbers> {
   const { checkpoint, precision, device, cacheDir } = place;
-  const onCpu = { ...place, device: { type: 'cpu' }, precision: 'fp32', kvCacheBytes: undefined } as const;
+  const onCpu = {
+    ...place,
+    device: { type: 'cpu' },
+    precision: 'fp32',
+    kvCacheBytes: undefined,
+    decoder: undefined,
+  } as const;
   if (!isQuantised(precision)) return await numbersOf(onCpu);
   const scratch = mkdtempSync(join(cacheDir, 'restored-'));
   return await numbersOf({ ...onCpu, checkpoint: await exportRestored(checkpoint, precision, device.type, scratch) });

@@ -98,6 +98,8 @@ export interface StepReport {
   readonly launches?: 'one by one';
   /** `paged`: slots get memory as they need it (`--kv-cache-bytes`) */
   readonly cache?: 'paged';
+  /** `padded`: more query heads a KV head, so that XQA takes decode steps (DecoderGraphOptions.padHeads) */
+  readonly heads?: 'padded';
   readonly seconds: number;
   /** why the step did not end, with the last words of its process */
   readonly problem?: string;
@@ -160,7 +162,9 @@ function ourSeconds(
   { what, streams, context }: Pick<TransformersFinding, 'streams' | 'context'> & { readonly what: string },
   { steps }: CheckReport,
 ): number | undefined {
-  const usual = steps.filter(({ attention, cache }) => attention === 'auto' && cache === undefined);
+  const usual = steps.filter(
+    ({ attention, cache, heads }) => attention === 'auto' && cache === undefined && heads === undefined,
+  );
   const findings = usual.flatMap((step) => step.findings);
   const found = findings.flatMap((finding) => {
     if (finding.kind === 'first-token' && finding.precision === 'bf16') {
@@ -251,11 +255,12 @@ export function gpuTables(reports: readonly CheckReport[]): string {
   return reports
     .map((report) => {
       const rows = report.steps.flatMap((step) => {
-        const { attention, products, launches, cache, findings, name, problem } = step;
+        const { attention, products, launches, cache, heads, findings, name, problem } = step;
         const kernels = products === undefined ? '' : ', default kernels for quantised weights';
         const launched = launches === undefined ? '' : ', kernels launched one by one';
         const paged = cache === undefined ? '' : ', KV cache in pages';
-        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels + launched + paged;
+        const padded = heads === undefined ? '' : ', padded heads';
+        const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels + launched + paged + padded;
         const cells = findings.flatMap((finding) => {
           const found = cellsOf(finding, note, report);
           return found === undefined ? [] : [rowOf(found)];

@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { AvocadoError } from '../../../src/base/errors.ts';
 import type { Device, Precision } from '../../../src/settings/engine-settings.ts';
 import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
-import { SHAPES } from '../../bench/checkpoint-shapes.ts';
+import { SHAPES, type Shape } from '../../bench/checkpoint-shapes.ts';
 import { writeModel } from '../../bench/make-checkpoint.ts';
 import { captionSamples, SAMPLES } from './captions.ts';
 import { compareWithCpu } from './parity.ts';
@@ -25,6 +25,7 @@ interface Step {
   readonly products?: StepReport['products'];
   readonly launches?: StepReport['launches'];
   readonly cache?: StepReport['cache'];
+  readonly heads?: StepReport['heads'];
   /** most seconds it may take */
   readonly limit: number;
 }
@@ -36,8 +37,11 @@ const STEPS: readonly Step[] = [
   { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
   { what: 'parity', precision: 'bf16', attention: 'auto', cache: 'paged', limit: 90 },
   { what: 'speed', precision: 'bf16', attention: 'auto', cache: 'paged', limit: 120 },
+  { what: 'parity', precision: 'bf16', attention: 'auto', heads: 'padded', limit: 60 },
+  { what: 'speed', precision: 'bf16', attention: 'auto', heads: 'padded', limit: 120 },
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int4', attention: 'auto', limit: 120 },
+  { what: 'speed', precision: 'int4', attention: 'auto', heads: 'padded', limit: 120 },
   { what: 'parity', precision: 'int8', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int8', attention: 'auto', limit: 120 },
   { what: 'parity', precision: 'fp16', attention: 'auto', limit: 60 },
@@ -53,15 +57,18 @@ const ON_CPU: readonly Step[] = [
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 300 },
   { what: 'speed', precision: 'fp32', attention: 'auto', limit: 300 },
   { what: 'speed', precision: 'fp32', attention: 'auto', cache: 'paged', limit: 300 },
+  { what: 'parity', precision: 'fp32', attention: 'auto', heads: 'padded', limit: 300 },
   { what: 'transformers', precision: 'bf16', attention: 'auto', limit: 90 },
 ];
 
 const LEAST_SECONDS = 15;
-/** The checkpoint, and its exports in int8 and int4. */
-const SPEED_CHECKPOINT_GIB = 32;
+/** The checkpoint, and its exports in int8, in int4 and in int4 with padded heads. */
+const SPEED_CHECKPOINT_GIB = 38;
 /** 32 streams of the 7B shape with two blocks of 8,192 tokens each. */
 const SPEED_CACHE_GIB = 32;
 const WHOLE_SHAPE = 'nano-shape';
+/** The heads of the 7B model, twice seven of 128. */
+const SEVEN_HEADS = 'seven-heads';
 const MARK = 'FINDING ';
 const NANO = fileURLToPath(new URL('../../../models/avocado-nano', import.meta.url));
 /** beside this file */
@@ -107,9 +114,30 @@ function runTransformers({ device, tiny }: Options, checkpoint: string): void {
   if (status !== 0) throw new Error(`${TRANSFORMERS_SCRIPT} ended with ${String(status)}.`);
 }
 
+/** Names and folders of the models whose numbers are compared; those that are not in `golden` are written. */
+function parityCheckpoints(
+  precision: Precision,
+  padHeads: boolean,
+  folder: string,
+  golden: string,
+): (readonly [name: string, directory: string])[] {
+  const written = (name: string, shape: Shape): (readonly [string, string])[] => {
+    writeModel(join(folder, name), shape, 'bf16', shape.vocab - 500);
+    return [[name, join(folder, name)]];
+  };
+  const { headDim, mropeSection, vocab } = SHAPES['7b'];
+  if (padHeads) {
+    const sizes = { hidden: 14 * headDim, heads: 14, kvHeads: 2, headDim, mropeSection, layers: 2 };
+    return written(SEVEN_HEADS, { ...SHAPES.nano, ...sizes });
+  }
+  const found = ['tiny-b', 'tiny-a'].map((name) => [name, join(golden, name)] as const);
+  // Of these, only the last one has no matrix that the kernels for quantised weights refuse.
+  return isQuantised(precision) ? [...found, ...written(WHOLE_SHAPE, { ...SHAPES.nano, vocab })] : found;
+}
+
 /** Yields the findings of one step, in its own process. */
 async function* runStep(
-  { what, precision, products, launches, cache }: Step,
+  { what, precision, products, launches, cache, heads }: Step,
   options: Options,
   checkpoint: string,
 ): AsyncGenerator<Finding> {
@@ -120,28 +148,23 @@ async function* runStep(
   }
   const cacheDir = mkdtempSync(join(roomFor(0), 'avocado-check-'));
   const kvCacheBytes = cache === undefined ? undefined : 2 ** 30 * (what === 'speed' && !tiny ? SPEED_CACHE_GIB : 4);
+  const decoder = heads === undefined ? undefined : { padHeads: true };
   try {
     if (what === 'speed') {
       // Beside the checkpoint, so that the next step with this precision finds the export.
       const exports = tiny ? cacheDir : join(checkpoint, 'exports');
       const recordSteps = launches === undefined;
-      const place = { checkpoint, cacheDir: exports, device, precision, recordSteps, kvCacheBytes };
+      const place = { checkpoint, cacheDir: exports, device, precision, recordSteps, kvCacheBytes, decoder };
       const part = products === undefined && launches === undefined ? 'all' : 'decode';
       yield* measureSpeed(place, tiny ? REHEARSAL : FULL, part);
       return;
     }
-    // Of these, only this one has no matrix that the kernels for quantised weights refuse.
-    const whole = join(cacheDir, WHOLE_SHAPE);
-    if (isQuantised(precision)) {
-      mkdirSync(whole);
-      writeModel(whole, { ...SHAPES.nano, vocab: SHAPES['7b'].vocab }, 'bf16');
-    }
-    for (const name of isQuantised(precision) ? ['tiny-b', 'tiny-a', WHOLE_SHAPE] : ['tiny-b', 'tiny-a']) {
-      const checkpoint = name === WHOLE_SHAPE ? whole : join(checkpoints, name);
-      const parts = await compareWithCpu({ checkpoint, cacheDir, device, precision, kvCacheBytes });
+    for (const [name, checkpoint] of parityCheckpoints(precision, decoder !== undefined, cacheDir, checkpoints)) {
+      const parts = await compareWithCpu({ checkpoint, cacheDir, device, precision, kvCacheBytes, decoder });
       for (const part of ['decoder', 'towers'] as const)
         yield { kind: 'parity', checkpoint: name, part, precision, ...parts[part] };
     }
+    if (decoder !== undefined) return;
     const samples = join(checkpoints, '..', SAMPLES);
     yield* await captionSamples({ checkpoint: NANO, samples, cacheDir, device, precision, kvCacheBytes });
   } catch (error) {
@@ -219,6 +242,7 @@ function runProcess(step: Step, seconds: number, checkpoint: string): Promise<St
         ...(step.products === undefined ? {} : { products: step.products }),
         ...(step.launches === undefined ? {} : { launches: step.launches }),
         ...(step.cache === undefined ? {} : { cache: step.cache }),
+        ...(step.heads === undefined ? {} : { heads: step.heads }),
         seconds: (performance.now() - started) / 1000,
         ...(code === 0 ? {} : { problem: `${late}\n${lastWords(said)}` }),
         findings: [
@@ -262,8 +286,8 @@ function writeReport(report: CheckReport, path: string): void {
 
 function wantedSteps({ device, only }: Options): readonly Step[] {
   const steps = device.type === 'cpu' ? ON_CPU : STEPS;
-  const nameOf = ({ what, precision, attention, products, launches, cache }: Step): string =>
-    [what, precision, ...(attention === 'auto' ? [] : [attention]), products ?? [], launches ?? [], cache ?? []]
+  const nameOf = ({ what, precision, attention, products, launches, cache, heads }: Step): string =>
+    [what, precision, attention === 'auto' ? [] : attention, products ?? [], launches ?? [], cache ?? [], heads ?? []]
       .flat()
       .join(' ');
   return only.length === 0 ? steps : steps.filter((step) => only.includes(nameOf(step)));
@@ -292,7 +316,7 @@ async function runCheck(options: Options): Promise<CheckReport> {
       if (step.what !== 'parity') await large.done;
       const seconds = Math.min(step.limit, (ends - performance.now()) / 1000);
       const name = `${step.what} ${step.precision}`;
-      say([name, step.attention, step.cache ?? []].flat().join(', '));
+      say([name, step.attention, step.cache ?? [], step.heads ?? []].flat().join(', '));
       const report =
         seconds < LEAST_SECONDS
           ? { name, attention: step.attention, seconds: 0, problem: 'no time was left for it', findings: [] }

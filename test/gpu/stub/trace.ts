@@ -1,5 +1,5 @@
 // A process on the stub: loads one model, runs its parts, prints what the CUDA provider asked of the device, as JSON.
-//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE]
+//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE, or ''] [padded]
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
 import type { Precision } from '../../../src/settings/engine-settings.ts';
 import { textPositions } from '../check/parity.ts';
 
-const [checkpoint = '', precision = 'bf16', log = '', cacheBytes] = process.argv.slice(2);
+const [checkpoint = '', precision = 'bf16', log = '', cacheBytes = '', padHeads] = process.argv.slice(2);
 const SLOTS = 4;
 const CAPACITY = 128;
 const MEDIA_ROWS = 16;
@@ -52,7 +52,8 @@ try {
     slots: SLOTS,
     prefixSlots: 1,
     capacity: CAPACITY,
-    kvCacheBytes: cacheBytes === undefined ? undefined : Number(cacheBytes),
+    kvCacheBytes: cacheBytes === '' ? undefined : Number(cacheBytes),
+    decoder: padHeads === undefined ? undefined : { padHeads: true },
   });
   const { decoder, towers } = thinker;
   const prefill = (slot: number, start: number, count: number, media = 0) =>

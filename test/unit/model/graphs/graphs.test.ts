@@ -187,3 +187,23 @@ it('gathers the windows of query, key and value out of one multiplication, witho
     ['q', 'k', 'v'].map((part) => ['Gather', `window_rows.${part}`]),
   );
 });
+
+it('has more query heads a KV head where they are asked for, and XQA is not built for the number there is', async () => {
+  const padded = async (checkpoint: keyof typeof CHECKPOINTS): Promise<BuiltGraph> => {
+    const directory = golden(`checkpoints/${checkpoint}`);
+    const [config, weights] = [await readModelConfig(directory), await openCheckpoint(directory)];
+    return buildDecoderGraph(config, weights, 'bf16', { padHeads: true });
+  };
+  const { model } = await padded('tiny-a'); // seven query heads, one KV head
+  const attention = model.nodes.filter(({ opType }) => opType === 'GroupQueryAttention');
+  expect(attention.map(({ attributes }) => attributes['num_heads'])).toEqual(
+    attention.map(() => ({ type: 'int', value: 8 })),
+  );
+  const rows = (name: string): number[] => {
+    const data = model.initializers.find((initializer) => initializer.name === name)?.data as Uint8Array;
+    return Array.from(new BigInt64Array(Uint8Array.from(data).buffer), Number);
+  };
+  expect(rows('repeated_heads')).toEqual([0, 1, 2, 3, 4, 5, 6, 6]);
+  expect(rows('own_heads')).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect((await padded('tiny-b')).bytes).toEqual((await build('decoder', 'tiny-b', 'bf16')).bytes); // four
+});
