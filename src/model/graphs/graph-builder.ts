@@ -75,7 +75,8 @@ interface NodeOptions {
 
 export const int = (value: number): AttributeValue => ({ type: 'int', value });
 export const ints = (...value: number[]): AttributeValue => ({ type: 'ints', value });
-export const float = (value: number): AttributeValue => ({ type: 'float', value });
+/** As the file holds it: powers differ in their last bits between versions of Node. */
+export const float = (value: number): AttributeValue => ({ type: 'float', value: Math.fround(value) });
 
 export class GraphBuilder {
   readonly activation: FloatDType;
