@@ -176,6 +176,8 @@ export class Engine {
 
   async #step(): Promise<void> {
     this.#takeHeld();
+    // From here on: what changes once the sequences have been looked at would otherwise wake nobody.
+    const changed = new Promise<void>((resolve) => (this.#onChange = resolve));
     await this.#admit();
     const prefilling = this.#owners('prefilling').filter((sequence) => this.#mayRun(sequence));
     const running = this.#running();
@@ -183,7 +185,7 @@ export class Engine {
     if (chosen.length + running.length === 0) {
       if (this.#owners('finished').length > 0) return; // aborted while they were admitted
       if (this.#takeHeld() && this.#waiting.length + this.#kv.used > 0) {
-        await this.#untilChange();
+        await this.#untilFree(changed);
         return;
       }
       if (this.#waiting.length === 0) return;
@@ -253,13 +255,10 @@ export class Engine {
     return hasHeld;
   }
 
-  /** Until batches may go on, or a sequence comes or ends. */
-  async #untilChange(): Promise<void> {
+  /** Until batches may go on, or a sequence has come or ended. */
+  async #untilFree(changed: Promise<void>): Promise<void> {
     this.#publish();
-    await new Promise<void>((resolve) => {
-      this.#onChange = resolve;
-      void this.#foreground?.free().then(resolve);
-    });
+    await Promise.race([changed, this.#foreground?.free()]);
     this.#lastStepAtMs = performance.now();
   }
 

@@ -25,6 +25,23 @@ describe('Engine, while somebody waits for a first token', () => {
     expect(decoder.violations).toEqual([]);
   });
 
+  it('starts an interactive sequence that comes in any moment while batch ones are held', async () => {
+    for (let moment = 0; moment < 20; moment++) {
+      const foreground = new Foreground();
+      const engine = new StreamingEngine(new FakeDecoder({ slots: 2 }), { foreground });
+      const leave = foreground.enter();
+      const batch = collect(engine.stream(requestOf({ priority: 'batch' })));
+      await settle(2);
+      const another = collect(engine.stream(requestOf({ priority: 'batch', salt: 1 }))); // wakes the engine
+      for (let turn = 0; turn < moment; turn++) await Promise.resolve();
+      const quick = collect(engine.stream(requestOf({ salt: 2 })));
+      await settle();
+      expect(engine.stats(), `after ${moment} microtasks`).toMatchObject({ waiting: 2, generatedTokens: 8 });
+      leave();
+      expect((await Promise.all([batch, another, quick])).map(endingOf)).toEqual(Array(3).fill('end length'));
+    }
+  });
+
   it('does not wait for a held batch sequence that has the only slot', async () => {
     const foreground = new Foreground();
     const engine = new StreamingEngine(new FakeDecoder({ slots: 1 }), { foreground });
