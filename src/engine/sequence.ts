@@ -67,7 +67,9 @@ export class Sequence implements Schedulable, PrefixHolder {
   /** generated tokens whose keys and values are in the slot */
   #fed = 0;
   #state: SequenceState = 'waiting';
-  #priority: Priority;
+  readonly #priority: Priority;
+  /** a more urgent sequence waits for the prefix that this one reads */
+  #isRaised = false;
   #slot = -1;
   #signal: AbortSignal | undefined;
 
@@ -100,12 +102,12 @@ export class Sequence implements Schedulable, PrefixHolder {
   }
 
   get priority(): Priority {
-    return this.#priority;
+    return this.#isRaised ? 'interactive' : this.#priority;
   }
 
-  /** A more urgent sequence waits for the prefix that this one prefills. */
+  /** Until the prefix is read: the one who waits for it then may need the slot. */
   raisePriority(priority: Priority): void {
-    if (priority === 'interactive') this.#priority = priority;
+    if (priority === 'interactive') this.#isRaised = true;
   }
 
   /** tokens that its slot holds at most; the last one generated is never fed */
@@ -189,6 +191,7 @@ export class Sequence implements Schedulable, PrefixHolder {
     this.#expect('prefilling');
     this.#prefill?.advance();
     const done = this.#prefill?.done ?? this.promptTokens;
+    if (done >= (this.prefix?.tokens ?? 0)) this.#isRaised = false;
     if (done >= this.promptTokens) {
       if (this.#keepsSlot || !this.#mayKeep(this.#embedBytes)) this.#again = undefined;
       this.#prefill = undefined;

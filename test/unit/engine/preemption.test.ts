@@ -89,6 +89,24 @@ describe('a full engine', () => {
     expect(engine.stats()).toMatchObject({ waiting: 0, running: 0, freeSlots: 1 });
   });
 
+  it('takes the slot of a batch sequence whose prefix an interactive one waited for', async () => {
+    const decoder = new FakeDecoder({ slots: 1, pause: () => settle(1) });
+    const engine = new StreamingEngine(decoder, { prefillChunk: 20 });
+    const prefix = { key: 'clip', tokens: 100, salt: 1000 };
+    const batch = requestOf({ length: 110, maxTokens: 100, priority: 'batch', prefix });
+    const slow = collect(engine.stream(batch));
+    await settle(3);
+    const interactive = requestOf({ length: 110, salt: 1, maxTokens: 3, prefix });
+    const quick = collect(engine.stream(interactive));
+    await settle(1);
+    expect(engine.stats()).toMatchObject({ waiting: 1, running: 1, preemptions: 0 }); // it reads the prefix first
+    const answer = await quick;
+    expect(engine.stats()).toMatchObject({ preemptions: 1, generatedTokens: 3 });
+    expect(tokensOf(answer)).toEqual(await tokensAlone(interactive));
+    expect(tokensOf(await slow)).toEqual(await tokensAlone(batch));
+    expect(decoder.violations).toEqual([]);
+  });
+
   it('keeps the slot of a sequence whose media are too large to keep', async () => {
     const engine = new StreamingEngine(new FakeDecoder({ slots: 1, pause: () => settle(1) }), { prefillChunk: 4 });
     const request = requestOf({ maxTokens: 40, priority: 'batch', mediaEvery: 2 });
