@@ -91,7 +91,7 @@ export class Engine {
     this.#foreground = options.foreground;
     this.#clock = options.clock ?? new WorkClock();
     this.#kv = new KvSlots(decoder, this.#scheduler, (thrown) =>
-      options.onFault?.(engineError('A cached prompt prefix could not be copied', thrown)),
+      options.onFault?.(engineError('A slot of the KV cache could not be copied or emptied', thrown)),
     );
   }
 

@@ -13,16 +13,18 @@ export class KvSlots {
   readonly #scheduler: Pick<Scheduler, 'admit' | 'preempt'>;
   readonly #slots: Slots<Sequence>;
   readonly #blocks: Blocks;
+  readonly #onFault: (thrown: unknown) => void;
   /** an interactive sequence waits for memory: no batch one overtakes it */
   #isShort = false;
   #preemptions = 0;
 
-  /** @param onFault told why a prefix could not be copied */
+  /** @param onFault told why a prefix could not be copied or a slot not be emptied */
   constructor(decoder: Decoder, scheduler: Pick<Scheduler, 'admit' | 'preempt'>, onFault: (thrown: unknown) => void) {
     this.#decoder = decoder;
     this.#scheduler = scheduler;
     this.#slots = new Slots(decoder.slots);
     this.#blocks = new Blocks(decoder.blocks, decoder.blockTokens);
+    this.#onFault = onFault;
     this.prefixes = new PrefixCache(decoder, this.#blocks, onFault);
   }
 
@@ -99,11 +101,11 @@ export class KvSlots {
     if (!hasEnded(sequence)) sequence.startPrefill(taken);
   }
 
-  /** Takes back the slot and the memory of a sequence. */
+  /** Takes back the slot and the memory of a sequence. A failure is reported: it is no fault of those that run. */
   async release(sequence: Sequence, slot = sequence.slot): Promise<void> {
     this.#slots.release(slot, sequence);
     this.#blocks.release(slot);
-    await this.#decoder.free(slot);
+    await this.#decoder.free(slot).catch(this.#onFault);
   }
 
   /** Free slots and memory, then the memory of prefixes, then what batch sequences give up for interactive ones. */

@@ -93,7 +93,7 @@ export class PrefixCache {
   #hits = 0;
   #misses = 0;
 
-  /** @param blocks of the decoder, shared with the slots that run @param onFault told why a copy failed */
+  /** @param blocks of the decoder, shared with the slots that run @param onFault told of what failed */
   constructor(decoder: PrefixDecoder, blocks: Blocks, onFault: (thrown: unknown) => void) {
     this.#decoder = decoder;
     this.#blocks = blocks;
@@ -177,8 +177,8 @@ export class PrefixCache {
   }
 
   async #free(slot: number): Promise<void> {
-    await this.#decoder.free(slot);
-    this.#blocks.release(slot);
+    this.#blocks.release(slot); // also where the decoder fails: the slot is used again
+    await this.#decoder.free(slot).catch(this.#onFault);
   }
 
   /** A failed copy only costs a prefill, so it is reported and no sequence ends; `to` is empty after it. */

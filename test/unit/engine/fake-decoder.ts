@@ -3,7 +3,7 @@
 import type { DecodeRow, Decoder, PrefillChunk, RunSignal, Scores } from '../../../src/model/execution/thinker.ts';
 import { shortlistOf } from '../../fixtures/shortlist-of.ts';
 
-export type Run = 'prefill' | 'decode' | 'copy' | 'logits';
+export type Run = 'prefill' | 'decode' | 'copy' | 'logits' | 'free';
 
 export interface FakeDecoderOptions {
   readonly slots?: number;
@@ -175,6 +175,7 @@ export class FakeDecoder implements Decoder {
     this.#check(!this.#running, `slot ${slot} freed during a run`);
     this.#states[slot] = undefined;
     this.#held[slot] = 0;
+    if (this.#options.fails?.('free', [slot]) === true) throw new Error('injected free failure');
   }
 
   #checkMemory(slot: number): void {

@@ -1,7 +1,7 @@
 // A KV cache with more slots than memory to fill them: sequences start as there is memory for all of their tokens.
 import { describe, expect, it } from 'vitest';
 import type { SequenceRequest } from '../../../src/engine/types.ts';
-import { FakeDecoder, type FakeDecoderOptions } from './fake-decoder.ts';
+import { FakeDecoder, type FakeDecoderOptions, type Run } from './fake-decoder.ts';
 import { collect, endingOf, requestOf, settle, StreamingEngine, tokensOf, type RequestOptions } from './requests.ts';
 
 const BLOCK = 10;
@@ -118,6 +118,23 @@ describe('an engine with less memory than slots', () => {
     lacks = false;
     expect(endingOf(await collect(engine.stream(needing(4, 3))))).toBe('end length');
     expect(engine.stats()).toMatchObject({ running: 0, freeSlots: 8, kvUsage: 0 });
+    expect(decoder.violations).toEqual([]);
+  });
+
+  it('ends nothing and loses no memory where a slot cannot be emptied', async () => {
+    let failures = 0;
+    const fails = (run: Run): boolean => run === 'free' && ++failures > 0;
+    const { decoder, engine } = opened({ capacity: 12 * BLOCK, prefixSlots: 1, blocks: 30, fails });
+    const about = (clip: number, salt: number, maxTokens: number): SequenceRequest =>
+      requestOf({ length: 80, maxTokens, salt, prefix: { key: `clip ${clip}`, tokens: 70, salt: 1000 + clip } });
+    const long = collect(engine.stream(needing(12, 1, { maxTokens: 60 })));
+    // Each drops the prefix of the one before.
+    for (const clip of [0, 1, 0, 1])
+      expect(endingOf(await collect(engine.stream(about(clip, 2, 5))))).toBe('end length');
+    expect(endingOf(await long)).toBe('end length');
+    expect(failures).toBe(5 + 3);
+    expect(engine.stats().kvReserved).toBeCloseTo(7 / 30);
+    expect(decoder.heldBlocks).toBe(7);
     expect(decoder.violations).toEqual([]);
   });
 
