@@ -173,6 +173,8 @@ class SegmentedRun {
   readonly #plan: SegmentedPlan;
   readonly #watch: Stopwatch;
   readonly #failed = new AbortController();
+  /** what the first segment threw that failed */
+  #failure: { readonly thrown: unknown } | undefined;
   readonly #signal: AbortSignal;
   readonly #order: InOrder<CaptionEvent>;
   readonly #ended: EndedSegment[] = [];
@@ -214,7 +216,8 @@ class SegmentedRun {
       const left = from < end || from === start ? segmentFile(scan, from, end, rules, this.#ended.length) : [];
       for await (const segment of left) {
         const work = this.#caption(segment).finally(() => running.delete(work));
-        work.catch(() => {
+        work.catch((thrown: unknown) => {
+          this.#failure ??= { thrown };
           this.#failed.abort();
         });
         running.add(work);
@@ -223,6 +226,9 @@ class SegmentedRun {
         else if (running.size >= atOnce) await Promise.race(running);
       }
       await Promise.all(running);
+    } catch (thrown) {
+      // What is stopped by a failed segment, such as the search for the next cut, only says that it was stopped.
+      throw this.#failure === undefined ? thrown : this.#failure.thrown;
     } finally {
       this.#failed.abort();
       await Promise.allSettled(running);

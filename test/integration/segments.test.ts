@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { Foreground } from '../../src/base/foreground.ts';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
-import { openCaptioner } from '../../src/captioner/open-captioner.ts';
+import { createCaptioner, loadModel, openCaptioner, openPlanningModel } from '../../src/captioner/open-captioner.ts';
 import { partOf } from '../../src/media/part.ts';
 import { probeMedia } from '../../src/media/probe.ts';
 import type { CaptionEnd, CaptionEvent, SegmentCaption } from '../../src/output/events.ts';
@@ -191,6 +191,21 @@ describe('a caption in segments', () => {
     const other = { ...kept[0]!, start: 0.5 };
     expect((await captioned({}, [other, ...kept.slice(1)])).segments).toEqual(segments);
     expect((await captioned({}, [kept[0]!, segments[2]!])).segments).toEqual([kept[0], ...segments.slice(1)]);
+  });
+
+  test('ends in what failed a segment, also while the next cut is looked for', async () => {
+    film ??= makeClip(scratch('film.mp4'), [...VIDEO, ...tone(20), ...H264, '-c:a', 'aac']);
+    const settings = nanoSettings();
+    const model = await openPlanningModel(settings);
+    const loaded = await loadModel(settings, model);
+    // After the first token, which is the prompt's.
+    loaded.thinker.decoder.decode = () => Promise.reject(new Error('The device has a defect'));
+    const failing = createCaptioner(settings, model, loaded);
+    const request = captionRequest(await film, { segments: 5, max_tokens: 24 });
+    const events: CaptionEvent[] = [];
+    for await (const event of captionEvents(failing, request)) events.push(event);
+    await failing.close();
+    expect(events.at(-1)).toMatchObject({ type: 'caption-error', code: 'engine_error' });
   });
 
   test('tells each segment the caption of the one before with carry, also of one that was taken over', async () => {
