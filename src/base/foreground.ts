@@ -2,7 +2,8 @@
 
 /**
  * After so long without a pause, batch work goes on for a third of that: clients who wait without end do not starve it.
- * Those who come one after the other leave it the time between first token and next request.
+ * Those who come one after the other leave it the time between first token and next request, and that third where the
+ * pauses are shorter.
  */
 const LONGEST_HOLD_MS = 3000;
 const BETWEEN_HOLDS_MS = LONGEST_HOLD_MS / 3;
@@ -21,6 +22,9 @@ export class Foreground implements Hold {
   #waiting = 0;
   #isHeld = false;
   #timer: NodeJS.Timeout | undefined;
+  /** how much of the longest hold is used up; a pause gives back three times its length */
+  #usedMs = 0;
+  #changedAtMs = performance.now();
 
   /** Whether batch work is to stand back now. */
   get isHeld(): boolean {
@@ -63,6 +67,7 @@ export class Foreground implements Hold {
 
   #hold(): void {
     clearTimeout(this.#timer);
+    this.#count();
     this.#isHeld = true;
     for (const listener of this.#listeners) listener(true);
     this.#timer = setTimeout(() => {
@@ -70,13 +75,24 @@ export class Foreground implements Hold {
       this.#timer = setTimeout(() => {
         if (this.#waiting > 0) this.#hold();
       }, BETWEEN_HOLDS_MS).unref();
-    }, LONGEST_HOLD_MS).unref();
+    }, LONGEST_HOLD_MS - this.#usedMs).unref();
   }
 
   #free(): void {
     clearTimeout(this.#timer);
+    this.#count();
     this.#isHeld = false;
     for (const listener of this.#listeners) listener(false);
     for (const go of [...this.#onFree]) go();
+  }
+
+  /** The time since it was held or let go. */
+  #count(): void {
+    const nowMs = performance.now();
+    const elapsedMs = nowMs - this.#changedAtMs;
+    this.#changedAtMs = nowMs;
+    const givenBackMs = elapsedMs * (LONGEST_HOLD_MS / BETWEEN_HOLDS_MS);
+    const usedMs = this.#usedMs + (this.#isHeld ? elapsedMs : -givenBackMs);
+    this.#usedMs = Math.min(Math.max(0, usedMs), LONGEST_HOLD_MS);
   }
 }

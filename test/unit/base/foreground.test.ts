@@ -36,6 +36,38 @@ describe('Foreground', () => {
     expect(held).toEqual([true, true, true, false, true, true, true, false]);
   });
 
+  it.each([990, 2500])(
+    'gives it that also where one comes as soon as the other leaves, after %i ms',
+    async (waitMs) => {
+      const foreground = new Foreground();
+      let freeMs = 0;
+      const pass = async (ms: number): Promise<void> => {
+        for (let passed = 0; passed < ms; passed += 10) {
+          if (!foreground.isHeld) freeMs += 10;
+          await vi.advanceTimersByTimeAsync(10);
+        }
+      };
+      for (let client = 0; client < 20; client++) {
+        const leave = foreground.enter();
+        await pass(waitMs);
+        leave();
+        await pass(10);
+      }
+      expect(freeMs / (20 * (waitMs + 10))).toBeCloseTo(0.25, 1);
+    },
+  );
+
+  it('holds it as long as ever after a pause', async () => {
+    const foreground = new Foreground();
+    const leave = foreground.enter();
+    await vi.advanceTimersByTimeAsync(2900);
+    leave();
+    await vi.advanceTimersByTimeAsync(1000);
+    foreground.enter();
+    await vi.advanceTimersByTimeAsync(2900);
+    expect(foreground.isHeld).toBe(true);
+  });
+
   it('tells who listens of every change, until they listen no more', async () => {
     const foreground = new Foreground();
     const told: boolean[] = [];
