@@ -210,7 +210,7 @@ export class Engine {
    * prefilled by another waits for that one, and raises its priority.
    */
   async #admit(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    for (;;) {
       const live = this.#kv.live();
       const ready = this.#waiting.filter((sequence) => {
         const reader = this.#kv.prefixes.readerFor(sequence, live);

@@ -69,7 +69,7 @@ export class KvSlots {
   /**
    * Whose turn it is, with room made for it: where there is none for a batch sequence, for an interactive one. An
    * interactive one that needs more memory than there is waits, and is overtaken by nobody.
-   * @param ready sequences that may start
+   * @param ready sequences that may start; also to be called with none, since then none is short of memory
    * @param onPreempted told which batch sequences wait again
    */
   async choose(ready: readonly Sequence[], onPreempted: (victim: Sequence) => void): Promise<Sequence | undefined> {

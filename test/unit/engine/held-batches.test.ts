@@ -71,6 +71,29 @@ describe('Engine, while somebody waits for a first token', () => {
     expect(decoder.violations).toEqual([]);
   });
 
+  it('holds it again once the one who waited for memory has left', async () => {
+    const foreground = new Foreground();
+    const decoder = new FakeDecoder({ slots: 6, capacity: 200, blockTokens: 50, blocks: 6, pause: () => settle(1) });
+    const engine = new StreamingEngine(decoder, { foreground });
+    const others = [
+      collect(engine.stream(requestOf({ salt: 1, length: 20, maxTokens: 130 }))),
+      collect(engine.stream(requestOf({ salt: 2, length: 10, maxTokens: 140, priority: 'batch' }))),
+    ];
+    await settle(8);
+    const leaver = new AbortController();
+    const large = collect(engine.stream(requestOf({ salt: 3, length: 190, maxTokens: 5 }), leaver.signal));
+    await settle(4);
+    leaver.abort();
+    await large;
+    foreground.enter();
+    await settle(4);
+    const steps = decoder.decoded.length;
+    await settle(10);
+    expect(new Set(decoder.decoded.slice(steps).map(({ length }) => length))).toEqual(new Set([1]));
+    await engine.close();
+    expect((await Promise.all(others)).map(endingOf)).toEqual(Array(2).fill('error engine_unavailable'));
+  });
+
   it('ends held sequences when it is closed', async () => {
     const foreground = new Foreground();
     const engine = new StreamingEngine(new FakeDecoder(), { foreground });
