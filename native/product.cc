@@ -297,16 +297,16 @@ INLINE __m512i EvenFirst(__m512i bytes) {
   return _mm512_permutexvar_epi64(lanes, _mm512_shuffle_epi8(bytes, in_lane));
 }
 
-/** `count` numbers, at most 128, as whole steps of 8 bits. The rest is zero. */
+/** `count` numbers, at most 128, as whole steps of 8 bits. The rest is zero. With a NaN the step is NaN. */
 template <int kBits>
 void RoundBlock(const float* input, int64_t count, int8_t* rounded, float& step, int32_t& middle) {
   __m512 values[8];
-  __m512 most = _mm512_setzero_ps();
+  __m512i most = _mm512_setzero_si512();  // bits: of a NaN they are the largest, while a maximum of floats may drop it
   for (int i = 0; i < 8; i++) {
     values[i] = _mm512_maskz_loadu_ps(count <= 16 * i ? __mmask16{0} : MaskOf(count - 16 * i), input + 16 * i);
-    most = _mm512_max_ps(most, _mm512_abs_ps(values[i]));
+    most = _mm512_max_epi32(most, _mm512_castps_si512(_mm512_abs_ps(values[i])));
   }
-  const float largest = _mm512_reduce_max_ps(most);
+  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(most))));
   step = largest / 127;
   const __m512 per_step = _mm512_set1_ps(largest == 0 ? 0 : 127 / largest);
   alignas(64) int8_t whole[kProductBlock];

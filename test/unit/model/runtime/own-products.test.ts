@@ -161,6 +161,18 @@ describe.skipIf(reason !== undefined)('our products with quantised weights', () 
     });
   });
 
+  // The sampler refuses logits that are not numbers, so that a broken checkpoint does not write captions.
+  test.each([4, 8] as const)('of a row with a NaN are NaN: %i bits', async (bits) => {
+    const product = { bits, rows: 10, n: 20, k: 2 * BLOCK };
+    const given = caseOf(product);
+    for (const [row, at] of [0, 5, 17, 127, 128, 255].entries()) given.x[row * product.k + at] = NaN;
+    const found = await multiply(product, given);
+    found.forEach((value, at) => {
+      expect(Number.isNaN(value)).toBe(at < 6 * product.n);
+    });
+    expect((await multiply(product, given, {}, 1)).every(Number.isNaN)).toBe(true);
+  });
+
   test('leave weights of other blocks to onnxruntime', async () => {
     const [n, k, block] = [16, 64, 32];
     const session = await runtime.createSession(quantisedGraph(n, k, 8, block, false), OPTIONS);
