@@ -1,4 +1,4 @@
-// Memory of this process by mmap, not malloc: a page that is never touched never uses memory.
+// Memory of this process by mmap, not malloc: a page that is never touched never uses memory. No page is a huge one.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
 // What only the native runtime can do: stop a run, use 16-bit floats, and survive the end of the thread that uses it.
+import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRuntime } from '../../../src/model/runtime/open-runtime.ts';
 import type { Runtime, SessionOptions } from '../../../src/model/runtime/runtime.ts';
@@ -20,6 +21,12 @@ function unitMatrix(n: number): ReturnType<typeof floats> {
   const tensor = floats([n, n]);
   for (let index = 0; index < n; index++) tensor.data[index * (n + 1)] = 1;
   return tensor;
+}
+
+/** Addresses of this process where the kernel may put no huge page. */
+function bytesOfSmallPages(): number {
+  const mappings = readFileSync('/proc/self/smaps', 'utf8').matchAll(/^Size: +(\d+) kB$[^]*?^VmFlags:(.*)$/gm);
+  return [...mappings].reduce((sum, [, size, flags]) => sum + (/ nh\b/.test(flags ?? '') ? 1024 * Number(size) : 0), 0);
 }
 
 describe.skipIf(!status.loaded)('the native runtime', () => {
@@ -149,6 +156,15 @@ describe.skipIf(!status.loaded)('the native runtime', () => {
     const slab = await runtime.allocate('float32', 2 ** 31, CPU);
     expect(process.memoryUsage().rss - before).toBeLessThan(50e6);
     slab.release();
+  });
+
+  it.skipIf(!existsSync('/sys/kernel/mm/transparent_hugepage'))('lets no huge pages into a slab', async () => {
+    const bytes = 2 ** 33;
+    const before = bytesOfSmallPages();
+    const pool = await runtime.pagePool(CPU, 2 ** 20);
+    const slabs = [await runtime.allocate('uint8', bytes, CPU), await runtime.allocate('uint8', bytes, CPU, pool)];
+    expect(bytesOfSmallPages() - before).toBeGreaterThan(1.9 * bytes);
+    for (const held of [...slabs, pool]) held.release();
   });
 
   it('gives the memory of pages back to the system, and has them as zeros', async () => {
