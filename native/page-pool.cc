@@ -1,5 +1,6 @@
 #include "page-pool.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -55,12 +56,16 @@ std::unique_ptr<PageTable> PagePool::Reserve(size_t bytes) {
 
 void PagePool::Free(PageTable& table) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
+  const auto is_of_table = [&](const SlabPages& run) { return run.table == &table; };
+  not_taken_.erase(std::remove_if(not_taken_.begin(), not_taken_.end(), is_of_table), not_taken_.end());
   source_->Free(table.memory, table.numbers.size());
   Return({&table, 0, table.numbers.size()});
 }
 
 void PagePool::Commit(const std::vector<SlabPages>& parts) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  // These pages would look as if they had their memory.
+  for (; !not_taken_.empty(); not_taken_.pop_back()) TakeAndReturn(not_taken_.back());
   std::vector<SlabPages> runs;
   try {
     Claim(parts, runs);
@@ -81,11 +86,17 @@ void PagePool::Decommit(const std::vector<SlabPages>& parts) {
       SlabPages run{table, page, 0};
       while (page < first + pages && table->numbers[page] != kNoPage) page++, run.pages++;
       if (run.pages == 0) continue;
-      // After a failure the pages count as committed: another slab must not get what may still be mapped here.
-      source_->Take(Described(run));
-      Return(run);
+      not_taken_.push_back(run);
+      TakeAndReturn(run);
+      not_taken_.pop_back();
     }
   }
+}
+
+// After a failure the pages keep their numbers: another slab must not get what may still be mapped here.
+void PagePool::TakeAndReturn(const SlabPages& run) {
+  source_->Take(Described(run));
+  Return(run);
 }
 
 // Appends runs of the pages that have no memory, each page once.

@@ -80,12 +80,16 @@ class PagePool {
    * pages left or the device fails; then nothing has changed. No run may use the pages meanwhile.
    */
   void Commit(const std::vector<SlabPages>& parts);
-  /** Takes the memory of those pages that have some. Throws std::runtime_error when the device fails. */
+  /**
+   * Takes the memory of those pages that have some. Throws std::runtime_error when the device fails; then the next
+   * Commit, of whatever pages, first takes what is left.
+   */
   void Decommit(const std::vector<SlabPages>& parts);
 
  private:
   void Claim(const std::vector<SlabPages>& parts, std::vector<SlabPages>& runs);
   void Number(const std::vector<SlabPages>& runs);
+  void TakeAndReturn(const SlabPages& run);
   void Return(const SlabPages& run);
   PageRun Described(const SlabPages& run) const;
 
@@ -96,4 +100,6 @@ class PagePool {
   /** pages from this number on were never used */
   uint32_t unused_from_ = 0;
   std::vector<uint32_t> returned_;
+  /** what the device failed to take */
+  std::vector<SlabPages> not_taken_;
 };

@@ -103,6 +103,16 @@ describe.skipIf(typeof prepared === 'string')('paged slabs on CUDA', () => {
     });
   });
 
+  it('gives pages their memory again after the device failed to take it', async () => {
+    expect(await found('failure to take', { CUDA_STUB_ACCESS_FAILS: '4' })).toEqual({
+      message: expect.stringMatching(
+        /^engine_error: .*Unmapping pages on CUDA device 0 failed: out of memory/,
+      ) as string,
+      values: [1, 2],
+      second: [0, 0, 0, 0, 0],
+    });
+  });
+
   it('frees addresses with their slab, and the pages with the last of pool and slabs', async () => {
     expect(await found('release')).toEqual({
       lines: [

@@ -90,6 +90,20 @@ const cases: Record<string, (tools: Tools) => Promise<unknown>> = {
     return { message, values, afterwards: [await read(a), await read(b)] };
   },
 
+  // The stub fails in the fourth call for access: where the pages of the first slab are taken.
+  async 'failure to take'({ runtime, slabOf, write, read }) {
+    const [a, b] = [await slabOf(2), await slabOf(5)];
+    await runtime.commit([a], [pages(0, 2)]);
+    const message = await messageOf(runtime.decommit([a], [pages(0, 2)]));
+    await runtime.commit([a], [pages(0, 2)]);
+    await write(a, [0], 1);
+    await write(a, [1], 2);
+    const values = await read(a);
+    await runtime.decommit([a], [pages(0, 2)]);
+    await runtime.commit([b], [pages(0, 5)]);
+    return { message, values, second: await read(b) };
+  },
+
   async release({ runtime, pool, slabOf, during }) {
     const [a, b] = [await slabOf(2), await slabOf(3)];
     await runtime.commit([a, b], [pages(0, 2)]);
