@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "instruction-sets.h"
+#include "product-vectors.h"
 
 #if defined(HAS_WIDE_KERNELS)
 
@@ -14,8 +14,6 @@ namespace avocado {
 
 namespace {
 
-/** Outputs whose sums are in one register. */
-constexpr int64_t kLanes = 16;
 /** Of a tile of many rows: two registers of outputs, and rows whose sums fit into the other registers. */
 constexpr int64_t kTileLanes = 2 * kLanes;
 constexpr int64_t kTileRows = 8;
@@ -31,84 +29,6 @@ constexpr int64_t kGroup = 8;
 /** How many bytes ahead weights are fetched, of few rows and of tiles. */
 constexpr int64_t kStreamAhead = 2048;
 constexpr int64_t kTileAhead = 128;
-
-/** 16 registers of 16 words, rows and columns exchanged. */
-INLINE void Transpose(__m512i* rows) {
-  __m512i pairs[16];
-  for (int i = 0; i < 16; i += 2) {
-    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  __m512i fours[16];
-  for (int i = 0; i < 16; i += 4) {
-    fours[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
-    fours[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
-    fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
-    fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
-  }
-  for (int i = 0; i < 4; i++) {
-    const __m512i low_a = _mm512_shuffle_i32x4(fours[i], fours[i + 4], 0x88);
-    const __m512i high_a = _mm512_shuffle_i32x4(fours[i], fours[i + 4], 0xdd);
-    const __m512i low_b = _mm512_shuffle_i32x4(fours[i + 8], fours[i + 12], 0x88);
-    const __m512i high_b = _mm512_shuffle_i32x4(fours[i + 8], fours[i + 12], 0xdd);
-    rows[i] = _mm512_shuffle_i32x4(low_a, low_b, 0x88);
-    rows[i + 4] = _mm512_shuffle_i32x4(high_a, high_b, 0x88);
-    rows[i + 8] = _mm512_shuffle_i32x4(low_a, low_b, 0xdd);
-    rows[i + 12] = _mm512_shuffle_i32x4(high_a, high_b, 0xdd);
-  }
-}
-
-/** Lane i of the result is the sum of the lanes of sums[i]. */
-INLINE __m512i SumsOf(const __m512i* sums) {
-  __m512i pairs[8];
-  for (int i = 0; i < 8; i++) {
-    pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[2 * i], sums[2 * i + 1]),
-                                _mm512_unpackhi_epi32(sums[2 * i], sums[2 * i + 1]));
-  }
-  __m512i fours[4];
-  for (int i = 0; i < 4; i++) {
-    fours[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
-                                _mm512_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
-  }
-  const __m512i low = _mm512_add_epi32(_mm512_shuffle_i32x4(fours[0], fours[1], 0x88),
-                                       _mm512_shuffle_i32x4(fours[0], fours[1], 0xdd));
-  const __m512i high = _mm512_add_epi32(_mm512_shuffle_i32x4(fours[2], fours[3], 0x88),
-                                        _mm512_shuffle_i32x4(fours[2], fours[3], 0xdd));
-  return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
-}
-
-/** The 128 weights of a block as two registers of unsigned bytes, in the order of the rounded inputs. */
-template <int kBits>
-INLINE void Unpack(const uint8_t* packed, __m512i& first, __m512i& second) {
-  if constexpr (kBits == 4) {
-    const __m512i low_half = _mm512_set1_epi8(0x0f);
-    __m512i both = _mm512_loadu_si512(packed);
-    asm volatile("" : "+v"(both));  // or gcc loads it twice
-    first = _mm512_and_si512(both, low_half);
-    second = _mm512_and_si512(_mm512_srli_epi16(both, 4), low_half);
-  } else {
-    first = _mm512_loadu_si512(packed);
-    second = _mm512_loadu_si512(packed + 64);
-  }
-}
-
-INLINE __mmask16 MaskOf(int64_t left) { return static_cast<__mmask16>(left >= kLanes ? 0xffff : (1 << left) - 1); }
-
-/** Scales of up to 16 blocks from `block` on for 16 outputs: scales[i] has those of block + i. */
-INLINE void LoadScales(const float* const* rows, int64_t block, int64_t blocks, __m512i* scales) {
-  const __mmask16 mask = MaskOf(blocks - block);
-  for (int i = 0; i < 16; i++) scales[i] = _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, rows[i] + block));
-  Transpose(scales);
-}
-
-/** `total` and the sums of a block, which are whole numbers, times their scales and the inputs' step. */
-INLINE __m512 Add(__m512 total, __m512i sums, __m512i scales, float step) {
-  const __m512 per_sum = _mm512_mul_ps(_mm512_castsi512_ps(scales), _mm512_set1_ps(step));
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), per_sum, total);
-}
-
-/** A prefetch that stays where it stands: gcc gathers its own, and then they wait for each other. */
-INLINE void Prefetch(const void* at) { asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(at))); }
 
 /**
  * Sums of kGroup blocks of either stream, of weights that follow each other in memory, with the same inputs. The first
@@ -219,11 +139,6 @@ INLINE void UnpackTile(const uint8_t* const* packed, __m512i* tile) {
   }
 }
 
-/** As _mm512_dpbusd_epi32, in place: with that, gcc copies sums from register to register. */
-INLINE void AddProducts(__m512i& sum, __m512i weights, __m512i inputs) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
-}
-
 /** kRows rows of inputs times a tile, added to their totals. */
 template <int kRows>
 INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int64_t from, int64_t block,
@@ -232,6 +147,7 @@ INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int6
   const float* steps = &rounded.steps[from * rounded.blocks + block];
   const int32_t* middles = &rounded.middles[from * rounded.blocks + block];
   __m512i sums[kRows][2];
+#pragma GCC unroll 8
   for (int row = 0; row < kRows; row++) sums[row][0] = sums[row][1] = _mm512_set1_epi32(middles[row * rounded.blocks]);
   for (int word = 0; word < kWords; word++) {
     const __m512i first = tile[2 * word];
@@ -245,7 +161,9 @@ INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int6
       AddProducts(sums[row][1], second, inputs);
     }
   }
+#pragma GCC unroll 8
   for (int row = 0; row < kRows; row++) {
+#pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
       float* at = totals + row * kTileLanes + half * kLanes;
       _mm512_storeu_ps(at, Add(_mm512_loadu_ps(at), sums[row][half], scales[half], steps[row * rounded.blocks]));
@@ -273,10 +191,15 @@ void ManyRows(const ProductJob& job, const RoundedInputs& rounded, int64_t first
     UnpackTile<kBits>(packed, tile);
     const __m512i of_block[2] = {loaded[0][block % 16], loaded[1][block % 16]};
     int64_t row = 0;
-    const auto multiply = [&](auto run) { run(tile, rounded, from + row, block, of_block, totals + row * kTileLanes); };
-    for (; row + kTileRows <= rows; row += kTileRows) multiply(MultiplyTile<kTileRows>);
-    for (; row + 2 <= rows; row += 2) multiply(MultiplyTile<2>);
-    for (; row < rows; row++) multiply(MultiplyTile<1>);
+    for (; row + kTileRows <= rows; row += kTileRows) {
+      MultiplyTile<kTileRows>(tile, rounded, from + row, block, of_block, totals + row * kTileLanes);
+    }
+    for (; row + 2 <= rows; row += 2) {
+      MultiplyTile<2>(tile, rounded, from + row, block, of_block, totals + row * kTileLanes);
+    }
+    for (; row < rows; row++) {
+      MultiplyTile<1>(tile, rounded, from + row, block, of_block, totals + row * kTileLanes);
+    }
   }
   for (int64_t row = 0; row < rows; row++) {
     for (int half = 0; half < 2; half++) {
