@@ -93,9 +93,10 @@ INLINE __m512 Add(__m512 total, __m512i sums, __m512i scales, float step) {
 /** A prefetch that stays where it stands: gcc gathers its own, and then they wait for each other. */
 INLINE void Prefetch(const void* at) { asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(at))); }
 
-/** As _mm512_dpbusd_epi32, in place: with that, gcc copies sums from register to register. */
-INLINE void AddProducts(__m512i& sum, __m512i weights, __m512i inputs) {
+/** As _mm512_dpbusd_epi32; with that, gcc copies sums from register to register. */
+INLINE __m512i PlusProducts(__m512i sum, __m512i weights, __m512i inputs) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
+  return sum;
 }
 
 }  // namespace avocado

@@ -157,8 +157,8 @@ INLINE void MultiplyTile(const __m512i* tile, const RoundedInputs& rounded, int6
       int32_t four;
       std::memcpy(&four, inputs_of_block + row * rounded.pitch * kProductBlock + 4 * word, 4);
       const __m512i inputs = _mm512_set1_epi32(four);
-      AddProducts(sums[row][0], first, inputs);
-      AddProducts(sums[row][1], second, inputs);
+      sums[row][0] = PlusProducts(sums[row][0], first, inputs);
+      sums[row][1] = PlusProducts(sums[row][1], second, inputs);
     }
   }
 #pragma GCC unroll 8
