@@ -84,7 +84,11 @@ function problemOf(schema: Type.TSchema, value: unknown): Problem | undefined {
   const sameType = errors.filter(
     ({ keyword, instancePath }) => keyword === 'type' && instancePath === first.instancePath,
   );
-  const error = errors.find((one) => !sameType.includes(one)) ?? first;
+  // A number that is too small or too large is no word that is not in a list.
+  const range = errors.find(
+    ({ keyword, instancePath }) => /^(min|max)imum$/.test(keyword) && instancePath === first.instancePath,
+  );
+  const error = range ?? errors.find((one) => !sameType.includes(one)) ?? first;
   const { instancePath: pointer } = error;
   if (error.keyword === 'type')
     return bad(pointer, `must be ${sameType.map(({ message }) => message.replace(/^must be /, '')).join(' or ')}`);

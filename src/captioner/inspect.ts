@@ -1,4 +1,5 @@
 // The dry run: the pipeline's own steps, stopped where asked, with their numbers reported instead of a caption.
+import { AvocadoError } from '../base/errors.ts';
 import { toFloat32 } from '../base/floats.ts';
 import {
   encodeMedia,
@@ -208,7 +209,12 @@ async function writeDump(
     patches: pool.patches.bind(pool),
     model,
   });
-  await writeSafetensors(path, tensors);
+  await writeSafetensors(path, tensors).catch((cause: unknown) => {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === undefined) throw cause;
+    const advice = 'Name a file in a directory that exists, with room for it, that you may write to.';
+    throw new AvocadoError('bad_request', `${path} cannot be written (${code}). ${advice}`, { cause, param: 'dump' });
+  });
   return { path, tensors: tensors.map(({ name }) => name) };
 }
 

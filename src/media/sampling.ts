@@ -24,9 +24,8 @@ export function frameCount(total: number, averageFps: number, rules: SamplingRul
       : roundHalfEven(rules.nframes / FRAME_FACTOR) * FRAME_FACTOR;
   if (count >= FRAME_FACTOR && count <= total) return count;
   const param = rules.nframes === undefined ? 'max_frames' : 'nframes';
-  throw new AvocadoError('bad_request', `${param} asks for ${count} frames; this video allows 2 to ${total}.`, {
-    param,
-  });
+  const asked = rules.nframes === undefined ? `${param} asks for` : `${param} ${rules.nframes} is rounded to`;
+  throw new AvocadoError('bad_request', `${asked} ${count} frames; this video allows 2 to ${total}.`, { param });
 }
 
 /** Frames are sampled by number. Where they are more uneven (PacketTally), half of the time or more is hardly seen. */

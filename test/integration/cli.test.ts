@@ -167,6 +167,9 @@ describe('avocado inspect and doctor', () => {
       ]),
     );
     expect(existsSync(dump)).toBe(true);
+    const nowhere = join(directory, 'none', 'dump.safetensors');
+    const refused = await avocado('inspect', CLIP, '--dump', nowhere, '--stage', 'features');
+    expect(refused.stderr).toContain(`${nowhere} cannot be written (ENOENT). Name a file in a directory`);
   });
 
   it('doctor finds all that a caption needs', async () => {

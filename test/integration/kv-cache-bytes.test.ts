@@ -52,6 +52,13 @@ describe.each(['native', 'node'] as const)('--kv-cache-bytes with the %s runtime
 });
 
 describe('--kv-cache-bytes', () => {
+  it('may be more than any machine has: what slots cannot use is not asked for', async () => {
+    const { caption } = await opened({ kvCacheBytes: Number.MAX_SAFE_INTEGER }, (captioner) =>
+      endOf(captioner, Object.keys(EXAMPLES)[0] ?? '', { max_tokens: 3 }),
+    );
+    expect(caption).not.toBe('');
+  });
+
   it('is refused below one caption of the whole context, with the bytes that it needs', async () => {
     const few = { kvCacheBytes: 8 * BLOCK_BYTES - 1 };
     await expect(opened(few, () => Promise.resolve())).rejects.toMatchObject({

@@ -194,10 +194,19 @@ export class KvCache {
   }
 }
 
+/** No device has larger pages. */
+const LARGEST_PAGE = 2 ** 21;
+
+/** More than all slots can use, when they are full. */
+function mostBytes({ dtype, text, slots, capacity }: KvCacheOptions): number {
+  const ofHead = (capacity + 1) * text.headDim * DTYPE_BYTES[dtype];
+  return 2 * text.layers * text.kvHeads * slots * LARGEST_PAGE * (1 + Math.ceil(ofHead / LARGEST_PAGE));
+}
+
 /** Blocks of whole pages and whole tokens. */
 async function openBlocks(options: KvCacheOptions, bytes: number): Promise<Blocks> {
   const { runtime, device, dtype, text, capacity } = options;
-  const pool = await runtime.pagePool(device, bytes);
+  const pool = await runtime.pagePool(device, Math.min(bytes, mostBytes(options)));
   const rowBytes = text.headDim * DTYPE_BYTES[dtype];
   const tokens = leastCommonMultiple(pool.pageBytes, rowBytes) / rowBytes;
   const pagesPerBlock = (2 * text.layers * text.kvHeads * tokens * rowBytes) / pool.pageBytes;

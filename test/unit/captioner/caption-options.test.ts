@@ -198,6 +198,8 @@ describe('captionRequest', () => {
   });
 
   it('refuses more tokens at least than at most', () => {
+    expect(refusal({ segments: 4 })).toMatchObject({ message: expect.stringContaining('must be >= 5') as string });
+    expect(refusal({ segments: 'no' })).toMatchObject({ message: expect.stringContaining('auto, off') as string });
     expect(refusal({ min_tokens: 9, max_tokens: 8 })).toMatchObject({ code: 'bad_request', param: 'min_tokens' });
     expect(captionRequest('a.mp4', { min_tokens: 8, max_tokens: 8 })).toMatchObject({ minTokens: 8 });
   });

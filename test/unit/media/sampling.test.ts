@@ -112,6 +112,12 @@ describe('frame sizes', () => {
   });
 });
 
+test('a refused number of frames is told as it was asked for', () => {
+  const rules = { fps: 2, minFrames: 4, maxFrames: 768, nframes: 1 };
+  const message = 'nframes 1 is rounded to 0 frames; this video allows 2 to 40.';
+  expect(() => frameCount(40, 25, rules)).toThrow(expect.objectContaining({ message, param: 'nframes' }));
+});
+
 describe('frames in place of planned ones', () => {
   const clip = { totalFrames: 5, framesSpan: [10, 14] } as const;
 
