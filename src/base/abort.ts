@@ -31,3 +31,26 @@ export async function withSignal<T>(promise: Promise<T>, signal: AbortSignal): P
     promise.catch(() => undefined); // a late rejection would otherwise count as unhandled
   }
 }
+
+/** Runs work under a signal that aborts so many milliseconds after the given one: it may end what it has begun. */
+export async function withGrace<T>(
+  signal: AbortSignal,
+  graceMs: number,
+  work: (later: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const later = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const onAbort = (): void => {
+    timer = setTimeout(() => {
+      later.abort(signal.reason);
+    }, graceMs);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await work(later.signal);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+  }
+}

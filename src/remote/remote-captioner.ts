@@ -67,6 +67,8 @@ const AT_A_TIME = 60;
 const UPLOADS_AT_A_TIME = 4;
 /** What a process that is killed leaves on the server goes after a week. */
 const UPLOAD_SECONDS = 7 * 24 * 3600;
+/** How long an upload that is given up may still be answered: only its answer names the file to remove. */
+const LATE_ANSWER_MS = 5000;
 /** The server does not see the file that was named to it. */
 const NOT_SEEN = ['media_not_found', 'media_forbidden_path', 'media_not_a_file'];
 
@@ -97,6 +99,9 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
   readonly #uploading = new Places({ places: UPLOADS_AT_A_TIME });
   /** ids of files on the server that are ours to remove */
   readonly #uploads = new Set<string>();
+  readonly #underWay = new Set<Promise<string>>();
+  /** an upload was given up without an answer: the server may have its file */
+  #isUnsure = false;
 
   private constructor(options: RemoteOptions) {
     const { client, served, library, pollMs } = options;
@@ -130,6 +135,8 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
   /** Stops what is in work, and leaves nothing on the server. */
   async close(): Promise<void> {
     await this.#desk.close();
+    await Promise.allSettled(this.#underWay);
+    if (this.#isUnsure) await this.#findUnanswered();
     await Promise.all([...this.#uploads].map((id) => this.#removeUpload(id)));
   }
 
@@ -163,15 +170,39 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
   /** Uploads carry the names of their library and process: those of a process that died are removed at the end. */
   async #takeOverUploads(signal: AbortSignal): Promise<void> {
     const { client, library } = this.#options;
+    await this.#findUploads(client, signal, (worker) => library.isDead(worker));
+  }
+
+  /** Uploads of this process that were given up before they were answered. */
+  async #findUnanswered(): Promise<void> {
+    const { client, library } = this.#options;
+    await this.#findUploads(client.impatient(), AbortSignal.timeout(5000), (worker) => worker === library.worker).catch(
+      () => undefined, // the next run on this library removes them
+    );
+  }
+
+  async #findUploads(client: ServerClient, signal: AbortSignal, isOurs: (worker: string) => boolean): Promise<void> {
+    const { library } = this.#options;
     const path = '/v1/files?purpose=user_data';
     for await (const { id, filename } of pages<FileAnswer>(client, path, signal, ({ id: last }) => last)) {
       const [mark, name, worker = ''] = filename.split('.');
-      if (mark === MARK && name === library.id && library.isDead(worker)) this.#uploads.add(id);
+      if (mark === MARK && name === library.id && isOurs(worker)) this.#uploads.add(id);
     }
   }
 
-  /** @returns the id of the file on the server */
+  /**
+   * Ends at once when the signal aborts; {@link close} waits for what the server still answers.
+   * @returns the id of the file on the server
+   */
   async #upload(path: string, signal: AbortSignal): Promise<string> {
+    const sent = this.#send(path, signal);
+    this.#underWay.add(sent);
+    const done = (): boolean => this.#underWay.delete(sent);
+    sent.then(done, done);
+    return await withSignal(sent, signal);
+  }
+
+  async #send(path: string, signal: AbortSignal): Promise<string> {
     const { client, library } = this.#options;
     const form = async (): Promise<FormData> => {
       const data = new FormData();
@@ -181,12 +212,14 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
       data.append('file', await openAsBlob(path), `${MARK}.${library.id}.${library.worker}.${basename(path)}`);
       return data;
     };
-    const call = { method: 'POST', path: '/v1/files', form } as const;
+    const call = { method: 'POST', path: '/v1/files', form, graceMs: LATE_ANSWER_MS } as const;
     try {
       const { id } = await client.json<FileAnswer>(call, signal);
       this.#uploads.add(id);
+      if (signal.aborted) await this.#removeUpload(id);
       return id;
     } catch (thrown) {
+      this.#isUnsure ||= signal.aborted;
       // A file that is too large is refused alone; anything else would be refused for every file.
       if (!signal.aborted && thrown instanceof AvocadoError && thrown.code !== 'media_too_large')
         this.#desk.fail(new AvocadoError('engine_unavailable', thrown.message, { cause: thrown }));

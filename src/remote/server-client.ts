@@ -1,5 +1,6 @@
 // A running server as its client sees it: calls that wait while it is away, starting or full.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withGrace } from '../base/abort.ts';
 import { AvocadoError, ERRORS, type ErrorCode } from '../base/errors.ts';
 import { retryAfterMs } from '../base/retry-after.ts';
 
@@ -22,6 +23,8 @@ export interface Call {
   /** instead of a body, made anew for each try: its file is a stream */
   readonly form?: (() => Promise<FormData>) | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** after the signal aborts, how long the answer of a try under way is waited for: it names what the try made */
+  readonly graceMs?: number | undefined;
 }
 
 const PATIENCE_MS = 10 * 60_000;
@@ -64,12 +67,16 @@ export class ServerClient {
     }
   }
 
-  /** @throws AvocadoError of the answer; `engine_unavailable` of a server that stays away; the signal's reason */
+  /**
+   * An answer that comes within the call's grace is returned although the signal has aborted.
+   * @throws AvocadoError of the answer; `engine_unavailable` of a server that stays away; the signal's reason
+   */
   async text(call: Call, signal: AbortSignal): Promise<string> {
     const { patienceMs = PATIENCE_MS, firstPauseMs = FIRST_PAUSE_MS, onWait } = this.#options;
     const startedMs = performance.now();
     for (let tries = 1; ; tries++) {
-      const outcome = await this.#try(call, signal);
+      const { graceMs = 0 } = call;
+      const outcome = await withGrace(signal, graceMs, (later) => this.#try(call, graceMs === 0 ? signal : later));
       if ('text' in outcome) {
         this.#answeredMs = performance.now();
         return outcome.text;

@@ -1,6 +1,7 @@
 // A library that a server captions: the same run, with a server without sockets behind it.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
 import { itemsOfArgument } from '../../../src/batch/inputs.ts';
@@ -164,6 +165,39 @@ describe('a library on a server', () => {
     await living.close();
     expect([server.captioned.length, leftovers()]).toEqual([2, []]);
   });
+
+  it.each([
+    ['answers late', 200],
+    ['never answers', undefined],
+  ])(
+    'keeps no upload that was interrupted before the server, which %s, named its file',
+    async (_, lateMs) => {
+      const interrupt = new AbortController();
+      vi.stubGlobal('fetch', async (url: string, init: RequestInit): Promise<Response> => {
+        const answer = await server.fetch(url, init);
+        if (init.method !== 'POST') return answer;
+        setTimeout(() => {
+          interrupt.abort();
+        });
+        await sleep(lateMs ?? 60_000, undefined, { signal: init.signal! });
+        if (lateMs !== undefined) server.isUnlisted = true; // its answer alone names the file
+        return answer;
+      });
+      const served = await askModel(client(), never);
+      const library = { id: 'library', worker: 'us', isDead: () => false };
+      const captioner = await RemoteCaptioner.open({ client: client(), served, roots: [], library }, never);
+      const path = join(libraryOf({ 'a.mp4': '1' }), 'a.mp4');
+      const endings: string[] = [];
+      await captioner.submit(captionRequest(path, {}), {
+        signal: interrupt.signal,
+        onEvent: ({ type }) => endings.push(type),
+      });
+      expect([endings, server.files.size]).toEqual([['caption-aborted'], 1]);
+      await captioner.close();
+      expect(leftovers()).toEqual([]);
+    },
+    30_000,
+  );
 
   it.each([
     ['has no such root', undefined],
