@@ -139,6 +139,48 @@ describe('a stop', () => {
     expect(await directories()).toEqual([]);
   });
 
+  it('answers 503 to a client that is still sending a form, and closes its connection after the form', async () => {
+    const captioner = fakeCaptioner(SLOW);
+    const { url, port, stop } = await serve(captioner, { drainMs: 3000 });
+    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x') });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
+    const stopped = stop();
+    await sleep(20);
+    const socket = await halfUpload(port);
+    let told = '';
+    socket.on('data', (bytes: Buffer) => {
+      told += bytes.toString();
+    });
+    await vi.waitFor(() => {
+      expect(told).toMatch(/^HTTP\/1\.1 503 [^]*connection: close[^]*"engine_unavailable"/i);
+    });
+    await sleep(200);
+    expect(socket.readableEnded).toBe(false);
+    const ended = new Promise((resolve) => socket.once('end', resolve));
+    socket.write('x'.repeat(800_000));
+    await ended;
+    await running;
+    await stopped;
+  });
+
+  it('does not wait for the rest of a form that it refused', async () => {
+    const captioner = fakeCaptioner(SLOW);
+    const { url, port, stop } = await serve(captioner, { drainMs: 300 });
+    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x') });
+    await vi.waitFor(() => {
+      expect(captioner.seen).toHaveLength(1);
+    });
+    const stopped = stop();
+    const startedMs = performance.now();
+    const socket = await halfUpload(port);
+    await stopped;
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+    socket.destroy();
+    await running;
+  });
+
   it('waits as long as it is told, also beyond ten seconds', async () => {
     const captioner = fakeCaptioner({ words: ['It ', 'takes ', 'long.'], wordDelayMs: 4000 });
     const { url, stop, uploads } = await serve(captioner, { drainMs: 60_000 });

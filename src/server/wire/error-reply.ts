@@ -2,6 +2,8 @@
 // paths, and for bytes that are no HTTP request.
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError, ERRORS, type ErrorCode } from '../../base/errors.ts';
 import type { Json } from '../../output/caption-answer.ts';
@@ -95,6 +97,18 @@ function limitUnreadBody({ raw }: FastifyRequest): void {
   }, UNREAD_BODY_MS).unref();
 }
 
+/** The connection closes with the response: the client asked for it, or the server stops. */
+function closesWith({ raw }: FastifyReply): boolean {
+  return !raw.shouldKeepAlive || raw.getHeader('connection') === 'close';
+}
+
+/** All of the response is sent at once, and its end, which closes the connection, follows that of the body. */
+async function* endWithBody(text: string, raw: IncomingMessage): AsyncGenerator<string> {
+  yield text;
+  raw.resume();
+  await finished(raw).catch(() => undefined); // the client left, or its time is over
+}
+
 /** Fastify's error handler: responds with the status of the error table. */
 export async function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const error = asServerError(thrown);
@@ -102,7 +116,14 @@ export async function sendError(thrown: unknown, request: FastifyRequest, reply:
   if (status >= 500) request.log.error({ err: error }, error.code);
   limitUnreadBody(request);
   if (status === 401) void reply.header('www-authenticate', 'Bearer realm="avocado"');
-  return reply.code(status).headers(retryHeaders(error)).send(errorBody(error));
+  void reply.code(status).headers(retryHeaders(error));
+  if (request.raw.complete || !closesWith(reply)) return reply.send(errorBody(error));
+  // A connection that is closed while a body arrives is reset, and the client loses the response.
+  const text = JSON.stringify(errorBody(error));
+  return reply
+    .type('application/json; charset=utf-8')
+    .header('content-length', Buffer.byteLength(text))
+    .send(Readable.from(endWithBody(text, request.raw)));
 }
 
 /** Logs what the client of a stream is not told. A thrown error is logged where it becomes a response. */
