@@ -195,6 +195,28 @@ describe.each([
       await expect(call('GET', '/v1/jobs?limit=0')).rejects.toThrow('limit');
     });
 
+    it('need no body where JSON is announced but not sent', async () => {
+      const { id } = await call('POST', '/v1/jobs', { items: [item('a')] });
+      await until(id, 'completed');
+      const ask = async (method: string, path: string, headers: Record<string, string> = {}): Promise<unknown> => {
+        const response = await fetch(`${app.url}${path}`, { method, headers });
+        return [response.status, await response.text()];
+      };
+      const headers = { 'content-type': 'application/json' };
+      const actions = ['pause', 'retry', 'cancel'].map((name) => `/v1/jobs/${id}/${name}`);
+      for (const path of [...actions, '/v1/batches/none/cancel'])
+        expect(await ask('POST', path, headers)).toEqual(await ask('POST', path));
+      for (const path of ['/v1/files/none', '/v1/captions/none'])
+        expect(await ask('DELETE', path, headers)).toEqual(await ask('DELETE', path));
+      expect(await ask('DELETE', `/v1/jobs/${id}`, headers)).toEqual([204, '']);
+    });
+
+    it('need their body where they are made', async () => {
+      const headers = { 'content-type': 'application/json' };
+      for (const path of ['/v1/jobs', '/v1/batches', '/v1/captions', '/v1/chat/completions'])
+        await expect(call('POST', path, undefined, headers)).rejects.toThrow('The body is empty');
+    });
+
     it('take no place from a client: a full queue of items refuses nobody', async () => {
       slowMs = 60_000;
       const { id } = await call('POST', '/v1/jobs', {

@@ -47,6 +47,8 @@ export async function addBodyParsers(
 ): Promise<void> {
   app.removeContentTypeParser('application/json');
   app.addContentTypeParser('application/json', async (request: FastifyRequest) => {
+    // OpenAI's Python client announces JSON where it sends no body.
+    if (!hasBody(request) && !takesBody(request)) return undefined;
     const { bodyLimit: maxBytes } = request.routeOptions;
     try {
       if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw jsonTooLarge(maxBytes);
@@ -62,6 +64,15 @@ export async function addBodyParsers(
     }
   });
   await app.register(multipart, { throwFileSizeLimit: false, limits: { ...FORM_LIMITS, fileSize: maxUploadBytes } });
+}
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function takesBody({ routeOptions }: FastifyRequest): boolean {
+  const docs = routeOptions.config.route?.docs;
+  return docs !== undefined && docs !== 'hidden' && docs.body !== undefined;
 }
 
 function jsonTooLarge(maxBytes: number): AvocadoError {
