@@ -42,9 +42,21 @@ export function storageFull(cause?: unknown): AvocadoError {
   return new AvocadoError('storage_full', 'The server has no room for media right now. Try again later.', { cause });
 }
 
+/** @returns the error for a file that would not fit even if it were the only one: sending it again cannot help */
+function neverFits(limitBytes: number): AvocadoError {
+  return new AvocadoError(
+    'media_too_large',
+    `The file is larger than the ${limitBytes} bytes that all media on this server may take together. ` +
+      'Cut it or re-encode it, or start the server with a larger --max-temp-bytes.',
+  );
+}
+
 /** The bytes that one file or body holds of a quota. */
 export interface Reservation {
-  /** Reserves bytes, before they are written; a negative number returns some. @throws AvocadoError `storage_full` */
+  /**
+   * Reserves bytes, before they are written; a negative number returns some.
+   * @throws AvocadoError `storage_full`, or the quota's error for what can never fit
+   */
   grow(bytes: number): void;
   /** Returns all bytes, after they are deleted. Repeated calls do nothing. */
   release(): void;
@@ -54,12 +66,15 @@ export interface Reservation {
 export class ByteQuota {
   readonly #limitBytes: number;
   readonly #full: () => AvocadoError;
+  readonly #tooLarge: () => AvocadoError;
   #usedBytes = 0;
   #files = 0;
 
-  constructor(limitBytes: number, full: () => AvocadoError = storageFull) {
+  /** @param tooLarge the error for a single reservation above the limit */
+  constructor(limitBytes: number, full: () => AvocadoError = storageFull, tooLarge = full) {
     this.#limitBytes = limitBytes;
     this.#full = full;
+    this.#tooLarge = tooLarge;
   }
 
   /** Counts a new file, empty at first. */
@@ -70,6 +85,7 @@ export class ByteQuota {
     return {
       grow: (bytes) => {
         if (released) throw new Error('A file grows after its reservation was released. This is a bug.');
+        if (reservedBytes + bytes > this.#limitBytes) throw this.#tooLarge();
         if (this.#usedBytes + bytes > this.#limitBytes) throw this.#full();
         this.#usedBytes += bytes;
         reservedBytes += bytes;
@@ -115,7 +131,8 @@ export interface SaveOptions {
 export interface TemporaryStorage {
   /**
    * Writes a stream to a new file and hashes it on the way. After an error nothing is left on disk.
-   * @throws AvocadoError `storage_full`, the error of `tooLarge`; errors of `chunks` and the signal's AbortError pass
+   * @throws AvocadoError `storage_full`, `media_too_large` for more than the whole limit, the error of `tooLarge`;
+   * errors of `chunks` and the signal's AbortError pass
    */
   save(chunks: AsyncIterable<Uint8Array>, options: SaveOptions): Promise<StoredFile>;
   /**
@@ -142,7 +159,8 @@ const STARTED_MS = Math.round(performance.timeOrigin);
 export async function openTemporaryStorage(config: StorageConfig): Promise<TemporaryStorage> {
   const directory = new OwnDirectory(config.temporaryDirectory);
   await directory.open();
-  const quota = new ByteQuota(config.maxTemporaryBytes);
+  const { maxTemporaryBytes } = config;
+  const quota = new ByteQuota(maxTemporaryBytes, storageFull, () => neverFits(maxTemporaryBytes));
   return {
     save: (chunks, options) => save(directory, quota.reserve(), chunks, options),
     link: async (target, name) => {

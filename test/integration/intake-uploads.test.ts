@@ -72,12 +72,13 @@ describe('an upload', () => {
   });
 
   it('that exceeds the disk quota is refused until another file is released', async () => {
-    await start({ maxTemporaryBytes: 1_000_000 });
+    await start({ maxTemporaryBytes: 1_000_000, maxUploadBytes: 2_000_000 });
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 503, code: 'storage_full' });
     expect(await intake.files()).toHaveLength(1);
     expect(intake.use()).toEqual({ usedBytes: 600_000, limitBytes: 1_000_000, files: 1 });
     await uploads[0]!.source.release();
+    expect(await post(form('x'.repeat(1_000_001)))).toEqual({ status: 413, code: 'media_too_large' });
     expect(await post(form('x'.repeat(600_000)))).toEqual({ status: 200 });
   });
 

@@ -124,7 +124,10 @@ describe('save', () => {
     const file = await save(into, bytes(600, 400));
     await file.remove();
     await expect(save(into, bytes(600, 401))).rejects.toBe(TOO_LARGE);
-    await expect(save(into, bytes(600, 401), 2000)).rejects.toMatchObject({ code: 'storage_full' });
+    await expect(save(into, bytes(600, 401), 2000)).rejects.toMatchObject({
+      code: 'media_too_large',
+      message: expect.stringMatching(/1000 bytes.*--max-temp-bytes/) as string,
+    });
     await nothingIsLeft(into);
   });
 
