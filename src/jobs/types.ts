@@ -87,6 +87,8 @@ export interface NewJob {
   readonly metadata: Readonly<Record<string, string>> | undefined;
   readonly webhook: string | undefined;
   readonly idempotencyKey: string | undefined;
+  /** of all that the client asked for: two requests with the same idempotency key must have the same */
+  readonly requestHash: string | undefined;
   /** the job expires after it; undefined: never */
   readonly windowSeconds: number | undefined;
   readonly window: string | undefined;

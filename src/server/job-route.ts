@@ -1,4 +1,5 @@
 // What the routes of jobs, batches and files share.
+import { hash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { checkValue } from '../base/check-value.ts';
 import { AvocadoError } from '../base/errors.ts';
@@ -44,6 +45,11 @@ export async function findJob(open: OpenJobs, id: string, request: FastifyReques
   const job = await open.store.find(id, ownerOf(request));
   if (job !== undefined) return job;
   throw new AvocadoError('not_found', `There is no job ${id.slice(0, 64)}. GET /v1/jobs lists yours.`);
+}
+
+/** The order of fields is part of it: whoever sends a request again sends the same text. */
+export function hashOf(request: unknown): string {
+  return hash('sha256', JSON.stringify(request));
 }
 
 export function pageOf(query: unknown): { readonly limit: number | undefined; readonly after: string | undefined } {

@@ -193,7 +193,7 @@ async function putIn(open: OpenJobs): Promise<string> {
   const startedMs = performance.now();
   const { id } = await open.store.create({
     ...{ kind: 'job', owner: OWNER, endpoint: '/v1/captions', inputFile, options: {} },
-    ...{ metadata: undefined, webhook: undefined, idempotencyKey: undefined },
+    ...{ metadata: undefined, webhook: undefined, idempotencyKey: undefined, requestHash: undefined },
     ...{ windowSeconds: undefined, window: undefined, outputSeconds: undefined },
   });
   const { total } = await until(open, id, ({ status }) => status !== 'validating');

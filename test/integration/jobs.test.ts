@@ -61,7 +61,8 @@ describe.each([
     async function call<T = JobAnswer>(method: string, path: string, body?: unknown, headers = {}): Promise<T> {
       const response = await fetch(`${app.url}${path}`, {
         method,
-        headers: body === undefined || body instanceof FormData ? headers : { 'content-type': 'application/json' },
+        headers:
+          body === undefined || body instanceof FormData ? headers : { 'content-type': 'application/json', ...headers },
         ...(body === undefined ? {} : { body: body instanceof FormData ? body : JSON.stringify(body) }),
       });
       const text = await response.text();
@@ -141,6 +142,19 @@ describe.each([
       expect(
         (await call<{ data: JobAnswer[] }>('GET', `/v1/jobs?after=${id}&limit=5`)).data.map((one) => one.id),
       ).toEqual(list.data.slice(1).map((one) => one.id));
+    });
+
+    it('refuse an idempotency key that made a job of another body', async () => {
+      const headers = { 'idempotency-key': 'twice' };
+      const send = async (...items: object[]): Promise<JobAnswer> =>
+        await call('POST', '/v1/jobs', { items, options: { max_tokens: 5 } }, headers);
+      const { id } = await send(item('a'));
+      await until(id, 'completed');
+      expect((await send(item('a'))).id).toBe(id);
+      await expect(send(item('b'))).rejects.toThrow(new RegExp(`^400 .*${id}.*a new key.*"Idempotency-Key"`));
+      const once = new FormData();
+      once.append('file', new Blob([JSON.stringify(item('c'))]), 'list.jsonl');
+      await expect(call('POST', '/v1/jobs', once, { 'idempotency-key': 'once' })).rejects.toThrow('with another body');
     });
 
     it('are paused and go on, and failed items are tried again when asked', async () => {

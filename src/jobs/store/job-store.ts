@@ -1,5 +1,6 @@
 // Jobs in SQL: made, read, moved on to their end.
 import { randomBytes } from 'node:crypto';
+import { AvocadoError } from '../../base/errors.ts';
 import type { Job, JobKind, NewJob } from '../types.ts';
 import type { Database } from './database.ts';
 
@@ -68,6 +69,14 @@ export function newId(prefix: string): string {
   return `${prefix}${randomBytes(12).toString('hex')}`;
 }
 
+function keyUsed(id: string): AvocadoError {
+  return new AvocadoError(
+    'bad_request',
+    `This Idempotency-Key made ${id}, with another body. Send the same body, or a new key for a new one.`,
+    { param: 'Idempotency-Key' },
+  );
+}
+
 export class JobStore {
   readonly #database: Database;
 
@@ -75,27 +84,33 @@ export class JobStore {
     this.#database = database;
   }
 
-  /** @returns the job that was made; with an idempotency key that was used before, the job of that time */
+  /**
+   * @returns the job that was made; with an idempotency key that was used before, the job of that time
+   * @throws AvocadoError `bad_request` when the key was used for another request
+   */
   async create(job: NewJob): Promise<Job> {
     const id = newId(job.kind === 'batch' ? 'batch_' : 'job-');
     const made = await this.#database.query<Job>(
       `insert into avocado.jobs as j (id, kind, owner, endpoint, input_file, options, metadata, webhook, idempotency_key,
-         completion_window, output_seconds, expires_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() + $12::float8 * interval '1 second')
+         completion_window, output_seconds, expires_at, request_hash)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() + $12::float8 * interval '1 second', $13)
        on conflict (owner, idempotency_key) where idempotency_key is not null do nothing returning ${JOB}`,
       [
         ...[id, job.kind, job.owner, job.endpoint, job.inputFile, JSON.stringify(job.options)],
         ...[job.metadata === undefined ? null : JSON.stringify(job.metadata), job.webhook ?? null],
         ...[job.idempotencyKey ?? null, job.window ?? null, job.outputSeconds ?? null, job.windowSeconds ?? null],
+        job.requestHash ?? null,
       ],
     );
     if (made[0] !== undefined) return made[0];
-    const found = await this.#database.query<Job>(
-      `select ${JOB} from avocado.jobs j where owner = $1 and idempotency_key = $2`,
+    const [found] = await this.#database.query<Job & { readonly request_hash: string | null }>(
+      `select ${JOB}, j.request_hash from avocado.jobs j where owner = $1 and idempotency_key = $2`,
       [job.owner, job.idempotencyKey ?? null],
     );
-    if (found[0] === undefined) throw new Error('A job was neither made nor found. This is a bug.');
-    return found[0];
+    if (found === undefined) throw new Error('A job was neither made nor found. This is a bug.');
+    const { request_hash: before, ...old } = found;
+    if (before !== null && before !== job.requestHash) throw keyUsed(old.id);
+    return old;
   }
 
   async find(id: string, owner: string): Promise<Job | undefined> {

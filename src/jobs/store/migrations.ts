@@ -111,6 +111,10 @@ create index items_work on avocado.items (work) where work is not null;
   `
 alter table avocado.items set (autovacuum_vacuum_scale_factor = 0.02);
 `,
+  // Null in jobs made before this step: what they were asked for is not known.
+  `
+alter table avocado.jobs add column request_hash text;
+`,
 ];
 
 /** Steps that the tables have had; 0 where there are no tables. */

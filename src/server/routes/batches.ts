@@ -6,7 +6,7 @@ import { Type } from '../../base/schema.ts';
 import type { OpenJobs } from '../../jobs/jobs.ts';
 import { ENDPOINTS, isFinal, type Job } from '../../jobs/types.ts';
 import type { Json } from '../../output/caption-answer.ts';
-import { ID, METADATA, openJobs, ownerOf, pageOf, seconds, type JobParts } from '../job-route.ts';
+import { hashOf, ID, METADATA, openJobs, ownerOf, pageOf, seconds, type JobParts } from '../job-route.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { jsonResponse } from '../wire/schemas.ts';
 import { LIFETIME, listAnswer } from './files.ts';
@@ -124,6 +124,7 @@ function create(parts: JobParts): Route {
         metadata: body.metadata ?? undefined,
         webhook: parts.config.webhookUrl,
         idempotencyKey: typeof key === 'string' && key !== '' ? `batch ${key.slice(0, 200)}` : undefined,
+        requestHash: hashOf(body),
         windowSeconds: parts.config.batchWindowSeconds,
         window: body.completion_window,
         outputSeconds: body.output_expires_after?.seconds,

@@ -8,7 +8,7 @@ import { AvocadoError } from '../../base/errors.ts';
 import { Type } from '../../base/schema.ts';
 import type { OpenJobs } from '../../jobs/jobs.ts';
 import type { NewJob } from '../../jobs/types.ts';
-import { JOB, jobAnswer, METADATA, openJobs, ownerOf, storageLimits, type JobParts } from '../job-route.ts';
+import { hashOf, JOB, jobAnswer, METADATA, openJobs, ownerOf, storageLimits, type JobParts } from '../job-route.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { receiveUpload } from '../wire/bodies.ts';
 import { jsonFields } from '../wire/caption-body.ts';
@@ -61,7 +61,7 @@ export function createJob(parts: JobParts): Route {
       summary: 'Caption a list of media without waiting',
       description:
         'The list is items in JSON, a JSONL file in a form, or the id of one uploaded at /v1/files. A request with ' +
-        'the header Idempotency-Key makes one job, however often it is sent.',
+        'the header Idempotency-Key makes one job, however often it is sent; with another body it is refused.',
       headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ maxLength: 200 })) }),
       body: { 'application/json': JSON_BODY, 'multipart/form-data': FORM_BODY },
       responses: { 201: jsonResponse(JOB, 'The job') },
@@ -84,7 +84,12 @@ interface JobFields {
 }
 
 /** @throws AvocadoError `bad_request`, `unknown_field` */
-function newJob(request: FastifyRequest, fields: JobFields, inputFile: string, { config, intake }: JobParts): NewJob {
+function newJob(
+  request: FastifyRequest,
+  fields: JobFields,
+  { inputFile, requestHash }: Pick<NewJob, 'inputFile' | 'requestHash'>,
+  { config, intake }: JobParts,
+): NewJob {
   const { options = {}, metadata, webhook = config.webhookUrl } = fields;
   jsonFields({ media: 'media://any/file', ...options }); // what is wrong with it is wrong with every item
   if (webhook !== undefined) {
@@ -104,6 +109,7 @@ function newJob(request: FastifyRequest, fields: JobFields, inputFile: string, {
     metadata,
     webhook,
     idempotencyKey: typeof key === 'string' && key !== '' ? key.slice(0, 200) : undefined,
+    requestHash,
     windowSeconds: undefined,
     window: undefined,
     outputSeconds: undefined,
@@ -111,10 +117,11 @@ function newJob(request: FastifyRequest, fields: JobFields, inputFile: string, {
 }
 
 async function fromJson(request: FastifyRequest, open: OpenJobs, parts: JobParts): Promise<NewJob> {
-  const { items: list, input_file_id: given, ...fields } = checkValue(JSON_BODY, request.body, '');
+  const body = checkValue(JSON_BODY, request.body, '');
+  const { items: list, input_file_id: given, ...fields } = body;
   if ((list === undefined) === (given === undefined))
     throw new AvocadoError('bad_request', 'Give items, or the input_file_id of a file with an item in each line.');
-  const job = newJob(request, fields, given ?? '', parts);
+  const job = newJob(request, fields, { inputFile: given ?? '', requestHash: hashOf(body) }, parts);
   if (list === undefined) {
     const file = await open.files.find(job.inputFile, job.owner);
     if (file?.job !== null)
@@ -133,8 +140,9 @@ async function fromForm(request: FastifyRequest, open: OpenJobs, parts: JobParts
     const given: Record<string, unknown> = {};
     for (const [name, text] of fields) given[name] = name === 'webhook' ? text : jsonOf(name, text);
     const schema = Type.Object(JOB_PROPERTIES, { additionalProperties: false });
-    const job = newJob(request, checkValue(schema, given, ''), '', parts);
-    const { path } = await source.open({ signal: new AbortController().signal });
+    const { path, contentHash } = await source.open({ signal: new AbortController().signal });
+    const asked = { inputFile: '', requestHash: hashOf([fields, contentHash]) };
+    const job = newJob(request, checkValue(schema, given, ''), asked, parts);
     if ((await stat(path)).size === 0)
       throw new AvocadoError('bad_request', 'The file has no lines.', { param: 'file' });
     return { ...job, inputFile: await keepInput(open, job.owner, createReadStream(path), parts) };
