@@ -75,8 +75,10 @@ export class ServerClient {
     const { patienceMs = PATIENCE_MS, firstPauseMs = FIRST_PAUSE_MS, onWait } = this.#options;
     const startedMs = performance.now();
     for (let tries = 1; ; tries++) {
-      const { graceMs = 0 } = call;
-      const outcome = await withGrace(signal, graceMs, (later) => this.#try(call, graceMs === 0 ? signal : later));
+      const { graceMs } = call;
+      const outcome = await (graceMs === undefined
+        ? this.#try(call, signal)
+        : withGrace(signal, graceMs, (later) => this.#try(call, later)));
       if ('text' in outcome) {
         this.#answeredMs = performance.now();
         return outcome.text;
