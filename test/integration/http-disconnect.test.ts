@@ -139,14 +139,19 @@ describe('a stop', () => {
     expect(await directories()).toEqual([]);
   });
 
-  it('answers 503 to a client that is still sending a form, and closes its connection after the form', async () => {
+  /** A server that was told to stop while it has a caption to end. */
+  async function stopWhileItCaptions(drainMs: number) {
     const captioner = fakeCaptioner(SLOW);
-    const { url, port, stop } = await serve(captioner, { drainMs: 3000 });
+    const { url, port, stop } = await serve(captioner, { drainMs });
     const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x') });
     await vi.waitFor(() => {
       expect(captioner.seen).toHaveLength(1);
     });
-    const stopped = stop();
+    return { port, running, stopped: stop() };
+  }
+
+  it('answers 503 to a client that is still sending a form, and closes its connection after the form', async () => {
+    const { port, running, stopped } = await stopWhileItCaptions(3000);
     await sleep(20);
     const socket = await halfUpload(port);
     let told = '';
@@ -166,13 +171,7 @@ describe('a stop', () => {
   });
 
   it('does not wait for the rest of a form that it refused', async () => {
-    const captioner = fakeCaptioner(SLOW);
-    const { url, port, stop } = await serve(captioner, { drainMs: 300 });
-    const running = fetch(`${url}/v1/captions`, { method: 'POST', body: form('x') });
-    await vi.waitFor(() => {
-      expect(captioner.seen).toHaveLength(1);
-    });
-    const stopped = stop();
+    const { port, running, stopped } = await stopWhileItCaptions(300);
     const startedMs = performance.now();
     const socket = await halfUpload(port);
     await stopped;
