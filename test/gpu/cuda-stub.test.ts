@@ -1,7 +1,7 @@
 // The real CUDA provider on libraries of CUDA that only write down what they are asked (stub/cuda-stub.cc): which nodes
 // and kernels run on the device, what is copied and waited for, and which errors a machine without all of it gives. It
 // proves nothing about results or time. The provider is fetched by `npm run test:gpu`, once.
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import { writeModel } from '../bench/make-checkpoint.ts';
 import { golden } from '../fixtures/golden.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { describeRuntime } from '../../src/model/runtime/describe-runtime.ts';
+import { outputFiles } from './check/output-files.ts';
 import { prepare, stubEnvironment, type Prepared } from './stub/prepared.ts';
 
 const TRACE = fileURLToPath(new URL('stub/trace.ts', import.meta.url));
@@ -56,11 +57,13 @@ function trace(
     ...environment,
   };
   const args = ['--import', 'tsx', TRACE, checkpoint, precision, log, cacheBytes, ...(padHeads ? ['padded'] : [])];
+  const output = outputFiles();
   return new Promise<{ trace: Trace; said: string; loading: readonly string[] }>((resolve, reject) => {
-    execFile(process.execPath, args, { env, maxBuffer: 2 ** 28 }, (error, stdout, stderr) => {
+    spawn(process.execPath, args, { env, stdio: output.stdio }).on('close', (code, signal) => {
+      const { stdout, stderr } = output.take();
       // The provider writes the names of attention kernels to stdout, before our one line.
       const at = stdout.search(/\{"(layers|code)"/);
-      if (at < 0) reject(new Error(`${error?.message ?? 'no trace'}\n${stderr.slice(-2000)}`));
+      if (at < 0) reject(new Error(`ended with ${signal ?? String(code)}\n${stderr.slice(-2000)}`));
       else {
         const logged = existsSync(log) ? readFileSync(log, 'utf8') : '';
         const loading = logged.slice(0, logged.indexOf('PART')).split('\n');

@@ -14,6 +14,7 @@ import { isQuantised } from '../../../src/model/export/quantised-weights.ts';
 import { SHAPES, type Shape } from '../../bench/checkpoint-shapes.ts';
 import { writeModel } from '../../bench/make-checkpoint.ts';
 import { captionSamples, SAMPLES } from './captions.ts';
+import { outputFiles } from './output-files.ts';
 import { compareWithCpu } from './parity.ts';
 import type { CheckReport, Finding, StepReport } from './report.ts';
 import { FULL, measureSpeed, REHEARSAL } from './speed.ts';
@@ -224,16 +225,15 @@ function runProcess(step: Step, seconds: number, checkpoint: string): Promise<St
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const one = ['--step', JSON.stringify(step), '--checkpoint', checkpoint];
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...args, ...one], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let [found, said] = ['', ''];
+    const output = outputFiles();
+    const child = spawn(process.execPath, [...args, ...one], { env, stdio: output.stdio });
     let peakMiB = 0;
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (found += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
     const memory = setInterval(() => (peakMiB = Math.max(peakMiB, Number(askCard('memory.used')[0] ?? 0))), 2000);
     const limit = setTimeout(() => child.kill('SIGKILL'), 1000 * seconds);
     child.on('close', (code, signal) => {
       clearInterval(memory);
       clearTimeout(limit);
+      const { stdout: found, stderr: said } = output.take();
       const late =
         signal === 'SIGKILL' ? `stopped after ${seconds.toFixed(0)} s` : `ended with ${signal ?? String(code)}`;
       resolve({
