@@ -16,7 +16,7 @@ constexpr unsigned kNonBlocking = 1;  // cudaStreamNonBlocking
 }  // namespace
 
 void* AllocateCuda(int device, size_t bytes) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   void* memory = nullptr;
   const std::string where = " on CUDA device " + std::to_string(device);
   CheckCuda(Cuda().Malloc(&memory, bytes), "Allocating " + std::to_string(bytes) + " bytes" + where);
@@ -32,7 +32,7 @@ void* AllocateCuda(int device, size_t bytes) {
 
 void FreeCuda(int device, void* memory) noexcept {
   try {
-    const DeviceScope scope(device);
+    ChooseDevice(device);
     Cuda().Free(memory);
   } catch (const std::exception&) {
     // The device is lost or the process is ending: the memory is freed with it.
@@ -40,7 +40,7 @@ void FreeCuda(int device, void* memory) noexcept {
 }
 
 void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   const std::string action = "Copying on CUDA device " + std::to_string(device);
   // Every run that used the memory has ended, and with it the work in its stream.
   for (const PieceCopy& piece : pieces) {
@@ -51,20 +51,20 @@ void CopyCuda(int device, const std::vector<PieceCopy>& pieces) {
 }
 
 void ReadCuda(int device, const std::byte* from, void* to, size_t bytes) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   // Every run that wrote the memory has ended, and a copy to the host returns when it is done.
   CheckCuda(Cuda().Memcpy(to, from, bytes, kDeviceToHost), "Reading from CUDA device " + std::to_string(device));
 }
 
 CudaStream::CudaStream(int device) : device_(device) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   CheckCuda(Cuda().StreamCreateWithFlags(&handle_, kNonBlocking),
             "Making a stream on CUDA device " + std::to_string(device));
 }
 
 CudaStream::~CudaStream() {
   try {
-    const DeviceScope scope(device_);
+    ChooseDevice(device_);
     Cuda().StreamDestroy(handle_);
   } catch (const std::exception&) {
     // The device is lost or the process is ending: the stream goes with it.
@@ -72,13 +72,13 @@ CudaStream::~CudaStream() {
 }
 
 void CudaStream::Wait() const {
-  const DeviceScope scope(device_);
+  ChooseDevice(device_);
   CheckCuda(Cuda().StreamSynchronize(handle_), "A run on CUDA device " + std::to_string(device_));
 }
 
 CudaStaging::CudaStaging(int device, size_t bytes, size_t host_bytes, std::shared_ptr<CudaStream> stream)
     : device_index_(device), bytes_(bytes), host_bytes_(host_bytes), stream_(std::move(stream)) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   const std::string what = "Staging " + std::to_string(bytes) + " bytes on CUDA device " + std::to_string(device);
   try {
     CheckCuda(Cuda().Malloc(&device_, bytes), what);
@@ -95,7 +95,7 @@ CudaStaging::~CudaStaging() { Release(); }
 
 void CudaStaging::Release() noexcept {
   try {
-    const DeviceScope scope(device_index_);
+    ChooseDevice(device_index_);
     if (host_ != nullptr) Cuda().FreeHost(host_);
     if (device_ != nullptr) Cuda().Free(device_);
   } catch (const std::exception&) {
@@ -113,6 +113,6 @@ void CudaStaging::CopyToHost(size_t offset, void* to, size_t bytes) {
 
 void CudaStaging::Copy(void* to, const void* from, size_t bytes, int kind) {
   if (bytes == 0) return;
-  const DeviceScope scope(device_index_);
+  ChooseDevice(device_index_);
   CheckCuda(Cuda().MemcpyAsync(to, from, bytes, kind, stream_->handle()), "Copying the values of a run");
 }

@@ -97,7 +97,7 @@ AllocationProperties PropertiesOf(int device) {
 }
 
 size_t PageBytesOf(int device) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   const std::string action = "Asking for the page size of CUDA device " + std::to_string(device);
   // The runtime makes the device's context with the first call that needs it. The driver's functions do not.
   CheckCuda(Cuda().Free(nullptr), action);
@@ -111,7 +111,7 @@ size_t PageBytesOf(int device) {
 }  // namespace
 
 CudaPages::CudaPages(int device, size_t bytes) : PageSource(PageBytesOf(device), bytes), device_(device) {
-  const DeviceScope scope(device);
+  ChooseDevice(device);
   const std::string action =
       "Allocating " + std::to_string(pages() * page_bytes()) + " bytes on CUDA device " + std::to_string(device);
   const AllocationProperties properties = PropertiesOf(device);
@@ -131,7 +131,7 @@ CudaPages::~CudaPages() { Release(); }
 
 void CudaPages::Release() noexcept {
   try {
-    const DeviceScope scope(device_);
+    ChooseDevice(device_);
     for (const uint64_t handle : handles_) Driver().Release(handle);
   } catch (const std::exception&) {
     // The device is lost or the process is ending: the memory is freed with it.
@@ -139,7 +139,7 @@ void CudaPages::Release() noexcept {
 }
 
 std::byte* CudaPages::Reserve(size_t pages) {
-  const DeviceScope scope(device_);
+  ChooseDevice(device_);
   const size_t bytes = pages * page_bytes();
   const std::string action =
       "Reserving " + std::to_string(bytes) + " bytes of addresses on CUDA device " + std::to_string(device_);
@@ -160,7 +160,7 @@ std::byte* CudaPages::Reserve(size_t pages) {
 
 void CudaPages::Free(std::byte* memory, size_t pages) noexcept {
   try {
-    const DeviceScope scope(device_);
+    ChooseDevice(device_);
     UnmapAll(memory, pages);
     Driver().AddressFree(AddressOf(memory), pages * page_bytes());
   } catch (const std::exception&) {
@@ -169,7 +169,7 @@ void CudaPages::Free(std::byte* memory, size_t pages) noexcept {
 }
 
 void CudaPages::Give(const std::vector<PageRun>& runs) {
-  const DeviceScope scope(device_);
+  ChooseDevice(device_);
   const std::string action = "Clearing pages on CUDA device " + std::to_string(device_);
   size_t touched = 0;
   try {
@@ -189,7 +189,7 @@ void CudaPages::Give(const std::vector<PageRun>& runs) {
 }
 
 void CudaPages::Take(const PageRun& run) {
-  const DeviceScope scope(device_);
+  ChooseDevice(device_);
   CheckDriver(ToScratch(run.start, run.pages), "Unmapping pages on CUDA device " + std::to_string(device_));
 }
 

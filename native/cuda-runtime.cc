@@ -37,7 +37,6 @@ const CudaRuntime& Cuda() {
     const auto bind = [handle](auto& target, const char* name) {
       BindFunction(target, handle, name, "The CUDA runtime");
     };
-    bind(loaded.GetDevice, "cudaGetDevice");
     bind(loaded.SetDevice, "cudaSetDevice");
     bind(loaded.Malloc, "cudaMalloc");
     bind(loaded.Memset, "cudaMemset");
@@ -59,9 +58,6 @@ void CheckCuda(int error, const std::string& action) {
   if (error != 0) throw std::runtime_error(action + " failed: " + Cuda().GetErrorString(error) + ".");
 }
 
-DeviceScope::DeviceScope(int device) {
-  CheckCuda(Cuda().GetDevice(&previous_), "Asking for the CUDA device");
+void ChooseDevice(int device) {
   CheckCuda(Cuda().SetDevice(device), "Choosing CUDA device " + std::to_string(device));
 }
-
-DeviceScope::~DeviceScope() { Cuda().SetDevice(previous_); }

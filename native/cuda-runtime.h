@@ -8,7 +8,6 @@
 #include <string>
 
 struct CudaRuntime {
-  int (*GetDevice)(int* device);
   int (*SetDevice)(int device);
   int (*Malloc)(void** memory, size_t bytes);
   int (*Memset)(void* memory, int value, size_t bytes);
@@ -36,15 +35,9 @@ void BindFunction(Function& target, void* handle, const char* name, const char* 
   if (target == nullptr) throw std::runtime_error(std::string(library) + " lacks " + name + ".");
 }
 
-/** The current device is a setting of the calling thread. Restores it, because other code uses this thread too. */
-class DeviceScope {
- public:
-  /** Throws std::runtime_error with the runtime's message. */
-  explicit DeviceScope(int device);
-  ~DeviceScope();
-  DeviceScope(const DeviceScope&) = delete;
-  DeviceScope& operator=(const DeviceScope&) = delete;
-
- private:
-  int previous_ = 0;
-};
+/**
+ * What this thread asks of CUDA from now on is for this device. It is not undone: choosing a device makes a context on
+ * it, which would take hundreds of megabytes of the first card for every process that works on another one. Throws
+ * std::runtime_error with the runtime's message.
+ */
+void ChooseDevice(int device);

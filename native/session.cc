@@ -8,6 +8,7 @@
 
 #include "attention-op.h"
 #include "cuda-memory.h"
+#include "cuda-runtime.h"
 #include "custom-op.h"
 #include "product-op.h"
 #include "staged-run.h"
@@ -64,6 +65,7 @@ void AppendCuda(OrtSessionOptions* options, const SessionConfig& config, const C
     values.insert(values.end(), {"1", address.c_str()});
   }
   ort::Check(api.UpdateCUDAProviderOptions(cuda.get(), keys.data(), values.data(), keys.size()));
+  ChooseDevice(config.device.index);  // the provider allocates a byte, to see that CUDA works, before it chooses one
   ort::Check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda.get()));
 }
 

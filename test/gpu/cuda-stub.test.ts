@@ -40,6 +40,7 @@ interface Given {
   readonly checkpoint?: string;
   readonly cacheBytes?: string;
   readonly padHeads?: boolean;
+  readonly card?: number;
 }
 
 /** Runs the model on the stub in a process of its own: the dynamic loader looks for libraries when one starts. */
@@ -47,7 +48,7 @@ function trace(
   name: string,
   environment: Readonly<Record<string, string>>,
   precision = 'bf16',
-  { checkpoint = golden('checkpoints/tiny-b'), cacheBytes = '', padHeads = false }: Given = {},
+  { checkpoint = golden('checkpoints/tiny-b'), cacheBytes = '', padHeads = false, card = 0 }: Given = {},
 ) {
   if (typeof prepared === 'string') throw new Error(prepared);
   const log = scratch(`${name}.log`);
@@ -56,7 +57,17 @@ function trace(
     ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
     ...environment,
   };
-  const args = ['--import', 'tsx', TRACE, checkpoint, precision, log, cacheBytes, ...(padHeads ? ['padded'] : [])];
+  const args = [
+    '--import',
+    'tsx',
+    TRACE,
+    checkpoint,
+    precision,
+    log,
+    cacheBytes,
+    padHeads ? 'padded' : '',
+    String(card),
+  ];
   const output = outputFiles();
   return new Promise<{ trace: Trace; said: string; loading: readonly string[] }>((resolve, reject) => {
     spawn(process.execPath, args, { env, stdio: output.stdio }).on('close', (code, signal) => {
@@ -240,6 +251,18 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(those(parts['free'] ?? [], 'PAGE map')).toHaveLength(pages);
     expect(those(parts['allocate'] ?? [], 'WAIT')).toEqual(['WAIT stream']);
     expect([run.trace.parts['allocate'], run.trace.parts['free']]).toEqual([[], []]);
+  });
+
+  it.each(['', String(2 ** 29)])('works on the second card alone, with --kv-cache-bytes "%s"', async (cacheBytes) => {
+    const cards = { CUDA_STUB_DEVICES: '2' };
+    const { trace: found, loading } = await trace(`card ${cacheBytes}`, cards, 'bf16', { cacheBytes, card: 1 });
+    expect(found.message).toBeUndefined();
+    expect(those(loading, 'CONTEXT')).toEqual(['CONTEXT on 1']);
+    const all = [...loading, ...Object.values(found.parts).flat()].filter((line) => line !== '');
+    expect(all.filter((line) => !line.endsWith(' on 1'))).toEqual([]);
+    const kernels = (lines: readonly string[] = []) => those(lines, 'KERNEL');
+    const own = kernels(run.trace.parts['recording']).map((line) => `${line} on 1`);
+    expect(kernels(found.parts['recording'])).toEqual(own);
   });
 
   it('decodes with XQA where seven query heads a KV head are made eight, and with cuDNN where they are not', async () => {

@@ -15,6 +15,7 @@
 #include <vector>
 
 extern "C" void StubLog(const char* format, ...);
+extern "C" int cudaGetDevice(int* device);
 /** Counts memory of the device for a page. False when there is too little. */
 extern "C" bool StubTakeMemory(uint64_t page, size_t bytes);
 extern "C" void StubGiveMemory(uint64_t page);
@@ -66,6 +67,13 @@ struct State {
 State& Stub() {
   static auto* state = new State;
   return *state;
+}
+
+/** Stricter than CUDA, which takes any device: an engine process has one. */
+bool IsCurrent(const Location& location) {
+  int current = 0;
+  cudaGetDevice(&current);
+  return location.type == 1 && location.id == current;
 }
 
 void* Pointer(Address address) { return reinterpret_cast<void*>(address); }
@@ -124,7 +132,7 @@ Error cuMemGetAllocationGranularity(size_t* bytes, const Properties*, int) {
 }
 
 Error cuMemCreate(Handle* handle, size_t bytes, const Properties* properties, unsigned long long flags) {
-  const bool is_known = properties->type == 1 && properties->location.type == 1 && properties->location.id == 0;
+  const bool is_known = properties->type == 1 && IsCurrent(properties->location);
   if (bytes != kGranularity || flags != 0 || !is_known) return kInvalidValue;
   const std::lock_guard<std::mutex> lock(Stub().mutex);
   const bool is_new = Stub().free.empty();
@@ -217,7 +225,7 @@ Error cuMemSetAccess(Address start, size_t bytes, const Access* descriptions, si
   static const long failing = text == nullptr ? 0 : atol(text);
   static std::atomic<long> calls{0};
   const std::lock_guard<std::mutex> lock(Stub().mutex);
-  const bool is_known = count == 1 && descriptions->location.type == 1 && descriptions->flags == 3;
+  const bool is_known = count == 1 && IsCurrent(descriptions->location) && descriptions->flags == 3;
   if (!IsWhole(start, bytes) || !IsMapped(start, bytes) || !is_known) return kInvalidValue;
   StubLog("PAGE access %zu", bytes);
   if (++calls == failing) return kOutOfMemory;

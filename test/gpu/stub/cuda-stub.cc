@@ -9,6 +9,7 @@
 //   CUDA_STUB_MIB=N         memory of the device, default 81920
 //   CUDA_STUB_COPY_LIMIT=N  larger copies to the device are not made: large weights need no memory
 //   CUDA_STUB_WAIT_ERROR=N  waiting for the device gives this error
+//   CUDA_STUB_DEVICES=N     default 1; lines of calls for another one than the first end with ` on N`
 //   CUDA_STUB_STREAMS=1     a line before each copy, launch of a graph and wait: which stream it is in
 #include <cxxabi.h>
 #include <dlfcn.h>
@@ -16,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -47,9 +49,12 @@ size_t NumberOf(const char* variable, size_t otherwise) {
 const size_t kTotal = NumberOf("CUDA_STUB_MIB", 81920) << 20;
 const size_t kCopyLimit = NumberOf("CUDA_STUB_COPY_LIMIT", SIZE_MAX);
 const Error kCaptureError = static_cast<Error>(NumberOf("CUDA_STUB_CAPTURE_ERROR", 0));
+const int kDevices = static_cast<int>(NumberOf("CUDA_STUB_DEVICES", 1));
 const bool kTellStreams = NumberOf("CUDA_STUB_STREAMS", 0) != 0;
 const Error kWaitError = static_cast<Error>(NumberOf("CUDA_STUB_WAIT_ERROR", 0));
 constexpr size_t kPage = 4096;
+/** What the runtime chooses for each thread. */
+thread_local int current_device = 0;
 
 int LogFile() {
   static const int file = [] {
@@ -123,7 +128,9 @@ void StubLog(const char* format, ...) {
   va_start(arguments, format);
   int length = vsnprintf(line, sizeof line - 1, format, arguments);
   va_end(arguments);
-  if (length > static_cast<int>(sizeof line) - 2) length = sizeof line - 2;
+  const int most = sizeof line - 16;
+  if (length > most) length = most;
+  if (current_device != 0) length += snprintf(line + length, 12, " on %d", current_device);
   line[length++] = '\n';
   if (write(LogFile(), line, length) < 0) return;
 }
@@ -194,6 +201,13 @@ Error Fill(void* memory, int value, size_t bytes) {
   }
   StubLog("FILL %zu", bytes);
   return kSuccess;
+}
+
+/** Of the thread's device, once. Since CUDA 12 also cudaSetDevice makes it. */
+void MakeContext() {
+  static std::atomic<unsigned> made{0};
+  const unsigned device = 1U << current_device;
+  if ((made.fetch_or(device) & device) == 0) StubLog("CONTEXT");
 }
 
 thread_local bool capturing = false;
@@ -270,11 +284,11 @@ Error cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const 
 
 // The device: one like an H100.
 Error cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device;
   return kSuccess;
 }
 Error cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = kDevices;
   return kSuccess;
 }
 Error cudaDriverGetVersion(int* version) {
@@ -282,7 +296,12 @@ Error cudaDriverGetVersion(int* version) {
   return kSuccess;
 }
 Error cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
-Error cudaSetDevice(int device) { return device == 0 ? kSuccess : 101; }
+Error cudaSetDevice(int device) {
+  if (device < 0 || device >= kDevices) return 101;
+  current_device = device;
+  MakeContext();
+  return kSuccess;
+}
 Error cudaDeviceGetAttribute(int* value, int attribute, int) {
   static const std::unordered_map<int, int> known = {
       {75, 9},      {76, 0},      {16, 132},    {97, 232448}, {8, 49152},      {81, 233472}, {1, 1024},
@@ -323,6 +342,7 @@ Error cudaMemGetInfo(size_t* free_bytes, size_t* total) {
   return kSuccess;
 }
 Error cudaMalloc(void** memory, size_t bytes) {
+  MakeContext();
   const size_t rounded = bytes == 0 ? kPage : (bytes + kPage - 1) / kPage * kPage;
   *memory = nullptr;
   if (rounded > kTotal - DeviceMemory().used()) {
@@ -355,6 +375,7 @@ Error cudaFree(void* memory) {
 Error cudaMallocFromPoolAsync(void** memory, size_t bytes, void*, Stream) { return cudaMalloc(memory, bytes); }
 Error cudaFreeAsync(void* memory, Stream) { return cudaFree(memory); }
 Error cudaHostAlloc(void** memory, size_t bytes, unsigned) {
+  MakeContext();
   const size_t rounded = (bytes + kPage) / kPage * kPage;
   *memory = aligned_alloc(kPage, rounded);
   PinnedMemory().Add(*memory, rounded);
@@ -394,8 +415,11 @@ Error cudaMemPoolGetAttribute(void*, int, void* value) {
 }
 
 // Streams, events, graphs: everything is done when its call returns.
-Error cudaStreamCreateWithFlags(Stream* stream, unsigned) { return Create(stream); }
-Error cudaStreamCreate(Stream* stream) { return Create(stream); }
+Error cudaStreamCreateWithFlags(Stream* stream, unsigned) {
+  MakeContext();
+  return Create(stream);
+}
+Error cudaStreamCreate(Stream* stream) { return cudaStreamCreateWithFlags(stream, 0); }
 Error cudaStreamDestroy(Stream stream) { return Destroy(stream); }
 Error cudaStreamSynchronize(Stream stream) {
   TellStream(stream);

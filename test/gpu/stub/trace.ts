@@ -1,5 +1,5 @@
 // A process on the stub: loads one model, runs its parts, prints what the CUDA provider asked of the device, as JSON.
-//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE, or ''] [padded]
+//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE, or ''] [padded, or ''] [CARD]
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,8 @@ import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
 import type { Precision } from '../../../src/settings/engine-settings.ts';
 import { textPositions } from '../check/parity.ts';
 
-const [checkpoint = '', precision = 'bf16', log = '', cacheBytes = '', padHeads] = process.argv.slice(2);
+const [checkpoint = '', precision = 'bf16', log = '', cacheBytes = '', padHeads = '', card = '0'] =
+  process.argv.slice(2);
 const SLOTS = 4;
 const CAPACITY = 128;
 const MEDIA_ROWS = 16;
@@ -35,7 +36,8 @@ async function during(part: string, work: () => Promise<unknown>): Promise<[stri
 /** The last step that was recorded as a CUDA graph, one of all slots. */
 function recorded(): [string, string[]] {
   const lines = readFileSync(log, 'utf8').split('\n');
-  return ['recording', lines.slice(lines.lastIndexOf('GRAPH begin') + 1, Math.max(0, lines.lastIndexOf('GRAPH end')))];
+  const last = (start: string): number => lines.findLastIndex((line) => line.startsWith(start));
+  return ['recording', lines.slice(last('GRAPH begin') + 1, Math.max(0, last('GRAPH end')))];
 }
 
 const cacheDir = mkdtempSync(join(tmpdir(), 'avocado-trace-'));
@@ -44,7 +46,7 @@ try {
     modelDir: checkpoint,
     cacheDir,
     precision: precision as Precision,
-    device: { type: 'cuda', index: 0 },
+    device: { type: 'cuda', index: Number(card) },
     runtime: 'native',
     runtimeLog: 'verbose',
     threads: 1,
@@ -53,7 +55,7 @@ try {
     prefixSlots: 1,
     capacity: CAPACITY,
     kvCacheBytes: cacheBytes === '' ? undefined : Number(cacheBytes),
-    decoder: padHeads === undefined ? undefined : { padHeads: true },
+    decoder: padHeads === '' ? undefined : { padHeads: true },
   });
   const { decoder, towers } = thinker;
   const prefill = (slot: number, start: number, count: number, media = 0) =>
