@@ -245,6 +245,10 @@ export class EngineConnection {
       case 'failed':
         this.#refusal = thrownError(message.error);
         return;
+      case 'broken':
+        this.#lose(`The engine process was killed, as its device failed. ${message.why}`);
+        this.#child.kill();
+        return;
       default:
         throw new Error(`The engine process said ${JSON.stringify(message satisfies never)}. This is a bug.`);
     }

@@ -138,7 +138,10 @@ export class EngineServer {
     const done = captioner.submit(request, {
       signal: controller.signal,
       onEvent: (event) => {
-        this.#batches.push(id, event);
+        // Told as this, the request would not be sent again, and the others would fail one after the other.
+        if (event.type === 'caption-error' && event.code === 'device_unavailable')
+          this.#send({ type: 'broken', why: event.message });
+        else this.#batches.push(id, event);
       },
       admit: gated ? admit : undefined,
     });

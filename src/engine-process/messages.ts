@@ -22,6 +22,8 @@ export type FromEngine =
   | { readonly type: 'ready'; readonly model: CaptionerModel }
   /** it could not start, and exits */
   | { readonly type: 'failed'; readonly error: PlainError }
+  /** it was ready, but nothing can succeed in it any more */
+  | { readonly type: 'broken'; readonly why: string }
   | { readonly type: 'events'; readonly batches: readonly EventBatch[] }
   | { readonly type: 'estimated'; readonly id: number; readonly estimate: Estimate }
   | { readonly type: 'estimate-failed'; readonly id: number; readonly error: PlainError }

@@ -53,7 +53,7 @@ export function allocationError(device: Device, message: string, cause: unknown)
  */
 export function runError(message: string, what = 'The run failed'): AvocadoError {
   if (DEVICE_FAILED.test(message)) {
-    const advice = 'The device cannot be used by this process any more: start it again.';
+    const advice = 'This process cannot use the device until it is started again.';
     return new AvocadoError('device_unavailable', `${said(what, message)} ${advice}`);
   }
   if (MISSING.test(message)) return new AvocadoError('device_unavailable', `${said(what, message)} ${DOCTOR}`);

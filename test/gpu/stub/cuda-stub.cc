@@ -9,6 +9,7 @@
 //   CUDA_STUB_MIB=N         memory of the device, default 81920
 //   CUDA_STUB_COPY_LIMIT=N  larger copies to the device are not made: large weights need no memory
 //   CUDA_STUB_WAIT_ERROR=N  waiting for the device gives this error
+//   CUDA_STUB_BROKEN=FILE    waiting for device N gives an illegal memory access while there is a FILE.N
 //   CUDA_STUB_DEVICES=N     default 1; lines of calls for another one than the first end with ` on N`
 //   CUDA_STUB_STREAMS=1     a line before each copy, launch of a graph and wait: which stream it is in
 #include <cxxabi.h>
@@ -158,6 +159,10 @@ void TellStream(Stream stream) {
 
 Error Wait(const char* what) {
   StubLog("WAIT %s", what);
+  static const char* const broken = getenv("CUDA_STUB_BROKEN");
+  constexpr Error kIllegalAddress = 700;
+  if (broken != nullptr && access((std::string(broken) + "." + std::to_string(current_device)).c_str(), F_OK) == 0)
+    return kIllegalAddress;
   return kWaitError;
 }
 

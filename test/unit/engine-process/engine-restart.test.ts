@@ -150,6 +150,27 @@ describe('a hang', () => {
   });
 });
 
+describe('a device that failed', () => {
+  it('ends its requests as those of a crash, and its process is killed and replaced', async () => {
+    const engine = await openReady();
+    const running = collect(engine);
+    engines[0]!.say({ type: 'broken', why: 'The run failed: CUDA failure 700.' });
+    await running.done;
+    expect(engines[0]!.killed).toBe(true);
+    expect(running.events).toEqual([
+      {
+        type: 'caption-error',
+        code: 'engine_unavailable',
+        message:
+          'The engine process was killed, as its device failed. The run failed: CUDA failure 700. Send the request again.',
+      },
+    ]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(engines).toHaveLength(2);
+    expect(engine.status()).toMatchObject({ state: 'restarting', restarts: 1 });
+  });
+});
+
 describe('a caption that waits to be admitted', () => {
   interface Gate {
     readonly admit: (estimate: Estimate) => Promise<void>;

@@ -169,6 +169,21 @@ describe('an engine process at work', () => {
     expect(captioner.seen).toHaveLength(before + 1);
   });
 
+  it('says that it is broken when a caption finds the device failed, and gives the caption no other ending', async () => {
+    const healthy = fakeCaptioner();
+    const message = 'The run failed: CUDA failure 700.';
+    const broken = fakeCaptioner({ error: { code: 'device_unavailable', message: () => message } });
+    await openWith({
+      ...healthy,
+      submit: (request, options) => (request.path === REQUEST.path ? broken : healthy).submit(request, options),
+    });
+    server.take({ type: 'caption', id: 5, request: REQUEST, gated: false });
+    await vi.waitFor(() => {
+      expect(said).toContainEqual({ type: 'broken', why: message });
+    });
+    expect(endings(5)).toEqual([]);
+  });
+
   it('answers estimates, and tells what they throw', async () => {
     const captioner = fakeCaptioner();
     const estimate = await captioner.estimate(REQUEST);

@@ -29,9 +29,9 @@ describe('errors of a device, told by their words', () => {
   });
 
   it.each([
-    [FAILURE, 'device_unavailable', 'start it again'],
-    ['CUDA failure 719: unspecified launch failure', 'device_unavailable', 'start it again'],
-    ['CUDA failure 214: uncorrectable ECC error encountered', 'device_unavailable', 'start it again'],
+    [FAILURE, 'device_unavailable', 'until it is started again'],
+    ['CUDA failure 719: unspecified launch failure', 'device_unavailable', 'until it is started again'],
+    ['CUDA failure 214: uncorrectable ECC error encountered', 'device_unavailable', 'until it is started again'],
     ['cuDNN is unavailable or disabled for CUDA Execution Provider', 'device_unavailable', 'doctor'],
     ['Available memory of 1000 is smaller than requested bytes of 2000', 'engine_error', '--context'],
     ['CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED', 'engine_error', '--context'],
