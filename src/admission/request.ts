@@ -6,7 +6,7 @@ import { EventChannel } from '../base/event-channel.ts';
 import type { Captioner, Estimate } from '../captioner/captioner.ts';
 import type { LocalFile, MediaSource } from '../intake/media-source.ts';
 import { endingOf, isEnding, type CaptionEnding } from '../output/ending.ts';
-import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport } from '../output/events.ts';
+import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport, SegmentCaption } from '../output/events.ts';
 import type { RequestLifecycle } from './lifecycle.ts';
 import type { PlanningTurns } from './planning.ts';
 import type { AdmissionQueue, Ticket } from './queue.ts';
@@ -161,7 +161,8 @@ export class AdmittedRequest {
       if (ending !== undefined) return;
       if (isEnding(event)) ending = event;
       else if (event.type === 'stage') channel.pushLatest(event, isSameStage(event.stage));
-      else channel.push(event.type === 'media' ? { ...event, media: this.#publicMedia(event.media) } : event);
+      else if (event.type === 'media') channel.push({ ...event, media: this.#publicMedia(event.media) });
+      else channel.push(event.type === 'segment-end' ? this.#publicSegment(event) : event);
     };
     try {
       await this.#runStages(task, ticket, emit);
@@ -264,6 +265,15 @@ export class AdmittedRequest {
     return { ...media, warnings: media.warnings.map((warning) => this.#publicText(warning)) };
   }
 
+  #publicSegment<Segment extends SegmentCaption>(segment: Segment): Segment {
+    const { media, error } = segment;
+    return {
+      ...segment,
+      ...(media === undefined ? {} : { media: this.#publicMedia(media) }),
+      ...(error === undefined ? {} : { error: { ...error, message: this.#publicText(error.message) } }),
+    };
+  }
+
   #publicError({ code, message, param, retryAfterSeconds }: AvocadoError): AvocadoError {
     return new AvocadoError(code, this.#publicText(message), {
       ...(param === undefined ? {} : { param }),
@@ -272,7 +282,10 @@ export class AdmittedRequest {
   }
 
   #publicEnding(ending: CaptionEnding): CaptionEnding {
-    if (ending.type === 'caption-end') return { ...ending, media: this.#publicMedia(ending.media) };
+    if (ending.type === 'caption-end') {
+      const segments = ending.segments?.map((segment) => this.#publicSegment(segment));
+      return { ...ending, media: this.#publicMedia(ending.media), ...(segments === undefined ? {} : { segments }) };
+    }
     if (ending.type === 'caption-error') return { ...ending, message: this.#publicText(ending.message) };
     const reason = this.signal.aborted ? abortError(this.signal) : undefined;
     if (reason?.code !== 'deadline_exceeded') return ending;

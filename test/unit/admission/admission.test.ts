@@ -69,6 +69,15 @@ describe('a caption', () => {
     });
   });
 
+  it('names the file as the client does in each of its segments', async () => {
+    const captioner = fakeCaptioner({ segments: [{ start: 0, end: 4 }], segmentError: (path) => `${path} is broken.` });
+    const task = job({ segments: 5 }, { source: fakeSource({ displayName: '$&.mov' }) });
+    const events = await runJob(serve(captioner).service, task);
+    const segment = { error: { message: '$&.mov is broken.' }, media: { warnings: ['$&.mov is broken.'] } };
+    expect(events.find(({ type }) => type === 'segment-end')).toMatchObject(segment);
+    expect(last(events)).toMatchObject({ segments: [segment] });
+  });
+
   it('that does not fit the context ends before a frame is decoded', async () => {
     const captioner = fakeCaptioner({ estimate: { fits: false } });
     const { service, queued } = serve(captioner);
