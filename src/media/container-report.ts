@@ -183,6 +183,7 @@ function readReport(report: ContainerReport, file: MediaFile, log: readonly stri
     video,
     audio,
     packets: report.packets,
+    codecs: report.streams.flatMap((stream) => stream['codec_name'] ?? []),
     ...(warnings.length === 0 ? {} : { warnings }),
   };
 }

@@ -140,8 +140,7 @@ async function runFilters(
     hold: run.hold,
     onChunk: run.onChunk,
     onLine: (line) => {
-      // The pictures' decoder complains too: ffmpeg looks at all tracks before it starts.
-      if (isErrorOf(line, plan.probe.video)) errors++;
+      if (isErrorOf(line, soundOf(plan).codec, plan.probe.codecs)) errors++;
       run.onLine?.(line);
     },
   });

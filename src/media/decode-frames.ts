@@ -118,7 +118,7 @@ class VideoDecoder {
    * @param total number of frames that should come out
    */
   async frames(indices: readonly number[], total: number, onFrame: FrameReader): Promise<FramesOutcome> {
-    const { width, height, lostAtStart = 0 } = this.#stream;
+    const { codec, width, height, lostAtStart = 0 } = this.#stream;
     const picks = groupRepeats(indices);
     // One more frame than promised is asked for: when it comes, the packets did not tell all.
     const selected = [...picks.indices, total];
@@ -129,9 +129,9 @@ class VideoDecoder {
         const waiting = assembler.push(chunk);
         return waiting === undefined ? 'more' : waiting.then(() => 'more');
       },
-      // Another track's decoder complains too, and the start of this one is known to be lost.
+      // The start of this track may be known to be lost.
       onLine: (line) => {
-        if (lostAtStart === 0 && isErrorOf(line, this.#probe.audio)) this.#errors++;
+        if (lostAtStart === 0 && isErrorOf(line, codec, this.#probe.codecs)) this.#errors++;
       },
     });
     await assembler.finish();

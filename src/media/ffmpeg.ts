@@ -175,9 +175,14 @@ export async function convertFile(
   });
 }
 
-/** A line of the log that tells of an error, but not one of another track's decoder. */
-export function isErrorOf(line: string, other: { readonly codec: string } | undefined): boolean {
-  return /\[(error|fatal|panic)\]/.test(line) && (other === undefined || !line.startsWith(`[${other.codec}`));
+/**
+ * A line of the log that tells of an error, but not one of another track's decoder: ffmpeg looks at all tracks before
+ * it starts.
+ * @param codecs of all tracks
+ */
+export function isErrorOf(line: string, own: string, codecs: readonly string[] = []): boolean {
+  const isOther = (codec: string): boolean => codec !== own && line.startsWith(`[${codec}`);
+  return /\[(error|fatal|panic)\]/.test(line) && !codecs.some(isOther);
 }
 
 interface FfprobeRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal'> {

@@ -102,7 +102,11 @@ function partByTime(probe: MediaProbe, { start = 0, end = Infinity }: PartReques
     durationSeconds: stop - start,
     video: probe.video && videoPart(probe.video, frameTimes.subarray(first, next), first, stop - start),
     audio: probe.audio && soundPart(probe.audio, clock, start, stop),
-    part: { ...part, seekTo, ...(seekTo === undefined ? {} : { keyTime: keyTimeAt(probe.video, first) }) },
+    part: {
+      ...part,
+      seekTo,
+      ...(seekTo === undefined ? {} : { keyTime: keyTimeAt(probe.video, first), firstKey: probe.video?.keyTimes?.[0] }),
+    },
   };
 }
 
@@ -251,12 +255,14 @@ const KEY_LAG_SECONDS = [
  */
 export function seekOptions({ container, part }: MediaProbe, seeks: boolean, track: 'pictures' | 'sound'): string[] {
   if (part === undefined) return [];
-  const { seekTo, keyTime } = part;
+  const { seekTo, keyTime, firstKey = -Infinity } = part;
   if (!seeks || seekTo === undefined) return ['-copyts'];
   const lead = /\bmpegts\b/.test(container) ? STREAM_LEAD_SECONDS : SOUND_LEAD_SECONDS;
   const lag = KEY_LAG_SECONDS.find(([kind]) => kind.test(container))?.[1];
   const isExact = track === 'pictures' && keyTime !== undefined && lag !== undefined;
   const place = isExact ? keyTime + lag : seekTo - lead;
+  // ffmpeg jumps by the pictures, in every track: sound in front of the first one would be lost.
+  if (track === 'sound' && place < firstKey) return ['-copyts'];
   return ['-copyts', '-seek_timestamp', '1', '-noaccurate_seek', '-ss', place.toFixed(6)];
 }
 

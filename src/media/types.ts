@@ -83,6 +83,8 @@ export interface MediaPart {
   readonly seekTo: number | undefined;
   /** the container's time of its first frame, where that is a key frame with no other close behind it */
   readonly keyTime?: number | undefined;
+  /** the container's time of the file's first key frame, where a jump to before it lands */
+  readonly firstKey?: number | undefined;
 }
 
 export interface MediaProbe {
@@ -96,6 +98,8 @@ export interface MediaProbe {
   readonly part?: MediaPart | undefined;
   /** of all tracks of a container; each costs time, however small */
   readonly packets?: number | undefined;
+  /** of all tracks, also of those that are not used or have nothing in this part */
+  readonly codecs?: readonly string[] | undefined;
   /** sentences about defects that do not prevent a caption */
   readonly warnings?: readonly string[];
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { decodeAudio } from '../../../src/media/decode-audio.ts';
 import { decodeFrames } from '../../../src/media/decode-frames.ts';
@@ -37,6 +38,7 @@ const SOUND = ['-f', 'lavfi', '-i', 'aevalsrc=0.4*sin(300*t*t)+0.2*random(0):s=4
 // Lossless, with frames that refer to later ones and key frames that are far apart.
 const H264 = ['-c:v', 'libx264', '-qp', '0', '-bf', '3', '-g', '40', '-pix_fmt', 'yuv420p'];
 const LATE = ['-output_ts_offset', '3.5'];
+const LATE_PICTURES = [...SOUND, '-itsoffset', '1.6', ...PICTURES, '-fps_mode', 'passthrough', ...H264];
 
 test.each([
   ['25 frames a second', 'mkv', [...PICTURES, ...SOUND, ...H264, '-c:a', 'pcm_s16le'], 1.32, 3.12],
@@ -44,6 +46,15 @@ test.each([
   ['edit lists', 'mp4', [...PICTURES, ...SOUND, ...H264, '-c:a', 'aac', '-b:a', '320k'], 1.3, 3.11],
   ['a late start', 'mkv', [...PICTURES, ...SOUND, ...H264, '-c:a', 'pcm_s16le', ...LATE], 2, 3.4],
   ['a transport stream', 'ts', [...PICTURES, ...SOUND, ...H264, '-c:a', 'aac', '-b:a', '320k'], 1.3, 3.1],
+  ['sound before its pictures in Matroska', 'mkv', [...LATE_PICTURES, '-c:a', 'pcm_s16le'], 1.1, 3.4],
+  ['sound before its pictures in QuickTime', 'mov', [...LATE_PICTURES, '-c:a', 'pcm_s16le'], 1.1, 3.4],
+  [
+    'sound before its pictures in a transport stream',
+    'ts',
+    [...LATE_PICTURES, '-c:a', 'aac', '-b:a', '320k'],
+    1.1,
+    3.4,
+  ],
 ] as const)(
   'a part of a file with %s is what a file with only that part would be',
   async (name, ending, make, start, end) => {
@@ -70,3 +81,18 @@ test.each([
     expect(furthest).toBeLessThan(1e-4);
   },
 );
+
+test('sound is not called damaged where only pictures outside of the part are', async () => {
+  const keys = ['-c:v', 'libx264', '-g', '60', '-sc_threshold', '0', '-pix_fmt', 'yuv420p'];
+  const path = await makeClip(scratch('whole.ts'), [...PICTURES, ...SOUND, ...keys, '-c:a', 'aac']);
+  // Begins between two key frames, the first of which comes after the part.
+  const cut = scratch('begins-late.ts');
+  await writeFile(cut, (await readFile(path)).subarray(188 * 100));
+  const probe = await probeMedia(cut, { keepsTimes: true });
+  expect(probe.video?.lostAtStart).toBeGreaterThan(10);
+  const part = partOf(probe, { rule: 'time', start: 0.1, end: 0.3 });
+  expect(part.video).toBeUndefined();
+  const profile = resolveProfile('reference-cli');
+  const { waveform, warnings } = await decodeAudio(planMedia(part, profile, { ...PUBLISHED_PATCHES, useAudio: true }));
+  expect([waveform.length, warnings]).toEqual([3200, []]);
+});

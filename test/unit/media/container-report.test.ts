@@ -112,6 +112,7 @@ describe('the report of a container', () => {
       },
       audio: { index: 1, codec: 'aac', sampleRate: 44_100, channels: 2, durationSeconds: 3.9 },
       packets: 320,
+      codecs: ['h264', 'aac'],
     });
   });
 
