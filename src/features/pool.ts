@@ -35,7 +35,7 @@ export interface PreparePool {
    * Decodes what the plan asks for. A cancelled task that runs rejects once its decoders are gone; one that waits for a
    * thread rejects at once.
    * @param early gives temporal steps of a video before all of it is decoded; closed at the end
-   * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
+   * @throws AvocadoError `media_undecodable`, `media_timeout`, `engine_error`, `aborted`
    */
   prepare(plan: MediaPlan, options: PrepareOptions, signal?: AbortSignal, early?: EarlySteps): Promise<PreparedMedia>;
   /** The same in places of its own, with what of the processor everything else leaves, and not while a client waits. */

@@ -172,7 +172,7 @@ function isUndecodable(error: unknown): error is AvocadoError {
 /**
  * Decodes a planned file and makes the inputs of the encoders. Memory: the resized frames, two frames at full size, the
  * waveform and its log-mel. When the promise settles, no decoder is left running.
- * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
+ * @throws AvocadoError `media_undecodable`, `media_timeout`, `engine_error`, `aborted`
  */
 export async function prepareFeatures(
   plan: MediaPlan,

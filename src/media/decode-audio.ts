@@ -47,7 +47,7 @@ interface HeardSound extends JoinedSound {
  *
  * Sound that changes its form on the way, or holds samples that are no numbers, is decoded a second time, with our own
  * resampler; the reference cannot read it.
- * @throws AvocadoError `media_undecodable` when there is no video either, `media_timeout`, `aborted`
+ * @throws AvocadoError `media_undecodable` when there is no video either, `media_timeout`, `engine_error`, `aborted`
  */
 export async function decodeAudio(plan: MediaPlan, options: DecodeAudioOptions = {}): Promise<DecodedAudio> {
   const heard = (await decodeSteady(plan, options)) ?? (await decodeStretches(plan, options));

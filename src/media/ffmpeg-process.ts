@@ -37,7 +37,7 @@ export interface ProcessRun {
 export type ChunkAnswer = 'more' | 'enough';
 
 export interface ProcessOutcome {
-  /** null when we ended the process because we had enough, or when a signal from outside ended it */
+  /** null when we ended the process because we had enough, or when it crashed */
   readonly exitCode: number | null;
   /** number of errors on stderr */
   readonly errors: number;
@@ -47,19 +47,24 @@ export interface ProcessOutcome {
 
 /**
  * Runs a program to its end. A failing exit code is no error here. When the promise settles, the process is gone.
- * @throws AvocadoError `ffmpeg_missing` when it does not start, `media_timeout`, `aborted`; or what a callback or an
- *   input threw
+ * @throws AvocadoError `ffmpeg_missing` when it does not start, `media_timeout`, `aborted`, `engine_error` when
+ *   something else ended it; or what a callback or an input threw
  */
 export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const { signal, onChunk, inputs = [] } = run;
   if (signal?.aborted === true) throw abortError(signal);
   const { child, output } = await start(run);
   const log = new DecoderLog();
-  createInterface({ input: child.stderr as Readable }).on('line', (line) => {
+  const tell = (line: string): void => {
     log.add(line);
     run.onLine?.(line);
+  };
+  createInterface({ input: child.stderr as Readable }).on('line', tell);
+  const closed = new Promise<Ending>((resolve) => {
+    child.once('close', (code, signalled) => {
+      resolve(signalled ?? code);
+    });
   });
-  const closed = new Promise<number | null>((resolve) => child.once('close', resolve));
   const stopping = new AbortController();
   const stop = (reason: unknown): void => {
     if (stopping.signal.aborted) return;
@@ -83,8 +88,13 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     if (output !== undefined && onChunk !== undefined) tasks.push(consume(output, onChunk, stop));
     // A callback may stay pending forever: after a stop, only the end of the process is awaited.
     await Promise.race([once(stopping.signal, 'abort'), Promise.all([closed, ...tasks]).catch(stop)]);
-    const exitCode = await closed;
-    if (!stopping.signal.aborted) return { exitCode, errors: log.errors, log: log.lines() };
+    const ending = await closed;
+    if (!stopping.signal.aborted) {
+      const error = endedFromOutside(run.program, ending);
+      if (error !== undefined) throw error;
+      if (typeof ending === 'string') tell(`[fatal] ${run.program} was ended by ${ending}`);
+      return { exitCode: typeof ending === 'string' ? null : ending, errors: log.errors, log: log.lines() };
+    }
     const reason: unknown = stopping.signal.reason;
     if (reason === ENOUGH) return { exitCode: null, errors: log.errors, log: log.lines() };
     throw reason instanceof Error ? reason : new Error(String(reason));
@@ -94,6 +104,26 @@ export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
     yielding.stop();
     signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/** A signal, or the exit code. */
+export type Ending = NodeJS.Signals | number | null;
+
+/** Signals of a program that fails by itself, perhaps at what it reads. */
+const CRASHES: ReadonlySet<Ending> = new Set(['SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGSYS', 'SIGTRAP']);
+/** ffmpeg's exit code when a signal asked it to end. */
+const ASKED_TO_END = 255;
+
+/**
+ * The error of a program that we did not end and that did not fail by itself. Its file is not at fault, and what it
+ * gave is not all of it.
+ */
+export function endedFromOutside(program: string, ending: Ending): AvocadoError | undefined {
+  const isSignal = typeof ending === 'string' && !CRASHES.has(ending);
+  if (!isSignal && ending !== ASKED_TO_END) return undefined;
+  const how = isSignal ? `was ended by ${ending}` : 'was asked to end';
+  const message = `${program} ${how} from outside, which happens where memory is short. Send the request again.`;
+  return new AvocadoError('engine_error', message);
 }
 
 /** Of the time that a process may run. */

@@ -128,7 +128,7 @@ interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'hold
 /**
  * Decodes one local file with ffmpeg. A damaged file is no error here: the outcome has ffmpeg's exit code and errors.
  * When the promise settles, the process is gone.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or what `onChunk` threw
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `engine_error`, `aborted`; or what `onChunk` threw
  */
 export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
   const { ffmpeg } = await ffmpegVersion();
@@ -155,7 +155,7 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
 
 /**
  * Makes a file from one local file. A failing exit code is no error here. Overwrites a file of that name.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `engine_error`, `aborted`
  */
 export async function convertFile(
   run: Pick<FfmpegRun, 'path' | 'outputOptions' | 'maxPixels' | 'timeoutSeconds' | 'signal'> & { readonly out: string },
@@ -202,7 +202,7 @@ const THOROUGH = ['-analyzeduration', '60M', '-probesize', '60M'];
 /**
  * Runs ffprobe on one local file. A file that it refuses is no error here: see the exit code and the log.
  * fluent-ffmpeg's own ffprobe call can neither be cancelled nor given a deadline.
- * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `aborted`; or what `onOutput` threw
+ * @throws AvocadoError `ffmpeg_missing`, `media_timeout`, `engine_error`, `aborted`; or what `onOutput` threw
  */
 export async function runFfprobe(run: FfprobeRun): Promise<ProcessOutcome> {
   const { ffprobe } = await ffmpegVersion();

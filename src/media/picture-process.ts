@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { workerEntry } from '../base/worker-entry.ts';
-import { endWithUs } from './ffmpeg-process.ts';
+import { endedFromOutside, endWithUs, type Ending } from './ffmpeg-process.ts';
 import { yieldOverTime } from './niceness.ts';
 
 /** A format by libvips' name; `heif` is AVIF. */
@@ -63,7 +63,7 @@ const idle: PictureProcess[] = [];
 
 /**
  * Reads a picture in a process of its own. When the promise settles, nothing works on the picture any more.
- * @throws AvocadoError `media_timeout`, `aborted`
+ * @throws AvocadoError `media_timeout`, `aborted`, `engine_error` when something else ended the process
  */
 export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: PictureRun): Promise<PictureAnswer> {
   if (signal?.aborted === true) throw abortError(signal);
@@ -90,6 +90,8 @@ export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: P
       answer = await worker.run(job);
     }
     if (stopped !== undefined) throw stopped;
+    const ended = answer.kind === 'failed' ? worker.endedFromOutside : undefined;
+    if (ended !== undefined) throw ended;
     worker.rest();
     return answer;
   } catch (thrown) {
@@ -104,9 +106,10 @@ class PictureProcess {
   readonly #child: ChildProcess;
   readonly #stdin: Writable;
   readonly #stdout: Readable;
-  readonly #closed: Promise<string>;
+  readonly #closed: Promise<Ending>;
   #retirement: NodeJS.Timeout | undefined;
-  #hasEnded = false;
+  /** undefined: it runs */
+  #ending: Ending | undefined;
   #hasYielded = false;
 
   constructor() {
@@ -117,17 +120,22 @@ class PictureProcess {
     this.#child = child;
     this.#stdin = child.stdin;
     this.#stdout = child.stdout;
-    this.#closed = once(child, 'close').then(([code, signal]) => {
-      this.#hasEnded = true;
+    this.#closed = (once(child, 'close') as Promise<Ending[]>).then(([code = null, signal]) => {
+      const ending = signal ?? code;
+      this.#ending = ending;
       clearTimeout(this.#retirement);
       idle.splice(0, idle.length, ...idle.filter((other) => other !== this));
-      return String(signal ?? code);
+      return ending;
     });
     endWithUs(child);
   }
 
   get hasEnded(): boolean {
-    return this.#hasEnded;
+    return this.#ending !== undefined;
+  }
+
+  get endedFromOutside(): AvocadoError | undefined {
+    return endedFromOutside('The picture decoder', this.#ending ?? null);
   }
 
   /** One job. Where the process ends instead of answering, the answer is a failure. */
@@ -158,7 +166,7 @@ class PictureProcess {
 
   /** Waits for the next job, without keeping this program alive. One that has become slow ends instead. */
   rest(): void {
-    if (this.#hasEnded) return;
+    if (this.hasEnded) return;
     if (this.#hasYielded) {
       this.kill();
       return;

@@ -20,7 +20,7 @@ export interface ProbeOptions {
  * packets that will be shown, as in the reference; sizes are upright.
  * @throws AvocadoError `media_not_found`, `media_not_a_file`, `media_empty`, `media_unsupported`, `media_undecodable`,
  *   `media_no_streams`, `media_too_short`, `media_too_long`, `media_too_large`, `media_aspect_ratio`, `media_timeout`,
- *   `ffmpeg_missing`, `aborted`
+ *   `ffmpeg_missing`, `engine_error`, `aborted`
  */
 export async function probeMedia(path: string, options: ProbeOptions = {}): Promise<MediaProbe> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };

@@ -16,7 +16,7 @@ function within(run: PictureRun, seconds: number): PictureRun {
 
 /**
  * Facts of a still picture, from its header alone.
- * @throws AvocadoError `media_undecodable`, `media_timeout`, `aborted`
+ * @throws AvocadoError `media_undecodable`, `media_timeout`, `engine_error`, `aborted`
  */
 export async function probeStill(file: MediaFile, run: PictureRun): Promise<MediaProbe> {
   const { format } = file;
@@ -61,7 +61,7 @@ const LIBVIPS_NAMES: Readonly<Record<string, string>> = { apng: 'png', mjpeg: 'j
  * pictures). Unlike it, EXIF orientation is applied, so that photographs are upright as videos are.
  * @param stream what the probe said; a picture that has another size or format by now is refused
  * @returns u8 RGB [height, width, 3]
- * @throws AvocadoError `media_undecodable`, `media_too_large`, `media_timeout`, `aborted`
+ * @throws AvocadoError `media_undecodable`, `media_too_large`, `media_timeout`, `engine_error`, `aborted`
  */
 export async function decodeStill(
   path: string,

@@ -27,7 +27,7 @@ const LEAST_FRAMES = 2;
 /**
  * Segments of [start, end) without gaps and overlaps, in order.
  * @param firstIndex that of the first one
- * @throws AvocadoError `media_timeout`, `ffmpeg_missing`, `aborted`
+ * @throws AvocadoError `media_timeout`, `ffmpeg_missing`, `engine_error`, `aborted`
  */
 export async function* segmentFile(
   scan: FileScan,

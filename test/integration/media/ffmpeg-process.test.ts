@@ -27,6 +27,21 @@ describe('a process', () => {
     expect(outcome).toEqual({ exitCode: 3, errors: 1, log: ['[error] bad block', '[warning] odd'] });
   });
 
+  test.each(['kill -KILL $$', 'kill -HUP $$', 'exit 255'])('that something else ends (%s) is no success', (script) =>
+    expect(runProcess(shell(`echo half; ${script}`, { onChunk: () => 'more' }))).rejects.toMatchObject({
+      code: 'engine_error',
+      message: expect.stringMatching(/^sh was .* from outside/) as string,
+    }),
+  );
+
+  test('that crashes has one more error', async () => {
+    const lines: string[] = [];
+    const onLine = (line: string): number => lines.push(line);
+    const outcome = await runProcess(shell('ulimit -c 0; kill -SEGV $$', { onLine }));
+    expect(outcome).toEqual({ exitCode: null, errors: 1, log: ['[fatal] sh was ended by SIGSEGV'] });
+    expect(lines).toEqual(outcome.log);
+  });
+
   test('that ended well before its slow reader is a success, and the reader gets every byte', async () => {
     const runs = Array.from({ length: 4 }, async () => {
       const read: Buffer[] = [];

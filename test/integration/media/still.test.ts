@@ -1,7 +1,7 @@
 // Pictures as Pillow opens them, and what stops the process that reads them.
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import sharp from 'sharp';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { readPicture } from '../../../src/media/picture-process.ts';
 import { probeMedia } from '../../../src/media/probe.ts';
 import { decodeStill } from '../../../src/media/still.ts';
@@ -108,6 +108,16 @@ describe('the process that reads a picture', () => {
     const first = await decoded(path);
     for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL');
     expect(first.equals(await decoded(path))).toBe(true);
+  });
+
+  test('is no fault of the picture where something else ends it', async () => {
+    for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL'); // an idle one would be replaced
+    await vi.waitFor(() => {
+      expect(nodeChildren()).toEqual([]);
+    });
+    const reading = readPicture({ path: golden('clips/still.png'), format: 'png', maxPixels: undefined }, RUN);
+    for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL');
+    await expect(reading).rejects.toMatchObject({ code: 'engine_error' });
   });
 
   test('ends at its time limit and at a cancel, and the next one is read', async () => {
