@@ -123,15 +123,17 @@ class VideoDecoder {
     // One more frame than promised is asked for: when it comes, the packets did not tell all.
     const selected = [...picks.indices, total];
     const assembler = new FrameAssembler(width * height * 3, FRAME_BUFFERS, [...picks.positions, []], onFrame);
+    const jumpsAnywhere = this.#isSeeking && /\bmpegts\b/.test(this.#probe.container); // between two key frames
     this.#errors = 0;
     const { log } = await this.#ffmpeg('error', this.#pictureOptions(selected), {
       onChunk: (chunk) => {
         const waiting = assembler.push(chunk);
         return waiting === undefined ? 'more' : waiting.then(() => 'more');
       },
-      // The start of this track may be known to be lost.
       onLine: (line) => {
-        if (lostAtStart === 0 && isErrorOf(line, codec, this.#probe.codecs)) this.#errors++;
+        // The start of this track may be known to be lost, or what is in front of the part.
+        const isLost = lostAtStart > 0 || (jumpsAnywhere && assembler.frames === 0);
+        if (!isLost && isErrorOf(line, codec, this.#probe.codecs)) this.#errors++;
       },
     });
     await assembler.finish();
@@ -141,9 +143,13 @@ class VideoDecoder {
 
   /** From now on it decodes from the start of the file. @returns whether that is anything else */
   stopSeeking(): boolean {
-    const seeking = this.#seeks && this.#probe.part?.seekTo !== undefined;
+    const seeking = this.#isSeeking;
     this.#seeks = false;
     return seeking;
+  }
+
+  get #isSeeking(): boolean {
+    return this.#seeks && this.#probe.part?.seekTo !== undefined;
   }
 
   /** Times of all frames that come out of the decoder, in order; seconds. */

@@ -23,7 +23,8 @@ async function contents(probe: MediaProbe): Promise<{ frames: string[]; waveform
     frames[position] = createHash('sha256').update(frame).digest('hex').slice(0, 8);
   });
   expect(decoded.warnings).toEqual([]);
-  const { waveform, warnings } = await decodeAudio(plan);
+  const { waveform, warnings } =
+    plan.audio === undefined ? { waveform: new Float32Array(), warnings: [] } : await decodeAudio(plan);
   expect(warnings).toEqual([]);
   return { frames, waveform, fps: plan.video?.sampleFps ?? 0 };
 }
@@ -95,4 +96,15 @@ test('sound is not called damaged where only pictures outside of the part are', 
   const profile = resolveProfile('reference-cli');
   const { waveform, warnings } = await decodeAudio(planMedia(part, profile, { ...PUBLISHED_PATCHES, useAudio: true }));
   expect([waveform.length, warnings]).toEqual([3200, []]);
+});
+
+test('pictures are not called damaged where a jump lands between two key frames', async () => {
+  const path = await makeClip(scratch('jump.ts'), [
+    ...['-f', 'lavfi', '-i', `testsrc2=size=${SIZE}:rate=25:duration=24`, '-c:v', 'mpeg4', '-q:v', '2', '-g', '60'],
+  ]);
+  const whole = await probeMedia(path, { keepsTimes: true });
+  for (const start of [14.5, 15.5, 17.5]) {
+    const { frames } = await contents(partOf(whole, { rule: 'time', start, end: start + 1 }));
+    expect(frames).toHaveLength(4);
+  }
 });
