@@ -139,27 +139,22 @@ function refusal(file: MediaFile, log: readonly string[]): AvocadoError {
       'The file is cut short: its index (moov) is missing. Download or record it again.',
     );
   }
-  if (file.kind === 'container') return damaged(log, file);
+  if (file.kind === 'container') return damaged(log);
   return new AvocadoError(
     'media_unsupported',
-    `The file is no video, sound or picture that ffmpeg knows (${lastError(log, file)}).`,
+    `The file is no video, sound or picture that ffmpeg knows (${lastError(log)}).`,
   );
 }
 
-function damaged(log: readonly string[], file: MediaFile): AvocadoError {
+function damaged(log: readonly string[]): AvocadoError {
   return new AvocadoError(
     'media_undecodable',
-    `The file is damaged: ${lastError(log, file)}. Try to play it, or re-encode it.`,
+    `The file is damaged: ${lastError(log)}. Try to play it, or re-encode it.`,
   );
 }
 
-function lastError(log: readonly string[], file: MediaFile): string {
-  return (
-    log
-      .at(-1)
-      ?.replace(/^.*\[error\] /, '')
-      .replace(`file:${file.path}: `, '') ?? 'its index leads nowhere'
-  );
+function lastError(log: readonly string[]): string {
+  return log.at(-1)?.replace(/^.*\[error\] /, '') ?? 'its index leads nowhere';
 }
 
 function readReport(report: ContainerReport, file: MediaFile, log: readonly string[]): MediaProbe {
@@ -357,7 +352,7 @@ function nothingInside(report: ContainerReport, file: MediaFile, log: readonly s
   if (sounds.length > 0)
     return new AvocadoError('media_too_short', 'The file has a sound track without any sound. Give a longer one.');
   if (tracks.length > 0) return tooFewFrames(0);
-  if (log.length > 0 || (streams.length === 0 && file.sizeBytes > EMPTY_CONTAINER_BYTES)) return damaged(log, file);
+  if (log.length > 0 || (streams.length === 0 && file.sizeBytes > EMPTY_CONTAINER_BYTES)) return damaged(log);
   return new AvocadoError(
     'media_no_streams',
     `The file (${file.sizeBytes} bytes) has no video and no sound track. Give one that has.`,

@@ -114,6 +114,13 @@ export function quietly(logLevel: 'error' | 'info' | 'verbose'): string[] {
   return ['-nostdin', '-hide_banner', '-nostats', '-loglevel', `level+${logLevel}`];
 }
 
+/** An outcome whose log does not name the file: messages and warnings about it may reach others who sent the same. */
+function withoutPath(outcome: ProcessOutcome, path: string): ProcessOutcome {
+  const name = fileUrl(path);
+  const log = outcome.log.map((line) => line.replaceAll(`${name}: `, '').replaceAll(name, 'the file'));
+  return { ...outcome, log };
+}
+
 interface FfmpegRun extends Pick<ProcessRun, 'timeoutSeconds' | 'signal' | 'hold' | 'onLine'> {
   readonly path: string;
   /** of this input, in front of it */
@@ -139,7 +146,7 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
     )
     .outputOptions(...run.outputOptions)
     .output('pipe:1');
-  return await runProcess({
+  const outcome = await runProcess({
     program: ffmpeg,
     args: command._getArguments(),
     timeoutSeconds: run.timeoutSeconds,
@@ -151,6 +158,7 @@ export async function runFfmpeg(run: FfmpegRun): Promise<ProcessOutcome> {
     onChunk: run.onChunk,
     onLine: run.onLine,
   });
+  return withoutPath(outcome, run.path);
 }
 
 /**
@@ -166,13 +174,14 @@ export async function convertFile(
     .inputOptions(...quietly('error'), ...inputGuards(run.maxPixels))
     .outputOptions(...run.outputOptions, '-y')
     .output(fileUrl(run.out));
-  return await runProcess({
+  const outcome = await runProcess({
     program: ffmpeg,
     args: command._getArguments(),
     timeoutSeconds: run.timeoutSeconds,
     timeoutMessage: `Converting the file took longer than ${run.timeoutSeconds} s and was stopped.`,
     signal: run.signal,
   });
+  return withoutPath(outcome, run.path);
 }
 
 /**
@@ -207,7 +216,7 @@ const THOROUGH = ['-analyzeduration', '60M', '-probesize', '60M'];
 export async function runFfprobe(run: FfprobeRun): Promise<ProcessOutcome> {
   const { ffprobe } = await ffmpegVersion();
   const lines = new LineSplitter(run.onOutput);
-  return await runProcess({
+  const outcome = await runProcess({
     program: ffprobe,
     args: [
       ...['-hide_banner', '-loglevel', 'level+error'],
@@ -224,6 +233,7 @@ export async function runFfprobe(run: FfprobeRun): Promise<ProcessOutcome> {
       return 'more';
     },
   });
+  return withoutPath(outcome, run.path);
 }
 
 /** Cuts a byte stream into its lines, each ended by a newline. */

@@ -38,8 +38,15 @@ async function read({ path, format, maxPixels }: PictureJob): Promise<Answer> {
     const layout = { channels, cmyk, blend: !cmyk && (await isBlended(path, header)) };
     return { reply: { kind: 'pixels', width, height }, pixels: toRgb(data, layout) };
   } catch (cause) {
-    return failure(cause instanceof Error ? cause.message : String(cause));
+    return failure(reasonOf(cause, path));
   }
+}
+
+/** libvips' words, without the lines that name the file: others who sent the same may read them. */
+function reasonOf(cause: unknown, path: string): string {
+  const words = cause instanceof Error ? cause.message : String(cause);
+  const lines = words.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line !== '' && !line.includes(path)).join(' ') || 'its bytes lead nowhere';
 }
 
 function failure(reason: string): Answer {

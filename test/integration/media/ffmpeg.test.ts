@@ -1,6 +1,6 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { ffmpegVersion } from '../../../src/media/ffmpeg.ts';
+import { convertFile, ffmpegVersion, runFfmpeg, runFfprobe } from '../../../src/media/ffmpeg.ts';
 import { probeMedia } from '../../../src/media/probe.ts';
 import { golden } from '../../fixtures/golden.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
@@ -36,5 +36,20 @@ describe('the ffmpeg of this machine', () => {
     await expect(ffmpegVersion()).rejects.toThrow(
       expect.objectContaining({ code: 'ffmpeg_missing', message: expect.stringContaining('4.4.2') as string }),
     );
+  });
+
+  test('does not name a file in the words that messages take from it', async () => {
+    const path = scratch('noise.mp4');
+    await writeFile(path, Buffer.from(Array.from({ length: 5000 }, (_, at) => (at * at * 7) % 251)));
+    const run = { path, maxPixels: 1e6, timeoutSeconds: 30 };
+    const logs = await Promise.all([
+      runFfmpeg({ ...run, logLevel: 'error', outputOptions: ['-f', 'null'], onChunk: () => 'more' }),
+      runFfprobe({ ...run, options: ['-show_format'], onOutput: () => undefined }),
+      convertFile({ ...run, outputOptions: ['-f', 'null'], out: scratch('out') }),
+    ]);
+    for (const { log } of logs) {
+      expect(log.join('\n')).toContain('Invalid data found');
+      expect(log.join('\n')).not.toContain(path);
+    }
   });
 });

@@ -1,5 +1,6 @@
 // Pictures as Pillow opens them, and what stops the process that reads them.
 import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { describe, expect, test, vi } from 'vitest';
 import { readPicture } from '../../../src/media/picture-process.ts';
@@ -81,6 +82,16 @@ describe('a picture that is not what it seems', () => {
     });
   });
 
+  test('one that is cut short is refused in one line, which does not name our file', async () => {
+    const whole = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'teal' } })
+      .avif()
+      .toBuffer();
+    const path = await written('cut.avif', whole.subarray(0, whole.length - 20));
+    const message: unknown = await decoded(path).catch((error: unknown) => (error as Error).message);
+    expect(message).toMatch(/^The picture cannot be decoded: .*Unexpected end of file.*$/);
+    expect(message).not.toContain(path);
+  });
+
   test('one that another of its name replaces is read anew; one of another size is refused', async () => {
     const path = scratch('replaced.png');
     const paint = async (background: string, width: number): Promise<void> => {
@@ -111,10 +122,13 @@ describe('the process that reads a picture', () => {
   });
 
   test('is no fault of the picture where something else ends it', async () => {
-    for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL'); // an idle one would be replaced
-    await vi.waitFor(() => {
-      expect(nodeChildren()).toEqual([]);
-    });
+    const idle = nodeChildren(); // would be replaced
+    for (const pid of idle) process.kill(pid, 'SIGKILL');
+    const areGone = (): void => {
+      expect(nodeChildren().filter((pid) => idle.includes(pid))).toEqual([]);
+    };
+    await vi.waitFor(areGone, { timeout: 20_000 });
+    await sleep(100); // and that was heard
     const reading = readPicture({ path: golden('clips/still.png'), format: 'png', maxPixels: undefined }, RUN);
     for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL');
     await expect(reading).rejects.toMatchObject({ code: 'engine_error' });
