@@ -48,7 +48,7 @@ export interface ProcessOutcome {
 /**
  * Runs a program to its end. A failing exit code is no error here. When the promise settles, the process is gone.
  * @throws AvocadoError `ffmpeg_missing` when it does not start, `media_timeout`, `aborted`, `engine_error` when
- *   something else ended it; or what a callback or an input threw
+ *   something else ended it or there is no room for it; or what a callback or an input threw
  */
 export async function runProcess(run: ProcessRun): Promise<ProcessOutcome> {
   const { signal, onChunk, inputs = [] } = run;
@@ -187,6 +187,8 @@ async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Re
   let child: ChildProcess;
   try {
     child = spawnChild(run, writeEnd);
+  } catch (cause) {
+    throw cannotStart(program, cause as Error);
   } finally {
     // The child has its own: while this one is open, its output does not end. The reader ends where there is no child.
     if (writeEnd !== undefined) native?.closeDescriptor(writeEnd);
@@ -195,13 +197,27 @@ async function start(run: ProcessRun): Promise<{ child: ChildProcess; output: Re
   if (child.pid === undefined) {
     output?.destroy();
     const [cause] = (await once(child, 'error')) as [Error];
-    throw new AvocadoError('ffmpeg_missing', `${program} could not be started: ${cause.message}. Run: avocado doctor`, {
-      cause,
-    });
+    throw cannotStart(program, cause);
   }
   child.on('error', () => undefined); // a kill that came too late
   endWithUs(child);
   return { child, output };
+}
+
+function cannotStart(program: string, cause: Error): AvocadoError {
+  const message = `${program} could not be started: ${cause.message}. Run: avocado doctor`;
+  return shortage(program, cause) ?? new AvocadoError('ffmpeg_missing', message, { cause });
+}
+
+/** Codes of a machine that has no room for another process. */
+const SHORTAGES: ReadonlySet<unknown> = new Set(['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** The error of a program that could not be started at the moment; undefined: it never will. */
+export function shortage(program: string, cause: unknown): AvocadoError | undefined {
+  const { code } = cause as NodeJS.ErrnoException;
+  if (!SHORTAGES.has(code)) return undefined;
+  const advice = 'the machine is short of memory, processes or open files. Send the request again.';
+  return new AvocadoError('engine_error', `${program} could not be started (${String(code)}): ${advice}`, { cause });
 }
 
 /** @param writeEnd of our own pipe; undefined: Node makes one */

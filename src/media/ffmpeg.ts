@@ -70,7 +70,7 @@ async function readBanner(program: string): Promise<string> {
       return 'more';
     },
   }).catch((cause: unknown) => {
-    throw cannotRun(cause);
+    throw cause instanceof AvocadoError && cause.code === 'engine_error' ? cause : cannotRun(cause);
   });
   const stdout = Buffer.concat(chunks).toString('utf8');
   if (exitCode !== 0) throw cannotRun(`exit code ${exitCode ?? 'unknown'}`);

@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import { abortError } from '../base/abort.ts';
 import { AvocadoError } from '../base/errors.ts';
 import { workerEntry } from '../base/worker-entry.ts';
-import { endedFromOutside, endWithUs, type Ending } from './ffmpeg-process.ts';
+import { endedFromOutside, endWithUs, shortage, type Ending } from './ffmpeg-process.ts';
 import { yieldOverTime } from './niceness.ts';
 
 /** A format by libvips' name; `heif` is AVIF. */
@@ -63,12 +63,13 @@ const idle: PictureProcess[] = [];
 
 /**
  * Reads a picture in a process of its own. When the promise settles, nothing works on the picture any more.
- * @throws AvocadoError `media_timeout`, `aborted`, `engine_error` when something else ended the process
+ * @throws AvocadoError `media_timeout`, `aborted`, `engine_error` when something else ended the process or
+ *   there is no room for it
  */
 export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: PictureRun): Promise<PictureAnswer> {
   if (signal?.aborted === true) throw abortError(signal);
   const rested = idle.pop();
-  let worker = rested ?? new PictureProcess();
+  let worker = rested ?? PictureProcess.start();
   let stopped: AvocadoError | undefined;
   const stop = (reason: AvocadoError): void => {
     stopped ??= reason;
@@ -86,7 +87,7 @@ export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: P
     let answer = await worker.run(job);
     if (worker.hasEnded && rested !== undefined && stopped === undefined) {
       // It may have ended before it got the job: nobody knows.
-      worker = new PictureProcess();
+      worker = PictureProcess.start();
       answer = await worker.run(job);
     }
     if (stopped !== undefined) throw stopped;
@@ -95,14 +96,25 @@ export async function readPicture(job: PictureJob, { timeoutSeconds, signal }: P
     worker.rest();
     return answer;
   } catch (thrown) {
-    throw stopped ?? thrown;
+    throw stopped ?? shortage(NAME, thrown) ?? thrown;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
 }
 
+/** for messages */
+const NAME = 'The picture decoder';
+
 class PictureProcess {
+  static start(): PictureProcess {
+    try {
+      return new PictureProcess();
+    } catch (thrown) {
+      throw shortage(NAME, thrown) ?? thrown;
+    }
+  }
+
   readonly #child: ChildProcess;
   readonly #stdin: Writable;
   readonly #stdout: Readable;
@@ -135,7 +147,7 @@ class PictureProcess {
   }
 
   get endedFromOutside(): AvocadoError | undefined {
-    return endedFromOutside('The picture decoder', this.#ending ?? null);
+    return endedFromOutside(NAME, this.#ending ?? null);
   }
 
   /** One job. Where the process ends instead of answering, the answer is a failure. */

@@ -40,7 +40,8 @@ const MEANINGS: Readonly<Record<ErrorCode, string>> = {
   queue_full: 'the server has as much work as it takes; `retry-after` says when to try again',
   storage_full: 'no room for media on disk, or for bodies in memory, at the moment',
   database_unavailable: 'the database of jobs and files cannot be reached or opened at the moment',
-  engine_error: 'ONNX Runtime failed in a run, or something else ended a decoder, mostly where memory is short',
+  engine_error:
+    'ONNX Runtime failed in a run, or a decoder was killed or had no room to start, as where memory is short',
   engine_unavailable: 'the engine died while it had the request, or the server is stopping',
   directory_unwritable: 'the cache or the place of an export cannot be made or written to',
   ffmpeg_missing: 'ffmpeg 5.1 or newer is not installed',
