@@ -17,6 +17,18 @@ export interface EngineChild {
 
 export type ForkEngine = () => EngineChild;
 
+/** An engine process, or what stands for one where there is no room for it: it has ended before it began. */
+export function startEngine(fork: ForkEngine): EngineChild {
+  try {
+    return fork();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const nothing = (): void => undefined;
+    const ended = Promise.resolve(`could not be started (${reason})`);
+    return { pid: undefined, send: nothing, kill: nothing, onMessage: nothing, ended };
+  }
+}
+
 const STDERR = 2;
 
 /**

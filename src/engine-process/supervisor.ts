@@ -4,7 +4,7 @@ import { AvocadoError } from '../base/errors.ts';
 import type { CaptionerModel, CaptionerState, CaptionerStats, CaptionerStatus } from '../captioner/captioner.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { EngineConnection, type HangLimits } from './engine-connection.ts';
-import type { ForkEngine } from './fork-engine.ts';
+import { startEngine, type ForkEngine } from './fork-engine.ts';
 import { StatsAccumulator } from './stats-accumulator.ts';
 
 export interface BackOffTimes {
@@ -184,7 +184,7 @@ export class Supervisor {
   #start(): void {
     if (!this.#wasReady) this.#firstStarts++;
     const { fork, settings, warmUpFile, limits, onProgress } = this.#options;
-    const connection: EngineConnection = new EngineConnection(fork(), {
+    const connection: EngineConnection = new EngineConnection(startEngine(fork), {
       settings,
       warmUpFile,
       limits,

@@ -56,6 +56,26 @@ describe('a crash', () => {
     expect(types(queued)).toEqual(['caption-end']);
   });
 
+  it('where there is no room for another process is answered with a later try', async () => {
+    let isFull = false;
+    const engine = await openReady({}, (start) => {
+      if (isFull) throw new Error('spawn ENOMEM');
+      return start();
+    });
+    isFull = true;
+    engines[0]!.die('was ended by SIGKILL');
+    await vi.advanceTimersByTimeAsync(200);
+    expect(engine.status()).toMatchObject({
+      state: 'restarting',
+      pid: undefined,
+      text: 'The engine process could not be started (spawn ENOMEM). It is started again in 0.4 s.',
+    });
+    isFull = false;
+    await vi.advanceTimersByTimeAsync(400);
+    engines[1]!.start();
+    expect(engine.status()).toMatchObject({ state: 'ready', restarts: 2 });
+  });
+
   it('is answered with ever longer pauses, also when restarts are refused, until one is healthy for a minute', async () => {
     const engine = await openReady();
     engines[0]!.die('was ended by SIGKILL');

@@ -39,15 +39,19 @@ export async function settle(): Promise<void> {
   await vi.advanceTimersByTimeAsync(0);
 }
 
-export async function open(options: Partial<EngineProcessOptions> = {}): Promise<EngineProcess> {
-  const opening = openEngineProcess({ ...OPTIONS, ...options }, fork);
+/** @param forked stands between the supervisor and the fake processes */
+export async function open(
+  options: Partial<EngineProcessOptions> = {},
+  forked: (start: () => FakeEngine) => FakeEngine = (start) => start(),
+): Promise<EngineProcess> {
+  const opening = openEngineProcess({ ...OPTIONS, ...options }, () => forked(fork));
   for (const engine of engines) engine.say({ type: 'described', model: MODEL });
   opened = await opening;
   return opened;
 }
 
-export async function openReady(options: Partial<EngineProcessOptions> = {}): Promise<EngineProcess> {
-  const engine = await open(options);
+export async function openReady(...opening: Parameters<typeof open>): Promise<EngineProcess> {
+  const engine = await open(...opening);
   for (const each of engines) each.start();
   return engine;
 }
