@@ -59,7 +59,7 @@ export function failedOutcome(
   return {
     state: 'failed',
     code,
-    message: message.slice(0, 1000).replaceAll('\0', '\uFFFD'),
+    message: message.slice(0, 1000),
     line:
       claim.kind === 'batch' ? batchLine(claim, ERRORS[code].status, body) : jobLine(claim, attempts, 'failed', told),
     ...{ promptTokens: 0, completionTokens: 0, mediaSeconds: 0, isDuplicate: false },

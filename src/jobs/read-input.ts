@@ -56,11 +56,6 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
   if (last !== undefined) yield last;
 }
 
-/** PostgreSQL's text cannot hold NUL. */
-function stored(text: string, most: number): string {
-  return text.replaceAll('\0', '\uFFFD').slice(0, most);
-}
-
 function parsed({ text, number }: Line): Fields | InputError {
   const fault = (message: string): InputError => ({ code: 'invalid_json_line', message, param: null, line: number });
   if (text === undefined) return fault(`Line ${number} is longer than ${MOST_LINE_BYTES} bytes.`);
@@ -98,7 +93,7 @@ function batchItem(line: Line, n: number, endpoint: Endpoint, seen: Set<string>)
   if (url !== endpoint) return fault('mismatched_url', 'url', `url must be ${endpoint}, as the batch’s endpoint.`);
   if (!isFields(body)) return fault('missing_required_parameter', 'body', 'body must be a JSON object.');
   if (body['stream'] === true) return fault('invalid_request', 'body.stream', 'A batch cannot stream.');
-  return { n, customId: stored(customId, MOST_ID_CHARACTERS), media: '', payload: JSON.stringify(body) };
+  return { n, customId, media: '', payload: JSON.stringify(body) };
 }
 
 /** One line of a job: the fields of `POST /v1/captions`, with `id` and `fields` of the client's own. */
@@ -114,12 +109,12 @@ function jobItem(line: Line, n: number): NewItem {
   if (isFault(fields)) return bad(fields.message);
   const { id, media, fields: own } = fields;
   const customId =
-    typeof id === 'string' || typeof id === 'number' ? stored(String(id), MOST_ID_CHARACTERS) : String(n);
+    typeof id === 'string' || typeof id === 'number' ? String(id).slice(0, MOST_ID_CHARACTERS) : String(n);
   if (typeof media !== 'string' || media === '')
     return { ...bad(`Line ${line.number} has no media: a media://, https: or http: address.`), customId };
   if (own !== undefined && !isFields(own))
     return { ...bad(`Line ${line.number}: fields must be a JSON object.`), customId };
-  return { n, customId, media: stored(media, MOST_MEDIA_CHARACTERS), payload: JSON.stringify(fields) };
+  return { n, customId, media: media.slice(0, MOST_MEDIA_CHARACTERS), payload: JSON.stringify(fields) };
 }
 
 export type InputEnd = { readonly total: number } | { readonly errors: readonly InputError[] };

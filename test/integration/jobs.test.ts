@@ -209,6 +209,27 @@ describe.each([
       await expect(call('GET', '/v1/jobs?limit=0')).rejects.toThrow('limit');
     });
 
+    it('take no harm from NUL, which PostgreSQL cannot store', async () => {
+      const { id } = await call('POST', '/v1/jobs', {
+        items: [{ media: 'media://m/\0.mp4', id: 'a\0', fields: { b: '\0' } }],
+        metadata: { who: '\0' },
+      });
+      await until(id, 'completed');
+      expect(await results(id)).toMatchObject([{ id: 'a\uFFFD', status: 'failed', fields: { b: '\0' } }]);
+      for (const path of ['jobs/%00', 'jobs/%00/items', 'jobs/%00/results', 'files/%00', 'batches/%00'])
+        await expect(call('GET', `/v1/${path}`)).rejects.toThrow('404');
+      for (const path of ['jobs?after=%00', 'files?after=%00', 'files?purpose=%00', 'batches?after=%00'])
+        expect(await call('GET', `/v1/${path}`)).toMatchObject({ data: [] });
+      await expect(call('POST', `/v1/jobs/${id}/retry?code=%00`)).rejects.toThrow('no such failed items');
+      await expect(call('POST', '/v1/jobs', { input_file_id: '\0' })).rejects.toThrow('404');
+      const form = new FormData();
+      form.append('purpose', 'batch');
+      form.append('file', new File(['{}'], 'a\0.jsonl'));
+      const file = await call('POST', '/v1/files', form);
+      expect(file).toMatchObject({ bytes: 2, filename: expect.stringMatching(/^a.?.jsonl$/) as string });
+      await call('DELETE', `/v1/files/${file.id}`);
+    });
+
     it('need no body where JSON is announced but not sent', async () => {
       const { id } = await call('POST', '/v1/jobs', { items: [item('a')] });
       await until(id, 'completed');

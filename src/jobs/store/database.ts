@@ -43,6 +43,12 @@ function unavailable(reason: string, cause: unknown): AvocadoError {
   return new AvocadoError('database_unavailable', text, { cause, retryAfterSeconds: 5 });
 }
 
+/** PostgreSQL's text cannot hold NUL, which may be in whatever clients send. */
+function storable(params: readonly Param[]): Param[] {
+  const clean = <T>(value: T): T => (typeof value === 'string' ? (value.replaceAll('\0', '\uFFFD') as T) : value);
+  return params.map((param) => (Array.isArray(param) ? (param as readonly string[]).map(clean) : clean(param)));
+}
+
 /** An error of SQL itself is a bug of ours; everything else is the state of the database. */
 function databaseError(thrown: unknown): unknown {
   if (thrown instanceof AvocadoError) return thrown;
@@ -90,7 +96,8 @@ export async function openPostgres(url: string): Promise<Database> {
     throw thrown;
   }
   return {
-    query: async <Row>(text: string, params: readonly Param[] = []) => (await run(text, params)) as readonly Row[],
+    query: async <Row>(text: string, params: readonly Param[] = []) =>
+      (await run(text, storable(params))) as readonly Row[],
     run: async (script) => {
       await run(script);
     },
@@ -140,7 +147,7 @@ export async function openEmbedded(directory: string): Promise<Database> {
   }
   return {
     query: async <Row>(text: string, params: readonly Param[] = []) =>
-      (await thread.ask('query', text, params)) as readonly Row[],
+      (await thread.ask('query', text, storable(params))) as readonly Row[],
     run: async (script) => {
       await thread.ask('run', script);
     },

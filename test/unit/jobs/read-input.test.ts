@@ -42,7 +42,7 @@ describe('an input file', () => {
     );
     expect(end).toEqual({ total: 6 });
     expect(items.map(({ n, customId, error }) => [n, customId, error?.code])).toEqual([
-      [0, 'a\uFFFD', undefined],
+      [0, 'a\0', undefined],
       [1, '1', 'bad_request'],
       [2, '2', 'bad_request'],
       [3, '3', 'bad_request'],
