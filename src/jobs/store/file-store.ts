@@ -116,10 +116,15 @@ export class FileStore {
     }
   }
 
-  /** Removes what has expired, and uploads that broke off with their server. */
+  /**
+   * Removes what has expired, uploads that broke off with their server, and lists that no job will read: cancelled,
+   * removed, or made by another request with the same key. The job of a list is made an instant after it.
+   */
   async sweep(): Promise<void> {
     await this.#database.query(
-      `delete from avocado.files where expires_at < now() or (not ready and created_at < now() - interval '1 day')`,
+      `delete from avocado.files f where expires_at < now() or (not ready and created_at < now() - interval '1 day')
+         or (purpose = 'job' and ready and created_at < now() - interval '1 hour' and not exists
+           (select from avocado.jobs j where j.input_file = f.id and j.status = 'validating'))`,
     );
   }
 }

@@ -102,14 +102,25 @@ export class JobStore {
         job.requestHash ?? null,
       ],
     );
-    if (made[0] !== undefined) return made[0];
+    const found = made[0] ?? (await this.madeBefore(job));
+    if (found === undefined) throw new Error('A job was neither made nor found. This is a bug.');
+    return found;
+  }
+
+  /** The job that the same request made. @throws AvocadoError `bad_request` when the key was used for another one */
+  async madeBefore({
+    owner,
+    idempotencyKey,
+    requestHash,
+  }: Pick<NewJob, 'owner' | 'idempotencyKey' | 'requestHash'>): Promise<Job | undefined> {
+    if (idempotencyKey === undefined) return undefined;
     const [found] = await this.#database.query<Job & { readonly request_hash: string | null }>(
       `select ${JOB}, j.request_hash from avocado.jobs j where owner = $1 and idempotency_key = $2`,
-      [job.owner, job.idempotencyKey ?? null],
+      [owner, idempotencyKey],
     );
-    if (found === undefined) throw new Error('A job was neither made nor found. This is a bug.');
+    if (found === undefined) return undefined;
     const { request_hash: before, ...old } = found;
-    if (before !== null && before !== job.requestHash) throw keyUsed(old.id);
+    if (before !== null && before !== requestHash) throw keyUsed(old.id);
     return old;
   }
 
@@ -221,10 +232,10 @@ export class JobStore {
   }
 
   async remove(id: string, owner: string): Promise<boolean> {
-    const gone = await this.#database.query(
-      'delete from avocado.jobs where id = $1 and owner = $2 returning id, input_file',
-      [id, owner],
-    );
+    const gone = await this.#database.query('delete from avocado.jobs where id = $1 and owner = $2 returning id', [
+      id,
+      owner,
+    ]);
     return gone.length > 0;
   }
 

@@ -7,7 +7,7 @@ import { checkValue } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { Type } from '../../base/schema.ts';
 import type { OpenJobs } from '../../jobs/jobs.ts';
-import type { NewJob } from '../../jobs/types.ts';
+import type { Job, NewJob } from '../../jobs/types.ts';
 import { hashOf, JOB, jobAnswer, METADATA, openJobs, ownerOf, storageLimits, type JobParts } from '../job-route.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { receiveUpload } from '../wire/bodies.ts';
@@ -69,8 +69,7 @@ export function createJob(parts: JobParts): Route {
     },
     handler: async ({ request, reply }) => {
       const open = await openJobs(parts);
-      const job = request.isMultipart() ? await fromForm(request, open, parts) : await fromJson(request, open, parts);
-      const made = await open.store.create(job);
+      const made = request.isMultipart() ? await fromForm(request, open, parts) : await fromJson(request, open, parts);
       parts.jobs?.poke();
       return reply.code(201).send(jobAnswer(made));
     },
@@ -116,25 +115,31 @@ function newJob(
   };
 }
 
-async function fromJson(request: FastifyRequest, open: OpenJobs, parts: JobParts): Promise<NewJob> {
+/** @param input keeps the list, or finds it; not called for a request that made its job before */
+async function makeOnce({ store }: OpenJobs, job: NewJob, input: () => Promise<string>): Promise<Job> {
+  return (await store.madeBefore(job)) ?? (await store.create({ ...job, inputFile: await input() }));
+}
+
+async function fromJson(request: FastifyRequest, open: OpenJobs, parts: JobParts): Promise<Job> {
   const body = checkValue(JSON_BODY, request.body, '');
   const { items: list, input_file_id: given, ...fields } = body;
   if ((list === undefined) === (given === undefined))
     throw new AvocadoError('bad_request', 'Give items, or the input_file_id of a file with an item in each line.');
   const job = newJob(request, fields, { inputFile: given ?? '', requestHash: hashOf(body) }, parts);
-  if (list === undefined) {
+  return await makeOnce(open, job, async () => {
+    if (list !== undefined) {
+      const lines = list.map((item) => `${JSON.stringify(item)}\n`).join('');
+      return await keepInput(open, job.owner, [Buffer.from(lines)], parts);
+    }
     const file = await open.files.find(job.inputFile, job.owner);
-    if (file?.job !== null)
-      throw new AvocadoError('not_found', `There is no file ${job.inputFile.slice(0, 64)} of items.`, {
-        param: 'input_file_id',
-      });
-    return job;
-  }
-  const lines = list.map((item) => `${JSON.stringify(item)}\n`).join('');
-  return { ...job, inputFile: await keepInput(open, job.owner, [Buffer.from(lines)], parts) };
+    if (file?.job === null) return file.id;
+    throw new AvocadoError('not_found', `There is no file ${job.inputFile.slice(0, 64)} of items.`, {
+      param: 'input_file_id',
+    });
+  });
 }
 
-async function fromForm(request: FastifyRequest, open: OpenJobs, parts: JobParts): Promise<NewJob> {
+async function fromForm(request: FastifyRequest, open: OpenJobs, parts: JobParts): Promise<Job> {
   const { source, fields } = await receiveUpload(request, parts);
   try {
     const given: Record<string, unknown> = {};
@@ -145,7 +150,7 @@ async function fromForm(request: FastifyRequest, open: OpenJobs, parts: JobParts
     const job = newJob(request, checkValue(schema, given, ''), asked, parts);
     if ((await stat(path)).size === 0)
       throw new AvocadoError('bad_request', 'The file has no lines.', { param: 'file' });
-    return { ...job, inputFile: await keepInput(open, job.owner, createReadStream(path), parts) };
+    return await makeOnce(open, job, () => keepInput(open, job.owner, createReadStream(path), parts));
   } finally {
     await source.release();
   }

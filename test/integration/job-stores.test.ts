@@ -1,0 +1,64 @@
+// What the database keeps of jobs, and for how long.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openEmbedded, type Database } from '../../src/jobs/store/database.ts';
+import { FileStore } from '../../src/jobs/store/file-store.ts';
+import { JobStore } from '../../src/jobs/store/job-store.ts';
+import { migrate } from '../../src/jobs/store/migrations.ts';
+import type { Job } from '../../src/jobs/types.ts';
+import { scratchDirectory } from '../fixtures/scratch.ts';
+
+const scratch = scratchDirectory();
+const OWNER = 'anna';
+const full = (): never => {
+  throw new Error('There is room.');
+};
+const LIMITS = { maxBytes: 1000, maxStoredBytes: 1000, tooLarge: full, full };
+
+describe('the lists of jobs', () => {
+  let database: Database;
+  let jobs: JobStore;
+  let files: FileStore;
+
+  beforeAll(async () => {
+    database = await openEmbedded(scratch('jobs'));
+    await migrate(database);
+    jobs = new JobStore(database);
+    files = new FileStore(database);
+  }, 120_000);
+  afterAll(async () => {
+    await database.close();
+  });
+
+  async function keep(purpose = 'job'): Promise<string> {
+    async function* bytes(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from('{"media":"media://m/a.mp4"}\n');
+    }
+    const file = { owner: OWNER, purpose, filename: 'items.jsonl', expiresSeconds: 30 * 24 * 3600 };
+    return (await files.save(file, bytes(), LIMITS)).id;
+  }
+
+  async function make(inputFile: string): Promise<Job> {
+    return await jobs.create({
+      ...{ kind: 'job', owner: OWNER, endpoint: '/v1/captions', inputFile, options: {}, metadata: undefined },
+      ...{ webhook: undefined, idempotencyKey: undefined, requestHash: undefined },
+      ...{ windowSeconds: undefined, window: undefined, outputSeconds: undefined },
+    });
+  }
+
+  it('are removed when no job will read them', async () => {
+    const [waiting, cancelled, removed, never] = [await keep(), await keep(), await keep(), await keep()];
+    const own = await keep('user_data');
+    await make(waiting);
+    await jobs.cancel((await make(cancelled)).id, OWNER);
+    await jobs.remove((await make(removed)).id, OWNER);
+    await files.sweep(); // they may be those of jobs that are being made
+    const found = async (): Promise<boolean[]> =>
+      await Promise.all(
+        [waiting, own, cancelled, removed, never].map(async (id) => (await files.find(id, OWNER)) !== undefined),
+      );
+    expect(await found()).toEqual([true, true, true, true, true]);
+    await database.query(`update avocado.files set created_at = now() - interval '61 minutes'`);
+    await files.sweep();
+    expect(await found()).toEqual([true, true, false, false, false]);
+  });
+});
