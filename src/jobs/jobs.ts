@@ -63,6 +63,7 @@ export class Jobs {
   /** those who wait for the end of an attempt to open it */
   #onTried: (() => void)[] = [];
   #counts = NO_COUNTS;
+  #isDraining = false;
 
   constructor(parts: JobsParts) {
     this.#parts = parts;
@@ -102,7 +103,13 @@ export class Jobs {
 
   /** Takes no new items; those in work go on. */
   drain(): void {
+    this.#isDraining = true;
     this.#opened?.runner.drain();
+  }
+
+  /** The server stops: nobody is to wait for the end of a job any more. */
+  get isDraining(): boolean {
+    return this.#isDraining;
   }
 
   /** Gives back what is still in work, and closes the database. */
@@ -181,6 +188,7 @@ export class Jobs {
           { once: true },
         );
     });
+    if (this.#isDraining) runner.drain();
     runner.start();
     const tasks = [
       this.#repeat(SETTLE_MS, end.signal, () => this.#settle(opened)),

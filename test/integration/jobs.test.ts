@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
+import { FileStore } from '../../src/jobs/store/file-store.ts';
 import type { ServerSettings } from '../../src/settings/server-settings.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { noPostgres, startPostgres, type TestPostgres } from '../fixtures/postgres.ts';
@@ -128,8 +129,11 @@ describe.each([
         form.append('options', '{"prompt": "Say it."}');
         return await call('POST', '/v1/jobs', form, { 'idempotency-key': 'once' });
       };
+      const kept = vi.spyOn(FileStore.prototype, 'save');
       const { id } = await send();
       expect((await send()).id).toBe(id);
+      expect(kept).toHaveBeenCalledTimes(1); // the list that comes again has no job that would remove it
+      kept.mockRestore();
       expect((await until(id, 'completed')).request_counts).toMatchObject({ total: 4, completed: 1, failed: 3 });
       expect((await results(id)).map(({ id: name, status }) => [name, status])).toEqual([
         ['0', 'completed'],
@@ -303,6 +307,27 @@ describe.each([
       }, 30_000);
     });
   });
+});
+
+describe('a server that stops', () => {
+  it('waits for nobody who watches a job', async () => {
+    const app = await serveApp(fakeCaptioner({ wordDelayMs: 60_000 }), {
+      ...{ jobsDirectory: scratch('stopping'), mediaRoots: [`m=${MEDIA}`], jobSlots: 0, drainMs: 60_000 },
+    });
+    try {
+      const body = JSON.stringify({ items: [{ media: 'media://m/a.mp4' }] });
+      const headers = { 'content-type': 'application/json' };
+      const made = await fetch(`${app.url}/v1/jobs`, { method: 'POST', headers, body });
+      const { id } = (await made.json()) as JobAnswer;
+      const watched = await fetch(`${app.url}/v1/jobs/${id}/events`);
+      const startMs = performance.now();
+      const [text] = await Promise.all([watched.text(), app.stop()]);
+      expect(performance.now() - startMs).toBeLessThan(20_000);
+      expect(parseEvents(text).events.at(-1)).toMatchObject({ event: 'progress', data: { id } });
+    } finally {
+      await app.close();
+    }
+  }, 60_000);
 });
 
 describe('a server without a database', () => {

@@ -120,7 +120,9 @@ function events(parts: JobParts): Route {
     docs: {
       tag: 'jobs',
       summary: 'How far a job is, as server-sent events',
-      description: 'An event progress with the job whenever it has changed, and an event end with it as the last one.',
+      description:
+        'An event progress with the job whenever it has changed, and an event end with it as the last one. A server ' +
+        'that stops ends the stream without it: ask again.',
       responses: { 200: { description: 'Events', content: { 'text/event-stream': { schema: { type: 'string' } } } } },
       errors: ['not_found', 'database_unavailable'],
     },
@@ -129,7 +131,7 @@ function events(parts: JobParts): Route {
       let job = await findJob(open, id, request);
       const stream = new EventStream(request, reply);
       let told = '';
-      while (stream.isConnected) {
+      while (stream.isConnected && parts.jobs?.isDraining === false) {
         const text = JSON.stringify(job);
         const event = isFinal(job.status) ? 'end' : 'progress';
         if (text !== told) await stream.send({ event, data: jobAnswer(job) });
