@@ -2,6 +2,18 @@
 
 const FINAL_EVENTS = ['caption-end', 'caption-error', 'caption-aborted'];
 
+/** A key as a header. No key has other characters, and browsers send no header with them. */
+export function keyHeader(key) {
+  return 'Bearer ' + key.trim().replace(/[^\x21-\x7e]/g, '?');
+}
+
+/** Browsers have words of their own, such as "Failed to fetch", for a connection that broke. */
+export function sentenceOf(error) {
+  return error instanceof TypeError
+    ? 'The connection broke. Check that the server runs, then try again.'
+    : error.message;
+}
+
 /** Parses one server-sent event; lines that begin with a colon are heartbeats. */
 function eventOf(block) {
   let name = 'message',
@@ -63,7 +75,7 @@ export function requestCaption({ file, prompt, listen, key }, on) {
     finish('The connection broke. Check that the server runs and the file is still there, then try again.', 0),
   );
   request.open('POST', 'v1/captions');
-  if (key) request.setRequestHeader('authorization', 'Bearer ' + key);
+  if (key) request.setRequestHeader('authorization', keyHeader(key));
   request.send(body);
   return () => {
     over = true;

@@ -1,5 +1,7 @@
 // The file to caption: chosen, dropped on the page, or a sample; with a preview as a video, a sound or a picture.
 
+import { sentenceOf } from './caption-request.js';
+
 const PREVIEWS = { video: 'video', sound: 'audio', picture: 'image' };
 const at = (id) => document.getElementById(id);
 let chosen;
@@ -52,7 +54,7 @@ export async function offerSamples(start, fail) {
     const kind = document.createElement('small');
     kind.textContent = sample.kind;
     button.append(sample.name, ' ', kind);
-    button.addEventListener('click', () => chooseSample(sample).then(start, (error) => fail(error.message)));
+    button.addEventListener('click', () => chooseSample(sample).then(start, (error) => fail(sentenceOf(error))));
     at('samples').append(button);
   }
   at('samples').hidden = samples.length === 0;

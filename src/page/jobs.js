@@ -1,6 +1,8 @@
 // The jobs of this server: how far each is, what failed and why, and its results. Nothing is asked for until the view
 // is opened: the first request may make the server open its database.
 
+import { keyHeader, sentenceOf } from './caption-request.js';
+
 const at = (id) => document.getElementById(id);
 const LISTED = 20;
 const FAILURES = 100;
@@ -38,7 +40,7 @@ function make(tag, text = '', className = '') {
 }
 
 function headers() {
-  return at('key').value ? { authorization: 'Bearer ' + at('key').value } : {};
+  return at('key').value ? { authorization: keyHeader(at('key').value) } : {};
 }
 
 /** Throws an error with the sentence of the server. */
@@ -56,7 +58,7 @@ async function attempt(work) {
   try {
     await work();
   } catch (error) {
-    fail(error.message);
+    fail(sentenceOf(error));
   }
 }
 
@@ -153,11 +155,14 @@ async function showFailures(id, list) {
   list.replaceChildren(...lines);
 }
 
-/** The newest jobs; again after a while as long as one of them is not done. */
+/** The newest jobs; again after a while as long as one of them is not done, also when the server is away. */
 async function refresh() {
   clearTimeout(timer);
   timer = undefined;
-  const { data, has_more } = await (await ask('?limit=' + LISTED)).json();
+  const { data, has_more } = await list().catch((error) => {
+    if (rows.size > 0) refreshLater();
+    throw error;
+  });
   for (const id of rows.keys()) if (!data.some((job) => job.id === id)) rows.delete(id);
   const lines = data.map((job) => showJob(job).line);
   const before = [...at('job-list').children];
@@ -167,18 +172,21 @@ async function refresh() {
   const open = data.filter(({ status }) => !FINAL.includes(status));
   if (open.length === 0 || !at('jobs').open) return;
   followJob(open[0].id);
-  timer = setTimeout(refreshAgain, REFRESH_MS);
+  refreshLater();
 }
 
-/** Goes on also when the server is away for a while. */
-async function refreshAgain() {
-  try {
-    await refresh();
-    fail('');
-  } catch (error) {
-    fail(error.message);
-    if (at('jobs').open) timer = setTimeout(refreshAgain, REFRESH_MS);
-  }
+async function list() {
+  return await (await ask('?limit=' + LISTED)).json();
+}
+
+function refreshLater() {
+  if (!at('jobs').open) return;
+  const again = () =>
+    refresh().then(
+      () => fail(''),
+      (error) => fail(sentenceOf(error)),
+    );
+  timer = setTimeout(again, REFRESH_MS);
 }
 
 /** Shows every change of one job as it happens: a browser opens few connections, so the others wait for a refresh. */
@@ -239,12 +247,14 @@ export function listenForJobs() {
     if (at('jobs').open) attempt(refresh);
     else stop();
   });
-  at('key').addEventListener('change', () => {
+  const goOn = () => {
     if (at('jobs').open) attempt(refresh);
-  });
+  };
+  at('key').addEventListener('change', goOn);
   at('job-form').addEventListener('submit', (event) => {
     event.preventDefault();
     attempt(startJob);
   });
   addEventListener('pagehide', stop);
+  addEventListener('pageshow', goOn); // back from another page
 }

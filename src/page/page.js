@@ -1,6 +1,6 @@
 // The page: sends the chosen file, shows the caption as it arrives, and offers to copy or download it.
 import { requestCaption } from './caption-request.js';
-import { addToSegment, clearTimeline, endSegment, listenForTimeline, startSegment, vttOf } from './timeline.js';
+import * as timeline from './timeline.js';
 import { listenForJobs } from './jobs.js';
 import { chosenFile, listenForFiles, offerSamples, play, reference } from './chosen-file.js';
 
@@ -115,13 +115,13 @@ const handlers = {
   media: ({ media, prompt_tokens }) => {
     at('facts').textContent = factsOf(media, prompt_tokens);
   },
-  'segment-start': startSegment,
+  'segment-start': timeline.startSegment,
   'text-delta': ({ text, segment }) => {
     stages.show('generate', 0, 0);
     if (segment === undefined) at('caption').append(text);
-    else addToSegment(segment, text);
+    else timeline.addToSegment(segment, text);
   },
-  'segment-end': endSegment,
+  'segment-end': timeline.endSegment,
   'caption-end': showAnswer,
   'caption-error': ({ error }) => fail(error.message),
   'caption-aborted': () => fail('The server cancelled the caption. Try again.'),
@@ -134,6 +134,7 @@ function busy(now) {
   at('cancel').hidden = !now;
   if (!now) {
     stages.end();
+    timeline.endTimeline();
     cancel = undefined;
   }
 }
@@ -144,7 +145,7 @@ function start(file) {
   fileName = file.name;
   truth = reference();
   stages.clear();
-  clearTimeline();
+  timeline.clearTimeline();
   busy(true);
   stages.show('upload', 0, 0);
   play();
@@ -198,7 +199,9 @@ function listenForKeeping() {
     }
   });
   at('save-text').addEventListener('click', () => download(answer.caption + '\n', 'text/plain', stem() + '.txt'));
-  at('save-vtt').addEventListener('click', () => download(vttOf(answer.segments), 'text/vtt', stem() + '.vtt'));
+  at('save-vtt').addEventListener('click', () =>
+    download(timeline.vttOf(answer.segments), 'text/vtt', stem() + '.vtt'),
+  );
   at('save-json').addEventListener('click', () =>
     download(JSON.stringify(answer, null, 2) + '\n', 'application/json', stem() + '.json'),
   );
@@ -214,6 +217,6 @@ at('cancel').addEventListener('click', cancelRequest);
 addEventListener('pagehide', cancelRequest); // a page in the back-forward cache would keep the request open
 listenForFiles();
 listenForKeeping();
-listenForTimeline();
+timeline.listenForTimeline();
 listenForJobs();
 offerSamples(startSample, fail).catch(() => undefined); // the page works without samples

@@ -2,7 +2,7 @@
 
 const at = (id) => document.getElementById(id);
 let lines = []; // of each segment: its list item and its text
-let track; // subtitles, made once for each player
+let track; // subtitles, made once: a player keeps every track that it was given
 
 /** Cue texts are markup. */
 const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
@@ -24,10 +24,15 @@ export function clearTimeline() {
   at('timeline').hidden = true;
   at('subtitles-row').hidden = true;
   at('subtitles').checked = false;
-  if (track) {
-    track.mode = 'disabled';
-    track = undefined;
-  }
+  if (!track) return;
+  track.mode = 'hidden'; // a disabled track does not tell its cues
+  for (const cue of [...track.cues]) track.removeCue(cue);
+  track.mode = 'disabled';
+}
+
+/** Nothing is being captioned any more, also where the end of a segment never came. */
+export function endTimeline() {
+  for (const { line } of lines) line.removeAttribute('aria-current');
 }
 
 /** A segment is being captioned. */

@@ -37,6 +37,7 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     browser = await chromium.launch({
       ...(BROWSER === undefined ? {} : { executablePath: BROWSER }),
       args: ['--no-sandbox'],
+      ignoreDefaultArgs: ['--disable-back-forward-cache'], // people have one
     });
   });
   afterAll(async () => {
@@ -117,7 +118,8 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await page.getByRole('button', { name: '00:00:02.500 –' }).click();
     expect(await page.evaluate("document.querySelector('#video').currentTime")).toBeGreaterThanOrEqual(2.5);
     await page.getByLabel('subtitles in the player').check();
-    const track = "document.querySelector('#video').textTracks[0]";
+    const tracks = "document.querySelector('#video').textTracks";
+    const track = `${tracks}[0]`;
     await expect
       .poll(() => page.evaluate(`[${track}.mode, ${track}.cues.length, ${track}.activeCues[0]?.startTime]`))
       .toEqual(['showing', 2, 2.5]);
@@ -125,6 +127,11 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await page.getByRole('button', { name: 'Download subtitles' }).click();
     const path = await (await download).path();
     expect(await readFile(path, 'utf8')).toMatch(/^WEBVTT\n\n00:00:00\.000 --> 00:00:02\.500\nA &lt;red&gt; ball\.\n/);
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await page.locator('#timeline li[aria-current]').waitFor();
+    expect(await page.evaluate(`[${tracks}.length, ${track}.mode]`)).toEqual([1, 'disabled']);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    expect(await page.locator('#timeline li[aria-current]').count()).toBe(0);
   });
 
   it('offers every sample with its kind, in their order', async () => {
@@ -247,6 +254,11 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     expect(await page.getByLabel('Key of this server').isVisible()).toBe(false);
     await takeSample(page);
     await expect.poll(() => page.locator('#error').textContent()).toContain('key');
+    await page.getByLabel('Key of this server').fill('••••••••'); // copied from where it is hidden
+    await page.getByRole('button', { name: 'Caption', exact: true }).click();
+    await page.getByText('Jobs', { exact: true }).click();
+    for (const place of ['#error', '#jobs-error'])
+      await expect.poll(() => page.locator(place).textContent()).toContain('The key is not one of this server’s');
     await page.getByLabel('Key of this server').fill('secret-key-0123456789');
     await page.getByRole('button', { name: 'Caption', exact: true }).click();
     await page.locator('#keep').waitFor({ state: 'visible' });
@@ -314,6 +326,31 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
     await expect.poll(() => page.locator('#job-list > li').count(), { timeout: DATABASE_MS }).toBe(1);
     await app?.close();
     app = undefined;
+    await rm(directory, { recursive: true });
+  });
+
+  it('goes on with jobs after another page, and says in plain words that the server is away', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'avocado-page-jobs-'));
+    const page = await open(captioner(), {
+      ...{ jobsDirectory: join(directory, 'jobs'), mediaRoots: [`m=${directory}`], jobSlots: 0 },
+    });
+    await page.getByText('Jobs', { exact: true }).click();
+    await page.getByLabel('Files of this server').fill('media://m/a.mp4');
+    await page.getByRole('button', { name: 'Start a job' }).click();
+    const counts = page.locator('#job-list > li > p');
+    await expect
+      .poll(() => counts.allTextContents(), { timeout: DATABASE_MS })
+      .toEqual(['in progress, 0 of 1 captioned']);
+    await page.goto(`${app?.url ?? ''}/docs`);
+    await Promise.all([
+      page.waitForRequest(/\/v1\/jobs\?limit/, { timeout: 20_000 }),
+      page.evaluate('setTimeout(() => history.back(), 100)'),
+    ]);
+    await app?.close();
+    app = undefined;
+    await expect.poll(() => page.locator('#jobs-error').textContent(), { timeout: 20_000 }).toContain('Check that the');
+    await page.getByRole('button', { name: WIDE }).click();
+    await expect.poll(() => page.locator('#error').textContent()).toContain('The connection broke. Check that the');
     await rm(directory, { recursive: true });
   });
 
