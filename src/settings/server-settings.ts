@@ -319,6 +319,8 @@ export function resolveServerConfig(settings: ServerSettings, checks: EntryCheck
   }
   return Object.freeze({
     ...{ ...values, version, heartbeatMs, prepareAhead, batchWindowSeconds, temporaryDirectory },
+    // A larger file can never fit. Its announced length tells so while others have the room, when its bytes could not.
+    maxUploadBytes: Math.min(values.maxUploadBytes, values.maxTemporaryBytes),
     mediaRoots: mediaRootsOf(mediaRoots, mistakes),
     urlHosts: urlHostsOf(urlHosts, checks, mistakes),
     apiKeys: apiKeysOf(apiKeys, apiKeysFile, apiKeysText, mistakes),

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -190,6 +190,20 @@ describe('POST /v1/captions with an upload', () => {
     expect((await post(url, form(new Uint8Array(100_000)))).status).toBe(200);
     expect(captioner.seen).toHaveLength(1);
     expect(await uploads()).toEqual([]);
+  });
+
+  it('refuses what can never fit with 413, also while others have the room', async () => {
+    let end: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (end = resolve));
+    const { url, uploads } = await serve(fakeCaptioner({ after: () => held }), { maxTemporaryBytes: 2_000_000 });
+    const first = post(url, form(new Uint8Array(1_500_000)));
+    await vi.waitFor(async () => {
+      expect(await uploads()).toHaveLength(1);
+    });
+    expect((await post(url, form(new Uint8Array(1_000_000)))).status).toBe(503);
+    expect((await post(url, form(new Uint8Array(4_000_000)))).status).toBe(413);
+    end();
+    expect((await first).status).toBe(200);
   });
 
   it('gives an error of the captioner its status, and the file the name the client gave it', async () => {
