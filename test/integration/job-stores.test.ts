@@ -1,4 +1,6 @@
 // What the database keeps of jobs, and for how long.
+import { rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openEmbedded, type Database } from '../../src/jobs/store/database.ts';
 import { FileStore } from '../../src/jobs/store/file-store.ts';
@@ -6,6 +8,7 @@ import { JobStore } from '../../src/jobs/store/job-store.ts';
 import { migrate } from '../../src/jobs/store/migrations.ts';
 import type { Job } from '../../src/jobs/types.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
+import { makeSmallDisk, noSmallDisk } from '../fixtures/small-disk.ts';
 
 const scratch = scratchDirectory();
 const OWNER = 'anna';
@@ -61,4 +64,37 @@ describe('the lists of jobs', () => {
     await files.sweep();
     expect(await found()).toEqual([true, true, false, false, false]);
   });
+});
+
+describe('the embedded database', () => {
+  const why = noSmallDisk();
+  it.skipIf(why !== undefined)(
+    why === undefined ? 'is lost when its log finds no room, and opened again' : `on a full disk (skipped: ${why})`,
+    async () => {
+      const disk = makeSmallDisk(scratch('disk'), 120_000);
+      const others = join(disk.path, 'others');
+      try {
+        const directory = join(disk.path, 'jobs');
+        const full = await openEmbedded(directory);
+        await full.query('create table kept (n int)');
+        await full.query('insert into kept values (5)');
+        const { bavail, bsize } = statfsSync(disk.path);
+        writeFileSync(others, Buffer.alloc(bavail * bsize - 1_000_000));
+        const fillLog = async (): Promise<void> => {
+          for (;;) await full.query(`select pg_logical_emit_message(true, '', repeat('x', 500000))`);
+        };
+        await expect(fillLog()).rejects.toMatchObject({ code: 'storage_full' });
+        await expect(full.query('select 1')).rejects.toMatchObject({ code: 'database_unavailable' });
+        expect(await full.lost).toContain('No space left');
+        await full.close();
+        rmSync(others);
+        const again = await openEmbedded(directory);
+        expect(await again.query('select n from kept')).toEqual([{ n: 5 }]);
+        await again.close();
+      } finally {
+        disk.remove();
+      }
+    },
+    120_000,
+  );
 });

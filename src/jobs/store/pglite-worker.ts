@@ -54,6 +54,12 @@ async function open(): Promise<{ readonly database: PGlite; readonly unlock: () 
   }
 }
 
+/** PostgreSQL gave itself up, as when it finds no room for its log. Asked for anything more, PGlite never answers. */
+function isDead(thrown: unknown): boolean {
+  const { severity = '', name = '' } = thrown as { readonly severity?: string; readonly name?: string };
+  return ['PANIC', 'FATAL'].includes(severity) || name === 'RuntimeError';
+}
+
 const opened = await open();
 if (opened !== undefined) {
   const { database, unlock } = opened;
@@ -76,6 +82,10 @@ if (opened !== undefined) {
     } catch (thrown) {
       const { code = '', message } = thrown as Error & { readonly code?: string };
       tell({ type: 'failed', id, message, code });
+      if (!isDead(thrown)) return;
+      await unlock();
+      tell({ type: 'lost', reason: `it ended itself: ${message}` });
+      process.exit(1);
     }
   };
   let turn = Promise.resolve();
