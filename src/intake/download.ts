@@ -163,10 +163,11 @@ export async function post(
   headers: Readonly<Record<string, string>>,
   body: string,
   rules: DownloadRules,
+  signal: AbortSignal,
 ): Promise<number> {
   const agent = guardedAgent(rules, undefined);
   try {
-    return await agent.post(url, headers, body, AbortSignal.timeout(POST_MS));
+    return await agent.post(url, headers, body, AbortSignal.any([signal, AbortSignal.timeout(POST_MS)]));
   } catch (thrown) {
     const reason = (thrown as Error).name === 'TimeoutError' ? 'does not answer' : explainFetchError(thrown);
     throw downloadError(reason, thrown, url, 'webhook');

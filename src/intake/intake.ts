@@ -70,7 +70,7 @@ export interface Intake {
    * Posts a body to such an address; redirects are not followed.
    * @returns the status of the answer @throws AvocadoError `media_forbidden_host`, `media_unreachable`
    */
-  send(address: string, headers: Readonly<Record<string, string>>, body: string): Promise<number>;
+  send(address: string, headers: Readonly<Record<string, string>>, body: string, signal: AbortSignal): Promise<number>;
 }
 
 /** An id of /v1/files. */
@@ -147,7 +147,7 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, op
     checkAddress: (address, param) => {
       urls.read(address, param);
     },
-    send: (address, headers, body) => post(urls.read(address, 'webhook'), headers, body, rules),
+    send: (address, headers, body, signal) => post(urls.read(address, 'webhook'), headers, body, rules, signal),
   };
 }
 

@@ -197,7 +197,7 @@ export class Jobs {
       this.#repeat(COUNT_MS, end.signal, async () => {
         this.#counts = await store.counts();
       }),
-      ...(webhooks === undefined ? [] : [this.#repeat(DELIVER_MS, end.signal, () => webhooks.deliver())]),
+      ...(webhooks === undefined ? [] : [this.#repeat(DELIVER_MS, end.signal, () => webhooks.deliver(end.signal))]),
     ];
     try {
       const reason = await Promise.race([stops, database.lost]);

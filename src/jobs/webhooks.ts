@@ -3,7 +3,12 @@ import { createHmac } from 'node:crypto';
 import type { Database } from './store/database.ts';
 
 /** Sends a body to an address that clients gave. @returns the status of the answer @throws AvocadoError */
-export type Send = (url: string, headers: Readonly<Record<string, string>>, body: string) => Promise<number>;
+export type Send = (
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+  signal: AbortSignal,
+) => Promise<number>;
 
 interface Delivery {
   readonly id: string;
@@ -65,8 +70,8 @@ export class Webhooks {
     this.#parts = parts;
   }
 
-  /** Sends what is due. */
-  async deliver(): Promise<void> {
+  /** Sends what is due. @param signal ends it: what nobody has answered by then is due at once, for the next server */
+  async deliver(signal: AbortSignal): Promise<void> {
     const due = await this.#database.query<Delivery>(
       `update avocado.deliveries d set attempts = d.attempts + 1, next_at = now() + ${LEASE_SECONDS} * interval '1 second'
        from avocado.jobs j where j.id = d.job and d.id in (select id from avocado.deliveries
@@ -75,17 +80,17 @@ export class Webhooks {
        returning d.id, d.job, d.url, d.type, d.attempts, extract(epoch from d.created_at)::float8 as created_at,
          j.status, j.kind, j.total, j.completed, j.failed`,
     );
-    await Promise.all(due.map((delivery) => this.#deliver(delivery)));
+    await Promise.all(due.map((delivery) => this.#deliver(delivery, signal)));
   }
 
-  async #deliver(delivery: Delivery): Promise<void> {
+  async #deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {
     const { id, url, attempts } = delivery;
     const body = bodyOf(delivery);
     let problem: string;
     let isOver = false;
     try {
       const { send, secret } = this.#parts;
-      const status = await send(url, signatureHeaders(secret, id, Math.floor(Date.now() / 1000), body), body);
+      const status = await send(url, signatureHeaders(secret, id, Math.floor(Date.now() / 1000), body), body, signal);
       if (status >= 200 && status < 300) {
         await this.#database.query(`update avocado.deliveries set delivered_at = now(), error = null where id = $1`, [
           id,
@@ -95,6 +100,13 @@ export class Webhooks {
       problem = `status ${status}`;
       isOver = status === GONE;
     } catch (thrown) {
+      if (signal.aborted) {
+        await this.#database.query(
+          'update avocado.deliveries set attempts = attempts - 1, next_at = now() where id = $1',
+          [id],
+        );
+        return;
+      }
       problem = thrown instanceof Error ? thrown.message : String(thrown);
     }
     const pause = isOver ? undefined : PAUSES[attempts - 1];

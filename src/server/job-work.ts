@@ -15,6 +15,7 @@ import type { Execute } from '../jobs/runner.ts';
 import { WorkElsewhere } from '../jobs/same-work.ts';
 import { hasEmbedded, openEmbedded, openPostgres } from '../jobs/store/database.ts';
 import type { Answer, Claim } from '../jobs/types.ts';
+import type { Send } from '../jobs/webhooks.ts';
 import type { CaptionTask } from '../admission/types.ts';
 import { readChatRequest } from '../openai/chat-request.ts';
 import { checkModel } from '../openai/model-card.ts';
@@ -210,11 +211,7 @@ export function createJobs(
     webhooks:
       webhookSecret === undefined
         ? undefined
-        : {
-            send: (url: string, headers: Readonly<Record<string, string>>, body: string) =>
-              intake.send(url, headers, body),
-            secret: webhookSecret,
-          },
+        : { send: ((...message) => intake.send(...message)) satisfies Send, secret: webhookSecret },
     onCommitted: metrics.committed,
     onSuperseded: metrics.superseded,
     onFault,

@@ -16,6 +16,7 @@ class OneMessage implements Database {
 
   async query<Row>(text: string, params: readonly Param[] = []): Promise<readonly Row[]> {
     if (text.includes('delivered_at = now()')) this.state = 'delivered';
+    else if (text.includes('attempts = attempts - 1')) this.attempts -= 1;
     else if (text.includes('gave_up_at = case')) {
       const [, error, pause, isOver] = params;
       this.error = String(error);
@@ -53,7 +54,7 @@ async function deliver(...answers: readonly (number | AvocadoError)[]) {
       throw answer ?? new Error('There is no answer.');
     },
   });
-  for (let turn = 0; turn < 20; turn++) await webhooks.deliver();
+  for (let turn = 0; turn < 20; turn++) await webhooks.deliver(new AbortController().signal);
   return { message, told, ids };
 }
 
@@ -81,5 +82,23 @@ describe('a message to a webhook', () => {
     const { message, ids, told } = await deliver(410);
     expect([message.state, message.pauses, ids.length]).toEqual(['given up', [], 1]);
     expect(told).toEqual(['The message evt_1 to hook.example was tried once and is given up: status 410.']);
+  });
+
+  it('that a stopping server is sending is left to the next one, and holds up nothing', async () => {
+    const message = new OneMessage();
+    const stop = new AbortController();
+    const webhooks = new Webhooks(message, {
+      secret: 'secret',
+      onGivenUp: () => undefined,
+      send: (_url, _headers, _body, signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            reject(new AvocadoError('media_unreachable', 'It broke off.'));
+          });
+          stop.abort();
+        }),
+    });
+    await webhooks.deliver(stop.signal);
+    expect([message.state, message.attempts, message.pauses]).toEqual(['due', 0, []]);
   });
 });
