@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import { AvocadoError } from '../base/errors.ts';
 import { defaultModelDirectory, packageVersion } from '../base/package-files.ts';
 import type { Captioner } from '../captioner/captioner.ts';
 import { mergingCaptioner } from '../captioner/merging-captioner.ts';
 import type { EngineProcess } from '../engine-process/open-engine-process.ts';
-import { addressPolicy, hostPolicy } from '../intake/url-policy.ts';
+import { addressPolicy, hostPolicy, urlPolicy } from '../intake/url-policy.ts';
 import { readSampleClips } from '../model/checkpoint/model-package.ts';
 import type { Listening } from '../server/listen.ts';
 import { readServerSettings } from '../settings/read-settings.ts';
@@ -27,6 +28,16 @@ const CHECKS: EntryChecks = {
   allowCidr: (range) => addressPolicy([range]),
 };
 
+/** Or else every job that names no webhook of its own would be refused. @throws AvocadoError `bad_request` */
+function checkWebhook({ webhookUrl, urlHosts, allowCidrs }: ServerConfig): void {
+  if (webhookUrl === undefined) return;
+  try {
+    urlPolicy(hostPolicy(urlHosts), addressPolicy(allowCidrs)).read(webhookUrl, 'webhook');
+  } catch (cause) {
+    throw new AvocadoError('bad_request', `--webhook-url: ${(cause as Error).message}`, { cause });
+  }
+}
+
 /**
  * Listens while the model loads, so that probes and early clients get answers. Ends when the model cannot be loaded.
  */
@@ -38,6 +49,7 @@ async function serve(flags: Flags, environment: CliEnvironment): Promise<void> {
   });
   const { engine: settings, server: config } = values;
   await warn(environment.stderr, warnings);
+  checkWebhook(config);
   const progress = new ProgressLine(environment, { verbose: true });
   const engine = await environment
     .openEngineProcess({ settings, stallMs: config.stallMs, onProgress: progress.show })

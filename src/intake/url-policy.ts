@@ -43,10 +43,12 @@ export function urlPolicy(hosts: HostPolicy | undefined, allowsAddress: AddressP
   };
   return {
     read: (text, param) => {
+      const instead =
+        param === 'webhook'
+          ? 'Give another one; the operator opens more with --url-host and --allow-cidr.'
+          : 'Upload the file instead.';
       if (hosts === undefined)
-        throw new AvocadoError('media_forbidden_host', 'This server fetches no URLs. Upload the file instead.', {
-          param,
-        });
+        throw new AvocadoError('media_forbidden_host', `This server fetches no URLs. ${instead}`, { param });
       const url = text.length > MAX_URL_CHARACTERS ? undefined : parseUrl(text);
       if (url === undefined)
         throw new AvocadoError(
@@ -56,7 +58,7 @@ export function urlPolicy(hosts: HostPolicy | undefined, allowsAddress: AddressP
         );
       const reason = fault(url);
       if (reason !== undefined)
-        throw new AvocadoError('media_forbidden_host', `The URL ${reason}. Upload the file instead.`, { param });
+        throw new AvocadoError('media_forbidden_host', `The URL ${reason}. ${instead}`, { param });
       return url;
     },
     follow: (from, location) => {

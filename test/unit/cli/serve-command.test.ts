@@ -59,6 +59,9 @@ describe('avocado serve', () => {
     [['--max-temp-bytes', '0']],
     [['--url-host', 'https://a/']],
     [['--allow-cidr', '10/8']],
+    [['--webhook-url', 'http://10.0.0.5/hook', '--webhook-secret', 'secret']],
+    [['--webhook-url', 'hook.example', '--webhook-secret', 'secret']],
+    [['--webhook-url', 'https://hook.example/', '--webhook-secret', 'secret', '--url-host', 'off']],
   ])('refuses %j before anything is started', async (args) => {
     const { exitCode, stderr } = await runCli(['serve', ...args]);
     expect(exitCode).toBe(2);
