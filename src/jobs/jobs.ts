@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asAvocadoError, AvocadoError } from '../base/errors.ts';
 import { readInput, wholeFault } from './read-input.ts';
-import { Runner, type RunnerParts } from './runner.ts';
+import { DATABASE_FAULTS, Runner, type RunnerParts } from './runner.ts';
 import type { Database } from './store/database.ts';
 import { FileStore } from './store/file-store.ts';
 import { ItemStore } from './store/item-store.ts';
@@ -48,6 +48,21 @@ const REOPEN_MS = 2000;
 /** A client waits so long for a database that is being opened: making an embedded one takes seconds. */
 const PATIENCE_MS = 120_000;
 
+/** A database that is away is told so often: everything that asks for it notices several times a second. */
+const SAME_FAULT_MS = 60_000;
+
+function tellSeldom(tell: (error: AvocadoError) => void): (error: AvocadoError) => void {
+  const told = new Map<string, number>();
+  return (error) => {
+    const nowMs = performance.now();
+    if (DATABASE_FAULTS.includes(error.code)) {
+      if (nowMs - (told.get(error.code) ?? -Infinity) < SAME_FAULT_MS) return;
+      told.set(error.code, nowMs);
+    }
+    tell(error);
+  };
+}
+
 const NO_COUNTS: JobCounts = {
   jobs: [],
   items: { ready: 0, running: 0, completed: 0, failed: 0, cancelled: 0, expired: 0 },
@@ -66,7 +81,7 @@ export class Jobs {
   #isDraining = false;
 
   constructor(parts: JobsParts) {
-    this.#parts = parts;
+    this.#parts = { ...parts, onFault: tellSeldom(parts.onFault) };
     if (parts.isEager) this.#begin();
   }
 

@@ -38,7 +38,7 @@ const IDLE_MS = 1000;
 /** After a fault of the database. */
 const FAULT_MS = 2000;
 /** Of the database, which may be back in a moment; nothing of them is the fault of an item. */
-const DATABASE_FAULTS: readonly ErrorCode[] = ['database_unavailable', 'storage_full'];
+export const DATABASE_FAULTS: readonly ErrorCode[] = ['database_unavailable', 'storage_full'];
 /** While the engine is away its items wait so long. */
 const ENGINE_PAUSE_SECONDS = 1;
 /** Work that another server has is looked for so often. */
