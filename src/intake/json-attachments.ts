@@ -23,6 +23,8 @@ export interface JsonLimits {
   /** of the whole body */
   readonly maxBytes: number;
   readonly tooLarge: () => AvocadoError;
+  /** the value outlives its request, as a job does: its long strings stay in it */
+  readonly isKept?: boolean;
 }
 
 export interface ParsedJson {
@@ -201,7 +203,7 @@ class JsonReader {
   async #string(spill: (bytes: AsyncIterable<Buffer>) => Promise<Buffer>): Promise<void> {
     const content = this.#content();
     const [first, firstBytes] = [this.#rest.length, this.#restBytes];
-    const mayBeFile = FILE_FIELDS.has(this.#name);
+    const mayBeFile = this.#limits.isKept !== true && FILE_FIELDS.has(this.#name);
     for (let next = await content.next(); next.done !== true; next = await content.next()) {
       this.#keep(next.value);
       if (!mayBeFile || this.#restBytes - firstBytes <= LONG_BYTES) continue;

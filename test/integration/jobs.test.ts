@@ -213,6 +213,15 @@ describe.each([
       await expect(call('GET', '/v1/jobs?limit=0')).rejects.toThrow('limit');
     });
 
+    it('keep long texts of their items, files inside JSON too', async () => {
+      const bytes = Buffer.alloc(250_000, 7);
+      const [media, url] = [`data:video/mp4;base64,${bytes.toString('base64')}`, 'u'.repeat(300_000)];
+      const { id } = await call('POST', '/v1/jobs', { items: [{ media, fields: { url } }] });
+      await until(id, 'completed');
+      expect(await results(id)).toMatchObject([{ status: 'completed', fields: { url } }]);
+      expect(captioner.seen.at(-1)?.bytes.equals(bytes)).toBe(true);
+    });
+
     it('take no harm from NUL, which PostgreSQL cannot store', async () => {
       const { id } = await call('POST', '/v1/jobs', {
         items: [{ media: 'media://m/\0.mp4', id: 'a\0', fields: { b: '\0' } }],

@@ -54,7 +54,9 @@ export async function addBodyParsers(
       if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw jsonTooLarge(maxBytes);
       // The stream stays open after an error, or else its client could not read the response.
       const chunks: AsyncIterable<Buffer> = request.raw.iterator({ destroyOnReturn: false });
-      const parsed = await intake.parseJson(chunks, { maxBytes, tooLarge: () => jsonTooLarge(maxBytes) });
+      // Only captions are made within their request.
+      const isKept = request.context.admitted === undefined;
+      const parsed = await intake.parseJson(chunks, { maxBytes, tooLarge: () => jsonTooLarge(maxBytes), isKept });
       request.context.defer(() => {
         parsed.release();
       });
