@@ -17,7 +17,6 @@ interface Delivery {
   readonly type: string;
   readonly attempts: number;
   readonly created_at: number;
-  readonly status: string;
   readonly kind: string;
   readonly total: number;
   readonly completed: number;
@@ -48,8 +47,9 @@ export function signatureHeaders(secret: string, id: string, seconds: number, bo
   };
 }
 
-function bodyOf({ id, type, created_at: created, job, kind, status, total, completed, failed }: Delivery): string {
+function bodyOf({ id, type, created_at: created, job, kind, total, completed, failed }: Delivery): string {
   const counts = { total, completed, failed };
+  const status = type.split('.')[1]; // that of the message: by now failed items may be tried again
   const data = kind === 'batch' ? { id: job } : { id: job, status, request_counts: counts };
   return JSON.stringify({ object: 'event', id, type, created_at: Math.floor(created), data });
 }
@@ -78,7 +78,7 @@ export class Webhooks {
          where delivered_at is null and gave_up_at is null and next_at <= now() order by next_at
          limit ${AT_ONCE} for update skip locked)
        returning d.id, d.job, d.url, d.type, d.attempts, extract(epoch from d.created_at)::float8 as created_at,
-         j.status, j.kind, j.total, j.completed, j.failed`,
+         j.kind, j.total, j.completed, j.failed`,
     );
     await Promise.all(due.map((delivery) => this.#deliver(delivery, signal)));
   }

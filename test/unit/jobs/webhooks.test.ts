@@ -26,7 +26,7 @@ class OneMessage implements Database {
       this.attempts += 1;
       const counts = { total: 1, completed: 1, failed: 0, attempts: this.attempts, created_at: 5.5 };
       const row = { id: 'evt_1', job: 'job-1', url: 'https://hook.example/a', type: 'job.completed', ...counts };
-      return [{ ...row, status: 'completed', kind: 'job' } as Row];
+      return [{ ...row, status: 'in_progress', kind: 'job' } as Row]; // its failed items are being tried again
     }
     return [];
   }
@@ -44,25 +44,29 @@ class OneMessage implements Database {
 async function deliver(...answers: readonly (number | AvocadoError)[]) {
   const message = new OneMessage();
   const ids: string[] = [];
+  const bodies = new Set<string>();
   const told: string[] = [];
   const webhooks = new Webhooks(message, {
     secret: 'secret',
     onGivenUp: (sentence) => told.push(sentence),
-    send: async (_url, headers) => {
+    send: async (_url, headers, body) => {
+      bodies.add(body);
       const answer = answers[Math.min(ids.push(headers['webhook-id'] ?? ''), answers.length) - 1];
       if (typeof answer === 'number') return answer;
       throw answer ?? new Error('There is no answer.');
     },
   });
   for (let turn = 0; turn < 20; turn++) await webhooks.deliver(new AbortController().signal);
-  return { message, told, ids };
+  return { message, told, ids, bodies: [...bodies] };
 }
 
 describe('a message to a webhook', () => {
   it('is sent again under the same id until it is taken', async () => {
     const away = new AvocadoError('media_unreachable', 'Nothing answers.');
-    const { message, ids, told } = await deliver(500, away, 302, 204);
+    const { message, ids, told, bodies } = await deliver(500, away, 302, 204);
     expect([message.state, ids, told]).toEqual(['delivered', Array(4).fill('evt_1'), []]);
+    expect(bodies).toHaveLength(1);
+    expect(JSON.parse(bodies[0] ?? '')).toMatchObject({ type: 'job.completed', data: { status: 'completed' } });
     for (const [index, least] of [5, 60, 300].entries()) {
       expect(message.pauses[index]).toBeGreaterThanOrEqual(least);
       expect(message.pauses[index]).toBeLessThan(least * 1.1);
