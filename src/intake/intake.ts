@@ -122,12 +122,16 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, op
       if (stored !== undefined && STORED_FILE.test(reference))
         return fromStored(reference, owner, stored, inlineOptions(reference, param));
       // Browsers pass over white space in front of a data URL, so clients send some.
-      switch (/^(?:\s+(?=data:))?([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase()) {
+      const scheme = /^(?:\s+(?=data:))?([a-z][a-z0-9+.-]*):/i.exec(reference)?.[1]?.toLowerCase();
+      const text = attachments.read(reference);
+      // What stands for a long text is told to nobody, neither in an error nor in a request.
+      if (scheme !== 'data' && text.length !== reference.length) throw longAddress(param);
+      switch (scheme) {
         case 'http':
         case 'https':
           return fromUrl(reference, param);
         case 'data':
-          return dataUrlSource(attachments.read(reference), inlineOptions('the data URL', param));
+          return dataUrlSource(text, inlineOptions('the data URL', param));
         case 'media':
           return rootSource(reference, param, config.mediaRoots, held);
         default:
@@ -144,9 +148,7 @@ export function createIntake(config: IntakeConfig, storage: TemporaryStorage, op
     },
     parseJson: (chunks, limits) => attachments.parse(chunks, limits),
     reserveMemory: () => memory.reserve(),
-    checkAddress: (address, param) => {
-      urls.read(address, param);
-    },
+    checkAddress: (address, param) => void urls.read(address, param),
     send: (address, headers, body, signal) => post(urls.read(address, 'webhook'), headers, body, rules, signal),
   };
 }
@@ -163,6 +165,12 @@ function fromStored(
     const tooLarge = (): AvocadoError => mediaTooLarge('The file', maxBytes, param);
     const onBytes = (done: number): void => onProgress?.(done, undefined);
     return await storage.save(chunks, { name, maxBytes, tooLarge, signal, onBytes });
+  });
+}
+
+function longAddress(param: string): AvocadoError {
+  return new AvocadoError('bad_request', `${param} is too long for an address. Send a file in JSON as a data: URL.`, {
+    param,
   });
 }
 

@@ -50,7 +50,7 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const NOTHING = Buffer.alloc(0);
 
-/** Random for each process, so that no client can write the marker of another client's file. */
+/** Random for each process, so that no client can write a marker. It must not be told to one. */
 const MARKER_START = `~${randomUUID()}~`;
 const MARKER = new RegExp(`${MARKER_START}(\\d+)$`);
 
@@ -94,7 +94,8 @@ export class JsonAttachments {
       return Buffer.from(JSON.stringify(text.head).slice(1, -1) + MARKER_START + id);
     };
     try {
-      return { value: parseRest(await new JsonReader(chunks, held, limits).read(spill)), release };
+      const rest = await new JsonReader(chunks, held, limits).read(spill);
+      return { value: parseRest(rest, new Set(texts.map(([id]) => id))), release };
     } catch (error) {
       release();
       throw error;
@@ -275,14 +276,16 @@ function plain(_: string, hex: string | undefined, letter: string): string {
   return ESCAPED[letter] ?? letter;
 }
 
-function parseRest(json: Buffer): unknown {
+/** @param own the files of this body: a marker of another one is refused */
+function parseRest(json: Buffer, own: ReadonlySet<string>): unknown {
   const text = json.toString().replace(/^\uFEFF/, '');
   if (text.trim() === '') throw new AvocadoError('bad_request', 'The body is empty. Send a JSON object.');
   try {
     return JSON.parse(text, (field, value: unknown) => {
       if (field === '__proto__')
         throw new AvocadoError('bad_request', '__proto__ is not an allowed field. Leave it out.', { param: field });
-      if (typeof value !== 'string' || FILE_FIELDS.has(field) || !MARKER.test(value.slice(-100))) return value;
+      const id = typeof value === 'string' ? MARKER.exec(value.slice(-100))?.[1] : undefined;
+      if (id === undefined || (FILE_FIELDS.has(field) && own.has(id))) return value;
       throw new AvocadoError('bad_request', `${field} is longer than ${LONG_BYTES} bytes, which only a file may be.`, {
         param: field,
       });

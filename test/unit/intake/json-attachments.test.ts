@@ -11,6 +11,7 @@ import {
   openTemporaryStorage,
   type TemporaryStorage,
 } from '../../../src/storage/temporary-storage.ts';
+import { openedIntake } from '../../fixtures/opened-intake.ts';
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
 
 const LONG = 'data:video/mp4;base64,' + 'QUJD'.repeat(100_000);
@@ -101,9 +102,26 @@ describe('JsonAttachments', () => {
     const { media } = value as { media: string };
     expect(await contentOf(attachments.read('short'))).toBe('short');
     expect(await contentOf(others.read(media))).toBe(media);
+    await expect(parse({ media })).rejects.toThrow('media is longer than'); // of another body
     release();
     expect(await contentOf(attachments.read(media))).toBe(media);
   });
+
+  it.each(['https://example.org/', 'media://films/', 'file-', ''])(
+    'tells nobody its markers: %s and a long text is no address',
+    async (start) => {
+      const intake = await openedIntake();
+      const body = Buffer.from(JSON.stringify({ media: start + 'x'.repeat(300_000) }));
+      const { value, release } = await intake.parseJson(
+        inPieces(body, () => 65_536),
+        LIMITS,
+      );
+      const { media } = value as { readonly media: string };
+      expect(() => intake.fromReference(media, 'media')).toThrow('media is too long for an address.');
+      release();
+      await intake.close();
+    },
+  );
 
   it('counts what all bodies hold in memory, and refuses what is too much', async () => {
     const half = { a: Array.from({ length: 4 }, () => 'x'.repeat(200_000)) };
