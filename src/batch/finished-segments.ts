@@ -1,7 +1,8 @@
 // The segments of one item that have their captions, kept until the item has its own: a run that was stopped in the
 // middle of a long file goes on behind them.
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '../base/make-directory.ts';
 import type { CaptionRequest, SegmentCaption } from '../output/events.ts';
 import { AppendFile } from './append-file.ts';
 
@@ -18,7 +19,7 @@ export class FinishedSegments {
    * @throws what the disk says
    */
   constructor(directory: string, id: string) {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     this.#path = pathOf(directory, id);
     this.#file = new AppendFile(this.#path);
     const known: SegmentCaption[] = [];

@@ -2,9 +2,10 @@
 // for each item that was captioned, and a journal beside it. A line in the results is the commit: what the journal
 // lacks after a crash is read from there. Everything is changed under one lock, so records have one order.
 import { hash, randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { directoryUnwritable } from '../base/errors.ts';
+import { makeDirectory } from '../base/make-directory.ts';
 import { AppendFile } from './append-file.ts';
 import { KeyTable } from './key-table.ts';
 import { DirectoryLock, Workers } from './lock.ts';
@@ -82,7 +83,7 @@ export class LibraryStore {
 
   private constructor(directory: string, results: string) {
     this.#claims = join(directory, 'claims');
-    mkdirSync(this.#claims, { recursive: true });
+    makeDirectory(this.#claims);
     this.id = libraryId(join(directory, 'library-id'));
     this.#workers = new Workers(join(directory, 'workers'));
     this.#lock = new DirectoryLock(join(directory, 'lock'), this.#workers);

@@ -2,7 +2,6 @@
 // containers and machines that share a directory.
 import { randomUUID } from 'node:crypto';
 import {
-  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -16,6 +15,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeDirectory } from '../base/make-directory.ts';
 
 /** A process as it tells others of itself. */
 interface WorkerFacts {
@@ -78,7 +78,7 @@ export class Workers {
 
   /** From now on the others see this process. */
   enter(): void {
-    mkdirSync(this.#directory, { recursive: true });
+    makeDirectory(this.#directory);
     writeFileSync(this.#path(this.id), JSON.stringify(this.#facts));
     this.#timer = setInterval(() => {
       const now = new Date();
@@ -139,7 +139,7 @@ export class DirectoryLock {
   constructor(directory: string, workers: Workers) {
     this.#directory = directory;
     this.#workers = workers;
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
   }
 
   /** Runs synchronous work while this process alone holds the lock; `token` is larger than every earlier one. */

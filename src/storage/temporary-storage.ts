@@ -5,7 +5,6 @@ import { existsSync, rmSync } from 'node:fs';
 import {
   access,
   constants,
-  mkdir,
   mkdtemp,
   open,
   readdir,
@@ -20,6 +19,7 @@ import { extname, join } from 'node:path';
 import process from 'node:process';
 import { pipeline } from 'node:stream/promises';
 import { AvocadoError, directoryUnwritable } from '../base/errors.ts';
+import { makeDirectory } from '../base/make-directory.ts';
 
 export interface DiskUse {
   readonly usedBytes: number;
@@ -264,7 +264,7 @@ class OwnDirectory {
   async #makeIfMissing(): Promise<void> {
     const found = await stat(this.#path).catch(() => undefined);
     if (found !== undefined) return;
-    await mkdir(this.#parent, { recursive: true });
+    makeDirectory(this.#parent);
     await this.#make();
   }
 }

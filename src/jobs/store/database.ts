@@ -1,10 +1,11 @@
 // The door to PostgreSQL: a server by its URL, or PGlite in a directory, which is the same SQL inside a thread of this
 // process. Every query is one statement and one transaction, so both need no more than this interface.
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import pg from 'pg';
 import { AvocadoError } from '../../base/errors.ts';
+import { makeDirectory } from '../../base/make-directory.ts';
 import { workerEntry } from '../../base/worker-entry.ts';
 
 export type Param = string | number | boolean | null | Uint8Array | readonly string[] | readonly number[];
@@ -133,7 +134,7 @@ export function hasEmbedded(directory: string): boolean {
  */
 export async function openEmbedded(directory: string): Promise<Database> {
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
   } catch (cause) {
     const text = `${directory} cannot be made (${codeOf(cause)}). Choose another directory with --jobs-dir.`;
     throw new AvocadoError('directory_unwritable', text, { cause });

@@ -1,5 +1,5 @@
 // One curation from a manifest to training files, in a directory that can be gone on with at any time.
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { AvocadoError, directoryUnwritable } from '../../base/errors.ts';
 import { readTextFile } from '../../base/bounded.ts';
@@ -58,9 +58,6 @@ export interface QualityCard {
 export async function runCuration(options: CurationOptions): Promise<QualityCard> {
   const { out, signal } = options;
   const samples = await readManifest(options.manifest);
-  await mkdir(out, { recursive: true }).catch((cause: unknown) => {
-    throw directoryUnwritable(out, cause, 'Name another directory with --out.');
-  });
   const teacher = new JudgeDesk({ ...options.teacher, path: join(out, 'teacher.jsonl'), signal });
   const judge = new JudgeDesk({ ...options.judge, path: join(out, 'judge.jsonl'), signal });
   try {

@@ -1,8 +1,8 @@
 // What a run has paid for, as JSON lines that only grow: a run that was killed goes on where it stopped.
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { AppendFile } from '../../batch/append-file.ts';
 import { directoryUnwritable } from '../../base/errors.ts';
+import { makeDirectory } from '../../base/make-directory.ts';
 
 /**
  * Rows by key; of equal keys the last row counts. A line that was cut off by a kill is passed over. Two processes may
@@ -22,7 +22,7 @@ export class Journal<Row extends { readonly key: string }, Kept = Row> {
     this.#path = path;
     this.#keep = keep;
     try {
-      mkdirSync(dirname(path), { recursive: true });
+      makeDirectory(dirname(path));
       this.#file = new AppendFile(path);
       let end = 0;
       for (const { at, bytes, text } of this.#file.linesFrom(0)) {

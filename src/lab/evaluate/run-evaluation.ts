@@ -1,10 +1,11 @@
 // One evaluation from the dataset to its reports, in a directory that can be gone on with at any time.
 import { createWriteStream } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { directoryUnwritable, AvocadoError } from '../../base/errors.ts';
 import { readTextFile } from '../../base/bounded.ts';
+import { makeDirectory } from '../../base/make-directory.ts';
 import { snakeCase } from '../../output/caption-answer.ts';
 import { endpointJudge } from '../rewards/judges/endpoint-judge.ts';
 import { readPrompts } from '../rewards/judges/prompts.ts';
@@ -71,9 +72,11 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
   const read = await benchmark.read(datasetFiles(directory, benchmark.title, benchmark.source));
   const items = read.slice(0, options.limit);
   const prompts = await promptsOf(benchmark, options.prompts);
-  await mkdir(out, { recursive: true }).catch((cause: unknown) => {
+  try {
+    makeDirectory(out);
+  } catch (cause) {
     throw directoryUnwritable(out, cause, 'Name another directory with --out.');
-  });
+  }
   const captions = await captionsOf(items, options);
   const { judge } = options;
   const desk = judge === undefined ? undefined : new JudgeDesk({ ...judge, path: join(out, 'replies.jsonl'), signal });
