@@ -1,8 +1,8 @@
 // One run over a library: survey, captions, report. What a front end does with the words and the lines is its own.
-import { appendFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, rmSync } from 'node:fs';
 import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import process from 'node:process';
 import type { CaptionOptions } from '../captioner/caption-options.ts';
 import { plainExtension, type ModelIdentity } from './identity.ts';
@@ -22,6 +22,8 @@ import type { Format, ItemFailure } from './types.ts';
 
 export interface BatchOptions {
   readonly layout: Layout;
+  /** for a plan alone: a directory for what a library lacks, in which nothing is made then */
+  readonly planIn?: string | undefined;
   readonly identity: ModelIdentity;
   readonly formats: readonly Format[];
   readonly options: CaptionOptions;
@@ -70,8 +72,11 @@ export class Batch {
 
   /** @throws AvocadoError `directory_unwritable` */
   static async open(options: BatchOptions): Promise<Batch> {
-    const { layout } = options;
-    return new Batch(options, await LibraryStore.open(layout.state, layout.results));
+    const { planIn } = options;
+    const placeOf = (path: string): string =>
+      planIn === undefined || existsSync(path) ? path : join(planIn, basename(path));
+    const { state, results } = options.layout;
+    return new Batch(options, await LibraryStore.open(placeOf(state), placeOf(results)));
   }
 
   /** What would be done. Nothing is changed. */

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, rm, stat } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -138,6 +138,7 @@ class BatchCommand {
   readonly #progress: ProgressLine;
   readonly #files: CommandFiles;
   readonly #signal: AbortSignal;
+  #scratch: Promise<string> | undefined;
   #passedOver = 0;
   #shownMs = -Infinity;
 
@@ -155,12 +156,11 @@ class BatchCommand {
     this.#check();
     const maker = await this.#maker();
     const layout = new Layout({ root: await this.#root(), out: this.#out(), shortNames: this.#flags.shortNames });
-    const scratch = join(layout.state, `scratch-${process.pid}`);
     try {
-      await this.#work(maker, layout, await this.#lists(scratch));
+      await this.#work(maker, layout, await this.#lists());
     } finally {
       this.#progress.clear();
-      await rm(scratch, { recursive: true, force: true });
+      if (this.#scratch !== undefined) await rm(await this.#scratch, { recursive: true, force: true });
       await this.#files.close();
     }
   }
@@ -205,7 +205,7 @@ class BatchCommand {
   }
 
   /** Lists as files that can be read twice: standard input and addresses are stored for the time of the run. */
-  async #lists(scratch: string): Promise<readonly ListFile[]> {
+  async #lists(): Promise<readonly ListFile[]> {
     const lists: ListFile[] = [];
     const named = [
       ...this.#inputs.filter((input) => input === STDIN || isManifest(input)),
@@ -217,13 +217,18 @@ class BatchCommand {
         lists.push({ path: resolve(name), name, directory: folderOf(name), kind });
         continue;
       }
-      await mkdir(scratch, { recursive: true });
-      const path = join(scratch, String(lists.length));
+      const path = join(await this.#scratchDirectory(), String(lists.length));
       if (name === STDIN) await pipeline(this.#environment.stdin(), createWriteStream(path), { signal: this.#signal });
       else await this.#files.withPath(name, this.#signal, (fetched) => copy(fetched, path));
       lists.push({ path, name: name === STDIN ? 'standard input' : name, directory: process.cwd(), kind });
     }
     return lists;
+  }
+
+  /** Gone when the command ends. */
+  #scratchDirectory(): Promise<string> {
+    this.#scratch ??= mkdtemp(join(tmpdir(), 'avocado-batch-'));
+    return this.#scratch;
   }
 
   async *#listing(lists: readonly ListFile[]): AsyncGenerator<Listed> {
@@ -244,6 +249,7 @@ class BatchCommand {
     const batch = await Batch.open({
       ...maker,
       layout,
+      planIn: flags.plan ? await this.#scratchDirectory() : undefined,
       identity: { ...maker.identity, check: verifier?.identity },
       check: verifier?.check,
       formats: flags.format,

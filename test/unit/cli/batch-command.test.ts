@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -85,14 +85,26 @@ describe('avocado batch', () => {
       .map((line) => JSON.parse(line) as { path?: string; plan?: object });
     expect(entries.map(({ path }) => path).sort()).toEqual(['a.mp4', 'b.mp4', undefined]);
     expect(entries.at(-1)).toMatchObject({ plan: { listed: 2, to_caption: 2, actions: { caption: { new: 2 } } } });
-    expect([plan.opened, existsSync(join(library, 'captions.jsonl.json'))]).toEqual([[], false]);
+    expect([plan.opened, readdirSync(library).sort()]).toEqual([[], ['a.mp4', 'b.mp4']]);
+    const out = scratch('planned');
+    const stdin = () => Readable.from([Buffer.from(join(library, 'a.mp4'))]);
+    const planned = await batch(['-', '--out', out, '--plan'], { environment: { stdin } });
+    expect([planned.exitCode, planned.stdout, existsSync(out)]).toEqual([
+      0,
+      expect.stringContaining('1 caption'),
+      false,
+    ]);
     await batch([library]);
+    expect((await batch([library, '--plan'])).stdout).toContain('2 skip: done');
     const other = [library, '--prompt', 'Why?'];
     const refused = await batch(other);
     expect([refused.exitCode, refused.opened]).toEqual([2, []]);
     expect(refused.stderr).toContain('2 items have captions of other settings (another prompt). Give --redo');
     expect((await batch([...other, '--keep'])).stdout).toContain('2 captioned with other settings, kept');
     expect((await batch([...other, '--redo'])).stdout).toContain('2 captioned\n');
+    rmSync(join(library, '.avocado'), { recursive: true });
+    expect((await batch([library, '--plan'])).stdout).toContain('2 look: the file was touched');
+    expect(existsSync(join(library, '.avocado'))).toBe(false);
   });
 
   it('has a server make the captions, without a model here', async () => {
