@@ -8,7 +8,7 @@ import { EncoderCache } from '../encoder/encoder-cache.ts';
 import { MonitoredEncoders } from '../encoder/monitored-encoders.ts';
 import { Engine } from '../engine/engine.ts';
 import { createPreparePool } from '../features/pool.ts';
-import { resolveProfile } from '../media/profile.ts';
+import { profileLabel, resolveProfile } from '../media/profile.ts';
 import { loadThinker, type LoadedThinker } from '../model/execution/load-thinker.ts';
 import type { Thinker } from '../model/execution/thinker.ts';
 import { readModelFiles, type ModelFiles } from '../model/export/read-model-files.ts';
@@ -18,7 +18,7 @@ import { deviceNames, type Device, type EngineSettings, type Precision } from '.
 import type { Captioner, CaptionerModel, CaptionerStats } from './captioner.ts';
 import { serveRequest, type CaptionerContext } from './pipeline.ts';
 import { estimateSegments, isSegmented, runSegments } from './segmented.ts';
-import { estimateOf, planRequest, ProbeCache, profileLabel, type PlanningModel } from './plan.ts';
+import { estimateOf, planRequest, ProbeCache, type PlanningModel } from './plan.ts';
 
 export type OnProgress = (text: string, done: number, total: number) => void;
 

@@ -7,7 +7,7 @@ import { mediaTokens, type MediaFacts } from '../encoder/encode-request.ts';
 import { partOf } from '../media/part.ts';
 import { planMedia } from '../media/plan.ts';
 import { probeMedia, totalPixels } from '../media/probe.ts';
-import { resolveProfile, type PreprocessProfile } from '../media/profile.ts';
+import { profileLabel, resolveProfile } from '../media/profile.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import type { PreprocessorConfig } from '../model/checkpoint/config.ts';
@@ -54,10 +54,6 @@ export interface RequestPlan {
   readonly output: OutputFormName;
   /** why the request does not fit the context; undefined: it fits */
   readonly refusal: AvocadoError | undefined;
-}
-
-export function profileLabel(profile: PreprocessProfile): string {
-  return `${profile.name}@${profile.version}`;
 }
 
 /** As probeMedia, perhaps in another thread. */

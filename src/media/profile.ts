@@ -91,8 +91,14 @@ interface ModelProfile extends ProfileOverrides {
   readonly version: number;
 }
 
+/** As answers tell it. */
+export function profileLabel({ name, version }: Pick<PreprocessProfile, 'name' | 'version'>): string {
+  return `${name}@${version}`;
+}
+
 /**
- * The profile of a request: the named one (the model's own, else `paper`), with single fields replaced.
+ * The profile of a request: the named one (the model's own, else `paper`), with single fields replaced. The name may
+ * have the version that answers tell, such as `paper@1`.
  * @throws AvocadoError `bad_request` for an unknown name, a field beyond its limits, or limits that exclude each
  *   other
  */
@@ -103,11 +109,11 @@ export function resolveProfile(
 ): PreprocessProfile {
   const known = modelProfile === undefined ? PROFILES : [ownProfile(modelProfile), ...PROFILES];
   const wanted = name ?? modelProfile?.name ?? PAPER.name;
-  const base = known.find((profile) => profile.name === wanted);
+  const base = known.find((profile) => profile.name === wanted || profileLabel(profile) === wanted);
   if (base === undefined) {
     throw new AvocadoError(
       'bad_request',
-      `There is no profile "${wanted}". Known: ${known.map((profile) => profile.name).join(', ')}.`,
+      `There is no profile "${wanted}". Known: ${known.map(profileLabel).join(', ')}; the version may be left out.`,
       { param: 'profile' },
     );
   }

@@ -312,7 +312,12 @@ describe('a command line with a mistake', () => {
     ],
     [['caption', CLIP, '--device', 'tpu'], 'bad_request', /--device.*cpu, cuda or cuda:N/, 'device'],
     [['caption', CLIP, '--runtime', 'python'], 'bad_request', /--runtime.*native, node/, 'runtime'],
-    [['caption', CLIP, '--profile', 'cinema'], 'bad_request', /"cinema".*Known: nano, paper, reference-cli/, 'profile'],
+    [
+      ['caption', CLIP, '--profile', 'cinema'],
+      'bad_request',
+      /"cinema".*Known: nano@2, paper@1, reference-cli@1/,
+      'profile',
+    ],
     [
       ['caption', CLIP, '--prompt-id', '8'],
       'bad_request',

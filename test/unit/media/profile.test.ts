@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { resolveProfile } from '../../../src/media/profile.ts';
+import { profileLabel, resolveProfile } from '../../../src/media/profile.ts';
 
 describe('profiles', () => {
   test('paper holds when nothing is said', () => {
@@ -38,12 +38,21 @@ describe('profiles', () => {
     expect(resolveProfile('nano', { fps: 4 }, nano)).toMatchObject({ fps: 4, maxPixels: 14_112 });
   });
 
+  test('the name with its version, as answers tell it, is the same profile; another version is none', () => {
+    const nano = { name: 'nano', version: 3, maxPixels: 14_112, processorMaxPixels: 14_112 };
+    for (const name of ['nano', 'paper'])
+      expect(resolveProfile(profileLabel(resolveProfile(name, {}, nano)), {}, nano)).toEqual(
+        resolveProfile(name, {}, nano),
+      );
+    expect(() => resolveProfile('nano@2', {}, nano)).toThrow('There is no profile "nano@2". Known: nano@3, paper@1');
+  });
+
   test('an unknown name is refused with the list of the known', () => {
     expect(() => resolveProfile('papre')).toThrow(
       expect.objectContaining({
         code: 'bad_request',
         param: 'profile',
-        message: expect.stringMatching(/paper, reference-cli/) as string,
+        message: expect.stringMatching(/paper@1, reference-cli@1/) as string,
       }),
     );
   });
