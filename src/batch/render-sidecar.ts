@@ -2,23 +2,23 @@
 // known to be ours after a crash.
 import { basename } from 'node:path';
 import { Check, Type } from '../base/schema.ts';
-import { markdownText, srtText, vttText, type TimedCaption } from '../output/subtitles.ts';
+import { markdownText, srtText, vttText, wholeCaption, type TimedCaption } from '../output/subtitles.ts';
 import { shownPath } from './path-text.ts';
 import type { Format, ResultLine } from './types.ts';
 
 const PART = { start: Type.Number(), end: Type.Number(), caption: Type.String() };
 const SCENES = Type.Array(Type.Object(PART), { minItems: 1 });
 const PARTS = Type.Array(Type.Object({ ...PART, scenes: Type.Optional(SCENES) }), { minItems: 1 });
-const MEDIA = Type.Object({ durationSeconds: Type.Optional(Type.Number()), duration_seconds: Type.Number() });
-
-/** A picture has no duration; its one cue is shown for a second. */
-const SHORTEST_CUE = 1;
+const SPAN = Type.Object({ start: Type.Number(), end: Type.Number() });
+const MEDIA = Type.Object({ duration_seconds: Type.Number(), part: Type.Optional(SPAN) });
 
 /** The parts of a long video with a caption each, or the whole as one part. */
 function partsOf(line: ResultLine): readonly TimedCaption[] {
   if (Check(PARTS, line['segments'])) return line['segments'].flatMap((part) => part.scenes ?? [part]);
-  const seconds = Check(MEDIA, line['media']) ? line['media'].duration_seconds : 0;
-  return [{ start: 0, end: Math.max(SHORTEST_CUE, seconds), caption: line.caption }];
+  const { duration_seconds: durationSeconds, part } = Check(MEDIA, line['media'])
+    ? line['media']
+    : { duration_seconds: 0 };
+  return [wholeCaption(line.caption, { durationSeconds, ...(part === undefined ? {} : { part }) })];
 }
 
 export function sidecarText(format: Format, line: ResultLine): string {

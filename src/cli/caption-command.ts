@@ -4,7 +4,7 @@ import { asAvocadoError, AvocadoError, ERRORS } from '../base/errors.ts';
 import { captionEvents } from '../captioner/captioner.ts';
 import { mergingCaptioner, type MergeOptions } from '../captioner/merging-captioner.ts';
 import { captionAnswer, errorAnswer } from '../output/caption-answer.ts';
-import { markdownText, srtText, timelineHeading, vttText, withScenes } from '../output/subtitles.ts';
+import { markdownText, srtText, timelineHeading, vttText, wholeCaption, withScenes } from '../output/subtitles.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest, Sample } from '../output/events.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { MERGE_SETTINGS } from '../settings/merge-settings.ts';
@@ -199,14 +199,13 @@ function listOf(samples: readonly Sample[]): string {
   return samples.map(({ caption }, index) => `-- ${index + 1} of ${samples.length} --\n${caption}\n`).join('');
 }
 
-/** A caption in one piece is one cue, from its start to its end. */
+/** A caption in one piece is one cue. */
 function documentOf(
   format: Exclude<CaptionFormat, 'text'>,
   file: string,
   { segments, media, caption }: CaptionEnd,
 ): string {
-  const { start, end } = media.part ?? { start: 0, end: media.durationSeconds };
-  const parts = segments === undefined ? [{ start, end, caption }] : withScenes(segments);
+  const parts = segments === undefined ? [wholeCaption(caption, media)] : withScenes(segments);
   if (format === 'md') return markdownText(parts, file);
   return format === 'srt' ? srtText(parts) : vttText(parts);
 }

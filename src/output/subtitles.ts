@@ -8,6 +8,18 @@ export interface TimedCaption {
   readonly caption: string;
 }
 
+/** A picture has no duration; its one cue is shown for a second. */
+const SHORTEST_CUE = 1;
+
+/** A caption in one piece, over all of the file or the part of it that was captioned. */
+export function wholeCaption(
+  caption: string,
+  media: { readonly durationSeconds: number; readonly part?: { readonly start: number; readonly end: number } },
+): TimedCaption {
+  const { start, end } = media.part ?? { start: 0, end: media.durationSeconds };
+  return { start, end: Math.max(start + SHORTEST_CUE, end), caption };
+}
+
 /** `HH:MM:SS.mmm`, rounded to the nearest millisecond; hours have two digits or more. */
 export function clockTime(seconds: number, decimalMark: '.' | ',' = '.'): string {
   const milliseconds = Math.round(Math.max(0, seconds) * 1000);

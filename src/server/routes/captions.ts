@@ -14,7 +14,7 @@ import {
   type Json,
 } from '../../output/caption-answer.ts';
 import type { CaptionEnd, CaptionEvent, TextDelta } from '../../output/events.ts';
-import { srtText, vttText, withScenes, type TimedCaption } from '../../output/subtitles.ts';
+import { srtText, vttText, wholeCaption, withScenes, type TimedCaption } from '../../output/subtitles.ts';
 import { captionEnd, captionRoute, readEvents, startCaption, type CaptionParts } from '../caption-route.ts';
 import { defineRoute, type Route } from '../route.ts';
 import { captionBody, type CaptionBody } from '../wire/caption-body.ts';
@@ -86,8 +86,7 @@ const SUBTITLES = [
 
 /** A caption in one piece is one cue. */
 function cuesOf({ segments, caption, media }: CaptionEnd): readonly TimedCaption[] {
-  const { start, end } = media.part ?? { start: 0, end: media.durationSeconds };
-  return segments === undefined ? [{ start, end, caption }] : withScenes(segments);
+  return segments === undefined ? [wholeCaption(caption, media)] : withScenes(segments);
 }
 
 function wantsStream({ stream }: CaptionBody, accept: string | undefined): boolean {

@@ -344,6 +344,8 @@ describe('sidecars', () => {
     expect(sidecarText('md', line)).toContain('# a.mp4\n\nA <b>');
     expect(sidecarText('vtt', line)).toContain('00:00:00.000 --> 00:01:02.500\nA &lt;b&gt; &amp; "c" --&gt; d\nnext');
     expect(sidecarText('srt', line)).toContain('00:00:00,000 --> 00:01:02,500\n');
+    const part = { ...line, media: { duration_seconds: 2.5, part: { start: 60, end: 62.5 } } };
+    expect(sidecarText('vtt', part)).toContain('00:01:00.000 --> 00:01:02.500\n');
     const xmp = sidecarText('xmp', line);
     expect(xmp).toContain('<rdf:li xml:lang="x-default">A &lt;b&gt; &amp; "c" --&gt; d\n\nnext� line ]]&gt;�</rdf:li>');
     const parts = [

@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest';
-import { clockTime, markdownText, srtText, timelineText, vttText } from '../../../src/output/subtitles.ts';
+import {
+  clockTime,
+  markdownText,
+  srtText,
+  timelineText,
+  vttText,
+  wholeCaption,
+} from '../../../src/output/subtitles.ts';
 
 const PARTS = [
   { start: 0, end: 44.9996, caption: 'A <b>red</b> circle & a star.\n\nIt says "a --> b".' },
@@ -32,6 +39,14 @@ test('SubRip has commas in its times and no arrow in its text', () => {
     '1\n00:00:00,000 --> 00:00:45,000\nA <b>red</b> circle & a star.\nIt says "a → b".\n\n' +
       '2\n00:00:45,000 --> 01:01:01,500\nRain is heard.\n',
   );
+});
+
+test('a caption in one piece is one cue over its part of the file; that of a picture lasts a second', () => {
+  const cue = (durationSeconds: number, part?: { start: number; end: number }): string =>
+    vttText([wholeCaption('A star.', { durationSeconds, ...(part === undefined ? {} : { part }) })]);
+  expect(cue(4)).toContain('00:00:00.000 --> 00:00:04.000\nA star.');
+  expect(cue(2, { start: 60, end: 62 })).toContain('00:01:00.000 --> 00:01:02.000\nA star.');
+  expect(cue(0)).toContain('00:00:00.000 --> 00:00:01.000\nA star.');
 });
 
 test('a timeline and Markdown keep every part, also an empty one', () => {
