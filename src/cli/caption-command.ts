@@ -32,6 +32,7 @@ interface CaptionFlags extends Flags {
   readonly tokenIds: boolean;
   readonly verbose: boolean;
   readonly format?: CaptionFormat;
+  readonly n?: number;
 }
 
 export function addCaptionCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
@@ -48,12 +49,24 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .option('--verbose', 'progress and numbers on stderr even when it is not a terminal', false)
     .action(async (files: readonly string[], given: CaptionFlags) => {
       const flags = { ...given, json: given.json || given.format === 'json' };
+      checkFormat(given);
       const requests = files.map((file) => requestFromFlags(file, flags));
       const settings = await oneCaptionSettings(flags, environment);
       const merge = await openMerge(await readFlags(MERGE_SETTINGS, flags, environment));
       if (await noneExists(requests)) await reportMissing(requests, flags, environment, status);
       else await captionAll(requests, { flags, settings, merge }, environment, status);
     });
+}
+
+/** @throws AvocadoError `bad_request` for flags of which one would be ignored */
+function checkFormat({ json, format, n }: CaptionFlags): void {
+  const refuse = (sentence: string): never => {
+    throw new AvocadoError('bad_request', sentence, { param: 'format' });
+  };
+  if (format === undefined || format === 'json') return;
+  if (json) refuse(`--json and --format ${format} exclude each other: give one of them.`);
+  if (format !== 'text' && n !== undefined && n > 1)
+    refuse(`--format ${format} has room for one caption: leave out --n, or choose text or json.`);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -267,6 +267,8 @@ describe('merging', () => {
     [['--merge-url', 'localhost'], '--merge-url must be the base URL'],
     [['--merge'], '--merge needs --segments'],
     [['--merge', '--segments', '30'], 'the operator names one with --merge-url'],
+    [['--json', '--format', 'vtt'], '--json and --format vtt exclude each other'],
+    [['--format', 'srt', '--n', '2', '--temperature', '1'], 'leave out --n'],
   ])('%j is refused with what to do', async (flags, words) => {
     const { exitCode, stderr } = await runCli(['caption', HERE, ...flags], { captioner: film() });
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(words) as string]);
