@@ -1,12 +1,14 @@
 // Foreign input in bounded time and memory: files of a model directory, and code that they bring.
 import { readFile, stat } from 'node:fs/promises';
 import { createContext, Script, type Context } from 'node:vm';
+import { withoutMark } from './byte-order-mark.ts';
 
 /** The largest text file of a published checkpoint, a tokenizer.json, has 11 MB. */
 const MAX_TEXT_BYTES = 256 * 1024 ** 2;
 
 /**
- * The text of a regular file. A pipe or a device would be waited for without end, so neither is opened.
+ * The text of a regular file, without a byte order mark. A pipe or a device would be waited for without end, so
+ * neither is opened.
  * @returns undefined when there is no such file
  * @throws Error whose message says why it cannot be read, as the end of a sentence
  */
@@ -15,7 +17,7 @@ export async function readTextFile(path: string): Promise<string | undefined> {
     const found = await stat(path);
     if (!found.isFile()) throw new TypeError(found.isDirectory() ? 'it is a directory' : 'it is not a regular file');
     if (found.size > MAX_TEXT_BYTES) throw new RangeError(`it has more than ${MAX_TEXT_BYTES} bytes`);
-    return await readFile(path, 'utf8');
+    return withoutMark(await readFile(path, 'utf8'));
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;

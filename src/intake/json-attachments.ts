@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
+import { withoutMark } from '../base/byte-order-mark.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { ByteQuota, Reservation, StoredFile, TemporaryStorage } from '../storage/temporary-storage.ts';
 
@@ -278,7 +279,7 @@ function plain(_: string, hex: string | undefined, letter: string): string {
 
 /** @param own the files of this body: a marker of another one is refused */
 function parseRest(json: Buffer, own: ReadonlySet<string>): unknown {
-  const text = json.toString().replace(/^\uFEFF/, '');
+  const text = withoutMark(json.toString());
   if (text.trim() === '') throw new AvocadoError('bad_request', 'The body is empty. Send a JSON object.');
   try {
     return JSON.parse(text, (field, value: unknown) => {

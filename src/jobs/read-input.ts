@@ -1,4 +1,5 @@
 // From the lines of an input file to the items of a job. Pure but for the bytes it is given.
+import { withoutMark } from '../base/byte-order-mark.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { Endpoint, InputError, Job, NewItem } from './types.ts';
 
@@ -30,12 +31,7 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
   let bytes = 0;
   let number = 1;
   const take = (): Line | undefined => {
-    const text =
-      bytes > MOST_LINE_BYTES
-        ? undefined
-        : Buffer.concat(held)
-            .toString('utf8')
-            .replace(/^\uFEFF/, '');
+    const text = bytes > MOST_LINE_BYTES ? undefined : withoutMark(Buffer.concat(held).toString('utf8'));
     [held, bytes] = [[], 0];
     return text?.trim() === '' ? undefined : { number, text };
   };

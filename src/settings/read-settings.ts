@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Yaml from 'yaml';
+import { withoutMark } from '../base/byte-order-mark.ts';
 import { AvocadoError, type ErrorCode } from '../base/errors.ts';
 import { engineSettings, type EngineSettings } from './engine-settings.ts';
 import { fileName, SETTING_NAMES, settingOf, variableName, type SettingName, type Settings } from './schema.ts';
@@ -150,7 +151,7 @@ function isTextList(value: unknown): boolean {
 function readObject(file: string, complain: (sentence: string) => void): Readonly<Record<string, unknown>> {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = withoutMark(readFileSync(file, 'utf8'));
   } catch (error) {
     complain(`--config ${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)}).`);
     return {};

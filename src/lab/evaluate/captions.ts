@@ -1,6 +1,7 @@
 // First phase: one caption of every clip, made here, by another server, or read from a file made elsewhere.
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
+import { withoutMark } from '../../base/byte-order-mark.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import { captionEvents, type Captioner, type CaptionerModel } from '../../captioner/captioner.ts';
 import { captionRequest } from '../../captioner/caption-options.ts';
@@ -261,7 +262,7 @@ export async function readCaptions(path: string, items: readonly Item[]): Promis
   });
   const byName = namesOf(items);
   const captions = new Map<string, CaptionRow>();
-  for (const row of captionRows(text, path)) {
+  for (const row of captionRows(withoutMark(text), path)) {
     const found = captionOf(row);
     const item = found?.names.map((name) => byName.get(name)).find((one) => one !== undefined);
     if (found === undefined || item === undefined) continue;

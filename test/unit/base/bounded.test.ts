@@ -12,6 +12,8 @@ describe('the text of a file', () => {
     expect(await readTextFile(scratch('a.json'))).toBe('{}');
     expect(await readTextFile(scratch('b.json'))).toBeUndefined();
     expect(await readTextFile(scratch('a.json/b'))).toBeUndefined();
+    writeFileSync(scratch('marked.json'), '\uFEFF{}');
+    expect(await readTextFile(scratch('marked.json'))).toBe('{}');
   });
 
   it('is not waited for from a pipe, and not read from a device or a directory', async () => {

@@ -37,7 +37,7 @@ describe('settings', () => {
       sources({
         flags: { slots: '1' },
         variables: { AVOCADO_SLOTS: '2', AVOCADO_PORT: '3', AVOCADO_HOST: '' },
-        file: fileOf({ slots: 4, port: 5, host: 'h' }),
+        file: fileOf('\uFEFF{"slots": 4, "port": 5, "host": "h"}'),
       }),
     );
     expect(values).toEqual({ slots: 1, port: 3, host: 'h', threads: 0 });

@@ -227,8 +227,8 @@ describe('the engine', () => {
     const forms: Readonly<Record<string, string>> = {
       'scripts.json': JSON.stringify([{ id: ['/x/video/0001.mp4'], prompt: '', pred: ['one'] }]),
       'batch.jsonl': '{"file": "clips/0001.mp4", "caption": "one", "usage": {"completion_tokens": 3}}\n',
-      'map.json': '{"0001": "one"}',
-      'output.jsonl': '{"video_id": "0001.mp4", "output": "one"}\n',
+      'map.json': '\uFEFF{"0001": "one"}',
+      'output.jsonl': '\uFEFF{"video_id": "0001.mp4", "output": "one"}\r\n',
     };
     for (const [file, text] of Object.entries(forms)) {
       const captions = scratch(file);
