@@ -1,7 +1,8 @@
 // The paper's way to training captions (section 3.1, Fig. 2): a caption of the pictures, one of the sound, both fused
 // with the video, rules, and a second model's score of completeness. The prompts are ours.
 import { access } from 'node:fs/promises';
-import { recoverJson } from '../rewards/json-recovery.ts';
+import { asAvocadoError } from '../../base/errors.ts';
+import { numberOf, recoverJson } from '../rewards/json-recovery.ts';
 import { parseDialogueLines, parseKeypoints } from '../rewards/judges/replies.ts';
 import { Unscored, type DialogueLine } from '../rewards/types.ts';
 import { isRow } from '../evaluate/benchmark.ts';
@@ -202,7 +203,7 @@ async function inStage<T>(stage: Stage, { signal }: CurateOptions, work: () => P
 export function parseCompleteness(reply: string): { score: number; missing: readonly string[] } | undefined {
   const value = recoverJson(reply)?.value;
   if (!isRow(value)) return undefined;
-  const score = Number(value['score'] ?? NaN);
+  const score = numberOf(value['score']);
   const missing = Array.isArray(value['missing'])
     ? value['missing'].filter((one): one is string => typeof one === 'string')
     : [];

@@ -2,8 +2,8 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { AvocadoError, directoryUnwritable } from '../../base/errors.ts';
-import { readTextFile } from '../../base/bounded.ts';
-import { snakeCase } from '../../output/caption-answer.ts';
+import { snakeCase, type Json } from '../../output/caption-answer.ts';
+import { numberOf } from '../rewards/json-recovery.ts';
 import { readPrompts } from '../rewards/judges/prompts.ts';
 import { textField, mean } from '../evaluate/benchmark.ts';
 import { wordCount } from '../evaluate/caption-metrics.ts';
@@ -93,7 +93,7 @@ async function readManifest(path: string): Promise<Sample[]> {
     const id = textField(row, 'sample_id', 'id') ?? video;
     if (seen.has(id)) throw new AvocadoError('bad_request', `${path}: two samples have the id ${id}.`);
     seen.add(id);
-    const seconds = Number(row['duration'] ?? NaN);
+    const seconds = numberOf(row['duration']);
     return {
       id,
       source: textField(row, 'source') ?? 'unknown',

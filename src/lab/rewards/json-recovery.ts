@@ -3,6 +3,11 @@
 
 type Parsed = { readonly value: unknown } | undefined;
 
+/** NaN of what is no number: JavaScript reads null, an empty text and an empty list as 0. */
+export function numberOf(value: unknown): number {
+  return typeof value === 'number' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : NaN;
+}
+
 /**
  * The first of these that parses: the whole text, its first fenced block, its first balanced brackets; then the same
  * three with curly quotes made straight, Python's True, False and None replaced by JSON's, and trailing commas removed;

@@ -163,15 +163,12 @@ export interface WeightedReward {
 }
 
 /**
- * R (Eq. 9): the weighted sum of the rewards; all weights are 1 in the paper.
+ * R (Eq. 9): the weighted sum of the rewards; all weights are 1 in the paper. Null where none of them has a value.
  * @param partial sum the rewards that have a value. Otherwise one null makes the total null, so that totals of a group
  *   are never compared over different sets of rewards
  */
 export function weightedSum(rewards: readonly WeightedReward[], partial: boolean): number | null {
-  let total = 0;
-  for (const { value, weight, skipped } of rewards) {
-    if (value !== null) total += weight * value;
-    else if (!skipped && !partial) return null;
-  }
-  return total;
+  if (!partial && rewards.some(({ value, skipped }) => value === null && !skipped)) return null;
+  const terms = rewards.flatMap(({ value, weight }) => (value === null ? [] : [weight * value]));
+  return terms.length === 0 ? null : terms.reduce((sum, term) => sum + term, 0);
 }

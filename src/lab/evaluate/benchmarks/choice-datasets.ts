@@ -1,5 +1,5 @@
 // Daily-Omni, WorldSense and the AVQA family: their files.
-import { recoverJson } from '../../rewards/json-recovery.ts';
+import { numberOf, recoverJson } from '../../rewards/json-recovery.ts';
 import { CAPTION_PROMPTS, isRow, textField, textList, type DatasetFiles, type Item, type Row } from '../benchmark.ts';
 import { requiredField, usualPlaces } from '../dataset-files.ts';
 import { PUBLISHED } from '../published.ts';
@@ -66,7 +66,7 @@ function worldQuestions(row: Row, id: string): ChoiceQuestion[] {
     const kinds: Record<string, string> = {};
     const kind = { 'task type': textField(task, 'task_type'), domain: textField(row, 'domain') };
     for (const [name, value] of Object.entries(kind)) if (value !== undefined) kinds[name] = value;
-    kinds['duration'] = durationBucket(Number(row['duration'] ?? NaN));
+    kinds['duration'] = durationBucket(numberOf(row['duration']));
     const audio = textList(row['audio_class']).join(' and ');
     if (audio !== '') kinds['sound'] = audio;
     return [

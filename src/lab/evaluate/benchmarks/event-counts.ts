@@ -1,5 +1,5 @@
 // video-SALMONN-2 testset: a judge counts which reference events a caption misses, tells wrongly, or invents.
-import { recoverJson } from '../../rewards/json-recovery.ts';
+import { numberOf, recoverJson } from '../../rewards/json-recovery.ts';
 import { Unscored } from '../../rewards/types.ts';
 import {
   GREEDY,
@@ -113,7 +113,7 @@ const KEYS = ['Missed', 'Incorrect', 'Hallucination'] as const;
 function countsOf(reply: string): { readonly row: Row; readonly counts: readonly number[] } | undefined {
   const row = recoverJson(reply)?.value;
   if (!isRow(row)) return undefined;
-  const counts = KEYS.map((key) => Number(row[key] ?? NaN));
+  const counts = KEYS.map((key) => numberOf(row[key]));
   return counts.every(Number.isInteger) ? { row, counts } : undefined;
 }
 
@@ -140,7 +140,7 @@ export function parseEventCounts(reply: string, events: number, preset: Preset):
 /** As the scripts accept it: missed, correct and incorrect must be all events. */
 export function parseCountsOnly(reply: string, events: number): EventCounts | undefined {
   const found = countsOf(reply);
-  const correct = Number(found?.row['Correct'] ?? NaN);
+  const correct = numberOf(found?.row['Correct']);
   if (found === undefined) return undefined;
   const [missed = 0, incorrect = 0, hallucinated = 0] = found.counts;
   if (missed + correct + incorrect !== events || !isPossible(found.counts, events)) return undefined;

@@ -1,5 +1,5 @@
 // CapRiCorn-1K and AVSCapBench: which annotated keypoints or events a caption tells.
-import { recoverJson } from '../../rewards/json-recovery.ts';
+import { numberOf, recoverJson } from '../../rewards/json-recovery.ts';
 import { Unscored } from '../../rewards/types.ts';
 import {
   CAPTION_PROMPTS,
@@ -205,7 +205,7 @@ export const capricorn: Benchmark<CapricornData, Mentions> = {
         videos: usualPlaces(id, 'videos', 'data/videos', ''),
         prompt: CAPTION_PROMPTS.both,
         data: {
-          duration: Number(row['duration'] ?? NaN),
+          duration: numberOf(row['duration']),
           subjectEvents: [...new Set(of('main_sbj_evts', 'main_sbj_ints'))],
           otherEvents: of('bg_desc', 'trans_desc', 'minor_evts'),
         },

@@ -1,5 +1,5 @@
 // VDC, detailed subset: a judge answers questions from the caption, then compares its answers with the true ones.
-import { recoverJson, readPythonLiteral } from '../../rewards/json-recovery.ts';
+import { numberOf, readPythonLiteral, recoverJson } from '../../rewards/json-recovery.ts';
 import { Unscored } from '../../rewards/types.ts';
 import {
   CAPTION_PROMPTS,
@@ -62,7 +62,7 @@ export function parseMatch(reply: string, preset: Preset): ShortAnswer['match'] 
   const value = (preset === 'compat' ? readPythonLiteral(reply.trim()) : recoverJson(reply))?.value;
   if (!isRow(value)) return undefined;
   const pred = textField(value, 'pred')?.trim().toLowerCase();
-  const score = Number(value['score'] ?? NaN);
+  const score = numberOf(value['score']);
   if ((pred !== 'yes' && pred !== 'no') || !(score >= 0 && score <= 5)) return undefined;
   return { pred, score };
 }

@@ -1,5 +1,5 @@
 // UGC-VideoCap: a judge grades a caption from 1 to 5 in three dimensions.
-import { recoverJson } from '../../rewards/json-recovery.ts';
+import { numberOf, recoverJson } from '../../rewards/json-recovery.ts';
 import {
   GREEDY,
   isRow,
@@ -75,7 +75,7 @@ function scriptObject(reply: string): Row | undefined {
 export function parseRatings(reply: string, preset: Preset): Ratings | undefined {
   const value = preset === 'compat' ? scriptObject(reply) : recoverJson(reply)?.value;
   if (!isRow(value)) return undefined;
-  const [visual = NaN, audio = NaN, details = NaN] = DIMENSIONS.map((name) => Number(value[name] ?? NaN));
+  const [visual = NaN, audio = NaN, details = NaN] = DIMENSIONS.map((name) => numberOf(value[name]));
   const isGrade = (grade: number): boolean => Number.isInteger(grade) && grade >= 1 && grade <= 5;
   return [visual, audio, details].every(isGrade) ? { visual, audio, details } : undefined;
 }

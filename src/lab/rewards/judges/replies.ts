@@ -2,7 +2,7 @@
 // speakers.
 import { codePoints, editsWithin } from '../../similarity.ts';
 import { isWordless } from '../dialogue-reward.ts';
-import { recoverJson } from '../json-recovery.ts';
+import { numberOf, recoverJson } from '../json-recovery.ts';
 import type { ChecklistScore, DialogueLine, RewardOptions } from '../types.ts';
 
 function folded(text: string): string {
@@ -66,10 +66,10 @@ function readChecklist(reply: string): ChecklistReply {
   if (typeof value !== 'object' || value === null) return { listed: undefined, count: undefined };
   const list = Object.values(value).find(Array.isArray) as readonly unknown[] | undefined;
   const [, count] =
-    Object.entries(value).find(([key, entry]) => /count/i.test(key) && Number.isFinite(Number(entry))) ?? [];
+    Object.entries(value).find(([key, entry]) => /count/i.test(key) && Number.isFinite(numberOf(entry))) ?? [];
   return {
     listed: list?.map(textOf).filter((text) => text !== undefined),
-    count: count === undefined ? undefined : Number(count),
+    count: count === undefined ? undefined : numberOf(count),
   };
 }
 

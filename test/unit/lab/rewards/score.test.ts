@@ -43,6 +43,11 @@ describe('R', () => {
     expect(weightedSum([reward(0.5), reward(null)], true)).toBe(0.5);
   });
 
+  it('is null, not 0, where no reward has a value', () => {
+    expect(weightedSum([reward(null), reward(null)], true)).toBeNull();
+    expect(weightedSum([reward(null, 1, true)], false)).toBeNull();
+  });
+
   it('leaves out a skipped reward', () => {
     expect(weightedSum([reward(0.5), reward(null, 1, true)], false)).toBe(0.5);
   });

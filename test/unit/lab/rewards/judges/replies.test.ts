@@ -34,9 +34,12 @@ describe('R_C', () => {
     expect(parseChecklist(reply(count, undefined), K, 'count')!.matched).toBe(matched);
   });
 
-  it.each(['', 'I liked it.', '{}', '"nineteen"'])('is unreadable, not 0, for %j', (text) => {
-    expect(parseChecklist(text, K, 'list')).toBeUndefined();
-  });
+  it.each(['', 'I liked it.', '{}', '"nineteen"', reply(null, null), reply('', 'x'), reply(true, {})])(
+    'is unreadable, not 0, for %j',
+    (text) => {
+      expect(parseChecklist(text, K, 'list')).toBeUndefined();
+    },
+  );
 });
 
 describe('matchedKeypoints', () => {
