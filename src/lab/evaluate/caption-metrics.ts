@@ -6,6 +6,7 @@ import { Unscored, type DialogueLine, type DialogueScore } from '../rewards/type
 import { isRow, mean, percent, type Benchmark, type Item } from './benchmark.ts';
 import { inParallel, type CaptionRow } from './captions.ts';
 import { quantile } from './evaluate.ts';
+import { BudgetSpent } from './judge-desk.ts';
 
 export interface CaptionMetrics {
   readonly captions: number;
@@ -129,7 +130,7 @@ export interface SpokenReference {
   readonly dialogues?: readonly DialogueLine[] | undefined;
 }
 
-/** @throws the signal's reason; what the judge throws but Unscored */
+/** @throws the signal's reason; what the judge throws but Unscored and BudgetSpent */
 export async function judgeDialogues(
   benchmark: Benchmark,
   items: readonly Item[],
@@ -139,6 +140,7 @@ export async function judgeDialogues(
     readonly references: ReadonlyMap<string, SpokenReference>;
     readonly concurrency: number;
     readonly signal: AbortSignal;
+    readonly onFailure: (id: string, reason: string) => void;
   },
 ): Promise<DialogueMetrics> {
   const scores: (DialogueScore | undefined)[] = items.map(() => undefined);
@@ -152,7 +154,8 @@ export async function judgeDialogues(
       scores[index] = await dialogueReward(asked, options.judge, settings, options.signal);
     } catch (thrown) {
       options.signal.throwIfAborted();
-      if (!(thrown instanceof Unscored)) throw thrown;
+      if (!(thrown instanceof Unscored) && !(thrown instanceof BudgetSpent)) throw thrown;
+      options.onFailure(item.id, thrown.message);
     }
   });
   return dialogueMetrics(scores);

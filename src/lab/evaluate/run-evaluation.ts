@@ -165,7 +165,7 @@ async function dialoguesOf(
   items: readonly Item[],
   captions: ReadonlyMap<string, CaptionRow>,
   desk: JudgeDesk,
-  { benchmark, judge, references, signal }: EvaluationOptions,
+  { benchmark, judge, references, signal, onWarning }: EvaluationOptions,
 ): Promise<DialogueMetrics> {
   const endpoint = {
     model: judge?.model ?? '',
@@ -176,6 +176,9 @@ async function dialoguesOf(
     judge: endpointJudge(endpoint, { prompts: await readPrompts(undefined), seesVideo: false }),
     references: references === undefined ? new Map() : await readReferences(references),
     concurrency: judge?.concurrency ?? 1,
+    onFailure: (id, reason) => {
+      onWarning(`the spoken lines of ${id} have no score: ${reason}`);
+    },
     signal,
   });
 }

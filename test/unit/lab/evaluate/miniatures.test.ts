@@ -206,6 +206,20 @@ describe('the engine', () => {
     expect(report.dialogue).toMatchObject({ meanF1: 100, f1OfMeans: 100, micro: 100, silent: 3, unscored: 0 });
   });
 
+  it('keeps its verdicts when the money is spent on the dialogue', async () => {
+    const options = optionsFor(name, 'dialogue-budget', { dialogue: true, limit: 4 });
+    const { report } = await runEvaluation({ ...options, dialogue: false });
+    const price = { prompt: 1e3, completion: 1e3 };
+    const { cost } = (await runEvaluation({ ...options, dialogue: false, judge: { ...options.judge!, price } })).report
+      .judge!.account;
+    const warnings: string[] = [];
+    const judge = { ...options.judge!, price, maxCost: cost };
+    const spent = await runEvaluation({ ...options, judge, onWarning: (sentence) => warnings.push(sentence) });
+    expect(spent.report.evaluation).toEqual(report.evaluation);
+    expect(spent.report.dialogue).toMatchObject({ scored: 0, unscored: 4 });
+    expect(warnings).toContainEqual(expect.stringMatching(/^the spoken lines of 0000 have no score: .*US dollars/));
+  });
+
   it('takes own prompts, and refuses a directory without any', async () => {
     const options = optionsFor(name, 'prompts', { limit: 2 });
     const prompts = scratch('prompts');
