@@ -1,11 +1,12 @@
 import { createReadStream } from 'node:fs';
-import process from 'node:process';
-import { createInterface } from 'node:readline';
+import { addAbortSignal } from 'node:stream';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { abortError } from '../base/abort.ts';
+import { withoutMark } from '../base/byte-order-mark.ts';
 import { checkValue } from '../base/check-value.ts';
 import { readVariable } from '../base/env.ts';
-import { AvocadoError } from '../base/errors.ts';
+import { AvocadoError, ERRORS } from '../base/errors.ts';
+import { textLines } from '../base/text-lines.ts';
 import { scoreBatch, type Scorer } from '../lab/rewards/score.ts';
 import {
   NORMALISATIONS,
@@ -21,7 +22,7 @@ import {
 import { ITEM, itemOf, rewardOptions, scoreJson, type RewardDefaults, type WireItem } from '../lab/rewards/wire.ts';
 import { numberValue, positiveNumber, wholeNumber } from './flags.ts';
 import { write, writeJson } from './terminal.ts';
-import type { CliEnvironment } from './cli-environment.ts';
+import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 
 /** As commander stores them. */
 interface RewardFlags {
@@ -43,7 +44,7 @@ interface RewardFlags {
   readonly weights?: readonly number[];
 }
 
-export function addRewardCommand(program: Command, environment: CliEnvironment): void {
+export function addRewardCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
   const command = program
     .command('reward')
     .description('the paper’s rewards of captions: of a JSONL file, or for trainers over HTTP')
@@ -63,7 +64,7 @@ export function addRewardCommand(program: Command, environment: CliEnvironment):
   addJudgeFlags(command);
   addScoringFlags(command);
   command.action(async (file: string | undefined, flags: RewardFlags) => {
-    await reward(file, flags, environment);
+    await reward(file, flags, environment, status);
   });
 }
 
@@ -122,7 +123,12 @@ function judgeValue(text: string): string {
 }
 
 /** Judge, tokenizer and web server are loaded when they are needed, so that the other commands start fast. */
-async function reward(file: string | undefined, flags: RewardFlags, environment: CliEnvironment): Promise<void> {
+async function reward(
+  file: string | undefined,
+  flags: RewardFlags,
+  environment: CliEnvironment,
+  status: ExitStatus,
+): Promise<void> {
   if ((file === undefined) === (flags.port === undefined)) {
     throw new AvocadoError(
       'bad_request',
@@ -134,7 +140,7 @@ async function reward(file: string | undefined, flags: RewardFlags, environment:
   const options = rewardOptions(flags, defaults);
   const scorer = await openScorer(flags, environment);
   if (file === undefined) await serveRewards(scorer, defaults, flags, environment);
-  else await scoreFile(file, scorer, options, environment);
+  else if (await scoreFile(file, scorer, options, environment)) status.fail(ERRORS.engine_unavailable.exit);
 }
 
 function defaultsOf({ lengthFrom, lengthTo, normalisation }: RewardFlags): RewardDefaults {
@@ -170,6 +176,7 @@ const BATCH_ITEMS = 256;
 
 /**
  * Writes the scores of every line to stdout, in order, and the means to stderr.
+ * @returns whether the judge could not be asked about all of them: what is null for that can be scored later
  * @throws AvocadoError `bad_request` or `unknown_field` naming the line, `aborted`
  */
 async function scoreFile(
@@ -177,7 +184,7 @@ async function scoreFile(
   scorer: Scorer,
   options: RewardOptions,
   environment: CliEnvironment,
-): Promise<void> {
+): Promise<boolean> {
   const interruption = environment.interruption();
   const controller = new AbortController();
   const abort = (): void => {
@@ -186,7 +193,7 @@ async function scoreFile(
   if (interruption.aborted) abort();
   interruption.addEventListener('abort', abort, { once: true });
   const summary = new Summary(options.rewards);
-  for await (const items of batchesOf(file)) {
+  for await (const items of batchesOf(file, environment, interruption)) {
     const scores = await scoreBatch(items.map(itemOf), scorer, options, controller.signal);
     if (interruption.aborted) throw abortError(interruption);
     for (const [index, score] of scores.entries()) {
@@ -195,22 +202,28 @@ async function scoreFile(
     }
   }
   await write(environment.stderr, summary.text());
+  return summary.isJudgeGone;
 }
 
-async function* batchesOf(file: string): AsyncGenerator<readonly WireItem[]> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
-  const lines = createInterface({ input, crlfDelay: Infinity });
+/** @throws AvocadoError `bad_request`, `unknown_field`; `aborted`, also while it waits for a line */
+async function* batchesOf(
+  file: string,
+  environment: CliEnvironment,
+  signal: AbortSignal,
+): AsyncGenerator<readonly WireItem[]> {
+  const input = addAbortSignal(signal, file === '-' ? environment.stdin() : createReadStream(file));
   let items: WireItem[] = [];
   let number = 0;
   try {
-    for await (const line of lines) {
+    for await (const line of textLines(input)) {
       number += 1;
-      if (line.trim() !== '') items.push(parseLine(line, number));
+      if (line.trim() !== '') items.push(parseLine(number === 1 ? withoutMark(line) : line, number));
       if (items.length < BATCH_ITEMS) continue;
       yield items;
       items = [];
     }
   } catch (error) {
+    if (signal.aborted) throw abortError(signal);
     if (error instanceof AvocadoError) throw error;
     const reason = (error as NodeJS.ErrnoException).code ?? String(error);
     throw new AvocadoError(
@@ -254,6 +267,7 @@ class Summary {
   readonly #means: ReadonlyMap<RewardName, Mean>;
   readonly #reasons = new Map<string, number>();
   #items = 0;
+  isJudgeGone = false;
 
   constructor(rewards: readonly RewardName[]) {
     this.#means = new Map(rewards.map((reward) => [reward, new Mean()]));
@@ -263,8 +277,10 @@ class Summary {
     this.#items += 1;
     this.#total.add(score.total);
     for (const [reward, mean] of this.#means) mean.add(score[reward]?.value);
-    for (const { reward, code } of score.errors)
+    for (const { reward, code } of score.errors) {
+      this.isJudgeGone ||= code.startsWith('judge_');
       this.#reasons.set(`${reward} ${code}`, (this.#reasons.get(`${reward} ${code}`) ?? 0) + 1);
+    }
   }
 
   /** A text table. */

@@ -32,7 +32,7 @@ function buildProgram(environment: CliEnvironment, status: ExitStatus): Command 
   addMigrateCommand(program, environment);
   addSampleCommand(program, environment);
   addBenchCommand(program, environment, status);
-  addRewardCommand(program, environment);
+  addRewardCommand(program, environment, status);
   addEvaluateCommand(program, environment, status);
   addCurateCommand(program, environment, status);
   addDoctorCommand(program, environment, status);

@@ -1,8 +1,8 @@
 // Process entry: reads pictures with sharp, one at a time, for picture-process.ts. It is a process of its own because
 // nothing stops sharp once it works, neither a signal nor a deadline, but the end of its process.
 import { open } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import sharp, { type Metadata } from 'sharp';
+import { textLines } from '../base/text-lines.ts';
 import { toRgb } from './picture-pixels.ts';
 import type { PictureJob, PictureReply } from './picture-process.ts';
 
@@ -82,7 +82,7 @@ async function readBytes(path: string, position: number, length: number): Promis
   }
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
+for await (const line of textLines(process.stdin)) {
   const { reply, pixels } = await read(JSON.parse(line) as PictureJob);
   process.stdout.write(`${JSON.stringify(reply)}\n`);
   if (pixels !== undefined) process.stdout.write(pixels);

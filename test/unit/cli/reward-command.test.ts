@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { PassThrough, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, vi } from 'vitest';
 import { fakeJudge } from '../../fixtures/fake-judge.ts';
@@ -88,6 +89,41 @@ describe('avocado reward FILE', () => {
         answer: expect.stringContaining('<think>hm') as unknown,
       });
     });
+  });
+
+  it('reads standard input with a byte order mark, CRLF and line separators inside a text', async () => {
+    const lines = ['one', 'a\u2028b\u2029c', 'last'].map((completion) =>
+      JSON.stringify({ completion, id: completion }),
+    );
+    const bytes = Buffer.from(`\uFEFF${lines.join('\r\n')}`);
+    const stdin = () => Readable.from([bytes.subarray(0, 30), bytes.subarray(30)]);
+    const { exitCode, stdout } = await runCli(['reward', '-', '--rewards', 'length'], { environment: { stdin } });
+    const ids = stdout.split('\n').map((line) => line && (JSON.parse(line) as { id: string }).id);
+    expect([exitCode, ids]).toEqual([0, ['one', 'a\u2028b\u2029c', 'last', '']]);
+  });
+
+  it('stops when it is interrupted while it waits for a line', async () => {
+    const controller = new AbortController();
+    const stdin = () => {
+      setTimeout(() => {
+        controller.abort();
+      });
+      return new PassThrough();
+    };
+    const run = await runCli(['reward', '-'], { environment: { stdin }, signal: controller.signal });
+    expect([run.exitCode, run.stdout]).toEqual([130, '']);
+  });
+
+  it('ends with the code of a service when its judge cannot be asked', async () => {
+    const judge = await fakeJudge(() => ({ status: 401, body: 'no key' }));
+    const file = fileOf('refused', [{ completion: 'It rains.', reference: { keypoints: ['It rains'] } }]);
+    const flags = ['--rewards', 'checklist', '--judge', judge.url, '--judge-model', 'm'];
+    const { exitCode, stdout } = await runCli(['reward', file, ...flags]);
+    await judge.close();
+    expect([exitCode, JSON.parse(stdout)]).toEqual([
+      5,
+      { total: null, checklist: { value: null }, errors: [expect.objectContaining({ code: 'judge_refused' })] },
+    ]);
   });
 
   it('stops when it is interrupted', async () => {
