@@ -1,6 +1,7 @@
 // The program itself: real streams and signals, and modules that only the command that needs them imports.
 import process from 'node:process';
 import { avocadoVariables } from '../base/env.ts';
+import { ERRORS } from '../base/errors.ts';
 import { run } from './run.ts';
 import type { CliEnvironment } from './cli-environment.ts';
 
@@ -17,10 +18,10 @@ function catchInterrupts(): AbortSignal {
   return interruption.signal;
 }
 
-// A reader that closes stdout (`| head`) ends the work as Ctrl-C does.
-let stdoutIsGone = false;
-process.stdout.on('error', () => {
-  stdoutIsGone = true;
+// A reader that closes stdout (`| head`) ends the work as Ctrl-C does. So does a full disk, which is a fault.
+let stdoutError: NodeJS.ErrnoException | undefined;
+process.stdout.on('error', (error) => {
+  stdoutError ??= error;
   interruption.abort();
 });
 process.stderr.on('error', () => undefined);
@@ -29,7 +30,7 @@ const environment: CliEnvironment = {
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  stdoutIsGone: () => stdoutIsGone,
+  stdoutIsGone: () => stdoutError !== undefined,
   stderrIsTerminal: process.stderr.isTTY,
   interruption: catchInterrupts,
   variables: avocadoVariables(),
@@ -57,3 +58,10 @@ const environment: CliEnvironment = {
 };
 
 process.exitCode = await run(process.argv.slice(2), environment);
+if (stdoutError !== undefined && stdoutError.code !== 'EPIPE') {
+  const reason = stdoutError.code ?? stdoutError.message;
+  process.stderr.write(
+    `error [storage_full]: Standard output cannot be written (${reason}). Make room and start the command again.\n`,
+  );
+  process.exitCode = ERRORS.storage_full.exit;
+}

@@ -41,6 +41,15 @@ async function served(
 }
 
 describe('avocado reward', () => {
+  it('says that the disk which takes its scores is full', async () => {
+    const line = JSON.stringify({ completion: 'x', completion_tokens: 1 });
+    const command = `echo '${line}' | '${process.execPath}' '${BUILT_CLI}' reward - --rewards length > /dev/full`;
+    await expect(promisify(execFile)('sh', ['-c', command])).rejects.toMatchObject({
+      code: 5,
+      stderr: expect.stringMatching(/^error \[storage_full\]: Standard output cannot be written \(ENOSPC\)/m) as string,
+    });
+  });
+
   it('answers the curl line of rewards.md as that page says, with neither ONNX Runtime nor media libraries loaded, and stops on a signal', async () => {
     const page = readFileSync(`${ROOT}.github/docs/rewards.md`, 'utf8');
     const [, line, answer] =
