@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { AvocadoError, ERRORS } from '../base/errors.ts';
-import { snakeCase } from '../output/caption-answer.ts';
 import { EXPORTS, type ExportName } from '../lab/curate/exporters.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { wholeNumber, type Flags } from './flags.ts';
@@ -47,7 +46,7 @@ export function addCurateCommand(program: Command, environment: CliEnvironment, 
     const judge = await openEndpoint(flags, 'judge');
     if (teacher === undefined || judge === undefined)
       throw new AvocadoError('bad_request', 'Curation needs --teacher URL, who writes, and --judge URL, who scores.');
-    const { runCuration, cardText } = await import('../lab/curate/run-curation.ts');
+    const { runCuration, cardJson, cardText } = await import('../lab/curate/run-curation.ts');
     const card = await runCuration({
       manifest,
       out: resolve(flags.out),
@@ -63,7 +62,7 @@ export function addCurateCommand(program: Command, environment: CliEnvironment, 
         progress.show('curating', done, total);
       },
     }).finally(progress.clear);
-    if (flags.json) await writeJson(environment.stdout, snakeCase(card));
+    if (flags.json) await writeJson(environment.stdout, cardJson(card));
     else await write(environment.stdout, cardText(card));
     if (card.open > 0) status.fail(ERRORS.engine_unavailable.exit);
   });

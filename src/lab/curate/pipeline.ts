@@ -166,7 +166,10 @@ async function described(
   options: CurateOptions,
 ): Promise<string> {
   const { user } = questionOf(CURATE_PROMPTS[stage], fields, '');
-  const content = [await videoPart(sample.video), { type: 'text', text: user }];
+  const video = await videoPart(sample.video).catch((thrown: unknown) => {
+    throw new Dropped('ingest', asAvocadoError(thrown).code);
+  });
+  const content = [video, { type: 'text', text: user }];
   // For servers that take it, such as vLLM: the captioner of pictures does not hear.
   const sampling = {
     temperature: 0,

@@ -37,10 +37,12 @@ const REFUSAL =
   /\b(?:as an ai|i(?: am|'m|’m) (?:sorry|unable)|i can(?:not|'t|’t) (?:view|watch|hear|see|process|assist|help))\b/i;
 const LEFTOVER = /(?:visual|audio) caption\s*:|integrated (?:audio-visual )?caption|^#{1,6}\s/im;
 
+const QUOTE = /["“「]([^"”」]+)["”」]/gu;
+
 /** A refusal, or words of the prompt instead of a caption. */
 export function metaReason(text: string): string | undefined {
   if (text.trim() === '') return 'empty';
-  if (REFUSAL.test(text)) return 'refusal';
+  if (REFUSAL.test(text.replace(QUOTE, ' '))) return 'refusal'; // not what people in the video say
   return LEFTOVER.test(text) ? 'meta' : undefined;
 }
 
@@ -50,9 +52,7 @@ export function sentencesOf(text: string): string[] {
 }
 
 function quotesOf(text: string): string[] {
-  return [...text.matchAll(/["“「]([^"”」]+)["”」]/gu)]
-    .map(([, words = '']) => words.trim())
-    .filter((words) => words !== '');
+  return [...text.matchAll(QUOTE)].map(([, words = '']) => words.trim()).filter((words) => words !== '');
 }
 
 const folded = (text: string): string =>

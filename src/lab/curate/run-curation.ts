@@ -7,7 +7,7 @@ import { numberOf } from '../rewards/json-recovery.ts';
 import { readPrompts } from '../rewards/judges/prompts.ts';
 import { textField, mean } from '../evaluate/benchmark.ts';
 import { wordCount } from '../evaluate/caption-metrics.ts';
-import { rowsOf } from '../evaluate/dataset-files.ts';
+import { rowsOf, textOf } from '../evaluate/dataset-files.ts';
 import { JudgeDesk, sha256, type Account, type DeskOptions } from '../evaluate/judge-desk.ts';
 import { Rng } from '../synthetic/rng.ts';
 import { exportFiles, type ExportName } from './exporters.ts';
@@ -83,7 +83,7 @@ export async function runCuration(options: CurationOptions): Promise<QualityCard
 }
 
 async function readManifest(path: string): Promise<Sample[]> {
-  const text = await readTextFile(path);
+  const text = await textOf(path);
   if (text === undefined)
     throw new AvocadoError('bad_request', `${path} does not exist: name a manifest of JSON lines.`);
   const seen = new Set<string>();
@@ -149,6 +149,11 @@ function cardOf(
   };
 }
 
+/** As JSON: in snake_case but for the names of sources, which are the manifest's own. */
+export function cardJson(card: QualityCard): Json {
+  return { ...(snakeCase(card) as Readonly<Record<string, Json>>), sources: card.sources };
+}
+
 export function cardText(card: QualityCard): string {
   const rows = Object.entries(card.sources).flatMap(([source, counts]) =>
     Object.entries(counts)
@@ -184,7 +189,7 @@ async function writeSet(
   const kept = decisions.filter(({ state }) => state === 'kept');
   const files: Record<string, string> = {
     'decisions.jsonl': decisions.map((one) => `${JSON.stringify(snakeCase(one))}\n`).join(''),
-    'card.json': `${JSON.stringify(snakeCase(card), null, 2)}\n`,
+    'card.json': `${JSON.stringify(cardJson(card), null, 2)}\n`,
     'card.md': cardText(card),
   };
   for (const name of exports) Object.assign(files, exportFiles(name, kept));

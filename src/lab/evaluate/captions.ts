@@ -209,11 +209,21 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
   '.wav': 'audio/wav',
 };
 
-/** A clip as an OpenAI-compatible server takes it: in the request, since the server may not see this disk. */
+/**
+ * A clip as an OpenAI-compatible server takes it: in the request, since the server may not see this disk.
+ * @throws AvocadoError `media_too_large`, `media_not_a_file`
+ */
 export async function videoPart(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const bytes = await readFile(path);
   const type = MEDIA_TYPES[extname(path).toLowerCase()] ?? 'video/mp4';
-  return { type: 'video_url', video_url: { url: `data:${type};base64,${bytes.toString('base64')}` } };
+  try {
+    const text = await readFile(path, 'base64');
+    return { type: 'video_url', video_url: { url: `data:${type};base64,${text}` } };
+  } catch (cause) {
+    const { code = String(cause) } = cause as NodeJS.ErrnoException;
+    throw ['ERR_FS_FILE_TOO_LARGE', 'ERR_STRING_TOO_LONG'].includes(code)
+      ? new AvocadoError('media_too_large', `${path} is too large for a request: cut it or re-encode it.`, { cause })
+      : new AvocadoError('media_not_a_file', `${path} cannot be read (${code}).`, { cause });
+  }
 }
 
 /** Any OpenAI-compatible server that sees video. */

@@ -41,7 +41,11 @@ export function datasetFiles(directory: string, title: string, source: DatasetSo
   };
 }
 
-async function textOf(path: string): Promise<string | undefined> {
+/**
+ * The text of a file that a person names; undefined where there is none.
+ * @throws AvocadoError `bad_request`
+ */
+export async function textOf(path: string): Promise<string | undefined> {
   try {
     return await readTextFile(path);
   } catch (cause) {

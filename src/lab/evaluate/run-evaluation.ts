@@ -4,7 +4,6 @@ import { rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { directoryUnwritable, AvocadoError } from '../../base/errors.ts';
-import { readTextFile } from '../../base/bounded.ts';
 import { makeDirectory } from '../../base/make-directory.ts';
 import { snakeCase } from '../../output/caption-answer.ts';
 import { endpointJudge } from '../rewards/judges/endpoint-judge.ts';
@@ -21,7 +20,7 @@ import {
 } from './benchmark.ts';
 import { captionMetrics, judgeDialogues, type DialogueMetrics, type SpokenReference } from './caption-metrics.ts';
 import { makeCaptions, readCaptions, type CaptionRow, type CaptionSource } from './captions.ts';
-import { datasetFiles, rowsOf } from './dataset-files.ts';
+import { datasetFiles, rowsOf, textOf } from './dataset-files.ts';
 import { evaluationOf, judgeAll, type Evaluation } from './evaluate.ts';
 import { JudgeDesk, sha256, type DeskOptions } from './judge-desk.ts';
 import { linkTo, reportPage } from './report-page.ts';
@@ -102,7 +101,7 @@ async function promptsOf({ name, prompts }: Benchmark, directory: string | undef
   if (directory === undefined) return prompts;
   const read = await Promise.all(
     Object.entries(prompts).map(async ([key, text]) => {
-      const own = await readTextFile(join(directory, `${key}.txt`));
+      const own = await textOf(join(directory, `${key}.txt`));
       return [key, own ?? text] as const;
     }),
   );
@@ -176,10 +175,10 @@ async function dialoguesOf(
     judge: endpointJudge(endpoint, { prompts: await readPrompts(undefined), seesVideo: false }),
     references: references === undefined ? new Map() : await readReferences(references),
     concurrency: judge?.concurrency ?? 1,
+    signal,
     onFailure: (id, reason) => {
       onWarning(`the spoken lines of ${id} have no score: ${reason}`);
     },
-    signal,
   });
 }
 
@@ -193,7 +192,7 @@ function asText(desk: JudgeDesk) {
 
 /** Lines `{video_id, caption}` or `{video_id, dialogues: [{speaker, content}]}`. */
 async function readReferences(path: string): Promise<Map<string, SpokenReference>> {
-  const text = await readTextFile(path);
+  const text = await textOf(path);
   if (text === undefined)
     throw new AvocadoError('bad_request', `--references ${path} does not exist.`, { param: 'references' });
   const references = rowsOf(text, path).flatMap((row) => {

@@ -1,8 +1,8 @@
 // A set of 100 clips with a teacher that fails in every way: each sample has one decision with its reason.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { checkRules, sentencesOf } from '../../../../src/lab/curate/rules.ts';
+import { checkRules, metaReason, sentencesOf } from '../../../../src/lab/curate/rules.ts';
 import { EXPORTS } from '../../../../src/lab/curate/exporters.ts';
 import { parseCompleteness } from '../../../../src/lab/curate/pipeline.ts';
 import { runCuration, type CurationOptions } from '../../../../src/lab/curate/run-curation.ts';
@@ -148,6 +148,27 @@ describe('a set of 100 clips', () => {
     expect(rows('captions.jsonl')[0]).toMatchObject({ sample_id: 's0', completeness: 5 });
   });
 
+  it('goes on behind files that cannot be read, and leaves the names of sources as they are', async () => {
+    const options = optionsFor('unreadable');
+    const large = join(options.out, '..', 'clips', 'large.mp4');
+    writeFileSync(large, '');
+    truncateSync(large, 3 * 1024 ** 3);
+    const rows = ['.', 'clips/large.mp4', 'clips/7.mp4'].map((video, index) =>
+      JSON.stringify({ sample_id: `u${index}`, source: 'ActivityNet', video, duration: '' }),
+    );
+    writeFileSync(options.manifest, `\uFEFF${rows.join('\r\n')}`);
+    const card = await runCuration({ ...options, teacher: { ...options.teacher, endpoint: teacher(false) } });
+    const told = {
+      'dropped ingest: media_not_a_file': 1,
+      'dropped ingest: media_too_large': 1,
+      kept: 1,
+    };
+    expect(card.sources).toEqual({ ActivityNet: told });
+    const written = JSON.parse(readFileSync(join(options.out, 'card.json'), 'utf8')) as Record<string, unknown>;
+    expect(written).toMatchObject({ sources: { ActivityNet: told }, prompts_sha256: card.prompts_sha256 });
+    await expect(runCuration({ ...options, manifest: options.out })).rejects.toMatchObject({ code: 'bad_request' });
+  });
+
   it('stops asking when the money is spent', async () => {
     const options = optionsFor('budget', { grpo: 0 });
     const price = { prompt: 100, completion: 100 };
@@ -171,6 +192,15 @@ describe('rules', () => {
     expect(check(`${visual} ${audio} ${added}`).reason).toBe('added_length');
     expect(checkRules({ visual, audio, fused: `${visual} ${audio}` }, 0.5).reason).toBe('too_much_speech');
     expect(sentencesOf('He says "Stop!" Then 3 beeps.')).toHaveLength(2);
+  });
+
+  it('take no words that people in the video say for a refusal', () => {
+    expect(metaReason('She whispers “I’m sorry”, and he shouts "I can\'t hear you". Rain falls.')).toBeUndefined();
+    expect(metaReason('I\'m sorry, but I cannot watch "Tom and Jerry".')).toBe('refusal');
+  });
+
+  it('of completeness take numbers alone', () => {
+    for (const bad of ['{"score": [4]}', '{"score": true}']) expect(parseCompleteness(bad)).toBeUndefined();
   });
 
   it('read a completeness from 1 to 5', () => {
