@@ -135,9 +135,9 @@ export interface SegmentCaption {
   /** the times are what the model wrote, not cuts of the file */
   readonly timedBy?: 'model';
   /** the fields that the model wrote of it, by name */
-  readonly details?: Readonly<Record<string, string>>;
+  readonly details?: Readonly<Record<string, string>> | undefined;
   /** what the model cut the segment into itself */
-  readonly scenes?: readonly SegmentCaption[];
+  readonly scenes?: readonly SegmentCaption[] | undefined;
   /** why there is no caption: a defect of the file at this place */
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }

@@ -95,16 +95,23 @@ const NOT_SUPPORTED =
  */
 export function cleanedEnd(end: CaptionEnd, { parts, cleanedCaption, counts }: Verification): CaptionEnd {
   if (counts.unsupported === 0) return end;
-  const segments = end.segments?.map((segment) => {
-    const part = parts.find(({ start }) => start === segment.start);
-    return part === undefined ? segment : { ...segment, caption: part.cleanedCaption };
-  });
   return {
     ...end,
     caption: cleanedCaption,
-    ...(segments === undefined ? {} : { segments }),
+    ...(end.segments === undefined ? {} : { segments: cleanedSegments(end.segments, parts) }),
     ...(end.merge?.status === 'merged' ? { merge: { ...end.merge, status: 'refused', reason: NOT_SUPPORTED } } : {}),
   };
+}
+
+/** Segments without an error are those that were checked. Scenes and fields of one would still tell what it lost. */
+function cleanedSegments(segments: readonly SegmentCaption[], parts: Verification['parts']): readonly SegmentCaption[] {
+  const checked = parts.values();
+  return segments.map((segment) => {
+    const caption = segment.error === undefined ? checked.next().value?.cleanedCaption : undefined;
+    return caption === undefined || caption === segment.caption
+      ? segment
+      : { ...segment, caption, scenes: undefined, details: undefined };
+  });
 }
 
 /** What there is to compare the claims of a caption with. */
@@ -188,17 +195,11 @@ class Verifying {
       decidedBy: reader.describe(),
       temperature: this.#options.temperature,
       counts: countClaims(parts.flatMap(({ claims }) => claims)),
-      cleanedCaption: segments === undefined ? (parts[0]?.cleanedCaption ?? '') : timelineText(this.#cleaned(parts)),
+      cleanedCaption:
+        segments === undefined ? (parts[0]?.cleanedCaption ?? '') : timelineText(cleanedSegments(segments, parts)),
       parts,
       notes: this.#notes,
     };
-  }
-
-  #cleaned(parts: readonly VerifiedPart[]): readonly Part[] {
-    return (this.#end.segments ?? []).map(({ start, end, caption }) => {
-      const part = parts.find((one) => one.start === start);
-      return { start, end, caption: part?.cleanedCaption ?? caption };
-    });
   }
 
   /** A probe that cannot be made is told; the others go on. @returns the copy's path */

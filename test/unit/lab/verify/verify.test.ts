@@ -263,6 +263,18 @@ describe('a cleaned caption', () => {
     });
   });
 
+  it('loses the scenes and fields of a segment that loses a claim, also where two begin at once', () => {
+    const scenes = [{ start: 0, end: 9, caption: 'A dog flies.' }];
+    const segments = [
+      { start: 0, end: 9, caption: 'lost', error: { code: 'media_undecodable', message: '' } },
+      { start: 0, end: 20, caption: 'A dog barks.', scenes },
+      { start: 0, end: 41, caption: 'A bell rings.', scenes, details: { sound: 'A bell rings.' } },
+    ];
+    const cleaned = cleanedEnd({ ...end, segments } as unknown as CaptionEnd, verification(1)).segments!;
+    expect(cleaned.map(({ caption }) => caption)).toEqual(['lost', 'A dog barks.', '']);
+    expect(cleaned.map((segment) => segment.scenes ?? segment.details)).toEqual([undefined, scenes, undefined]);
+  });
+
   it('is the caption where nothing was found unsupported', () => {
     expect(cleanedEnd(end, verification(0))).toBe(end);
   });
