@@ -113,6 +113,7 @@ function countText({
 function runsText(runs: readonly Scores[], reported: number, columns: Benchmark['columns']): string {
   const name = columns[0]?.name ?? '';
   const values = runs.map((scores) => scores[name]).filter((value) => typeof value === 'number');
+  if (values.length === 0) return `None of ${runs.length} runs has a score.`;
   const extremes = `${shown(Math.min(...values))} to ${shown(Math.max(...values))}`;
   return `Of ${runs.length} runs the median by ${columns[0]?.title ?? ''} is reported (run ${reported + 1}); they range from ${extremes}.`;
 }

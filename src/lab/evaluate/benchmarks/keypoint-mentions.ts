@@ -229,7 +229,7 @@ export const capricorn: Benchmark<CapricornData, Mentions> = {
   },
   score: (judged, counting) => {
     const scores = judged.flatMap(({ verdict }): CapricornScore[] => {
-      if (verdict !== undefined) return [mentionScore(verdict)];
+      if (verdict !== undefined) return verdict.events.length === 0 ? [] : [mentionScore(verdict)];
       return counting === 'compat' ? [] : [{ accuracy: 0, coverage: 0, consistency: 0 }];
     });
     return {

@@ -183,6 +183,13 @@ describe('the engine', () => {
     expect((await runEvaluation(options)).isComplete).toBe(true);
   });
 
+  it('says that no run has a score when nothing could be judged', async () => {
+    const options = optionsFor('video-salmonn-2', 'nothing', { preset: 'compat' });
+    const judge = { ...options.judge!, price: { prompt: 1, completion: 1 }, maxCost: 0 };
+    await runEvaluation({ ...options, judge });
+    expect(readFileSync(join(options.out, 'report.md'), 'utf8')).toContain('None of 7 runs has a score.');
+  });
+
   it('counts unreadable judges as each counting says, with seven runs in compat', async () => {
     const options = optionsFor('video-salmonn-2', 'unreadable', { preset: 'compat' });
     const endpoint = scriptedEndpoint((text) => (text.includes('The lamp does thing 0') ? 'No.' : ruleReply(text)));

@@ -16,6 +16,7 @@ import {
 import { parseLetters } from '../../../../src/lab/evaluate/benchmarks/cloze.ts';
 import { cleanLine, dialogueScores, matchDialogues } from '../../../../src/lab/evaluate/benchmarks/dialogue-match.ts';
 import {
+  capricorn,
   consistency,
   mentionScore,
   parseGroups,
@@ -292,6 +293,19 @@ describe('CapRiCorn-1K', () => {
     expect(score).toEqual({ accuracy: 0.5, coverage: 0.75, consistency: 1 / 6 });
     expect(mentionScore({ events, groups: { '<a>': null } }).consistency).toBeUndefined();
     expect(consistency([4], 4)).toBe(1);
+  });
+
+  it('leaves out a clip without events', () => {
+    const item = { id: '', videos: [], prompt: '', data: { duration: 9, subjectEvents: [], otherEvents: [] } };
+    type Clip = Parameters<typeof capricorn.score>[0][number];
+    const of = (...events: NonNullable<Clip['verdict']>['events']): Clip => {
+      return { item, caption: 'x', verdict: { events, groups: {} }, failure: undefined };
+    };
+    const judged = [of(), of({ event: 'It rains', mention: 'correctly mentioned', names: {} })];
+    expect(capricorn.score(judged, 'strict')).toMatchObject({
+      accuracy: 100,
+      coverage: 100,
+    });
   });
 
   it('asks again where a mention names nobody, or groups lose a description', () => {
