@@ -1,5 +1,6 @@
 // A client of POST /v1/captions with `stream`: sends one clip and measures how its caption arrives.
 import { AvocadoError } from '../../base/errors.ts';
+import { retryAfterMs } from '../../base/retry-after.ts';
 import type { CaptionResult, ClipFile, RequestResult, SendClip } from './load-test.ts';
 
 interface CaptionTarget {
@@ -86,7 +87,8 @@ async function resultOfError(response: Response): Promise<RequestResult> {
       param: 'api-key',
     });
   if (response.status !== 429 && response.status !== 503) return { kind: 'failed', code: codeOf(body) };
-  return { kind: 'refused', retryAfterSeconds: Number(response.headers.get('retry-after') ?? 1) };
+  const afterMs = retryAfterMs(response.headers.get('retry-after'), Date.now()) ?? 1000;
+  return { kind: 'refused', retryAfterSeconds: afterMs / 1000 };
 }
 
 async function resultOfStream(body: AsyncIterable<Uint8Array>, arrivals: Arrivals): Promise<RequestResult> {

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
-import { serverEvents } from '../../../../src/lab/loadtest/caption-client.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { clipSender, serverEvents } from '../../../../src/lab/loadtest/caption-client.ts';
 
 async function eventsOf(pieces: readonly Uint8Array[]): Promise<unknown[]> {
   const found: unknown[] = [];
@@ -9,6 +9,20 @@ async function eventsOf(pieces: readonly Uint8Array[]): Promise<unknown[]> {
   for await (const event of serverEvents(body())) found.push(event);
   return found;
 }
+
+it('a refusal with a date is waited for until then, and one without for a second', async () => {
+  const waits: unknown[] = [];
+  const send = clipSender({ url: 'http://server', apiKey: undefined, fields: {} });
+  for (const headers of [{ 'retry-after': new Date(Date.now() + 60_000).toUTCString() }, undefined]) {
+    vi.stubGlobal('fetch', async () => new Response('{}', { status: 503, headers: headers ?? {} }));
+    waits.push(await send({ name: 'a.mp4', bytes: new Uint8Array(1) }, undefined, new AbortController().signal));
+    vi.unstubAllGlobals();
+  }
+  expect(waits).toEqual([
+    { kind: 'refused', retryAfterSeconds: expect.closeTo(60, -1) as number },
+    { kind: 'refused', retryAfterSeconds: 1 },
+  ]);
+});
 
 describe('serverEvents', () => {
   const text = ': ping\n\nid: 1\nevent: stage\ndata: {"a":1}\n\ndata: Müße 🎈\n\ndata: one\ndata: two\n\nevent: lost';
