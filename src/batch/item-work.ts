@@ -211,7 +211,7 @@ export class ItemWork {
     const ending = await this.#endingOf(request, known.settings, engine);
     if (ending.type === 'caption-aborted') return { kind: 'interrupted' };
     if (ending.type === 'caption-error') {
-      const message = ending.message.replaceAll(path, known.names.path);
+      const message = ending.message.replaceAll(path, () => known.names.path); // `$&` in a string is special
       return { kind: 'failed', error: new AvocadoError(ending.code, message), content };
     }
     const { end, verification } = (await check?.(engine, request, ending, signal)) ?? { end: ending };

@@ -103,13 +103,19 @@ function results(directory: string): ResultLine[] {
 const byPath = (options: Readonly<Record<string, FakeOptions>>) =>
   fakeCaptioner(({ path }) => Object.entries(options).find(([name]) => path.endsWith(name))?.[1] ?? {});
 const failing = (code: 'media_undecodable' | 'engine_error' | 'engine_unavailable'): FakeOptions => ({
-  error: { code, message: () => 'It failed.' },
+  error: { code, message: (path) => `${path} failed.` },
 });
 
 describe('a library', () => {
   it('is captioned once, and a second run does nothing', async () => {
-    const directory = libraryOf({ 'a.mp4': '1', 'in/b.mp4': '2', 'in/same.mp4': '1', 'bad.mp4': '3', 'empty.mp4': '' });
-    const captioner = byPath({ 'bad.mp4': failing('media_undecodable'), 'empty.mp4': failing('media_undecodable') });
+    const directory = libraryOf({
+      'a.mp4': '1',
+      'in/b.mp4': '2',
+      'in/same.mp4': '1',
+      'bad$&.mp4': '3',
+      'empty.mp4': '',
+    });
+    const captioner = byPath({ 'bad$&.mp4': failing('media_undecodable'), 'empty.mp4': failing('media_undecodable') });
     const first = await run(directory, { captioner });
     expect(first.outcomes).toEqual({ captioned: 2, duplicate: 1, failed: 2 });
     expect(first.report).toMatchObject({ listed: 5, failures: { media_undecodable: 2 }, tokens: { completion: 12 } });
@@ -118,11 +124,13 @@ describe('a library', () => {
     expect(lines.filter(({ duplicate_of: of }) => of !== undefined)).toHaveLength(1);
     expect(new Set(lines.map(({ id }) => id)).size).toBe(2);
     expect(readFileSync(join(directory, 'in/same.mp4.txt'), 'utf8')).toBe('A red ball rolls.\nMüße 🎈\n');
-    expect(
-      readFileSync(join(directory, '.avocado', 'failures.jsonl'), 'utf8')
-        .trim()
-        .split('\n'),
-    ).toHaveLength(2);
+    const failures = readFileSync(join(directory, '.avocado', 'failures.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
+    expect(failures.map((line) => (JSON.parse(line) as { message: string }).message).sort()).toEqual([
+      'bad$&.mp4 failed.',
+      'empty.mp4 failed.',
+    ]);
     expect(captioner.seen.filter(({ request }) => request.priority === 'batch').length).toBe(captioner.seen.length);
 
     const second = await run(directory, { captioner });
