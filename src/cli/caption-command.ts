@@ -10,7 +10,7 @@ import type { EngineSettings } from '../settings/engine-settings.ts';
 import { MERGE_SETTINGS } from '../settings/merge-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
-import { CommandFiles, isPath } from './command-files.ts';
+import { CommandFiles, isPath, named } from './command-files.ts';
 import {
   addRequestFlags,
   addSettingFlags,
@@ -136,7 +136,7 @@ async function captionAll(
             if (verifier !== undefined) progress.show('verify');
             return verifier?.check(captioner, own, end, signal);
           };
-          return printer.print(file, captionEvents(captioner, own, signal), check);
+          return printer.print(file, named(captionEvents(captioner, own, signal), path, file), check);
         })
         .catch((thrown: unknown) => reportError(signal.aborted ? interrupted() : thrown, environment, { json, file }));
       if (exitCode !== 0) status.fail(exitCode);

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { AvocadoError } from '../base/errors.ts';
 import { createIntake } from '../intake/intake.ts';
 import { storedSource, type MediaSource } from '../intake/media-source.ts';
+import type { CaptionEvent } from '../output/events.ts';
 import { openTemporaryStorage, type TemporaryStorage } from '../storage/temporary-storage.ts';
 
 const STDIN = '-';
@@ -13,6 +14,21 @@ const MAX_BYTES = 4 * 1024 ** 3;
 /** Whether an argument is the path of a file, not an address and not `-`. */
 export function isPath(file: string): boolean {
   return file !== STDIN && !/^https?:/i.test(file);
+}
+
+/** Events of a file that was fetched to `path`, which tell of it by the name that the user gave it. */
+export async function* named(
+  events: AsyncIterable<CaptionEvent>,
+  path: string,
+  file: string,
+): AsyncGenerator<CaptionEvent> {
+  const told = (text: string): string => text.replaceAll(path, () => (file === STDIN ? 'standard input' : file));
+  for await (const event of events) {
+    if (event.type === 'caption-error') yield { ...event, message: told(event.message) };
+    else if (event.type === 'media' || event.type === 'caption-end')
+      yield { ...event, media: { ...event.media, warnings: event.media.warnings.map(told) } };
+    else yield event;
+  }
 }
 
 /** Fetches what is no path into the temporary directory, one file at a time. */

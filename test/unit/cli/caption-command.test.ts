@@ -13,17 +13,17 @@ const HERE = fileURLToPath(import.meta.url);
 const CAPTION = 'A red ball rolls.\nMüße 🎈';
 
 describe('avocado caption', () => {
-  it('captions standard input, and deletes what it stored of it', async () => {
+  it('captions standard input by its name, and deletes what it stored of it', async () => {
     let seen: string | undefined;
     const environment = { stdin: () => Readable.from([Buffer.from('a clip')]) };
     const captioner = fakeCaptioner({
       warning: (path) => {
         seen = path;
-        return readFileSync(path, 'utf8');
+        return `${path} is ${readFileSync(path, 'utf8')}`;
       },
     });
     const { exitCode, stdout, stderr } = await runCli(['caption', '-'], { captioner, environment });
-    expect([exitCode, stdout, stderr]).toEqual([0, `${CAPTION}\n`, 'warning: a clip\n']);
+    expect([exitCode, stdout, stderr]).toEqual([0, `${CAPTION}\n`, 'warning: standard input is a clip\n']);
     expect(existsSync(seen!)).toBe(false);
   });
 
