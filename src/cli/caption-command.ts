@@ -49,7 +49,7 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     .option('--verbose', 'progress and numbers on stderr even when it is not a terminal', false)
     .action(async (files: readonly string[], given: CaptionFlags) => {
       const flags = { ...given, json: given.json || given.format === 'json' };
-      checkFormat(given);
+      checkFormat(given, files.length);
       const requests = files.map((file) => requestFromFlags(file, flags));
       const settings = await oneCaptionSettings(flags, environment);
       const merge = await openMerge(await readFlags(MERGE_SETTINGS, flags, environment));
@@ -58,8 +58,8 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
     });
 }
 
-/** @throws AvocadoError `bad_request` for flags of which one would be ignored */
-function checkFormat({ json, format, n }: CaptionFlags): void {
+/** @throws AvocadoError `bad_request` for flags of which one would be ignored, and for two documents in one */
+function checkFormat({ json, format, n }: CaptionFlags, files: number): void {
   const refuse = (sentence: string): never => {
     throw new AvocadoError('bad_request', sentence, { param: 'format' });
   };
@@ -67,6 +67,8 @@ function checkFormat({ json, format, n }: CaptionFlags): void {
   if (json) refuse(`--json and --format ${format} exclude each other: give one of them.`);
   if (format !== 'text' && n !== undefined && n > 1)
     refuse(`--format ${format} has room for one caption: leave out --n, or choose text or json.`);
+  if (files > 1 && (format === 'vtt' || format === 'srt'))
+    refuse(`--format ${format} makes one document: name one file, or let avocado batch write one beside each.`);
 }
 
 async function exists(path: string): Promise<boolean> {

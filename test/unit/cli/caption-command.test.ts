@@ -268,6 +268,7 @@ describe('merging', () => {
     [['--merge'], '--merge needs --segments'],
     [['--merge', '--segments', '30'], 'the operator names one with --merge-url'],
     [['--json', '--format', 'vtt'], '--json and --format vtt exclude each other'],
+    [['--format', 'vtt', HERE], 'name one file'],
     [['--format', 'srt', '--n', '2', '--temperature', '1'], 'leave out --n'],
   ])('%j is refused with what to do', async (flags, words) => {
     const { exitCode, stderr } = await runCli(['caption', HERE, ...flags], { captioner: film() });
