@@ -30,7 +30,8 @@ export function clipSender(target: CaptionTarget): SendClip {
       return await resultOfStream(response.body, arrivals);
     } catch (thrown) {
       if (thrown instanceof AvocadoError) throw thrown;
-      return disconnect?.aborted === true ? { kind: 'disconnected' } : { kind: 'failed', code: 'connection' };
+      const isLeft = disconnect?.aborted === true || signal.aborted;
+      return isLeft ? { kind: 'disconnected' } : { kind: 'failed', code: 'connection' };
     }
   };
 }

@@ -24,6 +24,13 @@ it('a refusal with a date is waited for until then, and one without for a second
   ]);
 });
 
+it('a request that an interruption ends is no failure of the server', async () => {
+  const send = clipSender({ url: 'http://127.0.0.1:9', apiKey: undefined, fields: {} });
+  const clip = { name: 'a.mp4', bytes: new Uint8Array(1) };
+  expect(await send(clip, undefined, AbortSignal.abort())).toEqual({ kind: 'disconnected' });
+  expect(await send(clip, undefined, new AbortController().signal)).toEqual({ kind: 'failed', code: 'connection' });
+});
+
 describe('serverEvents', () => {
   const text = ': ping\n\nid: 1\nevent: stage\ndata: {"a":1}\n\ndata: Müße 🎈\n\ndata: one\ndata: two\n\nevent: lost';
   const expected = [
