@@ -319,6 +319,13 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(kernels('recording') + kernels('chunk')).not.toContain('GemmFpAIntB');
   });
 
+  it('says that there is no such card', async () => {
+    const { trace: found } = await trace('third card', { CUDA_STUB_DEVICES: '2' }, 'bf16', { card: 2 });
+    const message =
+      'CUDA device 2 cannot be used: there is no such device; CUDA shows 2, counted from 0. Run `avocado doctor` to see what is missing.';
+    expect(found).toMatchObject({ code: 'device_unavailable', message });
+  });
+
   const leftOut: [string, () => Record<string, string>, RegExp][] = [
     ['cuDNN', () => ({ LD_LIBRARY_PATH: (prepared as Prepared).stub.cuda }), /libcudnn\.so\.9.*nvidia-cudnn-cu13/],
     ['CUDA', () => ({ LD_LIBRARY_PATH: '' }), /libcublas\.so\.13.*CUDA 13/],

@@ -16,6 +16,9 @@ const DEVICE_FAILED =
 
 const CUDA_FAILED = /CUDA (failure|error)|CUBLAS failure|CUDNN failure/i;
 
+/** Of a device that is not there: how many are. */
+const NO_SUCH_DEVICE = /Invalid device ID: \d+, must be between 0 \(inclusive\) and (\d+) \(exclusive\)/;
+
 const LESS_MEMORY =
   'Lower `--slots`, `--prefix-slots`, `--kv-cache-bytes` or `--context`, or free the memory that other programs hold.';
 const DOCTOR = 'Run `avocado doctor` to see what is missing.';
@@ -33,6 +36,13 @@ export function loadError(device: Device, message: string): AvocadoError {
       'device_unavailable',
       `${said(`${name} has no room for the model`, message)} ${LESS_MEMORY}`,
     );
+  }
+  const devices = NO_SUCH_DEVICE.exec(message)?.[1];
+  if (devices !== undefined) {
+    const shown = `there is no such device; CUDA shows ${devices}, counted from 0`;
+    return new AvocadoError('device_unavailable', `${said(`${name} cannot be used`, shown)} ${DOCTOR}`, {
+      param: 'device',
+    });
   }
   if (MISSING.test(message) || DEVICE_FAILED.test(message) || CUDA_FAILED.test(message)) {
     return new AvocadoError('device_unavailable', `${said(`${name} cannot be used`, message)} ${DOCTOR}`);

@@ -23,6 +23,15 @@ describe('errors of a device, told by their words', () => {
     expect(error.message).toContain(message.trim());
   });
 
+  it('a session on a device that is not there', () => {
+    const message = 'Parse Failed: Invalid device ID: 0, must be between 0 (inclusive) and 0 (exclusive).';
+    expect(loadError(CUDA, message)).toMatchObject({
+      code: 'device_unavailable',
+      param: 'device',
+      message: expect.stringMatching(/CUDA device \d cannot be used: there is no such device; CUDA shows 0/) as string,
+    });
+  });
+
   it('a session whose graph is at fault, and any on the CPU', () => {
     expect(loadError(CUDA, 'Load model failed: protobuf parsing failed.').code).toBe('engine_error');
     expect(loadError({ type: 'cpu' }, 'out of memory').code).toBe('engine_error');
