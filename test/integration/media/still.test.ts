@@ -6,7 +6,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { readPicture } from '../../../src/media/picture-process.ts';
 import { probeMedia } from '../../../src/media/probe.ts';
 import { decodeStill } from '../../../src/media/still.ts';
-import { nodeChildren } from '../../fixtures/child-processes.ts';
+import { childrenRunning } from '../../fixtures/child-processes.ts';
 import { golden, goldenJson } from '../../fixtures/golden.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
 import { manyPages } from '../../fixtures/hostile-media.ts';
@@ -113,24 +113,26 @@ describe('a picture that is not what it seems', () => {
   });
 });
 
+const pictureProcesses = (): number[] => childrenRunning('picture-entry');
+
 describe('the process that reads a picture', () => {
   test('is another one where the idle one has died', async () => {
     const path = golden('clips/still.png');
     const first = await decoded(path);
-    for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL');
+    for (const pid of pictureProcesses()) process.kill(pid, 'SIGKILL');
     expect(first.equals(await decoded(path))).toBe(true);
   });
 
   test('is no fault of the picture where something else ends it', async () => {
-    const idle = nodeChildren(); // would be replaced
+    const idle = pictureProcesses(); // would be replaced
     for (const pid of idle) process.kill(pid, 'SIGKILL');
     const areGone = (): void => {
-      expect(nodeChildren().filter((pid) => idle.includes(pid))).toEqual([]);
+      expect(pictureProcesses().filter((pid) => idle.includes(pid))).toEqual([]);
     };
     await vi.waitFor(areGone, { timeout: 20_000 });
     await sleep(100); // and that was heard
     const reading = readPicture({ path: golden('clips/still.png'), format: 'png', maxPixels: undefined }, RUN);
-    for (const pid of nodeChildren()) process.kill(pid, 'SIGKILL');
+    for (const pid of pictureProcesses()) process.kill(pid, 'SIGKILL');
     await expect(reading).rejects.toMatchObject({ code: 'engine_error' });
   });
 
