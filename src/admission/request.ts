@@ -6,7 +6,8 @@ import { EventChannel } from '../base/event-channel.ts';
 import type { Captioner, Estimate } from '../captioner/captioner.ts';
 import type { LocalFile, MediaSource } from '../intake/media-source.ts';
 import { endingOf, isEnding, type CaptionEnding } from '../output/ending.ts';
-import type { CaptionEnd, CaptionEvent, CaptionRequest, MediaReport, SegmentCaption } from '../output/events.ts';
+import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../output/events.ts';
+import { withFileTexts } from '../output/file-texts.ts';
 import type { RequestLifecycle } from './lifecycle.ts';
 import type { PlanningTurns } from './planning.ts';
 import type { AdmissionQueue, Ticket } from './queue.ts';
@@ -161,8 +162,7 @@ export class AdmittedRequest {
       if (ending !== undefined) return;
       if (isEnding(event)) ending = event;
       else if (event.type === 'stage') channel.pushLatest(event, isSameStage(event.stage));
-      else if (event.type === 'media') channel.push({ ...event, media: this.#publicMedia(event.media) });
-      else channel.push(event.type === 'segment-end' ? this.#publicSegment(event) : event);
+      else channel.push(withFileTexts(event, this.#publicText));
     };
     try {
       await this.#runStages(task, ticket, emit);
@@ -255,24 +255,11 @@ export class AdmittedRequest {
   }
 
   /** Replaces our path of the file by the client's name for it. */
-  #publicText(text: string): string {
+  readonly #publicText = (text: string): string => {
     const name = this.#source?.displayName ?? 'the file';
     // a function: `$&` in a string is special
     return this.#path === undefined ? text : text.replaceAll(this.#path, () => name);
-  }
-
-  #publicMedia(media: MediaReport): MediaReport {
-    return { ...media, warnings: media.warnings.map((warning) => this.#publicText(warning)) };
-  }
-
-  #publicSegment<Segment extends SegmentCaption>(segment: Segment): Segment {
-    const { media, error } = segment;
-    return {
-      ...segment,
-      ...(media === undefined ? {} : { media: this.#publicMedia(media) }),
-      ...(error === undefined ? {} : { error: { ...error, message: this.#publicText(error.message) } }),
-    };
-  }
+  };
 
   #publicError({ code, message, param, retryAfterSeconds }: AvocadoError): AvocadoError {
     return new AvocadoError(code, this.#publicText(message), {
@@ -282,11 +269,7 @@ export class AdmittedRequest {
   }
 
   #publicEnding(ending: CaptionEnding): CaptionEnding {
-    if (ending.type === 'caption-end') {
-      const segments = ending.segments?.map((segment) => this.#publicSegment(segment));
-      return { ...ending, media: this.#publicMedia(ending.media), ...(segments === undefined ? {} : { segments }) };
-    }
-    if (ending.type === 'caption-error') return { ...ending, message: this.#publicText(ending.message) };
+    if (ending.type !== 'caption-aborted') return withFileTexts(ending, this.#publicText);
     const reason = this.signal.aborted ? abortError(this.signal) : undefined;
     if (reason?.code !== 'deadline_exceeded') return ending;
     return { type: 'caption-error', code: reason.code, message: reason.message };

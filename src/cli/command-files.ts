@@ -5,6 +5,7 @@ import { AvocadoError } from '../base/errors.ts';
 import { createIntake } from '../intake/intake.ts';
 import { storedSource, type MediaSource } from '../intake/media-source.ts';
 import type { CaptionEvent } from '../output/events.ts';
+import { withFileTexts } from '../output/file-texts.ts';
 import { openTemporaryStorage, type TemporaryStorage } from '../storage/temporary-storage.ts';
 
 const STDIN = '-';
@@ -23,12 +24,7 @@ export async function* named(
   file: string,
 ): AsyncGenerator<CaptionEvent> {
   const told = (text: string): string => text.replaceAll(path, () => (file === STDIN ? 'standard input' : file));
-  for await (const event of events) {
-    if (event.type === 'caption-error') yield { ...event, message: told(event.message) };
-    else if (event.type === 'media' || event.type === 'caption-end')
-      yield { ...event, media: { ...event.media, warnings: event.media.warnings.map(told) } };
-    else yield event;
-  }
+  for await (const event of events) yield withFileTexts(event, told);
 }
 
 /** Fetches what is no path into the temporary directory, one file at a time. */
