@@ -12,7 +12,7 @@ import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import type { ModelConfig } from '../model/checkpoint/config-types.ts';
 import type { PreprocessorConfig } from '../model/checkpoint/config.ts';
 import type { ModelPackage } from '../model/checkpoint/model-package.ts';
-import { MOST_TOKENS_PER_RUN } from '../model/graphs/decoder.ts';
+import { MOST_TOKENS_PER_RUN } from '../model/graphs/decoder-attention.ts';
 import type { CaptionRequest, SamplingParams } from '../output/events.ts';
 import type { OutputFormName } from '../settings/presets.ts';
 import { buildPrompt, checkBudget, countTokens, promptSpan } from '../prompt/build-prompt.ts';

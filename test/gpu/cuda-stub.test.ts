@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { AttentionOptions } from '../../src/model/graphs/decoder-attention.ts';
 import { SHAPES } from '../bench/checkpoint-shapes.ts';
 import { writeModel } from '../bench/make-checkpoint.ts';
 import { golden } from '../fixtures/golden.ts';
@@ -39,7 +40,7 @@ interface Trace {
 interface Given {
   readonly checkpoint?: string;
   readonly cacheBytes?: string;
-  readonly padHeads?: boolean;
+  readonly attention?: AttentionOptions;
   readonly card?: number;
 }
 
@@ -48,7 +49,7 @@ function trace(
   name: string,
   environment: Readonly<Record<string, string>>,
   precision = 'bf16',
-  { checkpoint = golden('checkpoints/tiny-b'), cacheBytes = '', padHeads = false, card = 0 }: Given = {},
+  { checkpoint = golden('checkpoints/tiny-b'), cacheBytes = '', attention = {}, card = 0 }: Given = {},
 ) {
   if (typeof prepared === 'string') throw new Error(prepared);
   const log = scratch(`${name}.log`);
@@ -57,17 +58,8 @@ function trace(
     ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
     ...environment,
   };
-  const args = [
-    '--import',
-    'tsx',
-    TRACE,
-    checkpoint,
-    precision,
-    log,
-    cacheBytes,
-    padHeads ? 'padded' : '',
-    String(card),
-  ];
+  const options = [checkpoint, precision, log, cacheBytes, JSON.stringify(attention), String(card)];
+  const args = ['--import', 'tsx', TRACE, ...options];
   const output = outputFiles();
   return new Promise<{ trace: Trace; said: string; loading: readonly string[] }>((resolve, reject) => {
     spawn(process.execPath, args, { env, stdio: output.stdio }).on('close', (code, signal) => {
@@ -265,24 +257,51 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(kernels(found.parts['recording'])).toEqual(own);
   });
 
-  it('decodes with XQA where seven query heads a KV head are made eight, and with cuDNN where they are not', async () => {
-    const checkpoint = scratch('seven-heads');
-    const sizes = { hidden: 896, heads: 7, kvHeads: 1, headDim: 128, mropeSection: [16, 24, 24] } as const;
-    writeModel(checkpoint, { ...SHAPES.nano, ...sizes, layers: 2 }, 'bf16', SHAPES.nano.vocab - 100);
-    const attention = async (padHeads: boolean): Promise<[string[], string[]]> => {
-      const { trace: found, said } = await trace(`padded ${padHeads}`, {}, 'bf16', { checkpoint, padHeads });
+  describe('with seven query heads a KV head', () => {
+    const sevenHeads = async (name: string, attention: AttentionOptions, environment = {}) => {
+      const checkpoint = scratch('seven-heads');
+      const sizes = { hidden: 896, heads: 7, kvHeads: 1, headDim: 128, mropeSection: [16, 24, 24] } as const;
+      writeModel(checkpoint, { ...SHAPES.nano, ...sizes, layers: 2 }, 'bf16', SHAPES.nano.vocab - 100);
+      const { trace: found, said } = await trace(name, environment, 'bf16', { checkpoint, attention });
       expect(found.message).toBeUndefined();
       expect(said).not.toMatch(/Memcpy(From|To)Host/);
       const { step = [], recording = [], chunk = [] } = found.parts;
       expect(those(step, 'GRAPH')).toEqual(['GRAPH launch']);
-      const kernels = (lines: readonly string[]) => lines.filter((line) => /^CUDNN|kernel_mha/.test(line));
-      return [kernels(recording), kernels(chunk)];
+      return { recording, chunk, said };
     };
-    const [own, padded] = [await attention(false), await attention(true)];
-    expect(own[0]).toEqual(['CUDNN', 'CUDNN']);
-    expect(padded[0].filter((line) => line.includes('H128::grp8_bf16::kernel_mha'))).toHaveLength(2);
-    expect(padded[0]).toHaveLength(2);
-    expect(padded[1]).toEqual(own[1]);
+    const matching = (lines: readonly string[], pattern: RegExp) => lines.filter((line) => pattern.test(line));
+    const ATTENTION = /^CUDNN|kernel_mha|flash/;
+    const XQA = /H128::grp8_bf16::kernel_mha/;
+    const LAUNCH = /^(KERNEL|GEMM|CUDNN|FILL)/;
+
+    it('decodes with cuDNN, and with XQA where they are made eight', async () => {
+      const own = await sevenHeads('own heads', {});
+      const padded = await sevenHeads('padded heads', { padHeads: true });
+      expect(matching(own.recording, ATTENTION)).toEqual(['CUDNN', 'CUDNN']);
+      expect(matching(padded.recording, XQA)).toHaveLength(2);
+      expect(matching(padded.recording, ATTENTION)).toHaveLength(2);
+      expect(matching(padded.chunk, ATTENTION)).toEqual(matching(own.chunk, ATTENTION));
+    });
+
+    it('launches three kernels fewer a layer in a step where attention rotates', async () => {
+      const apart = await sevenHeads('heads apart', { padHeads: true });
+      const packed = await sevenHeads('packed heads', { padHeads: true, packHeads: true });
+      for (const part of ['recording', 'chunk'] as const) {
+        expect(matching(packed[part], /_Split|MRotaryEmbedding/)).toEqual([]);
+        expect(matching(packed[part], /UnpackRoPEAppend/)).toHaveLength(2);
+      }
+      expect(matching(packed.recording, XQA)).toHaveLength(2);
+      expect(packed.chunk.filter((line) => line === 'CUDNN')).toHaveLength(2);
+      const launches = ({ recording }: typeof packed) => matching(recording, LAUNCH).length;
+      // Splitting and two rotations of each of two layers; once a step, tables that begin with the step's tokens.
+      expect(launches(apart) - launches(packed)).toBe(2 * 3 - 9);
+    });
+
+    it('has attention rotate by positions where cuDNN is switched off', async () => {
+      const off = { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0', ORT_DISABLE_FLASH_DECODE: '1' };
+      const { recording, chunk } = await sevenHeads('packed flash', { packHeads: true }, off);
+      for (const part of [recording, chunk]) expect(matching(part, /UnpackRoPEAppend/)).toHaveLength(2);
+    });
   });
 
   it('leaves cuDNN out of attention where it is switched off', async () => {

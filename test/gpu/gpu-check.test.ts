@@ -39,6 +39,16 @@ describe('the check on a card, rehearsed on the CPU', () => {
     expect(decoder).toEqual({ rows: 24, worstRelative: 0, worstAbsolute: 0, sameLargest: 24, notFinite: 0 });
   });
 
+  it.each([false, true])(
+    'finds that attention which rotates gives the same numbers, heads padded: %s',
+    async (padHeads) => {
+      const tinyA = { ...place, checkpoint: golden('checkpoints/tiny-a'), precision: 'fp32', runtime: 'node' } as const;
+      const { decoder } = await compareWithCpu({ ...tinyA, decoder: { padHeads, packHeads: true } });
+      expect(decoder).toMatchObject({ rows: 24, sameLargest: 24, notFinite: 0 });
+      expect(decoder.worstRelative).toBeLessThan(1e-5);
+    },
+  );
+
   it('sees a wrong number, a missing one and a wrong best token', () => {
     const expected = [Float32Array.of(3, 4), Float32Array.of(0, 1)];
     expect(deviation(expected, [Float32Array.of(3, 4.5), Float32Array.of(1, 0)])).toEqual({

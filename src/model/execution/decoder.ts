@@ -3,7 +3,7 @@
 import { FLOAT_BYTES, newFloats, type FloatArray, type FloatDType } from '../../base/floats.ts';
 import type { Device } from '../../settings/engine-settings.ts';
 import type { ModelConfig, TextConfig } from '../checkpoint/config-types.ts';
-import { MOST_TOKENS_PER_RUN } from '../graphs/decoder.ts';
+import { MOST_TOKENS_PER_RUN } from '../graphs/decoder-attention.ts';
 import { hostTensor, type RunOptions, type Runtime, type Session, type Tensor } from '../runtime/runtime.ts';
 import { KvCache, type CacheViews } from './kv-cache.ts';
 import { scoreMemory, type ScoreMemory, type ScoreOutputs } from './score-outputs.ts';

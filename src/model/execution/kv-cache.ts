@@ -6,7 +6,7 @@ import { AvocadoError } from '../../base/errors.ts';
 import type { Device } from '../../settings/engine-settings.ts';
 import type { TextConfig } from '../checkpoint/config-types.ts';
 import type { DType } from '../checkpoint/weights.ts';
-import { cacheNames } from '../graphs/decoder.ts';
+import { cacheNames } from '../graphs/decoder-attention.ts';
 import {
   DTYPE_BYTES,
   type PagePool,

@@ -22,6 +22,8 @@ export interface Place {
   /** as LoadOptions.kvCacheBytes */
   readonly kvCacheBytes?: number | undefined;
   readonly decoder?: DecoderGraphOptions | undefined;
+  /** default `native` */
+  readonly runtime?: 'native' | 'node' | undefined;
 }
 
 /** The same numbers in every process. */
@@ -46,6 +48,14 @@ class Noise {
 /** [3, count]: the same on all axes, as for text. */
 export function textPositions(start: number, count: number): Int32Array {
   return Int32Array.from({ length: 3 * count }, (_, at) => start + (at % count));
+}
+
+/** [3, count]: another one on each axis, and none the place in the cache. */
+function mediaPositions(start: number, count: number): Int32Array {
+  return Int32Array.from({ length: 3 * count }, (_, at) => {
+    const [axis, token] = [Math.floor(at / count), at % count];
+    return start + 5 + Math.floor(token / 2) + axis * (token % 7);
+  });
 }
 
 const SLOTS = 3;
@@ -102,7 +112,7 @@ async function logitsOf({ decoder, towers }: Thinker): Promise<DecoderNumbers> {
       slot,
       start,
       ids: Int32Array.from({ length: count }, () => noise.below(decoder.vocabSize)),
-      positions: textPositions(start, count),
+      positions: media === 0 ? textPositions(start, count) : mediaPositions(start, count),
       mediaRows: Int32Array.from({ length: media }, (_, row) => 2 * row + 1),
       mediaEmbeds: narrow(noise.normal(media * decoder.hiddenSize, 0.05), towers.dtype),
       wantLogits: true,
@@ -153,11 +163,11 @@ export interface Numbers {
   readonly towers: readonly Float32Array[];
 }
 
-export async function numbersOf({ checkpoint, ...where }: Place): Promise<Numbers> {
+export async function numbersOf({ checkpoint, runtime = 'native', ...where }: Place): Promise<Numbers> {
   const loaded = await loadThinker({
     modelDir: checkpoint,
     ...where,
-    runtime: 'native',
+    runtime,
     threads: 0,
     spinning: false,
     slots: SLOTS,
@@ -205,6 +215,7 @@ async function exactNumbers(place: Place): Promise<Numbers> {
     precision: 'fp32',
     kvCacheBytes: undefined,
     decoder: undefined,
+    runtime: undefined,
   } as const;
   if (!isQuantised(precision)) return await numbersOf(onCpu);
   const scratch = mkdtempSync(join(cacheDir, 'restored-'));

@@ -98,8 +98,8 @@ export interface StepReport {
   readonly launches?: 'one by one';
   /** `paged`: slots get memory as they need it (`--kv-cache-bytes`) */
   readonly cache?: 'paged';
-  /** `padded`: more query heads a KV head, so that XQA takes decode steps (DecoderGraphOptions.padHeads) */
-  readonly heads?: 'padded';
+  /** other forms of attention (AttentionOptions): `padded`, so that XQA takes decode steps; `packed`, and padded too */
+  readonly heads?: 'padded' | 'packed';
   readonly seconds: number;
   /** why the step did not end, with the last words of its process */
   readonly problem?: string;
@@ -259,7 +259,7 @@ export function gpuTables(reports: readonly CheckReport[]): string {
         const kernels = products === undefined ? '' : ', default kernels for quantised weights';
         const launched = launches === undefined ? '' : ', kernels launched one by one';
         const paged = cache === undefined ? '' : ', KV cache in pages';
-        const padded = heads === undefined ? '' : ', padded heads';
+        const padded = heads === undefined ? '' : `, ${heads} heads`;
         const note = (attention === 'auto' ? '' : `, ${attention} attention`) + kernels + launched + paged + padded;
         const cells = findings.flatMap((finding) => {
           const found = cellsOf(finding, note, report);

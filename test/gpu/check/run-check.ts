@@ -40,9 +40,12 @@ const STEPS: readonly Step[] = [
   { what: 'speed', precision: 'bf16', attention: 'auto', cache: 'paged', limit: 120 },
   { what: 'parity', precision: 'bf16', attention: 'auto', heads: 'padded', limit: 60 },
   { what: 'speed', precision: 'bf16', attention: 'auto', heads: 'padded', limit: 120 },
+  { what: 'parity', precision: 'bf16', attention: 'auto', heads: 'packed', limit: 60 },
+  { what: 'speed', precision: 'bf16', attention: 'auto', heads: 'packed', limit: 120 },
   { what: 'parity', precision: 'int4', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int4', attention: 'auto', limit: 120 },
   { what: 'speed', precision: 'int4', attention: 'auto', heads: 'padded', limit: 120 },
+  { what: 'speed', precision: 'int4', attention: 'auto', heads: 'packed', limit: 120 },
   { what: 'parity', precision: 'int8', attention: 'auto', limit: 60 },
   { what: 'speed', precision: 'int8', attention: 'auto', limit: 120 },
   { what: 'parity', precision: 'fp16', attention: 'auto', limit: 60 },
@@ -63,8 +66,8 @@ const ON_CPU: readonly Step[] = [
 ];
 
 const LEAST_SECONDS = 15;
-/** The checkpoint, and its exports in int8, in int4 and in int4 with padded heads. */
-const SPEED_CHECKPOINT_GIB = 38;
+/** The checkpoint, and its exports in int8, in int4 and in int4 with padded and with packed heads. */
+const SPEED_CHECKPOINT_GIB = 43;
 /** 32 streams of the 7B shape with two blocks of 8,192 tokens each. */
 const SPEED_CACHE_GIB = 32;
 const WHOLE_SHAPE = 'nano-shape';
@@ -149,7 +152,7 @@ async function* runStep(
   }
   const cacheDir = mkdtempSync(join(roomFor(0), 'avocado-check-'));
   const kvCacheBytes = cache === undefined ? undefined : 2 ** 30 * (what === 'speed' && !tiny ? SPEED_CACHE_GIB : 4);
-  const decoder = heads === undefined ? undefined : { padHeads: true };
+  const decoder = heads === undefined ? undefined : { padHeads: true, packHeads: heads === 'packed' };
   try {
     if (what === 'speed') {
       // Beside the checkpoint, so that the next step with this precision finds the export.
@@ -221,6 +224,7 @@ function runProcess(step: Step, seconds: number, checkpoint: string): Promise<St
     ...(isQuantised(step.precision) ? { ORT_FPA_INTB_DEBUG: '1' } : {}),
     ...(step.attention === 'flash' ? { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0' } : {}),
     ...(step.products === 'default' ? { ORT_FPA_INTB_GEMM: '0' } : {}),
+    ...(step.heads === 'packed' ? { ORT_DISABLE_FLASH_DECODE: '1' } : {}),
   };
   const args = [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
   const one = ['--step', JSON.stringify(step), '--checkpoint', checkpoint];

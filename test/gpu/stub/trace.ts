@@ -1,5 +1,5 @@
 // A process on the stub: loads one model, runs its parts, prints what the CUDA provider asked of the device, as JSON.
-//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE, or ''] [padded, or ''] [CARD]
+//   trace.ts CHECKPOINT PRECISION LOG [BYTES OF THE KV CACHE, or ''] [AttentionOptions as JSON] [CARD]
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,10 +7,11 @@ import process from 'node:process';
 import { newFloats } from '../../../src/base/floats.ts';
 import { loadThinker } from '../../../src/model/execution/load-thinker.ts';
 import { audioTokens } from '../../../src/model/execution/tower-inputs.ts';
+import type { AttentionOptions } from '../../../src/model/graphs/decoder-attention.ts';
 import type { Precision } from '../../../src/settings/engine-settings.ts';
 import { textPositions } from '../check/parity.ts';
 
-const [checkpoint = '', precision = 'bf16', log = '', cacheBytes = '', padHeads = '', card = '0'] =
+const [checkpoint = '', precision = 'bf16', log = '', cacheBytes = '', attention = '{}', card = '0'] =
   process.argv.slice(2);
 const SLOTS = 4;
 const CAPACITY = 128;
@@ -55,7 +56,7 @@ try {
     prefixSlots: 1,
     capacity: CAPACITY,
     kvCacheBytes: cacheBytes === '' ? undefined : Number(cacheBytes),
-    decoder: padHeads === '' ? undefined : { padHeads: true },
+    decoder: JSON.parse(attention) as AttentionOptions,
   });
   const { decoder, towers } = thinker;
   const prefill = (slot: number, start: number, count: number, media = 0) =>
