@@ -5,15 +5,14 @@ import type { ProcessOutcome } from './ffmpeg-process.ts';
 import type { MediaFile } from './media-file.ts';
 import { upright } from './orientation.ts';
 import { PacketTally } from './packet-tally.ts';
+import { count, number, rate, readSection, type Section } from './probe-section.ts';
 import { MOST_UNEVEN, tooFewFrames, UNEVEN_FRAMES } from './sampling.ts';
 import type { AudioStream, MediaProbe, VideoStream } from './types.ts';
-
-/** A stream or the container, as ffprobe prints it; what it does not know is absent. */
-type Section = Readonly<Partial<Record<string, string>>>;
 
 /** What ffprobe is asked for (`-show_entries`). */
 const ENTRIES = [
   'packet=stream_index,pts_time,dts_time,duration_time,size,flags',
+  'packet_side_data=side_data_type',
   'format=format_name,duration',
   'stream=index,codec_type,codec_name,codec_tag_string,duration,pix_fmt,sample_fmt,width,height,avg_frame_rate,' +
     'r_frame_rate,nb_frames,sample_rate,channels',
@@ -23,19 +22,6 @@ const ENTRIES = [
 
 /** Options of ffprobe whose output ContainerReport reads. One line a packet, a stream or the container. */
 export const PROBE_OPTIONS = ['-show_entries', ENTRIES, '-of', 'compact'];
-
-/** ffprobe's words for what it does not know. */
-const UNKNOWN = new Set(['N/A', 'unknown', '']);
-
-/** The fields of one line of ffprobe's compact output. */
-export function readSection(line: string): Section {
-  const fields = line.split('|').slice(1);
-  const pairs = fields.map((field) => {
-    const at = field.indexOf('=');
-    return [field.slice(0, at), field.slice(at + 1)] as const;
-  });
-  return Object.fromEntries(pairs.filter(([, value]) => !UNKNOWN.has(value)));
-}
 
 /** An hour of 60 frames a second beside four tracks of sound has 0.9 million packets. More is an attack. */
 const PACKETS_PER_HOUR = 1_000_000;
@@ -97,6 +83,7 @@ export class ContainerReport {
       isKey: flags.includes('K'),
       bytes: number(packet['size']),
       isHidden: flags.includes('D'),
+      isEncrypted: line.includes('side_data_type=Encryption info'),
     });
   }
 }
@@ -200,12 +187,13 @@ function best(streams: readonly Section[], worth: (stream: Section) => number): 
 function chooseVideo(report: ContainerReport, warnings: string[]): Section | undefined {
   const videos = report.streams.filter(isVideoTrack);
   const frames = (stream: Section): number => framesOf(stream, report);
-  const decodable = videos.filter(isPicture);
+  const decodable = videos.filter((stream) => pictureDefect(stream, report) === undefined);
   const filled = decodable.filter((stream) => frames(stream) > 0);
   const moving = filled.filter((stream) => frames(stream) > 1);
   const chosen = best(moving.length > 0 ? moving : filled, pixels);
   const lost = videos.find((stream) => !decodable.includes(stream) && frames(stream) > 0);
-  if (lost !== undefined) warnings.push(`A video track (${codecName(lost)}) cannot be decoded${instead(chosen)}.`);
+  if (lost !== undefined)
+    warnings.push(`A video track (${codecName(lost)}) ${pictureDefect(lost, report)}${instead(chosen)}.`);
   else if (videos.length > 0 && chosen === undefined)
     warnings.push('The video track is empty; only the sound is captioned.');
   return chosen;
@@ -223,9 +211,23 @@ function chooseSound(report: ContainerReport, warnings: string[]): Section | und
   return chosen;
 }
 
+/** By its packets, or by Apple's name for such a track. */
+function isEncrypted(stream: Section, report: ContainerReport): boolean {
+  return report.tally(count(stream['index'])).isEncrypted || /^drm[is]$/.test(stream['codec_tag_string'] ?? '');
+}
+
+const ENCRYPTED = 'is encrypted (DRM)';
+
+/** What makes a video track with frames useless, as the rest of a sentence about it. */
+function pictureDefect(stream: Section, report: ContainerReport): string | undefined {
+  if (isEncrypted(stream, report)) return ENCRYPTED;
+  return isPicture(stream) ? undefined : 'cannot be decoded';
+}
+
 /** What makes a sound track useless, as the rest of a sentence about it. */
 function soundDefect(stream: Section, report: ContainerReport): string | undefined {
   if (report.tally(count(stream['index'])).packets === 0) return 'is empty';
+  if (isEncrypted(stream, report)) return ENCRYPTED;
   if (!isSound(stream)) return 'cannot be decoded';
   return unheardReason(count(stream['sample_rate']), count(stream['channels']))?.replace('. Re-encode it', '');
 }
@@ -348,7 +350,7 @@ function nothingInside(report: ContainerReport, file: MediaFile, log: readonly s
   const sounds = streams.filter((stream) => stream['codec_type'] === 'audio');
   const tracks = [...streams.filter(isVideoTrack), ...sounds];
   const lost = tracks.find((stream) => report.tally(count(stream['index'])).packets > 0);
-  if (lost !== undefined) return undecodable(lost, soundDefect(lost, report));
+  if (lost !== undefined) return undecodable(lost, report);
   if (sounds.length > 0)
     return new AvocadoError('media_too_short', 'The file has a sound track without any sound. Give a longer one.');
   if (tracks.length > 0) return tooFewFrames(0);
@@ -359,12 +361,18 @@ function nothingInside(report: ContainerReport, file: MediaFile, log: readonly s
   );
 }
 
-function undecodable(stream: Section, defect: string | undefined): AvocadoError {
-  const [track, codec] = stream['codec_type'] === 'audio' ? ['sound', 'AAC'] : ['video', 'H.264'];
-  const problem = track === 'sound' ? defect : 'cannot be decoded';
+function undecodable(stream: Section, report: ContainerReport): AvocadoError {
+  if (isEncrypted(stream, report)) {
+    const message =
+      'The file is encrypted (DRM): it cannot be decoded without its key. Give a copy that plays everywhere.';
+    return new AvocadoError('media_undecodable', message);
+  }
+  const [track, codec, defect] =
+    stream['codec_type'] === 'audio' ? ['sound', 'AAC', soundDefect] : ['video', 'H.264', pictureDefect];
   return new AvocadoError(
     'media_undecodable',
-    `The ${track} track (${codecName(stream)}) ${problem}. Re-encode it, for instance as ${codec} in mp4.`,
+    `The ${track} track (${codecName(stream)}) ${defect(stream, report)}. ` +
+      `Re-encode it, for instance as ${codec} in mp4.`,
   );
 }
 
@@ -375,18 +383,4 @@ function missingFrames(video: VideoStream, stream: Section, log: readonly string
   if (cutShort && promised > video.totalFrames)
     return [`The file is cut short: ${video.totalFrames} of ${promised} frames are there.`];
   return cutShort ? ['The file is cut short: its end is missing.'] : [];
-}
-
-function count(text: string | undefined): number {
-  return Math.max(0, number(text) ?? 0);
-}
-
-function number(text: string | undefined): number | undefined {
-  const value = Number(text);
-  return text !== undefined && Number.isFinite(value) ? value : undefined;
-}
-
-function rate(text: string | undefined): number | undefined {
-  const [numerator = 0, denominator = 0] = (text ?? '').split('/').map(Number);
-  return numerator > 0 && denominator > 0 ? numerator / denominator : undefined;
 }

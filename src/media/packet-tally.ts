@@ -9,6 +9,8 @@ export interface Packet {
   readonly bytes?: number | undefined;
   /** an edit list hides it: it is decoded and never shown */
   readonly isHidden: boolean;
+  /** it is of no use without a key */
+  readonly isEncrypted?: boolean | undefined;
 }
 
 /** ffmpeg takes a longer gap for a break in the clock, in containers whose clock may break. */
@@ -39,6 +41,8 @@ export class PacketTally {
   #spread: number[] = [];
   #stride = 1;
   #timed = 0;
+  /** some packets are, if not those at the beginning */
+  isEncrypted = false;
   readonly #times: number[] | undefined;
   readonly #bytes: number[] = [];
   readonly #keyTimes: number[] = [];
@@ -49,6 +53,7 @@ export class PacketTally {
   }
 
   add(packet: Packet): void {
+    this.isEncrypted ||= packet.isEncrypted === true;
     if (packet.isHidden) {
       // A hidden key frame is decoded: what follows can refer to it.
       if (packet.isKey && this.#start === 'before key') this.#start = 'over';

@@ -1,9 +1,10 @@
 import { AvocadoError } from '../base/errors.ts';
-import { ContainerReport, mostPackets, PROBE_OPTIONS, readContainerReport, readSection } from './container-report.ts';
+import { ContainerReport, mostPackets, PROBE_OPTIONS, readContainerReport } from './container-report.ts';
 import { runFfprobe } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
 import { openMediaFile, type MediaFile } from './media-file.ts';
 import { upright } from './orientation.ts';
+import { readSection } from './probe-section.ts';
 import { checkAspectRatio, tooFewFrames } from './sampling.ts';
 import { probeStill } from './still.ts';
 import { DEFAULT_LIMITS, type MediaLimits, type MediaProbe, type VideoStream } from './types.ts';

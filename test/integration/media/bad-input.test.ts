@@ -163,6 +163,26 @@ describe('damaged files', () => {
     expect(decoded.decoderLog.length).toBeGreaterThan(0);
   });
 
+  test('an encrypted mp4 is media_undecodable, and called encrypted', async () => {
+    const key = ['-encryption_key', '76a6c65c5ea762046bd749a2e632ccbb', '-encryption_kid', '0'.repeat(32)];
+    const encrypt = ['-i', CLIP, '-t', '1', '-c', 'copy', '-encryption_scheme', 'cenc-aes-ctr', ...key];
+    for (const [name, tracks] of Object.entries({ both: [], pictures: ['-an'], sound: ['-vn'] })) {
+      const path = await makeClip(scratch(`encrypted-${name}.mp4`), [...encrypt, ...tracks]);
+      await expect(probeMedia(path)).rejects.toMatchObject({
+        code: 'media_undecodable',
+        message: expect.stringContaining('is encrypted') as string,
+      });
+    }
+  });
+
+  test('encrypted pictures do not hide clear sound', async () => {
+    const bytes = await readFile(CLIP);
+    bytes.write('drmi', bytes.lastIndexOf('avc1'), 'latin1'); // Apple's name, in the table of samples
+    const { video, audio, warnings } = await probeMedia(await written('apple.mp4', bytes));
+    expect([video, audio?.codec]).toEqual([undefined, 'aac']);
+    expect(warnings).toEqual(['A video track (drmi) is encrypted (DRM); only the sound is captioned.']);
+  });
+
   test('frames that an edit list hides are not counted', async () => {
     const path = await makeClip(scratch('trimmed.mp4'), ['-ss', '1.3', '-i', CLIP, '-c', 'copy']);
     const plan = planMedia(await probeMedia(path), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
