@@ -4,6 +4,7 @@ import { abortError } from '../base/abort.ts';
 import type { Foreground } from '../base/foreground.ts';
 import { workerEntry } from '../base/worker-entry.ts';
 import { ffmpegVersion } from '../media/ffmpeg.ts';
+import { PICTURE_IDLE_MS } from '../media/picture-process.ts';
 import { totalPixels } from '../media/probe.ts';
 import type { MediaPlan, MediaProbe } from '../media/types.ts';
 import { Places, type PlacesStats } from '../base/places.ts';
@@ -52,8 +53,11 @@ export interface PreparePool {
   close(): Promise<void>;
 }
 
-/** Idle threads beyond the first end after this time, which frees their memory. */
-const IDLE_MS = 30_000;
+/**
+ * Idle threads beyond the first end after this time, which frees their memory. The picture process of a thread has to
+ * end before: nobody would wait for its end, and a zombie would stay as long as this process lives.
+ */
+export const THREAD_IDLE_MS = PICTURE_IDLE_MS + 10_000;
 
 /**
  * A file that takes longer goes on beside the others, as long as not too many do. Each decoder can take a gigabyte, so
@@ -84,7 +88,7 @@ function createThreads(
     minThreads,
     maxThreads,
     concurrentTasksPerWorker,
-    idleTimeout: IDLE_MS,
+    idleTimeout: THREAD_IDLE_MS,
     // A thread that sleeps in Atomics.wait between tasks could not finish the asynchronous end of its last decoder.
     atomics: 'disabled',
   });

@@ -56,8 +56,8 @@ export interface PictureRun {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An idle process takes about 60 MB. */
-const IDLE_MS = 60_000;
+/** How long an idle process is kept. It takes about 60 MB. */
+export const PICTURE_IDLE_MS = 20_000;
 
 const idle: PictureProcess[] = [];
 
@@ -188,7 +188,7 @@ class PictureProcess {
     this.#retirement = setTimeout(() => {
       idle.splice(idle.indexOf(this), 1);
       this.#stdin.end();
-    }, IDLE_MS).unref();
+    }, PICTURE_IDLE_MS).unref();
   }
 
   kill(): void {
