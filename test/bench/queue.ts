@@ -188,7 +188,9 @@ function taken(kind: keyof typeof took): readonly number[] {
 async function putIn(open: OpenJobs): Promise<string> {
   const full = (): AvocadoError => new AvocadoError('storage_full', 'The file is larger than the bench thought.');
   const limits = { maxBytes: 2 ** 40, maxStoredBytes: 2 ** 40, tooLarge: full, full };
-  const file = { owner: OWNER, purpose: 'job', filename: 'list.jsonl', expiresSeconds: undefined };
+  let bytes = 0;
+  for (const block of lines()) bytes += block.length;
+  const file = { owner: OWNER, purpose: 'job', filename: 'list.jsonl', bytes, expiresSeconds: undefined };
   const { id: inputFile } = await open.files.save(file, asyncOf(lines()), limits);
   const startedMs = performance.now();
   const { id } = await open.store.create({

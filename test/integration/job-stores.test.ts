@@ -1,7 +1,9 @@
 // What the database keeps of jobs, and for how long.
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AvocadoError } from '../../src/base/errors.ts';
 import { openEmbedded, type Database } from '../../src/jobs/store/database.ts';
 import { FileStore } from '../../src/jobs/store/file-store.ts';
 import { JobStore } from '../../src/jobs/store/job-store.ts';
@@ -33,11 +35,9 @@ describe('the lists of jobs', () => {
   });
 
   async function keep(purpose = 'job'): Promise<string> {
-    async function* bytes(): AsyncGenerator<Uint8Array> {
-      yield Buffer.from('{"media":"media://m/a.mp4"}\n');
-    }
-    const file = { owner: OWNER, purpose, filename: 'items.jsonl', expiresSeconds: 30 * 24 * 3600 };
-    return (await files.save(file, bytes(), LIMITS)).id;
+    const line = Buffer.from('{"media":"media://m/a.mp4"}\n');
+    const file = { owner: OWNER, purpose, filename: 'items.jsonl', bytes: line.length, expiresSeconds: 30 * 24 * 3600 };
+    return (await files.save(file, Readable.from([line]), LIMITS)).id;
   }
 
   async function make(inputFile: string): Promise<Job> {
@@ -64,6 +64,33 @@ describe('the lists of jobs', () => {
     await files.sweep();
     expect(await found()).toEqual([true, true, false, false, false]);
   });
+});
+
+describe('files of clients', () => {
+  it('take no more room together than they may, also those that arrive at one time', async () => {
+    const database = await openEmbedded(scratch('files'));
+    try {
+      await migrate(database);
+      const files = new FileStore(database);
+      const bytes = 400;
+      const limits = { ...LIMITS, full: () => new AvocadoError('storage_full', 'There is no room.') };
+      const save = async (): Promise<string> => {
+        const file = { owner: OWNER, purpose: 'user_data', filename: 'a', bytes, expiresSeconds: undefined };
+        return (await files.save(file, Readable.from([Buffer.alloc(bytes)]), limits)).id;
+      };
+      const results = await Promise.allSettled([save(), save(), save(), save()]);
+      const kept = results.filter(({ status }) => status === 'fulfilled').length;
+      expect(kept).toBeLessThanOrEqual(2);
+      for (const result of results.filter(({ status }) => status === 'rejected'))
+        expect(result).toMatchObject({ reason: { code: 'storage_full' } });
+      // What found no room holds none.
+      for (let more = kept; more < 2; more++) await save();
+      await expect(save()).rejects.toMatchObject({ code: 'storage_full' });
+      expect(await database.query('select count(*)::int as files from avocado.files')).toEqual([{ files: 2 }]);
+    } finally {
+      await database.close();
+    }
+  }, 120_000);
 });
 
 describe('the embedded database', () => {

@@ -13,6 +13,7 @@ export interface NewFile {
   readonly owner: string;
   readonly purpose: string;
   readonly filename: string;
+  readonly bytes: number;
   /** undefined: until it is deleted */
   readonly expiresSeconds: number | undefined;
 }
@@ -40,23 +41,29 @@ export class FileStore {
     this.#database = database;
   }
 
-  /** Nothing is left of a file that does not arrive in full. @throws errors of the limits; those of `chunks` pass */
+  /**
+   * Nothing is left of a file that does not arrive in full.
+   * @param chunks all of them together have `file.bytes`
+   * @throws errors of the limits; those of `chunks` pass
+   */
   async save(file: NewFile, chunks: AsyncIterable<Uint8Array>, limits: FileLimits): Promise<StoredFileRow> {
+    if (file.bytes > limits.maxBytes) throw limits.tooLarge();
     const id = newId('file-');
-    const [{ stored } = { stored: 0 }] = await this.#database.query<{ readonly stored: number }>(
-      'select coalesce(sum(bytes), 0)::float8 as stored from avocado.files where job is null',
-    );
+    // Its bytes are counted before it is known whether there is room: several files at one time see each other.
     await this.#database.query(
-      `insert into avocado.files (id, owner, purpose, filename, expires_at)
-       values ($1, $2, $3, $4, now() + $5::float8 * interval '1 second')`,
-      [id, file.owner, file.purpose, file.filename, file.expiresSeconds ?? null],
+      `insert into avocado.files (id, owner, purpose, filename, bytes, expires_at)
+       values ($1, $2, $3, $4, $5, now() + $6::float8 * interval '1 second')`,
+      [id, file.owner, file.purpose, file.filename, file.bytes, file.expiresSeconds ?? null],
     );
     try {
+      const [{ stored } = { stored: 0 }] = await this.#database.query<{ readonly stored: number }>(
+        'select coalesce(sum(bytes), 0)::float8 as stored from avocado.files where job is null',
+      );
+      if (stored > limits.maxStoredBytes) throw limits.full();
       let [n, bytes] = [0, 0];
       for await (const piece of pieces(chunks)) {
         bytes += piece.length;
-        if (bytes > limits.maxBytes) throw limits.tooLarge();
-        if (stored + bytes > limits.maxStoredBytes) throw limits.full();
+        if (bytes > file.bytes) throw new Error('A file is longer than was said. This is a bug.');
         await this.#database.query('insert into avocado.file_chunks (file, n, bytes) values ($1, $2, $3)', [
           id,
           n,

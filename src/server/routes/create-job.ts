@@ -129,7 +129,8 @@ async function fromJson(request: FastifyRequest, open: OpenJobs, parts: JobParts
   return await makeOnce(open, job, async () => {
     if (list !== undefined) {
       const lines = list.map((item) => `${JSON.stringify(item)}\n`).join('');
-      return await keepInput(open, job.owner, [Buffer.from(lines)], parts);
+      const bytes = Buffer.from(lines);
+      return await keepInput(open, job.owner, [bytes], bytes.length, parts);
     }
     const file = await open.files.find(job.inputFile, job.owner);
     if (file?.job === null) return file.id;
@@ -148,9 +149,9 @@ async function fromForm(request: FastifyRequest, open: OpenJobs, parts: JobParts
     const { path, contentHash } = await source.open({ signal: new AbortController().signal });
     const asked = { inputFile: '', requestHash: hashOf([fields, contentHash]) };
     const job = newJob(request, checkValue(schema, given, ''), asked, parts);
-    if ((await stat(path)).size === 0)
-      throw new AvocadoError('bad_request', 'The file has no lines.', { param: 'file' });
-    return await makeOnce(open, job, () => keepInput(open, job.owner, createReadStream(path), parts));
+    const { size } = await stat(path);
+    if (size === 0) throw new AvocadoError('bad_request', 'The file has no lines.', { param: 'file' });
+    return await makeOnce(open, job, () => keepInput(open, job.owner, createReadStream(path), size, parts));
   } finally {
     await source.release();
   }
@@ -168,8 +169,9 @@ async function keepInput(
   { files }: OpenJobs,
   owner: string,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  bytes: number,
   { config }: JobParts,
 ): Promise<string> {
-  const file = { owner, purpose: 'job', filename: 'items.jsonl', expiresSeconds: INPUT_SECONDS };
+  const file = { owner, purpose: 'job', filename: 'items.jsonl', bytes, expiresSeconds: INPUT_SECONDS };
   return (await files.save(file, Readable.from(chunks), storageLimits(config))).id;
 }

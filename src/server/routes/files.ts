@@ -1,5 +1,6 @@
 // /v1/files in OpenAI's shape: what clients upload for batches and jobs, and the output files of batches.
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
 import { checkValue } from '../../base/check-value.ts';
@@ -88,7 +89,8 @@ function upload(parts: JobParts): Route {
         const { purpose, 'expires_after[seconds]': lifetime } = given;
         const expiresSeconds = lifetime ?? (purpose === 'batch' ? BATCH_SECONDS : undefined);
         const { path } = await source.open({ signal: new AbortController().signal });
-        const file = { owner: ownerOf(request), purpose, filename: source.displayName.slice(0, 500), expiresSeconds };
+        const [filename, { size: bytes }] = [source.displayName.slice(0, 500), await stat(path)];
+        const file = { owner: ownerOf(request), purpose, filename, bytes, expiresSeconds };
         return fileAnswer(await files.save(file, createReadStream(path), storageLimits(parts.config)));
       } finally {
         await source.release();
