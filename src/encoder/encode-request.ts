@@ -101,7 +101,8 @@ export function mediaTokens({ video }: Pick<MediaPlan, 'video'>, audioTokens: nu
   const audio = audioTokens === undefined || audioTokens === 0 ? undefined : audioTokens;
   if (video?.kind === 'image') return { kind: 'image', gridThw: video.gridThw };
   if (video !== undefined) {
-    return { kind: 'video', gridThw: video.gridThw, secondPerGrid: video.secondPerGrid, audioTokens: audio };
+    const { gridThw, secondPerGrid, startSeconds } = video;
+    return { kind: 'video', gridThw, secondPerGrid, startSeconds, audioTokens: audio };
   }
   if (audio !== undefined) return { kind: 'audio', audioTokens: audio };
   throw new AvocadoError(

@@ -294,13 +294,16 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
 function audioStream(stream: Section, report: ContainerReport): AudioStream {
   const tally = report.tally(count(stream['index']));
   const measured = tally.summedSeconds ?? tally.seconds(hasClockBreaks(report.format));
+  const durationSeconds = trusted(stream, measured, report.format);
+  const startSeconds = tally.isContinuous ? tally.span?.[0] : undefined;
   return {
     index: count(stream['index']),
     codec: stream['codec_name'] ?? 'unknown',
     sampleRate: count(stream['sample_rate']),
     channels: count(stream['channels']),
-    durationSeconds: trusted(stream, measured, report.format),
-    startSeconds: tally.isContinuous ? tally.span?.[0] : undefined,
+    durationSeconds,
+    startSeconds,
+    endSeconds: startSeconds === undefined ? undefined : Math.max(tally.end ?? 0, startSeconds + durationSeconds),
   };
 }
 

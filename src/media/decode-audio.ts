@@ -5,9 +5,9 @@ import type { Hold } from '../base/foreground.ts';
 import { MAX_AUDIO_SECONDS, MAX_CHANNELS, MAX_SAMPLES, SAMPLE_RATE } from './audio-length.ts';
 import { ffmpegVersion, isErrorOf, runFfmpeg } from './ffmpeg.ts';
 import type { ProcessOutcome } from './ffmpeg-process.ts';
-import { seekOptions, trimFilters } from './part.ts';
+import { LEAST_LATE_SECONDS, placeFilters, seekOptions, trimFilters } from './part.ts';
 import { isWild, joinStretches, StretchReader, type JoinedSound } from './stretches.ts';
-import { DEFAULT_LIMITS, type AudioStream, type MediaLimits, type MediaPlan } from './types.ts';
+import { DEFAULT_LIMITS, type AudioStream, type MediaLimits, type MediaPlan, type MediaProbe } from './types.ts';
 
 interface DecodeAudioOptions {
   readonly signal?: AbortSignal | undefined;
@@ -65,7 +65,7 @@ async function decodeSteady(plan: MediaPlan, options: DecodeAudioOptions): Promi
   const unsteady = new AbortController();
   let outcome: ProcessOutcome;
   try {
-    outcome = await runFilters(plan, await steadyFilters(stream, plan.probe.container), {
+    outcome = await runFilters(plan, await steadyFilters(stream, plan.probe), {
       ...options,
       // A filter graph for another rate may take gigabytes: ffmpeg ends before it is made.
       signal: AbortSignal.any([unsteady.signal, ...(options.signal === undefined ? [] : [options.signal])]),
@@ -95,14 +95,16 @@ async function decodeStretches(plan: MediaPlan, options: DecodeAudioOptions): Pr
   const sums = new WaveformBuilder(MAX_NATIVE_SAMPLES);
   const reader = new StretchReader();
   const isLong = (): boolean => reader.seconds(sums.length) > MAX_AUDIO_SECONDS;
-  const outcome = await runFilters(plan, stretchFilters(soundOf(plan), plan.probe.container), {
+  const outcome = await runFilters(plan, stretchFilters(soundOf(plan), plan.probe), {
     ...options,
     onChunk: (chunk) => (sums.push(chunk) === 'enough' || isLong() ? 'enough' : 'more'),
     onLine: (line) => {
       reader.add(line);
     },
   });
-  return { ...joinStretches(sums.take(), reader.stretches), cut: sums.overflowed || isLong(), outcome };
+  const { startSeconds: late = 0 } = reader;
+  const lateSeconds = sums.length === 0 || late < LEAST_LATE_SECONDS ? 0 : late;
+  return { ...joinStretches(sums.take(), reader.stretches, lateSeconds), cut: sums.overflowed || isLong(), outcome };
 }
 
 function soundOf(plan: MediaPlan): AudioStream {
@@ -160,7 +162,7 @@ const NOT_FINITE = /\[info\] Number of (NaNs|Infs): .*[1-9]/;
  * The mean is the sum and a division in double precision, so that it rounds as numpy's does; in single precision, a
  * product with 1/6 would not.
  */
-async function steadyFilters(stream: AudioStream, container: string): Promise<string[]> {
+async function steadyFilters(stream: AudioStream, { container, part }: MediaProbe): Promise<string[]> {
   const { soxr } = await ffmpegVersion();
   const divide = [
     'aformat=sample_fmts=dbl',
@@ -172,6 +174,7 @@ async function steadyFilters(stream: AudioStream, container: string): Promise<st
     ...(SNDFILE_CONTAINERS.has(container) ? [] : integers),
     ...SUM,
     ...(stream.channels === 1 ? [] : divide),
+    ...placeFilters(part),
     COUNT_SAMPLES,
     `aresample=${SAMPLE_RATE}${soxr ? ':resampler=soxr' : ''}`,
     // Times that jump back would be errors of the output, which has none.
@@ -180,9 +183,12 @@ async function steadyFilters(stream: AudioStream, container: string): Promise<st
 }
 
 /** Every stretch is called 16 kHz: ffmpeg would resample all to the rate of the first. */
-function stretchFilters(stream: AudioStream, container: string): string[] {
+function stretchFilters(stream: AudioStream, { container, part }: MediaProbe): string[] {
+  const [times] = placeFilters(part);
   const integers = SNDFILE_CONTAINERS.has(container) || isFloat(stream) ? [] : ['aformat=sample_fmts=s16'];
-  return [...integers, ...SUM, `asetrate=${SAMPLE_RATE}`, COUNT_SAMPLES, 'asetpts=NAN'];
+  // Gaps are left out here: a filter that fills them would begin anew with every stretch.
+  const told = times === undefined ? [] : [times, 'ashowinfo'];
+  return [...told, ...integers, ...SUM, `asetrate=${SAMPLE_RATE}`, COUNT_SAMPLES, 'asetpts=NAN'];
 }
 
 /** Its samples may be no numbers; as 16-bit integers they would be clicks. */
@@ -235,6 +241,10 @@ function warningsOf(
   plan: MediaPlan,
 ): string[] {
   if (waveform.length === 0) {
+    // A part may lie in a gap of the sound.
+    const isGap = plan.probe.part !== undefined && outcome.exitCode === 0 && outcome.errors === 0;
+    if (isGap && plan.video !== undefined) return [];
+    if (isGap) throw new AvocadoError('media_too_short', 'This part of the file holds no sound. Give a longer part.');
     if (plan.video !== undefined) return ['The sound could not be decoded; nothing was heard.'];
     const last = outcome.log.at(-1);
     const reason = last === undefined ? '' : ` (${last})`;

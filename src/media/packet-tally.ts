@@ -104,6 +104,11 @@ export class PacketTally {
     return this.#first <= this.#latest ? [this.#first, this.#latest] : undefined;
   }
 
+  /** when the last packet ends, seconds; known where span is */
+  get end(): number | undefined {
+    return this.span && this.#latest + (this.#last?.duration ?? 0);
+  }
+
   /** Its clock never runs backwards. */
   get isContinuous(): boolean {
     return this.#isContinuous;

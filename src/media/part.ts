@@ -33,11 +33,22 @@ export function clockOf({ video, audio, durationSeconds }: MediaProbe): FileCloc
     const usual = video.averageFps > 0 ? 1 / video.averageFps : 0;
     const interval = last - (frameTimes.at(-2) ?? -Infinity);
     const lasting = 2 * interval < usual ? interval : usual; // a gap makes the average rate low
-    const soundEnd = audio?.startSeconds === undefined ? 0 : audio.startSeconds - zero + audio.durationSeconds;
+    const soundEnd = audio?.startSeconds === undefined ? 0 : soundSpan(audio, zero).to;
     return { zero, frameTimes, isTold: true, durationSeconds: Math.max(last + lasting, soundEnd) };
   }
   const frameTimes = Float64Array.from({ length: video.totalFrames }, (_, frame) => frame / video.averageFps);
   return { zero: 0, frameTimes, isTold: false, durationSeconds };
+}
+
+/** Where the sound begins and ends, in seconds from where the file starts. */
+export function soundSpan({ startSeconds, endSeconds, durationSeconds }: AudioStream, zero: number): Interval {
+  const from = startSeconds === undefined ? 0 : startSeconds - zero;
+  return { from, to: endSeconds === undefined ? from + durationSeconds : endSeconds - zero };
+}
+
+interface Interval {
+  readonly from: number;
+  readonly to: number;
 }
 
 /**
@@ -89,18 +100,14 @@ function partByTime(probe: MediaProbe, { start = 0, end = Infinity }: PartReques
   const next = firstAtOrAfter(frameTimes, end);
   const stop = Math.min(end, durationSeconds);
   const frames = clock.isTold ? timeBounds(clock, first, next) : frameBounds(first, next, frameTimes.length);
-  const part: MediaPart = {
-    start,
-    end: stop,
-    frames,
-    samples: soundBounds(probe, clock, start, end),
-    seekTo: undefined,
-  };
+  const samples = soundBounds(probe, clock, start, end);
+  const soundFrom = samples.unit === 'seconds' ? clock.zero + start : undefined;
+  const part: MediaPart = { start, end: stop, frames, samples, soundFrom, seekTo: undefined };
   const seekTo = clock.isTold && start > 0 && SEEKABLE.test(probe.container) ? start + clock.zero : undefined;
   return {
     ...probe,
     durationSeconds: stop - start,
-    video: probe.video && videoPart(probe.video, frameTimes.subarray(first, next), first, stop - start),
+    video: probe.video && videoPart(probe.video, frameTimes.subarray(first, next), first, { start, end: stop }),
     audio: probe.audio && soundPart(probe.audio, clock, start, stop),
     part: {
       ...part,
@@ -159,6 +166,9 @@ function soundBounds({ audio }: MediaProbe, { zero, isTold }: FileClock, start: 
   return { unit: isTimed ? 'seconds' : 'samples', from: place(start), to: place(end) };
 }
 
+/** Tracks begin so far apart in many files, and nobody notices; the reference shifts nothing. */
+export const LEAST_LATE_SECONDS = 0.1;
+
 /** A rate that differs by less is the container's. */
 const EQUAL_RATES = 0.01;
 
@@ -167,9 +177,12 @@ function videoPart(
   stream: VideoStream,
   times: Float64Array,
   first: number,
-  durationSeconds: number,
+  { start, end }: Pick<MediaPart, 'start' | 'end'>,
 ): VideoStream | undefined {
   if (times.length === 0) return undefined;
+  const durationSeconds = end - start;
+  const late = (times[0] ?? 0) - start;
+  const lateSeconds = late < LEAST_LATE_SECONDS ? undefined : late;
   const span = (times.at(-1) ?? 0) - (times[0] ?? 0);
   const measured = times.length > 1 && span > 0 ? (times.length - 1) / span : stream.averageFps;
   const isEqual = Math.abs(measured / stream.averageFps - 1) < EQUAL_RATES;
@@ -178,10 +191,11 @@ function videoPart(
     frameTimes: undefined,
     frameBytes: undefined,
     keyTimes: undefined,
-    averageFps: isEqual ? stream.averageFps : times.length / Math.max(durationSeconds, span),
+    averageFps: isEqual ? stream.averageFps : times.length / Math.max(durationSeconds - (lateSeconds ?? 0), span),
     totalFrames: times.length,
     lostAtStart: first === 0 ? stream.lostAtStart : 0,
     durationSeconds,
+    lateSeconds,
     // only differences count here
     framesSpan: [times[0] ?? 0, times.at(-1) ?? 0],
   };
@@ -189,10 +203,12 @@ function videoPart(
 
 /** Undefined where the part has no sound. */
 function soundPart(stream: AudioStream, { zero }: FileClock, start: number, end: number): AudioStream | undefined {
-  const begins = stream.startSeconds === undefined ? 0 : stream.startSeconds - zero;
   if (stream.durationSeconds === 0) return stream; // nothing tells how long it is
-  const heard = Math.min(end, begins + stream.durationSeconds) - Math.max(start, begins);
-  return heard <= 0 ? undefined : { ...stream, durationSeconds: heard };
+  const { from, to } = soundSpan(stream, zero);
+  if (Math.min(end, to) <= Math.max(start, from)) return undefined;
+  // Silence stands for what is missing in front.
+  const begins = from - start < LEAST_LATE_SECONDS ? Math.max(start, from) : start;
+  return { ...stream, durationSeconds: Math.min(end, to) - begins };
 }
 
 /**
@@ -225,12 +241,12 @@ function partByReference(probe: MediaProbe, { start, end }: PartRequest): MediaP
   };
   const frames = frameBounds(first, last + 1, total);
   const clock = { zero: 0, frameTimes: new Float64Array(), isTold: false, durationSeconds: probe.durationSeconds };
-  const fromFirstSample = audio && { ...audio, startSeconds: undefined };
+  const fromFirstSample = audio && { ...audio, startSeconds: undefined, endSeconds: undefined };
   const times = Float64Array.from({ length: last + 1 - first }, (_, frame) => (first + frame) / fps);
   return {
     ...probe,
     durationSeconds: Math.max(0, stop - begins),
-    video: video && videoPart(video, times, first, times.length / fps),
+    video: video && videoPart(video, times, first, { start: first / fps, end: (last + 1) / fps }),
     audio: fromFirstSample && soundPart(fromFirstSample, clock, begins, stop),
     part: { start: begins, end: stop, frames, samples, seekTo: undefined },
   };
@@ -264,6 +280,19 @@ export function seekOptions({ container, part }: MediaProbe, seeks: boolean, tra
   // ffmpeg jumps by the pictures, in every track: sound in front of the first one would be lost.
   if (track === 'sound' && place < firstKey) return ['-copyts'];
   return ['-copyts', '-seek_timestamp', '1', '-noaccurate_seek', '-ss', place.toFixed(6)];
+}
+
+/**
+ * Filters that put sound of a part where it is heard: times count from the start of the part, and silence stands for
+ * what is missing in front and in gaps. None where the reference's rule counts: it knows no gaps.
+ */
+export function placeFilters(part: MediaPart | undefined): [times: string, silence: string] | [] {
+  if (part?.soundFrom === undefined) return [];
+  const least = LEAST_LATE_SECONDS;
+  return [
+    `asetpts=PTS-${part.soundFrom.toFixed(6)}/TB`,
+    `aresample=async=1:min_comp=${least}:min_hard_comp=${least}:first_pts=0`,
+  ];
 }
 
 /** The filter that lets only the part through, and ends the decoding after it. None for a whole file. */

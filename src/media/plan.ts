@@ -57,7 +57,8 @@ function planPictures(
   const sizes = frameSizes(stream, count, factor, profile);
   checkMemory(count, sizes); // before anything of that size is made
   const indices = isCover ? [0, 0] : frameIndices(stream.totalFrames, count);
-  return videoPlan('video', indices, sampleFps, sizes, profile, options);
+  const plan = videoPlan('video', indices, sampleFps, sizes, profile, options);
+  return besideSound && stream.lateSeconds !== undefined ? { ...plan, startSeconds: stream.lateSeconds } : plan;
 }
 
 /** @throws AvocadoError `bad_request` for more pixels, after either resize, than memory should hold */

@@ -17,11 +17,14 @@ export interface Stretch {
 /** ffmpeg 5 to 8 print these under `-loglevel level+verbose`, in this order for each graph. */
 const BUILT = /^\[graph_\d+_in_\S+ @ \S+\] \[verbose\] tb:\S+ samplefmt:\S+ samplerate:(\d+) chlayout:/;
 const MIXED = /^\[Parsed_pan_\d+ @ \S+\] \[verbose\] o0 = (.*)$/;
+const PLACED = /^\[Parsed_ashowinfo_\d+ @ \S+\] \[info\] n:\d+ pts:-?\d+ pts_time:(-?[\d.]+(?:e[-+]\d+)?) /;
 const ENDED = /^\[Parsed_astats_\d+ @ \S+\] \[info\] Number of samples: (\d+)/;
 
 /** Reads the stretches of a sound from ffmpeg's stderr. Needs the filters `pan`, with all channels, and `astats`. */
 export class StretchReader {
   readonly stretches: Stretch[] = [];
+  /** time of the first sample, as the filter `ashowinfo` tells it; undefined: not asked for */
+  startSeconds: number | undefined;
 
   add(line: string): void {
     const built = BUILT.exec(line)?.[1];
@@ -32,6 +35,10 @@ export class StretchReader {
     const mixed = MIXED.exec(line)?.[1];
     const last = this.stretches.at(-1);
     if (mixed !== undefined && last !== undefined) last.channels = mixed.split(' + ').length;
+    if (this.startSeconds === undefined) {
+      const placed = PLACED.exec(line)?.[1];
+      if (placed !== undefined) this.startSeconds = Number(placed);
+    }
     const ended = ENDED.exec(line)?.[1];
     const open = this.stretches.find(({ samples }) => samples === undefined);
     if (ended !== undefined && open !== undefined) open.samples = Number(ended);
@@ -70,13 +77,14 @@ export interface JoinedSound {
 /**
  * All stretches at 16 kHz, one after the other.
  * @param sums of the channels at their own rates, all stretches; they are divided in place
+ * @param lateSeconds of silence in front of them
  */
-export function joinStretches(sums: Float32Array, stretches: readonly Stretch[]): JoinedSound {
-  const pieces: Float32Array[] = [];
+export function joinStretches(sums: Float32Array, stretches: readonly Stretch[], lateSeconds = 0): JoinedSound {
   let silenced = 0;
   let unheard: string | undefined;
-  let seconds = 0;
-  let length = 0;
+  let seconds = lateSeconds;
+  let length = Math.min(Math.round(lateSeconds * SAMPLE_RATE), MAX_SAMPLES);
+  const pieces = [new Float32Array(length)];
   for (const { sampleRate, samples } of heardParts(sums, stretches)) {
     const reason = unheardReason(sampleRate, 1);
     if (reason !== undefined) {

@@ -37,6 +37,8 @@ export interface VideoStream {
   /** frames that cannot be decoded because the video begins between two key frames */
   readonly lostAtStart?: number | undefined;
   readonly durationSeconds: number;
+  /** seconds from the start of a part to its first frame, where that is late; absent: it is not, or a whole file */
+  readonly lateSeconds?: number | undefined;
   /** a single picture (png, jpeg, …), not a video */
   readonly still: boolean;
 }
@@ -49,6 +51,8 @@ export interface AudioStream {
   readonly durationSeconds: number;
   /** time of the first packet in the container's seconds; absent: unknown, or the clock cannot be trusted */
   readonly startSeconds?: number | undefined;
+  /** time of the end of the last packet; known where startSeconds is. Gaps lie between them. */
+  readonly endSeconds?: number | undefined;
 }
 
 /**
@@ -79,6 +83,8 @@ export interface MediaPart {
   readonly frames: Bounds;
   /** of the sound track */
   readonly samples: Bounds;
+  /** the container's time where the part begins, by which its sound is placed; absent: from its first sample on */
+  readonly soundFrom?: number | undefined;
   /** a time of the container before the part, that a decoder may jump to; undefined: it decodes from the start */
   readonly seekTo: number | undefined;
   /** the container's time of its first frame, where that is a key frame with no other close behind it */
@@ -154,6 +160,8 @@ export interface VideoPlan {
   /** temporal steps, patch rows, patch columns */
   readonly gridThw: readonly [number, number, number];
   readonly secondPerGrid: number;
+  /** when the first frame is seen, in seconds of the sound beside it; absent: with its beginning */
+  readonly startSeconds?: number | undefined;
   readonly tokens: number;
 }
 

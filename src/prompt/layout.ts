@@ -68,7 +68,8 @@ export function hasSound(media: VideoTokens): media is SoundVideoTokens {
  * emitted, not to the token's own chunk: steps longer than a chunk leave one-token chunks behind, as in the reference.
  */
 export function chunkEnds(length: number, valueAt: (index: number) => number, chunk: number): number[] {
-  const ends: number[] = [];
+  // Empty chunks, where the first token comes late; never in the reference, whose values begin with 0.
+  const ends = new Array<number>(Math.floor(valueAt(0) / chunk)).fill(0);
   for (let index = 0; index < length; index++) {
     if (valueAt(index) >= (ends.length + 1) * chunk) ends.push(index);
   }
@@ -83,10 +84,10 @@ export function forEachChunk(
   visit: (kind: 'video' | 'audio', from: number, to: number) => void,
 ): void {
   for (let chunk = 0; chunk < Math.max(videoEnds.length, audioEnds.length); chunk++) {
-    const videoEnd = videoEnds[chunk];
-    const audioEnd = audioEnds[chunk];
-    if (videoEnd !== undefined) visit('video', videoEnds[chunk - 1] ?? 0, videoEnd);
-    if (audioEnd !== undefined) visit('audio', audioEnds[chunk - 1] ?? 0, audioEnd);
+    const [videoStart = 0, videoEnd = videoStart] = [videoEnds[chunk - 1], videoEnds[chunk]];
+    const [audioStart = 0, audioEnd = audioStart] = [audioEnds[chunk - 1], audioEnds[chunk]];
+    if (videoEnd > videoStart) visit('video', videoStart, videoEnd);
+    if (audioEnd > audioStart) visit('audio', audioStart, audioEnd);
   }
 }
 
@@ -122,7 +123,7 @@ function interleave(media: SoundVideoTokens, videoTokens: number, config: Layout
   const chunk = positionsPerChunk(config);
   const perStep = tokensPerStep(media.gridThw, config.vision.mergeSize);
   const time = (token: number): number =>
-    Math.floor(token / perStep) * media.secondPerGrid * config.positionIdPerSeconds;
+    ((media.startSeconds ?? 0) + Math.floor(token / perStep) * media.secondPerGrid) * config.positionIdPerSeconds;
   const runs: LayoutRun[] = [{ kind: 'audio-start', count: 1 }];
   forEachChunk(
     chunkEnds(videoTokens, time, chunk),

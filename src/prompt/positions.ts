@@ -22,17 +22,24 @@ class VisualGrid {
   readonly perStep: number;
   readonly #stepTimes: Float64Array;
 
-  constructor(gridThw: readonly [number, number, number], secondPerGrid: number, config: LayoutConfig) {
+  /** @param start seconds of the first step */
+  constructor(
+    gridThw: readonly [number, number, number],
+    secondPerGrid: number,
+    config: LayoutConfig,
+    start: number | undefined = 0,
+  ) {
     this.columns = gridThw[2] / config.vision.mergeSize;
     this.perStep = tokensPerStep(gridThw, config.vision.mergeSize);
     this.tokens = gridThw[0] * this.perStep;
     // float32 throughout, then truncated: torch multiplies the step by second_per_grid first.
     const seconds = Math.fround(secondPerGrid);
-    const timeOf = (step: number): number => Math.fround(Math.fround(step * seconds) * config.positionIdPerSeconds);
+    const timeOf = (step: number): number =>
+      Math.fround(Math.fround(start + step * seconds) * config.positionIdPerSeconds);
     this.#stepTimes = Float64Array.from({ length: gridThw[0] }, (_, step) => Math.trunc(timeOf(step)));
   }
 
-  /** Position of a token's temporal step, relative to the first. */
+  /** Position of a token's temporal step, relative to the start of the media. */
   time(token: number): number {
     return this.#stepTimes[Math.floor(token / this.perStep)] ?? 0;
   }
@@ -147,7 +154,8 @@ function writeMedia(writer: PositionWriter, media: MediaTokens, config: LayoutCo
       writer.text(1);
       return;
     case 'video': {
-      const grid = new VisualGrid(media.gridThw, media.secondPerGrid, config);
+      const start = hasSound(media) ? media.startSeconds : undefined;
+      const grid = new VisualGrid(media.gridThw, media.secondPerGrid, config, start);
       writer.text(1);
       if (hasSound(media)) writeInterleaved(writer, grid, media.audioTokens, positionsPerChunk(config));
       else {

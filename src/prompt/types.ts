@@ -6,6 +6,8 @@ export type MediaTokens =
       readonly kind: 'video';
       readonly gridThw: readonly [number, number, number];
       readonly secondPerGrid: number;
+      /** of the first frame, where the sound begins before it; absent: 0, as in the reference */
+      readonly startSeconds?: number | undefined;
       readonly audioTokens: number | undefined;
     }
   | { readonly kind: 'image'; readonly gridThw: readonly [number, number, number] }

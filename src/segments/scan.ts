@@ -1,7 +1,7 @@
 // Looks and listens into stretches of a file, by ffmpeg: small pictures with scdet's scores, and loudness.
 import type { Hold } from '../base/foreground.ts';
 import { runFfmpeg } from '../media/ffmpeg.ts';
-import { clockOf, firstAtOrAfter, partOf, seekOptions, trimFilters, type FileClock } from '../media/part.ts';
+import { clockOf, firstAtOrAfter, partOf, seekOptions, soundSpan, trimFilters, type FileClock } from '../media/part.ts';
 import { DEFAULT_LIMITS, type MediaProbe } from '../media/types.ts';
 import { marksOf, type Marks } from './marks.ts';
 import { difference, shotChanges, SMALL, type FrameLook, type ShotChange } from './shots.ts';
@@ -200,8 +200,8 @@ class SoundScan {
     const { audio } = this.#probe;
     if (audio === undefined || !this.#clock.isTold) return false;
     if (audio.durationSeconds === 0) return true; // nothing tells how long it is
-    const begins = (audio.startSeconds ?? this.#clock.zero) - this.#clock.zero;
-    return Math.min(to, begins + audio.durationSeconds) > Math.max(from, begins);
+    const heard = soundSpan(audio, this.#clock.zero);
+    return Math.min(to, heard.to) > Math.max(from, heard.from);
   }
 
   /** Loudness of the pieces from `first` up to `next`; what is missing in front and in gaps is silence. */

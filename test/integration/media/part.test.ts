@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { decodeAudio } from '../../../src/media/decode-audio.ts';
 import { decodeFrames } from '../../../src/media/decode-frames.ts';
 import { clockOf, partOf } from '../../../src/media/part.ts';
 import { planMedia } from '../../../src/media/plan.ts';
 import { probeMedia } from '../../../src/media/probe.ts';
 import { resolveProfile } from '../../../src/media/profile.ts';
-import type { MediaProbe, PartRequest } from '../../../src/media/types.ts';
+import type { MediaPlan, MediaProbe, PartRequest } from '../../../src/media/types.ts';
 import { PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
@@ -82,6 +82,61 @@ test.each([
     expect(furthest).toBeLessThan(1e-4);
   },
 );
+
+describe('what begins late in a part', () => {
+  const planned = async (path: string, part?: PartRequest): Promise<MediaPlan> => {
+    const whole = await probeMedia(path, { keepsTimes: part !== undefined });
+    const probe = part === undefined ? whole : partOf(whole, part);
+    return planMedia(probe, resolveProfile('reference-cli', { fps: 5 }), { ...PUBLISHED_PATCHES, useAudio: true });
+  };
+  /** Tenths of a second that are heard. */
+  const heardTenths = async (plan: MediaPlan): Promise<string> => {
+    const { waveform, warnings } = await decodeAudio(plan);
+    expect(warnings).toEqual([]);
+    const tenth = (at: number): Float32Array => waveform.subarray(at * 1600, (at + 1) * 1600);
+    const tenths = Array.from({ length: Math.round(waveform.length / 1600) }, (_, at) => tenth(at));
+    return tenths
+      .map((samples) => (samples.filter((level) => Math.abs(level) > 0.1).length > 400 ? '#' : '.'))
+      .join('');
+  };
+  const TONE = ['-f', 'lavfi', '-i', 'sine=f=440:r=48000:d=4,volume=8'];
+
+  test.each([
+    ['mkv', ['-c:a', 'pcm_s16le']],
+    ['mp4', ['-c:a', 'aac', '-b:a', '320k']],
+    ['ts', ['-c:a', 'ac3']],
+  ])('sound, and sound behind a gap, is heard at its time (%s)', async (ending, codec) => {
+    // Heard from 1 to 1.5 s and from 3 s on.
+    const holes = "aselect='between(t,1,1.499)+gte(t,3)'";
+    const path = await makeClip(scratch(`holes.${ending}`), [...PICTURES, ...TONE, '-af', holes, ...H264, ...codec]);
+    const part = await planned(path, { rule: 'time', start: 0.5, end: 3.5 });
+    expect(await heardTenths(part)).toMatch(/^\.{4,5}#{4,6}\.{14,16}#{4,6}$/);
+    expect(part.audio?.durationSeconds).toBeCloseTo(3, 1);
+    const last = await planned(path, { rule: 'time', start: 3.5, end: 3.9 });
+    expect(await heardTenths(last)).toBe('####');
+    expect(await heardTenths(await planned(path, { rule: 'time', start: 1.8, end: 2.6 }))).toBe('');
+    // The reference puts what is heard of a whole file together.
+    expect(await heardTenths(await planned(path))).toMatch(/^#{14,16}$/);
+  });
+
+  test('sound that changes its form is heard at its time', async () => {
+    const stereo = await makeClip(scratch('stereo.ts'), [...TONE, '-t', '1', '-ac', '2', '-c:a', 'ac3']);
+    const mono = await makeClip(scratch('mono.ts'), [...TONE, '-t', '1', '-ac', '1', '-c:a', 'ac3']);
+    const joined = `concat:${stereo}|${mono}`;
+    const late = ['-itsoffset', '2', '-i', joined, '-map', '0:v', '-map', '1:a', '-c:a', 'copy'];
+    const path = await makeClip(scratch('changes.mkv'), [...PICTURES, ...late, ...H264]);
+    const heard = await heardTenths(await planned(path, { rule: 'time', start: 0.5, end: 4 }));
+    expect(heard).toMatch(/^\.{15}#{14,20}$/);
+  });
+
+  test('pictures are seen at their time, beside sound', async () => {
+    const path = await makeClip(scratch('late.mkv'), [...LATE_PICTURES, '-c:a', 'pcm_s16le']);
+    const { video } = await planned(path, { rule: 'time', start: 0.5, end: 3.1 });
+    expect([video?.startSeconds, video?.frameIndices.length]).toEqual([expect.closeTo(1.1, 2), 6]);
+    expect((await planned(path, { rule: 'time', start: 1.7, end: 3 })).video?.startSeconds).toBeUndefined();
+    expect((await planned(path)).video?.startSeconds).toBeUndefined();
+  });
+});
 
 test('sound is not called damaged where only pictures outside of the part are', async () => {
   const keys = ['-c:v', 'libx264', '-g', '60', '-sc_threshold', '0', '-pix_fmt', 'yuv420p'];

@@ -92,6 +92,14 @@ describe('the order of media tokens', () => {
     );
   });
 
+  it('puts pictures that begin late where they are seen: whole chunks of sound come first', () => {
+    const media = { kind: 'video', gridThw: [3, 20, 20], secondPerGrid: 1, startSeconds: 5, audioTokens: 200 } as const;
+    expect(readable(media)).toBe('vision_bos*1 audio_bos*1 A*100 V*100 A*50 V*200 A*50 audio_eos*1 vision_eos*1');
+    const { positions } = tmropePositions([{ kind: 'media', media }], config);
+    const [first = '', second = ''] = triples(positions).filter((_, token) => token === 102 || token === 252);
+    expect([first, second]).toEqual(['126,1,1', '151,1,1']);
+  });
+
   it('has no audio tokens for a sound that is too short for one', () => {
     expect(readable({ kind: 'video', gridThw: [1, 4, 4], secondPerGrid: 1, audioTokens: 0 })).toBe(
       'vision_bos*1 V*4 vision_eos*1',
