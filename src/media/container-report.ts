@@ -151,7 +151,7 @@ function readReport(report: ContainerReport, file: MediaFile, log: readonly stri
   const sound = chooseSound(report, warnings);
   if (pictures === undefined && sound === undefined) throw nothingInside(report, file, log);
   const video = pictures && videoStream(pictures, report, warnings);
-  const audio = sound && audioStream(sound, report);
+  const audio = sound && audioStream(sound, report, video === undefined);
   if (pictures !== undefined && video !== undefined) {
     warnings.push(...missingFrames(video, pictures, log));
     if (video.totalFrames === 1 && audio !== undefined)
@@ -268,6 +268,7 @@ function codecName(stream: Section): string {
 
 function videoStream(stream: Section, report: ContainerReport, warnings: string[]): VideoStream {
   const tally = report.tally(count(stream['index']));
+  const told = isBroken(tally, report) ? undefined : tally;
   const totalFrames = framesOf(stream, report);
   const measured = tally.seconds(hasClockBreaks(report.format));
   const durationSeconds = trusted(stream, measured ?? tally.summedSeconds, report.format);
@@ -282,20 +283,22 @@ function videoStream(stream: Section, report: ContainerReport, warnings: string[
     averageFps: averageFps(stream, totalFrames, { measured, trusted: durationSeconds }, warnings),
     totalFrames,
     framesSpan: tally.span,
-    frameTimes: tally.frameTimes(totalFrames),
-    frameBytes: tally.frameBytes(totalFrames),
-    keyTimes: tally.keyTimes(totalFrames),
+    frameTimes: told?.frameTimes(totalFrames),
+    frameBytes: told?.frameBytes(totalFrames),
+    keyTimes: told?.keyTimes(totalFrames),
     lostAtStart: tally.orphans,
     durationSeconds,
     still: ['gif', 'apng'].includes(report.format['format_name'] ?? '') && totalFrames === 1,
   };
 }
 
-function audioStream(stream: Section, report: ContainerReport): AudioStream {
+/** @param isAlone beside pictures, their times tell whether a long gap is one */
+function audioStream(stream: Section, report: ContainerReport, isAlone: boolean): AudioStream {
   const tally = report.tally(count(stream['index']));
   const measured = tally.summedSeconds ?? tally.seconds(hasClockBreaks(report.format));
   const durationSeconds = trusted(stream, measured, report.format);
-  const startSeconds = tally.isContinuous ? tally.span?.[0] : undefined;
+  const isTold = tally.isContinuous && !(isAlone && isBroken(tally, report));
+  const startSeconds = isTold ? tally.span?.[0] : undefined;
   return {
     index: count(stream['index']),
     codec: stream['codec_name'] ?? 'unknown',
@@ -305,6 +308,10 @@ function audioStream(stream: Section, report: ContainerReport): AudioStream {
     startSeconds,
     endSeconds: startSeconds === undefined ? undefined : Math.max(tally.end ?? 0, startSeconds + durationSeconds),
   };
+}
+
+function isBroken(tally: PacketTally, { format }: ContainerReport): boolean {
+  return hasClockBreaks(format) && tally.hasBreaks;
 }
 
 /** Transport and program streams: joined recordings start their clock anew. */

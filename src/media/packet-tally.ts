@@ -109,6 +109,11 @@ export class PacketTally {
     return this.span && this.#latest + (this.#last?.duration ?? 0);
   }
 
+  /** Its clock jumps ahead: in containers whose clock may break, that is no time. */
+  get hasBreaks(): boolean {
+    return this.#breaks > 0;
+  }
+
   /** Its clock never runs backwards. */
   get isContinuous(): boolean {
     return this.#isContinuous;

@@ -108,7 +108,7 @@ function partByTime(probe: MediaProbe, { start = 0, end = Infinity }: PartReques
     ...probe,
     durationSeconds: stop - start,
     video: probe.video && videoPart(probe.video, frameTimes.subarray(first, next), first, { start, end: stop }),
-    audio: probe.audio && soundPart(probe.audio, clock, start, stop),
+    audio: probe.audio && soundPart(clock.isTold ? probe.audio : untimed(probe.audio), clock, start, stop),
     part: {
       ...part,
       seekTo,
@@ -201,6 +201,11 @@ function videoPart(
   };
 }
 
+/** It begins where the file does. */
+function untimed(stream: AudioStream): AudioStream {
+  return { ...stream, startSeconds: undefined, endSeconds: undefined };
+}
+
 /** Undefined where the part has no sound. */
 function soundPart(stream: AudioStream, { zero }: FileClock, start: number, end: number): AudioStream | undefined {
   if (stream.durationSeconds === 0) return stream; // nothing tells how long it is
@@ -241,7 +246,7 @@ function partByReference(probe: MediaProbe, { start, end }: PartRequest): MediaP
   };
   const frames = frameBounds(first, last + 1, total);
   const clock = { zero: 0, frameTimes: new Float64Array(), isTold: false, durationSeconds: probe.durationSeconds };
-  const fromFirstSample = audio && { ...audio, startSeconds: undefined, endSeconds: undefined };
+  const fromFirstSample = audio && untimed(audio);
   const times = Float64Array.from({ length: last + 1 - first }, (_, frame) => (first + frame) / fps);
   return {
     ...probe,

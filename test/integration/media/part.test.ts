@@ -138,6 +138,26 @@ describe('what begins late in a part', () => {
   });
 });
 
+test('parts of joined recordings are counted where the clock jumps ahead', async () => {
+  const record = (name: string, ...options: readonly string[]): Promise<string> =>
+    makeClip(scratch(name), [...PICTURES, ...SOUND, ...H264, '-c:a', 'ac3', ...options]);
+  for (const tracks of [[], ['-vn']]) {
+    const pieces = [await record('one.ts', ...tracks), await record('two.ts', '-output_ts_offset', '5000', ...tracks)];
+    const path = scratch('joined.ts');
+    await writeFile(path, Buffer.concat(await Promise.all(pieces.map((piece) => readFile(piece)))));
+    const whole = await probeMedia(path, { keepsTimes: true });
+    expect(clockOf(whole).durationSeconds).toBeCloseTo(8, 0);
+    for (const start of [0.5, 3, 5]) {
+      const part = partOf(whole, { rule: 'time', start, end: start + 2 });
+      const profile = resolveProfile('reference-cli', { fps: 5 });
+      const plan = planMedia(part, profile, { ...PUBLISHED_PATCHES, useAudio: true });
+      expect(plan.video?.frameIndices.length).toBe(tracks.length === 0 ? 10 : undefined);
+      const { waveform, warnings } = await decodeAudio(plan);
+      expect([waveform.length / 16_000, warnings]).toEqual([2, []]);
+    }
+  }
+});
+
 test('sound is not called damaged where only pictures outside of the part are', async () => {
   const keys = ['-c:v', 'libx264', '-g', '60', '-sc_threshold', '0', '-pix_fmt', 'yuv420p'];
   const path = await makeClip(scratch('whole.ts'), [...PICTURES, ...SOUND, ...keys, '-c:a', 'aac']);
