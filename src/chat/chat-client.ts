@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { retryAfterMs } from '../base/retry-after.ts';
 import { Places } from '../base/places.ts';
+import { Check, Type } from '../base/schema.ts';
 import { patientPost, type PatientResponse } from './patient-fetch.ts';
 
 /** refused: by what the server says, no repetition helps */
@@ -32,6 +33,8 @@ export interface ChatClientOptions {
   /** who answers, and the flags of its address and of its time, for messages */
   readonly role: { readonly name: string; readonly flag: string; readonly timeoutFlag: string };
   readonly onReply?: ((exchange: ChatExchange) => void) | undefined;
+  /** told once when nothing answers and questions wait for their next attempts, in sentences */
+  readonly onWait?: ((sentences: string) => void) | undefined;
 }
 
 /** One question and its reply as they were sent. */
@@ -71,6 +74,7 @@ export class ChatClient {
   readonly #places: Places;
   readonly #dropped = new Set<string>();
   #servedModel: string | undefined;
+  #isWaiting = false;
 
   constructor(options: ChatClientOptions) {
     this.#options = options;
@@ -106,10 +110,15 @@ export class ChatClient {
       const attempt = await this.#attempt(question, optional, signal);
       if (attempt.kind === 'reply') {
         this.#servedModel = attempt.reply.model ?? this.#servedModel;
+        this.#isWaiting = false;
         this.#options.onReply?.({ question, answer: attempt.raw });
         return attempt.reply;
       }
       if (attempt.kind === 'refused' || attempts === ATTEMPTS) throw attempt.failure;
+      if (attempt.isAway === true && !this.#isWaiting) {
+        this.#isWaiting = true;
+        this.#options.onWait?.(`${attempt.failure.message} It is asked up to ${ATTEMPTS - attempts} times more.`);
+      }
       await sleep(attempt.afterMs ?? this.#backoff(attempts), undefined, { signal }).catch(() => {
         signal.throwIfAborted();
       });
@@ -145,7 +154,13 @@ export class ChatClient {
 
 type Attempt =
   | { readonly kind: 'reply'; readonly reply: ChatReply; readonly raw: string }
-  | { readonly kind: 'retry'; readonly afterMs: number | undefined; readonly failure: ChatFailure }
+  | {
+      readonly kind: 'retry';
+      readonly afterMs: number | undefined;
+      readonly failure: ChatFailure;
+      /** there is no answer at all, not one that says why */
+      readonly isAway?: boolean;
+    }
   /** the server does not know this field: repeat without it */
   | { readonly kind: 'drop-field'; readonly field: string }
   | { readonly kind: 'refused'; readonly failure: ChatFailure };
@@ -184,7 +199,7 @@ async function attemptChat(call: ChatCall, signal: AbortSignal): Promise<Attempt
           `Nothing answers at ${call.url}: start the ${call.role.name}, or correct ${call.role.flag}.`,
           cause,
         );
-    return { kind: 'retry', afterMs: undefined, failure };
+    return { kind: 'retry', afterMs: undefined, failure, isAway: !timeout.aborted };
   }
 }
 
@@ -211,32 +226,46 @@ async function readResponse(response: PatientResponse, { optional, body, role }:
     : { kind: 'drop-field', field };
 }
 
-interface Completion {
-  readonly model?: unknown;
-  readonly choices?: readonly {
-    readonly message?: { readonly content?: unknown } | null;
-    readonly finish_reason?: unknown;
-  }[];
-  readonly usage?: { readonly prompt_tokens?: unknown; readonly completion_tokens?: unknown } | null;
+const COMPLETION = Type.Object({
+  model: Type.Optional(Type.Unknown()),
+  choices: Type.Array(
+    Type.Object({
+      message: Type.Object({ content: Type.Optional(Type.Unknown()) }),
+      finish_reason: Type.Optional(Type.Unknown()),
+    }),
+    { minItems: 1 },
+  ),
+  usage: Type.Optional(
+    Type.Union([
+      Type.Object({
+        prompt_tokens: Type.Optional(Type.Unknown()),
+        completion_tokens: Type.Optional(Type.Unknown()),
+      }),
+      Type.Null(),
+    ]),
+  ),
+});
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
+/** An answer that holds no reply is no empty reply: some servers tell an error with status 200. */
 function readReply(text: string, role: ChatClientOptions['role']): Attempt {
-  let completion: Completion;
-  try {
-    completion = JSON.parse(text) as Completion;
-  } catch (cause) {
-    return {
-      kind: 'retry',
-      afterMs: undefined,
-      failure: new ChatFailure(
-        'unreachable',
-        `The server at the ${role.name}’s URL is not OpenAI-compatible: check ${role.flag}.`,
-        cause,
-      ),
-    };
+  const completion = parsed(text);
+  if (!Check(COMPLETION, completion)) {
+    const quoted = text.slice(0, QUOTED_CHARACTERS);
+    const sentence =
+      `The server at the ${role.name}’s URL does not answer as OpenAI’s does: check ${role.flag}. ` +
+      `It answers: ${quoted === '' ? 'nothing' : quoted}`;
+    return { kind: 'retry', afterMs: undefined, failure: new ChatFailure('unreachable', sentence) };
   }
-  const [choice] = completion.choices ?? [];
-  const content = choice?.message?.content;
+  const [choice] = completion.choices;
+  const content = choice?.message.content;
   const { prompt_tokens: promptTokens, completion_tokens: completionTokens } = completion.usage ?? {};
   const reply: ChatReply = {
     text: typeof content === 'string' ? withoutReasoning(content) : '',

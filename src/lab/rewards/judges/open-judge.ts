@@ -37,7 +37,14 @@ export async function openJudge({
   onWarning,
   ...options
 }: JudgeOptions): Promise<Judge> {
-  if (judge === 'world') return worldJudge();
+  if (judge === 'world') {
+    const given = { 'judge-model': model, 'judge-video': seesVideo || undefined, prompts, 'judge-log': log };
+    const [flag] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+    if (flag === undefined) return worldJudge();
+    throw new AvocadoError('bad_request', `--${flag} needs --judge URL: the judge world asks no model.`, {
+      param: flag.replaceAll('-', '_'),
+    });
+  }
   if (model === undefined)
     throw new AvocadoError('bad_request', `--judge ${judge} needs --judge-model: name the model to ask there.`, {
       param: 'judge_model',
@@ -48,7 +55,7 @@ export async function openJudge({
     import('./prompts.ts'),
   ]);
   const onReply = log === undefined ? undefined : openJudgeLog(log, onWarning);
-  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, ...options, onReply }), {
+  return endpointJudge(new ChatEndpoint({ baseUrl: judge, model, ...options, onReply, onWait: onWarning }), {
     prompts: await readPrompts(prompts),
     seesVideo,
   });

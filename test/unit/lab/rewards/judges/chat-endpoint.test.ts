@@ -87,6 +87,28 @@ describe('ChatEndpoint', () => {
     expect(await failureOf(nowhere.ask('a', 0, signal()))).toMatchObject({ code: 'judge_unreachable' });
   });
 
+  it.each(['null', '[]', '"x"', '', '{}', '{"choices":5}', '{"choices":[null]}', '{"choices":[{"message":null}]}'])(
+    'says that the answer %j is none, not that nothing answers',
+    async (body) => {
+      const { endpoint } = await serve(() => ({ status: 200, body }));
+      const { message } = (await failureOf(endpoint().ask('a', 0, signal()))) as Error;
+      expect(message).toContain('does not answer as OpenAI’s does: check --judge. It answers: ');
+      expect(message).toContain(body === '' ? 'nothing' : body);
+    },
+  );
+
+  it('says once that nothing answers while it tries again', async () => {
+    const { url, close } = await serve(() => 'unused');
+    await close();
+    const told: string[] = [];
+    const options = { apiKey: undefined, concurrency: 2, timeoutMs: 5000, backoffMs: 1 };
+    const endpoint = new ChatEndpoint({ ...options, baseUrl: url, model: 'm', onWait: (text) => told.push(text) });
+    await Promise.all([failureOf(endpoint.ask('a', 0, signal())), failureOf(endpoint.ask('b', 0, signal()))]);
+    expect(told).toEqual([
+      `Nothing answers at ${url}/chat/completions: start the judge, or correct --judge. It is asked up to 7 times more.`,
+    ]);
+  });
+
   it('does not repeat a rejected request', async () => {
     const { endpoint, asked } = await serve(() => ({ status: 401, body: '{"error":{"message":"bad key"}}' }));
     const failure = await failureOf(endpoint().ask('a', 0, signal()));
