@@ -1,7 +1,7 @@
 // One curation from a manifest to training files, in a directory that can be gone on with at any time.
-import { rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { AvocadoError, directoryUnwritable } from '../../base/errors.ts';
+import { replaceFile } from '../../base/replace-file.ts';
 import { snakeCase, type Json } from '../../output/caption-answer.ts';
 import { numberOf } from '../rewards/json-recovery.ts';
 import { readPrompts } from '../rewards/judges/prompts.ts';
@@ -194,10 +194,7 @@ async function writeSet(
   };
   for (const name of exports) Object.assign(files, exportFiles(name, kept));
   try {
-    for (const [name, text] of Object.entries(files)) {
-      await writeFile(join(out, `${name}.part`), text);
-      await rename(join(out, `${name}.part`), join(out, name));
-    }
+    for (const [name, text] of Object.entries(files)) await replaceFile(join(out, name), [text]);
   } catch (cause) {
     throw directoryUnwritable(out, cause, 'Make room and start the command again: it goes on where it stopped.');
   }

@@ -1,10 +1,8 @@
 // One evaluation from the dataset to its reports, in a directory that can be gone on with at any time.
-import { createWriteStream } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { directoryUnwritable, AvocadoError } from '../../base/errors.ts';
 import { makeDirectory } from '../../base/make-directory.ts';
+import { replaceFile } from '../../base/replace-file.ts';
 import { snakeCase } from '../../output/caption-answer.ts';
 import { endpointJudge } from '../rewards/judges/endpoint-judge.ts';
 import { readPrompts } from '../rewards/judges/prompts.ts';
@@ -56,8 +54,8 @@ export interface EvaluationOptions {
 
 export interface EvaluationResult {
   readonly report: Report;
-  /** an item has no caption, or was not judged */
-  readonly isComplete: boolean;
+  /** ids of the items that have no caption, not even an empty one */
+  readonly missing: readonly string[];
   readonly asked: number;
 }
 
@@ -86,8 +84,8 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
     const rows = items.flatMap((item) => captions.get(item.id) ?? []);
     const report = reportOf(options, { evaluation: judged, dialogue, desk, prompts, rows });
     await writeReports(report, judged?.judged ?? [], captions, options);
-    const { expected = items.length, scored = rows.length } = judged?.counts ?? {};
-    return { report, isComplete: expected === scored, asked: desk?.asked ?? 0 };
+    const missing = items.flatMap(({ id }) => (captions.has(id) ? [] : [id]));
+    return { report, missing, asked: desk?.asked ?? 0 };
   } finally {
     desk?.close();
   }
@@ -263,12 +261,8 @@ async function writeReports(
   const verdicts = judged.map(({ item, verdict, failure, caption }) =>
     JSON.stringify({ video_id: item.id, failure: failure ?? null, verdict: verdict ?? null, caption: caption ?? null }),
   );
-  const put = async (name: string, text: string | Iterable<string>): Promise<void> => {
-    const path = join(out, name);
-    if (typeof text === 'string') await writeFile(`${path}.part`, text);
-    else await pipeline(text, createWriteStream(`${path}.part`));
-    await rename(`${path}.part`, path);
-  };
+  const put = (name: string, text: string | Iterable<string>): Promise<void> =>
+    replaceFile(join(out, name), typeof text === 'string' ? [text] : text);
   try {
     await put('report.json', `${JSON.stringify(snakeCase(report), null, 2)}\n`);
     await put('report.md', markdownReport(report, benchmark));

@@ -1,6 +1,7 @@
 // Writes a clip of the world and the truth about it, both or neither.
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { AvocadoError } from '../../base/errors.ts';
+import { unfinishedName } from '../../base/replace-file.ts';
 import { encodeMp4, type RawClip } from '../../media/encode-mp4.ts';
 
 /** `clip.mp4` → `clip.json` */
@@ -20,8 +21,8 @@ export async function writeClip(
   signal: AbortSignal,
   clip: () => Promise<RawClip>,
 ): Promise<void> {
-  const unfinished = `${out}.part`;
-  await wrapWriteError(unfinished, writeFile(unfinished, ''));
+  const unfinished = unfinishedName(out);
+  await wrapWriteError(out, writeFile(unfinished, ''));
   try {
     await refuseDirectory(out);
     await encodeMp4(await clip(), unfinished, signal);
@@ -40,10 +41,10 @@ async function refuseDirectory(path: string): Promise<void> {
 
 async function wrapWriteError(path: string, writing: Promise<void>): Promise<void> {
   await writing.catch((cause: unknown) => {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const { code = String(cause) } = cause as NodeJS.ErrnoException;
     throw new AvocadoError(
       'bad_request',
-      `${path} cannot be written: ${reason}. Name a file in a directory that exists and that you may write to.`,
+      `${path} cannot be written (${code}). Name a file in a directory that exists and that you may write to.`,
       { cause, param: 'file' },
     );
   });

@@ -72,8 +72,8 @@ describe.each(BENCHMARKS.map(({ name }) => name))('%s', (name) => {
   it('gives the same reports after two deaths, and asks nothing twice', async () => {
     const endpoint = scriptedEndpoint();
     const whole = optionsFor(name, `${name}-whole`);
-    const { report, isComplete } = await runEvaluation({ ...whole, judge: { ...whole.judge!, endpoint } });
-    expect(isComplete).toBe(true);
+    const { report, missing } = await runEvaluation({ ...whole, judge: { ...whole.judge!, endpoint } });
+    expect(missing).toEqual([]);
     expect(report.evaluation!.counts).toMatchObject({ expected: MINI_CLIPS, scored: MINI_CLIPS });
     const [first] = BENCHMARKS.find((one) => one.name === name)!.columns;
     expect(report.evaluation!.tables.strict.scores[first!.name]).not.toBeNull();
@@ -156,11 +156,11 @@ describe('the engine', () => {
         captions: () => Promise.resolve(source),
         onWarning: (sentence) => warnings.push(sentence),
       });
-    expect((await run()).isComplete).toBe(false);
+    expect((await run()).missing).toEqual(['0003']);
     expect(warnings).toEqual(['0003 has no caption: It is broken.']);
     fails = false;
-    const { report, isComplete } = await run();
-    expect(isComplete).toBe(true);
+    const { report, missing } = await run();
+    expect(missing).toEqual([]);
     expect(made).toHaveLength(MINI_CLIPS + 1);
     expect(report.metrics).toMatchObject({ captions: MINI_CLIPS, repetition: { collapsed: 0, cut: 100 } });
     expect(report.metrics.tokens).toMatchObject({ mean: 7, max: 7, count: MINI_CLIPS });
@@ -170,9 +170,9 @@ describe('the engine', () => {
     const options = optionsFor(name, 'budget');
     const price = { prompt: 1e3, completion: 1e3 };
     const judge = { ...options.judge!, price, maxCost: 5, concurrency: 1 };
-    const { report, isComplete } = await runEvaluation({ ...options, judge });
+    const { report } = await runEvaluation({ ...options, judge });
     const { scored, not_asked: open } = report.evaluation!.counts;
-    expect([isComplete, scored + open, scored > 0, open > 0]).toEqual([false, MINI_CLIPS, true, true]);
+    expect([scored + open, scored > 0, open > 0]).toEqual([MINI_CLIPS, true, true]);
     expect(report.judge!.account.cost).toBeGreaterThanOrEqual(5);
     const gone = scriptedEndpoint(() => {
       throw new Unscored('judge_unreachable', 'Nothing answers.');
@@ -180,7 +180,7 @@ describe('the engine', () => {
     const again = await runEvaluation({ ...options, judge: { ...options.judge!, endpoint: gone } });
     expect(again.report.evaluation!.counts).toMatchObject({ scored, not_asked: open });
     expect(readFileSync(join(options.out, 'report.md'), 'utf8')).toContain(`${open} are not judged yet`);
-    expect((await runEvaluation(options)).isComplete).toBe(true);
+    expect((await runEvaluation(options)).report.evaluation!.counts.scored).toBe(MINI_CLIPS);
   });
 
   it('says that no run has a score when nothing could be judged', async () => {
