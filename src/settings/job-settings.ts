@@ -1,4 +1,5 @@
 // Rows of the server's table about jobs, batches and files.
+import { statSync } from 'node:fs';
 import { boolean, integer, text, type SettingTable, type SettingValues } from './setting.ts';
 
 export const JOB_ROWS = {
@@ -79,7 +80,16 @@ export function databaseMistake(url: string): string | undefined {
   return isRight ? undefined : '--database must be a URL like postgres://user:password@host:5432/name.';
 }
 
-/** @returns sentences about values that do not go together */
+/** Said at the start: the directory is made when the first job comes. */
+function isUsable(directory: string): boolean {
+  try {
+    return statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? true;
+  } catch {
+    return false;
+  }
+}
+
+/** @returns sentences about values that do not go together, or do not go */
 export function jobMistakes({
   databaseUrl,
   jobsDirectory,
@@ -91,6 +101,8 @@ export function jobMistakes({
   const mistakes: string[] = [];
   if (databaseUrl !== undefined && jobsDirectory !== undefined)
     mistakes.push('--database and --jobs-dir exclude each other: give one of them.');
+  if (jobsDirectory !== undefined && !isUsable(jobsDirectory))
+    mistakes.push(`--jobs-dir ${jobsDirectory} is not a directory, and cannot be made one.`);
   const wrong = databaseUrl === undefined ? undefined : databaseMistake(databaseUrl);
   if (wrong !== undefined) mistakes.push(wrong);
   if (jobsOnly && databaseUrl === undefined)

@@ -4,9 +4,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { nonEmptyVariable } from '../../base/env.ts';
-import { AvocadoError } from '../../base/errors.ts';
+import { AvocadoError, directoryUnwritable } from '../../base/errors.ts';
 import type { Device, Precision } from '../../settings/engine-settings.ts';
 import { openCheckpoint, type Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { ModelConfig } from '../checkpoint/config-types.ts';
@@ -31,6 +31,8 @@ interface CacheOptions extends ExportOptions {
  * opened within this time is not removed.
  */
 const UNUSED_MS = 24 * 3600 * 1000;
+
+const CACHE_ADVICE = 'Name another directory with --cache-dir.';
 
 function defaultCache(): string {
   const userCache = nonEmptyVariable('XDG_CACHE_HOME') ?? join(homedir(), '.cache');
@@ -93,7 +95,9 @@ async function openCached(directory: string): Promise<Manifest | undefined> {
   } catch (error) {
     const repairable =
       error instanceof AvocadoError && (error.code === 'export_incomplete' || error.code === 'export_stale');
-    if (repairable || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (repairable || code === 'ENOENT') return undefined;
+    if (code === 'ENOTDIR') throw directoryUnwritable(dirname(directory), error, CACHE_ADVICE);
     throw error;
   }
 }

@@ -168,7 +168,8 @@ async function replaceOurs(target: string): Promise<'replace'> {
 }
 
 function explain(error: unknown, target: string): unknown {
-  const { code } = error as NodeJS.ErrnoException;
+  const { code, path } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT' && path?.startsWith(dirname(target)) !== true) return error; // of the checkpoint
   switch (code) {
     case 'ENOSPC':
     case 'EDQUOT':
@@ -181,6 +182,7 @@ function explain(error: unknown, target: string): unknown {
     case 'EPERM':
     case 'EROFS':
     case 'ENOTDIR':
+    case 'ENOENT':
     case 'EBUSY':
     case 'EXDEV':
     case 'EEXIST':

@@ -72,6 +72,15 @@ describe('The cache of exports', () => {
       });
   });
 
+  it('says that a file is no place for it', async () => {
+    await expect(ensureExport(checkpoint, 'fp32', { cacheDir: join(checkpoint, 'config.json') })).rejects.toMatchObject(
+      {
+        code: 'directory_unwritable',
+        message: expect.stringMatching('config.json cannot be written to .* Name another directory with --cache-dir.'),
+      },
+    );
+  });
+
   it('repairs a damaged entry', async () => {
     const { directory } = await ensureExport(checkpoint, 'int4', { cacheDir });
     truncateSync(join(directory, 'weights.bin'), 10);

@@ -76,6 +76,13 @@ describe('An export', () => {
     expect(manifest.files.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(5e6);
   });
 
+  it('says so where no directory can be made', async () => {
+    await expect(exportModel(checkpoint, 'fp32', '/proc/avocado-export')).rejects.toMatchObject({
+      code: 'bad_request',
+      message: '/proc/avocado-export cannot be written to (ENOENT): give another directory.',
+    });
+  });
+
   it('replaces an earlier one', async () => {
     await exportModel(checkpoint, 'fp32', out);
     await exportModel(checkpoint, 'int4', out);

@@ -88,12 +88,15 @@ describe('settings of avocado serve', () => {
   });
 
   it('and their mistakes are reported with those of keys and directories, before a model is loaded', async () => {
-    const { exitCode, stderr, opened } = await runCli(['serve', '--media-root', 'x', '--slots', '0'], {
-      variables: { AVOCADO_PORT: 'http', AVOCADO_API_KEYS: 'carl:short' },
-    });
+    const { exitCode, stderr, opened } = await runCli(
+      ['serve', '--media-root', 'x', '--slots', '0', '--jobs-dir', `${import.meta.filename}/x`],
+      {
+        variables: { AVOCADO_PORT: 'http', AVOCADO_API_KEYS: 'carl:short' },
+      },
+    );
     expect([exitCode, opened]).toEqual([2, []]);
     expect(stderr).toMatch(/^error \[bad_request\]: [^\n]+\n$/);
-    for (const name of ['--media-root x', '--slots', 'AVOCADO_PORT', 'AVOCADO_API_KEYS, line 1'])
+    for (const name of ['--media-root x', '--slots', '--jobs-dir', 'AVOCADO_PORT', 'AVOCADO_API_KEYS, line 1'])
       expect(stderr).toContain(name);
   });
 });
