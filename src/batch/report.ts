@@ -137,13 +137,17 @@ function hours(seconds: number): string {
   return seconds < 3600 ? durationText(seconds) : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-export function reportText(report: Report, shown: (path: string) => string): string {
+/** @param failuresFile where each failure is told with its reason */
+export function reportText(report: Report, shown: (path: string) => string, failuresFile: string): string {
   const { outcomes, tokens, stageSeconds, slowest, mediaSeconds, wallSeconds } = report;
   const lines = [`${report.listed} listed`];
   for (const [name, meaning] of Object.entries(MEANINGS) as [Outcome, string][])
     if (outcomes[name] > 0) lines.push(`  ${outcomes[name]} ${meaning}`);
   const failures = failureCounts(report);
-  if (failures.size > 0) lines.push(`failures: ${failuresText(failures)}`);
+  if (failures.size > 0) {
+    lines.push(`failures: ${failuresText(failures)}`);
+    lines.push(`  each with its reason in ${shown(failuresFile)}`);
+  }
   if (report.keptCount > 0) {
     lines.push(`${report.keptCount} sidecars are not ours or were edited, and were kept:`);
     for (const path of report.kept.slice(0, SLOWEST)) lines.push(`  ${shown(path)}`);

@@ -85,6 +85,11 @@ export class Batch {
     return await survey(listing(), this.#looker(), signal, onPlanned);
   }
 
+  /** The file that tells what failed, and why. */
+  get failuresFile(): string {
+    return this.#options.layout.failures;
+  }
+
   /** Hours of media an hour, as an earlier run measured them; undefined on the first. */
   measuredRate(): number | undefined {
     const rate = this.#store.rate(this.#options.rateOf);

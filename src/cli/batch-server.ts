@@ -6,6 +6,7 @@ import { AvocadoError } from '../base/errors.ts';
 import type { BatchOptions } from '../batch/run-batch.ts';
 import type { SharedRoot } from '../remote/remote-captioner.ts';
 import { settingOf, type SettingName } from '../settings/schema.ts';
+import { inputDirectory, serverAddress } from './flag-values.ts';
 import { camelCase, type Flags } from './flags.ts';
 import type { ProgressLine } from './terminal.ts';
 
@@ -15,20 +16,20 @@ interface ServerFlags {
   readonly mediaRoot?: readonly SharedRoot[];
 }
 
-function url(text: string): string {
-  if (/^https?:\/\/[^/]/.test(text)) return text.replace(/\/+$/, '').replace(/\/v1$/, '');
-  throw new InvalidArgumentError('It must be the URL of a server, such as http://127.0.0.1:8080.');
-}
-
 function sharedRoots(text: string, before: readonly SharedRoot[] = []): readonly SharedRoot[] {
   const [, name, directory] = /^([^=/]+)=(.+)$/.exec(text) ?? [];
-  if (name !== undefined && directory !== undefined) return [...before, { name, directory: resolve(directory) }];
+  if (name !== undefined && directory !== undefined)
+    return [...before, { name, directory: resolve(inputDirectory(directory)) }];
   throw new InvalidArgumentError('It must be NAME=DIR: DIR here is what the server has as --media-root NAME=….');
 }
 
 export function addServerFlags(command: Command): Command {
   return command
-    .option('--server <url>', 'captions are made by the jobs of this server, which is started with --jobs-dir', url)
+    .option(
+      '--server <url>',
+      'captions are made by the jobs of this server, which is started with --jobs-dir',
+      serverAddress,
+    )
     .option('--api-key <key>', 'key of the server; better given as AVOCADO_SERVER_API_KEY')
     .option(
       '--media-root <name=dir>',
@@ -65,8 +66,9 @@ export async function batchServer(
     import('../remote/server-client.ts'),
   ]);
   const { apiKey = nonEmptyVariable('AVOCADO_SERVER_API_KEY'), mediaRoot: roots = [] } = flags as ServerFlags;
-  const onWait = (reason: string): void => {
-    progress.note(`waiting for the server: ${reason}`);
+  const onWait = (reason: string, patienceMs: number): void => {
+    const until = new Date(Date.now() + patienceMs).toLocaleTimeString('en-GB');
+    progress.tell(`${reason} The server is asked again until ${until}.`);
   };
   const client = new ServerClient({ url: server, apiKey, onWait });
   const served = await askModel(client, signal);

@@ -59,10 +59,14 @@ export class ProgressLine {
 
   /** A line that stays. */
   note(text: string): void {
-    if (this.#mode === 'off') return;
+    if (this.#mode !== 'off') this.tell(text);
+  }
+
+  /** A line that stays, also for a script. */
+  readonly tell = (text: string): void => {
     this.clear();
     this.#stderr.write(`${text}\n`);
-  }
+  };
 }
 
 /** Anything a command threw, as an error with a code. What commander throws is a mistake in the command line. */

@@ -8,8 +8,8 @@ export interface ServerOptions {
   /** without a slash at its end */
   readonly url: string;
   readonly apiKey: string | undefined;
-  /** told when waiting begins, with the reason */
-  readonly onWait?: ((reason: string) => void) | undefined;
+  /** told once when waiting begins, with the reason, and how long it may last */
+  readonly onWait?: ((reason: string, patienceMs: number) => void) | undefined;
   /** a server that answers nothing useful for so long is given up */
   readonly patienceMs?: number | undefined;
   readonly firstPauseMs?: number | undefined;
@@ -42,6 +42,7 @@ type Outcome = { readonly text: string } | { readonly refusal: AvocadoError; rea
 export class ServerClient {
   readonly #options: ServerOptions;
   #answeredMs = -Infinity;
+  #isWaiting = false;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -58,13 +59,14 @@ export class ServerClient {
 
   async json<T>(call: Call, signal: AbortSignal): Promise<T> {
     const text = await this.text(call, signal);
+    let value: unknown;
     try {
-      return JSON.parse(text) as T;
-    } catch (cause) {
-      throw new AvocadoError('engine_unavailable', `${this.url} answers ${call.path} with no JSON. ${ADVICE}`, {
-        cause,
-      });
+      value = JSON.parse(text);
+    } catch {
+      value = undefined;
     }
+    if (typeof value === 'object' && value !== null) return value as T;
+    throw new AvocadoError('engine_unavailable', `${this.url} answers ${call.path} with no JSON object. ${ADVICE}`);
   }
 
   /**
@@ -81,12 +83,14 @@ export class ServerClient {
         : withGrace(signal, graceMs, (later) => this.#try(call, later)));
       if ('text' in outcome) {
         this.#answeredMs = performance.now();
+        this.#isWaiting = false;
         return outcome.text;
       }
       // While other calls are answered the server lives: its storage may be full for an hour.
       const silentMs = performance.now() - Math.max(startedMs, this.#answeredMs);
       if (silentMs >= patienceMs) throw outcome.refusal;
-      if (tries === 1) onWait?.(outcome.refusal.message);
+      if (tries === 1 && !this.#isWaiting) onWait?.(outcome.refusal.message, patienceMs - silentMs);
+      this.#isWaiting = true;
       const pauseMs = Math.min(LONGEST_PAUSE_MS, firstPauseMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
       await sleep(outcome.afterMs ?? pauseMs, undefined, { signal });
     }

@@ -131,6 +131,14 @@ describe('a library on a server', () => {
     expect([server.captioned.length, [...keys]]).toEqual([2, ['Bearer key']]);
   });
 
+  it('says what answers instead of a server of ours', async () => {
+    server.interfere = () => new Response('null');
+    await expect(askModel(client(), never)).rejects.toMatchObject({
+      code: 'engine_unavailable',
+      message: expect.stringContaining('answers /v1/models with no JSON object') as unknown,
+    });
+  });
+
   it('goes on with what a killed process left there', async () => {
     server.isPaused = true;
     const served = await askModel(client(), never);
