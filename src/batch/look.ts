@@ -118,7 +118,9 @@ export class Looker {
     // A manifest's prompt takes the place of the command line's, however that is given.
     if (options['prompt'] !== undefined && options['prompt_id'] === undefined) delete given['prompt_id'];
     if (options['prompt_id'] !== undefined && options['prompt'] === undefined) delete given['prompt'];
-    return { ...captionRequest('', given), priority: 'batch' };
+    const request = captionRequest('', given);
+    refuseFormats(request.samples, this.#options.formats);
+    return { ...request, priority: 'batch' };
   }
 }
 
@@ -127,6 +129,17 @@ async function fileFacts({ source }: ListedItem): Promise<Pick<KnownItem, 'seen'
   const found = await stat(fsPath(source.path), { bigint: true }).catch(() => undefined);
   if (found === undefined) return { seen: undefined, isReadable: false, bytes: 0 };
   return { seen: seenOf(found), isReadable: found.isFile() && found.size > 0n, bytes: Number(found.size) };
+}
+
+/** @throws AvocadoError `bad_request` for sidecars in which only the first of several captions would be */
+export function refuseFormats(captions: number, formats: readonly Format[]): void {
+  const single = formats.find((format) => format !== 'json');
+  if (captions > 1 && single !== undefined)
+    throw new AvocadoError(
+      'bad_request',
+      `A sidecar of the format ${single} has room for one caption, not for ${captions}: leave out n, or choose json.`,
+      { param: 'format' },
+    );
 }
 
 function sameOutput({ key }: ItemNames): AvocadoError {

@@ -20,6 +20,7 @@ import {
   type ListFile,
 } from '../batch/inputs.ts';
 import { Layout } from '../batch/layout.ts';
+import { refuseFormats } from '../batch/look.ts';
 import { extensionFilter, MEDIA_EXTENSIONS } from '../batch/list-files.ts';
 import { shownPath } from '../batch/path-text.ts';
 import { durationText, progressText, type ProgressFacts } from '../batch/progress.ts';
@@ -37,6 +38,7 @@ import { MODEL_SETTINGS } from '../settings/schema.ts';
 import { addServerFlags, batchServer, serverUrl } from './batch-server.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
 import { CommandFiles } from './command-files.ts';
+import { inputDirectory, inputFile, outputDirectory } from './flag-values.ts';
 import {
   addRequestFlags,
   addSettingFlags,
@@ -86,7 +88,14 @@ function formats(text: string): readonly Format[] {
 }
 
 function names(text: string): readonly string[] {
-  return text.split(',').map((name) => name.trim());
+  const all = text.split(',').map((name) => name.trim());
+  if (!all.includes('')) return all;
+  throw new InvalidArgumentError('It must be names such as mp4,mkv, or * for all files.');
+}
+
+function failureCode(text: string): string {
+  if (Object.hasOwn(ERRORS, text)) return text;
+  throw new InvalidArgumentError('There is no such error code. Without one, what failed is tried again.');
 }
 
 export function addBatchCommand(program: Command, environment: CliEnvironment, status: ExitStatus): void {
@@ -98,10 +107,14 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
       'directory, pattern, file, https: or http: address, .jsonl or .csv manifest, or - for a list',
     );
   addServerFlags(addVerifyFlags(addSettingFlags(addRequestFlags(command), [...BATCH_SETTINGS, ...MERGE_SETTINGS])))
-    .option('--list <file>', 'a list of paths and addresses, one a line; repeatable', collect)
+    .option('--list <file>', 'a list of paths and addresses, one a line, - = stdin; repeatable', lists)
     .option('-0, --null', 'entries of lists end with NUL, as find -print0 prints them', false)
-    .option('--out <dir>', 'where results and sidecars go (default: sidecars beside the media)')
-    .option('--root <dir>', 'paths in results are relative to it (default: INPUT if it is one directory, else .)')
+    .option('--out <dir>', 'where results and sidecars go (default: sidecars beside the media)', outputDirectory)
+    .option(
+      '--root <dir>',
+      'paths in results are relative to it (default: INPUT if it is one directory, else .)',
+      inputDirectory,
+    )
     .addOption(
       new Option('--format <names>', `sidecars: none, or of ${FORMATS.join(', ')}, with commas`)
         .argParser(formats)
@@ -116,7 +129,7 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
     .option('--plan', 'tell what would be done and why, and do nothing', false)
     .option('--redo', 'caption again what has a caption of another model, prompt or setting', false)
     .option('--keep', 'leave captions of other settings as they are', false)
-    .option('--retry-failed [code]', 'try again what failed, or what failed with this error code')
+    .option('--retry-failed [code]', 'try again what failed, or what failed with this error code', failureCode)
     .option('--watch', 'go on with files that come, until Ctrl-C', false)
     .option('--settle <s>', 'with --watch: a file unchanged for so long is whole', positiveNumber, 10)
     .option('--json', 'the report, or with --plan every entry, as JSON on stdout', false)
@@ -126,8 +139,8 @@ export function addBatchCommand(program: Command, environment: CliEnvironment, s
     });
 }
 
-function collect(text: string, before: readonly string[] = []): readonly string[] {
-  return [...before, text];
+function lists(name: string, before: readonly string[] = []): readonly string[] {
+  return [...before, name === STDIN || isAddress(name) ? name : inputFile(name)];
 }
 
 class BatchCommand {
@@ -171,7 +184,7 @@ class BatchCommand {
     if (this.#inputs.length + list.length === 0)
       throw new AvocadoError('bad_request', 'Name a directory, a file, a list or an address to caption.');
     if (redo && keep) throw new AvocadoError('bad_request', '--redo and --keep exclude each other: give one of them.');
-    requestFromFlags('', this.#flags);
+    refuseFormats(requestFromFlags('', this.#flags).samples, this.#flags.format);
   }
 
   /** Who makes the captions: a model here, or a server. */
@@ -245,7 +258,7 @@ class BatchCommand {
   async #work(maker: Maker, layout: Layout, lists: readonly ListFile[]): Promise<void> {
     const { flags, signal } = { flags: this.#flags, signal: this.#signal };
     const settling = flags.watch ? new Settling(flags.settle * 1000) : undefined;
-    const verifier = await openVerifier(flags);
+    const verifier = await openVerifier(flags, this.#progress.tell);
     const batch = await Batch.open({
       ...maker,
       layout,
@@ -315,7 +328,7 @@ class BatchCommand {
       toCaption: found.toCaption - (this.#flags.keep ? found.otherSettings : 0),
       onProgress: this.#showProgress,
     };
-    await batch.run(run, (report) => this.#report(report));
+    await batch.run(run, (report) => this.#report(report, batch.failuresFile));
   }
 
   readonly #showProgress = (facts: ProgressFacts): void => {
@@ -325,11 +338,11 @@ class BatchCommand {
     this.#progress.show(progressText(facts));
   };
 
-  async #report(report: Report): Promise<void> {
+  async #report(report: Report, failuresFile: string): Promise<void> {
     this.#progress.clear();
     const { stdout } = this.#environment;
     if (this.#flags.json) await writeJson(stdout, snakeCase(report));
-    else await write(stdout, reportText(report, shownPath));
+    else await write(stdout, reportText(report, shownPath, failuresFile));
     const [code] = Object.keys(report.failures) as ErrorCode[];
     if (code !== undefined && !this.#signal.aborted) this.#status.fail(ERRORS[code].exit);
   }

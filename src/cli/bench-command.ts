@@ -1,10 +1,11 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { AvocadoError } from '../base/errors.ts';
+import { AvocadoError, ERRORS } from '../base/errors.ts';
 import type { ClipFile } from '../lab/loadtest/load-test.ts';
 import { snakeCase } from '../output/caption-answer.ts';
 import { defaultModelDirectory } from '../base/package-files.ts';
+import { serverAddress } from './flag-values.ts';
 import { numberValue, wholeNumber } from './flags.ts';
 import type { ExitStatus, CliEnvironment } from './cli-environment.ts';
 import { write, writeJson } from './terminal.ts';
@@ -34,7 +35,7 @@ export function addBenchCommand(program: Command, environment: CliEnvironment, s
   bench
     .command('serve [clips...]')
     .description('load test of a running server: each client sends its next clip when its last caption has ended')
-    .option('--url <url>', 'the server', 'http://127.0.0.1:8080')
+    .option('--url <url>', 'the server', serverAddress, 'http://127.0.0.1:8080')
     .option('--api-key <key>', 'bearer key of the server')
     .option('--concurrency <list>', 'numbers of clients, one level after another', levelList, [1, 2, 4, 8])
     .option('--requests <n>', 'requests per client at each level', wholeNumber(1), 8)
@@ -64,9 +65,15 @@ async function readClips(paths: readonly string[]): Promise<ClipFile[]> {
   }
   if (files.length === 0)
     throw new AvocadoError('bad_request', 'There are no clips in these directories: name video files.');
-  return Promise.all(
-    files.map(async (file) => ({ name: basename(file), bytes: Uint8Array.from(await readFile(file)) })),
-  );
+  return Promise.all(files.map(readClip));
+}
+
+async function readClip(path: string): Promise<ClipFile> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    const { code = String(cause) } = cause as NodeJS.ErrnoException;
+    throw new AvocadoError('media_not_a_file', `${path} cannot be read (${code}). Name video files.`, { cause });
+  });
+  return { name: basename(path), bytes: Uint8Array.from(bytes) };
 }
 
 async function checkServer(url: string): Promise<void> {
@@ -93,8 +100,8 @@ async function benchServe(
     import('../lab/loadtest/load-test.ts'),
     import('../lab/loadtest/caption-client.ts'),
   ]);
-  const url = flags.url.replace(/\/+$/, '');
   const clips = await readClips(paths);
+  const { url } = flags;
   await checkServer(url);
   const signal = environment.interruption();
   const send = clipSender({
@@ -111,5 +118,5 @@ async function benchServe(
   await write(environment.stdout, `${levelTable(levels)}\n`);
   await writeJson(environment.stdout, snakeCase({ url, clips: clips.length, levels }));
   if (signal.aborted) status.fail(130);
-  else if (levels.some(({ failed }) => Object.keys(failed).length > 0)) status.fail(1);
+  else if (levels.some(({ failed }) => Object.keys(failed).length > 0)) status.fail(ERRORS.engine_error.exit);
 }

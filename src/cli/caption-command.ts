@@ -59,10 +59,12 @@ export function addCaptionCommand(program: Command, environment: CliEnvironment,
 }
 
 /** @throws AvocadoError `bad_request` for flags of which one would be ignored, and for two documents in one */
-function checkFormat({ json, format, n }: CaptionFlags, files: number): void {
+function checkFormat({ json, format, n, tokenIds }: CaptionFlags, files: number): void {
   const refuse = (sentence: string): never => {
     throw new AvocadoError('bad_request', sentence, { param: 'format' });
   };
+  if (tokenIds && !json && format !== 'json')
+    refuse('--token-ids needs --json: the other formats have no room for them.');
   if (format === undefined || format === 'json') return;
   if (json) refuse(`--json and --format ${format} exclude each other: give one of them.`);
   if (format !== 'text' && n !== undefined && n > 1)
@@ -109,7 +111,7 @@ async function captionAll(
 ): Promise<void> {
   const signal = environment.interruption();
   const progress = new ProgressLine(environment, flags);
-  const verifier = await openVerifier(flags);
+  const verifier = await openVerifier(flags, progress.tell);
   const opening = environment.openCaptioner(settings, progress.show);
   const opened = await orInterrupted(opening, signal, (late) => late.close()).finally(progress.clear);
   const { json, tokenIds, format = 'text' } = flags;

@@ -3,6 +3,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { AvocadoError, ERRORS } from '../base/errors.ts';
 import { EXPORTS, type ExportName } from '../lab/curate/exporters.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
+import { outputDirectory } from './flag-values.ts';
 import { wholeNumber, type Flags } from './flags.ts';
 import { addEndpointFlags, addPriceFlags, budgetOf, openEndpoint } from './judge-flags.ts';
 import { ProgressLine, write, writeJson } from './terminal.ts';
@@ -30,7 +31,7 @@ export function addCurateCommand(program: Command, environment: CliEnvironment, 
     .command('curate')
     .description('make training captions: a teacher writes and fuses them, rules and a judge choose')
     .argument('<manifest>', 'JSON lines of video, and sample_id, source, duration, prompt where they are known')
-    .option('--out <dir>', 'where the set and its decisions go, and where it goes on', 'curated')
+    .option('--out <dir>', 'where the set and its decisions go, and where it goes on', outputDirectory, 'curated')
     .option('--export <names>', `files for trainers: of ${EXPORTS.join(', ')}`, exportNames, EXPORTS)
     .option('--keep-from <1..5>', 'completeness that a caption needs', wholeNumber(1, 5), 4)
     .option('--grpo <n>', 'random kept samples that get keypoints and spoken lines', wholeNumber(0), 2000)
@@ -42,8 +43,8 @@ export function addCurateCommand(program: Command, environment: CliEnvironment, 
   command.action(async (manifest: string, flags: CurateFlags) => {
     const progress = new ProgressLine(environment, flags);
     const { price, maxCost } = budgetOf(flags, 'teacher');
-    const teacher = await openEndpoint(flags, 'teacher');
-    const judge = await openEndpoint(flags, 'judge');
+    const teacher = await openEndpoint(flags, 'teacher', progress.tell);
+    const judge = await openEndpoint(flags, 'judge', progress.tell);
     if (teacher === undefined || judge === undefined)
       throw new AvocadoError('bad_request', 'Curation needs --teacher URL, who writes, and --judge URL, who scores.');
     const { runCuration, cardJson, cardText } = await import('../lab/curate/run-curation.ts');

@@ -10,6 +10,7 @@ import type { EvaluationOptions, EvaluationResult } from '../lab/evaluate/run-ev
 import { engineSettings, type EngineSettings } from '../settings/engine-settings.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
+import { inputDirectory, inputFile, outputDirectory } from './flag-values.ts';
 import { addSettingFlags, FILE_LIMITS, readFlags, wholeNumber, type Flags } from './flags.ts';
 import { addEndpointFlags, addPriceFlags, budgetOf, openEndpoint } from './judge-flags.ts';
 import { ProgressLine, warn, write, writeJson } from './terminal.ts';
@@ -40,9 +41,9 @@ export function addEvaluateCommand(program: Command, environment: CliEnvironment
     .command('evaluate')
     .description('measure captions on a benchmark: make them or read them, let a judge compare, report')
     .argument('[benchmark]', 'name of a benchmark; without one, all of them are listed')
-    .option('--data <dir>', 'directory of the dataset; nothing is downloaded', '.')
-    .option('--out <dir>', 'where it works and reports, and goes on (default: evaluation/BENCHMARK)')
-    .option('--captions <file>', 'captions made elsewhere, as JSON lines of video_id and caption')
+    .option('--data <dir>', 'directory of the dataset; nothing is downloaded', inputDirectory, '.')
+    .option('--out <dir>', 'where it works and reports, and goes on (default: evaluation/BENCHMARK)', outputDirectory)
+    .option('--captions <file>', 'captions made elsewhere, as JSON lines of video_id and caption', inputFile)
     .addOption(
       new Option('--preset <name>', 'paper = as its text says, compat = as its scripts do')
         .choices(['paper', 'compat'] satisfies Preset[])
@@ -50,9 +51,9 @@ export function addEvaluateCommand(program: Command, environment: CliEnvironment
     )
     .option('--runs <n>', 'independent judgements; the median is reported (default: as the preset)', wholeNumber(1, 99))
     .option('--limit <n>', 'only the first n clips', wholeNumber(1))
-    .option('--prompts <dir>', 'your own prompts for the judge, NAME.txt; missing ones are built in')
+    .option('--prompts <dir>', 'your own prompts for the judge, NAME.txt; missing ones are built in', inputDirectory)
     .option('--dialogue', 'also judge the spoken lines: Dlg. F1', false)
-    .option('--references <file>', 'for --dialogue: JSON lines of video_id and caption, or dialogues')
+    .option('--references <file>', 'for --dialogue: JSON lines of video_id and caption, or dialogues', inputFile)
     .option('--max-tokens <n>', 'most tokens of a caption', wholeNumber(1), 2048)
     .option('--resamples <n>', 'of the bootstrap', wholeNumber(0, 100_000), 1000)
     .option('--seed <n>', 'of the bootstrap', wholeNumber(0), 0)
@@ -68,9 +69,29 @@ export function addEvaluateCommand(program: Command, environment: CliEnvironment
   });
 }
 
+/** Flags, each with the one without which it would be ignored. */
+const NEEDS = [
+  ['references', 'dialogue'],
+  ...(['dialogue', 'prompts', 'runs', 'judgePrice'] as const).map((name) => [name, 'judge'] as const),
+] as const;
+
+/** @throws AvocadoError `bad_request` for flags that would be ignored */
+function checkFlags(flags: EvaluateFlags): void {
+  const isGiven = (name: string): boolean => flags[name] !== undefined && flags[name] !== false;
+  const refuse = (name: string, sentence: string): never => {
+    throw new AvocadoError('bad_request', sentence, { param: name });
+  };
+  for (const [name, needed] of NEEDS)
+    if (isGiven(name) && !isGiven(needed))
+      refuse(name, `--${name === 'judgePrice' ? 'judge-price' : name} needs --${needed}.`);
+  if (isGiven('captions') && isGiven('server'))
+    refuse('captions', '--captions and --server exclude each other: give one of them.');
+  checkVerify(flags);
+}
+
 /** @throws AvocadoError `bad_request` for flags that --verify cannot work with */
 function checkVerify(flags: EvaluateFlags): void {
-  if (!isVerifying(flags)) return;
+  if (!isVerifying(flags, true)) return;
   const refuse = (sentence: string): never => {
     throw new AvocadoError('bad_request', sentence, { param: 'verify' });
   };
@@ -103,8 +124,8 @@ async function evaluate(
   const progress = new ProgressLine(environment, flags);
   const signal = environment.interruption();
   const budget = budgetOf(flags, 'judge');
-  checkVerify(flags);
-  const judge = await openEndpoint(flags, 'judge');
+  checkFlags(flags);
+  const judge = await openEndpoint(flags, 'judge', progress.tell);
   const source = new LazySource(benchmark, flags, environment, signal, progress);
   const options: EvaluationOptions = {
     benchmark,
@@ -137,7 +158,7 @@ async function evaluate(
 }
 
 async function tell(
-  { report, isComplete, asked }: EvaluationResult,
+  { report, missing, asked }: EvaluationResult,
   out: string,
   flags: EvaluateFlags,
   { stdout, stderr }: CliEnvironment,
@@ -148,8 +169,16 @@ async function tell(
   if (flags.json) await writeJson(stdout, snakeCase(report));
   else await write(stdout, markdownReport(report, benchmarkNamed(report.benchmark, BENCHMARKS)));
   await write(stderr, `${asked} questions were asked now. The reports are in ${out}.\n`);
-  if ((report.evaluation?.counts.not_asked ?? 0) > 0) status.fail(ERRORS.engine_unavailable.exit);
-  else if (!isComplete) status.fail(ERRORS.internal.exit);
+  const { not_asked: open = 0, unreadable = 0 } = report.evaluation?.counts ?? {};
+  const [first] = missing;
+  const worst = report.evaluation === undefined ? '' : ' The strict counting takes them as the worst.';
+  await warn(stderr, [
+    ...(first === undefined ? [] : [`${missing.length} clips have no caption, such as ${first}.${worst}`]),
+    ...(unreadable === 0 ? [] : [`The replies of the judge about ${unreadable} clips cannot be read.`]),
+    ...(open === 0 ? [] : [`${open} clips are not judged yet: start the command again.`]),
+  ]);
+  if (open + unreadable > 0) status.fail(ERRORS.engine_unavailable.exit);
+  else if (first !== undefined) status.fail(ERRORS.media_not_found.exit);
 }
 
 /** The model or server of the flags, opened when the first caption is needed. */
@@ -177,9 +206,9 @@ class LazySource {
 
   async open(): Promise<CaptionSource> {
     const { engineSource, serverSource } = await import('../lab/evaluate/captions.ts');
-    const check = await openVerifier(this.#flags);
+    const check = await openVerifier(this.#flags, this.#progress.tell, true);
     const options = { listens: this.#benchmark.listens, maxTokens: this.#flags.maxTokens, check };
-    const server = await openEndpoint(this.#flags, 'server');
+    const server = await openEndpoint(this.#flags, 'server', this.#progress.tell);
     if (server !== undefined) return serverSource(server.endpoint, server, options);
     const { modelIdentity } = await import('../batch/identity.ts');
     const model = await readFlags(SETTINGS, this.#flags, this.#environment);

@@ -1,8 +1,10 @@
 import { Option, type Command } from 'commander';
+import { AvocadoError } from '../base/errors.ts';
 import type { InspectReport, InspectStage } from '../captioner/inspect.ts';
 import { snakeCase } from '../output/caption-answer.ts';
 import { MODEL_SETTINGS } from '../settings/schema.ts';
 import type { CliEnvironment } from './cli-environment.ts';
+import { isPath } from './command-files.ts';
 import {
   addRequestFlags,
   addSettingFlags,
@@ -38,6 +40,8 @@ export function addInspectCommand(program: Command, environment: CliEnvironment)
 }
 
 async function inspectFile(file: string, flags: InspectFlags, environment: CliEnvironment): Promise<void> {
+  if (!isPath(file))
+    throw new AvocadoError('bad_request', `inspect reads a file, not ${file}: save it here and give its path.`);
   const request = requestFromFlags(file, flags);
   const settings = await oneCaptionSettings(flags, environment);
   const progress = new ProgressLine(environment, flags);

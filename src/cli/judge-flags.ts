@@ -6,6 +6,7 @@ import { AvocadoError } from '../base/errors.ts';
 import type { MergeOptions } from '../captioner/merging-captioner.ts';
 import type { ChatEndpoint } from '../lab/rewards/judges/chat-endpoint.ts';
 import { mergeMistakes, type MergeValues } from '../settings/merge-settings.ts';
+import { baseUrl } from './flag-values.ts';
 import { numberValue, positiveNumber, wholeNumber, type Flags } from './flags.ts';
 
 type Role = 'judge' | 'teacher' | 'server';
@@ -15,14 +16,6 @@ const KEYS = {
   teacher: 'AVOCADO_TEACHER_API_KEY',
   server: 'AVOCADO_SERVER_API_KEY',
 } as const satisfies Record<Role, string>;
-
-/** The base URL of an OpenAI-compatible server, without a slash at its end. */
-export function baseUrl(text: string): string {
-  if (/^https?:\/\/[^/]/.test(text)) return text.replace(/\/+$/, '');
-  throw new InvalidArgumentError(
-    'It must be the base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.',
-  );
-}
 
 function notNegative(text: string): number {
   const value = numberValue(text);
@@ -63,11 +56,18 @@ export interface OpenedEndpoint {
 
 /**
  * The endpoint that the flags of a role name; undefined where they name none. The client is loaded only for one.
- * @throws AvocadoError `bad_request` for a URL without a model
+ * @param onWait is told once when nothing answers and it is tried again
+ * @throws AvocadoError `bad_request` for a URL without a model, or the other way round
  */
-export async function openEndpoint(flags: Flags, role: Role): Promise<OpenedEndpoint | undefined> {
+export async function openEndpoint(
+  flags: Flags,
+  role: Role,
+  onWait: (sentences: string) => void,
+): Promise<OpenedEndpoint | undefined> {
   const url = flags[role];
   const model = flags[`${role}Model`];
+  if (typeof url !== 'string' && model !== undefined)
+    throw new AvocadoError('bad_request', `--${role}-model needs --${role}: name the server to ask.`, { param: role });
   if (typeof url !== 'string') return undefined;
   if (typeof model !== 'string')
     throw new AvocadoError('bad_request', `--${role} ${url} needs --${role}-model: name the model to ask there.`, {
@@ -82,6 +82,7 @@ export async function openEndpoint(flags: Flags, role: Role): Promise<OpenedEndp
     concurrency,
     timeoutMs: Number(flags[`${role}Timeout`]) * 1000,
     role,
+    onWait,
   });
   return { endpoint, url, model, concurrency, identity: `${url} ${model}` };
 }

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { abortError } from '../base/abort.ts';
+import { baseUrlOf } from '../base/base-url.ts';
 import { withoutMark } from '../base/byte-order-mark.ts';
 import { checkValue } from '../base/check-value.ts';
 import { readVariable } from '../base/env.ts';
@@ -20,6 +21,7 @@ import {
   type RewardOptions,
 } from '../lab/rewards/types.ts';
 import { ITEM, itemOf, rewardOptions, scoreJson, type RewardDefaults, type WireItem } from '../lab/rewards/wire.ts';
+import { inputDirectory } from './flag-values.ts';
 import { numberValue, positiveNumber, wholeNumber } from './flags.ts';
 import { write, writeJson } from './terminal.ts';
 import type { CliEnvironment, ExitStatus } from './cli-environment.ts';
@@ -84,13 +86,18 @@ function addJudgeFlags(command: Command): void {
     .option(
       '--prompts <dir>',
       'your own prompts: keypoints.txt, checklist.txt, dialogues.txt, speakers.txt; missing ones are built in',
+      inputDirectory,
     )
     .option('--judge-log <file>', 'append every answer of the judge to this file, as JSON lines');
 }
 
 function addScoringFlags(command: Command): void {
   command
-    .option('--tokenizer <dir>', 'model directory whose tokenizer counts tokens where an item has no completion_tokens')
+    .option(
+      '--tokenizer <dir>',
+      'model directory whose tokenizer counts tokens where an item has no completion_tokens',
+      inputDirectory,
+    )
     .option('--length-from <tokens>', 'R_L is 1 up to here', wholeNumber(0), PAPER_LENGTHS.from)
     .option('--length-to <tokens>', 'R_L is 0 from here on', wholeNumber(1), PAPER_LENGTHS.to)
     .addOption(
@@ -108,15 +115,18 @@ function addScoringFlags(command: Command): void {
 }
 
 function rewardNames(text: string): readonly RewardName[] {
-  return text.split(',').map((name) => {
+  const names = text.split(',').map((name) => {
     const reward = REWARDS.find((known) => known === name.trim());
     if (reward !== undefined) return reward;
     throw new InvalidArgumentError(`They must be some of ${REWARDS.join(', ')}, with commas between.`);
   });
+  if (new Set(names).size === names.length) return names;
+  throw new InvalidArgumentError('Each reward counts once: give a weight with --weights instead.');
 }
 
 function judgeValue(text: string): string {
-  if (text === 'world' || /^https?:\/\/[^/]/.test(text)) return text.replace(/\/+$/, '');
+  const judge = text === 'world' ? text : baseUrlOf(text);
+  if (judge !== undefined) return judge;
   throw new InvalidArgumentError(
     'It must be world, or the base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.',
   );

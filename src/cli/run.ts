@@ -8,6 +8,7 @@ import { addCurateCommand } from './curate-command.ts';
 import { addDoctorCommand } from './doctor-command.ts';
 import { addEvaluateCommand } from './evaluate-command.ts';
 import { addExportCommand } from './export-command.ts';
+import { refuseEmpty } from './flag-values.ts';
 import { addInspectCommand } from './inspect-command.ts';
 import { addMigrateCommand } from './migrate-command.ts';
 import { addRewardCommand } from './reward-command.ts';
@@ -22,7 +23,11 @@ function buildProgram(environment: CliEnvironment, status: ExitStatus): Command 
     .exitOverride()
     .configureOutput({
       writeOut: (text) => environment.stdout.write(text),
-      writeErr: () => undefined, // reportError writes each error once, with its code
+      outputError: () => undefined, // reportError writes each error once, with its code
+      writeErr: (text) => environment.stdout.write(text), // the help of a command that needs another word
+    })
+    .hook('preAction', (_program, command) => {
+      refuseEmpty(command);
     });
   addCaptionCommand(program, environment, status);
   addBatchCommand(program, environment, status);
@@ -53,7 +58,8 @@ export async function run(args: readonly string[], environment: CliEnvironment):
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (thrown) {
-    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0; // --help, --version
+    // --help, --version, and a command that only has commands
+    if (thrown instanceof CommanderError && (thrown.exitCode === 0 || thrown.code === 'commander.help')) return 0;
     // The flags may not have been parsed yet, so --json is looked for among the arguments.
     status.stop(await reportError(thrown, environment, { json: args.includes('--json') }));
   }

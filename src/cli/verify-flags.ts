@@ -7,8 +7,9 @@ import type { Transcribe } from '../lab/verify/transcriber.ts';
 import type { Verification } from '../lab/verify/verify.ts';
 import { snakeCase, type Json } from '../output/caption-answer.ts';
 import type { CaptionEnd, CaptionRequest } from '../output/events.ts';
+import { baseUrl } from './flag-values.ts';
 import { positiveNumber, wholeNumber, type Flags } from './flags.ts';
-import { addEndpointFlags, baseUrl, openEndpoint } from './judge-flags.ts';
+import { addEndpointFlags, openEndpoint } from './judge-flags.ts';
 
 const TEMPERATURE = 0.7;
 const TRANSCRIBER_KEY = 'AVOCADO_TRANSCRIBER_API_KEY';
@@ -46,22 +47,32 @@ export function addVerifyFlags(command: Command, hasJudge = false): Command {
   return hasJudge ? command : addEndpointFlags(command, 'judge', 'with --verify: who splits and compares captions');
 }
 
-/** @throws AvocadoError `bad_request` for a flag that needs --verify */
-export function isVerifying(flags: Flags): boolean {
+/**
+ * @param hasJudge the command has --judge for something else, too
+ * @throws AvocadoError `bad_request` for a flag that needs --verify
+ */
+export function isVerifying(flags: Flags, hasJudge = false): boolean {
   if (flags['verify'] === true) return true;
-  const needing = ['clean', 'transcriber'].find((name) => flags[name] !== undefined && flags[name] !== false);
+  const names = ['clean', 'transcriber', ...(hasJudge ? [] : ['judge'])];
+  const needing = names.find((name) => flags[name] !== undefined && flags[name] !== false);
   if (needing === undefined) return false;
   throw new AvocadoError('bad_request', `--${needing} needs --verify.`, { param: needing });
 }
 
 /**
  * What checks captions as the flags say; undefined without --verify.
+ * @param onWait is told once when the judge does not answer and is tried again
+ * @param hasJudge as for `isVerifying`
  * @throws AvocadoError `bad_request` for flags that need --verify or each other
  */
-export async function openVerifier(flags: Flags): Promise<Verifier | undefined> {
-  if (!isVerifying(flags)) return undefined;
+export async function openVerifier(
+  flags: Flags,
+  onWait: (sentences: string) => void,
+  hasJudge = false,
+): Promise<Verifier | undefined> {
+  if (!isVerifying(flags, hasJudge)) return undefined;
   const { verifyCaption, cleanedEnd } = await import('../lab/verify/verify.ts');
-  const judge = await openEndpoint(flags, 'judge');
+  const judge = await openEndpoint(flags, 'judge', onWait);
   const transcribe = await openTranscriber(flags);
   const reader =
     judge === undefined ? undefined : (await import('../lab/verify/judge-reader.ts')).judgeReader(judge.endpoint);

@@ -1,10 +1,11 @@
 // Rows of the server's table about the text model that merges the captions of segments.
+import { baseUrlOf } from '../base/base-url.ts';
 import { inSeconds, positiveNumber, text, type SettingTable, type SettingType, type SettingValues } from './setting.ts';
 
 const baseUrl: SettingType<string> = {
   expected: 'the base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1',
   json: 'string',
-  parse: (given) => (/^https?:\/\/[^/]/.test(given) ? given.replace(/\/+$/, '') : undefined),
+  parse: baseUrlOf,
   format: String,
 };
 

@@ -87,7 +87,7 @@ describe('avocado bench serve', () => {
       '--requests',
       '3',
     ]);
-    expect(exitCode).toBe(1);
+    expect(exitCode).toBe(5);
     expect(lastLine(stdout).levels).toMatchObject([{ failed: { media_undecodable: 3 } }]);
   });
 

@@ -57,9 +57,13 @@ function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new AvocadoError('bad_request', `${path} is not JSON: ${(cause as Error).message}. Download it again.`, {
-      cause,
-    });
+    throw new AvocadoError(
+      'bad_request',
+      `${path} is not JSON: ${(cause as Error).message}. Is it whole, and the right file?`,
+      {
+        cause,
+      },
+    );
   }
 }
 

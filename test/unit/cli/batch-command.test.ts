@@ -128,6 +128,39 @@ describe('avocado batch', () => {
     }
   });
 
+  it('says on any stderr, and once, that nothing answers and until when it is tried', async () => {
+    const server = new FakeServer();
+    let calls = 0;
+    server.interfere = () => {
+      if (calls++ < 2) throw new TypeError('fetch failed');
+      return undefined;
+    };
+    vi.stubGlobal('fetch', server.fetch);
+    try {
+      const { exitCode, stderr } = await batch([libraryOf('a.mp4'), '--server', 'http://server']);
+      expect(exitCode).toBe(0);
+      const told = stderr.split('\n').filter((line) => line.includes('http://server'));
+      expect(told).toEqual([
+        expect.stringMatching(/^Nothing answers at http:\/\/server\. .* asked again until \d\d:\d\d:\d\d\.$/),
+      ]);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  it('writes several captions of a file into JSON, and refuses them for an entry with subtitles', async () => {
+    const library = libraryOf('a.mp4');
+    const { exitCode } = await batch([library, '--n', '3']);
+    expect(exitCode).toBe(0);
+    const { captions } = JSON.parse(readFileSync(join(library, 'a.mp4.json'), 'utf8')) as { captions: unknown[] };
+    expect(captions).toHaveLength(3);
+    const manifest = join(libraryOf('b.mp4'), 'm.jsonl');
+    writeFileSync(manifest, '{"path": "b.mp4", "n": 2}');
+    const refused = await batch([manifest, '--out', scratch('several'), '--format', 'srt']);
+    expect([refused.exitCode, refused.stdout]).toEqual([2, expect.stringContaining('failures: bad_request 1')]);
+    expect(refused.stdout).toContain(`each with its reason in ${scratch('several/.avocado/failures.jsonl')}`);
+  });
+
   it.each([
     [[], 'Name a directory'],
     [['x', '--redo', '--keep'], 'exclude each other'],
@@ -138,6 +171,10 @@ describe('avocado batch', () => {
     [['x', '--server', 'http://gpu', '--media-root', 'films'], 'It must be NAME=DIR'],
     [['x', '--server', 'http://gpu', '--model', 'm'], '--model is a setting of a model here'],
     [['x', '--api-key', 'k'], '--api-key is of --server'],
+    [['x', '--format', 'json,vtt', '--n', '3'], 'the format vtt has room for one caption, not for 3'],
+    [['x', '--retry-failed', 'films'], 'There is no such error code'],
+    [['x', '--extensions', ''], '--extensions'],
+    [['x', '--judge', 'http://gpu/v1', '--judge-model', 'm'], '--judge needs --verify'],
   ])('refuses %j before a model is looked at', async (args, sentence) => {
     const { exitCode, stderr, opened } = await batch(args);
     expect([exitCode, opened]).toEqual([2, []]);

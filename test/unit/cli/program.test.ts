@@ -12,10 +12,15 @@ describe('avocado', () => {
     expect(await runCli(['--help'])).toMatchObject({ exitCode: 0, stderr: '' });
     expect((await runCli([])).stdout).toContain('Usage: avocado');
     expect((await runCli(['caption', '--help'])).stdout).toContain('--processor-fps');
+    expect(await runCli(['bench'])).toMatchObject({
+      exitCode: 0,
+      stderr: '',
+      stdout: expect.stringContaining('serve'),
+    });
     expect((await runCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
-  it.each([[['nope']], [['caption']], [['inspect', 'a', 'b']], [['export']]])(
+  it.each([[['nope']], [['caption']], [['inspect', 'a', 'b']], [['inspect', '-']], [['export']], [['bench', 'x']]])(
     '%j is a mistake: exit 2, one sentence',
     async (args) => {
       const { exitCode, stdout, stderr } = await runCli(args);

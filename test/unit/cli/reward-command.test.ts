@@ -114,6 +114,15 @@ describe('avocado reward FILE', () => {
     expect([run.exitCode, run.stdout]).toEqual([130, '']);
   });
 
+  it.each([
+    [['--rewards', 'length,length'], 'Each reward counts once'],
+    [['--judge-model', 'm'], '--judge-model needs --judge URL'],
+    [['--judge-log', 'log'], '--judge-log needs --judge URL'],
+  ])('refuses %j', async (flags, sentence) => {
+    const { exitCode, stderr } = await runCli(['reward', fileOf('any', []), ...flags]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining(sentence)]);
+  });
+
   it('ends with the code of a service when its judge cannot be asked', async () => {
     const judge = await fakeJudge(() => ({ status: 401, body: 'no key' }));
     const file = fileOf('refused', [{ completion: 'It rains.', reference: { keypoints: ['It rains'] } }]);
