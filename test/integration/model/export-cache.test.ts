@@ -76,7 +76,9 @@ describe('The cache of exports', () => {
     await expect(ensureExport(checkpoint, 'fp32', { cacheDir: join(checkpoint, 'config.json') })).rejects.toMatchObject(
       {
         code: 'directory_unwritable',
-        message: expect.stringMatching('config.json cannot be written to .* Name another directory with --cache-dir.'),
+        message: expect.stringMatching(
+          'config.json cannot be written to .* Name another directory with --cache-dir.',
+        ) as unknown,
       },
     );
   });

@@ -135,14 +135,6 @@ describe('avocado caption', () => {
     });
   });
 
-  it('refuses flags that it would ignore', async () => {
-    for (const flags of ['--token-ids', '--judge http://x/v1']) {
-      const { exitCode, stderr, opened } = await runCli(['caption', HERE, ...flags.split(' ')]);
-      expect([exitCode, opened]).toEqual([2, []]);
-      expect(stderr).toContain(`${flags.split(' ')[0] ?? ''} needs --`);
-    }
-  });
-
   it('tells tokens with alternatives in JSON with --logprobs', async () => {
     const { stdout } = await runCli(['caption', '--logprobs', '2', '--json', HERE], { captioner: fakeCaptioner() });
     const { logprobs } = JSON.parse(stdout) as { logprobs: unknown[] };

@@ -83,3 +83,13 @@ describe('A path', () => {
     expect([exitCode, stderr]).toEqual([3, expect.stringContaining('a.mp4 cannot be read (EISDIR)')]);
   });
 });
+
+describe('avocado caption', () => {
+  it('refuses flags that it would ignore', async () => {
+    for (const flags of ['--token-ids', '--judge http://x/v1']) {
+      const { exitCode, stderr, opened } = await runCli(['caption', FILE, ...flags.split(' ')]);
+      expect([exitCode, opened]).toEqual([2, []]);
+      expect(stderr).toContain(`${flags.split(' ')[0] ?? ''} needs --`);
+    }
+  });
+});

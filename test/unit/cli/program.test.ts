@@ -15,7 +15,7 @@ describe('avocado', () => {
     expect(await runCli(['bench'])).toMatchObject({
       exitCode: 0,
       stderr: '',
-      stdout: expect.stringContaining('serve'),
+      stdout: expect.stringContaining('serve') as unknown,
     });
     expect((await runCli(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
