@@ -1,5 +1,6 @@
 // Tells the ends of jobs to their webhooks: signed as https://www.standardwebhooks.com says, until it is answered.
 import { createHmac } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from './store/database.ts';
 
 /** Sends a body to an address that clients gave. @returns the status of the answer @throws AvocadoError */
@@ -14,6 +15,8 @@ interface Delivery {
   readonly id: string;
   readonly job: string;
   readonly url: string;
+  /** as the address has it, with its port */
+  readonly host: string;
   readonly type: string;
   readonly attempts: number;
   readonly created_at: number;
@@ -25,9 +28,16 @@ interface Delivery {
 
 /** Pauses after each failed try, in seconds; after the last one it is given up. */
 const PAUSES = [5, 60, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600];
-const AT_ONCE = 10;
+/** On their way at the same time. */
+const AT_ONCE = 64;
+/** Of them to one host: one that does not answer does not hold up the others. */
+const AT_ONCE_PER_HOST = 4;
+/** Beside messages on their way, the database is asked so often what is due. */
+const DUE_MS = 2000;
 /** Another server tries again what one took and did not end. */
 const LEASE_SECONDS = 120;
+/** The host of an address, in SQL. */
+const HOST = `lower(split_part(url, '/', 3))`;
 /** The receiver wants no more. */
 const GONE = 410;
 
@@ -54,6 +64,12 @@ function bodyOf({ id, type, created_at: created, job, kind, total, completed, fa
   return JSON.stringify({ object: 'event', id, type, created_at: Math.floor(created), data });
 }
 
+/** Those that as many messages are on their way to as may be. @param hosts one for each message */
+function fullHosts(hosts: readonly string[]): string[] {
+  const count = (host: string): number => hosts.filter((other) => other === host).length;
+  return [...new Set(hosts)].filter((host) => count(host) >= AT_ONCE_PER_HOST);
+}
+
 export interface WebhookParts {
   readonly send: Send;
   readonly secret: string;
@@ -70,17 +86,45 @@ export class Webhooks {
     this.#parts = parts;
   }
 
-  /** Sends what is due. @param signal ends it: what nobody has answered by then is due at once, for the next server */
+  /**
+   * Sends what is due, and what becomes due while messages are on their way. Each goes its own way: a slow receiver
+   * holds up no other.
+   * @param signal ends it: what nobody has answered by then is due at once, for the next server
+   */
   async deliver(signal: AbortSignal): Promise<void> {
-    const due = await this.#database.query<Delivery>(
+    const sending = new Map<Promise<void>, string>();
+    const faults: unknown[] = [];
+    const start = (delivery: Delivery): void => {
+      const sent: Promise<void> = this.#deliver(delivery, signal)
+        .catch((thrown: unknown) => void faults.push(thrown))
+        .finally(() => sending.delete(sent));
+      sending.set(sent, delivery.host);
+    };
+    try {
+      while (!signal.aborted && faults.length === 0) {
+        const next = sending.size < AT_ONCE ? await this.#take(fullHosts([...sending.values()])) : undefined;
+        if (next !== undefined) start(next);
+        else if (sending.size === 0) break;
+        else await Promise.race([...sending.keys(), sleep(DUE_MS, undefined, { ref: false })]);
+      }
+    } finally {
+      await Promise.all(sending.keys());
+    }
+    if (faults.length > 0) throw faults[0];
+  }
+
+  /** What has been due for longest. @param except hosts that get nothing now */
+  async #take(except: readonly string[]): Promise<Delivery | undefined> {
+    const [due] = await this.#database.query<Delivery>(
       `update avocado.deliveries d set attempts = d.attempts + 1, next_at = now() + ${LEASE_SECONDS} * interval '1 second'
-       from avocado.jobs j where j.id = d.job and d.id in (select id from avocado.deliveries
-         where delivered_at is null and gave_up_at is null and next_at <= now() order by next_at
-         limit ${AT_ONCE} for update skip locked)
-       returning d.id, d.job, d.url, d.type, d.attempts, extract(epoch from d.created_at)::float8 as created_at,
-         j.kind, j.total, j.completed, j.failed`,
+       from avocado.jobs j where j.id = d.job and d.id = (select id from avocado.deliveries
+         where delivered_at is null and gave_up_at is null and next_at <= now() and ${HOST} <> all($1::text[])
+         order by next_at limit 1 for update skip locked)
+       returning d.id, d.job, d.url, ${HOST} as host, d.type, d.attempts,
+         extract(epoch from d.created_at)::float8 as created_at, j.kind, j.total, j.completed, j.failed`,
+      [except],
     );
-    await Promise.all(due.map((delivery) => this.#deliver(delivery, signal)));
+    return due;
   }
 
   async #deliver(delivery: Delivery, signal: AbortSignal): Promise<void> {

@@ -2,13 +2,14 @@
 import { rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { AvocadoError } from '../../src/base/errors.ts';
 import { openEmbedded, type Database } from '../../src/jobs/store/database.ts';
 import { FileStore } from '../../src/jobs/store/file-store.ts';
 import { JobStore } from '../../src/jobs/store/job-store.ts';
 import { migrate } from '../../src/jobs/store/migrations.ts';
 import type { Job } from '../../src/jobs/types.ts';
+import { Webhooks } from '../../src/jobs/webhooks.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { makeSmallDisk, noSmallDisk } from '../fixtures/small-disk.ts';
 
@@ -91,6 +92,64 @@ describe('files of clients', () => {
       await database.close();
     }
   }, 120_000);
+});
+
+describe('messages to webhooks', () => {
+  let database: Database;
+  beforeAll(async () => {
+    database = await openEmbedded(scratch('webhooks'));
+    await migrate(database);
+    await database.query(
+      `insert into avocado.jobs (id, kind, owner, endpoint, status, input_file) values ('job', 'job', '', '', '', '')`,
+    );
+  }, 120_000);
+  afterAll(async () => {
+    await database.close();
+  });
+
+  /** Due in this order. */
+  async function makeDue(urls: readonly string[]): Promise<void> {
+    for (const [index, url] of urls.entries())
+      await database.query(
+        `insert into avocado.deliveries (id, job, url, type, next_at)
+         values ($1, 'job', $2, 'job.completed', now() - interval '1 hour' + $3 * interval '1 second')`,
+        [`evt_${index}`, url, index],
+      );
+  }
+
+  it('are held up by no receiver that does not answer, however many are for it', async () => {
+    const silent = Array.from({ length: 10 }, (_, index) => `https://silent-${index}.example/`);
+    const flood = [...new Array<string>(100).fill('https://FLOOD.example:81/a'), 'https://flood.example:81/b'];
+    const others = ['https://other.example/1', 'https://other.example/2'];
+    await makeDue([...silent, ...flood, ...others]);
+    const asked: string[] = [];
+    const stop = new AbortController();
+    const webhooks = new Webhooks(database, {
+      secret: 'secret',
+      onGivenUp: () => undefined,
+      send: async (url, _headers, _body, signal) => {
+        asked.push(url);
+        if (others.includes(url)) return 200;
+        return await new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            reject(new AvocadoError('media_unreachable', 'It broke off.'));
+          });
+        });
+      },
+    });
+    const ended = webhooks.deliver(stop.signal);
+    await vi.waitFor(() => {
+      expect(asked).toEqual(expect.arrayContaining(others));
+    }, 10_000);
+    stop.abort();
+    await ended;
+    expect(asked.filter((url) => silent.includes(url))).toHaveLength(10);
+    expect(asked.filter((url) => flood.includes(url))).toHaveLength(4);
+    const left = await database.query<{ attempts: number }>(
+      'select attempts from avocado.deliveries where delivered_at is null and next_at <= now()',
+    );
+    expect(left.map(({ attempts }) => attempts)).toEqual(new Array<number>(111).fill(0));
+  });
 });
 
 describe('the embedded database', () => {

@@ -6,8 +6,9 @@ import { Webhooks } from '../../../src/jobs/webhooks.ts';
 
 const HOUR = 3600;
 
-/** A message that is due at once, whatever it has to wait. */
+/** A message that is due whenever a test says so, whatever it has to wait. */
 class OneMessage implements Database {
+  isDue = true;
   attempts = 0;
   state: 'due' | 'delivered' | 'given up' = 'due';
   readonly pauses: number[] = [];
@@ -22,10 +23,18 @@ class OneMessage implements Database {
       this.error = String(error);
       if (isOver === true) this.state = 'given up';
       else this.pauses.push(Number(pause));
-    } else if (this.state === 'due') {
+    } else if (this.isDue && this.state === 'due') {
+      this.isDue = false;
       this.attempts += 1;
       const counts = { total: 1, completed: 1, failed: 0, attempts: this.attempts, created_at: 5.5 };
-      const row = { id: 'evt_1', job: 'job-1', url: 'https://hook.example/a', type: 'job.completed', ...counts };
+      const row = {
+        id: 'evt_1',
+        job: 'job-1',
+        url: 'https://hook.example/a',
+        host: 'hook.example',
+        type: 'job.completed',
+        ...counts,
+      };
       return [{ ...row, status: 'in_progress', kind: 'job' } as Row]; // its failed items are being tried again
     }
     return [];
@@ -56,7 +65,10 @@ async function deliver(...answers: readonly (number | AvocadoError)[]) {
       throw answer ?? new Error('There is no answer.');
     },
   });
-  for (let turn = 0; turn < 20; turn++) await webhooks.deliver(new AbortController().signal);
+  for (let turn = 0; turn < 20; turn++) {
+    message.isDue = true;
+    await webhooks.deliver(new AbortController().signal);
+  }
   return { message, told, ids, bodies: [...bodies] };
 }
 
