@@ -18,6 +18,7 @@ import type { CaptionParts } from './caption-route.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 import { addGuards } from './guards/access.ts';
 import { watchClients } from './guards/clients.ts';
+import { originHeaders, unreadOriginHeaders } from './guards/origins.ts';
 import { addRequestLog, logEngineState, loggerOptions } from './observe/logging.ts';
 import { createJobs, servedIdentity, storedFiles } from './job-work.ts';
 import { createMetrics } from './observe/metrics.ts';
@@ -78,9 +79,11 @@ function createServer(config: ServerConfig, responses: InFlightResponses, log: W
     return503OnClosing: false, // the admission refuses requests itself, with an error in our shape
     requestTimeout: NO_REQUEST_TIMEOUT,
     pluginTimeout: NO_HOOK_TIMEOUT,
-    clientErrorHandler: handleClientError,
+    clientErrorHandler: (error, socket) => {
+      handleClientError(error, socket, unreadOriginHeaders(config));
+    },
     frameworkErrors: (error, request, reply) => {
-      void reply.header('x-request-id', request.id);
+      void reply.headers({ 'x-request-id': request.id, ...originHeaders(request.headers.origin, config) });
       void sendError(error, request, reply);
     },
   };

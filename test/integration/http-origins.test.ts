@@ -1,5 +1,6 @@
 // A server without keys, and pages in a browser on its machine.
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
@@ -8,19 +9,22 @@ let app: ServedApp;
 let allowing: ServedApp;
 let keyed: ServedApp;
 let reachable: ServedApp;
+let several: ServedApp;
 const KEY = 'the-secret-key-of-anna';
 
 beforeAll(async () => {
-  app = await serveApp(fakeCaptioner());
+  app = await serveApp(fakeCaptioner(), { idleMs: 500 });
   allowing = await serveApp(fakeCaptioner(), {
     allowHosts: ['captions.example.org'],
     corsOrigins: ['https://page.example'],
+    idleMs: 500,
   });
   keyed = await serveApp(fakeCaptioner(), { apiKeysText: `anna:${KEY}`, corsOrigins: ['*'] });
   reachable = await serveApp(fakeCaptioner(), { host: '0.0.0.0' });
+  several = await serveApp(fakeCaptioner(), { corsOrigins: ['https://page.example', 'https://other.example'] });
 });
 afterAll(async () => {
-  for (const one of [app, allowing, keyed, reachable]) await one.close();
+  for (const one of [app, allowing, keyed, reachable, several]) await one.close();
 });
 
 interface Told {
@@ -102,6 +106,49 @@ describe('without keys', () => {
   it('a server for other machines is asked by any name, but not by other sites', async () => {
     expect((await ask(reachable, CAPTION, { host: 'captions' })).status).toBe(200);
     expect((await ask(reachable, CAPTION, { host: 'captions', 'sec-fetch-site': 'cross-site' })).status).toBe(403);
+  });
+});
+
+/** All that a server says to bytes on a socket. */
+function answerTo(server: ServedApp, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect(server.port, '127.0.0.1', () => socket.write(text));
+    socket.on('data', (bytes: Buffer) => (answer += bytes.toString()));
+    socket.once('error', reject);
+    socket.once('close', () => {
+      resolve(answer);
+    });
+  });
+}
+
+describe('a page of an allowed origin can read', () => {
+  const FROM = 'host: localhost\r\norigin: https://page.example\r\n';
+  const PATHS: readonly (readonly [what: string, status: number, request: string])[] = [
+    [
+      'that its body comes too slowly',
+      408,
+      `POST /v1/captions HTTP/1.1\r\n${FROM}content-type: application/json\r\ncontent-length: 9\r\n\r\n{`,
+    ],
+    ['that its path cannot be read', 400, `GET /v1/captions/%zz HTTP/1.1\r\n${FROM}connection: close\r\n\r\n`],
+    ['that its head is too large', 431, `GET / HTTP/1.1\r\n${FROM}x-large: ${'x'.repeat(20_000)}\r\n\r\n`],
+    ['that its head is malformed', 400, `GET / HTTP/1.1\r\n${FROM}a b\r\n\r\n`],
+  ];
+  it.each(PATHS)('%s', async (_what, status, text) => {
+    const told = await answerTo(allowing, text);
+    expect(told).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(told).toContain('\r\naccess-control-allow-origin: https://page.example\r\n');
+    expect(told).toMatch(/\r\naccess-control-expose-headers: .*retry-after/);
+    expect(told).toMatch(/\r\nvary: origin/);
+    expect(await answerTo(app, text)).not.toContain('access-control-');
+  });
+
+  it('no more than others where nobody knows which page asks', async () => {
+    const overlong = `GET / HTTP/1.1\r\nx-large: ${'x'.repeat(20_000)}\r\n\r\n`;
+    expect(await answerTo(keyed, overlong)).toContain('\r\naccess-control-allow-origin: *\r\n');
+    const told = await answerTo(several, overlong);
+    expect(told).toMatch(/^HTTP\/1.1 431 /);
+    expect(told).not.toContain('access-control-allow');
   });
 });
 

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AvocadoError } from '../../base/errors.ts';
 import type { ServerConfig } from '../../settings/server-settings.ts';
+import { unreadOriginHeaders } from './origins.ts';
 import { refuseExpectation, refuseRaw, refuseUnfinished } from '../wire/error-reply.ts';
 
 /** Slower than any telephone line; a body of 2 GB takes the whole deadline of a request anyway. */
@@ -44,11 +45,13 @@ export class Pace {
   }
 }
 
-type ClientLimits = Pick<ServerConfig, 'idleMs' | 'maxConnections'> & Partial<Pick<ServerConfig, 'tls'>>;
+type ClientLimits = Pick<ServerConfig, 'idleMs' | 'maxConnections' | 'corsOrigins'> &
+  Partial<Pick<ServerConfig, 'tls'>>;
 
 /** To be called after every request has its context, and before all other hooks. */
-export function watchClients(app: FastifyInstance, { idleMs, maxConnections, tls }: ClientLimits): void {
-  limitConnections(app.server, maxConnections, tls !== undefined);
+export function watchClients(app: FastifyInstance, config: ClientLimits): void {
+  const { idleMs } = config;
+  limitConnections(app.server, config);
   app.server.on('checkExpectation', refuseExpectation);
   const bodies = new Map<FastifyReply, Pace>();
   const timer = setInterval(
@@ -104,10 +107,12 @@ function dropUnread(reply: FastifyReply, idleMs: number): void {
 }
 
 /**
- * At most `max` connections. Beyond that the one that has been without a request for longest is closed, and a new one
+ * At most `maxConnections`. Beyond that the one that has been without a request for longest is closed, and a new one
  * is refused only where all have one.
  */
-function limitConnections(server: Server, max: number, isTls: boolean): void {
+function limitConnections(server: Server, config: ClientLimits): void {
+  const { maxConnections: max } = config;
+  const isTls = config.tls !== undefined;
   /** in the order of their last use, with their open requests */
   const open = new Map<Socket, number>();
   const count = (socket: Socket, change: number): void => {
@@ -125,6 +130,7 @@ function limitConnections(server: Server, max: number, isTls: boolean): void {
         refuseRaw(
           socket,
           new AvocadoError('queue_full', `The server has ${max} connections and takes no more. Try again later.`),
+          unreadOriginHeaders(config),
         );
         return;
       }

@@ -22,26 +22,42 @@ const RESPONSE_HEADERS = [
 ].join(', ');
 const PREFLIGHT_SECONDS = '600';
 
+type Origins = Pick<OriginConfig, 'corsOrigins'>;
+
+function allowsOrigin(origin: string, { corsOrigins }: Origins): boolean {
+  return corsOrigins.includes('*') || corsOrigins.includes(origin);
+}
+
+/** Of a response to a page of `origin`; undefined: no page asks, or a browser that says nothing of it. */
+export function originHeaders(origin: string | undefined, config: Origins): Record<string, string> {
+  if (config.corsOrigins.length === 0) return {};
+  const vary = { vary: 'origin, access-control-request-headers' };
+  if (origin === undefined || !allowsOrigin(origin, config)) return vary;
+  return { ...vary, 'access-control-allow-origin': origin, 'access-control-expose-headers': RESPONSE_HEADERS };
+}
+
+/** Of a response to a request whose head was not read, so that nobody knows which page asks. */
+export function unreadOriginHeaders(config: Origins): Record<string, string> {
+  const { corsOrigins } = config;
+  const only = corsOrigins.includes('*') ? '*' : corsOrigins.length === 1 ? corsOrigins[0] : undefined;
+  return originHeaders(only, config);
+}
+
 /** To be added before the keys are checked: a browser sends none with its question before a request. */
 export function addOriginGuards(app: FastifyInstance, config: OriginConfig): void {
-  const allowsOrigin = (origin: string): boolean =>
-    config.corsOrigins.includes('*') || config.corsOrigins.includes(origin);
   if (config.apiKeys.length === 0)
     app.addHook('onRequest', (request, _reply, done) => {
       checkHost(request, config);
-      checkSite(request, config, allowsOrigin);
+      checkSite(request, config);
       done();
     });
   if (config.corsOrigins.length === 0) return;
   app.addHook('onRequest', (request, reply, done) => {
     const { origin } = request.headers;
-    void reply.header('vary', 'origin, access-control-request-headers');
-    if (origin === undefined || !allowsOrigin(origin)) {
-      done();
-      return;
-    }
-    void reply.headers({ 'access-control-allow-origin': origin, 'access-control-expose-headers': RESPONSE_HEADERS });
-    if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) {
+    void reply.headers(originHeaders(origin, config));
+    const isAllowed = origin !== undefined && allowsOrigin(origin, config);
+    const isQuestion = request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined;
+    if (!isAllowed || !isQuestion) {
       done();
       return;
     }
@@ -79,14 +95,10 @@ function checkHost({ host }: FastifyRequest, config: OriginConfig): void {
 }
 
 /** A page of another site can make a browser send a form, though it cannot read the answer. */
-function checkSite(
-  { method, headers, host }: FastifyRequest,
-  config: OriginConfig,
-  allowsOrigin: (origin: string) => boolean,
-): void {
+function checkSite({ method, headers, host }: FastifyRequest, config: OriginConfig): void {
   if (METHODS_THAT_READ.includes(method)) return;
   const { origin } = headers;
-  if (origin !== undefined && allowsOrigin(origin)) return;
+  if (origin !== undefined && allowsOrigin(origin, config)) return;
   const site = headers['sec-fetch-site'];
   const isOwn = site === undefined ? origin === undefined || isSameHost(origin, host, config) : isOwnSite(site);
   if (isOwn) return;

@@ -131,6 +131,9 @@ export function logFailure(request: FastifyRequest, { code, message }: Pick<Avoc
   if (ERRORS[code].status >= 500) request.log.error({ err: new AvocadoError(code, message) }, code);
 }
 
+/** By lower-case name. */
+type RawHeaders = Readonly<Record<string, string | number | readonly string[] | undefined>>;
+
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /**
@@ -173,8 +176,11 @@ export function refuseExpectation({ headers, socket }: IncomingMessage): void {
   writeRaw(socket, '417 Expectation Failed', new AvocadoError('bad_request', sentence));
 }
 
-/** Node's `clientError`: bytes that are not HTTP get an error in our shape, and their connection is closed. */
-export function handleClientError(error: Error, socket: Socket): void {
+/**
+ * Node's `clientError`: bytes that are not HTTP get an error in our shape, and their connection is closed.
+ * @param headers of the answer
+ */
+export function handleClientError(error: Error, socket: Socket, headers: RawHeaders): void {
   const { code } = error as NodeJS.ErrnoException;
   // What failed to become a TLS connection cannot be answered.
   if (code === 'ECONNRESET' || code?.startsWith('ERR_SSL') === true || code === 'ERR_TLS_HANDSHAKE_TIMEOUT') {
@@ -188,39 +194,41 @@ export function handleClientError(error: Error, socket: Socket): void {
     return;
   }
   const [status, sentence, publicCode = 'bad_request'] = parseFailure(code);
-  writeRaw(socket, status, new AvocadoError(publicCode, sentence));
+  writeRaw(socket, status, new AvocadoError(publicCode, sentence), headers);
 }
 
 /** Answers a request whose body will not be waited for. Whoever reads the body gets an error from its socket. */
-export function refuseUnfinished({ raw, request }: FastifyReply, error: AvocadoError): void {
+export function refuseUnfinished(reply: FastifyReply, error: AvocadoError): void {
+  const { raw, request } = reply;
   if (raw.headersSent) raw.destroy();
-  else refuseRaw(request.socket, error);
+  else refuseRaw(request.socket, error, reply.getHeaders());
 }
 
 /**
  * Answers a request that nothing else will answer, because it has not arrived in full; its connection is closed. No
  * response may have begun.
  */
-export function refuseRaw(socket: Socket, error: AvocadoError): void {
+export function refuseRaw(socket: Socket, error: AvocadoError, headers: RawHeaders): void {
   const { status } = ERRORS[error.code];
-  writeRaw(socket, `${status} ${STATUS_CODES[status] ?? 'Error'}`, error);
+  writeRaw(socket, `${status} ${STATUS_CODES[status] ?? 'Error'}`, error, headers);
 }
 
 /** The client has a while to read the answer, also while it still sends. */
-function writeRaw(socket: Socket, status: string, error: AvocadoError): void {
+function writeRaw(socket: Socket, status: string, error: AvocadoError, given: RawHeaders = {}): void {
   if (!socket.writable) {
     socket.destroy();
     return;
   }
   const body = JSON.stringify(errorBody(error));
-  const head = [
-    `HTTP/1.1 ${status}`,
-    'content-type: application/json; charset=utf-8',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...Object.entries(retryHeaders(error)).map(([name, value]) => `${name}: ${value}`),
-    'connection: close',
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  const headers = {
+    ...given,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    ...retryHeaders(error),
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
+  socket.end(`${[`HTTP/1.1 ${status}`, ...lines].join('\r\n')}\r\n\r\n${body}`);
   const timer = setTimeout(() => {
     socket.destroy();
   }, UNREAD_BODY_MS).unref();
