@@ -50,12 +50,13 @@ COPY --from=build /app /app
 ENV NODE_ENV=production \
   HOME=/tmp \
   XDG_CACHE_HOME=/tmp \
-  AVOCADO_HOST=0.0.0.0
+  AVOCADO_HOST=0.0.0.0 \
+  AVOCADO_ADDRESS_FILE=/tmp/avocado-address
 USER 10001:0
 WORKDIR /app
 EXPOSE 8080
 HEALTHCHECK --interval=20s --timeout=5s --start-period=600s --retries=3 \
-  CMD ["node", "-e", "fetch(`http${process.env.AVOCADO_TLS_CERT ? (process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0', 's') : ''}://127.0.0.1:${process.env.AVOCADO_PORT || 8080}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "/app/src/setup/health-check.mjs"]
 # tini passes signals on, and reaps what a killed engine leaves.
 ENTRYPOINT ["/usr/bin/tini", "--", "node", "/app/src/setup/avocado.mjs"]
 CMD ["serve"]

@@ -6,6 +6,7 @@ import process from 'node:process';
 type EnvironmentVariable =
   | 'FFMPEG_PATH'
   | 'FFPROBE_PATH'
+  | 'AVOCADO_ADDRESS_FILE'
   | 'AVOCADO_ONNXRUNTIME'
   | 'AVOCADO_CACHE'
   | 'XDG_CACHE_HOME'

@@ -1,8 +1,10 @@
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
+import { nonEmptyVariable } from '../base/env.ts';
 import { AvocadoError } from '../base/errors.ts';
 import type { ServerConfig } from '../settings/server-settings.ts';
 
@@ -40,6 +42,17 @@ function urlOf({ host, tls }: ListenConfig, port: number): string {
   const isWildcard = host === '0.0.0.0' || host === '::';
   const name = isWildcard ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   return `${tls === undefined ? 'http' : 'https'}://${name}:${port}`;
+}
+
+/** For a health check beside this process, which knows neither flags nor the config file. */
+function tellAddress(url: string): void {
+  const file = nonEmptyVariable('AVOCADO_ADDRESS_FILE');
+  if (file === undefined) return;
+  try {
+    writeFileSync(file, url);
+  } catch (error) {
+    process.stderr.write(`warning: AVOCADO_ADDRESS_FILE cannot be written: ${(error as Error).message}\n`);
+  }
 }
 
 type AddressesOf = (name: string) => Promise<readonly string[]>;
@@ -105,9 +118,10 @@ export async function listen(
     if (err !== undefined) process.stderr.write(`The server fails and stops: ${err.stack ?? err.message}\n`);
     await close();
   });
-  const { port } = app.server.address() as AddressInfo;
+  const url = urlOf(config, (app.server.address() as AddressInfo).port);
+  tellAddress(url);
   return {
-    url: urlOf(config, port),
+    url,
     stopping: stopping.signal,
     close: async () => {
       grace.uninstall();

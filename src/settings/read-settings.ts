@@ -35,6 +35,7 @@ interface Mistake {
 
 /** Variables of this program that are no settings. */
 const OTHER_VARIABLES = [
+  'AVOCADO_ADDRESS_FILE',
   'AVOCADO_API_KEYS',
   'AVOCADO_JUDGE_API_KEY',
   'AVOCADO_MERGE_API_KEY',

@@ -59,6 +59,7 @@ ${tables()}
 | \`AVOCADO_MERGE_API_KEY\` | key of the server that \`--merge-url\` names |
 | \`AVOCADO_TEACHER_API_KEY\` | key of the teacher that \`avocado curate --teacher URL\` asks |
 | \`AVOCADO_TRANSCRIBER_API_KEY\` | key of the server that transcribes sound for \`--verify --transcriber URL\` |
+| \`AVOCADO_ADDRESS_FILE\` | a file that is told where \`avocado serve\` listens; the image's health check reads it |
 | \`AVOCADO_ONNXRUNTIME\` | another libonnxruntime, such as a CUDA build |
 | \`FFMPEG_PATH\`, \`FFPROBE_PATH\` | ffmpeg 5.1 or newer in another place than on the PATH |
 | \`OTEL_EXPORTER_OTLP_ENDPOINT\` and others of OpenTelemetry | where traces are sent ([operations.md](operations.md#traces)) |
