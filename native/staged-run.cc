@@ -100,6 +100,25 @@ void StagedRun::Bind() const {
   }
 }
 
+void StagedRun::Perform(RunRequest& request) {
+  try {
+    Upload(request);
+    Execute(request);
+    Download(request);
+  } catch (const std::exception&) {
+    if (in_one_stream_) WaitOrLose();
+    throw;
+  }
+}
+
+void StagedRun::WaitOrLose() const noexcept {
+  try {
+    staging_->Wait();
+  } catch (const std::exception&) {
+    // What failed before says more. A device that cannot be waited for does nothing more either.
+  }
+}
+
 void StagedRun::Upload(const RunRequest& request) {
   Expect(request.inputs, inputs_);
   Expect(request.outputs, outputs_);

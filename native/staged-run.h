@@ -35,12 +35,8 @@ class StagedRun {
   void Execute(RunRequest& request);
   void Download(const RunRequest& request);
 
-  /** All three parts. */
-  void Perform(RunRequest& request) {
-    Upload(request);
-    Execute(request);
-    Download(request);
-  }
+  /** All three parts. When it throws, nothing of the run is still under way. */
+  void Perform(RunRequest& request);
 
   /** Frees what belongs to the session. Only Download may follow. */
   void Unbind() { binding_.reset(); }
@@ -60,6 +56,8 @@ class StagedRun {
   void AddPlaces(std::vector<Place>& places, const std::vector<TensorView>& views, bool is_large);
   std::vector<TensorView> Placed(const std::vector<TensorView>& views, const std::vector<Place>& places) const;
   void Bind() const;
+  /** The stream may hold copies and kernels of a run that failed: they use places, slabs and the caller's memory. */
+  void WaitOrLose() const noexcept;
 
   const Session& session_;
   const bool in_one_stream_;

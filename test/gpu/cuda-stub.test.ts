@@ -33,6 +33,8 @@ interface Trace {
   /** rows of media embeddings in the media chunk, and out of each tower */
   readonly tokens: Readonly<Record<'media' | 'vision' | 'sound', number>>;
   readonly parts: Readonly<Record<string, readonly string[]>>;
+  /** of the step, or '' */
+  readonly failure: string;
   readonly code?: string;
   readonly message?: string;
 }
@@ -161,6 +163,15 @@ describe.skipIf(typeof prepared === 'string')('the CUDA provider on the stub', (
     expect(step.map((line) => line.split(' ')[0])).toEqual(
       ['COPY', 'GRAPH', 'COPY', 'WAIT'].flatMap((call) => ['STREAM', call]),
     );
+  });
+
+  it('waits for the stream of a step that fails before anybody uses its memory again', async () => {
+    const { allocate = [], prompt = [], chunk = [], 'media chunk': media = [] } = run.trace.parts;
+    const before = [...run.loading, ...allocate, ...prompt, ...chunk, ...media];
+    const number = those(before, 'COPY device-host').length + 1;
+    const { trace: found } = await trace('lost copy', { CUDA_STUB_LOST_COPY: String(number) });
+    expect([run.trace.failure, found.failure]).toEqual(['', expect.stringMatching(/out of memory/)]);
+    expect(found.parts['step']).toEqual(run.trace.parts['step']);
   });
 
   it('records a step without a copy of host memory, an allocation or a wait', () => {

@@ -11,6 +11,7 @@
 //   CUDA_STUB_WAIT_ERROR=N  waiting for the device gives this error
 //   CUDA_STUB_BROKEN=FILE    waiting for device N gives an illegal memory access while there is a FILE.N
 //   CUDA_STUB_DEVICES=N     default 1; lines of calls for another one than the first end with ` on N`
+//   CUDA_STUB_LOST_COPY=N   the Nth copy to the host fails
 //   CUDA_STUB_STREAMS=1     a line before each copy, launch of a graph and wait: which stream it is in
 #include <cxxabi.h>
 #include <dlfcn.h>
@@ -51,6 +52,7 @@ const size_t kTotal = NumberOf("CUDA_STUB_MIB", 81920) << 20;
 const size_t kCopyLimit = NumberOf("CUDA_STUB_COPY_LIMIT", SIZE_MAX);
 const Error kCaptureError = static_cast<Error>(NumberOf("CUDA_STUB_CAPTURE_ERROR", 0));
 const int kDevices = static_cast<int>(NumberOf("CUDA_STUB_DEVICES", 1));
+const size_t kLostCopy = NumberOf("CUDA_STUB_LOST_COPY", 0);
 const bool kTellStreams = NumberOf("CUDA_STUB_STREAMS", 0) != 0;
 const Error kWaitError = static_cast<Error>(NumberOf("CUDA_STUB_WAIT_ERROR", 0));
 constexpr size_t kPage = 4096;
@@ -193,7 +195,8 @@ Error Copy(void* to, const void* from, size_t bytes, int kind, const char* how) 
   const void* host = kind == 1 ? from : to;
   const bool pinned = kind == 3 || PinnedMemory().Holds(host);
   StubLog("COPY %s %zu %s %s", KindOf(kind), bytes, how, pinned ? "pinned" : "pageable");
-  return kSuccess;
+  static std::atomic<size_t> to_host{0};
+  return kind == 2 && ++to_host == kLostCopy ? kOutOfMemory : kSuccess;
 }
 
 Error Fill(void* memory, int value, size_t bytes) {

@@ -70,6 +70,7 @@ try {
       wantLogits: true,
     });
   const decode = () => decoder.decode(Array.from({ length: SLOTS }, (_, slot) => ({ slot, token: 1, position: 40 })));
+  let failure = '';
   const { vision, audio } = config;
   const columns = vision.channels * vision.temporalPatchSize * vision.patchSize ** 2;
   const sound = () => towers.encodeAudio(new Float32Array(FRAMES * audio.melBins), FRAMES);
@@ -81,7 +82,7 @@ try {
     await during('prompt', () => prefill(0, 0, 20)),
     await during('chunk', () => prefill(0, 20, 20)),
     await during('media chunk', () => prefill(0, 40, 20, MEDIA_ROWS)),
-    await during('step', decode),
+    await during('step', () => decode().catch((error: unknown) => (failure = (error as Error).message))),
     await during('logits', () => decoder.logits(SLOTS - 1)),
     await during('prefix copy', () => decoder.copyPrefix(0, SLOTS, 16)),
     await during('free', () => decoder.free(SLOTS)),
@@ -96,7 +97,7 @@ try {
     sound: audioTokens(FRAMES, audio.chunkFrames),
   };
   const shape = { layers, kvHeads, vocabSize, hiddenSize, slots: SLOTS, tokens };
-  process.stdout.write(JSON.stringify({ ...shape, parts: Object.fromEntries(parts) }));
+  process.stdout.write(JSON.stringify({ ...shape, failure, parts: Object.fromEntries(parts) }));
   await thinker.close();
 } catch (error) {
   const { code, message } = error as Error & { code?: string };
