@@ -7,6 +7,12 @@ import { isInteractive, type Scheduler } from './scheduler.ts';
 import { hasEnded, type Sequence } from './sequence.ts';
 import { Slots } from './slots.ts';
 
+/**
+ * So many interactive sequences may take memory while a batch one finds too little at its turn. Then nobody gets any
+ * before it: it waits long, but not for ever, and holds up the other ones of its class no longer.
+ */
+const MOST_OVERTAKING = 64;
+
 export class KvSlots {
   readonly prefixes: PrefixCache;
   readonly #decoder: Decoder;
@@ -16,6 +22,8 @@ export class KvSlots {
   readonly #onFault: (thrown: unknown) => void;
   /** an interactive sequence waits for memory: no batch one overtakes it */
   #isShort = false;
+  /** the batch sequence that found too little memory, and how many interactive ones have got some since */
+  #overtaken: { readonly sequence: Sequence; by: number } | undefined;
   #preemptions = 0;
 
   /** @param onFault told why a prefix could not be copied or a slot not be emptied */
@@ -36,9 +44,15 @@ export class KvSlots {
     return this.#slots.free;
   }
 
-  /** Whether an interactive sequence that waits could start if it were not for others: see {@link choose}. */
+  /** Whether a sequence that waits could start if it were not for others: see {@link choose}. */
   get isFull(): boolean {
-    return this.#slots.free === 0 || this.#isShort;
+    return this.#slots.free === 0 || this.#isShort || this.#overdue !== undefined;
+  }
+
+  /** The batch sequence that nobody may overtake any more. */
+  get #overdue(): Sequence | undefined {
+    const { sequence, by = 0 } = this.#overtaken ?? {};
+    return by >= MOST_OVERTAKING && sequence?.state === 'waiting' ? sequence : undefined;
   }
 
   /** batch sequences that gave up their slot to an interactive one */
@@ -68,20 +82,30 @@ export class KvSlots {
 
   /**
    * Whose turn it is, with room made for it: where there is none for a batch sequence, for an interactive one. An
-   * interactive one that needs more memory than there is waits, and is overtaken by nobody.
+   * interactive one that needs more memory than there is waits, and is overtaken by nobody. Nor is a batch one that has
+   * been overtaken {@link MOST_OVERTAKING} times.
    * @param ready sequences that may start; also to be called with none, since then none is short of memory
    * @param onPreempted told which batch sequences wait again
    */
   async choose(ready: readonly Sequence[], onPreempted: (victim: Sequence) => void): Promise<Sequence | undefined> {
+    const overdue = this.#overdue;
+    if (overdue !== undefined) {
+      const hasRoom = ready.includes(overdue) && (await this.#makeRoom(overdue, [], onPreempted));
+      return hasRoom ? overdue : undefined;
+    }
     const interactive = ready.filter(isInteractive);
     const isShort = this.#isShort && interactive.length > 0;
     this.#isShort = false;
     for (const members of [this.#slots.free === 0 || isShort ? interactive : ready, interactive]) {
       const next = members.length === 0 ? undefined : this.#scheduler.admit(members);
       if (next === undefined) return undefined;
-      if (await this.#makeRoom(next, interactive, onPreempted)) return next;
+      if (await this.#makeRoom(next, interactive, onPreempted)) {
+        if (isInteractive(next) && this.#overtaken !== undefined) this.#overtaken.by++;
+        return next;
+      }
       this.#isShort = isInteractive(next) && this.#slots.free > 0;
       if (isInteractive(next)) return undefined;
+      if (this.#overtaken?.sequence.state !== 'waiting') this.#overtaken = { sequence: next, by: 0 };
     }
     return undefined;
   }

@@ -1,5 +1,6 @@
 // A KV cache with more slots than memory to fill them: sequences start as there is memory for all of their tokens.
 import { describe, expect, it } from 'vitest';
+import { Foreground } from '../../../src/base/foreground.ts';
 import type { SequenceRequest } from '../../../src/engine/types.ts';
 import { FakeDecoder, type FakeDecoderOptions, type Run } from './fake-decoder.ts';
 import { collect, endingOf, requestOf, settle, StreamingEngine, tokensOf, type RequestOptions } from './requests.ts';
@@ -93,6 +94,54 @@ describe('an engine with less memory than slots', () => {
     const small = [3, 4, 5, 6, 7, 8].map((salt) => run('small', needing(1, salt, { maxTokens: 1 })));
     await Promise.all([long, batch, ...small]);
     expect(ended).toEqual([...new Array<string>(6).fill('small'), 'long', 'batch']);
+  });
+
+  it.each([false, true])(
+    'starts a batch sequence beside interactive ones without end, where somebody waits for a first token: %s',
+    async (isHeld) => {
+      const foreground = new Foreground();
+      const decoder = new FakeDecoder({ slots: 8, capacity: 4 * BLOCK, blockTokens: BLOCK, blocks: 4 });
+      const engine = new StreamingEngine(decoder, { prefillChunk: 16, foreground });
+      let isOver = false;
+      let begun = 0;
+      const client = async (salt: number): Promise<void> => {
+        while (!isOver && begun < 500) {
+          const maxTokens = 2 + (begun++ % 5);
+          if (isHeld && begun === 20) foreground.enter();
+          await collect(engine.stream(needing(1, salt, { maxTokens })));
+        }
+      };
+      const clients = [1, 2, 3].map(client);
+      const request = needing(4, 4, { priority: 'batch' });
+      const events = await collect(engine.stream(request)).finally(() => (isOver = true));
+      expect(tokensOf(events)).toEqual(await tokensAlone(request));
+      // It is overtaken 64 times, and then by nobody.
+      expect(begun).toBeGreaterThan(64);
+      expect(begun).toBeLessThan(80);
+      await Promise.all(clients);
+      expect(decoder.violations).toEqual([]);
+    },
+  );
+
+  it('holds up nobody for a batch sequence that was overtaken and has left', async () => {
+    const decoder = new FakeDecoder({ slots: 8, capacity: 800, blockTokens: 200, blocks: 4, pause: () => settle(1) });
+    const engine = new StreamingEngine(decoder);
+    const small = (salt: number): SequenceRequest => requestOf({ salt, maxTokens: 1 });
+    const long = collect(engine.stream(requestOf({ length: 50, maxTokens: 500 })));
+    await settle(4);
+    const leaver = new AbortController();
+    const left = collect(engine.stream(requestOf({ length: 700, priority: 'batch' }), leaver.signal));
+    await settle(4);
+    for (let salt = 0; salt < 64; salt++) await collect(engine.stream(small(salt)));
+    const held = collect(engine.stream(small(64)));
+    await settle();
+    expect(engine.stats()).toMatchObject({ running: 1, waiting: 2 });
+    leaver.abort();
+    expect(endingOf(await left)).toBe('aborted');
+    expect(endingOf(await held)).toBe('end length');
+    expect(engine.stats()).toMatchObject({ running: 1, waiting: 0 });
+    expect(endingOf(await long)).toBe('end length');
+    expect(decoder.violations).toEqual([]);
   });
 
   it('drops the prefixes that were not used for longest, and last that of the sequence itself', async () => {
