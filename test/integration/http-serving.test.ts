@@ -1,4 +1,5 @@
 // What a client sees of admission, queue, deadlines and estimates.
+import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
@@ -248,6 +249,17 @@ describe('bodies in memory', () => {
     }
     expect((await postJson(`${url}/v1/captions`, { media: 'data:,a' })).status).toBe(200);
   });
+});
+
+it('a body of a type that nobody reads is refused before it comes', async () => {
+  const { port } = await serve(fakeCaptioner());
+  const socket = connect(port, '127.0.0.1');
+  socket.write(
+    'POST /v1/captions HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 60000000\r\n\r\nx',
+  );
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  expect(answer.toString()).toMatch(/^HTTP\/1\.1 400 [^]*Send multipart/);
+  socket.destroy();
 });
 
 describe('a deadline', () => {

@@ -243,7 +243,7 @@ describe.each([
       await call('DELETE', `/v1/files/${file.id}`);
     });
 
-    it('need no body where JSON is announced but not sent', async () => {
+    it('need no body where a type is announced but nothing sent', async () => {
       const { id } = await call('POST', '/v1/jobs', { items: [item('a')] });
       await until(id, 'completed');
       const ask = async (method: string, path: string, headers: Record<string, string> = {}): Promise<unknown> => {
@@ -251,12 +251,22 @@ describe.each([
         return [response.status, await response.text()];
       };
       const headers = { 'content-type': 'application/json' };
+      const form = { 'content-type': 'application/x-www-form-urlencoded' }; // curl --data ''
       const actions = ['pause', 'retry', 'cancel'].map((name) => `/v1/jobs/${id}/${name}`);
       for (const path of [...actions, '/v1/batches/none/cancel'])
-        expect(await ask('POST', path, headers)).toEqual(await ask('POST', path));
+        for (const announced of [headers, form])
+          expect(await ask('POST', path, announced)).toEqual(await ask('POST', path));
       for (const path of ['/v1/files/none', '/v1/captions/none'])
         expect(await ask('DELETE', path, headers)).toEqual(await ask('DELETE', path));
       expect(await ask('DELETE', `/v1/jobs/${id}`, headers)).toEqual([204, '']);
+    });
+
+    it('answer HEAD at once where GET watches them', async () => {
+      slowMs = 60_000;
+      const { id } = await call('POST', '/v1/jobs', { items: [item('a', { max_tokens: 99 })] });
+      const head = await fetch(`${app.url}/v1/jobs/${id}/events`, { method: 'HEAD' });
+      expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream']);
+      await call('DELETE', `/v1/jobs/${id}`);
     });
 
     it('need their body where they are made', async () => {

@@ -129,6 +129,8 @@ function events(parts: JobParts): Route {
     handler: async ({ request, reply, params: { id } }) => {
       const open = await openJobs(parts);
       let job = await findJob(open, id, request);
+      // Its answer would begin with the end of the job.
+      if (request.method === 'HEAD') return reply.type('text/event-stream').send('');
       const stream = new EventStream(request, reply);
       let told = '';
       while (stream.isConnected && parts.jobs?.isDraining === false) {

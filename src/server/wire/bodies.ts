@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { asAvocadoError, AvocadoError } from '../../base/errors.ts';
 import type { Intake } from '../../intake/intake.ts';
 import { mediaTooLarge, type MediaSource } from '../../intake/media-source.ts';
+import { unknownType } from './error-reply.ts';
 
 /** A complete form. */
 export interface Upload {
@@ -45,7 +46,12 @@ export async function addBodyParsers(
   intake: Pick<Intake, 'parseJson'>,
   maxUploadBytes: number,
 ): Promise<void> {
-  app.removeContentTypeParser('application/json');
+  // Fastify's own parsers hold a whole body in memory, which nobody would count.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (request, _payload, done) => {
+    // Clients that send nothing name a type all the same: `curl --data ''`, and fetch with an empty text.
+    done(hasBody(request) || takesBody(request) ? unknownType() : null);
+  });
   app.addContentTypeParser('application/json', async (request: FastifyRequest) => {
     // OpenAI's Python client announces JSON where it sends no body.
     if (!hasBody(request) && !takesBody(request)) return undefined;

@@ -51,17 +51,17 @@ export function errorBody(error: {
   };
 }
 
+/** Of a body that nobody reads. */
+export function unknownType(cause?: unknown): AvocadoError {
+  const sentence = 'Send multipart/form-data with the field file, or application/json with media.';
+  return new AvocadoError('bad_request', sentence, { cause });
+}
+
 /** Fastify's own 4xx errors are mistakes of the client; every other unknown error is a bug of ours. */
 export function asServerError(thrown: unknown): AvocadoError {
   if (thrown instanceof AvocadoError) return thrown;
   const { code, statusCode, message } = thrown as Partial<FastifyError>;
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-    return new AvocadoError(
-      'bad_request',
-      'Send multipart/form-data with the field file, or application/json with media.',
-      { cause: thrown },
-    );
-  }
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return unknownType(thrown);
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return new AvocadoError(
       'media_too_large',
