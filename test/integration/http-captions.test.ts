@@ -343,6 +343,8 @@ describe('every other path', () => {
       ['/v2/nothing', {}, 404, 'not_found'],
       ['/v1/captions', {}, 405, 'method_not_allowed'],
       ['/healthz', { method: 'POST' }, 405, 'method_not_allowed'],
+      ['/v1/models/some', { method: 'PUT' }, 405, 'method_not_allowed'],
+      ['/v1/models/some/more', {}, 404, 'not_found'],
       ['/v1/captions', { method: 'POST', body: 'x', headers: { 'content-type': 'text/plain' } }, 400, 'bad_request'],
       [
         '/v1/captions',

@@ -134,16 +134,23 @@ export function logFailure(request: FastifyRequest, { code, message }: Pick<Avoc
 /** By lower-case name. */
 type RawHeaders = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+/** Whether a path is one of a route, such as `/v1/jobs/:id`. */
+function isPathOf(route: string, path: string): boolean {
+  const [wanted, given] = [route.split('/'), path.split('/')];
+  return wanted.length === given.length && wanted.every((part, at) => part.startsWith(':') || part === given[at]);
+}
 
 /**
- * Responds to unknown paths, and to known paths with an unsupported method.
+ * Responds to unknown paths, and to known paths with an unsupported method. To be called before routes are added.
  * @param hint a sentence on where to go instead
  */
 export function addNotFound(app: FastifyInstance, hint: string): void {
+  const routes: { readonly url: string; readonly methods: readonly string[] }[] = [];
+  app.addHook('onRoute', ({ url, method }) => void routes.push({ url, methods: [method].flat() }));
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? '/';
-    const allowed = METHODS.filter((method) => app.hasRoute({ method, url: path }));
+    const found = routes.filter(({ url }) => isPathOf(url, path)).flatMap(({ methods }) => methods);
+    const allowed = [...new Set(found)].filter((method) => method !== 'HEAD' && method !== 'OPTIONS');
     if (allowed.length === 0) throw new AvocadoError('not_found', `There is nothing at ${path}. ${hint}`);
     void reply.header('allow', allowed.join(', '));
     throw new AvocadoError('method_not_allowed', `${path} takes ${allowed.join(', ')}, not ${request.method}.`);
