@@ -2,6 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { createContext, Script, type Context } from 'node:vm';
 import { withoutMark } from './byte-order-mark.ts';
+import { AvocadoError } from './errors.ts';
 
 /** The largest text file of a published checkpoint, a tokenizer.json, has 11 MB. */
 const MAX_TEXT_BYTES = 256 * 1024 ** 2;
@@ -22,6 +23,19 @@ export async function readTextFile(path: string): Promise<string | undefined> {
     const { code } = thrown as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw code === undefined ? thrown : new Error(`its permissions or its disk do not allow it (${code})`);
+  }
+}
+
+/**
+ * As readTextFile, of a file of a model directory.
+ * @throws AvocadoError `checkpoint_invalid` when it cannot be read
+ */
+export async function readModelText(path: string): Promise<string | undefined> {
+  try {
+    return await readTextFile(path);
+  } catch (cause) {
+    const reason = (cause as Error).message;
+    throw new AvocadoError('checkpoint_invalid', `${path} cannot be read: ${reason}. Replace it.`, { cause });
   }
 }
 

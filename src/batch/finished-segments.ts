@@ -2,6 +2,7 @@
 // middle of a long file goes on behind them.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseJson } from '../base/json.ts';
 import { makeDirectory } from '../base/make-directory.ts';
 import type { CaptionRequest, SegmentCaption } from '../output/events.ts';
 import { AppendFile } from './append-file.ts';
@@ -26,7 +27,7 @@ export class FinishedSegments {
     let whole = 0;
     for (const { at, bytes, text } of this.#file.linesFrom(0)) {
       whole = at + bytes;
-      const segment = parsed(text);
+      const segment = parseJson(text) as SegmentCaption | null | undefined;
       if (segment?.index === known.length) known.push(segment);
     }
     this.#file.truncate(whole); // what a crash tore
@@ -63,12 +64,4 @@ export function keepsSegments({ segments, samples, topLogprobs }: CaptionRequest
 
 function pathOf(directory: string, id: string): string {
   return join(directory, `${id}.jsonl`);
-}
-
-function parsed(text: string): SegmentCaption | undefined {
-  try {
-    return JSON.parse(text) as SegmentCaption;
-  } catch {
-    return undefined;
-  }
 }

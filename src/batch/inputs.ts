@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
 import { AvocadoError, asAvocadoError } from '../base/errors.ts';
+import { isJsonObject } from '../base/json.ts';
 import { Check, Type } from '../base/schema.ts';
 import { numberIn, numbersIn, OPTION_PROPERTIES, valueKind } from '../captioner/caption-options.ts';
 import type { Json } from '../output/caption-answer.ts';
@@ -149,7 +150,7 @@ function parsedLine(text: string): Readonly<Record<string, Json>> {
     throw new AvocadoError('bad_request', `The line is no JSON: ${(cause as Error).message}.`, { cause });
   }
   if (typeof value === 'string') return { path: value };
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
+  if (!isJsonObject(value))
     throw new AvocadoError('bad_request', 'The line must be a JSON object such as {"path": "clip.mp4"}.');
   return value as Readonly<Record<string, Json>>;
 }

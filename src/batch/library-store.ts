@@ -5,6 +5,7 @@ import { hash, randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { directoryUnwritable } from '../base/errors.ts';
+import { parseJson } from '../base/json.ts';
 import { makeDirectory } from '../base/make-directory.ts';
 import { AppendFile } from './append-file.ts';
 import { KeyTable } from './key-table.ts';
@@ -371,23 +372,16 @@ function libraryId(path: string): string {
   return readFileSync(path, 'utf8');
 }
 
+/** Undefined: of a disk that lost its power. */
 function journalEntry(text: string): JournalEntry | undefined {
-  try {
-    return JSON.parse(text) as JournalEntry;
-  } catch {
-    return undefined; // of a disk that lost its power
-  }
+  return parseJson(text) as JournalEntry | undefined;
 }
 
 function resultLine(text: string): ResultLine | undefined {
-  try {
-    const line = JSON.parse(text) as Partial<ResultLine> | null;
-    return [line?.key, line?.content, line?.settings].every((field) => typeof field === 'string')
-      ? (line as ResultLine)
-      : undefined;
-  } catch {
-    return undefined;
-  }
+  const line = parseJson(text) as Partial<ResultLine> | null | undefined;
+  return [line?.key, line?.content, line?.settings].every((field) => typeof field === 'string')
+    ? (line as ResultLine)
+    : undefined;
 }
 
 function recordOf({ key, content, settings, captioned_at: at }: ResultLine, line: [number, number]): ItemRecord {

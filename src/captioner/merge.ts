@@ -2,6 +2,7 @@
 // several segments, then the text. Times are those of the cuts: the model is asked for numbers of segments, and a text
 // that names a time outside its segments is refused. The questions are ours.
 import { randomUUID } from 'node:crypto';
+import { isJsonObject, parseJson } from '../base/json.ts';
 import type { ChatClient } from '../chat/chat-client.ts';
 import type { MergeReport, SegmentCaption } from '../output/events.ts';
 import { clockTime, timelineText, type TimedCaption } from '../output/subtitles.ts';
@@ -164,22 +165,14 @@ function listOf(group: readonly Numbered[]): string {
 function arrayIn(reply: string): readonly unknown[] | undefined {
   const [from, to] = [reply.indexOf('['), reply.lastIndexOf(']')];
   if (from < 0 || to < from) return undefined;
-  try {
-    const value: unknown = JSON.parse(reply.slice(from, to + 1));
-    return Array.isArray(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
+  const value = parseJson(reply.slice(from, to + 1));
+  return Array.isArray(value) ? value : undefined;
 }
 
 /** One line each. */
 function readSubjects(reply: string): readonly string[] | undefined {
   return arrayIn(reply)?.flatMap((entry) => {
-    const { name, looks, segments } = fieldsOf(entry);
+    const { name, looks, segments } = isJsonObject(entry) ? entry : {};
     if (typeof name !== 'string' || name.trim() === '') return [];
     const where = Array.isArray(segments) ? ` (segments ${segments.map(String).join(', ')})` : '';
     return [`- ${name.trim()}${typeof looks === 'string' ? `: ${looks.trim()}` : ''}${where}`.replace(/\s+/g, ' ')];
@@ -199,7 +192,7 @@ function readParagraphs(reply: string, group: readonly Numbered[]): readonly Tim
   const parts: TimedCaption[] = [];
   let next = 0;
   for (const entry of arrayIn(reply) ?? []) {
-    const { from, to, text } = fieldsOf(entry);
+    const { from, to, text } = isJsonObject(entry) ? entry : {};
     const last = group.findIndex(({ number }) => number === to);
     const covered = group.slice(next, last + 1);
     const [first, end] = [covered[0], covered.at(-1)];

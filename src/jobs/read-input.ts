@@ -1,6 +1,7 @@
 // From the lines of an input file to the items of a job. Pure but for the bytes it is given.
 import { withoutMark } from '../base/byte-order-mark.ts';
 import type { ErrorCode } from '../base/errors.ts';
+import { isJsonObject, type JsonObject } from '../base/json.ts';
 import type { Endpoint, InputError, Job, NewItem } from './types.ts';
 
 /** Of OpenAI's batches; jobs of ours have no limit but the size of their file. */
@@ -11,12 +12,6 @@ const MOST_LINE_BYTES = 16 * 1024 ** 2;
 const MOST_ERRORS = 100;
 const MOST_ID_CHARACTERS = 512;
 const MOST_MEDIA_CHARACTERS = 2048;
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 interface Line {
   /** from 1 */
@@ -52,18 +47,18 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
   if (last !== undefined) yield last;
 }
 
-function parsed({ text, number }: Line): Fields | InputError {
+function parsed({ text, number }: Line): JsonObject | InputError {
   const fault = (message: string): InputError => ({ code: 'invalid_json_line', message, param: null, line: number });
   if (text === undefined) return fault(`Line ${number} is longer than ${MOST_LINE_BYTES} bytes.`);
   try {
     const value: unknown = JSON.parse(text);
-    return isFields(value) ? value : fault(`Line ${number} is not a JSON object.`);
+    return isJsonObject(value) ? value : fault(`Line ${number} is not a JSON object.`);
   } catch {
     return fault(`Line ${number} is not parseable as valid JSON.`);
   }
 }
 
-const isFault = (value: Fields | InputError): value is InputError => value['code'] === 'invalid_json_line';
+const isFault = (value: JsonObject | InputError): value is InputError => value['code'] === 'invalid_json_line';
 
 /** One line of a batch in OpenAI's shape, or what is wrong with it. */
 function batchItem(line: Line, n: number, endpoint: Endpoint, seen: Set<string>): NewItem | InputError {
@@ -87,7 +82,7 @@ function batchItem(line: Line, n: number, endpoint: Endpoint, seen: Set<string>)
   seen.add(customId);
   if (method !== 'POST') return fault('invalid_method', 'method', 'method must be POST.');
   if (url !== endpoint) return fault('mismatched_url', 'url', `url must be ${endpoint}, as the batch’s endpoint.`);
-  if (!isFields(body)) return fault('missing_required_parameter', 'body', 'body must be a JSON object.');
+  if (!isJsonObject(body)) return fault('missing_required_parameter', 'body', 'body must be a JSON object.');
   if (body['stream'] === true) return fault('invalid_request', 'body.stream', 'A batch cannot stream.');
   return { n, customId, media: '', payload: JSON.stringify(body) };
 }
@@ -108,7 +103,7 @@ function jobItem(line: Line, n: number): NewItem {
     typeof id === 'string' || typeof id === 'number' ? String(id).slice(0, MOST_ID_CHARACTERS) : String(n);
   if (typeof media !== 'string' || media === '')
     return { ...bad(`Line ${line.number} has no media: a media://, https: or http: address.`), customId };
-  if (own !== undefined && !isFields(own))
+  if (own !== undefined && !isJsonObject(own))
     return { ...bad(`Line ${line.number}: fields must be a JSON object.`), customId };
   return { n, customId, media: media.slice(0, MOST_MEDIA_CHARACTERS), payload: JSON.stringify(fields) };
 }
@@ -160,16 +155,16 @@ export function wholeFault(code: string, message: string): InputError {
 }
 
 /** The fields of a body that an item asks for: those of the job, and over them its own. */
-export function bodyOf(payload: string, options: string): Fields {
+export function bodyOf(payload: string, options: string): JsonObject {
   const own: unknown = JSON.parse(payload);
   const shared: unknown = JSON.parse(options);
-  if (!isFields(own) || !isFields(shared)) throw new Error('An item holds no JSON object. This is a bug.');
+  if (!isJsonObject(own) || !isJsonObject(shared)) throw new Error('An item holds no JSON object. This is a bug.');
   const body = Object.entries(own).filter(([name]) => name !== 'id' && name !== 'fields');
   return { ...shared, ...Object.fromEntries(body) };
 }
 
 /** What a client wants back with the result. */
-export function ownFields(payload: string): Fields | undefined {
-  const { fields } = JSON.parse(payload) as Fields;
-  return isFields(fields) ? fields : undefined;
+export function ownFields(payload: string): JsonObject | undefined {
+  const { fields } = JSON.parse(payload) as JsonObject;
+  return isJsonObject(fields) ? fields : undefined;
 }

@@ -1,6 +1,7 @@
 // Reads the body of POST /v1/chat/completions. Pure: no I/O, and it does not know the model.
 import { Type } from '../base/schema.ts';
 import { AvocadoError } from '../base/errors.ts';
+import { isJsonObject, type JsonObject } from '../base/json.ts';
 import type { Priority } from '../output/events.ts';
 import { checkValue } from '../base/check-value.ts';
 import { OPTION_PROPERTIES, PROFILE_PROPERTIES } from '../captioner/caption-options.ts';
@@ -82,12 +83,6 @@ const NESTED_PROPERTIES: Readonly<Record<string, Readonly<Record<string, unknown
   'media_io_kwargs.video': VIDEO_FIELDS,
 };
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 const isEmpty = (value: unknown): boolean => typeof value === 'object' && value !== null && !hasMoreThan(value, 0);
 
 /** Stops counting early: a hostile body may have a million fields. */
@@ -103,7 +98,7 @@ function hasMoreThan(value: object, most: number): boolean {
 /** OpenAI has about forty. Checking fields blocks the event loop, so their number is limited. */
 const MOST_FIELDS = 256;
 
-function checkCount(fields: Fields, path: string): void {
+function checkCount(fields: JsonObject, path: string): void {
   if (!hasMoreThan(fields, MOST_FIELDS)) return;
   throw new AvocadoError(
     'bad_request',
@@ -130,7 +125,7 @@ const IS_OFF: Readonly<Record<string, (value: unknown) => boolean>> = {
   prediction: () => false,
   web_search_options: () => false,
   // the form of the text
-  response_format: (value) => isFields(value) && value['type'] === 'text',
+  response_format: (value) => isJsonObject(value) && value['type'] === 'text',
   ...Object.fromEntries(
     [
       ...['structured_outputs', 'structural_tag', 'regex', 'json_schema', 'grammar', 'ebnf'],
@@ -193,7 +188,7 @@ function unsupported(field: string): AvocadoError {
 }
 
 /** @returns the known fields, at every depth; the paths of all others are added to `ignored` */
-function keepKnown(fields: Fields, known: Fields, at: string, ignored: string[]): Fields {
+function keepKnown(fields: JsonObject, known: JsonObject, at: string, ignored: string[]): JsonObject {
   checkCount(fields, at);
   const kept: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(fields)) {
@@ -203,7 +198,7 @@ function keepKnown(fields: Fields, known: Fields, at: string, ignored: string[])
     else if (value !== null) {
       // For OpenAI, null means the field was left out.
       const inner = NESTED_PROPERTIES[path];
-      kept[name] = inner !== undefined && isFields(value) ? keepKnown(value, inner, path, ignored) : value;
+      kept[name] = inner !== undefined && isJsonObject(value) ? keepKnown(value, inner, path, ignored) : value;
     }
   }
   return kept;
@@ -214,12 +209,12 @@ function keepKnown(fields: Fields, known: Fields, at: string, ignored: string[])
  * field that leaves its feature off must not fail the request.
  * @throws AvocadoError `unsupported_field` for a feature we do not have, `bad_request` for too many fields
  */
-function classifyFields(body: Fields): { readonly kept: Fields; readonly ignored: readonly string[] } {
+function classifyFields(body: JsonObject): { readonly kept: JsonObject; readonly ignored: readonly string[] } {
   for (const [name, isOff] of Object.entries(IS_OFF)) {
     const value = Object.hasOwn(body, name) ? body[name] : null;
     if (value !== null && !isOff(value)) throw unsupported(name);
   }
-  if (isFields(body['audio'])) throw unsupported('audio'); // OpenAI's own field of that name: a voice to answer with
+  if (isJsonObject(body['audio'])) throw unsupported('audio'); // OpenAI's own field of that name: a voice to answer with
   const ignored: string[] = [];
   return { kept: keepKnown(body, CHAT_PROPERTIES, '', ignored), ignored };
 }
@@ -302,7 +297,7 @@ function checkTogether({ stream_options: streamOptions, logprobs, top_logprobs: 
  * @throws AvocadoError `bad_request`, `unsupported_field`, with the field in `param`
  */
 export function readChatRequest(body: unknown): ChatRequest {
-  if (!isFields(body))
+  if (!isJsonObject(body))
     throw new AvocadoError('bad_request', 'Send a JSON object with messages, as content type application/json.');
   const { kept, ignored } = classifyFields(body);
   const fields = checkValue(CHAT_FIELDS, kept, '');

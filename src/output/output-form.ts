@@ -1,5 +1,6 @@
 // Models of the family write captions in forms of their own. A form reads the text as it grows and gives what is shown.
 // Pure: nothing that a model writes is lost but the marks of its form.
+import { isJsonObject, parseJson } from '../base/json.ts';
 import type { OutputFormName } from '../settings/presets.ts';
 import type { SegmentCaption } from './events.ts';
 import { timelineHeading } from './subtitles.ts';
@@ -216,14 +217,10 @@ function secondsOf(time: string): number | undefined {
 
 /** Fields of a JSON object that are texts; undefined: it is none. */
 function textFields(source: string): ReadonlyMap<string, string> | undefined {
-  try {
-    const parsed: unknown = JSON.parse(source);
-    if (typeof parsed !== 'object' || parsed === null) return undefined;
-    const texts = Object.entries(parsed).filter((field): field is [string, string] => typeof field[1] === 'string');
-    return new Map(texts.map(([name, text]) => [name, text.trim()]));
-  } catch {
-    return undefined;
-  }
+  const parsed = parseJson(source);
+  if (!isJsonObject(parsed)) return undefined;
+  const texts = Object.entries(parsed).filter((field): field is [string, string] => typeof field[1] === 'string');
+  return new Map(texts.map(([name, text]) => [name, text.trim()]));
 }
 
 /** An object that was cut in the middle, as far as it can be read. */

@@ -1,10 +1,12 @@
 // Renders the conversation: a system prompt, then one user turn of media and text. The user's text never passes through
 // the template: the template renders two marks, which are replaced afterwards by segments that are labelled as the
 // user's.
+import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { AvocadoError } from '../base/errors.ts';
-import { withTimeLimit } from '../base/bounded.ts';
-import { isJsonObject, readCheckpointJson, readCheckpointText, type JsonObject } from './checkpoint-file.ts';
+import { readModelText, withTimeLimit } from '../base/bounded.ts';
+import { isJsonObject, type JsonObject } from '../base/json.ts';
+import { readCheckpointJson } from './checkpoint-file.ts';
 import type { MediaKind } from './types.ts';
 
 export interface ChatTurn {
@@ -130,7 +132,7 @@ function tryTemplate<T>(origin: string, what: string, work: () => T): T {
  * @throws AvocadoError `checkpoint_invalid`
  */
 export async function loadChatTemplate(directory: string): Promise<ChatTemplate> {
-  const jinja = await readCheckpointText(directory, 'chat_template.jinja');
+  const jinja = await readModelText(join(directory, 'chat_template.jinja'));
   if (jinja !== undefined) return parseChatTemplate(jinja, 'chat_template.jinja');
   for (const name of ['chat_template.json', 'tokenizer_config.json']) {
     const source = templateIn(await readCheckpointJson(directory, name));

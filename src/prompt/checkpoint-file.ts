@@ -1,43 +1,16 @@
 import { join } from 'node:path';
-import { readTextFile } from '../base/bounded.ts';
+import { readModelText } from '../base/bounded.ts';
 import { AvocadoError } from '../base/errors.ts';
-
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+import { isJsonObject, parseJson, type JsonObject } from '../base/json.ts';
 
 /**
- * Text of a file of a checkpoint, undefined when there is no such file.
- * @throws AvocadoError `checkpoint_invalid` when it cannot be read
- */
-export async function readCheckpointText(directory: string, name: string): Promise<string | undefined> {
-  try {
-    return await readTextFile(join(directory, name));
-  } catch (cause) {
-    const reason = (cause as Error).message;
-    throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} cannot be read: ${reason}. Replace it.`, {
-      cause,
-    });
-  }
-}
-
-/**
- * As readCheckpointText, parsed.
- * @throws AvocadoError `checkpoint_invalid` when it is not a JSON object
+ * A JSON file of a checkpoint; undefined when there is no such file.
+ * @throws AvocadoError `checkpoint_invalid` when it cannot be read or is not a JSON object
  */
 export async function readCheckpointJson(directory: string, name: string): Promise<JsonObject | undefined> {
-  const text = await readCheckpointText(directory, name);
+  const text = await readModelText(join(directory, name));
   if (text === undefined) return undefined;
-  let cause: unknown;
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (isJsonObject(parsed)) return parsed;
-  } catch (error) {
-    cause = error;
-  }
-  throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} is not a JSON object: download it again.`, {
-    cause,
-  });
+  const parsed = parseJson(text);
+  if (isJsonObject(parsed)) return parsed;
+  throw new AvocadoError('checkpoint_invalid', `${name} in ${directory} is not a JSON object: download it again.`);
 }

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
-import { withTimeLimit } from '../base/bounded.ts';
+import { readModelText, withTimeLimit } from '../base/bounded.ts';
 import { AvocadoError } from '../base/errors.ts';
+import { isJsonObject, type JsonObject } from '../base/json.ts';
 import { RecentMap } from '../base/recent-map.ts';
-import { isJsonObject, readCheckpointJson, readCheckpointText, type JsonObject } from './checkpoint-file.ts';
+import { readCheckpointJson } from './checkpoint-file.ts';
 
 /**
  * The part of the library that is used here. Its own declarations import without file extensions, which TypeScript
@@ -236,7 +238,7 @@ function addedToken(value: unknown, id: number | undefined, directory: string): 
 
 async function fromVocabulary(directory: string): Promise<TokenizerDefinition> {
   const vocabulary = await readCheckpointJson(directory, 'vocab.json');
-  const merges = await readCheckpointText(directory, 'merges.txt');
+  const merges = await readModelText(join(directory, 'merges.txt'));
   if (vocabulary === undefined || merges === undefined) {
     const lacking = [vocabulary === undefined ? 'vocab.json' : '', merges === undefined ? 'merges.txt' : ''].filter(
       (name) => name !== '',

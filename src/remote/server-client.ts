@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withGrace } from '../base/abort.ts';
 import { AvocadoError, ERRORS, type ErrorCode } from '../base/errors.ts';
+import { isJsonObject, parseJson } from '../base/json.ts';
 import { retryAfterMs } from '../base/retry-after.ts';
 
 export interface ServerOptions {
@@ -129,13 +130,10 @@ export class ServerClient {
 const ADVICE = 'Is it an avocado server, and is its URL right?';
 
 function errorOf(text: string, status: number, url: string): AvocadoError {
-  let told: { readonly code?: unknown; readonly message?: unknown } | undefined;
-  try {
-    told = (JSON.parse(text) as { readonly error?: typeof told }).error;
-  } catch {
-    told = undefined; // of a proxy, or another program
-  }
-  if (typeof told?.message === 'string' && isCode(told.code)) return new AvocadoError(told.code, told.message);
+  const body = parseJson(text); // undefined: of a proxy, or another program
+  const told = isJsonObject(body) && isJsonObject(body['error']) ? body['error'] : {};
+  const { code, message } = told;
+  if (typeof message === 'string' && isCode(code)) return new AvocadoError(code, message);
   const quoted = text.replaceAll(/\s+/g, ' ').slice(0, QUOTED_CHARACTERS);
   return new AvocadoError('engine_unavailable', `${url} answers with status ${status}: ${quoted}. ${ADVICE}`);
 }

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import type * as Yaml from 'yaml';
 import { withoutMark } from '../base/byte-order-mark.ts';
 import { AvocadoError, type ErrorCode } from '../base/errors.ts';
+import { isJsonObject, type JsonObject } from '../base/json.ts';
 import { engineSettings, type EngineSettings } from './engine-settings.ts';
 import { fileName, SETTING_NAMES, settingOf, variableName, type SettingName, type Settings } from './schema.ts';
 import { resolveServerConfig, type EntryChecks, type ServerConfig, type ServerSettings } from './server-settings.ts';
@@ -149,7 +150,7 @@ function isTextList(value: unknown): boolean {
   return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
 }
 
-function readObject(file: string, complain: (sentence: string) => void): Readonly<Record<string, unknown>> {
+function readObject(file: string, complain: (sentence: string) => void): JsonObject {
   let text: string;
   try {
     text = withoutMark(readFileSync(file, 'utf8'));
@@ -160,7 +161,7 @@ function readObject(file: string, complain: (sentence: string) => void): Readonl
   const isJson = /^\s*[{[]/.test(text);
   try {
     const value = isJson ? (JSON.parse(text) as unknown) : parseYaml(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (isJsonObject(value)) return value;
     complain(`--config ${file} must be an object, such as {"slots": 8}, or in YAML the line slots: 8.`);
   } catch (error) {
     // The first line: the YAML parser goes on with a picture of the place.

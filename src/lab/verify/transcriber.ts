@@ -1,6 +1,7 @@
 // An OpenAI-compatible transcription server: POST /audio/transcriptions with the sound of a clip.
 import { openAsBlob } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseJson } from '../../base/json.ts';
 import { retryAfterMs } from '../../base/retry-after.ts';
 import { patientPost } from '../../chat/patient-fetch.ts';
 import { Unscored } from '../rewards/types.ts';
@@ -88,10 +89,6 @@ function readAnswer(status: number, retryAfter: string | null, text: string): st
 }
 
 function textOf(answer: string): string | undefined {
-  try {
-    const { text } = JSON.parse(answer) as { readonly text?: unknown };
-    return typeof text === 'string' ? text : undefined;
-  } catch {
-    return undefined;
-  }
+  const told = parseJson(answer) as { readonly text?: unknown } | null | undefined;
+  return typeof told?.text === 'string' ? told.text : undefined;
 }

@@ -1,13 +1,8 @@
 // Reads typed fields of a parsed JSON file. Every error names the file, the path of the field, what was found and what
 // is supported, so that the user can find the line.
-import { readTextFile } from '../../base/bounded.ts';
+import { readModelText } from '../../base/bounded.ts';
 import { AvocadoError } from '../../base/errors.ts';
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+import { isJsonObject, type JsonObject } from '../../base/json.ts';
 
 /** The object at `path` inside `file`. Field names are relative to it. */
 export class JsonFields {
@@ -16,7 +11,7 @@ export class JsonFields {
   readonly #object: JsonObject;
 
   constructor(file: string, path: string, object: unknown) {
-    if (!isObject(object))
+    if (!isJsonObject(object))
       throw new AvocadoError(
         'checkpoint_invalid',
         `${file}: ${path === '' ? 'the file' : path} must be a JSON object.`,
@@ -103,14 +98,7 @@ export class JsonFields {
  * @throws AvocadoError `checkpoint_invalid` when it cannot be read or is not a JSON object
  */
 export async function readJsonFields(file: string): Promise<JsonFields | undefined> {
-  let text: string | undefined;
-  try {
-    text = await readTextFile(file);
-  } catch (cause) {
-    throw new AvocadoError('checkpoint_invalid', `${file} cannot be read: ${(cause as Error).message}. Replace it.`, {
-      cause,
-    });
-  }
+  const text = await readModelText(file);
   if (text === undefined) return undefined;
   try {
     return new JsonFields(file, '', JSON.parse(text));

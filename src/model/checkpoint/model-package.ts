@@ -2,7 +2,7 @@
 // which model of the family it is, whose defaults then hold.
 import { basename, join } from 'node:path';
 import { Check, Errors, Type } from '../../base/schema.ts';
-import { readTextFile } from '../../base/bounded.ts';
+import { readModelText } from '../../base/bounded.ts';
 import { AvocadoError } from '../../base/errors.ts';
 import {
   DEFAULT_PRESET,
@@ -71,14 +71,7 @@ function nameOf(directory: string): string {
 
 /** @returns undefined when there is no such file */
 async function readOptionalJson(path: string): Promise<unknown> {
-  let text: string | undefined;
-  try {
-    text = await readTextFile(path);
-  } catch (cause) {
-    throw new AvocadoError('checkpoint_invalid', `${path} cannot be read: ${(cause as Error).message}. Replace it.`, {
-      cause,
-    });
-  }
+  const text = await readModelText(path);
   if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
@@ -94,7 +87,7 @@ async function readOptionalJson(path: string): Promise<unknown> {
  */
 async function namesOf(directory: string): Promise<readonly string[]> {
   const read = (name: string): Promise<string | undefined> =>
-    readTextFile(join(directory, name)).catch(() => undefined); // what is needed of it is reported by who needs it
+    readModelText(join(directory, name)).catch(() => undefined); // what is needed of it is reported by who needs it
   const config = /"_name_or_path"\s*:\s*"([^"]+)"/.exec((await read('config.json')) ?? '')?.[1];
   const card = (await read('README.md')) ?? '';
   const modelName = /^model_name:\s*["']?([^"'\n]+)/m.exec(/^---\n(.*?)\n---/s.exec(card)?.[1] ?? '')?.[1];

@@ -4,6 +4,7 @@
 import { open, realpath, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
+import { isJsonObject, type JsonObject } from '../../base/json.ts';
 
 /** The longest header that the safetensors library itself accepts. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -62,7 +63,7 @@ async function readHeader(
   handle: FileHandle,
   file: string,
   fileBytes: number,
-): Promise<{ header: Record<string, unknown>; dataStart: number }> {
+): Promise<{ header: JsonObject; dataStart: number }> {
   const prefix = await readExactly(handle, 8, 0);
   if (prefix.length < 8) throw invalid(file, `holds ${fileBytes} bytes, which is no safetensors file.`);
   const headerBytes = Number(prefix.readBigUInt64LE(0));
@@ -72,9 +73,8 @@ async function readHeader(
   if (dataStart > fileBytes) throw invalid(file, `is truncated: at least ${dataStart - fileBytes} bytes are missing.`);
   try {
     const header: unknown = JSON.parse((await readExactly(handle, headerBytes, 8)).toString('utf8'));
-    if (typeof header !== 'object' || header === null || Array.isArray(header))
-      throw new TypeError('The header is not an object.');
-    return { header: header as Record<string, unknown>, dataStart };
+    if (!isJsonObject(header)) throw new TypeError('The header is not an object.');
+    return { header, dataStart };
   } catch (error) {
     throw invalid(file, 'has a damaged header.', error);
   }

@@ -5,6 +5,7 @@ import { Type } from '../../base/schema.ts';
 import type { CaptionTask } from '../../admission/types.ts';
 import { checkFields } from '../../base/check-value.ts';
 import { AvocadoError } from '../../base/errors.ts';
+import { isJsonObject } from '../../base/json.ts';
 import { captionRequest, numberIn, numbersIn, OPTION_PROPERTIES, valueKind } from '../../captioner/caption-options.ts';
 import type { MediaSource } from '../../intake/media-source.ts';
 import type { Priority } from '../../output/events.ts';
@@ -133,8 +134,7 @@ function parseOptions(text: string): Record<string, unknown> {
       cause,
     });
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value))
-    return withoutNulls(value) as Record<string, unknown>;
+  if (isJsonObject(value)) return withoutNulls(value) as Record<string, unknown>;
   throw new AvocadoError('bad_request', 'options must be a JSON object.', { param: 'options' });
 }
 
