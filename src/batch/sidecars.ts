@@ -1,5 +1,5 @@
 // Sidecars on disk: written whole or not at all, and never over a file that is not ours.
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { link, lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -74,17 +74,11 @@ export async function bringSidecar(
     return await done(isOurs ? 'written' : 'kept', isOurs ? sha256 : '');
   }
   await rm(fsPath(temporaryOf(path)), { force: true }); // of a process that was killed when it had given the name
-  const present = found.isFile() ? await fileHash(path) : '';
+  const present = found.isFile() ? hash('sha256', await readFile(fsPath(path))) : '';
   if (present === sha256) return await done('unchanged', sha256);
   if (present === '' || present !== known?.sha256) return await done('kept', '');
   await publish(path, text, { replaces: true });
   return await done('written', sha256);
-}
-
-async function fileHash(path: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(fsPath(path)))
-    .digest('hex');
 }
 
 /** File systems that have no hard links say one of these. */

@@ -1,5 +1,5 @@
 // One file to encode: decode it, compute features, run both encoders. Independent of any prompt.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { abortError } from '../base/abort.ts';
 import { fileIdentity } from '../base/file-memo.ts';
 import type { FloatArray } from '../base/floats.ts';
@@ -70,7 +70,7 @@ export interface EncoderModel {
 function keyOf(contentHash: string, { probe, profile, video, audio }: MediaPlan): string {
   const numbers = Object.entries(profile).sort(([a], [b]) => (a < b ? -1 : 1));
   const parts = JSON.stringify([contentHash, probe.part, numbers, video?.kind ?? 'none', audio !== undefined]);
-  return createHash('sha256').update(parts).digest('hex');
+  return hash('sha256', parts);
 }
 
 /**

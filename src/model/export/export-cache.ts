@@ -1,7 +1,7 @@
 // A cache of exports, so that a checkpoint directory can be served without an export step. One entry per checkpoint and
 // precision, for int8 and int4 also per kind of device; when the checkpoint or our version changes there is a new one,
 // and the older goes when nobody uses it.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -40,7 +40,7 @@ function defaultCache(): string {
 }
 
 function digest(...parts: readonly unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
+  return hash('sha256', JSON.stringify(parts)).slice(0, 16);
 }
 
 /**

@@ -1,5 +1,6 @@
 // Exports a checkpoint as three graphs and, for int8 and int4, one file of quantised weights. Everything that can be
 // refused is refused before the first byte is written, and the export directory appears in one step.
+import { hash } from 'node:crypto';
 import { open, readdir, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
@@ -15,7 +16,6 @@ import {
   GRAPH_FILES,
   MANIFEST_FILE,
   readManifest,
-  sha256,
   sourceFilesOf,
   type Manifest,
 } from './manifest.ts';
@@ -131,7 +131,7 @@ async function fill(plan: Plan, staged: string, options: ExportOptions): Promise
   }
   for (const [name, bytes] of Object.entries(plan.graphs)) {
     await writeSynced(join(staged, name), bytes);
-    files.push({ name, bytes: bytes.length, sha256: sha256(bytes) });
+    files.push({ name, bytes: bytes.length, sha256: hash('sha256', bytes) });
   }
   options.signal?.throwIfAborted();
   const manifest: Manifest = {

@@ -1,6 +1,6 @@
 // manifest.json is written last, so an export without one is not finished. It lists the files that the graphs point
 // into and is checked before any graph is loaded: initialisers are offsets into files that may have changed since.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Check, Errors, Type } from '../../base/schema.ts';
@@ -43,10 +43,6 @@ const SCHEMA = Type.Object({
 
 export type Manifest = Type.Static<typeof SCHEMA>;
 type SourceFile = Manifest['checkpoint']['files'][number];
-
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
 
 /** The files an export depends on: config.json and every shard with thinker tensors. */
 export async function sourceFilesOf(checkpoint: Checkpoint): Promise<SourceFile[]> {
@@ -111,7 +107,7 @@ async function checkFiles(manifest: Manifest, directory: string): Promise<void> 
       const found = size === undefined ? 'is missing' : `has ${size} bytes instead of ${bytes}`;
       throw new AvocadoError('export_incomplete', `${path} ${found}. Export again: ${command(manifest, directory)}`);
     }
-    if (expected !== undefined && sha256(await readFile(path)) !== expected) {
+    if (expected !== undefined && hash('sha256', await readFile(path)) !== expected) {
       throw new AvocadoError(
         'export_incomplete',
         `${path} is not what was exported. Export again: ${command(manifest, directory)}`,

@@ -1,6 +1,6 @@
 // The chat server of a judge, a teacher or another captioner: a chat client with a cache, whose failures leave a reward
 // unscored.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import {
   ChatClient,
   ChatFailure,
@@ -92,7 +92,7 @@ class ReplyCache {
 
   /** `question` holds everything the reply depends on. A failure is not cached. */
   async reply(question: unknown, batch: AbortSignal, ask: () => Promise<string>): Promise<string> {
-    const key = createHash('sha256').update(JSON.stringify(question)).digest('hex');
+    const key = hash('sha256', JSON.stringify(question));
     const cached = this.#replies.get(key);
     if (cached !== undefined) {
       this.#replies.set(key, cached);
