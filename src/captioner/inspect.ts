@@ -22,7 +22,7 @@ import { buildPrompt, runLengths } from '../prompt/build-prompt.ts';
 import type { Prompt, TokenCounts } from '../prompt/types.ts';
 import type { EngineSettings } from '../settings/engine-settings.ts';
 import { sequenceOf } from './generate.ts';
-import { loadModel, openPlanningModel, type ModelBasics, type OnProgress } from './open-captioner.ts';
+import { loadModel, openPlanningModel, PREPARE_THREADS, type ModelBasics, type OnProgress } from './open-captioner.ts';
 import { planRequest, ProbeCache, type PlanningModel, type RequestPlan } from './plan.ts';
 
 export type InspectStage = 'plan' | 'features' | 'towers' | 'logits';
@@ -81,7 +81,6 @@ interface Inspected {
   readonly logits: Float32Array | undefined;
 }
 
-const PREPARE_THREADS = 2;
 const PREFILL_CHUNK = 512;
 
 /** Inspects requests one after the other; holds the worker threads, and the weights once a stage needs them. */

@@ -23,7 +23,7 @@ import { estimateOf, planRequest, ProbeCache, type PlanningModel } from './plan.
 export type OnProgress = (text: string, done: number, total: number) => void;
 
 /** Files decoded at the same time. */
-const PREPARE_THREADS = 2;
+export const PREPARE_THREADS = 2;
 /** A hash takes about a hundred bytes. */
 const HASHES_KEPT = 512;
 

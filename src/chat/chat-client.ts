@@ -44,6 +44,11 @@ export interface ChatExchange {
   readonly answer: string;
 }
 
+/** A replacer of JSON.stringify for exchanges in a file: a video in a question would be most of it. */
+export function withoutMedia(_key: string, value: unknown): unknown {
+  return typeof value === 'string' && value.startsWith('data:') ? `data: URL of ${value.length} characters` : value;
+}
+
 /** Text, or OpenAI's content parts. */
 export type ChatContent = string | readonly Fields[];
 

@@ -1,13 +1,10 @@
 // A curated set as the files that trainers read: exactly their row shapes.
 import { CAPTION_PROMPTS } from '../evaluate/benchmark.ts';
+import { QWEN_SYSTEM_PROMPT } from '../../settings/presets.ts';
 import type { Decision } from './pipeline.ts';
 
 export const EXPORTS = ['own', 'ms-swift', 'llama-factory', 'trl', 'verl'] as const;
 export type ExportName = (typeof EXPORTS)[number];
-
-const SYSTEM =
-  'You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and visual ' +
-  'inputs, as well as generating text and speech.';
 
 /** File name → its text. */
 export type ExportFiles = Readonly<Record<string, string>>;
@@ -44,7 +41,7 @@ function ownRow(decision: Decision): object {
 /** The sound comes from the video itself (USE_AUDIO_IN_VIDEO=1), so there is no list of sounds. */
 function swift(kept: readonly Decision[]): ExportFiles {
   const turns = (decision: Decision) => [
-    { role: 'system', content: SYSTEM },
+    { role: 'system', content: QWEN_SYSTEM_PROMPT },
     { role: 'user', content: `<video>${promptOf(decision)}` },
   ];
   const sft = kept.map((one) => ({
@@ -114,7 +111,7 @@ function verl(kept: readonly Decision[]): ExportFiles {
   const rows = kept.filter(isForGrpo).map((one, index) => ({
     data_source: `avocado/${one.sample.source}`,
     prompt: [
-      { role: 'system', content: SYSTEM },
+      { role: 'system', content: QWEN_SYSTEM_PROMPT },
       { role: 'user', content: `<video>${promptOf(one)}` },
     ],
     ability: 'captioning',

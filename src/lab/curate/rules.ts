@@ -37,7 +37,8 @@ const REFUSAL =
   /\b(?:as an ai|i(?: am|'m|’m) (?:sorry|unable)|i can(?:not|'t|’t) (?:view|watch|hear|see|process|assist|help))\b/i;
 const LEFTOVER = /(?:visual|audio) caption\s*:|integrated (?:audio-visual )?caption|^#{1,6}\s/im;
 
-const QUOTE = /["“「]([^"”」]+)["”」]/gu;
+/** Words in quotation marks, which are its group. */
+export const QUOTE = /["“「]([^"”」]+)["”」]/gu;
 
 /** A refusal, or words of the prompt instead of a caption. */
 export function metaReason(text: string): string | undefined {
@@ -51,7 +52,7 @@ export function sentencesOf(text: string): string[] {
   return found.map((sentence) => sentence.trim()).filter((sentence) => /[\p{L}\p{N}]/u.test(sentence));
 }
 
-function quotesOf(text: string): string[] {
+export function quotesOf(text: string): string[] {
   return [...text.matchAll(QUOTE)].map(([, words = '']) => words.trim()).filter((words) => words !== '');
 }
 

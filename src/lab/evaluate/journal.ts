@@ -2,7 +2,9 @@
 import { dirname } from 'node:path';
 import { AppendFile } from '../../batch/append-file.ts';
 import { directoryUnwritable } from '../../base/errors.ts';
+import { parseJson } from '../../base/json.ts';
 import { makeDirectory } from '../../base/make-directory.ts';
+import { withoutMedia } from '../../chat/chat-client.ts';
 
 /**
  * Rows by key; of equal keys the last row counts. A line that was cut off by a kill is passed over. Two processes may
@@ -27,8 +29,8 @@ export class Journal<Row extends { readonly key: string }, Kept = Row> {
       let end = 0;
       for (const { at, bytes, text } of this.#file.linesFrom(0)) {
         end = at + bytes;
-        const row = parsed(text);
-        if (row !== undefined) this.#kept.set(row.key, keep(row as Row));
+        const row = parseJson(text) as Row | null | undefined;
+        if (typeof row?.key === 'string') this.#kept.set(row.key, keep(row));
       }
       if (end < this.#file.bytes) this.#file.append('\n');
     } catch (cause) {
@@ -60,18 +62,4 @@ export class Journal<Row extends { readonly key: string }, Kept = Row> {
   close(): void {
     this.#file.close();
   }
-}
-
-function parsed(text: string): { readonly key: string } | undefined {
-  try {
-    const row = JSON.parse(text) as { readonly key: string } | null;
-    return typeof row?.key === 'string' ? row : undefined;
-  } catch {
-    return undefined; // a kill in the middle of a line
-  }
-}
-
-/** A film in a question would be most of the journal. */
-function withoutMedia(_key: string, value: unknown): unknown {
-  return typeof value === 'string' && value.startsWith('data:') ? `data: URL of ${value.length} characters` : value;
 }

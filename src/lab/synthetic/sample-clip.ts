@@ -1,13 +1,11 @@
 // Makes a synthetic clip and the truth about it: what `avocado sample` writes.
 import { FramePainter } from './frame-painter.ts';
-import { readCaption } from './read-caption.ts';
 import { Rng } from './rng.ts';
-import { dialogueOf, keypointsOf, type Keypoint, type SpokenLine } from './score-caption.ts';
 import { captionScript, sampleGeometry, sampleScript, type Script } from './script.ts';
 import { WORLD } from './vocabulary.ts';
 import { soundTrack } from './sound-track.ts';
-import { writeClip } from './write-clip.ts';
 import { openVoices, recordedLines, type Recording } from './voices.ts';
+import { paintedFrames, truthOf, writeClip, type Truth } from './write-clip.ts';
 
 export interface ClipOptions {
   /** whole number of at least 0 */
@@ -22,14 +20,7 @@ export interface ClipOptions {
   readonly sound: boolean;
 }
 
-/** The contents of a clip, with which a caption of it is compared. */
-export interface ClipTruth {
-  readonly caption: string;
-  readonly dialogue: readonly SpokenLine[];
-  readonly keypoints: readonly Keypoint[];
-  readonly sound: boolean;
-  readonly script: Script;
-}
+export type ClipTruth = Truth<Script>;
 
 const MAX_OBJECTS = 2;
 
@@ -43,8 +34,7 @@ export function sampleTruth(options: ClipOptions): ClipTruth {
   let script = sampleScript(seed, geometry, rng, objects ?? MAX_OBJECTS, lines);
   while (objects !== undefined && script.objects.length !== objects)
     script = sampleScript(seed, geometry, rng, objects, lines);
-  const caption = captionScript(script, sound);
-  return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
+  return truthOf(captionScript(script, sound), sound, script);
 }
 
 /**
@@ -75,8 +65,6 @@ async function recordingsFor({ dialogue }: ClipTruth, signal: AbortSignal): Prom
 }
 
 /** All frames of a script, rgb24. */
-export function* framesOf(script: Script): Generator<Uint8Array> {
-  const painter = new FramePainter(script);
-  const count = Math.round(script.duration * script.fps);
-  for (let index = 0; index < count; index++) yield painter.frameAt(index / script.fps);
+export function framesOf(script: Script): Generator<Uint8Array> {
+  return paintedFrames(new FramePainter(script), script);
 }

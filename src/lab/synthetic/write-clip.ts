@@ -3,6 +3,31 @@ import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { AvocadoError } from '../../base/errors.ts';
 import { unfinishedName } from '../../base/replace-file.ts';
 import { encodeMp4, type RawClip } from '../../media/encode-mp4.ts';
+import { readCaption } from './read-caption.ts';
+import { dialogueOf, keypointsOf, type Keypoint, type SpokenLine } from './score-caption.ts';
+
+/** The contents of a clip, with which a caption of it is compared. */
+export interface Truth<Script> {
+  readonly caption: string;
+  readonly dialogue: readonly SpokenLine[];
+  readonly keypoints: readonly Keypoint[];
+  readonly sound: boolean;
+  readonly script: Script;
+}
+
+/** @param sound whether the clip has a sound track, which the caption then tells of */
+export function truthOf<Script>(caption: string, sound: boolean, script: Script): Truth<Script> {
+  return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
+}
+
+/** All frames of a clip, rgb24. @param painter by the time in seconds */
+export function* paintedFrames(
+  painter: { frameAt(time: number): Uint8Array },
+  { duration, fps }: { readonly duration: number; readonly fps: number },
+): Generator<Uint8Array> {
+  const count = Math.round(duration * fps);
+  for (let index = 0; index < count; index++) yield painter.frameAt(index / fps);
+}
 
 /** `clip.mp4` → `clip.json` */
 export function truthPath(out: string): string {

@@ -1,6 +1,6 @@
 // Claims of captions in any words, without asking anybody: a sentence is one claim, and another caption states it when
 // it has most of its words. Rough: a wrong detail among right words is not seen, other wording is.
-import { sentencesOf } from '../curate/rules.ts';
+import { QUOTE, quotesOf, sentencesOf } from '../curate/rules.ts';
 import { codePoints, pairableSimilarity } from '../similarity.ts';
 import type { Claim, ClaimReader, Sense } from './claims.ts';
 import { wordsOf } from './transcript.ts';
@@ -8,7 +8,6 @@ import { wordsOf } from './transcript.ts';
 /** A sentence of another caption, or two neighbours, must hold so much of a claim's words. */
 const ENOUGH = 0.6;
 
-const QUOTE = /["“「]([^"”」]+)["”」]/gu;
 const SOUND =
   /\b(?:hear[ds]?|heard|sounds?|audible|audio|music|song|melod(?:y|ies)|noises?|voices?|says?|said|speak(?:s|ing)?|talk(?:s|ing)?|sing(?:s|ing)?|whispers?|shouts?|narrat(?:es|or|ion)|silence|silent|beeps?|rings?|ringing|barks?|barking|applause|laugh(?:s|ter)?|hums?|loud(?:ly)?|quiet(?:ly)?)\b/i;
 const SIGHT =
@@ -30,7 +29,7 @@ function contentWords(text: string): string[] {
 }
 
 function quotesIn(text: string): string[] {
-  return [...text.matchAll(QUOTE)].map(([, words = '']) => words.trim()).filter((words) => wordsOf(words).length > 0);
+  return quotesOf(text).filter((words) => wordsOf(words).length > 0);
 }
 
 /** What a sentence without its quotes rests on. */

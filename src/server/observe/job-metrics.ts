@@ -1,6 +1,7 @@
 // The metrics of jobs: what this server did, and what the database holds, which other servers may share.
 import type { Registry } from 'prom-client';
 import type { JobCounts } from '../../jobs/store/job-store.ts';
+import { ITEM_STATES } from '../../jobs/types.ts';
 import { countersOf, type CountersOf, type Reading } from './prometheus.ts';
 
 const COUNTERS = {
@@ -32,8 +33,6 @@ export function jobCounters(registry: Registry): CountersOf<typeof COUNTERS> {
   counters.committed.inc({ state: 'completed', code: '' }, 0);
   return counters;
 }
-
-const ITEM_STATES = ['ready', 'running', 'completed', 'failed', 'cancelled', 'expired'] as const;
 
 /** @param jobs as they were a few seconds ago; undefined: the server has no jobs */
 export function jobReadings(jobs: () => JobCounts | undefined): Reading[] {

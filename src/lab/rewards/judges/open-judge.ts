@@ -1,6 +1,6 @@
 import { createWriteStream, openSync } from 'node:fs';
 import { AvocadoError } from '../../../base/errors.ts';
-import type { ChatExchange } from '../../../chat/chat-client.ts';
+import { withoutMedia, type ChatExchange } from '../../../chat/chat-client.ts';
 import { readCaption } from '../../synthetic/read-caption.ts';
 import { dialogueOf, scoreCaption, type CaptionScore } from '../../synthetic/score-caption.ts';
 import { Unscored, type ChecklistScore, type Reference } from '../types.ts';
@@ -84,11 +84,6 @@ function openJudgeLog(path: string, onWarning: (sentence: string) => void): (exc
   return (exchange) => {
     log.write(`${JSON.stringify({ time: new Date().toISOString(), ...exchange }, withoutMedia)}\n`);
   };
-}
-
-/** A video in a question would be most of the log, and the trainer has it anyway. */
-function withoutMedia(_key: string, value: unknown): unknown {
-  return typeof value === 'string' && value.startsWith('data:') ? `data: URL of ${value.length} characters` : value;
 }
 
 /**

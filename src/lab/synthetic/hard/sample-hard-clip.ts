@@ -1,10 +1,8 @@
 // Makes a clip of the hard level and the truth about it: what `avocado sample --level hard` writes.
-import { readCaption } from '../read-caption.ts';
 import { Rng } from '../rng.ts';
-import { dialogueOf, keypointsOf, type Keypoint, type SpokenLine } from '../score-caption.ts';
 import { WORLD } from '../vocabulary.ts';
 import { openVoices, recordedLines } from '../voices.ts';
-import { writeClip } from '../write-clip.ts';
+import { paintedFrames, truthOf, writeClip, type Truth } from '../write-clip.ts';
 import { hardCaption } from './hard-caption.ts';
 import { HardPainter } from './hard-painter.ts';
 import { sampleHardScript, type HardScript } from './hard-script.ts';
@@ -19,22 +17,14 @@ export interface HardClipOptions {
   readonly sound: boolean;
 }
 
-/** The contents of a clip, with which a caption of it is compared. */
-export interface HardTruth {
-  readonly caption: string;
-  readonly dialogue: readonly SpokenLine[];
-  readonly keypoints: readonly Keypoint[];
-  readonly sound: boolean;
-  readonly script: HardScript;
-}
+export type HardTruth = Truth<HardScript>;
 
 /** Deterministic: the same options give the same truth. */
 export function hardTruth({ seed, size, sound }: HardClipOptions): HardTruth {
   const picture = WORLD.sizes[size ?? ''];
   const fixed = picture === undefined ? {} : { size: picture };
   const script = sampleHardScript(seed, new Rng(seed, 'hard script'), recordedLines(), fixed);
-  const caption = hardCaption(script, sound);
-  return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
+  return truthOf(hardCaption(script, sound), sound, script);
 }
 
 /**
@@ -50,13 +40,8 @@ export async function sampleHardClip(options: HardClipOptions, out: string, sign
     const sound = options.sound
       ? { wave: hardSoundTrack(script, voices).wave, sampleRate: WORLD.sampleRate }
       : undefined;
-    return { size: script.size, fps: script.fps, frames: framesOf(script), sound, seconds: script.duration };
+    const frames = paintedFrames(new HardPainter(script), script);
+    return { size: script.size, fps: script.fps, frames, sound, seconds: script.duration };
   });
   return truth;
-}
-
-function* framesOf(script: HardScript): Generator<Uint8Array> {
-  const painter = new HardPainter(script);
-  const count = Math.round(script.duration * script.fps);
-  for (let index = 0; index < count; index++) yield painter.frameAt(index / script.fps);
 }
