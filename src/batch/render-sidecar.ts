@@ -17,8 +17,8 @@ function partsOf(line: ResultLine): readonly TimedCaption[] {
   if (Check(PARTS, line['segments'])) return line['segments'].flatMap((part) => part.scenes ?? [part]);
   const { duration_seconds: durationSeconds, part } = Check(MEDIA, line['media'])
     ? line['media']
-    : { duration_seconds: 0 };
-  return [wholeCaption(line.caption, { durationSeconds, ...(part === undefined ? {} : { part }) })];
+    : { duration_seconds: 0, part: undefined };
+  return [wholeCaption(line.caption, { durationSeconds, part })];
 }
 
 export function sidecarText(format: Format, line: ResultLine): string {

@@ -227,10 +227,10 @@ function segmentsOf({ segments = 'off' }: CaptionOptions): CaptionRequest['segme
 }
 
 /** @throws AvocadoError `bad_request` */
-function compressOf({ compress }: CaptionOptions, nameField: NameField): Pick<CaptionRequest, 'compress'> {
-  if (compress === undefined) return {};
+function compressOf({ compress }: CaptionOptions, nameField: NameField): number | undefined {
+  if (compress === undefined) return undefined;
   const [whole, share = COMPRESS_SHARE] = COMPRESS.exec(compress) ?? [];
-  if (whole !== undefined && Number(share) > 0 && Number(share) <= 1) return { compress: Number(share) };
+  if (whole !== undefined && Number(share) > 0 && Number(share) <= 1) return Number(share);
   const name = nameField('compress');
   throw new AvocadoError(
     'bad_request',
@@ -264,7 +264,7 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
     path,
     segments: segmentsOf(options),
     carry: options.carry ?? false,
-    ...(options.merge === undefined ? {} : { merge: options.merge }),
+    merge: options.merge,
     part: partOf(options, nameField),
     prompt: options.prompt,
     promptId: options.prompt_id,
@@ -282,7 +282,7 @@ export function captionRequest(path: string, value: unknown, nameField: NameFiel
     samples: options.n ?? 1,
     topLogprobs: options.logprobs,
     repetitionGuard: options.repetition_guard ?? false,
-    ...compressOf(options, nameField),
+    compress: compressOf(options, nameField),
   };
 }
 

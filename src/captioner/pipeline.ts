@@ -202,32 +202,30 @@ function mediaReport({ plan, audio, warnings }: MediaFacts, { counts }: Prompt):
   return {
     kind: video?.kind ?? 'audio',
     durationSeconds: probe.durationSeconds,
-    ...(probe.part === undefined ? {} : { part: { start: probe.part.start, end: probe.part.end } }),
-    ...videoReport(plan, counts.video + counts.image),
+    part: probe.part && { start: probe.part.start, end: probe.part.end },
+    video: videoReport(plan, counts.video + counts.image),
     audio: {
       present: probe.audio !== undefined,
       used: heard,
       seconds: heard && audio !== undefined ? audio.samples / 16_000 : 0,
       tokens: counts.audio,
-      ...(probe.audio === undefined ? {} : { codec: probe.audio.codec }),
+      codec: probe.audio?.codec,
     },
     warnings,
   };
 }
 
-function videoReport({ probe, video }: RequestPlan['media'], tokens: number): Pick<MediaReport, 'video'> {
-  if (probe.video === undefined || video === undefined) return {};
+function videoReport({ probe, video }: RequestPlan['media'], tokens: number): MediaReport['video'] {
+  if (probe.video === undefined || video === undefined) return undefined;
   return {
-    video: {
-      frames: video.frameIndices.length,
-      sampleFps: video.sampleFps,
-      sourceFps: probe.video.averageFps,
-      width: video.final.width,
-      height: video.final.height,
-      sourceWidth: probe.video.width,
-      sourceHeight: probe.video.height,
-      codec: probe.video.codec,
-      tokens,
-    },
+    frames: video.frameIndices.length,
+    sampleFps: video.sampleFps,
+    sourceFps: probe.video.averageFps,
+    width: video.final.width,
+    height: video.final.height,
+    sourceWidth: probe.video.width,
+    sourceHeight: probe.video.height,
+    codec: probe.video.codec,
+    tokens,
   };
 }

@@ -257,17 +257,13 @@ export function estimateOf(
     durationSeconds: probe.durationSeconds,
     decodeMegapixels: probe.video === undefined ? 0 : totalPixels(probe.video) / 1e6,
     packets: probe.packets ?? 0,
-    ...(video === undefined
-      ? {}
-      : {
-          video: {
-            frames: video.frameIndices.length,
-            sampleFps: video.sampleFps,
-            width: video.final.width,
-            height: video.final.height,
-            tokens: counts.video + counts.image,
-          },
-        }),
+    video: video && {
+      frames: video.frameIndices.length,
+      sampleFps: video.sampleFps,
+      width: video.final.width,
+      height: video.final.height,
+      tokens: counts.video + counts.image,
+    },
     audio: {
       present: probe.audio !== undefined,
       used,

@@ -88,6 +88,8 @@ function mediaOf(captions: readonly SegmentCaption[], planned: MediaReport): Med
   const all = captions.flatMap(({ media }) => (media === undefined ? [] : [media]));
   const sum = (value: (media: MediaReport) => number): number => all.reduce((total, media) => total + value(media), 0);
   const seen = all.find(({ video }) => video !== undefined)?.video;
+  const sumOf = (count: 'frames' | 'tokens' | 'tokensBefore'): number => sum(({ video }) => video?.[count] ?? 0);
+  const tokensBefore = seen?.tokensBefore === undefined ? undefined : sumOf('tokensBefore');
   const warnings = new Set(planned.warnings);
   for (const { index, error, media } of captions) {
     const where = `Segment ${index + 1}`;
@@ -97,16 +99,8 @@ function mediaOf(captions: readonly SegmentCaption[], planned: MediaReport): Med
   }
   return {
     ...planned,
-    ...(seen === undefined
-      ? {}
-      : {
-          video: {
-            ...seen,
-            frames: sum(({ video }) => video?.frames ?? 0),
-            tokens: sum(({ video }) => video?.tokens ?? 0),
-            ...(seen.tokensBefore === undefined ? {} : { tokensBefore: sum(({ video }) => video?.tokensBefore ?? 0) }),
-          },
-        }),
+    video:
+      seen === undefined ? planned.video : { ...seen, frames: sumOf('frames'), tokens: sumOf('tokens'), tokensBefore },
     audio: {
       ...planned.audio,
       used: all.some(({ audio }) => audio.used),

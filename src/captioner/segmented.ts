@@ -84,7 +84,7 @@ function scaled(one: Estimate, count: number, durationSeconds: number): Estimate
     ...one,
     durationSeconds,
     decodeMegapixels: one.decodeMegapixels * (1 + SCANNED_SHARE) * (durationSeconds / Math.max(1, seconds)),
-    ...(video === undefined ? {} : { video: { ...video, frames: times(video.frames), tokens: times(video.tokens) } }),
+    video: video && { ...video, frames: times(video.frames), tokens: times(video.tokens) },
     audio: { ...audio, seconds: audio.used ? durationSeconds : 0, tokens: times(audio.tokens) },
     promptTokens: {
       text: times(text),
@@ -147,19 +147,16 @@ function plannedMedia(
   return {
     kind,
     durationSeconds,
-    ...(part === undefined ? {} : { part: { start: part.start, end: part.end } }),
-    ...(video === undefined || source === undefined
-      ? {}
-      : {
-          video: {
-            ...video,
-            sourceFps: source.averageFps,
-            sourceWidth: source.width,
-            sourceHeight: source.height,
-            codec: source.codec,
-          },
-        }),
-    audio: { ...audio, ...(probe.audio === undefined ? {} : { codec: probe.audio.codec }) },
+    part: part && { start: part.start, end: part.end },
+    video: video &&
+      source && {
+        ...video,
+        sourceFps: source.averageFps,
+        sourceWidth: source.width,
+        sourceHeight: source.height,
+        codec: source.codec,
+      },
+    audio: { ...audio, codec: probe.audio?.codec },
     warnings: probe.warnings ?? [],
   };
 }
@@ -286,9 +283,9 @@ class SegmentedRun {
       caption: ended?.caption.trim() ?? '',
       finishReason: ended?.finishReason ?? 'stop',
       usage: ended?.usage ?? usageOfNothing,
-      ...(ended === undefined ? {} : { media: ended.media }),
-      ...(ended?.segments === undefined ? {} : { scenes: ended.segments }),
-      ...(failure === undefined ? {} : { error: { code: failure.code, message: failure.message } }),
+      media: ended?.media,
+      scenes: ended?.segments,
+      error: failure && { code: failure.code, message: failure.message },
     };
     this.#ended[index] = { caption, end: ended };
     emit({ type: 'segment-end', ...caption });

@@ -247,10 +247,6 @@ export class EncoderCache {
 function renamed(thrown: unknown, other: string, own: string): unknown {
   if (!(thrown instanceof AvocadoError) || other === own) return thrown;
   const { code, message, param } = thrown;
-  const options = { cause: thrown, ...(param === undefined ? {} : { param }) };
-  return new AvocadoError(
-    code,
-    message.replaceAll(other, () => own),
-    options,
-  );
+  const renamedMessage = message.replaceAll(other, () => own);
+  return new AvocadoError(code, renamedMessage, { cause: thrown, param });
 }

@@ -112,10 +112,7 @@ export function valueOf<T>(reply: TaskReply<T>): T {
     case 'failed': {
       const cause = new Error(reply.message);
       cause.stack = reply.stack;
-      throw new AvocadoError(reply.code, reply.message, {
-        cause,
-        ...(reply.param === undefined ? {} : { param: reply.param }),
-      });
+      throw new AvocadoError(reply.code, reply.message, { cause, param: reply.param });
     }
     default:
       return reply satisfies never;

@@ -11,11 +11,6 @@ export function isEnding(event: CaptionEvent): event is CaptionEnding {
 export function endingOf(thrown: unknown, signal: AbortSignal): CaptionEnding {
   const error = asAvocadoError(thrown);
   if (signal.aborted || error.code === 'aborted') return { type: 'caption-aborted' };
-  return {
-    type: 'caption-error',
-    code: error.code,
-    message: error.message,
-    ...(error.param === undefined ? {} : { param: error.param }),
-    ...(error.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: error.retryAfterSeconds }),
-  };
+  const { code, message, param, retryAfterSeconds } = error;
+  return { type: 'caption-error', code, message, param, retryAfterSeconds };
 }

@@ -11,8 +11,8 @@ function ofSegment<Segment extends SegmentCaption>(segment: Segment, change: Cha
   const { media, error } = segment;
   return {
     ...segment,
-    ...(media === undefined ? {} : { media: ofMedia(media, change) }),
-    ...(error === undefined ? {} : { error: { ...error, message: change(error.message) } }),
+    media: media && ofMedia(media, change),
+    error: error && { ...error, message: change(error.message) },
   };
 }
 
@@ -24,10 +24,12 @@ export function withFileTexts(event: CaptionEvent, change: Change): CaptionEvent
       return { ...event, media: ofMedia(event.media, change) };
     case 'segment-end':
       return ofSegment(event, change);
-    case 'caption-end': {
-      const segments = event.segments?.map((segment) => ofSegment(segment, change));
-      return { ...event, media: ofMedia(event.media, change), ...(segments === undefined ? {} : { segments }) };
-    }
+    case 'caption-end':
+      return {
+        ...event,
+        media: ofMedia(event.media, change),
+        segments: event.segments?.map((segment) => ofSegment(segment, change)),
+      };
     case 'caption-error':
       return { ...event, message: change(event.message) };
     default:

@@ -89,14 +89,13 @@ export class OutputProcessor {
   }
 
   finish(finishReason: FinishReason): Sample {
-    const segments = this.#options.form?.segments();
     return {
       caption: this.#text,
       finishReason,
       tokenIds: this.#tokenIds,
       logprobs: this.#logprobs,
       ...(this.#options.details ? { tokens: this.#tokens } : {}),
-      ...(segments === undefined ? {} : { segments }),
+      segments: this.#options.form?.segments(),
     };
   }
 

@@ -76,8 +76,8 @@ export function captionEndOf(answer: unknown): CaptionEnd {
     type: 'caption-end',
     ...sampleOf(first),
     others: others.map(sampleOf),
-    ...(answer.segments === undefined ? {} : { segments: answer.segments.map(segmentOf) }),
-    ...(answer.merge === undefined ? {} : { merge: camelCase(answer.merge) as MergeReport }),
+    segments: answer.segments?.map(segmentOf),
+    merge: answer.merge && (camelCase(answer.merge) as MergeReport),
     usage: usageOf(answer.usage),
     media: camelCase(answer.media) as MediaReport,
     profile: answer.profile,
@@ -104,22 +104,15 @@ function tokenOf({ logprob, bytes }: Type.Static<typeof TOKEN>): TokenDetail {
   return { id: -1, logprob, bytes };
 }
 
-function segmentOf({
-  finish_reason: finishReason,
-  usage,
-  timed_by: timedBy,
-  scenes,
-  error,
-  ...segment
-}: Type.Static<typeof SEGMENT>): SegmentCaption {
-  const { index, start, end, caption, details } = segment;
+function segmentOf(segment: Type.Static<typeof SEGMENT>): SegmentCaption {
+  const { index, start, end, caption, usage, details, scenes, error } = segment;
   return {
-    ...{ index, start, end, caption, finishReason },
-    ...(usage === undefined ? {} : { usage: usageOf(usage) }),
-    ...(timedBy === undefined ? {} : { timedBy }),
-    ...(details === undefined ? {} : { details }),
-    ...(scenes === undefined ? {} : { scenes: scenes.map(segmentOf) }),
-    ...(error === undefined ? {} : { error: error as NonNullable<SegmentCaption['error']> }),
+    ...{ index, start, end, caption, details },
+    finishReason: segment.finish_reason,
+    usage: usage && usageOf(usage),
+    timedBy: segment.timed_by,
+    scenes: scenes?.map(segmentOf),
+    error: error as SegmentCaption['error'],
   };
 }
 

@@ -121,7 +121,7 @@ export function choice<const T extends string>(values: readonly T[], errorCode?:
   return {
     expected: `one of ${values.join(', ')}`,
     json: 'string',
-    ...(errorCode === undefined ? {} : { errorCode }),
+    errorCode,
     parse: (given) => values.find((value) => value === given),
     format: String,
   };

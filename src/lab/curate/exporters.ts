@@ -33,7 +33,8 @@ function ownRow(decision: Decision): object {
     caption,
     completeness,
     prompt: promptOf(decision),
-    ...(keypoints === undefined ? {} : { keypoints, dialogues }),
+    keypoints,
+    dialogues,
     stats: { words, preserved: preserved?.sentences, preserved_quotes: preserved?.quotes },
   };
 }

@@ -44,7 +44,7 @@ export async function dialogueReward(
     value: dialogueF1(counts, options.emptyBoth),
     ...counts,
     pairs,
-    ...(verdict === undefined ? {} : { speakerMode: verdict.mode }),
+    speakerMode: verdict?.mode,
   };
 }
 

@@ -154,8 +154,10 @@ function rewardJson(score: ItemScore, reward: RewardName): unknown {
 function dialogueJson(score: DialogueScore): Record<string, unknown> {
   const { value, generated, reference, content, speakers, pairs, speakerMode } = score;
   const pairsFromOne = pairs.map(([row, column]) => [row + 1, column + 1]);
-  const mode = speakerMode === undefined ? {} : { speaker_mode: speakerMode };
-  return { value, N: generated, M: reference, s_content: content, s_speaker: speakers, pairs: pairsFromOne, ...mode };
+  return {
+    ...{ value, N: generated, M: reference, s_content: content, s_speaker: speakers, pairs: pairsFromOne },
+    speaker_mode: speakerMode,
+  };
 }
 
 /** Which judge scored, and with which prompts. */

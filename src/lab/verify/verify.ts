@@ -236,9 +236,10 @@ class Verifying {
     const { claims, cleanedCaption } = await judgeCaption(part.caption, reader, found, signal);
     return {
       ...{ start: part.start, end: part.end, claims, cleanedCaption, recaptions },
-      ...(text === undefined || spoken === undefined
-        ? {}
-        : { transcript: { text, wordErrorRate: wordErrorRate(linesOf(claims), spoken) } }),
+      transcript:
+        text === undefined || spoken === undefined
+          ? undefined
+          : { text, wordErrorRate: wordErrorRate(linesOf(claims), spoken) },
     };
   }
 
