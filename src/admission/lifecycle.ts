@@ -70,10 +70,6 @@ export class RequestLifecycle {
     return (performance.now() - this.startedMs) / 1000;
   }
 
-  get done(): boolean {
-    return this.#done;
-  }
-
   /** the stage in which it was aborted, if it was */
   get abortedIn(): RequestStage | undefined {
     return this.#abortedIn;

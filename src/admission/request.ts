@@ -71,10 +71,6 @@ export class AdmittedRequest {
     this.#hooks = hooks;
   }
 
-  get id(): string {
-    return this.#lifecycle.id;
-  }
-
   /** SHA-256 of the file in hex, once it is on this disk; undefined of a file that is read where it lies */
   get contentHash(): string | undefined {
     return this.#contentHash;

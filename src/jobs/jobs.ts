@@ -90,10 +90,6 @@ export class Jobs {
     return this.#counts;
   }
 
-  get isOpen(): boolean {
-    return this.#opened !== undefined;
-  }
-
   /** @throws AvocadoError `database_unavailable` */
   async open(): Promise<OpenJobs> {
     this.#begin();

@@ -71,10 +71,6 @@ export class Runner {
     this.#sameWork = new SameWork(parts.items);
   }
 
-  get inWork(): number {
-    return this.#running.size;
-  }
-
   start(): void {
     this.#loop = this.#work();
     // A fifth: four renewals may fail before the items are lost.
