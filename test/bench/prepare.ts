@@ -19,7 +19,7 @@ import { golden } from '../fixtures/golden.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
 import { compareWithHistory } from './history.ts';
-import { median } from './median.ts';
+import { median, timed } from './median.ts';
 
 const run = promisify(execFile);
 const FFMPEG = process.env['FFMPEG_PATH'] ?? 'ffmpeg';
@@ -61,12 +61,6 @@ async function planOf(path: string): Promise<MediaPlan> {
     ...PUBLISHED_PATCHES,
     useAudio: true,
   });
-}
-
-async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: number }> {
-  const started = performance.now();
-  const value = await work();
-  return { value, seconds: (performance.now() - started) / 1000 };
 }
 
 /** Everything before the towers; patches are cut and given back, as the encoder does. */

@@ -7,17 +7,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openCaptioner } from '../../src/index.ts';
 import type { QuantisedPrecision } from '../../src/settings/engine-settings.ts';
 import { golden } from '../fixtures/golden.ts';
+import { NANO, NANO_EXAMPLES } from '../fixtures/nano.ts';
 import { deviation, numbersOf } from '../gpu/check/parity.ts';
 import { exportRestored } from '../gpu/check/restored-weights.ts';
 import { median } from './median.ts';
 
-const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
-const EXAMPLES = join(NANO, 'examples');
 const { values } = parseArgs({
   options: { device: { type: 'string', default: 'cuda' }, model: { type: 'string', default: NANO } },
 });
@@ -34,8 +32,8 @@ async function captionsOf(modelDir: string): Promise<string[][]> {
   const captioner = await openCaptioner({ model: modelDir, cacheDir: scratch });
   const captions: string[][] = [];
   try {
-    for (const name of (await readdir(EXAMPLES)).filter((file) => file.endsWith('.mp4')).sort()) {
-      for await (const event of captioner.caption(join(EXAMPLES, name), { temperature: 0 }))
+    for (const name of (await readdir(NANO_EXAMPLES)).filter((file) => file.endsWith('.mp4')).sort()) {
+      for await (const event of captioner.caption(join(NANO_EXAMPLES, name), { temperature: 0 }))
         if (event.type === 'caption-end') captions.push(event.caption.split(/\s+/));
     }
   } finally {

@@ -26,7 +26,7 @@ import { isIn } from '../../src/segments/silence.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
 import { knownFilm, voicesOf, type KnownFilm } from './known-films.ts';
-import { median } from './median.ts';
+import { median, timed } from './median.ts';
 
 const run = promisify(execFile);
 const signal = new AbortController().signal;
@@ -201,12 +201,6 @@ async function longFilm(): Promise<string> {
   await rename(`${path}.part`, path);
   await rm(`${path}.minute.mp4`);
   return path;
-}
-
-async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: number }> {
-  const started = performance.now();
-  const value = await work();
-  return { value, seconds: (performance.now() - started) / 1000 };
 }
 
 /** Everything before the towers, as the captioner does it: a segment is decoded while the next cut is looked for. */

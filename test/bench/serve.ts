@@ -5,7 +5,6 @@
 // measured is generation. Captions of avocado-nano have some 45 tokens, those of the published model hundreds:
 // --min-tokens 256 --max-tokens 256 makes them as long. --keep appends the figures to history.jsonl.
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
@@ -14,11 +13,10 @@ import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { readExampleClips, startServer } from './served.ts';
 import { engineSettings, PRECISIONS } from '../../src/settings/engine-settings.ts';
+import { NANO, NANO_EXAMPLES } from '../fixtures/nano.ts';
 import { compareWithHistory } from './history.ts';
 import { median } from './median.ts';
 
-const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
-const EXAMPLES = join(NANO, 'examples');
 const SLOTS = 8;
 const CLIENTS = [1, 8];
 
@@ -27,7 +25,7 @@ function bareSender(captioner: Captioner, options: Record<string, number>): Send
   return async ({ name }, _leaveAfterMs, signal) => {
     const startedMs = performance.now();
     let firstMs = 0;
-    for await (const event of captionEvents(captioner, captionRequest(join(EXAMPLES, name), options), signal)) {
+    for await (const event of captionEvents(captioner, captionRequest(join(NANO_EXAMPLES, name), options), signal)) {
       if (event.type === 'text-delta' && firstMs === 0) firstMs = performance.now();
       if (event.type !== 'caption-end') continue;
       const seconds = (performance.now() - startedMs) / 1000;

@@ -2,12 +2,11 @@
 // npx tsx test/bench/soak.ts [minutes]
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { clipSender } from '../../src/lab/loadtest/caption-client.ts';
 import { levelTable, runLevel, summarise, type LevelSummary } from '../../src/lab/loadtest/load-test.ts';
+import { NANO_EXAMPLES } from '../fixtures/nano.ts';
 import { slopeAnHour, startServer } from './served.ts';
 
-const EXAMPLES = fileURLToPath(new URL('../../models/avocado-nano/examples', import.meta.url));
 const CLIENTS = 8;
 const LEAVING = 0.2;
 const REQUESTS_A_TURN = 64;
@@ -21,9 +20,9 @@ interface Reading {
 }
 
 const minutes = Number(process.argv[2] ?? 15);
-const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.mp4'));
+const names = (await readdir(NANO_EXAMPLES)).filter((name) => name.endsWith('.mp4'));
 const clips = await Promise.all(
-  names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(EXAMPLES, name))) })),
+  names.map(async (name) => ({ name, bytes: Uint8Array.from(await readFile(join(NANO_EXAMPLES, name))) })),
 );
 const server = await startServer(['--slots', String(CLIENTS)]);
 const send = clipSender({ url: server.url, apiKey: undefined, fields: {} });

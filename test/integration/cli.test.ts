@@ -9,10 +9,11 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUILT_CLI } from '../fixtures/built-cli.ts';
+import { examplePath, WIDE } from '../fixtures/examples.ts';
 import { threadsOf } from '../fixtures/engine-processes.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const CLIP = join(ROOT, 'models/avocado-nano/examples/wide-6s.mp4');
+const CLIP = examplePath(WIDE);
 let directory: string;
 
 beforeAll(async () => {

@@ -1,18 +1,9 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
-import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { form, parseEvents } from '../fixtures/served-app.ts';
+import { servedPerTest } from '../fixtures/served-per-test.ts';
 
-let app: ServedApp | undefined;
-
-async function serve(captioner: FakeCaptioner, settings?: Parameters<typeof serveApp>[1]): Promise<ServedApp> {
-  app = await serveApp(captioner, settings);
-  return app;
-}
-
-afterEach(async () => {
-  await app?.close();
-  app = undefined;
-});
+const serve = servedPerTest();
 
 interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string };

@@ -1,20 +1,11 @@
 // The chat door as bytes on a socket: what a client that is not OpenAI's own would see.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
-import { parseEvents, runningRequests, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { parseEvents, runningRequests } from '../fixtures/served-app.ts';
+import { servedPerTest } from '../fixtures/served-per-test.ts';
 
-let app: ServedApp | undefined;
-
-async function serve(captioner: FakeCaptioner, settings?: Parameters<typeof serveApp>[1]): Promise<ServedApp> {
-  app = await serveApp(captioner, settings);
-  return app;
-}
-
-afterEach(async () => {
-  await app?.close();
-  app = undefined;
-});
+const serve = servedPerTest();
 
 const DATA = `data:video/mp4;base64,${Buffer.from('the bytes').toString('base64')}`;
 const MESSAGES = [

@@ -1,20 +1,11 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
-import { form, parseEvents, runningRequests, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { form, parseEvents, runningRequests } from '../fixtures/served-app.ts';
+import { servedPerTest } from '../fixtures/served-per-test.ts';
 
-let app: ServedApp | undefined;
-
-async function serve(captioner: FakeCaptioner, settings?: Parameters<typeof serveApp>[1]): Promise<ServedApp> {
-  app = await serveApp(captioner, settings);
-  return app;
-}
-
-afterEach(async () => {
-  await app?.close();
-  app = undefined;
-});
+const serve = servedPerTest();
 
 /** 64 MB of words are far more than all buffers between us and a client that does not read. */
 const LARGE = { words: Array.from({ length: 1000 }, () => 'w'.repeat(64 * 1024)) };

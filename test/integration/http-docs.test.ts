@@ -1,11 +1,10 @@
-import { existsSync } from 'node:fs';
-import process from 'node:process';
 import type { FastifyInstance } from 'fastify';
 import { chromium } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ERRORS } from '../../src/base/errors.ts';
 import { buildApp } from '../../src/server/app.ts';
 import { serverConfig } from '../../src/settings/server-settings.ts';
+import { BROWSER, warnWithoutBrowser } from '../fixtures/browser.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { form, serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
@@ -192,21 +191,12 @@ describe('/openapi.json', () => {
   });
 });
 
-const BROWSER = [
-  process.env['CHROMIUM'],
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-].find((path) => path !== undefined && existsSync(path));
-if (BROWSER === undefined)
-  console.log(
-    '/docs is not tested: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.',
-  );
+warnWithoutBrowser('/docs is not tested');
 
 describe.skipIf(BROWSER === undefined)('/docs', () => {
   it('shows the API in a browser, under its policy and without asking anybody else', async () => {
     const browser = await chromium.launch({
-      ...(BROWSER === undefined ? {} : { executablePath: BROWSER }),
+      executablePath: BROWSER,
       args: ['--no-sandbox'],
     });
     try {

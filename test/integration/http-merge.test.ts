@@ -1,14 +1,12 @@
 // What a client sees of captions of segments that a text model merges.
-import { afterEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { TextModel } from '../../src/captioner/merge.ts';
 import { mergingCaptioner } from '../../src/captioner/merging-captioner.ts';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
-import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { form, parseEvents } from '../fixtures/served-app.ts';
+import { servedPerTest } from '../fixtures/served-per-test.ts';
 
-let app: ServedApp | undefined;
-afterEach(async () => {
-  await app?.close();
-});
+const serve = servedPerTest();
 
 async function post(url: string, body: FormData): Promise<Response> {
   return fetch(`${url}/v1/captions`, { method: 'POST', body });
@@ -26,8 +24,7 @@ it('answers one text out of segments, at the end of a stream too, and the timeli
     chat: async () => ({ text: texts[asked++ % 2] ?? '', model: 'text-1', finishReason: 'stop', usage: undefined }),
   };
   const captioner = fakeCaptioner({ words: ['A ball.'], segments });
-  app = await serveApp(mergingCaptioner(captioner, { model, timeoutMs: 60_000 }));
-  const { url } = app;
+  const { url } = await serve(mergingCaptioner(captioner, { model, timeoutMs: 60_000 }));
   const whole = { caption: '[00:00:00.000 – 00:01:30.000]\nOne ball.', merge: { status: 'merged', model: 'text-1' } };
   expect(await (await post(url, form('x', { segments: 'auto' }))).json()).toMatchObject(whole);
   const stream = parseEvents(await (await post(url, form('x', { segments: 'auto', stream: 'true' }))).text());

@@ -5,20 +5,14 @@ import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
-import { form, parseEvents, serveApp, type ServedApp } from '../fixtures/served-app.ts';
+import { fakeCaptioner } from '../fixtures/fake-captioner.ts';
+import { form, parseEvents } from '../fixtures/served-app.ts';
+import { servedPerTest } from '../fixtures/served-per-test.ts';
 
-let app: ServedApp | undefined;
+const serve = servedPerTest();
 let films: Server | undefined;
 
-async function serve(captioner: FakeCaptioner, settings?: Parameters<typeof serveApp>[1]): Promise<ServedApp> {
-  app = await serveApp(captioner, settings);
-  return app;
-}
-
-afterEach(async () => {
-  await app?.close();
-  app = undefined;
+afterEach(() => {
   films?.closeAllConnections();
   films?.close();
   films = undefined;

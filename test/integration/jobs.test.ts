@@ -26,7 +26,6 @@ beforeAll(() => {
   writeFileSync(join(MEDIA, 'twin.mp4'), 'a');
 });
 
-const NANO = defaultModelDirectory();
 /** Never the same twice, so each is made. */
 const SLOW = { max_tokens: 99, temperature: 1 };
 const skipped = noPostgres();
@@ -48,7 +47,7 @@ describe.each([
     beforeAll(async () => {
       postgres = isEmbedded ? undefined : await startPostgres();
       const fake = fakeCaptioner(({ maxTokens }) => (maxTokens === 99 ? { wordDelayMs: slowMs } : {}));
-      captioner = Object.assign(fake, { model: { ...fake.model, directory: NANO } });
+      captioner = Object.assign(fake, { model: { ...fake.model, directory: defaultModelDirectory() } });
       const where: ServerSettings =
         postgres === undefined ? { jobsDirectory: scratch('embedded') } : { databaseUrl: postgres.url };
       app = await serveApp(captioner, { ...where, mediaRoots: [`m=${MEDIA}`] });

@@ -4,11 +4,11 @@ import { mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeF
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { NANO_EXAMPLES } from '../fixtures/nano.ts';
+import { examplePath, WIDE } from '../fixtures/examples.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const CLIP = join(NANO_EXAMPLES, 'wide-6s.mp4');
+const CLIP = examplePath(WIDE);
 
 const { dependencies, version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   readonly dependencies: Readonly<Record<string, string>>;

@@ -1,29 +1,20 @@
 // The page in a real browser: what a person sees, and that nothing is refused by its own policy.
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import type { Captioner } from '../../src/captioner/captioner.ts';
 import type { ServerSettings } from '../../src/settings/server-settings.ts';
+import { BROWSER, warnWithoutBrowser } from '../fixtures/browser.ts';
 import { EXAMPLES, exampleOf, examplePath, WIDE } from '../fixtures/examples.ts';
 import { fakeCaptioner, type FakeCaptioner } from '../fixtures/fake-captioner.ts';
 import { serveApp, type ServedApp } from '../fixtures/served-app.ts';
 
-const BROWSER = [
-  process.env['CHROMIUM'],
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-].find((path) => path !== undefined && existsSync(path));
-if (BROWSER === undefined)
-  console.log(
-    'page.test.ts is skipped: no Chromium found. Install it (apt-get install chromium) or set CHROMIUM to its path.',
-  );
+warnWithoutBrowser('page.test.ts is skipped');
 
-const NANO = new URL('../../models/avocado-nano', import.meta.url).pathname;
 /** Making an embedded database takes seconds, and many on a busy machine. */
 const DATABASE_MS = 120_000;
 const WORDS = Array.from({ length: 20 }, (_, index) => `word${index} `);
@@ -35,7 +26,7 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
 
   beforeAll(async () => {
     browser = await chromium.launch({
-      ...(BROWSER === undefined ? {} : { executablePath: BROWSER }),
+      executablePath: BROWSER,
       args: ['--no-sandbox'],
       ignoreDefaultArgs: ['--disable-back-forward-cache'], // people have one
     });
@@ -52,7 +43,7 @@ describe.skipIf(BROWSER === undefined)('the page', () => {
 
   function captioner(options?: Parameters<typeof fakeCaptioner>[0]): FakeCaptioner {
     const fake = fakeCaptioner(options);
-    return Object.assign(fake, { model: { ...fake.model, directory: NANO } });
+    return Object.assign(fake, { model: { ...fake.model, directory: defaultModelDirectory() } });
   }
 
   async function open(

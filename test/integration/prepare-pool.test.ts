@@ -17,7 +17,7 @@ import { golden } from '../fixtures/golden.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
 import { PUBLISHED_PATCHES } from '../fixtures/media-cases.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
-import { sameBits } from '../fixtures/same-bits.ts';
+import { sameBits } from '../fixtures/compare-numbers.ts';
 
 const OPTIONS = { preprocessor: NORMALISATION, keepWaveform: false };
 

@@ -3,14 +3,14 @@ import { execFile } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { promisify } from 'node:util';
-import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { examplePath, WIDE } from '../fixtures/examples.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { form, parseEvents } from '../fixtures/served-app.ts';
 import { processesWith, spawnCli } from '../fixtures/spawned-cli.ts';
 import { spawnServer, type SpawnedServer } from '../fixtures/spawned-server.ts';
 
-const CLIP = fileURLToPath(new URL('../../models/avocado-nano/examples/wide-6s.mp4', import.meta.url));
+const CLIP = examplePath(WIDE);
 const KEY = 'the-secret-key-of-anna';
 const scratch = scratchDirectory();
 const START_MS = 120_000;

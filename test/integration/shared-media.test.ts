@@ -9,17 +9,18 @@ import { captionRequest } from '../../src/captioner/caption-options.ts';
 import { captionEvents, type Captioner } from '../../src/captioner/captioner.ts';
 import { defaultModelDirectory } from '../../src/base/package-files.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
-import { engineSettings, type EngineSettings } from '../../src/settings/engine-settings.ts';
+import { type EngineSettings } from '../../src/settings/engine-settings.ts';
 import type { CaptionEnd, CaptionEvent, CaptionRequest } from '../../src/output/events.ts';
+import { examplePath, WIDE } from '../fixtures/examples.ts';
 import { makeClip } from '../fixtures/make-clip.ts';
+import { nanoSettings } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 
-const CLIP = join(defaultModelDirectory(), 'examples/wide-6s.mp4');
+const CLIP = examplePath(WIDE);
 const scratch = scratchDirectory();
 
 function open(more: Partial<EngineSettings> = {}): Promise<Captioner> {
-  const settings = { threads: 1, slots: 2, prefixSlots: 0, mediaCacheBytes: 0 };
-  return openCaptioner(engineSettings({ ...settings, ...more }));
+  return openCaptioner(nanoSettings(more));
 }
 
 async function eventsOf(captioner: Captioner, request: CaptionRequest, signal?: AbortSignal): Promise<CaptionEvent[]> {

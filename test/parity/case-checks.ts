@@ -10,7 +10,7 @@ import { loadNative } from '../../src/base/native.ts';
 import { openCaptioner } from '../../src/captioner/open-captioner.ts';
 import { engineSettings } from '../../src/settings/engine-settings.ts';
 import type { CaptionEnd, CaptionRequest } from '../../src/output/events.ts';
-import { largestDifference } from '../fixtures/compare-features.ts';
+import { largestDifference } from '../fixtures/compare-numbers.ts';
 import { goldenInput, requestOf, type GoldenCase } from '../fixtures/golden-cases.ts';
 import { golden, goldenJson, goldenPath, goldenTensors, type GoldenTensor } from '../fixtures/golden.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';

@@ -11,7 +11,8 @@ import { audioTokens, melFrames } from '../../src/media/audio-length.ts';
 import { decodeStill } from '../../src/media/still.ts';
 import { golden, goldenJson, goldenTensors } from '../fixtures/golden.ts';
 import { NORMALISATION } from '../fixtures/media-plan.ts';
-import { largestDifference, pixelDifference } from '../fixtures/compare-features.ts';
+import { pixelDifference } from '../fixtures/compare-features.ts';
+import { largestDifference } from '../fixtures/compare-numbers.ts';
 
 /** exactness.md, Tolerances. The log-mel of the reference is the noisier side: its FFT is float32. */
 const PIXEL_TOLERANCE = 1e-5;

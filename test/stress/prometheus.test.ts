@@ -20,13 +20,13 @@ import {
   type Rule,
   type TestPrometheus,
 } from '../fixtures/prometheus.ts';
+import { NANO } from '../fixtures/nano.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { form } from '../fixtures/served-app.ts';
 import { spawnServer, type SpawnedServer } from '../fixtures/spawned-server.ts';
 import { isLongStress } from '../fixtures/stress-size.ts';
 
 const DASHBOARDS = fileURLToPath(new URL('../../helm/avocado/dashboards', import.meta.url));
-const NANO = fileURLToPath(new URL('../../models/avocado-nano', import.meta.url));
 const CAN_RUN = isLongStress && PROMETHEUS !== undefined && HELM !== undefined;
 const reason = isLongStress ? 'prometheus is not installed: apt-get install prometheus' : 'AVOCADO_STRESS=long runs it';
 const SECONDS_A_MINUTE = 2;

@@ -6,6 +6,7 @@ import { planMedia } from '../../../src/media/plan.ts';
 import { resolveProfile } from '../../../src/media/profile.ts';
 import type { MediaPlan } from '../../../src/media/types.ts';
 import { decoderProcesses } from '../../fixtures/child-processes.ts';
+import { largestDifference } from '../../fixtures/compare-numbers.ts';
 import { golden, goldenJson, goldenPath, goldenTensors } from '../../fixtures/golden.ts';
 import { makeClip } from '../../fixtures/make-clip.ts';
 import { goldenClips, PUBLISHED_PATCHES } from '../../fixtures/media-cases.ts';
@@ -16,12 +17,6 @@ const scratch = scratchDirectory();
 
 async function planOf(path: string): Promise<MediaPlan> {
   return planMedia(await probeFixture(path), resolveProfile('paper'), { ...PUBLISHED_PATCHES, useAudio: true });
-}
-
-function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let largest = 0;
-  for (let i = 0; i < a.length; i++) largest = Math.max(largest, Math.abs((a[i] ?? Number.NaN) - (b[i] ?? Number.NaN)));
-  return largest;
 }
 
 describe('decoded sound', () => {

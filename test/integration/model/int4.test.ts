@@ -6,7 +6,8 @@ import { quantisedBytes, quantiseRows, type QuantisedFormat } from '../../../src
 import { writeVariant } from '../../fixtures/checkpoint-variants.ts';
 import { dequantiseRows } from '../../fixtures/dequantise.ts';
 import { golden } from '../../fixtures/golden.ts';
-import { largestDifference, runFixed, type FixedRun } from '../../fixtures/fixed-run.ts';
+import { largestDifference } from '../../fixtures/compare-numbers.ts';
+import { runFixed, type FixedRun } from '../../fixtures/fixed-run.ts';
 
 /** Root mean square of the difference, relative to that of the exact values. */
 function relativeError(ours: Float32Array, exact: Float32Array): number {

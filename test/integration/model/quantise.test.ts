@@ -7,7 +7,8 @@ import { encodeModel } from '../../../src/model/graphs/onnx-model.ts';
 import { blocksOf, quantisedBytes, quantiseRows, type QuantisedFormat } from '../../../src/model/export/quantise.ts';
 import type { Runtime } from '../../../src/model/runtime/runtime.ts';
 import { dequantiseRows } from '../../fixtures/dequantise.ts';
-import { largestDifference, seeded } from '../../fixtures/fixed-run.ts';
+import { largestDifference } from '../../fixtures/compare-numbers.ts';
+import { seeded } from '../../fixtures/fixed-run.ts';
 import { floats } from '../../fixtures/tiny-graphs.ts';
 
 type Bits = QuantisedFormat['bits'];

@@ -1,24 +1,21 @@
 // A library from its listing to its report, with a captioner without a model.
 import { hash } from 'node:crypto';
-import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
 import { XMLParser } from 'fast-xml-parser';
 import SrtParser from 'srt-parser-2';
 import { describe, expect, it } from 'vitest';
-import { itemsOfArgument } from '../../../src/batch/inputs.ts';
-import { Layout } from '../../../src/batch/layout.ts';
-import { extensionFilter } from '../../../src/batch/list-files.ts';
 import { progressText, RateMeter } from '../../../src/batch/progress.ts';
 import { sidecarText } from '../../../src/batch/render-sidecar.ts';
 import { failureClass, pauseMs, RETRY_POLICY } from '../../../src/batch/retry.ts';
-import type { Report } from '../../../src/batch/report.ts';
-import { Batch, type BatchOptions } from '../../../src/batch/run-batch.ts';
+import type { BatchOptions } from '../../../src/batch/run-batch.ts';
 import type { ResultLine } from '../../../src/batch/types.ts';
 import { Settling } from '../../../src/batch/watch.ts';
 import { AvocadoError } from '../../../src/base/errors.ts';
+import { batchOptions, libraries, runBatch } from '../../fixtures/batch-run.ts';
+import { jsonLines } from '../../fixtures/clip-library.ts';
 import { fakeCaptioner, type FakeCaptioner, type FakeOptions } from '../../fixtures/fake-captioner.ts';
-import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 /** The parser of the W3C's validator; it brings no types. */
 const { WebVTTParser } = createRequire(import.meta.url)('webvtt-parser') as {
@@ -33,71 +30,30 @@ const { WebVTTParser } = createRequire(import.meta.url)('webvtt-parser') as {
   };
 };
 
-const scratch = scratchDirectory();
-let libraries = 0;
-const IDENTITY = { model: 'm@1', precision: 'fp32', profile: 'p@1', preset: 'avocado', context: 4096, engine: '1' };
+const libraryOf = libraries();
 const POLICY = { ...RETRY_POLICY, firstPauseMs: 1 };
-
-function libraryOf(files: Readonly<Record<string, string>>): string {
-  const directory = scratch(`lib${libraries++}`);
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(join(directory, name, '..'), { recursive: true });
-    writeFileSync(join(directory, name), text);
-  }
-  return directory;
-}
 
 type Run = Partial<BatchOptions> & { readonly captioner?: FakeCaptioner; readonly keepsOthers?: boolean };
 
 async function run(directory: string, { captioner = fakeCaptioner(), keepsOthers = false, ...others }: Run = {}) {
   let opened = 0;
-  const batch = await Batch.open({
-    layout: new Layout({ root: directory, out: undefined, shortNames: false }),
-    identity: IDENTITY,
-    formats: ['txt'],
-    rateOf: 'here',
-    options: {},
-    retryFailed: false,
-    listing: () => itemsOfArgument(directory, { takes: extensionFilter(['mp4']), onPassedOver: () => undefined }),
-    openCaptioner: async () => {
-      opened += 1;
-      return captioner;
+  const ended = await runBatch(
+    {
+      ...batchOptions(directory),
+      openCaptioner: async () => {
+        opened += 1;
+        return captioner;
+      },
+      policy: POLICY,
+      ...others,
     },
-    fetch: async () => {
-      throw new Error('not here');
-    },
-    signal: new AbortController().signal,
-    policy: POLICY,
-    ...others,
-  });
-  let report: Report | undefined;
-  let thrown: unknown;
-  try {
-    const survey = await batch.survey();
-    const options = {
-      keepsOthers,
-      total: survey.listed,
-      toCaption: survey.toCaption,
-      onProgress: () => undefined,
-    };
-    await batch.run(options, async (told) => {
-      report = told;
-    });
-  } catch (error) {
-    thrown = error;
-  } finally {
-    await batch.close();
-  }
-  const outcomes = Object.fromEntries(Object.entries(report?.outcomes ?? {}).filter(([, count]) => count > 0));
-  return { outcomes, report: report!, opened, thrown };
+    keepsOthers,
+  );
+  return { ...ended, opened };
 }
 
 function results(directory: string): ResultLine[] {
-  const text = readFileSync(join(directory, 'captions.jsonl'), 'utf8');
-  return text
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => JSON.parse(line) as ResultLine);
+  return jsonLines(join(directory, 'captions.jsonl'));
 }
 
 const byPath = (options: Readonly<Record<string, FakeOptions>>) =>

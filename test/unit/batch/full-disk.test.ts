@@ -2,13 +2,12 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { itemsOfArgument } from '../../../src/batch/inputs.ts';
 import { Layout } from '../../../src/batch/layout.ts';
-import { extensionFilter } from '../../../src/batch/list-files.ts';
 import { sidecarText } from '../../../src/batch/render-sidecar.ts';
 import { Batch } from '../../../src/batch/run-batch.ts';
 import type { ResultLine } from '../../../src/batch/types.ts';
 import { asAvocadoError } from '../../../src/base/errors.ts';
+import { batchOptions } from '../../fixtures/batch-run.ts';
 import { jsonLines } from '../../fixtures/clip-library.ts';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
@@ -22,16 +21,9 @@ async function run(directory: string, out: string): Promise<string | undefined> 
   let batch: Batch | undefined;
   try {
     batch = await Batch.open({
+      ...batchOptions(directory),
       layout: new Layout({ root: directory, out, shortNames: false }),
-      identity: { model: 'm@1', precision: 'fp32', profile: 'p@1', preset: 'avocado', context: 4096, engine: '1' },
-      formats: ['txt'],
-      rateOf: 'here',
-      options: {},
-      retryFailed: false,
-      listing: () => itemsOfArgument(directory, { takes: extensionFilter(['mp4']), onPassedOver: () => undefined }),
       openCaptioner: () => Promise.resolve(fakeCaptioner()),
-      fetch: () => Promise.reject(new Error('not here')),
-      signal: new AbortController().signal,
     });
     const total = FILES.length;
     const options = { keepsOthers: false, total, toCaption: total, onProgress: () => undefined };

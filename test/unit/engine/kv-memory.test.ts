@@ -3,7 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { Foreground } from '../../../src/base/foreground.ts';
 import type { SequenceRequest } from '../../../src/engine/types.ts';
 import { FakeDecoder, type FakeDecoderOptions, type Run } from './fake-decoder.ts';
-import { collect, endingOf, requestOf, settle, StreamingEngine, tokensOf, type RequestOptions } from './requests.ts';
+import {
+  collect,
+  endingOf,
+  requestOf,
+  settle,
+  StreamingEngine,
+  tokensAlone,
+  tokensOf,
+  type RequestOptions,
+} from './requests.ts';
 
 const BLOCK = 10;
 
@@ -26,10 +35,6 @@ function inOrderOfEnding(engine: StreamingEngine) {
     ended.push(name);
   };
   return { ended, run };
-}
-
-async function tokensAlone(request: SequenceRequest): Promise<number[]> {
-  return tokensOf(await collect(new StreamingEngine(new FakeDecoder(), { prefillChunk: 16 }).stream(request)));
 }
 
 describe('an engine with less memory than slots', () => {

@@ -3,11 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { priorityScheduler, type SlotHolder } from '../../../src/engine/scheduler.ts';
 import type { SequenceRequest } from '../../../src/engine/types.ts';
 import { FakeDecoder } from './fake-decoder.ts';
-import { collect, endingOf, requestOf, settle, StreamingEngine, tokensOf } from './requests.ts';
-
-async function tokensAlone(request: SequenceRequest): Promise<number[]> {
-  return tokensOf(await collect(new StreamingEngine(new FakeDecoder(), { prefillChunk: 4 }).stream(request)));
-}
+import { collect, endingOf, requestOf, settle, StreamingEngine, tokensAlone, tokensOf } from './requests.ts';
 
 const SAMPLED = { temperature: 1, seed: 7, repetitionPenalty: 1.2 };
 

@@ -1,6 +1,7 @@
 import { EventChannel } from '../../../src/base/event-channel.ts';
 import type { Priority } from '../../../src/base/priority-turns.ts';
 import { Engine } from '../../../src/engine/engine.ts';
+import { FakeDecoder } from './fake-decoder.ts';
 import type { SamplingParams, SequenceEvent, SequenceRequest } from '../../../src/engine/types.ts';
 
 export const GREEDY: SamplingParams = {
@@ -97,6 +98,11 @@ export function isTerminal(event: SequenceEvent): boolean {
 
 export function tokensOf(events: readonly SequenceEvent[]): number[] {
   return events.flatMap((event) => (event.type === 'token' ? [event.id] : []));
+}
+
+/** The tokens of a sequence in an engine of its own. */
+export async function tokensAlone(request: SequenceRequest): Promise<number[]> {
+  return tokensOf(await collect(new StreamingEngine(new FakeDecoder(), { prefillChunk: 4 }).stream(request)));
 }
 
 /** The last event in words, such as `end length` or `error engine_error`. */

@@ -3,7 +3,7 @@ import { logMel, melFilters } from '../../../src/features/log-mel.ts';
 import { createPowerSpectrum, FFT_SIZE, SPECTRUM_BINS } from '../../../src/features/power-spectrum.ts';
 import { MAX_SAMPLES } from '../../../src/media/audio-length.ts';
 import { noise } from '../../fixtures/noise.ts';
-import { sameBits } from '../../fixtures/same-bits.ts';
+import { sameBits } from '../../fixtures/compare-numbers.ts';
 
 describe('createPowerSpectrum', () => {
   it('agrees with the plain sum of the Fourier transform', () => {

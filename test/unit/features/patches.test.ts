@@ -3,7 +3,7 @@ import { cutPatches, PATCH_COLUMNS } from '../../../src/features/patches.ts';
 import type { FrameStack } from '../../../src/features/types.ts';
 import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 import { noise } from '../../fixtures/noise.ts';
-import { sameBits } from '../../fixtures/same-bits.ts';
+import { sameBits } from '../../fixtures/compare-numbers.ts';
 
 const addon = loadNative();
 const status = nativeStatus();

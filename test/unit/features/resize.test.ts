@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { axisTaps, createAsideResizer, createResizer } from '../../../src/features/resize.ts';
 import { loadNative, nativeStatus } from '../../../src/base/native.ts';
 import { noise } from '../../fixtures/noise.ts';
-import { sameBits } from '../../fixtures/same-bits.ts';
+import { sameBits } from '../../fixtures/compare-numbers.ts';
 
 const addon = loadNative();
 const status = nativeStatus();

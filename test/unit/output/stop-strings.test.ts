@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { StopStrings } from '../../../src/output/output-processor.ts';
-import { seededRandom } from '../../fixtures/random-texts.ts';
+import { SeededRandom } from '../../fixtures/seeded-random.ts';
 
 const run = (stops: readonly string[], pieces: readonly string[]): { shown: string[]; matched: boolean } => {
   const search = new StopStrings(stops);
@@ -38,16 +38,16 @@ describe('stop strings', () => {
   });
 
   it('give the same text however it is cut, and never show part of the match', () => {
-    const random = seededRandom(29);
+    const random = new SeededRandom(29);
     const word = (most: number): string =>
-      Array.from({ length: 1 + Math.floor(random() * most) }, () => 'ab\n'[Math.floor(random() * 3)]).join('');
+      Array.from({ length: 1 + random.below(most) }, () => random.pick(['a', 'b', '\n'])).join('');
     let matches = 0;
     for (let round = 0; round < 2000; round++) {
-      const stops = Array.from({ length: 1 + Math.floor(random() * 3) }, () => word(5));
+      const stops = Array.from({ length: 1 + random.below(3) }, () => word(5));
       const text = word(30);
       const pieces: string[] = [];
       for (let from = 0; from < text.length;) {
-        const length = 1 + Math.floor(random() * 4);
+        const length = 1 + random.below(4);
         pieces.push(text.slice(from, from + length));
         from += length;
       }

@@ -1,26 +1,21 @@
 // A library that a server captions: the same run, with a server without sockets behind it.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
-import { itemsOfArgument } from '../../../src/batch/inputs.ts';
-import { Layout } from '../../../src/batch/layout.ts';
-import { extensionFilter } from '../../../src/batch/list-files.ts';
-import type { Report } from '../../../src/batch/report.ts';
-import { Batch, type BatchOptions } from '../../../src/batch/run-batch.ts';
 import type { ResultLine } from '../../../src/batch/types.ts';
 import { captionRequest, type CaptionOptions } from '../../../src/captioner/caption-options.ts';
 import type { CaptionEnding } from '../../../src/output/ending.ts';
 import { askModel, RemoteCaptioner, type RemoteOptions } from '../../../src/remote/remote-captioner.ts';
 import { ServerClient } from '../../../src/remote/server-client.ts';
+import { batchOptions, libraries, runBatch } from '../../fixtures/batch-run.ts';
+import { jsonLines } from '../../fixtures/clip-library.ts';
 import { FakeServer } from '../../fixtures/fake-server.ts';
-import { scratchDirectory } from '../../fixtures/scratch.ts';
 import { hash } from 'node:crypto';
 
-const scratch = scratchDirectory();
 const never = new AbortController().signal;
-let libraries = 0;
+const libraryOf = libraries();
 let server: FakeServer;
 
 beforeEach(() => {
@@ -30,13 +25,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.unstubAllGlobals();
 });
-
-function libraryOf(files: Readonly<Record<string, string>>): string {
-  const directory = scratch(`lib${libraries++}`);
-  mkdirSync(directory);
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
-  return directory;
-}
 
 function client(patienceMs = 600_000, apiKey = 'key'): ServerClient {
   return new ServerClient({ url: 'http://server', apiKey, firstPauseMs: 1, patienceMs });
@@ -52,37 +40,17 @@ interface Run {
 async function run(directory: string, { options = {}, roots = [], patienceMs, retryFailed = false }: Run = {}) {
   const asked = client(patienceMs);
   const served = await askModel(asked, never);
-  const batch = await Batch.open({
-    layout: new Layout({ root: directory, out: undefined, shortNames: false }),
+  return await runBatch({
+    ...batchOptions(directory),
     identity: served.identity,
-    formats: ['txt'],
-    rateOf: 'there',
     options,
     retryFailed,
-    listing: () => itemsOfArgument(directory, { takes: extensionFilter(['mp4']), onPassedOver: () => undefined }),
     openCaptioner: (library) => RemoteCaptioner.open({ client: asked, served, roots, library, pollMs: 5 }, never),
-    fetch: () => Promise.reject(new Error('not here')),
-    signal: never,
-  } satisfies BatchOptions);
-  let report: Report | undefined;
-  let thrown: unknown;
-  try {
-    const { listed: total, toCaption } = await batch.survey();
-    await batch.run({ keepsOthers: false, total, toCaption, onProgress: () => undefined }, async (told) => {
-      report = told;
-    });
-  } catch (error) {
-    thrown = error;
-  } finally {
-    await batch.close();
-  }
-  const outcomes = Object.fromEntries(Object.entries(report?.outcomes ?? {}).filter(([, count]) => count > 0));
-  return { outcomes, report: report!, thrown };
+  });
 }
 
 function results(directory: string): ResultLine[] {
-  const lines = readFileSync(join(directory, 'captions.jsonl'), 'utf8').split('\n').slice(0, -1);
-  return lines.map((line) => JSON.parse(line) as ResultLine);
+  return jsonLines(join(directory, 'captions.jsonl'));
 }
 
 /** Nothing of ours stays on a server. */

@@ -4,13 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { nativeStatus } from '../../../../src/base/native.ts';
 import { openRuntime } from '../../../../src/model/runtime/open-runtime.ts';
 import type { Runtime, Session, SessionOptions } from '../../../../src/model/runtime/runtime.ts';
-import {
-  attendExactly,
-  attentionCase,
-  runAttention,
-  sameBits,
-  type AttentionShape,
-} from '../../../fixtures/attention-case.ts';
+import { attendExactly, attentionCase, runAttention, type AttentionShape } from '../../../fixtures/attention-case.ts';
+import { sameBits } from '../../../fixtures/compare-numbers.ts';
 import { attentionGraph } from '../../../fixtures/tiny-graphs.ts';
 
 const native = nativeStatus();
@@ -53,7 +48,9 @@ describe.skipIf(!native.loaded)('our attention', () => {
     });
     expect(worst).toBeLessThan(2e-6);
     expect(Math.max(...expected.output.data)).toBeGreaterThan(0.05);
-    expect(sameBits(found.keys, expected.keys) && sameBits(found.values, expected.values)).toBe(true);
+    expect(sameBits(found.keys.data, expected.keys.data) && sameBits(found.values.data, expected.values.data)).toBe(
+      true,
+    );
     await own.release();
   });
 
@@ -101,7 +98,7 @@ describe.skipIf(!native.loaded)('our attention', () => {
       const alone = attentionCase(shape, row);
       await runAttention(one, alone);
       const inBatch = { data: all.output.data.slice(row * width, (row + 1) * width) };
-      expect(sameBits(alone.output, inBatch)).toBe(true);
+      expect(sameBits(alone.output.data, inBatch.data)).toBe(true);
     }
     await Promise.all([two.release(), one.release()]);
   });
@@ -113,7 +110,9 @@ describe.skipIf(!native.loaded)('our attention', () => {
       const [mine, expected] = [attentionCase(shape, undefined, changes), attentionCase(shape, undefined, changes)];
       await runAttention(own, mine);
       await runAttention(theirs, expected);
-      expect(sameBits(mine.output, expected.output) && sameBits(mine.presentKeys, expected.presentKeys)).toBe(true);
+      expect(
+        sameBits(mine.output.data, expected.output.data) && sameBits(mine.presentKeys.data, expected.presentKeys.data),
+      ).toBe(true);
     }
     await Promise.all([own.release(), theirs.release()]);
   });
