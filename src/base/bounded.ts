@@ -44,7 +44,7 @@ let limiter: { readonly context: Context; readonly script: Script } | undefined;
 
 /**
  * Runs synchronous work, and stops it wherever it is when the time is over: regular expressions and templates of a
- * checkpoint can run for ever.
+ * checkpoint can run without end.
  * @throws Error when it took too long; errors of `work` pass
  */
 export function withTimeLimit<Result>(milliseconds: number, work: () => Result): Result {

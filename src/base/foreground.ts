@@ -11,7 +11,7 @@ const BETWEEN_HOLDS_MS = LONGEST_HOLD_MS / 3;
 /** What batch work follows: while it is held, the work stops. */
 export interface Hold {
   readonly isHeld: boolean;
-  /** @param listener is told each time that the work is to stop, and that it may go on @returns ends that */
+  /** @param listener called each time the work must stop, and each time it may go on @returns removes it */
   onChange(listener: (isHeld: boolean) => void): () => void;
 }
 

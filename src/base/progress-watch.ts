@@ -7,7 +7,7 @@ export interface Progress {
 }
 
 /**
- * Measures how long work has been due without progress. It has no clock: time counts only as `advance` is told of it,
+ * Measures how long work has been due without progress. It has no clock: time counts only as `advance` reports it,
  * so a watcher that was itself suspended does not mistake that for a stall.
  */
 export class ProgressWatch {

@@ -52,7 +52,7 @@ function afterFailure(
   return { action: 'skip', reason: `failed with ${code}` };
 }
 
-/** The decision for a file with the bytes that the record tells, whatever its times are. */
+/** The decision for a file with the bytes of the record, whatever its times are. */
 export function otherSettings({ recordSettings, parts }: Pick<DecideInput, 'recordSettings' | 'parts'>): Decision {
   const changed = changedParts(recordSettings, parts).join(', ');
   return { action: 'redo', reason: `another ${changed}`, isOtherSettings: true };

@@ -18,7 +18,7 @@ import type { Format, ItemRecord, ResultHead, ResultLine } from './types.ts';
 /** What captions: a model in another process of this machine, or a server. */
 export type BatchCaptioner = Pick<Captioner, 'submit' | 'model' | 'status' | 'close'>;
 
-/** Gives `use` a path that programs can be told, and removes what was made for it. */
+/** Gives `use` a path that other programs can open, and removes what was made for it. */
 export type WithLocalFile = <T>(
   item: KnownItem['item'],
   signal: AbortSignal,
@@ -116,7 +116,7 @@ export class ItemWork {
 
   async #tryFile(known: KnownItem, path: string): Promise<Try> {
     const { signal, store } = this.#parts;
-    // What cannot be read is told by the captioner, which knows the sentence for it.
+    // The captioner reports what cannot be read: it has the sentence for it.
     if (!known.isReadable) return await this.#caption(known, path, '', undefined);
     const content = await contentHash(path, signal).catch((thrown: unknown) => {
       if (signal.aborted) throw thrown;
@@ -292,7 +292,7 @@ export class ItemWork {
       : done('elsewhere', []);
   }
 
-  /** What a line tells of the item itself. */
+  /** The fields of a line that describe the item itself. */
   #line({ names, settings, item }: KnownItem, content: string): ResultHead {
     return {
       key: names.key,

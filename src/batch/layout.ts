@@ -21,7 +21,7 @@ export interface ItemNames {
   readonly key: string;
   /** the sidecars' path without `.json` */
   readonly stem: string;
-  /** as results tell it */
+  /** as results name it */
   readonly path: string;
 }
 
@@ -87,7 +87,7 @@ function shownUrl(url: string): string {
   return parsed === undefined ? shownPath(url) : redactedUrl(parsed);
 }
 
-/** A path for an address: its host and path; a hash of the query tells two apart that differ only there. */
+/** A path for an address: its host and path, and a hash of the query where there is one. */
 function urlStem(url: string): string {
   const parsed = parseUrl(url);
   if (parsed === undefined) return join('addresses', hash('sha256', url).slice(0, 16));

@@ -75,7 +75,7 @@ export class LibraryStore {
   readonly #rates = new Map<string, MeasuredRate>();
   #journalRead = 0;
   #resultsKnown = 0;
-  /** the newest line that the journal tells of */
+  /** the newest line that the journal knows */
   #lastLine: ItemRecord | undefined;
   #checked = false;
   #waiting: Waiting[] = [];
@@ -319,7 +319,7 @@ export class LibraryStore {
     return this.#lastLine !== undefined && this.result(this.#lastLine) === undefined;
   }
 
-  /** Lines whose writer died before it told the journal, and the torn one it may have left. */
+  /** Lines whose writer died before it wrote them to the journal, and an unfinished one it may have left. */
   #readNewLines(): void {
     let end = this.#resultsKnown;
     for (const { at, bytes, text } of this.#results.linesFrom(this.#resultsKnown)) {

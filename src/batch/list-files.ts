@@ -88,7 +88,7 @@ function nameOf(entry: Dirent): string {
   return Buffer.isBuffer(name) ? pathText(name) : entry.name;
 }
 
-/** Everything that is no directory counts as a file: what is wrong with it is told when it is opened. */
+/** Everything that is no directory counts as a file: what is wrong with it is reported when it is opened. */
 async function kindOf(entry: Dirent, path: string): Promise<'directory' | 'file' | 'link'> {
   if (entry.isDirectory()) return 'directory';
   if (!entry.isSymbolicLink()) return 'file';

@@ -17,10 +17,10 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeDirectory } from '../base/make-directory.ts';
 
-/** A process as it tells others of itself. */
+/** What a process writes about itself for the others. */
 interface WorkerFacts {
   readonly host: string;
-  /** this start of the machine; '' where it is not told */
+  /** this start of the machine; '' where it is not known */
   readonly boot: string;
   /** process ids mean the same within one of these (Linux: the namespace of process ids) */
   readonly space: string;

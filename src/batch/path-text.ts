@@ -29,7 +29,7 @@ export function fsPath(text: string): string | Buffer {
   return isPlain(text) ? text : Buffer.concat(Array.from(text, bytesOf));
 }
 
-/** Whether a path is UTF-8, so that programs can be told it as text. */
+/** Whether a path is UTF-8, so that it can be passed to programs as text. */
 export function isPlain(text: string): boolean {
   return !LONE.test(text);
 }

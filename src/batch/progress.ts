@@ -5,7 +5,7 @@ import type { ErrorCode } from '../base/errors.ts';
 const WITHIN_95 = 1.96;
 
 /**
- * Times between the ends of captions, from which the time of those that are left is told. Their mean gives the middle;
+ * Times between the ends of captions, from which the time for the rest is estimated. Their mean gives the middle;
  * the interval covers how much a sum of so many times varies, and how little is known of the mean.
  */
 export class RateMeter {

@@ -41,7 +41,7 @@ export interface Report {
   readonly engineRestarts: number;
 }
 
-/** Paths of kept sidecars that are told by name. */
+/** Most kept sidecars that the report names. */
 const MOST_KEPT = 100;
 
 /** Adds up how the entries of a run ended. */

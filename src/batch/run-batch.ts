@@ -98,7 +98,7 @@ export class Batch {
 
   /**
    * Captions what is to be captioned.
-   * @throws AvocadoError what ended the run early, after `report` was told
+   * @throws AvocadoError what ended the run early, after `report` was called
    */
   async run(run: RunOptions, report: (report: Report) => Promise<void>): Promise<void> {
     const { signal, listing, layout, formats, check, policy = RETRY_POLICY } = this.#options;
@@ -173,7 +173,7 @@ export class Batch {
     await failures.publish();
   }
 
-  /** A link with a plain name where a file's own is no UTF-8: programs are told paths as text. */
+  /** A link with a plain name where a file's own is no UTF-8: programs get paths as text. */
   readonly #withLocalFile: WithLocalFile = async (item, signal, use) => {
     const { source } = item;
     type Result = Awaited<ReturnType<typeof use>>;

@@ -54,7 +54,7 @@ export interface SidecarOutcome {
 
 /**
  * Brings one sidecar up to date; its directory is not forced to the disk yet. What is there is replaced only if the
- * record tells that it is ours. Everything else is kept.
+ * record shows that it is ours. Everything else is kept.
  */
 export async function bringSidecar(
   format: Format,

@@ -7,7 +7,7 @@ import { KeyTable } from './key-table.ts';
 import { mapAhead, type KnownItem, type Looked, type Looker } from './look.ts';
 import { fsPath, isPlain } from './path-text.ts';
 
-/** New files that are opened to tell how long all of them last. */
+/** New files that are opened to estimate how long all of them last. */
 const SAMPLE = 32;
 const PROBES_AT_ONCE = 2;
 /** In larger libraries, likely duplicates are not looked for before the start. */
@@ -30,7 +30,7 @@ export interface Survey {
   readonly mediaSeconds: number | undefined;
 }
 
-/** An entry with what would be done, as `--plan` tells it. */
+/** An entry with what would be done, as `--plan` lists it. */
 export interface PlannedEntry {
   readonly path: string;
   readonly action: Action | 'repeated' | 'fault';
@@ -44,7 +44,7 @@ function planned(looked: Looked): PlannedEntry {
   return { path: names.path, action: decision.action, reason: decision.reason };
 }
 
-/** @param onPlanned told of every entry */
+/** @param onPlanned called for every entry */
 export async function survey(
   listing: AsyncIterable<Listed>,
   looker: Looker,

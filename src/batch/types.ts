@@ -25,7 +25,7 @@ export interface ListingFault {
   readonly message: string;
 }
 
-/** What makes a caption besides the media; each part is compared on its own, so that a change can be told. */
+/** What makes a caption besides the media; each part is compared on its own, so that a change can be named. */
 export interface WorkSettings {
   readonly model: string;
   readonly precision: string;
@@ -72,7 +72,7 @@ export interface ItemRecord {
   readonly atMs: number;
 }
 
-/** What a line of the results file tells of its item. */
+/** The fields of a line of the results file that describe its item. */
 export interface ResultHead {
   readonly key: string;
   /** relative to the library's root where it is inside, else absolute; or the address without its query */

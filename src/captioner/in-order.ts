@@ -1,4 +1,4 @@
-/** Passes on what several sources tell, one source after the other: the next is held until the one before has ended. */
+/** Passes on the values of several sources in order: those of the next are held until the one before has ended. */
 export class InOrder<T> {
   readonly #emit: (value: T) => void;
   readonly #held = new Map<number, T[]>();

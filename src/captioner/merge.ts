@@ -58,7 +58,7 @@ interface Numbered extends TimedCaption {
 }
 
 /**
- * @param onStep told before each question, and after the last
+ * @param onStep called before each question, and after the last
  * @returns undefined where there is nothing to merge: fewer than two captions
  * @throws MergeRefused; ChatFailure; the signal's reason
  */

@@ -47,7 +47,7 @@ async function submitMerging(
   await captioner.submit(request, {
     ...options,
     onEvent: (event) => {
-      // A file in one piece has nothing to merge, nor have scenes that one caption told.
+      // A file in one piece has nothing to merge, nor have the scenes of one caption.
       if (event.type === 'caption-end' && event.segments?.some(({ timedBy }) => timedBy === undefined) === true)
         end = event;
       else onEvent(event);

@@ -74,7 +74,7 @@ export async function openPlanningModel({
 }
 
 /**
- * Uses what a model brings once, so that what is wrong with it is told at the start and not to each request.
+ * Uses what a model brings once, so that what is wrong with it is reported at the start and not by each request.
  * @throws AvocadoError `checkpoint_invalid`
  */
 function tryModel(

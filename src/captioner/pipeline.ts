@@ -67,7 +67,7 @@ export async function serveRequest(
   }
 }
 
-/** What a request of its own is given, and what a segment is told of its file. */
+/** The options of a request, and what a segment needs to know of its file. */
 export interface PipelineOptions extends SubmitOptions {
   /** media tokens of the whole file, where the request is one of its segments */
   readonly fileTokens?: number | undefined;
@@ -163,7 +163,7 @@ function behind(context: CaptionerContext): EncoderModel {
   };
 }
 
-/** The input with fewer video tokens; its report tells how many there were. */
+/** The input with fewer video tokens; its report says how many there were. */
 async function compressed(
   { prompt, embeds, media }: Pick<GenerateInput, 'prompt' | 'embeds' | 'media'>,
   share: number,

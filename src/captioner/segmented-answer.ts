@@ -22,7 +22,7 @@ export interface EndedSegment {
 const MOST_WARNINGS = 20;
 
 /**
- * @param planned what was expected to be seen and heard; the answer tells what was
+ * @param planned what was expected to be seen and heard; the answer has what really was
  * @param profile of all of them
  */
 export function segmentedEnd(

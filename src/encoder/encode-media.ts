@@ -166,7 +166,7 @@ export class VisionRun {
       if (this.#onPart === undefined) this.#held.push([part, start]);
       else this.#onPart(part, start);
     });
-    this.#ended.catch(() => undefined); // into() or failure() tells it
+    this.#ended.catch(() => undefined); // into() or failure() reports it
   }
 
   /**

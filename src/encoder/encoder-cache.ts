@@ -34,7 +34,7 @@ class SharedEncoding {
       .finally(() => {
         this.#ended = true;
       });
-    this.#result.catch(() => undefined); // followers report it; without followers there is no one to tell
+    this.#result.catch(() => undefined); // followers report it; without followers nobody needs it
   }
 
   /** finished, failed, or being aborted */

@@ -1,4 +1,4 @@
-// What batch work decodes is stopped while a client waits: the pool tells its threads, and each stops its decoders.
+// What batch work decodes is stopped while a client waits: the pool signals its threads, and each stops its decoders.
 import { randomUUID } from 'node:crypto';
 import { BroadcastChannel } from 'node:worker_threads';
 import type { Hold } from '../base/foreground.ts';
@@ -61,7 +61,7 @@ export class HoldReceiver implements Hold {
     };
   }
 
-  /** From now on nobody is told of changes. */
+  /** Listeners are no longer called. */
   close(): void {
     this.#changes.close();
   }

@@ -58,7 +58,7 @@ function resizeAgain(stack: FrameStack, fromStep: number, toStep: number, kernel
 }
 
 export interface PatchOptions {
-  /** of the addon; `{}` runs the slow TypeScript twin */
+  /** of the addon; `{}` runs the slower TypeScript version */
   readonly kernels?: PixelKernels;
   /** written into where it is large enough: memory that is new to the process costs more time than the patches */
   readonly memory?: ArrayBuffer | undefined;
@@ -110,7 +110,7 @@ function rowOf(patchRow: number, column: number, columns: number): number {
   return (merged * MERGE_SIZE + (patchRow % MERGE_SIZE)) * MERGE_SIZE + (column % MERGE_SIZE);
 }
 
-/** The slow twin of native/patches.cc. */
+/** The TypeScript version of native/patches.cc; slower. */
 function cutPatchesPortable(
   pixels: PixelBuffer,
   frames: number,

@@ -22,7 +22,7 @@ export interface PrepareOptions {
 export interface ThreadOptions extends PrepareOptions {
   /** frames are resized in the calling thread, at its priority, while the decoder waits */
   readonly resizesHere?: boolean | undefined;
-  /** told of a video's frames as they are ready */
+  /** gets a video's frames as they are ready */
   readonly early?: Pick<StepSender, 'begin' | 'arrived' | 'startOver'> | undefined;
 }
 

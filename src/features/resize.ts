@@ -6,7 +6,7 @@ import type { FrameSize } from '../media/sampling.ts';
 /** [height, width, 3]: bytes are clamped and rounded half to even, floats keep the exact sums */
 export type PixelBuffer = Uint8Array | Float32Array;
 
-/** Functions of the native addon that features/ uses. Where one is missing, its TypeScript twin runs instead. */
+/** Functions of the native addon that features/ uses. Where one is missing, its TypeScript version runs instead. */
 export type PixelKernels = Partial<Pick<NativeAddon, 'resizeFrame' | 'cutPatches'>>;
 
 /** Resizes one frame, [source height, source width, 3] u8, into `target`, [target height, target width, 3]. */
@@ -17,7 +17,7 @@ export type Resizer = (source: Uint8Array, target: PixelBuffer) => void;
  * (reference-model.md, Resize). Weights are computed once; one resizer serves every frame of a clip. Into bytes it is
  * the first resize. Into floats it is the second, which the reference neither clamps nor rounds (reference-model.md,
  * Second resize).
- * @param kernels of the addon; `{}` runs the slow TypeScript twin
+ * @param kernels of the addon; `{}` runs the slower TypeScript version
  */
 export function createResizer(
   source: FrameSize,
@@ -116,7 +116,7 @@ export function axisTaps(sourceSize: number, targetSize: number): AxisTaps {
   return taps;
 }
 
-/** The slow twin of native/resize.cc: the same sums in the same order, hence the same bits. */
+/** The TypeScript version of native/resize.cc; slower, with the same sums in the same order, so the same bits. */
 function resizeFramePortable(
   source: Uint8Array,
   sourceHeight: number,

@@ -11,7 +11,7 @@ import type { FrameStack } from './types.ts';
 /** A task that can be cancelled and may start ffmpeg. */
 export interface MediaTask {
   readonly flag: CancelFlag;
-  /** undefined: the thread looks for it, and tells what is wrong */
+  /** undefined: the thread looks for it, and reports what is wrong */
   readonly ffmpeg: FfmpegVersion | undefined;
 }
 

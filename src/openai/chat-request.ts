@@ -113,7 +113,7 @@ const isBlank = (value: unknown): boolean => value === '' || isEmpty(value);
 
 /**
  * Fields of OpenAI, vLLM, SGLang, llama.cpp and transformers that would make another answer than ours. Each function
- * tells whether a value leaves the feature off. Null always does.
+ * says whether a value leaves the feature off. Null always does.
  */
 const IS_OFF: Readonly<Record<string, (value: unknown) => boolean>> = {
   // tools, and answers that are not text

@@ -1,4 +1,4 @@
-// The wire face of a caption: snake_case, the same object from the command line and from the HTTP door.
+// A caption as JSON: snake_case, the same object from the command line and over HTTP.
 import type { AvocadoError } from '../base/errors.ts';
 import { clockTime } from './subtitles.ts';
 import type {

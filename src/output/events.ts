@@ -62,7 +62,7 @@ export interface Timings {
   readonly stages: Readonly<Record<string, number>>;
 }
 
-/** A token as OpenAI's `logprobs` tells it. `bytes` may be a part of a character. */
+/** A token as OpenAI's `logprobs` reports it. `bytes` may be a part of a character. */
 export interface TokenDetail {
   readonly id: number;
   readonly logprob: number;
@@ -200,10 +200,10 @@ export interface CaptionRequest {
   readonly segments?: RequestedSegments | undefined;
   /**
    * the first segments of the same request, from an earlier try that was stopped: they are taken over. Their tokens are
-   * not told again.
+   * not reported again.
    */
   readonly finished?: readonly SegmentCaption[] | undefined;
-  /** the prompt of a segment tells the caption of the one before */
+  /** the prompt of a segment contains the caption of the one before */
   readonly carry?: boolean | undefined;
   /** that caption */
   readonly before?: string | undefined;
@@ -227,7 +227,7 @@ export interface CaptionRequest {
   readonly priority: Priority;
   /** captions to make of the one prompt, 1 … 8 */
   readonly samples: number;
-  /** alternatives to tell beside each token, 0 … 20; undefined = no `tokens` in the events */
+  /** alternatives to report for each token, 0 … 20; undefined = no `tokens` in the events */
   readonly topLogprobs: number | undefined;
   /** share of the video tokens that are kept; undefined = all */
   readonly compress?: number | undefined;

@@ -79,7 +79,7 @@ function beginsTag(text: string): boolean {
 
 /** A field of a scene that says when it is. */
 const TIME_FIELD = 'timestamp';
-/** The field that is told without its name. */
+/** The field that is shown without its name. */
 const MAIN_FIELDS = ['segment_detail_caption', 'caption'] as const;
 /** Before an array: spaces, and the fence that some models write around JSON. */
 const BEFORE_ARRAY = /^\s*(?:```[a-z]{0,8}\s*)?$/;

@@ -99,7 +99,7 @@ function sampleOf({ caption, finish_reason, logprobs }: Type.Static<typeof SAMPL
   return tokens === undefined ? plain : { ...plain, tokens };
 }
 
-/** An answer tells the bytes of a token, not its id. */
+/** An answer has the bytes of a token, not its id. */
 function tokenOf({ logprob, bytes }: Type.Static<typeof TOKEN>): TokenDetail {
   return { id: -1, logprob, bytes };
 }

@@ -65,7 +65,7 @@ export function parseChatTemplate(source: string, origin: string): ChatTemplate 
     if (rendered.length > MAX_CHARACTERS) throw templateError(origin, 'renders a text without end');
     return rendered;
   };
-  /** of each shape of a conversation, which has marks for its texts; a template that tells the date renders anew */
+  /** of each shape of a conversation, which has marks for its texts; a template that contains the date renders anew */
   const known = new Map<string, string>();
   return {
     origin,

@@ -24,7 +24,7 @@ export interface SharedRoot {
   readonly directory: string;
 }
 
-/** What a server tells of its model. */
+/** What a server says about its model. */
 export interface RemoteModel {
   readonly model: CaptionerModel;
   readonly identity: ModelIdentity;

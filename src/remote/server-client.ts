@@ -9,7 +9,7 @@ export interface ServerOptions {
   /** without a slash at its end */
   readonly url: string;
   readonly apiKey: string | undefined;
-  /** told once when waiting begins, with the reason, and how long it may last */
+  /** called once when waiting begins, with the reason, and how long it may last */
   readonly onWait?: ((reason: string, patienceMs: number) => void) | undefined;
   /** a server that answers nothing useful for so long is given up */
   readonly patienceMs?: number | undefined;

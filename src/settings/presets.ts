@@ -1,5 +1,5 @@
 // Presets: what the captioners of the Qwen2.5-Omni family were trained or published with. One table; how each row was
-// found is told in models.md. A prompt that a checkpoint was trained with is a fact, so it stands here word for word.
+// found is in models.md. A prompt that a checkpoint was trained with is a fact, so it stands here word for word.
 
 /** What a model writes, and so how its text is read: see output/output-form.ts. */
 export const OUTPUT_FORMS = ['text', 'timed-scenes', 'level-tag'] as const;
@@ -171,7 +171,7 @@ export function defaultsOf(name: PresetName): CaptionDefaults {
 }
 
 /**
- * The preset that one of these names belongs to; the first that tells counts.
+ * The preset that one of these names belongs to; the first that belongs to one counts.
  * @param names of a model: `owner/name`, a directory's, or the title of a card
  */
 export function recognisePreset(names: readonly string[]): PresetName | undefined {

@@ -1,5 +1,5 @@
-// What `avocado serve` is told beside the engine's settings: its address, where media may come from, who may ask, what
-// is logged.
+// The settings of `avocado serve` besides those of the engine: its address, where media may come from, who may ask,
+// what is logged.
 import { realpathSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { AvocadoError } from '../base/errors.ts';
@@ -319,7 +319,7 @@ export function resolveServerConfig(settings: ServerSettings, checks: EntryCheck
   }
   return Object.freeze({
     ...{ ...values, version, heartbeatMs, prepareAhead, batchWindowSeconds, temporaryDirectory },
-    // A larger file can never fit. Its announced length tells so while others have the room, when its bytes could not.
+    // A larger file can never fit. Its announced length shows that even while other files use the room.
     maxUploadBytes: Math.min(values.maxUploadBytes, values.maxTemporaryBytes),
     mediaRoots: mediaRootsOf(mediaRoots, mistakes),
     urlHosts: urlHostsOf(urlHosts, checks, mistakes),

@@ -34,7 +34,7 @@ export interface TlsFiles {
 
 /**
  * Reads them once, before the server accepts requests: a new certificate needs a restart.
- * @returns undefined where no file is named or something is wrong, which `mistakes` then tells
+ * @returns undefined where no file is named or something is wrong, which is then in `mistakes`
  */
 export function readTlsFiles(
   certFile: string | undefined,

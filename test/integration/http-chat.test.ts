@@ -1,4 +1,4 @@
-// The chat door as bytes on a socket: what a client that is not OpenAI's own would see.
+// The chat API as bytes on a socket: what a client that is not OpenAI's own would see.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { fakeCaptioner } from '../fixtures/fake-captioner.ts';

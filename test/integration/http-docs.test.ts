@@ -124,7 +124,7 @@ describe('/openapi.json', () => {
     for (const code of Object.keys(ERRORS)) expect(schema).toContain(`"${code}"`);
   });
 
-  it('describes the bodies as the doors check them, upload and JSON', () => {
+  it('describes the bodies as the routes check them, upload and JSON', () => {
     const { content } = document.paths['/v1/captions']!['post']!.requestBody!;
     expect(content['application/json']!.schema.required).toEqual(['media']);
     expect(content['multipart/form-data']!.schema.required).toEqual(['file']);
@@ -185,7 +185,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('does not validate: the doors say themselves what is wrong', async () => {
+  it('does not validate: the routes say themselves what is wrong', async () => {
     const response = await fetch(`${app.url}/v1/captions`, { method: 'POST', body: form('x', { temperature: '9' }) });
     expect(await response.json()).toMatchObject({ error: { code: 'bad_request', param: 'temperature' } });
   });

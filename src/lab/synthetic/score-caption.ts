@@ -113,7 +113,7 @@ function whileOf(beat: readonly SceneEvent[]): Keypoint[] {
   );
 }
 
-/** True for what is told of sound, silence included. */
+/** True for what a caption says about sound, silence included. */
 export function isAboutSound({ type }: Claim): boolean {
   return ['sound', 'speech', 'music', 'silence'].includes(type);
 }

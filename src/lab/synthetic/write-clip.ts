@@ -15,7 +15,7 @@ export interface Truth<Script> {
   readonly script: Script;
 }
 
-/** @param sound whether the clip has a sound track, which the caption then tells of */
+/** @param sound whether the clip has a sound track, which the caption then describes */
 export function truthOf<Script>(caption: string, sound: boolean, script: Script): Truth<Script> {
   return { caption, dialogue: dialogueOf(caption), keypoints: keypointsOf(readCaption(caption)), sound, script };
 }

@@ -22,7 +22,7 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
-/** unchecked: nothing that could tell was tried. */
+/** unchecked: no check that applies to it was made. */
 export type Verdict = 'supported' | 'unsupported' | 'unchecked';
 
 export interface JudgedClaim extends Claim {
@@ -47,7 +47,7 @@ export const DEFAULT_RULES = { agreement: 0.5, mostLineErrors: 0.5 } as const;
 
 /**
  * A claim is flagged when any evidence speaks against it. That a claim survives the loss of the sense it rests on says
- * that the model would state it of any clip; one that the samples all repeat may do so by chance, so it is told by its
+ * that the model would state it of any clip; one that the samples all repeat may do so by chance, so it carries its
  * reason and a person decides.
  */
 export function judgeClaim(claim: Claim, evidence: Evidence, rules: Rules): JudgedClaim {

@@ -1,5 +1,5 @@
 // The hallucination probe: captions a clip again without its sound, without its pictures and by sampling, reads its
-// spoken lines against a transcript, and tells of each claim whether these support it.
+// spoken lines against a transcript, and decides for each claim whether these support it.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -103,7 +103,10 @@ export function cleanedEnd(end: CaptionEnd, { parts, cleanedCaption, counts }: V
   };
 }
 
-/** Segments without an error are those that were checked. Scenes and fields of one would still tell what it lost. */
+/**
+ * Segments without an error are those that were checked. Scenes and fields of a changed one are dropped: they would
+ * still say what it lost.
+ */
 function cleanedSegments(segments: readonly SegmentCaption[], parts: Verification['parts']): readonly SegmentCaption[] {
   const checked = parts.values();
   return segments.map((segment) => {
@@ -202,7 +205,7 @@ class Verifying {
     };
   }
 
-  /** A probe that cannot be made is told; the others go on. @returns the copy's path */
+  /** A probe that cannot be made is noted; the others go on. @returns the copy's path */
   async #copy(alteration: Exclude<Alteration, 'sound'>): Promise<string | undefined> {
     const out = join(this.#directory, `${alteration}.mkv`);
     return this.#unlessMedia(alteration, async () => {

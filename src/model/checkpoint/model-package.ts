@@ -98,7 +98,7 @@ async function namesOf(directory: string): Promise<readonly string[]> {
 
 /**
  * What is known of a model before its config is read: avocado.json, and below it the defaults of a preset. A preset
- * that is asked for goes before avocado.json; else it is the one named there, or the one that the model's name tells.
+ * that is asked for goes before avocado.json; else it is the one named there, or the one that the model's name implies.
  * @throws AvocadoError `checkpoint_invalid` when avocado.json is not JSON or has unknown or wrong fields
  */
 export async function readModelPackage(directory: string, asked: PresetName | 'auto' = 'auto'): Promise<ModelPackage> {

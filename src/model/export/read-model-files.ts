@@ -22,7 +22,7 @@ export interface ModelFiles {
  * Reads and checks manifest.json (of an export), config.json, generation_config.json, preprocessor_config.json and
  * avocado.json.
  * @param modelDir a checkpoint directory, or an export of one
- * @param preset whose defaults hold; auto: those that avocado.json or the model's name tell
+ * @param preset whose defaults hold; auto: those that avocado.json or the model's name implies
  * @throws AvocadoError `checkpoint_not_found`, `checkpoint_invalid`, `export_incomplete`, `export_stale`
  */
 export async function readModelFiles(modelDir: string, preset: PresetName | 'auto' = 'auto'): Promise<ModelFiles> {

@@ -124,7 +124,7 @@ async function hasCudnn(folder: string): Promise<boolean> {
       continue;
     }
   }
-  // No ldconfig: what is not in the usual places may still be found, so that only the first picture can tell.
+  // No ldconfig: what is not in the usual places may still be found, so only the first picture can show it.
   return true;
 }
 

@@ -1,9 +1,9 @@
-// The reference caption of a clip of the hard level, in pieces that know what they tell of.
+// The reference caption of a clip of the hard level, in pieces that know what they describe.
 import { article, phraseOf, placeOf, wordsOf, type SceneObject } from '../script.ts';
 import { WORLD } from '../vocabulary.ts';
 import { isHeard, type HardScript, type Shot, type ShotEvent } from './hard-script.ts';
 
-/** What a piece of a caption tells of: numbers of a shot and of an event or an object in it. */
+/** What a piece of a caption describes: numbers of a shot and of an event or an object in it. */
 export type Subject =
   | { readonly kind: 'background' | 'transition' | 'screen-word'; readonly shot: number }
   | { readonly kind: 'object'; readonly shot: number; readonly object: number }

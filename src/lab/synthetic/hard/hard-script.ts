@@ -72,7 +72,7 @@ export interface Shot {
   readonly text: string | null;
   readonly objects: readonly SceneObject[];
   readonly figure: Figure | null;
-  /** in the order in which they are told */
+  /** in the order of the caption */
   readonly events: readonly ShotEvent[];
 }
 
