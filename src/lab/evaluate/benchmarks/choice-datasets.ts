@@ -139,7 +139,7 @@ export const avqa = choiceBenchmark({
       return { id: requiredField(row, at, 'video_name'), question };
     });
     return [...grouped(rows)].map(([id, questions]) => {
-      const short = id.replace(/_0+(\d)/, '_$1');
+      const short = id.replace(/_0+(\d+)$/, '_$1'); // the start in seconds, behind the id of YouTube
       return {
         id,
         videos: [...usualPlaces(id, 'videos', ''), ...usualPlaces(short, 'videos', '')],
