@@ -54,7 +54,7 @@ function linesOfReference(
   signal: AbortSignal,
 ): Promise<readonly DialogueLine[]> {
   if (dialogues !== undefined) return Promise.resolve(dialogues);
-  if (caption !== undefined) return judge.dialogues(caption, 'reference', signal);
+  if (caption !== undefined && caption.trim() !== '') return judge.dialogues(caption, 'reference', signal);
   throw new Unscored(
     'no_reference',
     'R_D compares with reference.dialogues or with the lines in reference.caption: give one of them.',

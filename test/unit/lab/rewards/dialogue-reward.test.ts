@@ -162,8 +162,9 @@ describe('R_D', () => {
     );
   });
 
-  it('needs a reference', async () => {
-    const failure = await dialogueReward({ completion: 'x' }, judgeOf([], []), RAW, new AbortController().signal).catch(
+  it.each([undefined, { caption: ' \n' }])('needs a reference, not %j', async (reference) => {
+    const item = { completion: 'x', reference };
+    const failure = await dialogueReward(item, judgeOf([], []), RAW, new AbortController().signal).catch(
       (error: unknown) => error,
     );
     expect(failure).toBeInstanceOf(Unscored);
