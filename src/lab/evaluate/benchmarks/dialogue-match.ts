@@ -30,7 +30,8 @@ const MOST_JOINED = 6;
 /** Only letters, digits and spaces; lower case; speakers up to 100 characters, contents up to 1,000. */
 export function cleanLine({ speaker, content }: DialogueLine): DialogueLine {
   const words = content.replace(/[^\p{L}\p{N}_\s]/gu, '').toLowerCase();
-  return { speaker: speaker.trim().slice(0, 100), content: words.slice(0, 1000).trim() };
+  const first = (text: string, most: number): string => Array.from(text).slice(0, most).join('');
+  return { speaker: first(speaker.trim(), 100), content: first(words, 1000).trim() };
 }
 
 interface Block {
