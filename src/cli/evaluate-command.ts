@@ -169,15 +169,18 @@ async function tell(
   if (flags.json) await writeJson(stdout, snakeCase(report));
   else await write(stdout, markdownReport(report, benchmarkNamed(report.benchmark, BENCHMARKS)));
   await write(stderr, `${asked} questions were asked now. The reports are in ${out}.\n`);
-  const { not_asked: open = 0, unreadable = 0 } = report.evaluation?.counts ?? {};
+  const { open = 0, unreadable = 0, unreadable_questions: questions = 0 } = report.evaluation?.counts ?? {};
+  const { failed = 0 } = report.dialogue ?? {};
   const [first] = missing;
   const worst = report.evaluation === undefined ? '' : ' The strict counting takes them as the worst.';
   await warn(stderr, [
     ...(first === undefined ? [] : [`${missing.length} clips have no caption, such as ${first}.${worst}`]),
     ...(unreadable === 0 ? [] : [`The replies of the judge about ${unreadable} clips cannot be read.`]),
+    ...(questions === 0 ? [] : [`${questions} questions about judged clips have no readable reply.`]),
     ...(open === 0 ? [] : [`${open} clips are not judged yet: start the command again.`]),
+    ...(failed === 0 ? [] : [`The spoken lines of ${failed} clips have no score.`]),
   ]);
-  if (open + unreadable > 0) status.fail(ERRORS.engine_unavailable.exit);
+  if (open + unreadable + questions + failed > 0) status.fail(ERRORS.engine_unavailable.exit);
   else if (first !== undefined) status.fail(ERRORS.media_not_found.exit);
 }
 

@@ -73,6 +73,7 @@ export async function runCuration(options: CurationOptions): Promise<QualityCard
       onProgress: options.onProgress,
     };
     const decisions = await addChecklists(await curate(samples, settings), settings, options);
+    await Promise.all([teacher.settled(), judge.settled()]);
     const card = cardOf(decisions, options, teacher, judge);
     await writeSet(decisions, card, options);
     return card;

@@ -119,6 +119,8 @@ export interface Benchmark<Data = unknown, Verdict = unknown> {
   score(judged: readonly Judged<Data, Verdict>[], counting: Counting): Scores;
   slices(judged: readonly Judged<Data, Verdict>[]): readonly Slice<Data, Verdict>[];
   points(item: Item<Data>, verdict: Verdict): readonly Point[];
+  /** questions of a verdict whose replies stayed unreadable; without it, a verdict has none */
+  unreadable?(item: Item<Data>, verdict: Verdict): number;
   /** the reference caption of an item, for Dlg. F1 */
   reference?(item: Item<Data>): string | undefined;
 }

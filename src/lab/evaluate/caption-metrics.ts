@@ -100,11 +100,13 @@ export interface DialogueMetrics {
   readonly scored: number;
   /** neither the caption nor its reference has speech */
   readonly silent: number;
-  /** no reference, or the judge failed */
+  /** no caption, no reference, or as `failed` */
   readonly unscored: number;
+  /** the judge failed, cannot be read, or the budget is spent */
+  readonly failed: number;
 }
 
-export function dialogueMetrics(scores: readonly (DialogueScore | undefined)[]): DialogueMetrics {
+export function dialogueMetrics(scores: readonly (DialogueScore | undefined)[], failed = 0): DialogueMetrics {
   const known = scores.filter((score) => score !== undefined);
   const spoken = known.filter(({ value }) => value !== null);
   const share = (side: 'generated' | 'reference') => (score: DialogueScore) =>
@@ -121,6 +123,7 @@ export function dialogueMetrics(scores: readonly (DialogueScore | undefined)[]):
     scored: spoken.length,
     silent: known.length - spoken.length,
     unscored: scores.length - known.length,
+    failed,
   };
 }
 
@@ -144,19 +147,22 @@ export async function judgeDialogues(
   },
 ): Promise<DialogueMetrics> {
   const scores: (DialogueScore | undefined)[] = items.map(() => undefined);
+  let failed = 0;
   const settings = { normalisation: 'raw', emptyBoth: 'skip', strictGamma: false } as const;
   await inParallel([...items.entries()], options.concurrency, async ([index, item]) => {
     const caption = captions.get(item.id)?.caption;
     const reference = options.references.get(item.id) ?? { caption: benchmark.reference?.(item) };
-    if (caption === undefined || (reference.caption === undefined && reference.dialogues === undefined)) return;
+    const { caption: told = '', dialogues } = reference;
+    if (caption === undefined || (told.trim() === '' && dialogues === undefined)) return;
     try {
       const asked = { completion: caption, reference };
       scores[index] = await dialogueReward(asked, options.judge, settings, options.signal);
     } catch (thrown) {
       options.signal.throwIfAborted();
       if (!(thrown instanceof Unscored) && !(thrown instanceof BudgetSpent)) throw thrown;
+      failed += 1;
       options.onFailure(item.id, thrown.message);
     }
   });
-  return dialogueMetrics(scores);
+  return dialogueMetrics(scores, failed);
 }

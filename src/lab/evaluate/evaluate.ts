@@ -98,7 +98,12 @@ export interface Evaluation {
   readonly tables: Readonly<Record<Counting, ScoreTable>>;
   /** in the preset's way of counting */
   readonly slices: readonly SliceScores[];
-  readonly counts: Readonly<Record<'expected' | 'scored' | Failure, number>>;
+  readonly counts: Readonly<Record<'expected' | 'scored' | Failure, number>> & {
+    /** questions about scored clips whose replies cannot be read */
+    readonly unreadable_questions: number;
+    /** clips that at least one run has not judged yet, the reported one or another */
+    readonly open: number;
+  };
   /** every run's scores, in the preset's way of counting; the reported run's index */
   readonly runs: readonly Scores[];
   readonly reported: number;
@@ -141,11 +146,17 @@ export function evaluationOf(
       no_caption: count('no_caption'),
       unreadable: count('unreadable'),
       not_asked: count('not_asked'),
+      unreadable_questions: judged.reduce((sum, one) => sum + unreadableQuestions(benchmark, one), 0),
+      open: judged.filter((_one, index) => runs.some((run) => run[index]?.failure === 'not_asked')).length,
     },
     runs: all,
     reported,
     judged,
   };
+}
+
+function unreadableQuestions(benchmark: Benchmark, { item, verdict }: Judged): number {
+  return verdict === undefined ? 0 : (benchmark.unreadable?.(item, verdict) ?? 0);
 }
 
 function asked(judged: readonly Judged[]): readonly Judged[] {

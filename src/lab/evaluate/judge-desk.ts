@@ -1,6 +1,7 @@
 // The judge as benchmarks and curation ask it: replies are kept on disk, re-asked while they cannot be read, counted
 // and paid within a budget.
 import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ChatContent, ChatQuestion } from '../../chat/chat-client.ts';
 import type { ChatEndpoint } from '../rewards/judges/chat-endpoint.ts';
 import { fillPrompt } from '../rewards/judges/prompts.ts';
@@ -133,6 +134,14 @@ export class JudgeDesk {
       'parse_failed',
       `None of ${attempts} replies has the requested form; the last one begins with ${JSON.stringify(text.slice(0, 100))}.`,
     );
+  }
+
+  /** When nothing is being asked any more: beside a question that failed, others may still be under way. */
+  async settled(): Promise<void> {
+    while (this.#pending.size > 0) {
+      await Promise.allSettled(this.#pending.values());
+      await nextTurn(); // an answer may lead to the next question
+    }
   }
 
   close(): void {

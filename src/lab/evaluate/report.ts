@@ -104,10 +104,15 @@ function countText({
   scored,
   no_caption: missing,
   unreadable,
-  not_asked: open,
+  unreadable_questions: questions,
+  open,
 }: Evaluation['counts']): string {
   const left = open === 0 ? '' : ` **${open} are not judged yet: start the command again.**`;
-  return `${expected} clips, ${scored} judged; ${missing} without a caption, ${unreadable} with unreadable replies.${left}`;
+  const within = questions === 0 ? '' : ` ${questions} questions about judged clips have no readable reply.`;
+  return (
+    `${expected} clips, ${scored} judged; ${missing} without a caption, ${unreadable} with unreadable replies.` +
+    `${within}${left}`
+  );
 }
 
 function runsText(runs: readonly Scores[], reported: number, columns: Benchmark['columns']): string {

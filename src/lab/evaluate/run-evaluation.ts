@@ -81,6 +81,7 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
     const judged = desk === undefined ? undefined : await verdictsOf(items, captions, desk, prompts, options);
     const dialogue =
       desk === undefined || !options.dialogue ? undefined : await dialoguesOf(items, captions, desk, options);
+    await desk?.settled();
     const rows = items.flatMap((item) => captions.get(item.id) ?? []);
     const report = reportOf(options, { evaluation: judged, dialogue, desk, prompts, rows });
     await writeReports(report, judged?.judged ?? [], captions, options);
@@ -99,7 +100,9 @@ async function promptsOf({ name, prompts }: Benchmark, directory: string | undef
   if (directory === undefined) return prompts;
   const read = await Promise.all(
     Object.entries(prompts).map(async ([key, text]) => {
-      const own = await textOf(join(directory, `${key}.txt`));
+      const path = join(directory, `${key}.txt`);
+      const own = (await textOf(path))?.replaceAll('\r\n', '\n');
+      if (own !== undefined) checkFields(own, text, path);
       return [key, own ?? text] as const;
     }),
   );
@@ -110,6 +113,24 @@ async function promptsOf({ name, prompts }: Benchmark, directory: string | undef
     `${directory} has none of ${Object.keys(prompts).join('.txt, ')}.txt, the prompts of ${name}.`,
     { param: 'prompts' },
   );
+}
+
+/** Fields of the built-in prompts that a prompt can do without. */
+const OPTIONAL_FIELDS = ['mark', 'count', 'id', 'subjects', 'truth'];
+
+/**
+ * A prompt that does not say where the caption goes would have the judge guess.
+ * @throws AvocadoError `bad_request`
+ */
+function checkFields(own: string, builtIn: string, path: string): void {
+  const used = new Set(Array.from(builtIn.matchAll(/\{\{(\w+)\}\}/g), ([, name = '']) => name));
+  // Whoever compares speakers may need nothing but their descriptions.
+  const needed = used.has('pairs') ? ['pairs'] : [...used].filter((name) => !OPTIONAL_FIELDS.includes(name));
+  const missing = needed.map((name) => `{{${name}}}`).filter((field) => !own.includes(field));
+  if (missing.length === 0) return;
+  throw new AvocadoError('bad_request', `${path} does not say where these go: write ${missing.join(' and ')}.`, {
+    param: 'prompts',
+  });
 }
 
 async function captionsOf(

@@ -60,6 +60,14 @@ describe('avocado evaluate', () => {
     expect(unreadable.warnings.at(-1)).toBe('warning: The replies of the judge about 3 clips cannot be read.');
   });
 
+  it('tells of spoken lines that the judge did not compare, and ends with the code of a service', async () => {
+    const judge = await fakeJudge(({ text }) => (text.includes('is said') ? { status: 401, body: 'no key' } : REPLY));
+    const flags = ['--judge', judge.url, '--judge-model', 'm', '--dialogue'];
+    const { exitCode, stderr } = await runCli([...flagsFor(CLIPS), ...flags]);
+    await judge.close();
+    expect([exitCode, stderr]).toEqual([5, expect.stringContaining('The spoken lines of 3 clips have no score.')]);
+  });
+
   it.each([
     [['--dialogue'], '--dialogue needs --judge.'],
     [['--runs', '2'], '--runs needs --judge.'],

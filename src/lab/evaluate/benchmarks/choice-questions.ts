@@ -54,8 +54,8 @@ Choices:
 const ABSTENTION =
   /^\W*(?:n\s*\/?\s*a|none|not (?:given|enough|mentioned|available)|unknown|i (?:can(?:no|')t|do not))\b/i;
 
-/** Alone, or with a mark behind it: `A dog barks` is an article. */
-const LETTER = /^[\s"'([*]*([A-Za-z])(?:["'*\s]*$|[.):,\]*])/;
+/** Alone in its line, or with a mark behind it: `A dog barks` is an article. */
+const LETTER = /^[\s"'([*]*([A-Za-z])(?:["'*\s]*$|["' ]*\r?\n|[.):,\]*])/;
 
 /**
  * The letter of a reply such as `B`, `(b)`, `B.` or `B. Sizzling`; `N/A` when the judge abstains; undefined when
@@ -195,6 +195,11 @@ export function choiceBenchmark({ from, read, ...own }: ChoiceBenchmark): Benchm
     },
     score: (judged, counting) => choiceScores(answersOf(judged), counting),
     slices: sliceQuestions,
+    unreadable: ({ data }, { replies }) =>
+      data.questions.filter((question, index) => {
+        const reply = replies[index] ?? null;
+        return reply === null || chosenLetter(reply, lettersOf(question)) === undefined;
+      }).length,
     points: ({ data }, { replies }) =>
       data.questions.map((question, index): Point => {
         const reply = replies[index] ?? null;

@@ -238,6 +238,9 @@ export const capricorn: Benchmark<CapricornData, Mentions> = {
       consistency: percent(mean(scores.flatMap(({ consistency: value }) => value ?? []))),
     };
   },
+  unreadable: (_item, { events, groups }) =>
+    events.filter(({ mention }) => mention === null).length +
+    Object.values(groups).filter((sizes) => sizes === null).length,
   slices: (judged) =>
     sliceItems(judged, { duration: ({ data }) => DURATIONS.find(([most]) => data.duration <= most)?.[1] }),
   points: (_item, { events }) =>

@@ -191,6 +191,7 @@ export const vdc: Benchmark<VdcData, ShortAnswers> = {
     return shortAnswerScores(videos, counting);
   },
   slices: sliceCategories,
+  unreadable: (_item, { answers }) => answers.filter(({ match }) => match === undefined).length,
   points: ({ data }, { answers }) =>
     data.questions.map(({ question, answer }, index) => ({
       text: `${question} (${answer})`,

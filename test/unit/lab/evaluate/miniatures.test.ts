@@ -2,6 +2,7 @@
 // fall as captions get worse.
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { AvocadoError } from '../../../../src/base/errors.ts';
 import { BENCHMARKS } from '../../../../src/lab/evaluate/benchmarks/all.ts';
@@ -183,6 +184,29 @@ describe('the engine', () => {
     expect((await runEvaluation(options)).report.evaluation!.counts.scored).toBe(MINI_CLIPS);
   });
 
+  it('tells of clips that only a run beside the reported one lacks', async () => {
+    const options = optionsFor('video-salmonn-2', 'open-run', { runs: 3 });
+    const endpoint = scriptedEndpoint((text, index) => {
+      if (index >= 2 * MINI_CLIPS + 5) throw new Unscored('judge_unreachable', 'Nothing answers.');
+      return ruleReply(text);
+    });
+    const judge = { ...options.judge!, endpoint, concurrency: 1 };
+    const { report } = await runEvaluation({ ...options, judge });
+    expect(report.evaluation!.counts).toMatchObject({ not_asked: 0, open: MINI_CLIPS - 5 });
+    const told = `${MINI_CLIPS - 5} are not judged yet`;
+    expect(readFileSync(join(options.out, 'report.md'), 'utf8')).toContain(told);
+  });
+
+  it.each(['daily-omni', 'vdc-detailed', 'capricorn-1k'])('%s tells of questions that stay unreadable', async (own) => {
+    const options = optionsFor(own, `${own}-questions`);
+    const endpoint = scriptedEndpoint((text) => (text.includes('The lamp does thing 0') ? 'Well.' : ruleReply(text)));
+    const { report } = await runEvaluation({ ...options, judge: { ...options.judge!, endpoint } });
+    const { counts } = report.evaluation!;
+    expect([counts.unreadable, counts.unreadable_questions > 0]).toEqual([0, true]);
+    const told = `${counts.unreadable_questions} questions about judged clips have no readable reply`;
+    expect(readFileSync(join(options.out, 'report.md'), 'utf8')).toContain(told);
+  });
+
   it('says that no run has a score when nothing could be judged', async () => {
     const options = optionsFor('video-salmonn-2', 'nothing', { preset: 'compat' });
     const judge = { ...options.judge!, price: { prompt: 1, completion: 1 }, maxCost: 0 };
@@ -223,7 +247,7 @@ describe('the engine', () => {
     const judge = { ...options.judge!, price, maxCost: cost };
     const spent = await runEvaluation({ ...options, judge, onWarning: (sentence) => warnings.push(sentence) });
     expect(spent.report.evaluation).toEqual(report.evaluation);
-    expect(spent.report.dialogue).toMatchObject({ scored: 0, unscored: 4 });
+    expect(spent.report.dialogue).toMatchObject({ scored: 0, unscored: 4, failed: 4 });
     expect(warnings).toContainEqual(expect.stringMatching(/^the spoken lines of 0000 have no score: .*US dollars/));
   });
 
@@ -241,6 +265,38 @@ describe('the engine', () => {
     const { report } = await runEvaluation({ ...options, prompts, judge: { ...options.judge!, endpoint } });
     expect(texts[0]).toMatch(/^Grade a candidate 000\d: The /);
     expect(report.judge!.prompts_sha256).not.toBe((await runEvaluation(options)).report.judge!.prompts_sha256);
+  });
+
+  it('refuses prompts that do not say where the caption goes, and reads Windows line ends', async () => {
+    const options = optionsFor(name, 'fields', { limit: 1 });
+    const prompts = scratch('fields-prompts');
+    mkdirSync(prompts);
+    writeFileSync(join(prompts, 'ratings.txt'), 'Grade {{captions}} against {{reference}}.');
+    await expect(runEvaluation({ ...options, prompts })).rejects.toThrow('where these go: write {{caption}}.');
+    writeFileSync(join(prompts, 'ratings.txt'), 'Be fair.\r\n=== user ===\r\n{{caption}} {{reference}}\r\n');
+    const roles: string[] = [];
+    const scripted = scriptedEndpoint(() => '{"visual": 1, "audio": 2, "details": 3}');
+    const endpoint: typeof scripted = {
+      ...scripted,
+      chat: (question, signal) => {
+        roles.push(...question.messages.map(({ role }) => role));
+        return scripted.chat(question, signal);
+      },
+    };
+    await runEvaluation({ ...options, prompts, judge: { ...options.judge!, endpoint } });
+    expect(roles).toEqual(['system', 'user']);
+  });
+
+  it('keeps the replies that come after another question of their clip failed', async () => {
+    const options = optionsFor('daily-omni', 'late', { limit: 1 });
+    const endpoint = scriptedEndpoint(async (text, index) => {
+      if (index === 0) throw new Unscored('judge_unreachable', 'Nothing answers.');
+      await sleep(20);
+      return ruleReply(text);
+    });
+    const { report, asked } = await runEvaluation({ ...options, judge: { ...options.judge!, endpoint } });
+    const kept = readFileSync(join(options.out, 'replies.jsonl'), 'utf8').trim().split('\n');
+    expect([kept.length, asked, report.judge!.account.questions]).toEqual([3, 3, 3]);
   });
 
   it('reads the caption files of the scripts', async () => {

@@ -197,6 +197,8 @@ describe('questions from the caption', () => {
     ['(B)', 'B'],
     ['B. Sizzling', 'B'],
     ['**C**', 'C'],
+    ['B\n\nThe caption says so.', 'B'],
+    ['A dog\nbarks', undefined],
     ['N/A', 'N/A'],
     ['n/a.', 'N/A'],
     ['E', undefined],
@@ -352,6 +354,13 @@ describe('DiaDemBench', () => {
     expect(matchDialogues(parts, whole)).toEqual([{ generated: [0, 3], reference: [0, 1], similarity: 1 }]);
     const others = parts.map((line, index) => ({ ...line, speaker: String(index) }));
     expect(matchDialogues(whole, others)[0]?.reference).not.toEqual([0, 3]);
+  });
+
+  it('cuts no character in two', () => {
+    expect(cleanLine({ speaker: '😀'.repeat(101), content: '𠀀'.repeat(1001) })).toEqual({
+      speaker: '😀'.repeat(100),
+      content: '𠀀'.repeat(1000),
+    });
   });
 
   it('keeps the order, needs more than 0.6, and takes F1 of means', () => {
