@@ -47,8 +47,12 @@ export function metaReason(text: string): string | undefined {
   return LEFTOVER.test(text) ? 'meta' : undefined;
 }
 
+/** A mark inside a number, an abbreviation or an address ends no sentence: `3.5 m`, `U.S.`, `etc., and`. */
+const SENTENCE =
+  /[^\n]*?(?:[.!?]+["”’」)]*(?![\p{Script=Latin}\p{N}.!?"”’」),;:'-])|[。！？]+["”’」)]*(?!["”’」)。！？])|$|\n)/gu;
+
 export function sentencesOf(text: string): string[] {
-  const found = text.match(/[^.!?。！？\n]+(?:[.!?。！？]+["”’」)]*|$|\n)/gu) ?? [];
+  const found = text.match(SENTENCE) ?? [];
   return found.map((sentence) => sentence.trim()).filter((sentence) => /[\p{L}\p{N}]/u.test(sentence));
 }
 

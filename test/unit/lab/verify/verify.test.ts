@@ -26,6 +26,12 @@ async function without(reader: ClaimReader, caption: string, words: readonly str
   return reader.without(caption, claims, dropped, signal);
 }
 
+it('a cleaned caption keeps its numbers and abbreviations whole', async () => {
+  const caption = 'A 3.5 m red pole stands at example.com. A dog barks. A man waves at 10.15 a.m., etc., and leaves.';
+  const left = 'A 3.5 m red pole stands at example.com. A man waves at 10.15 a.m., etc., and leaves.';
+  expect(await without(wordsReader(), caption, ['dog'])).toBe(left);
+});
+
 describe('captions of the synthetic world', () => {
   const reader = worldReader();
 
