@@ -65,6 +65,6 @@ export function addCurateCommand(program: Command, environment: CliEnvironment, 
     }).finally(progress.clear);
     if (flags.json) await writeJson(environment.stdout, cardJson(card));
     else await write(environment.stdout, cardText(card));
-    if (card.open > 0) status.fail(ERRORS.engine_unavailable.exit);
+    if (card.open + card.grpoOpen > 0) status.fail(ERRORS.engine_unavailable.exit);
   });
 }

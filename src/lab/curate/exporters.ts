@@ -6,11 +6,17 @@ import type { Decision } from './pipeline.ts';
 export const EXPORTS = ['own', 'ms-swift', 'llama-factory', 'trl', 'verl'] as const;
 export type ExportName = (typeof EXPORTS)[number];
 
-/** File name → its text. */
-export type ExportFiles = Readonly<Record<string, string>>;
+/** File name → its text in pieces: the set of the paper, 107,000 samples, is longer than a string may be. */
+export type ExportFiles = Readonly<Record<string, Iterable<string>>>;
 
-function lines(rows: readonly unknown[]): string {
-  return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+export function* lines(rows: readonly unknown[]): Generator<string> {
+  for (const row of rows) yield `${JSON.stringify(row)}\n`;
+}
+
+function* jsonArray(rows: readonly unknown[]): Generator<string> {
+  yield '[';
+  for (const [index, row] of rows.entries()) yield `${index === 0 ? '' : ','}${JSON.stringify(row)}`;
+  yield ']\n';
 }
 
 function promptOf({ sample }: Decision): string {
@@ -86,8 +92,8 @@ function llamaFactory(kept: readonly Decision[]): ExportFiles {
     },
   };
   return {
-    'llama-factory.json': `${JSON.stringify(rows)}\n`,
-    'dataset_info.json': `${JSON.stringify(info, null, 2)}\n`,
+    'llama-factory.json': jsonArray(rows),
+    'dataset_info.json': [`${JSON.stringify(info, null, 2)}\n`],
   };
 }
 

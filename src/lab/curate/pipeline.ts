@@ -216,10 +216,17 @@ export function parseCompleteness(reply: string): { score: number; missing: read
 /** GRPO needs at least so many keypoints of a reference. */
 const FEWEST_KEYPOINTS = 5;
 
-/** Keypoints for R_C and spoken lines for R_D; a sample that gets none keeps its caption, without them. */
-export async function withChecklists(kept: readonly Decision[], options: CurateOptions): Promise<Decision[]> {
+/**
+ * Keypoints for R_C and spoken lines for R_D; a sample that gets none keeps its caption, without them.
+ * @returns all samples, and how many of them are open: the judge failed
+ */
+export async function withChecklists(
+  kept: readonly Decision[],
+  options: CurateOptions,
+): Promise<{ readonly listed: readonly Decision[]; readonly open: number }> {
   const { judge, checklistPrompts } = options;
-  const found: Decision[] = [...kept];
+  const listed: Decision[] = [...kept];
+  let open = 0;
   await inParallel([...kept.entries()], options.concurrency, async ([index, decision]) => {
     const { caption = '', sample } = decision;
     const ask = <T>(name: 'keypoints' | 'dialogues', read: (reply: string) => T | undefined): Promise<T> =>
@@ -228,10 +235,11 @@ export async function withChecklists(kept: readonly Decision[], options: CurateO
       const [keypoints, dialogues] = await inStage('grpo', options, () =>
         Promise.all([ask('keypoints', parseKeypoints), ask('dialogues', parseDialogueLines)]),
       );
-      if (keypoints.length >= FEWEST_KEYPOINTS) found[index] = { ...decision, keypoints, dialogues };
+      if (keypoints.length >= FEWEST_KEYPOINTS) listed[index] = { ...decision, keypoints, dialogues };
     } catch (thrown) {
       if (!(thrown instanceof Dropped)) throw thrown;
+      if (thrown.state === 'open') open += 1;
     }
   });
-  return found;
+  return { listed, open };
 }

@@ -10,7 +10,7 @@ import { wordCount } from '../evaluate/caption-metrics.ts';
 import { rowsOf, textOf } from '../evaluate/dataset-files.ts';
 import { JudgeDesk, sha256, type Account, type DeskOptions } from '../evaluate/judge-desk.ts';
 import { Rng } from '../synthetic/rng.ts';
-import { exportFiles, type ExportName } from './exporters.ts';
+import { exportFiles, lines, type ExportName } from './exporters.ts';
 import { curate, CURATE_PROMPTS, withChecklists, type CurateOptions, type Decision, type Sample } from './pipeline.ts';
 
 type Desk = Omit<DeskOptions, 'path' | 'signal'> & { readonly model: string };
@@ -38,6 +38,8 @@ export interface QualityCard {
   readonly dropped: number;
   readonly open: number;
   readonly grpo: number;
+  /** chosen for GRPO, but the judge has not answered about them */
+  readonly grpoOpen: number;
   /** by source, then `stage: reason`, or `kept` */
   readonly sources: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** of all that were scored */
@@ -72,9 +74,9 @@ export async function runCuration(options: CurationOptions): Promise<QualityCard
       signal,
       onProgress: options.onProgress,
     };
-    const decisions = await addChecklists(await curate(samples, settings), settings, options);
+    const { decisions, open } = await addChecklists(await curate(samples, settings), settings, options);
     await Promise.all([teacher.settled(), judge.settled()]);
-    const card = cardOf(decisions, options, teacher, judge);
+    const card = cardOf(decisions, open, options, { teacher, judge });
     await writeSet(decisions, card, options);
     return card;
   } finally {
@@ -110,19 +112,20 @@ async function addChecklists(
   decisions: readonly Decision[],
   settings: CurateOptions,
   { grpo, seed }: CurationOptions,
-): Promise<readonly Decision[]> {
+): Promise<{ readonly decisions: readonly Decision[]; readonly open: number }> {
   const kept = decisions.filter(({ state }) => state === 'kept');
   const chosen = new Rng(seed, 'grpo').some(kept, Math.min(grpo, kept.length));
-  const listed = await withChecklists(chosen, settings);
+  const { listed, open } = await withChecklists(chosen, settings);
   const byId = new Map(listed.map((decision) => [decision.sample.id, decision]));
-  return decisions.map((decision) => byId.get(decision.sample.id) ?? decision);
+  return { decisions: decisions.map((decision) => byId.get(decision.sample.id) ?? decision), open };
 }
 
-function cardOf(
+/** @param grpoOpen samples that the judge did not answer about */
+export function cardOf(
   decisions: readonly Decision[],
-  options: CurationOptions,
-  teacher: JudgeDesk,
-  judge: JudgeDesk,
+  grpoOpen: number,
+  options: { readonly teacher: Pick<Desk, 'model'>; readonly judge: Pick<Desk, 'model'> },
+  { teacher, judge }: Readonly<Record<'teacher' | 'judge', Pick<JudgeDesk, 'account'>>>,
 ): QualityCard {
   const kept = decisions.filter(({ state }) => state === 'kept');
   const sources: Record<string, Record<string, number>> = {};
@@ -140,9 +143,10 @@ function cardOf(
     dropped: decisions.filter(({ state }) => state === 'dropped').length,
     open: decisions.filter(({ state }) => state === 'open').length,
     grpo: kept.filter(({ keypoints }) => keypoints !== undefined).length,
+    grpoOpen,
     sources,
     completeness: scores,
-    words: { mean: mean(words), longest: Math.max(0, ...words) },
+    words: { mean: mean(words), longest: words.reduce((longest, count) => Math.max(longest, count), 0) },
     preserved: mean(kept.flatMap(({ preserved }) => preserved?.sentences ?? [])),
     teacher: { model: options.teacher.model, account: teacher.account() },
     judge: { model: options.judge.model, account: judge.account() },
@@ -165,9 +169,11 @@ export function cardText(card: QualityCard): string {
   const cost = ({ model, account }: QualityCard['teacher']): string =>
     `${model}: ${account.questions} replies, ${account.promptTokens} + ${account.completionTokens} tokens` +
     (account.cost === undefined ? '' : `, ${account.cost.toFixed(4)} US dollars`);
+  const waiting =
+    card.grpoOpen === 0 ? '' : ` ${card.grpoOpen} more wait for the judge's answers: start the command again.`;
   return `# Quality card
 
-${card.samples} samples: ${card.kept} kept, ${card.dropped} dropped, ${card.open} open; ${card.grpo} ready for GRPO.
+${card.samples} samples: ${card.kept} kept, ${card.dropped} dropped, ${card.open} open; ${card.grpo} ready for GRPO.${waiting}
 
 | source | decision | samples |
 | --- | --- | --- |
@@ -182,20 +188,24 @@ ${rows.join('\n')}
 `;
 }
 
+function* decisionLines(decisions: readonly Decision[]): Generator<string> {
+  for (const decision of decisions) yield* lines([snakeCase(decision)]);
+}
+
 async function writeSet(
   decisions: readonly Decision[],
   card: QualityCard,
   { out, exports }: CurationOptions,
 ): Promise<void> {
   const kept = decisions.filter(({ state }) => state === 'kept');
-  const files: Record<string, string> = {
-    'decisions.jsonl': decisions.map((one) => `${JSON.stringify(snakeCase(one))}\n`).join(''),
-    'card.json': `${JSON.stringify(cardJson(card), null, 2)}\n`,
-    'card.md': cardText(card),
+  const files: Record<string, Iterable<string>> = {
+    'decisions.jsonl': decisionLines(decisions),
+    'card.json': [`${JSON.stringify(cardJson(card), null, 2)}\n`],
+    'card.md': [cardText(card)],
   };
   for (const name of exports) Object.assign(files, exportFiles(name, kept));
   try {
-    for (const [name, text] of Object.entries(files)) await replaceFile(join(out, name), [text]);
+    for (const [name, text] of Object.entries(files)) await replaceFile(join(out, name), text);
   } catch (cause) {
     throw directoryUnwritable(out, cause, 'Make room and start the command again: it goes on where it stopped.');
   }

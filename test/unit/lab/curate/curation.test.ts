@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { checkRules, metaReason, sentencesOf } from '../../../../src/lab/curate/rules.ts';
-import { EXPORTS } from '../../../../src/lab/curate/exporters.ts';
+import { exportFiles, EXPORTS } from '../../../../src/lab/curate/exporters.ts';
 import { parseCompleteness } from '../../../../src/lab/curate/pipeline.ts';
-import { runCuration, type CurationOptions } from '../../../../src/lab/curate/run-curation.ts';
+import { cardOf, runCuration, type CurationOptions } from '../../../../src/lab/curate/run-curation.ts';
 import { Unscored } from '../../../../src/lab/rewards/types.ts';
 import { textOf } from '../../../fixtures/benchmarks.ts';
 import { audioOf, clipNamedIn, completenessReply, teacherReply, visualOf } from '../../../fixtures/curation.ts';
@@ -169,6 +169,41 @@ describe('a set of 100 clips', () => {
     await expect(runCuration({ ...options, manifest: options.out })).rejects.toMatchObject({ code: 'bad_request' });
   });
 
+  it('tells of samples whose checklists the judge did not answer, and asks again', async () => {
+    const options = optionsFor('grpo-open', {
+      teacher: { endpoint: teacher(false), identity: 't', model: 't' },
+      grpo: 4,
+    });
+    const gone = endpoint((text, index) => {
+      if (text.includes('everything that is said')) throw new Unscored('judge_unreachable', 'Nothing answers.');
+      return completenessReply(text, index);
+    });
+    const card = await runCuration({ ...options, judge: { ...options.judge, endpoint: gone } });
+    expect(card).toMatchObject({ open: 0, grpo: 0, grpoOpen: 4 });
+    expect(readFileSync(join(options.out, 'card.md'), 'utf8')).toContain('4 more wait for the judge');
+    expect(await runCuration(options)).toMatchObject({ grpo: 4, grpoOpen: 0 });
+  });
+
+  it('may be larger than a string or the arguments of a call may be', () => {
+    const sample = { id: 's', source: 'one', video: 'v.mp4' };
+    const decision = { sample, state: 'kept', stage: 'completeness', reason: '', caption: 'A dog.' } as const;
+    const many = Array.from({ length: 200_000 }, () => decision);
+    const account = () => ({
+      questions: 0,
+      promptTokens: 0,
+      completionTokens: 0,
+      uncounted: 0,
+      cost: undefined,
+      models: [],
+    });
+    const models = { teacher: { model: 't' }, judge: { model: 'j' } };
+    const card = cardOf(many, 0, models, { teacher: { account }, judge: { account } });
+    expect(card).toMatchObject({ kept: 200_000, words: { longest: 2 } });
+    for (const name of EXPORTS)
+      for (const [file, text] of Object.entries(exportFiles(name, [decision, decision])))
+        for (const piece of text) expect(piece.match(/v\.mp4/g)?.length ?? 0, file).toBeLessThanOrEqual(2);
+  });
+
   it('stops asking when the money is spent', async () => {
     const options = optionsFor('budget', { grpo: 0 });
     const price = { prompt: 100, completion: 100 };
@@ -192,6 +227,23 @@ describe('rules', () => {
     expect(check(`${visual} ${audio} ${added}`).reason).toBe('added_length');
     expect(checkRules({ visual, audio, fused: `${visual} ${audio}` }, 0.5).reason).toBe('too_much_speech');
     expect(sentencesOf('He says "Stop!" Then 3 beeps.')).toHaveLength(2);
+  });
+
+  it('cut no number, abbreviation or address in two', () => {
+    const sentences = [
+      'The 3.5 m pole of the U.S. team, etc., stands at example.com...',
+      '...and "It is 10.15 a.m.!", he says.',
+      'Wait?!',
+      '他走。',
+      '她说：“好！”',
+      'No end',
+    ];
+    expect(sentencesOf(sentences.join(' '))).toEqual([
+      'The 3.5 m pole of the U.S.',
+      'team, etc., stands at example.com...',
+      ...sentences.slice(1),
+    ]);
+    expect(sentencesOf('One\nTwo.')).toEqual(['One', 'Two.']);
   });
 
   it('take no words that people in the video say for a refusal', () => {
