@@ -102,6 +102,8 @@ export interface Benchmark<Data = unknown, Verdict = unknown> {
   readonly name: string;
   readonly title: string;
   readonly source: DatasetSource;
+  /** nobody has all clips, since they are taken from the net one by one: those that are not there are left out */
+  readonly clipsVanish?: boolean | undefined;
   /** whether the captioner hears the sound track */
   readonly listens: boolean;
   readonly protocols: Readonly<Record<Preset, Protocol>>;

@@ -18,7 +18,7 @@ import {
 } from './benchmark.ts';
 import { captionMetrics, judgeDialogues, type DialogueMetrics, type SpokenReference } from './caption-metrics.ts';
 import { makeCaptions, readCaptions, type CaptionRow, type CaptionSource } from './captions.ts';
-import { datasetFiles, rowsOf, textOf } from './dataset-files.ts';
+import { datasetFiles, rowsOf, textOf, videoOf } from './dataset-files.ts';
 import { evaluationOf, judgeAll, type Evaluation } from './evaluate.ts';
 import { JudgeDesk, sha256, type DeskOptions } from './judge-desk.ts';
 import { linkTo, reportPage } from './report-page.ts';
@@ -67,7 +67,7 @@ export interface EvaluationResult {
 export async function runEvaluation(options: EvaluationOptions): Promise<EvaluationResult> {
   const { benchmark, directory, out, signal } = options;
   const read = await benchmark.read(datasetFiles(directory, benchmark.title, benchmark.source));
-  const items = read.slice(0, options.limit);
+  const items = (await availableItems(read, options)).slice(0, options.limit);
   const prompts = await promptsOf(benchmark, options.prompts);
   try {
     makeDirectory(out);
@@ -90,6 +90,19 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
   } finally {
     desk?.close();
   }
+}
+
+/** The items that can be captioned here; all of them where none can, which `makeCaptions` refuses. */
+async function availableItems(
+  items: readonly Item[],
+  { benchmark, captions, directory, onWarning }: EvaluationOptions,
+): Promise<readonly Item[]> {
+  if (benchmark.clipsVanish !== true || typeof captions === 'string') return items;
+  const paths = await Promise.all(items.map((item) => videoOf(item, directory)));
+  const found = items.filter((_item, index) => paths[index] !== undefined);
+  if (found.length === 0 || found.length === items.length) return items;
+  onWarning(`${items.length - found.length} of ${items.length} clips are not in ${directory}: they are left out.`);
+  return found;
 }
 
 /**

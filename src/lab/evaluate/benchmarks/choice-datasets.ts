@@ -120,7 +120,8 @@ export const avqa = choiceBenchmark({
   name: 'avqa',
   title: 'AVQA',
   from: 'the authors of AVQA (val_qa.json), with the clips of VGG-Sound',
-  notes: [...AVQA_NOTES, 'Clips vanish from YouTube: the report says how many there were.'],
+  clipsVanish: true,
+  notes: [...AVQA_NOTES, 'Clips vanish from YouTube: those that are not there are left out, and the others counted.'],
   published: PUBLISHED.avqa,
   read: async (files) => {
     const rows = (await files.rows(['val_qa.json'])).map((row, index) => {

@@ -151,6 +151,7 @@ interface ChoiceBenchmark {
   readonly name: string;
   readonly title: string;
   readonly from: string;
+  readonly clipsVanish?: boolean | undefined;
   readonly notes: readonly string[];
   readonly published: Benchmark['published'];
   readonly read: (files: DatasetFiles) => Promise<readonly Item<QuestionData>[]>;

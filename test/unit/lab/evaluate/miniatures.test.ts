@@ -167,6 +167,22 @@ describe('the engine', () => {
     expect(report.metrics.tokens).toMatchObject({ mean: 7, max: 7, count: MINI_CLIPS });
   });
 
+  it('leaves out the clips of AVQA that are not there any more', async () => {
+    const options = optionsFor('avqa', 'vanished');
+    for (const index of [1, 3, 4]) writeFileSync(join(options.directory, `000${index}.mp4`), '');
+    const caption = (): Promise<{ caption: string }> => Promise.resolve({ caption: captionOf(1, 9) });
+    const source = { model: 'm', settings: '', concurrency: 1, caption };
+    const warnings: string[] = [];
+    const { report, missing } = await runEvaluation({
+      ...options,
+      limit: 2,
+      captions: () => Promise.resolve(source),
+      onWarning: (sentence) => warnings.push(sentence),
+    });
+    expect([report.evaluation!.counts.expected, missing]).toEqual([2, []]);
+    expect(warnings).toEqual([expect.stringContaining(`${MINI_CLIPS - 3} of ${MINI_CLIPS} clips are not in`)]);
+  });
+
   it('leaves clips for later when the judge is gone or the money is spent', async () => {
     const options = optionsFor(name, 'budget');
     const price = { prompt: 1e3, completion: 1e3 };
