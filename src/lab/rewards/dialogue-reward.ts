@@ -24,9 +24,10 @@ export async function dialogueReward(
   options: DialogueOptions,
   signal: AbortSignal,
 ): Promise<DialogueScore> {
-  const [captionLines, referenceLines] = await Promise.all([
-    completion.trim() === '' ? [] : judge.dialogues(completion, 'caption', signal),
+  // The reference first: where there is none, nothing is asked whose failure nobody would wait for.
+  const [referenceLines, captionLines] = await Promise.all([
     linesOfReference(reference, judge, signal),
+    completion.trim() === '' ? [] : judge.dialogues(completion, 'caption', signal),
   ]);
   const [generated, expected] = [comparable(captionLines, options), comparable(referenceLines, options)];
   const { content, pairs } = align(

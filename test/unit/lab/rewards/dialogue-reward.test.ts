@@ -163,10 +163,17 @@ describe('R_D', () => {
   });
 
   it.each([undefined, { caption: ' \n' }])('needs a reference, not %j', async (reference) => {
+    const questions: string[] = [];
+    const dialogues: Judge['dialogues'] = (text) => {
+      questions.push(text);
+      return Promise.reject(new Unscored('parse_failed', 'Nobody waits for this.')); // would end the process
+    };
+    const judge = { ...judgeOf([], []), dialogues };
     const item = { completion: 'x', reference };
-    const failure = await dialogueReward(item, judgeOf([], []), RAW, new AbortController().signal).catch(
+    const failure = await dialogueReward(item, judge, RAW, new AbortController().signal).catch(
       (error: unknown) => error,
     );
+    expect(questions).toEqual([]);
     expect(failure).toBeInstanceOf(Unscored);
     expect(failure).toMatchObject({ code: 'no_reference' });
   });
