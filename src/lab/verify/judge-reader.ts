@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { sentencesOf } from '../curate/rules.ts';
 import { isRow, textField } from '../evaluate/benchmark.ts';
-import { recoverJson } from '../rewards/json-recovery.ts';
+import { numberOf, recoverJson } from '../rewards/json-recovery.ts';
 import { askUntilReadable, type AskedEndpoint } from '../rewards/judges/endpoint-judge.ts';
 import { DATA, fillPrompt } from '../rewards/judges/prompts.ts';
 import { parseSpeakerVerdicts } from '../rewards/judges/replies.ts';
@@ -95,7 +95,7 @@ export function parseClaims(reply: string, sentences: number): Claim[] | undefin
 function claimOf(entry: unknown, sentences: number): Claim | undefined {
   if (!isRow(entry)) return undefined;
   const text = textField(entry, 'claim')?.trim() ?? '';
-  const sentence = Number(entry['sentence']) - 1;
+  const sentence = numberOf(entry['sentence']) - 1;
   const sense = SENSES.find((name) => name === textField(entry, 'sense')?.toLowerCase());
   if (text === '' || sense === undefined || !(Number.isInteger(sentence) && sentence >= 0 && sentence < sentences))
     return undefined;

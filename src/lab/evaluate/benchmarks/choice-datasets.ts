@@ -1,4 +1,5 @@
 // Daily-Omni, WorldSense and the AVQA family: their files.
+import { AvocadoError } from '../../../base/errors.ts';
 import { numberOf, recoverJson } from '../../rewards/json-recovery.ts';
 import { CAPTION_PROMPTS, isRow, textField, textList, type DatasetFiles, type Item, type Row } from '../benchmark.ts';
 import { requiredField, usualPlaces } from '../dataset-files.ts';
@@ -116,6 +117,12 @@ const RELATIONS: Readonly<Record<string, string>> = {
   audio: 'audio',
 };
 
+/** @throws AvocadoError `bad_request` for an index that no choice has, which would make every reply wrong */
+function letterAt(index: number, choices: number, at: string): string {
+  if (Number.isInteger(index) && index >= 0 && index < choices) return String.fromCharCode(65 + index);
+  throw new AvocadoError('bad_request', `${at}: its answer must be the index of a choice, from 0. Is the file whole?`);
+}
+
 export const avqa = choiceBenchmark({
   name: 'avqa',
   title: 'AVQA',
@@ -131,7 +138,7 @@ export const avqa = choiceBenchmark({
       const question: ChoiceQuestion = {
         question: requiredField(row, at, 'question_text'),
         choices,
-        answer: String.fromCharCode(65 + Number(requiredField(row, at, 'answer'))),
+        answer: letterAt(numberOf(requiredField(row, at, 'answer')), choices.length, at),
         kinds: {
           relation: RELATIONS[relation.toLowerCase()] ?? relation.toLowerCase(),
           type: textField(row, 'question_type') ?? 'unknown',

@@ -300,7 +300,7 @@ export function parseHits(reply: string, events: EventKinds['events'], isStrict:
   if (isStrict && lists.some((list, index) => list.length !== expected[index])) return undefined;
   // The script fills up with misses, and cuts.
   const [visual = [], audio = [], synergy = []] = lists.map((list, index) =>
-    Array.from({ length: expected[index] ?? 0 }, (_, at) => Number(list[at] ?? 0) === 1),
+    Array.from({ length: expected[index] ?? 0 }, (_, at) => list[at] === true || numberOf(list[at]) === 1),
   );
   const [first, second] = [events.speech.length, events.speech.length + events.music.length];
   return {

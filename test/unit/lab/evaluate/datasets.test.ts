@@ -1,7 +1,8 @@
-// Traps in the files of datasets.
+// Traps in the files of datasets, and in replies that are nearly right.
 import { expect, it } from 'vitest';
 import type { DatasetFiles, Row } from '../../../../src/lab/evaluate/benchmark.ts';
 import { avqa } from '../../../../src/lab/evaluate/benchmarks/choice-datasets.ts';
+import { parseHits } from '../../../../src/lab/evaluate/benchmarks/keypoint-mentions.ts';
 
 function filesOf(rows: readonly Row[]): DatasetFiles {
   return {
@@ -17,4 +18,15 @@ it('AVQA shortens the start of a clip, not the id of its video', async () => {
   const items = await avqa.read(filesOf(names.map((video_name) => ({ ...row, video_name }))));
   expect(items.map(({ videos }) => videos.includes('videos/a_0123Bc_00_30.mp4'))).toEqual([true, false]);
   expect(items[1]!.videos).toContain('videos/aBcDeFgHiJk_0.mp4');
+});
+
+it.each(['dog', '-1', '2', '0.5'])('AVQA refuses the answer %j, which is no index of its choices', async (answer) => {
+  const row = { video_name: 'a_000030', question_text: 'Which?', multi_choice: ['dog', 'rain'], answer };
+  await expect(avqa.read(filesOf([row]))).rejects.toMatchObject({ code: 'bad_request' });
+});
+
+it('AVSCapBench takes 1 and true for a hit, and no object or list', () => {
+  const events = { visual: ['v'], speech: ['s', 't'], music: [], sfx: ['f'], synergy: [] };
+  const reply = '{"visual_hits": [{"toString": 1}], "audio_hits": [true, "1", [1]]}';
+  expect(parseHits(reply, events, true)?.hits).toMatchObject({ visual: [false], speech: [true, true], sfx: [false] });
 });

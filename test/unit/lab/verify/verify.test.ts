@@ -171,6 +171,7 @@ describe('a judge that reads captions', () => {
     ['no list', '{"claims": "none"}'],
     ['a sentence that is not there', '[{"sentence": 9, "claim": "x", "sense": "sight"}]'],
     ['an unknown sense', '[{"sentence": 1, "claim": "x", "sense": "smell"}]'],
+    ['no number', '[{"sentence": {"toString": 1}, "claim": "x", "sense": "sight"}]'],
     ['no text', '[{"sentence": 1, "claim": " ", "sense": "sight"}]'],
   ])('is not understood when it gives %s', (_, reply) => {
     expect(parseClaims(reply, 4)).toBeUndefined();
