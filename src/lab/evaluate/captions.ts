@@ -344,9 +344,12 @@ function namesOfId(id: string): string[] {
   return [id, ...(folder === undefined ? [] : [`${folder}/${name}`]), name, stem(name), short];
 }
 
-function namesOf(items: readonly Item[]): Map<string, Item> {
-  const names = new Map<string, Item>();
+/** A name that fits several items is nobody's, but an item's own id is always its own. */
+function namesOf(items: readonly Item[]): ReadonlyMap<string, Item | undefined> {
+  const names = new Map<string, Item | undefined>();
   for (const item of items)
-    for (const name of [item.id, ...item.videos].flatMap(namesOfId)) if (!names.has(name)) names.set(name, item);
+    for (const name of new Set([item.id, ...item.videos].flatMap(namesOfId)))
+      names.set(name, names.has(name) ? undefined : item);
+  for (const item of items) names.set(item.id, item);
   return names;
 }
