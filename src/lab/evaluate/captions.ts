@@ -270,11 +270,11 @@ export async function readCaptions(path: string, items: readonly Item[]): Promis
       cause,
     });
   });
-  const byName = namesOf(items);
+  const itemOf = itemFinder(items);
   const captions = new Map<string, CaptionRow>();
   for (const row of captionRows(withoutMark(text), path)) {
     const found = captionOf(row);
-    const item = found?.names.map((name) => byName.get(name)).find((one) => one !== undefined);
+    const item = itemOf(found?.names ?? []);
     if (found === undefined || item === undefined) continue;
     captions.set(item.id, {
       key: item.id,
@@ -323,7 +323,7 @@ function captionOf(row: Row): { readonly names: readonly string[]; readonly capt
   if (typeof caption !== 'string') return undefined;
   const given = [row['video_id'], first(row['id']), row['vid'], row['uuid'], row['file'], row['path'], row['video']];
   const names = [...given, row['video_path']].flatMap((name) =>
-    typeof name === 'string' || typeof name === 'number' ? namesOfId(String(name)) : [],
+    typeof name === 'string' || typeof name === 'number' ? [String(name)] : [],
   );
   return { names, caption };
 }
@@ -342,6 +342,16 @@ function namesOfId(id: string): string[] {
   const [name = '', folder] = id.split('/').reverse();
   const short = stem(name).replace(/_video$/, '');
   return [id, ...(folder === undefined ? [] : [`${folder}/${name}`]), name, stem(name), short];
+}
+
+/** Finds the item that one of these ids, file names or paths means, the first that is known. */
+export function itemFinder(items: readonly Item[]): (ids: readonly string[]) => Item | undefined {
+  const byName = namesOf(items);
+  return (ids) =>
+    ids
+      .flatMap(namesOfId)
+      .map((name) => byName.get(name))
+      .find((one) => one !== undefined);
 }
 
 /** A name that fits several items is nobody's, but an item's own id is always its own. */

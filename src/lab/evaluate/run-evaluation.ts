@@ -17,7 +17,7 @@ import {
   type PromptTexts,
 } from './benchmark.ts';
 import { captionMetrics, judgeDialogues, type DialogueMetrics, type SpokenReference } from './caption-metrics.ts';
-import { makeCaptions, readCaptions, type CaptionRow, type CaptionSource } from './captions.ts';
+import { itemFinder, makeCaptions, readCaptions, type CaptionRow, type CaptionSource } from './captions.ts';
 import { datasetFiles, rowsOf, textOf, videoOf } from './dataset-files.ts';
 import { evaluationOf, judgeAll, type Evaluation } from './evaluate.ts';
 import { JudgeDesk, sha256, type DeskOptions } from './judge-desk.ts';
@@ -205,7 +205,7 @@ async function dialoguesOf(
   };
   return judgeDialogues(benchmark, items, captions, {
     judge: endpointJudge(endpoint, { prompts: await readPrompts(undefined), seesVideo: false }),
-    references: references === undefined ? new Map() : await readReferences(references),
+    references: references === undefined ? new Map() : await readReferences(references, items),
     concurrency: judge?.concurrency ?? 1,
     signal,
     onFailure: (id, reason) => {
@@ -223,19 +223,25 @@ function asText(desk: JudgeDesk) {
 }
 
 /** Lines `{video_id, caption}` or `{video_id, dialogues: [{speaker, content}]}`. */
-async function readReferences(path: string): Promise<Map<string, SpokenReference>> {
+async function readReferences(path: string, items: readonly Item[]): Promise<Map<string, SpokenReference>> {
   const text = await textOf(path);
   if (text === undefined)
     throw new AvocadoError('bad_request', `--references ${path} does not exist.`, { param: 'references' });
+  const itemOf = itemFinder(items);
   const references = rowsOf(text, path).flatMap((row) => {
-    const id = textField(row, 'video_id');
+    const id = itemOf([textField(row, 'video_id') ?? ''])?.id;
     const given = Array.isArray(row['dialogues']) ? (row['dialogues'] as unknown[]).filter(isRow) : undefined;
     const dialogues = given?.map((line): DialogueLine => {
       return { speaker: textField(line, 'speaker') ?? '', content: textField(line, 'content') ?? '' };
     });
     return id === undefined ? [] : [[id, { caption: textField(row, 'caption'), dialogues }] as const];
   });
-  return new Map(references);
+  if (references.length > 0) return new Map(references);
+  throw new AvocadoError(
+    'bad_request',
+    `None of the references in ${path} belongs to a clip of this benchmark: lines need video_id, and caption or dialogues.`,
+    { param: 'references' },
+  );
 }
 
 interface Found {

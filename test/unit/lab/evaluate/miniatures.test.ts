@@ -253,6 +253,18 @@ describe('the engine', () => {
     expect(report.dialogue).toMatchObject({ meanF1: 100, f1OfMeans: 100, micro: 100, silent: 3, unscored: 0 });
   });
 
+  it('knows the clip of a reference by its file, and refuses references of other clips', async () => {
+    const options = optionsFor('video-salmonn-2', 'reference-names', { dialogue: true, limit: 2 });
+    const references = scratch('named-references.jsonl');
+    const endpoint = scriptedEndpoint((text) => (text.includes('is said') ? 'Man: "hi"' : ruleReply(text)));
+    const run = (video_id: string): ReturnType<typeof runEvaluation> => {
+      writeFileSync(references, JSON.stringify({ video_id, dialogues: [] }));
+      return runEvaluation({ ...options, references, judge: { ...options.judge!, endpoint } });
+    };
+    expect((await run('0001')).report.dialogue).toMatchObject({ scored: 2, meanF1: 50 });
+    await expect(run('nobody')).rejects.toThrow('None of the references');
+  });
+
   it('keeps its verdicts when the money is spent on the dialogue', async () => {
     const options = optionsFor(name, 'dialogue-budget', { dialogue: true, limit: 4 });
     const { report } = await runEvaluation({ ...options, dialogue: false });
