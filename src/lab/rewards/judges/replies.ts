@@ -137,7 +137,7 @@ export function parseDialogueLines(reply: string): DialogueLine[] | undefined {
   const found: DialogueLine[] = [];
   for (const text of reply
     .split(/\r?\n/)
-    .map((line) => line.trim())
+    .map((line) => line.replaceAll('**', '').trim()) // some judges set speakers in bold
     .filter((line) => line !== '')) {
     const line = splitLine(text);
     const last = found.at(-1);

@@ -90,6 +90,14 @@ describe('parseDialogueLines', () => {
         ['D', 'four'],
       ],
     ],
+    [
+      'speakers in bold',
+      '**Man in red:** "Hello."\n**Woman**: oh',
+      [
+        ['Man in red', 'Hello.'],
+        ['Woman', 'oh'],
+      ],
+    ],
     ['full-width colons', '男人：“你好”', [['男人', '你好']]],
     [
       'colons in a description, when the words are quoted',
