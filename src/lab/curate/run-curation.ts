@@ -9,7 +9,6 @@ import { textField, mean } from '../evaluate/benchmark.ts';
 import { wordCount } from '../evaluate/caption-metrics.ts';
 import { rowsOf, textOf } from '../evaluate/dataset-files.ts';
 import { JudgeDesk, sha256, type Account, type DeskOptions } from '../evaluate/judge-desk.ts';
-import { Rng } from '../synthetic/rng.ts';
 import { exportFiles, lines, type ExportName } from './exporters.ts';
 import { curate, CURATE_PROMPTS, withChecklists, type CurateOptions, type Decision, type Sample } from './pipeline.ts';
 
@@ -107,14 +106,19 @@ async function readManifest(path: string): Promise<Sample[]> {
   });
 }
 
-/** Random kept samples, the same ones for the same set and seed, become ready for GRPO. */
+/**
+ * Random kept samples become ready for GRPO: the same ones for the same set and seed in any order, and nearly the same
+ * when open samples are kept later.
+ */
 async function addChecklists(
   decisions: readonly Decision[],
   settings: CurateOptions,
   { grpo, seed }: CurationOptions,
 ): Promise<{ readonly decisions: readonly Decision[]; readonly open: number }> {
   const kept = decisions.filter(({ state }) => state === 'kept');
-  const chosen = new Rng(seed, 'grpo').some(kept, Math.min(grpo, kept.length));
+  const ranked = kept.map((decision) => ({ decision, rank: sha256([seed, decision.sample.id]) }));
+  ranked.sort((one, other) => (one.rank < other.rank ? -1 : 1));
+  const chosen = ranked.slice(0, grpo).map(({ decision }) => decision);
   const { listed, open } = await withChecklists(chosen, settings);
   const byId = new Map(listed.map((decision) => [decision.sample.id, decision]));
   return { decisions: decisions.map((decision) => byId.get(decision.sample.id) ?? decision), open };

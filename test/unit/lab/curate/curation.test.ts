@@ -169,6 +169,23 @@ describe('a set of 100 clips', () => {
     await expect(runCuration({ ...options, manifest: options.out })).rejects.toMatchObject({ code: 'bad_request' });
   });
 
+  it('has the same samples for GRPO in any order of the manifest', async () => {
+    const options = optionsFor('order', { teacher: { endpoint: teacher(false), identity: 't', model: 't' }, grpo: 5 });
+    const chosen = (): string[] =>
+      readFileSync(join(options.out, 'ms-swift-grpo.jsonl'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { sample_id: string }).sample_id)
+        .sort();
+    await runCuration(options);
+    const first = chosen();
+    writeFileSync(options.manifest, readFileSync(options.manifest, 'utf8').split('\n').reverse().join('\n'));
+    await runCuration(options);
+    expect([first.length, chosen()]).toEqual([5, first]);
+    await runCuration({ ...options, seed: 1 });
+    expect(chosen()).not.toEqual(first);
+  });
+
   it('tells of samples whose checklists the judge did not answer, and asks again', async () => {
     const options = optionsFor('grpo-open', {
       teacher: { endpoint: teacher(false), identity: 't', model: 't' },
