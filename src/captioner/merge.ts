@@ -73,25 +73,25 @@ export async function mergeSegments(
     .map(({ start, end, caption }, index) => ({ start, end, caption: caption.trim(), number: index + 1 }));
   if (numbered.length < 2) return undefined;
   const groups = groupsOf(numbered);
-  const desk = new Desk(model, signal, groups.length * 2, onStep);
+  const session = new TextModelSession(model, signal, groups.length * 2, onStep);
   let subjects: readonly string[] = [];
   for (const group of groups) {
     const known = subjects.length === 0 ? '' : `Found so far:\n${subjects.join('\n')}\n\n`;
-    const found = await desk.ask(`${SUBJECTS}\n\n${known}${listOf(group)}`, readSubjects);
+    const found = await session.ask(`${SUBJECTS}\n\n${known}${listOf(group)}`, readSubjects);
     subjects = withinLength([...subjects, ...found]);
   }
   const parts: TimedCaption[] = [];
   for (const group of groups) {
     const same = subjects.length === 0 ? 'none' : subjects.join('\n');
     const question = `${TEXT}\n\nThe same in several segments:\n${same}\n\n${listOf(group)}`;
-    for (const part of await desk.ask(question, (reply) => readParagraphs(reply, group))) parts.push(part);
+    for (const part of await session.ask(question, (reply) => readParagraphs(reply, group))) parts.push(part);
   }
-  desk.done();
-  return { caption: timelineText(parts), usage: desk.usage };
+  session.done();
+  return { caption: timelineText(parts), usage: session.usage };
 }
 
 /** Asks, counts, and asks again what was not answered in the form that was asked for. */
-class Desk {
+class TextModelSession {
   readonly #model: TextModel;
   readonly #signal: AbortSignal;
   readonly #total: number;

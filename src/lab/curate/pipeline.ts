@@ -7,7 +7,7 @@ import { parseDialogueLines, parseKeypoints } from '../rewards/judges/replies.ts
 import { Unscored, type DialogueLine } from '../rewards/types.ts';
 import { isRow } from '../evaluate/benchmark.ts';
 import { inParallel, videoPart } from '../evaluate/captions.ts';
-import { BudgetSpent, questionOf, type JudgeDesk } from '../evaluate/judge-desk.ts';
+import { BudgetSpent, questionOf, type JudgeSession } from '../evaluate/judge-session.ts';
 import { checkRules, metaReason, type Preserved } from './rules.ts';
 
 export const CURATE_PROMPTS = {
@@ -85,8 +85,8 @@ export interface Decision {
 }
 
 export interface CurateOptions {
-  readonly teacher: JudgeDesk;
-  readonly judge: JudgeDesk;
+  readonly teacher: JudgeSession;
+  readonly judge: JudgeSession;
   /** prompts of keypoints and dialogues */
   readonly checklistPrompts: { readonly keypoints: string; readonly dialogues: string };
   /** keep captions whose completeness is at least so high */
@@ -110,7 +110,7 @@ class Dropped extends Error {
 }
 
 /**
- * A decision for each sample, in their order. Replies are kept by the desks, so that the same call after a kill asks
+ * A decision for each sample, in their order. Replies are kept in files, so that the same call after a kill asks
  * only what was not answered.
  * @throws AvocadoError `directory_unwritable`; the signal's reason
  */

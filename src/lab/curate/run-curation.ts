@@ -8,18 +8,19 @@ import { readPrompts } from '../rewards/judges/prompts.ts';
 import { textField, mean } from '../evaluate/benchmark.ts';
 import { wordCount } from '../evaluate/caption-metrics.ts';
 import { rowsOf, textOf } from '../evaluate/dataset-files.ts';
-import { JudgeDesk, sha256, type Account, type DeskOptions } from '../evaluate/judge-desk.ts';
+import { JudgeSession, sha256, type Account, type JudgeSessionOptions } from '../evaluate/judge-session.ts';
 import { exportFiles, lines, type ExportName } from './exporters.ts';
 import { curate, CURATE_PROMPTS, withChecklists, type CurateOptions, type Decision, type Sample } from './pipeline.ts';
 
-type Desk = Omit<DeskOptions, 'path' | 'signal'> & { readonly model: string };
+/** A model that curation asks: the teacher or the judge. */
+type ChatModel = Omit<JudgeSessionOptions, 'path' | 'signal'> & { readonly model: string };
 
 export interface CurationOptions {
   /** JSON lines of sample_id, source, video, duration, prompt */
   readonly manifest: string;
   readonly out: string;
-  readonly teacher: Desk;
-  readonly judge: Desk;
+  readonly teacher: ChatModel;
+  readonly judge: ChatModel;
   readonly exports: readonly ExportName[];
   readonly keepFrom: number;
   /** how many kept samples get keypoints and spoken lines */
@@ -59,8 +60,8 @@ export interface QualityCard {
 export async function runCuration(options: CurationOptions): Promise<QualityCard> {
   const { out, signal } = options;
   const samples = await readManifest(options.manifest);
-  const teacher = new JudgeDesk({ ...options.teacher, path: join(out, 'teacher.jsonl'), signal });
-  const judge = new JudgeDesk({ ...options.judge, path: join(out, 'judge.jsonl'), signal });
+  const teacher = new JudgeSession({ ...options.teacher, path: join(out, 'teacher.jsonl'), signal });
+  const judge = new JudgeSession({ ...options.judge, path: join(out, 'judge.jsonl'), signal });
   try {
     const { texts } = await readPrompts(undefined);
     const settings: CurateOptions = {
@@ -128,8 +129,8 @@ async function addChecklists(
 export function cardOf(
   decisions: readonly Decision[],
   grpoOpen: number,
-  options: { readonly teacher: Pick<Desk, 'model'>; readonly judge: Pick<Desk, 'model'> },
-  { teacher, judge }: Readonly<Record<'teacher' | 'judge', Pick<JudgeDesk, 'account'>>>,
+  options: { readonly teacher: Pick<ChatModel, 'model'>; readonly judge: Pick<ChatModel, 'model'> },
+  { teacher, judge }: Readonly<Record<'teacher' | 'judge', Pick<JudgeSession, 'account'>>>,
 ): QualityCard {
   const kept = decisions.filter(({ state }) => state === 'kept');
   const sources: Record<string, Record<string, number>> = {};

@@ -1,5 +1,5 @@
 // A benchmark as one declarative object: what it reads, asks, counts, and what others scored.
-import type { JudgeQuestion, ReadReply } from './judge-desk.ts';
+import type { JudgeQuestion, ReadReply } from './judge-session.ts';
 
 /** paper: what the text of the paper says; compat: what the authors' scripts do, with their quirks. */
 export const PRESETS = ['paper', 'compat'] as const;

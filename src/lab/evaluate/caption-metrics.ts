@@ -6,7 +6,7 @@ import { Unscored, type DialogueLine, type DialogueScore } from '../rewards/type
 import { isRow, mean, percent, type Benchmark, type Item } from './benchmark.ts';
 import { inParallel, type CaptionRow } from './captions.ts';
 import { quantile } from './evaluate.ts';
-import { BudgetSpent } from './judge-desk.ts';
+import { BudgetSpent } from './judge-session.ts';
 
 export interface CaptionMetrics {
   readonly captions: number;

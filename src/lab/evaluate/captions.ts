@@ -11,7 +11,7 @@ import type { ChatEndpoint } from '../rewards/judges/chat-endpoint.ts';
 import { isRow, textField, type Benchmark, type Item, type Row } from './benchmark.ts';
 import { rowsOf, stem, videoOf } from './dataset-files.ts';
 import { Journal } from './journal.ts';
-import { sha256 } from './judge-desk.ts';
+import { sha256 } from './judge-session.ts';
 
 /** A caption with what is known of its making; also a line of captions.jsonl. */
 export interface CaptionRow {

@@ -13,10 +13,10 @@ import {
   type Scores,
 } from './benchmark.ts';
 import { inParallel, type CaptionRow } from './captions.ts';
-import { BudgetSpent, type JudgeDesk } from './judge-desk.ts';
+import { BudgetSpent, type JudgeSession } from './judge-session.ts';
 
 export interface JudgeOptions {
-  readonly desk: JudgeDesk;
+  readonly session: JudgeSession;
   readonly preset: Preset;
   readonly prompts: PromptTexts;
   readonly runs: number;
@@ -55,14 +55,14 @@ async function judgeOne(
   item: Item,
   caption: string | undefined,
   run: number,
-  { desk, preset, prompts, signal, onFailure }: JudgeOptions,
+  { session, preset, prompts, signal, onFailure }: JudgeOptions,
 ): Promise<Judged> {
   const failed = (failure: Failure): Judged => ({ item, caption, verdict: undefined, failure });
   if (caption === undefined || caption.trim() === '') return failed('no_caption');
   const { sampling } = benchmark.protocols[preset];
   try {
     const verdict = await benchmark.judge(item, caption, {
-      ask: (question, read, attempts) => desk.ask(question, read, sampling, { run, attempts }),
+      ask: (question, read, attempts) => session.ask(question, read, sampling, { run, attempts }),
       preset,
       prompts,
     });

@@ -3,7 +3,7 @@
 import { COUNTINGS, type Benchmark, type Preset, type Scores } from './benchmark.ts';
 import type { CaptionMetrics, DialogueMetrics } from './caption-metrics.ts';
 import { countingOf, type Evaluation, type Interval } from './evaluate.ts';
-import type { Account } from './judge-desk.ts';
+import type { Account } from './judge-session.ts';
 
 export interface Report {
   readonly benchmark: string;

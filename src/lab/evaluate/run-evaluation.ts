@@ -20,7 +20,7 @@ import { captionMetrics, judgeDialogues, type DialogueMetrics, type SpokenRefere
 import { itemFinder, makeCaptions, readCaptions, type CaptionRow, type CaptionSource } from './captions.ts';
 import { datasetFiles, rowsOf, textOf, videoOf } from './dataset-files.ts';
 import { evaluationOf, judgeAll, type Evaluation } from './evaluate.ts';
-import { JudgeDesk, sha256, type DeskOptions } from './judge-desk.ts';
+import { JudgeSession, sha256, type JudgeSessionOptions } from './judge-session.ts';
 import { linkTo, reportPage } from './report-page.ts';
 import { markdownReport, type Report } from './report.ts';
 
@@ -38,7 +38,8 @@ export interface EvaluationOptions {
   readonly captions: string | (() => Promise<CaptionSource>);
   /** undefined = only captions are made */
   readonly judge:
-    (Omit<DeskOptions, 'path' | 'signal'> & { readonly model: string; readonly concurrency: number }) | undefined;
+    | (Omit<JudgeSessionOptions, 'path' | 'signal'> & { readonly model: string; readonly concurrency: number })
+    | undefined;
   /** directory of own judge prompts, NAME.txt */
   readonly prompts: string | undefined;
   /** also judge Dlg. F1 */
@@ -76,19 +77,20 @@ export async function runEvaluation(options: EvaluationOptions): Promise<Evaluat
   }
   const captions = await captionsOf(items, options);
   const { judge } = options;
-  const desk = judge === undefined ? undefined : new JudgeDesk({ ...judge, path: join(out, 'replies.jsonl'), signal });
+  const session =
+    judge === undefined ? undefined : new JudgeSession({ ...judge, path: join(out, 'replies.jsonl'), signal });
   try {
-    const judged = desk === undefined ? undefined : await verdictsOf(items, captions, desk, prompts, options);
+    const judged = session === undefined ? undefined : await verdictsOf(items, captions, session, prompts, options);
     const dialogue =
-      desk === undefined || !options.dialogue ? undefined : await dialoguesOf(items, captions, desk, options);
-    await desk?.settled();
+      session === undefined || !options.dialogue ? undefined : await dialoguesOf(items, captions, session, options);
+    await session?.settled();
     const rows = items.flatMap((item) => captions.get(item.id) ?? []);
-    const report = reportOf(options, { evaluation: judged, dialogue, desk, prompts, rows });
+    const report = reportOf(options, { evaluation: judged, dialogue, session, prompts, rows });
     await writeReports(report, judged?.judged ?? [], captions, options);
     const missing = items.flatMap(({ id }) => (captions.has(id) ? [] : [id]));
-    return { report, missing, asked: desk?.asked ?? 0 };
+    return { report, missing, asked: session?.asked ?? 0 };
   } finally {
-    desk?.close();
+    session?.close();
   }
 }
 
@@ -170,13 +172,13 @@ async function captionsOf(
 async function verdictsOf(
   items: readonly Item[],
   captions: ReadonlyMap<string, CaptionRow>,
-  desk: JudgeDesk,
+  session: JudgeSession,
   prompts: PromptTexts,
   options: EvaluationOptions,
 ): Promise<Evaluation> {
   const { benchmark, preset, signal, resamples, seed, onProgress, onWarning } = options;
   const runs = await judgeAll(benchmark, items, captions, {
-    desk,
+    session,
     preset,
     prompts,
     runs: options.runs ?? benchmark.protocols[preset].runs,
@@ -195,13 +197,13 @@ async function verdictsOf(
 async function dialoguesOf(
   items: readonly Item[],
   captions: ReadonlyMap<string, CaptionRow>,
-  desk: JudgeDesk,
+  session: JudgeSession,
   { benchmark, judge, references, signal, onWarning }: EvaluationOptions,
 ): Promise<DialogueMetrics> {
   const endpoint = {
     model: judge?.model ?? '',
-    droppedFields: desk.droppedFields,
-    ask: (user: Parameters<ReturnType<typeof asText>>[0], repeat: number) => asText(desk)(user, repeat),
+    droppedFields: session.droppedFields,
+    ask: (user: Parameters<ReturnType<typeof asText>>[0], repeat: number) => asText(session)(user, repeat),
   };
   return judgeDialogues(benchmark, items, captions, {
     judge: endpointJudge(endpoint, { prompts: await readPrompts(undefined), seesVideo: false }),
@@ -214,10 +216,10 @@ async function dialoguesOf(
   });
 }
 
-/** The desk as the judge of the rewards asks it, which counts its repeats itself. */
-function asText(desk: JudgeDesk) {
+/** The session as the judge of the rewards asks it, which counts its repeats itself. */
+function asText(session: JudgeSession) {
   return (user: string | readonly Readonly<Record<string, unknown>>[], repeat: number): Promise<string> =>
-    desk.ask({ user, tag: 'dialogue' }, (reply) => reply, repeat === 0 ? { temperature: 0 } : { temperature: 0.5 }, {
+    session.ask({ user, tag: 'dialogue' }, (reply) => reply, repeat === 0 ? { temperature: 0 } : { temperature: 0.5 }, {
       run: repeat,
     });
 }
@@ -247,12 +249,12 @@ async function readReferences(path: string, items: readonly Item[]): Promise<Map
 interface Found {
   readonly evaluation: Evaluation | undefined;
   readonly dialogue: DialogueMetrics | undefined;
-  readonly desk: JudgeDesk | undefined;
+  readonly session: JudgeSession | undefined;
   readonly prompts: PromptTexts;
   readonly rows: readonly CaptionRow[];
 }
 
-function reportOf(options: EvaluationOptions, { evaluation, dialogue, desk, prompts, rows }: Found): Report {
+function reportOf(options: EvaluationOptions, { evaluation, dialogue, session, prompts, rows }: Found): Report {
   const { benchmark, preset, judge, resamples, seed } = options;
   const models = [...new Set(rows.flatMap(({ model }) => (model === '' ? [] : [model])))];
   return {
@@ -264,15 +266,15 @@ function reportOf(options: EvaluationOptions, { evaluation, dialogue, desk, prom
       source: typeof options.captions === 'string' ? 'a file' : 'made by this command',
     },
     judge:
-      desk === undefined || judge === undefined
+      session === undefined || judge === undefined
         ? undefined
         : {
             model: judge.model,
-            served: desk.account().models,
+            served: session.account().models,
             prompts_sha256: sha256(prompts),
             sampling: benchmark.protocols[preset].sampling,
-            dropped_fields: desk.droppedFields,
-            account: desk.account(),
+            dropped_fields: session.droppedFields,
+            account: session.account(),
           },
     seed,
     resamples,

@@ -13,7 +13,7 @@ import {
   type Slice,
 } from '../benchmark.ts';
 import { checkUnique } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 import { Unscored } from '../../rewards/types.ts';
 
 export interface ChoiceQuestion {

@@ -14,7 +14,7 @@ import {
   type Slice,
 } from '../benchmark.ts';
 import { checkUnique, requiredField, stem, usualPlaces } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 import { PUBLISHED } from '../published.ts';
 
 interface Blank {

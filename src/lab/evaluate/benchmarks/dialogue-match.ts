@@ -5,7 +5,7 @@ import { parseDialogueLines, parseSpeakerVerdicts } from '../../rewards/judges/r
 import type { DialogueLine } from '../../rewards/types.ts';
 import { CAPTION_PROMPTS, GREEDY, isRow, mean, percent, textField, type Benchmark, type Row } from '../benchmark.ts';
 import { checkUnique, requiredField, usualPlaces } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 
 interface DialogueData {
   readonly lines: readonly DialogueLine[];

@@ -17,7 +17,7 @@ import {
   type Row,
 } from '../benchmark.ts';
 import { checkUnique, requiredField } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 import { PUBLISHED } from '../published.ts';
 
 export interface EventData {

@@ -15,7 +15,7 @@ import {
   type Row,
 } from '../benchmark.ts';
 import { checkUnique, stem } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 import { PUBLISHED } from '../published.ts';
 
 interface DreamData {

@@ -15,7 +15,7 @@ import {
   type Row,
 } from '../benchmark.ts';
 import { checkUnique, requiredField, stem, usualPlaces } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 import { PUBLISHED } from '../published.ts';
 
 const MENTIONS = ['correctly mentioned', 'mentioned but with errors', 'not mentioned'] as const;

@@ -15,7 +15,7 @@ import {
   type Slice,
 } from '../benchmark.ts';
 import { checkUnique, usualPlaces } from '../dataset-files.ts';
-import { questionOf } from '../judge-desk.ts';
+import { questionOf } from '../judge-session.ts';
 import { PUBLISHED } from '../published.ts';
 
 interface ShortQuestion {

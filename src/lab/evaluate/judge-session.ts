@@ -36,7 +36,7 @@ export interface Account {
   readonly models: readonly string[];
 }
 
-export interface DeskOptions {
+export interface JudgeSessionOptions {
   readonly endpoint: Pick<ChatEndpoint, 'chat' | 'droppedFields'>;
   /** what identifies the endpoint in keys: its URL and model */
   readonly identity: string;
@@ -67,8 +67,8 @@ const DEFAULT_ATTEMPTS = 4;
 /** A repeated question should not get the same unreadable reply. */
 const REPEAT_TEMPERATURE = 0.5;
 
-export class JudgeDesk {
-  readonly #options: DeskOptions;
+export class JudgeSession {
+  readonly #options: JudgeSessionOptions;
   readonly #journal: Journal<ReplyRow, KeptReply>;
   readonly #pending = new Map<string, Promise<KeptReply>>();
   readonly #used = new Map<string, KeptReply>();
@@ -76,7 +76,7 @@ export class JudgeDesk {
   #spent = 0;
 
   /** @throws AvocadoError `directory_unwritable` */
-  constructor(options: DeskOptions) {
+  constructor(options: JudgeSessionOptions) {
     this.#options = options;
     this.#journal = new Journal(options.path, ({ text, model, usage }) => ({ text, model, usage }));
     for (const reply of this.#journal.kept()) this.#spent += this.#costOf(reply);
