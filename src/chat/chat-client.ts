@@ -124,7 +124,7 @@ export class ChatClient {
         this.#isWaiting = true;
         this.#options.onWait?.(`${attempt.failure.message} It is asked up to ${ATTEMPTS - attempts} times more.`);
       }
-      await sleep(attempt.afterMs ?? this.#backoff(attempts), undefined, { signal }).catch(() => {
+      await sleep(Math.max(this.#backoff(attempts), attempt.afterMs ?? 0), undefined, { signal }).catch(() => {
         signal.throwIfAborted();
       });
     }

@@ -100,7 +100,7 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
   /** ids of files on the server that are ours to remove */
   readonly #uploads = new Set<string>();
   readonly #underWay = new Set<Promise<string>>();
-  /** an upload was given up without an answer: the server may have its file */
+  /** an upload was given up or sent again without an answer: the server may have its file */
   #isUnsure = false;
 
   private constructor(options: RemoteOptions) {
@@ -204,7 +204,10 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
 
   async #send(path: string, signal: AbortSignal): Promise<string> {
     const { client, library } = this.#options;
+    let tries = 0;
     const form = async (): Promise<FormData> => {
+      tries += 1;
+      await openMediaFile(path, Number.MAX_SAFE_INTEGER); // it may have gone since
       const data = new FormData();
       data.append('purpose', 'user_data');
       data.append('expires_after[anchor]', 'created_at');
@@ -220,10 +223,12 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
       return id;
     } catch (thrown) {
       this.#isUnsure ||= signal.aborted;
-      // A file that is too large is refused alone; anything else would be refused for every file.
-      if (!signal.aborted && thrown instanceof AvocadoError && thrown.code !== 'media_too_large')
+      // A file that is at fault is refused alone; anything else would be refused for every file.
+      if (!signal.aborted && thrown instanceof AvocadoError && !thrown.code.startsWith('media_'))
         this.#desk.fail(new AvocadoError('engine_unavailable', thrown.message, { cause: thrown }));
       throw this.#desk.failure ?? thrown;
+    } finally {
+      this.#isUnsure ||= tries > 1;
     }
   }
 

@@ -93,7 +93,8 @@ export class ServerClient {
       if (tries === 1 && !this.#isWaiting) onWait?.(outcome.refusal.message, patienceMs - silentMs);
       this.#isWaiting = true;
       const pauseMs = Math.min(LONGEST_PAUSE_MS, firstPauseMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
-      await sleep(outcome.afterMs ?? pauseMs, undefined, { signal });
+      const waitMs = Math.max(pauseMs, outcome.afterMs ?? 0);
+      await sleep(Math.min(waitMs, patienceMs - silentMs), undefined, { signal });
     }
   }
 
@@ -111,6 +112,7 @@ export class ServerClient {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         signal: timeout,
+        redirect: 'manual', // followed, a POST becomes a GET, and the key stays behind
         body: body === undefined ? ((await form?.()) ?? null) : JSON.stringify(body),
       });
       text = await response.text();
@@ -121,13 +123,22 @@ export class ServerClient {
       return { refusal, afterMs: undefined };
     }
     if (response.ok) return { text };
-    const error = errorOf(text, response.status, url);
+    const error = redirectOf(response, url + path) ?? errorOf(text, response.status, url);
     if (!WAITS.includes(response.status)) throw error;
     return { refusal: error, afterMs: retryAfterMs(response.headers.get('retry-after'), Date.now()) };
   }
 }
 
 const ADVICE = 'Is it an avocado server, and is its URL right?';
+
+/** The error of an answer that sends its reader elsewhere. */
+function redirectOf({ status, headers }: Response, asked: string): AvocadoError | undefined {
+  const location = headers.get('location');
+  if (status < 300 || status >= 400 || location === null) return undefined;
+  const to = URL.canParse(location, asked) ? new URL(location, asked).href : location;
+  const text = `${asked} is redirected to ${to}, which is not followed. Give the server's own URL.`;
+  return new AvocadoError('engine_unavailable', text);
+}
 
 function errorOf(text: string, status: number, url: string): AvocadoError {
   const body = parseJson(text); // undefined: of a proxy, or another program

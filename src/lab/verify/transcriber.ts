@@ -29,7 +29,7 @@ export function transcriber({ backoffMs = 500, ...options }: TranscriberOptions)
       const found = await tryOnce(path, options, signal);
       if (typeof found === 'string') return found;
       if (!found.again || attempt === ATTEMPTS) throw found.failure;
-      await sleep(found.afterMs ?? backoffMs * 2 ** (attempt - 1), undefined, { signal }).catch(() => {
+      await sleep(Math.max(backoffMs * 2 ** (attempt - 1), found.afterMs ?? 0), undefined, { signal }).catch(() => {
         signal.throwIfAborted();
       });
     }

@@ -1,5 +1,8 @@
 // A library that a server captions: the same run, with a server without sockets behind it.
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -186,6 +189,33 @@ describe('a library on a server', () => {
     expect(leftovers()).toEqual([]);
   });
 
+  it('keeps no upload whose answer was lost, which is sent again', async () => {
+    const directory = libraryOf({ 'a.mp4': '1' });
+    let lost = 1;
+    vi.stubGlobal('fetch', async (url: string, init: RequestInit): Promise<Response> => {
+      const answer = await server.fetch(url, init);
+      if (init.method === 'POST' && url.endsWith('/v1/files') && lost-- > 0) throw new TypeError('fetch failed');
+      return answer;
+    });
+    expect((await run(directory)).outcomes).toEqual({ captioned: 1 });
+    expect(leftovers()).toEqual([]);
+  });
+
+  it('loses only a file that is removed before it is sent', async () => {
+    const directory = libraryOf({ 'a.mp4': '1', 'b.mp4': '2' });
+    let isAway = true;
+    server.interfere = (_, path) => {
+      if (path !== '/v1/files' || !isAway) return undefined;
+      isAway = false;
+      rmSync(join(directory, 'a.mp4'));
+      rmSync(join(directory, 'b.mp4'));
+      writeFileSync(join(directory, 'b.mp4'), '2');
+      return new Response('Bad gateway', { status: 502 });
+    };
+    const { outcomes, report } = await run(directory);
+    expect([outcomes, report.failures]).toEqual([{ captioned: 1, failed: 1 }, { media_not_found: 1 }]);
+  });
+
   it('loses only a file that the server does not take', async () => {
     const directory = libraryOf({ 'a.mp4': '1', 'b.mp4': '2' });
     let uploads = 0;
@@ -238,6 +268,41 @@ describe('a library on a server', () => {
     server.fingerprint = 'f1';
     expect((await run(directory)).outcomes).toEqual({ captioned: 2 });
     expect(leftovers()).toEqual([]);
+  });
+
+  it('is given up in its time by a server that says to come back tomorrow', async () => {
+    server.interfere = () => new Response('Full.', { status: 503, headers: { 'retry-after': '86400' } });
+    await expect(askModel(client(20), never)).rejects.toThrow('answers with status 503');
+  });
+
+  it('is not asked for without pauses from a server that says to come back at once', async () => {
+    let calls = 0;
+    server.interfere = () => {
+      calls += 1;
+      return new Response('Full.', { status: 503, headers: { 'retry-after': '0' } });
+    };
+    const asked = new ServerClient({ url: 'http://server', apiKey: undefined, firstPauseMs: 100, patienceMs: 300 });
+    await expect(askModel(asked, never)).rejects.toThrow('answers with status 503');
+    expect(calls).toBeLessThan(8);
+  });
+
+  it.each([302, 308])('is not sent to where another server points with %i', async (status) => {
+    vi.unstubAllGlobals();
+    const asked: string[] = [];
+    const elsewhere = createServer(({ method, url }, response) => {
+      asked.push(`${String(method)} ${String(url)}`);
+      response.writeHead(status, { location: '/there' }).end('{}');
+    }).listen(0, '127.0.0.1');
+    await once(elsewhere, 'listening');
+    const url = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
+    const call = { method: 'POST', path: '/v1/jobs', body: {} } as const;
+    await expect(
+      new ServerClient({ url, apiKey: 'key' }).json(call, never).finally(() => elsewhere.close()),
+    ).rejects.toMatchObject({
+      code: 'engine_unavailable',
+      message: `${url}/v1/jobs is redirected to ${url}/there, which is not followed. Give the server's own URL.`,
+    });
+    expect(asked).toEqual(['POST /v1/jobs']);
   });
 
   it('is not begun on a server that is no server of captions', async () => {

@@ -64,6 +64,14 @@ describe('ChatEndpoint', () => {
     expect(asked[1]!.atMs - asked[0]!.atMs).toBeGreaterThanOrEqual(290);
   });
 
+  it('is not asked again at once by a 429 that says so', async () => {
+    const { endpoint, asked } = await serve((_, index) =>
+      index === 0 ? { status: 429, headers: { 'retry-after': '0' }, body: '{}' } : 'fine',
+    );
+    expect(await endpoint({ backoffMs: 300 }).ask('a', 0, signal())).toBe('fine');
+    expect(asked[1]!.atMs - asked[0]!.atMs).toBeGreaterThanOrEqual(140);
+  });
+
   it('gives up after eight attempts', async () => {
     const { endpoint, asked } = await serve(() => ({ status: 500, body: 'broken' }));
     expect(await failureOf(endpoint().ask('a', 0, signal()))).toMatchObject({
@@ -178,6 +186,9 @@ describe('the reply of a judge', () => {
     ['soon', undefined],
     ['Thu, 01 Jan 1970 00:00:05 GMT', 4000],
     ['Thu, 01 Jan 1970 00:00:00 GMT', 0],
+    ['-3', 0],
+    ['99999999999', 3600_000],
+    ['Fri, 31 Dec 9999 23:59:59 GMT', 3600_000],
   ] as const)('may ask to wait: %s', (header, ms) => {
     expect(retryAfterMs(header, 1000)).toBe(ms);
   });
