@@ -2,7 +2,7 @@
 // for each item that was captioned, and a journal beside it. A line in the results is the commit: what the journal
 // lacks after a crash is read from there. Everything is changed under one lock, so records have one order.
 import { hash, randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { directoryUnwritable } from '../base/errors.ts';
 import { parseJson } from '../base/json.ts';
@@ -62,7 +62,7 @@ const LINE_START = '{"key":';
 
 export class LibraryStore {
   /** names the library, also to servers; it is made once */
-  readonly id: string;
+  id = '';
   readonly #claims: string;
   readonly #workers: Workers;
   readonly #lock: DirectoryLock;
@@ -85,7 +85,6 @@ export class LibraryStore {
   private constructor(directory: string, results: string) {
     this.#claims = join(directory, 'claims');
     makeDirectory(this.#claims);
-    this.id = libraryId(join(directory, 'library-id'));
     this.#workers = new Workers(join(directory, 'workers'));
     this.#lock = new DirectoryLock(join(directory, 'lock'), this.#workers);
     this.#journal = new AppendFile(join(directory, 'journal.jsonl'));
@@ -105,6 +104,7 @@ export class LibraryStore {
       store = opened;
       opened.#workers.enter();
       await opened.transact(() => {
+        opened.id = libraryId(join(directory, 'library-id'));
         opened.#workers.sweep();
         opened.#sweepClaims();
       });
@@ -363,13 +363,14 @@ export class LibraryStore {
   }
 }
 
+/** Only under the lock. An empty one, which a full disk or a kill left, would be that of other libraries as well. */
 function libraryId(path: string): string {
-  try {
-    writeFileSync(path, randomUUID(), { flag: 'wx' });
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
-  }
-  return readFileSync(path, 'utf8');
+  const known = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  if (known !== '') return known;
+  const made = randomUUID();
+  writeFileSync(`${path}.new`, made);
+  renameSync(`${path}.new`, path);
+  return made;
 }
 
 /** Undefined: of a disk that lost its power. */

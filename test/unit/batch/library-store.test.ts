@@ -53,6 +53,20 @@ async function doneIn({ state, results }: Library, keys: readonly string[]): Pro
 const KEYS = ['a', 'b/ä', 'c\udce9'];
 
 describe('the state of a library', () => {
+  it('has a name of its own, also where a full disk left an empty one', async () => {
+    const names = new Set<string>();
+    for (const { state, results } of [library(), library()]) {
+      mkdirSync(state);
+      writeFileSync(join(state, 'library-id'), '');
+      for (let run = 0; run < 2; run++) {
+        const store = await LibraryStore.open(state, results);
+        names.add(store.id);
+        await store.close();
+      }
+    }
+    expect([names.size, names.has('')]).toEqual([2, false]);
+  });
+
   it('is there again in the next run', async () => {
     const it = library();
     await filled(it, KEYS);
