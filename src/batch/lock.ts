@@ -15,6 +15,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isLive } from '../base/live-process.ts';
 import { makeDirectory } from '../base/make-directory.ts';
 
 /** What a process writes about itself for the others. */
@@ -58,8 +59,7 @@ function ownFacts(): WorkerFacts {
 }
 
 function processLives({ pid, started }: WorkerFacts): boolean {
-  const exists = readOr(false, () => process.kill(pid, 0));
-  return exists && startOf(pid) === started;
+  return isLive(pid) && startOf(pid) === started;
 }
 
 /** This process among the workers of a library, and what is known of the others. */

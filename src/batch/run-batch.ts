@@ -1,9 +1,9 @@
 // One run over a library: survey, captions, report. What a front end does with the words and the lines is its own.
-import { appendFileSync, existsSync, rmSync } from 'node:fs';
-import { mkdtemp, rename, rm, symlink } from 'node:fs/promises';
+import { appendFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import process from 'node:process';
+import { makeTemporaryDirectory, removeTemporaryDirectory } from '../base/temporary-directory.ts';
 import type { CaptionOptions } from '../captioner/caption-options.ts';
 import { plainExtension, type ModelIdentity } from './identity.ts';
 import type { Listed } from './inputs.ts';
@@ -62,8 +62,6 @@ export class Batch {
   readonly #store: LibraryStore;
   #captioner: Promise<BatchCaptioner> | undefined;
   #opened: BatchCaptioner | undefined;
-  #links: Promise<string> | undefined;
-  #linked = 0;
 
   private constructor(options: BatchOptions, store: LibraryStore) {
     this.#options = options;
@@ -104,7 +102,7 @@ export class Batch {
     const { signal, listing, layout, formats, check, policy = RETRY_POLICY } = this.#options;
     const tally = new Tally();
     const meter = new RateMeter();
-    const failures = new FailureList(layout);
+    const failures = new FailureList(layout, this.#store);
     const facts = (): ProgressFacts => ({
       ended: tally.listed,
       total: Math.max(run.total, tally.listed),
@@ -151,7 +149,6 @@ export class Batch {
   async close(): Promise<void> {
     await (await this.#captioner?.catch(() => undefined))?.close();
     await this.#store.close();
-    if (this.#links !== undefined) await rm(await this.#links, { recursive: true, force: true });
   }
 
   #looker(): Looker {
@@ -179,13 +176,13 @@ export class Batch {
     type Result = Awaited<ReturnType<typeof use>>;
     if (source.kind === 'url') return (await this.#options.fetch(source.url, signal, use)) as Result;
     if (isPlain(source.path)) return await use(source.path);
-    this.#links ??= mkdtemp(join(tmpdir(), 'avocado-batch-'));
-    const link = join(await this.#links, `${this.#linked++}${plainExtension(source.path)}`);
-    await symlink(fsPath(source.path), link);
+    const directory = await makeTemporaryDirectory(tmpdir(), 'avocado-link');
     try {
+      const link = join(directory, `link${plainExtension(source.path)}`);
+      await symlink(fsPath(source.path), link);
       return await use(link);
     } finally {
-      await rm(link, { force: true });
+      await removeTemporaryDirectory(directory);
     }
   };
 }
@@ -199,10 +196,14 @@ class FailureList {
   #lines: string[] = [];
   #isBroken = false;
 
-  constructor({ failures, state }: Layout) {
+  constructor({ failures, state }: Layout, store: Pick<LibraryStore, 'worker' | 'isDead'>) {
     this.#path = failures;
-    this.#unfinished = join(state, `failures-${process.pid}.part`);
-    rmSync(this.#unfinished, { force: true });
+    this.#unfinished = join(state, `failures-${store.worker}.part`);
+    for (const name of readdirSync(state)) {
+      const worker = /^failures-(.+)\.part$/.exec(name)?.[1];
+      if (worker === undefined || (worker !== store.worker && !store.isDead(worker))) continue;
+      rmSync(join(state, name), { force: true }); // of a run that was killed, or of the round before
+    }
   }
 
   add(settled: Settled): void {

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AvocadoError, ERRORS, type ErrorCode } from '../base/errors.ts';
 import { packageVersion } from '../base/package-files.ts';
+import { makeTemporaryDirectory, removeTemporaryDirectory } from '../base/temporary-directory.ts';
 import { modelIdentity } from '../batch/identity.ts';
 import type { BatchCaptioner } from '../batch/item-work.ts';
 import {
@@ -173,7 +174,7 @@ class BatchCommand {
       await this.#work(maker, layout, await this.#lists());
     } finally {
       this.#progress.clear();
-      if (this.#scratch !== undefined) await rm(await this.#scratch, { recursive: true, force: true });
+      if (this.#scratch !== undefined) await removeTemporaryDirectory(await this.#scratch);
       await this.#files.close();
     }
   }
@@ -240,7 +241,7 @@ class BatchCommand {
 
   /** Gone when the command ends. */
   #scratchDirectory(): Promise<string> {
-    this.#scratch ??= mkdtemp(join(tmpdir(), 'avocado-batch-'));
+    this.#scratch ??= makeTemporaryDirectory(tmpdir(), 'avocado-batch');
     return this.#scratch;
   }
 

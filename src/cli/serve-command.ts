@@ -77,13 +77,19 @@ async function startServer(
   config: ServerConfig,
   environment: CliEnvironment,
 ): Promise<Listening> {
+  const [{ buildApp }, { exitOnSignals, listen }] = await Promise.all([
+    import('../server/app.ts'),
+    import('../server/listen.ts'),
+  ]);
+  const letGo = exitOnSignals();
   try {
-    const [{ buildApp }, { listen }] = await Promise.all([import('../server/app.ts'), import('../server/listen.ts')]);
     const captioner = mergingCaptioner(engine, await openMerge(config));
     return await listen(await buildApp({ captioner, config, log: environment.stderr }), engine, config);
   } catch (error) {
     await engine.close();
     throw error;
+  } finally {
+    letGo();
   }
 }
 

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
+import { constants } from 'node:os';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { nonEmptyVariable } from '../base/env.ts';
@@ -77,6 +78,20 @@ async function listenEverywhere(
     door.listen({ host: address, port: bound });
     await once(door, 'listening').catch(() => undefined); // an address that this machine does not have
   }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/**
+ * Before the port is open a signal ends the process at once, but not so that its temporary files stay.
+ * @returns what ends that
+ */
+export function exitOnSignals(): () => void {
+  const exit = (signal: NodeJS.Signals): void => process.exit(128 + constants.signals[signal]);
+  for (const signal of SIGNALS) process.on(signal, exit);
+  return () => {
+    for (const signal of SIGNALS) process.removeListener(signal, exit);
+  };
 }
 
 export interface Listening {

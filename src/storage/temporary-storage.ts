@@ -1,25 +1,12 @@
 // Temporary files: a directory of this process, a quota over everything in it, and streams saved to it.
 // It does not know where the bytes come from.
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
-import {
-  access,
-  constants,
-  mkdtemp,
-  open,
-  readdir,
-  rm,
-  stat,
-  symlink,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { access, constants, open, stat, symlink, unlink, type FileHandle } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import process from 'node:process';
 import { pipeline } from 'node:stream/promises';
 import { AvocadoError, directoryUnwritable } from '../base/errors.ts';
 import { makeDirectory } from '../base/make-directory.ts';
+import { makeTemporaryDirectory, removeTemporaryDirectory } from '../base/temporary-directory.ts';
 
 export interface DiskUse {
   readonly usedBytes: number;
@@ -148,8 +135,7 @@ export interface TemporaryStorage {
   close(): Promise<void>;
 }
 
-const PREFIX = 'avocado-intake';
-const STARTED_MS = Math.round(performance.timeOrigin);
+const KIND = 'avocado-intake';
 
 /**
  * Makes a directory that only this user can read, after deleting those of processes that died. It is deleted by
@@ -196,9 +182,6 @@ class OwnDirectory {
   /** the last one is in use */
   readonly #made: string[] = [];
   #remaking: Promise<void> | undefined;
-  readonly #removeNow = (): void => {
-    for (const path of this.#made.filter((made) => existsSync(made))) rmSync(path, { recursive: true, force: true });
-  };
 
   constructor(parent: string) {
     this.#parent = parent;
@@ -207,12 +190,10 @@ class OwnDirectory {
   /** @throws AvocadoError `directory_unwritable` */
   async open(): Promise<void> {
     try {
-      await removeLeftovers(this.#parent);
       await this.#make();
     } catch (cause) {
       throw directoryUnwritable(this.#parent, cause, 'Set TMPDIR to a directory for temporary files that can be.');
     }
-    process.once('exit', this.#removeNow);
   }
 
   /** Runs `use` in the directory, again if the directory had been removed. @throws AvocadoError `storage_full` */
@@ -240,8 +221,7 @@ class OwnDirectory {
   }
 
   async remove(): Promise<void> {
-    process.removeListener('exit', this.#removeNow);
-    await Promise.allSettled(this.#made.map((path) => rm(path, { recursive: true, force: true })));
+    await Promise.allSettled(this.#made.map(removeTemporaryDirectory));
   }
 
   get #path(): string {
@@ -250,7 +230,7 @@ class OwnDirectory {
 
   /** A new name: the old one may be somebody else's by now. */
   async #make(): Promise<void> {
-    this.#made.push(await mkdtemp(join(this.#parent, `${hostPrefix()}${process.pid}.${STARTED_MS}.`)));
+    this.#made.push(await makeTemporaryDirectory(this.#parent, KIND));
   }
 
   /** Once for all that find it missing at the same time. */
@@ -338,37 +318,4 @@ async function writeHashed(
     await handle.close();
   }
   return hash.digest('hex');
-}
-
-/** Hosts that share the parent directory cannot see each other's processes, so the host is part of the name. */
-function hostPrefix(): string {
-  return `${PREFIX}.${hostname().replace(/[^A-Za-z0-9-]/g, '_')}.`;
-}
-
-async function removeLeftovers(parent: string): Promise<void> {
-  const names = await readdir(parent);
-  // Leftovers of another user cannot be deleted; that must not stop the server from starting.
-  await Promise.allSettled(
-    names.filter(isLeftover).map((name) => rm(join(parent, name), { recursive: true, force: true })),
-  );
-}
-
-/**
- * Names are `PREFIX.host.pid.startMs.random`. Our own pid with another start time belongs to a dead process, since a
- * server in a container always has the same pid.
- */
-function isLeftover(name: string): boolean {
-  if (!name.startsWith(hostPrefix())) return false;
-  const [pid, startedMs] = name.slice(hostPrefix().length).split('.').map(Number);
-  if (pid === undefined || startedMs === undefined || !Number.isInteger(pid) || pid <= 0) return false;
-  return pid === process.pid ? startedMs !== STARTED_MS : !isAlive(pid);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
 }

@@ -1,9 +1,13 @@
 // `avocado serve` as people run it: a process with an engine process, started and stopped by signals.
-import { execFile } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { BUILT_CLI } from '../fixtures/built-cli.ts';
 import { examplePath, WIDE } from '../fixtures/examples.ts';
 import { scratchDirectory } from '../fixtures/scratch.ts';
 import { form, parseEvents } from '../fixtures/served-app.ts';
@@ -64,6 +68,22 @@ function logLines(text: string): Line[] {
 }
 
 describe('avocado serve', () => {
+  it(
+    'leaves no temporary files when it is stopped while it starts',
+    async () => {
+      const directory = temporary();
+      mkdirSync(directory);
+      const env = { ...process.env, TMPDIR: directory };
+      const child = spawn(process.execPath, [BUILT_CLI, 'serve', '--port', '0'], { env, stdio: 'ignore' });
+      const ended = once(child, 'close');
+      while (readdirSync(directory).length === 0) await sleep(1);
+      child.kill('SIGTERM');
+      const [code] = (await ended) as [number | null];
+      expect([code === 0 || code === 143, readdirSync(directory)]).toEqual([true, []]);
+    },
+    START_MS,
+  );
+
   it(
     'prints a curl line that works as printed, warns of other machines, and ends what a stop does not wait for once',
     async () => {

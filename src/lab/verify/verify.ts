@@ -1,9 +1,10 @@
 // The hallucination probe: captions a clip again without its sound, without its pictures and by sampling, reads its
 // spoken lines against a transcript, and decides for each claim whether these support it.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AvocadoError } from '../../base/errors.ts';
+import { makeTemporaryDirectory, removeTemporaryDirectory } from '../../base/temporary-directory.ts';
 import { captionEvents, type Captioner } from '../../captioner/captioner.ts';
 import { alteredCopy, type Alteration } from '../../media/altered-copy.ts';
 import type { CaptionEnd, CaptionRequest, SegmentCaption } from '../../output/events.ts';
@@ -75,14 +76,14 @@ export async function verifyCaption(
   options: VerifyOptions,
   signal: AbortSignal,
 ): Promise<Verification> {
-  const directory = await mkdtemp(join(tmpdir(), 'avocado-verify-'));
+  const directory = await makeTemporaryDirectory(tmpdir(), 'avocado-verify');
   try {
     return await new Verifying(captioner, request, end, options, directory, signal).run();
   } catch (thrown) {
     if (!(thrown instanceof Unscored)) throw thrown;
     throw new AvocadoError('engine_error', `The claims could not be checked: ${thrown.message}`, { cause: thrown });
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await removeTemporaryDirectory(directory);
   }
 }
 

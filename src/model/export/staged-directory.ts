@@ -5,6 +5,7 @@ import { mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { directoryUnwritable, type AvocadoError } from '../../base/errors.ts';
+import { isLive } from '../../base/live-process.ts';
 
 /** Staged directories that this process is still filling. */
 const filling = new Set<string>();
@@ -22,13 +23,7 @@ export async function realPathOfPlanned(path: string): Promise<string> {
 
 function isRunning(pid: number, path: string): boolean {
   // In a container every start may have the same process id, so our own id says nothing: look at what we are filling.
-  if (pid === process.pid) return filling.has(path);
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+  return pid === process.pid ? filling.has(path) : isLive(pid);
 }
 
 /** Machines that share a disk do not share process ids, so the name contains the host. */

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { LibraryStore, workId } from '../../../src/batch/library-store.ts';
 import { DirectoryLock, Workers } from '../../../src/batch/lock.ts';
 import type { ResultLine } from '../../../src/batch/types.ts';
+import { zombie } from '../../fixtures/child-processes.ts';
 import { scratchDirectory } from '../../fixtures/scratch.ts';
 
 const scratch = scratchDirectory();
@@ -172,6 +173,19 @@ describe('the lock', () => {
     ).rejects.toThrow('of the work');
     expect(await lock.hold((token) => token)).toBe(first + 4);
     expect(readdirSync(join(directory, 'lock'))).toEqual([`${first + 4}.free`]);
+    workers.leave();
+  });
+
+  it('passes from a holder that was killed and that nobody waited for', async () => {
+    const directory = scratch('zombies');
+    const workers = new Workers(directory);
+    workers.enter();
+    const { pid, parent } = await zombie();
+    const started = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[19];
+    const own = JSON.parse(readFileSync(join(directory, workers.id), 'utf8')) as object;
+    writeFileSync(join(directory, 'killed'), JSON.stringify({ ...own, pid, started }));
+    expect(workers.isDead('killed', { hung: false })).toBe(true);
+    parent.kill();
     workers.leave();
   });
 
