@@ -114,7 +114,7 @@ export class AdmittedRequest {
       this.#lifecycle.finish();
       throw this.#publicError(asAvocadoError(thrown));
     } finally {
-      await task.source.release();
+      await released(task.source);
     }
   }
 
@@ -128,7 +128,7 @@ export class AdmittedRequest {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#source !== undefined) this.abort();
-    void this.#source?.release();
+    if (this.#source !== undefined) void released(this.#source);
     const { abortedIn } = this.#lifecycle;
     this.#lifecycle.end();
     this.#hooks.received();
@@ -170,7 +170,7 @@ export class AdmittedRequest {
     if (ending?.type !== 'caption-aborted') this.#lifecycle.finish();
     ticket.leave();
     // A client that reads the ending finds its file gone and its place free.
-    await task.source.release();
+    await released(task.source);
     channel.push(last);
     channel.close();
   }
@@ -306,6 +306,11 @@ class CaptionProgress {
     const since = { totalSeconds: this.#lifecycle.elapsedSeconds, firstTokenSeconds: this.#firstTokenSeconds };
     return { ...end, timings: { ...end.timings, ...since, stages: { fetch, queue, ...end.timings.stages } } };
   }
+}
+
+/** Whatever becomes of its file, a request gets its ending. */
+async function released(source: MediaSource): Promise<void> {
+  await source.release().catch(() => undefined);
 }
 
 function requestOf({ request }: CaptionTask, { path, contentHash }: LocalFile): CaptionRequest {

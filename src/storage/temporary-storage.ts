@@ -256,11 +256,9 @@ function storageFault(thrown: unknown): unknown {
   return ['open', 'write', 'mkdir', 'mkdtemp', 'symlink', 'access'].includes(syscall) ? storageBroken(thrown) : thrown;
 }
 
+/** Never fails: an ending must not wait for a disk. What cannot be deleted now goes with the directory. */
 async function removeFile(path: string): Promise<void> {
-  // unlink() instead of rm(), which first looks up what the path is.
-  await unlink(path).catch((error: unknown) => {
-    if (!MISSING.includes(codeOf(error))) throw error;
-  });
+  await unlink(path).catch(() => undefined); // instead of rm(), which first looks up what the path is
 }
 
 /** A random name, with the client's extension if that is harmless (it helps ffmpeg to recognise the format). */

@@ -11,7 +11,7 @@ import { isEnding } from '../../../src/output/ending.ts';
 import { fakeCaptioner } from '../../fixtures/fake-captioner.ts';
 import { fakeSource, type FakeSource } from '../../fixtures/fake-source.ts';
 import { SeededRandom } from '../../fixtures/seeded-random.ts';
-import { IDLE, job, serve, type Served } from './serving.ts';
+import { IDLE, job, runJob, serve, type Served, typesOf } from './serving.ts';
 
 interface Mortal extends Captioner {
   /** everything in flight ends; estimates wait until it is back */
@@ -191,4 +191,14 @@ describe('after any run of requests', () => {
   it('every kind of ending was among them', () => {
     expect([...endings].sort()).toEqual(['caption-aborted', 'caption-end', 'caption-error', 'left early']);
   });
+});
+
+it('gives a request its ending whatever the disk says when its file is released', async () => {
+  const { service } = serve(fakeCaptioner());
+  const source = { ...fakeSource(), release: () => Promise.reject(new Error('EROFS')) };
+  expect(typesOf(await runJob(service, job({}, { source }))).at(-1)).toBe('caption-end');
+  const estimating = service.admit('another');
+  expect(await estimating.estimate(job({}, { source }))).toHaveProperty('workSeconds');
+  estimating.end();
+  expect(service.stats().alive).toBe(0);
 });

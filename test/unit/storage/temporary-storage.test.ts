@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -53,6 +53,17 @@ describe('the temporary directory', () => {
     for (const { path } of files) expect(await stat(path)).toBeDefined();
     await rm(parent, { recursive: true });
     expect(await storage.isReady()).toBe(true);
+    await storage.close();
+    expect(await readdir(parent)).toEqual([]);
+  });
+
+  it('takes it when a file cannot be deleted, as on a disk that is read-only by now', async () => {
+    const storage = await openStorage();
+    const { path, remove } = await save(storage, bytes(5));
+    await rm(path);
+    await mkdir(path);
+    await remove();
+    expect(storage.use()).toMatchObject({ usedBytes: 0, files: 0 });
     await storage.close();
     expect(await readdir(parent)).toEqual([]);
   });
