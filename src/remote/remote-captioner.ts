@@ -14,7 +14,7 @@ import { openMediaFile } from '../media/media-file.ts';
 import { endingOf } from '../output/ending.ts';
 import type { CaptionEnd, CaptionRequest } from '../output/events.ts';
 import { captionEndOf } from '../output/read-answer.ts';
-import { JobDesk, pages, type ItemLine, type Library } from './job-desk.ts';
+import { JobClient, pages, type ItemLine, type Library } from './job-client.ts';
 import { isCode, type ServerClient } from './server-client.ts';
 
 /** Files below a directory of this machine that the server has as media://NAME/… */
@@ -95,7 +95,7 @@ export async function askModel(client: ServerClient, signal: AbortSignal): Promi
 export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'status' | 'close'> {
   readonly model: CaptionerModel;
   readonly #options: RemoteOptions;
-  readonly #desk: JobDesk;
+  readonly #jobs: JobClient;
   readonly #uploading = new Places({ places: UPLOADS_AT_A_TIME });
   /** ids of files on the server that are ours to remove */
   readonly #uploads = new Set<string>();
@@ -106,20 +106,20 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
   private constructor(options: RemoteOptions) {
     const { client, served, library, pollMs } = options;
     this.#options = options;
-    this.#desk = new JobDesk({ client, library, enough: 2 * served.model.slots + 4, pollMs });
+    this.#jobs = new JobClient({ client, library, enough: 2 * served.model.slots + 4, pollMs });
     this.model = { ...served.model, slots: Math.max(AT_A_TIME, 4 * served.model.slots) };
   }
 
   /** @throws AvocadoError `not_found` for a server without jobs, `engine_unavailable` */
   static async open(options: RemoteOptions, signal: AbortSignal): Promise<RemoteCaptioner> {
     const captioner = new RemoteCaptioner(options);
-    await captioner.#desk.takeOver(signal);
+    await captioner.#jobs.takeOver(signal);
     await captioner.#takeOverUploads(signal);
     return captioner;
   }
 
   status(): CaptionerStatus {
-    const { failure } = this.#desk;
+    const { failure } = this.#jobs;
     const state = failure === undefined ? 'ready' : 'stopped';
     return { state, text: failure?.message ?? '', done: 1, total: 1, restarts: 0, pid: undefined };
   }
@@ -134,7 +134,7 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
 
   /** Stops what is in work, and leaves nothing on the server. */
   async close(): Promise<void> {
-    await this.#desk.close();
+    await this.#jobs.close();
     await Promise.allSettled(this.#underWay);
     if (this.#isUnsure) await this.#findUnanswered();
     await Promise.all([...this.#uploads].map((id) => this.#removeUpload(id)));
@@ -146,11 +146,11 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
     const content = request.contentHash ?? (await contentHash(path, signal));
     const options = optionsOf(request);
     const id = hash('sha256', JSON.stringify([content, options, this.#options.served.fingerprint]));
-    const known = await withSignal(this.#desk.known(id), signal);
+    const known = await withSignal(this.#jobs.known(id), signal);
     if (known !== undefined && isOf(known, content)) return this.#endOf(known, path, content);
     const shared = this.#sharedName(path);
     if (shared !== undefined) {
-      const line = await withSignal(this.#desk.send({ id, media: shared, options }), signal);
+      const line = await withSignal(this.#jobs.send({ id, media: shared, options }), signal);
       if (isOf(line, content)) return this.#endOf(line, path, content);
     }
     return await this.#uploaded(request, { id, content, options }, signal);
@@ -162,7 +162,7 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
     signal: AbortSignal,
   ): Promise<CaptionEnd> {
     const file = await this.#uploading.run(() => this.#upload(path, signal), signal);
-    const line = await withSignal(this.#desk.send({ id, media: file, options }), signal);
+    const line = await withSignal(this.#jobs.send({ id, media: file, options }), signal);
     void this.#removeUpload(file);
     return this.#endOf(line, path, content);
   }
@@ -225,8 +225,8 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
       this.#isUnsure ||= signal.aborted;
       // A file that is at fault is refused alone; anything else would be refused for every file.
       if (!signal.aborted && thrown instanceof AvocadoError && !thrown.code.startsWith('media_'))
-        this.#desk.fail(new AvocadoError('engine_unavailable', thrown.message, { cause: thrown }));
-      throw this.#desk.failure ?? thrown;
+        this.#jobs.fail(new AvocadoError('engine_unavailable', thrown.message, { cause: thrown }));
+      throw this.#jobs.failure ?? thrown;
     } finally {
       this.#isUnsure ||= tries > 1;
     }
@@ -255,10 +255,10 @@ export class RemoteCaptioner implements Pick<Captioner, 'submit' | 'model' | 'st
     if (line['status'] !== 'completed') throw failureOf(line, path);
     if (line['fingerprint'] !== this.#options.served.fingerprint) {
       const what = 'The server has another model or version than when the run began';
-      this.#desk.fail(
+      this.#jobs.fail(
         new AvocadoError('engine_unavailable', `${what}: run the same command again to see what changes.`),
       );
-      throw this.#desk.failure ?? new Error('A failure was not kept. This is a bug.');
+      throw this.#jobs.failure ?? new Error('A failure was not kept. This is a bug.');
     }
     if (line['content'] !== content)
       throw new AvocadoError(

@@ -14,7 +14,7 @@ export interface Library {
   isDead(worker: string): boolean;
 }
 
-export interface DeskItem {
+export interface JobItem {
   /** names its work, so that the next process finds it again */
   readonly id: string;
   readonly media: string;
@@ -30,7 +30,7 @@ interface Asking {
   readonly reject: (error: AvocadoError) => void;
 }
 
-interface Waiting extends DeskItem, Asking {}
+interface Waiting extends JobItem, Asking {}
 
 interface OpenJob {
   readonly id: string;
@@ -56,7 +56,7 @@ interface Page<T> {
   readonly has_more: boolean;
 }
 
-export interface DeskOptions {
+export interface JobClientOptions {
   readonly client: ServerClient;
   readonly library: Library;
   /** so many items are enough to keep the server busy while the next ones are collected */
@@ -74,8 +74,8 @@ const GATHER_MS = 100;
 const MOST_ITEMS = 64;
 const PAGE = 1000;
 
-export class JobDesk {
-  readonly #options: DeskOptions;
+export class JobClient {
+  readonly #options: JobClientOptions;
   readonly #jobs = new Map<string, OpenJob>();
   /** items of jobs that were taken over, by their id */
   readonly #known = new Map<string, { readonly job: OpenJob; readonly index: number }>();
@@ -85,7 +85,7 @@ export class JobDesk {
   #work: Promise<void> | undefined;
   #failure: AvocadoError | undefined;
 
-  constructor(options: DeskOptions) {
+  constructor(options: JobClientOptions) {
     this.#options = options;
   }
 
@@ -119,7 +119,7 @@ export class JobDesk {
   }
 
   /** @throws AvocadoError `engine_unavailable` when the server is given up */
-  async send(item: DeskItem): Promise<ItemLine> {
+  async send(item: JobItem): Promise<ItemLine> {
     if (this.#failure !== undefined) throw this.#failure;
     const line = await new Promise<ItemLine | undefined>((resolve, reject) => {
       this.#pending.push({ ...item, resolve, reject });
