@@ -145,13 +145,42 @@ function storedText({ path, remove }: StoredFile, head: string, length: number):
   };
 }
 
+/** What is kept of a body, in one piece: a body of tiny strings would cost a hundred times its size in views of it. */
+class Kept {
+  #bytes = Buffer.allocUnsafe(4096);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  push(bytes: Buffer): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#bytes.length));
+      this.#bytes.copy(larger, 0, 0, this.#length);
+      this.#bytes = larger;
+    }
+    bytes.copy(this.#bytes, this.#length);
+    this.#length = length;
+  }
+
+  /** Valid until the next push. */
+  from(start: number): Buffer {
+    return this.#bytes.subarray(start, this.#length);
+  }
+
+  cut(length: number): void {
+    this.#length = length;
+  }
+}
+
 /** Splits a body that arrives into its long strings and the rest. */
 class JsonReader {
   readonly #chunks: AsyncIterator<Buffer>;
   readonly #held: Reservation;
   readonly #limits: JsonLimits;
-  readonly #rest: Buffer[] = [];
-  #restBytes = 0;
+  readonly #rest = new Kept();
   #bytes = 0;
   /** what has arrived and is not split yet */
   #chunk: Buffer = NOTHING;
@@ -169,9 +198,9 @@ class JsonReader {
     while (await this.#more()) {
       const quote = this.#chunk.indexOf(QUOTE);
       this.#keep(this.#take(quote < 0 ? this.#chunk.length : quote + 1));
-      if (quote >= 0) await this.#string(spill);
+      if (quote >= 0 && !this.#shortString()) await this.#string(spill);
     }
-    return Buffer.concat(this.#rest);
+    return this.#rest.from(0);
   }
 
   /** @returns false at the end of the body */
@@ -194,29 +223,42 @@ class JsonReader {
 
   #keep(bytes: Buffer): void {
     this.#held.grow(bytes.length);
-    this.#restBytes += bytes.length;
-    if (this.#restBytes > MAX_REST_BYTES) {
-      const much = `The body has more than ${MAX_REST_BYTES} bytes beside its files.`;
-      throw new AvocadoError('bad_request', `${much} Leave out what the request does not need.`);
-    }
     this.#rest.push(bytes);
+    if (this.#rest.length <= MAX_REST_BYTES) return;
+    const much = `The body has more than ${MAX_REST_BYTES} bytes beside its files.`;
+    throw new AvocadoError('bad_request', `${much} Leave out what the request does not need.`);
+  }
+
+  /** Nearly all strings are here in full, and short: a body may have a third of a million. @returns whether it was so */
+  #shortString(): boolean {
+    const { end, closed } = endOfString(this.#chunk, false);
+    if (!closed || end > LONG_BYTES) return false;
+    const start = this.#rest.length;
+    this.#keep(this.#take(end));
+    this.#setName(start);
+    this.#keep(this.#take(1)); // the closing quote
+    return true;
   }
 
   async #string(spill: (bytes: AsyncIterable<Buffer>) => Promise<Buffer>): Promise<void> {
     const content = this.#content();
-    const [first, firstBytes] = [this.#rest.length, this.#restBytes];
+    const start = this.#rest.length;
     const mayBeFile = this.#limits.isKept !== true && FILE_FIELDS.has(this.#name);
     for (let next = await content.next(); next.done !== true; next = await content.next()) {
       this.#keep(next.value);
-      if (!mayBeFile || this.#restBytes - firstBytes <= LONG_BYTES) continue;
-      const begun = this.#rest.splice(first);
-      this.#held.grow(firstBytes - this.#restBytes);
-      this.#restBytes = firstBytes;
+      if (!mayBeFile || this.#rest.length - start <= LONG_BYTES) continue;
+      const begun = Buffer.from(this.#rest.from(start));
+      this.#rest.cut(start);
+      this.#held.grow(-begun.length);
       this.#keep(await spill(unescaped(begun, content)));
       break;
     }
-    this.#name = this.#restBytes - firstBytes > LONGEST_NAME ? '' : Buffer.concat(this.#rest.slice(first)).toString();
+    this.#setName(start);
     if (await this.#more()) this.#keep(this.#take(1)); // the closing quote
+  }
+
+  #setName(start: number): void {
+    this.#name = this.#rest.length - start > LONGEST_NAME ? '' : this.#rest.from(start).toString();
   }
 
   /** The bytes of a string until its closing quote, as they come. */
@@ -254,10 +296,10 @@ const LONGEST_ESCAPE = 6;
 const ESCAPED: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' };
 
 /** A string's bytes without JSON's escapes: some writers escape each slash, and line breaks must be escaped. */
-async function* unescaped(begun: readonly Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* unescaped(begun: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let cut = '';
   async function* all(): AsyncGenerator<Buffer> {
-    yield* begun;
+    yield begun;
     yield* rest;
   }
   for await (const bytes of all()) {

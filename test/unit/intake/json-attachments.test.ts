@@ -2,6 +2,8 @@ import { Buffer } from 'node:buffer';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AvocadoError } from '../../../src/base/errors.ts';
 import { JsonAttachments, type FileText, type ParsedJson } from '../../../src/intake/json-attachments.ts';
@@ -70,6 +72,24 @@ describe('JsonAttachments', () => {
     expect((await contentOf(attachments.read(media))) === LONG).toBe(true);
     expect((await contentOf(attachments.read(list[0]?.url ?? ''))) === `${LONG}x`).toBe(true);
     release();
+  });
+
+  it('holds a body of tiny strings in little more memory than is counted', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const heldBytes = (): number => {
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    let grown = 0;
+    async function* body(): AsyncGenerator<Buffer> {
+      const before = heldBytes();
+      yield* inPieces(Buffer.from(`["a"${',""'.repeat(300_000)}`), () => 65_536);
+      grown = heldBytes() - before;
+      yield Buffer.from(']');
+    }
+    (await attachments.parse(body(), LIMITS)).release();
+    expect(grown).toBeLessThan(16 * 1024 ** 2);
   });
 
   it('leaves long texts of other fields where they are: a prompt in Chinese takes three bytes a character', async () => {
