@@ -8,6 +8,10 @@ import type { Endpoint, InputError, Job, NewItem } from './types.ts';
 export const MOST_BATCH_LINES = 50_000;
 /** A longer line blocks the event loop while it is parsed. */
 const MOST_LINE_BYTES = 16 * 1024 ** 2;
+/** So does one of millions of small values. Commas and opening brackets count, those in texts too. */
+const MOST_LINE_MARKS = 100_000;
+/** JSON.parse reads deeper ones than JSON.stringify writes. */
+const MOST_LEVELS = 100;
 /** As OpenAI does: whoever sees some of them can mend the rest. */
 const MOST_ERRORS = 100;
 const MOST_ID_CHARACTERS = 512;
@@ -47,11 +51,29 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
   if (last !== undefined) yield last;
 }
 
+function hasManyMarks(text: string): boolean {
+  let count = 0;
+  for (const mark of [',', '[', '{'])
+    for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, at + 1)) {
+      count += 1;
+      if (count > MOST_LINE_MARKS) return true;
+    }
+  return false;
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+}
+
 function parsed({ text, number }: Line): JsonObject | InputError {
   const fault = (message: string): InputError => ({ code: 'invalid_json_line', message, param: null, line: number });
   if (text === undefined) return fault(`Line ${number} is longer than ${MOST_LINE_BYTES} bytes.`);
+  if (hasManyMarks(text)) return fault(`Line ${number} has more than ${MOST_LINE_MARKS} commas and brackets.`);
   try {
     const value: unknown = JSON.parse(text);
+    if (isDeeper(value, MOST_LEVELS))
+      return fault(`Line ${number} has more than ${MOST_LEVELS} brackets in each other.`);
     return isJsonObject(value) ? value : fault(`Line ${number} is not a JSON object.`);
   } catch {
     return fault(`Line ${number} is not parseable as valid JSON.`);

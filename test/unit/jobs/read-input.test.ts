@@ -80,6 +80,33 @@ describe('an input file', () => {
   });
 });
 
+describe('a line of an input file that would hold up the server', () => {
+  const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+  const many = `[${'0,'.repeat(100_000)}0]`;
+
+  it('is an item of a job that failed; the others are read', async () => {
+    const lines = [deep, many, '1'].map((value) => `{"media":"m","fields":{"a":${value}}}`).join('\n');
+    const items: NewItem[] = [];
+    const end = await readInput({ kind: 'job', endpoint: '/v1/captions' }, bytes(lines, 65_536), (block) => {
+      items.push(...block);
+      return Promise.resolve(true);
+    });
+    expect(end).toEqual({ total: 3 });
+    expect(items.map(({ error }) => error?.message)).toEqual([
+      'Line 1 has more than 100 brackets in each other.',
+      'Line 2 has more than 100000 commas and brackets.',
+      undefined,
+    ]);
+  });
+
+  it('is a fault of a batch', async () => {
+    const line = `{"custom_id":"a","method":"POST","url":"/v1/captions","body":{"media":"m","stop":${deep}}}`;
+    expect((await read('batch', line)).end).toMatchObject({
+      errors: [{ code: 'invalid_json_line', line: 1, message: expect.stringContaining('brackets') }],
+    });
+  });
+});
+
 describe('a message to a webhook', () => {
   it('is signed as the standard’s own example is', () => {
     // The example of the specification's reference libraries.
