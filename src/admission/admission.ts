@@ -4,7 +4,7 @@ import type { Captioner } from '../captioner/captioner.ts';
 import { RequestLifecycle } from './lifecycle.ts';
 import { PlanningTurns } from './planning.ts';
 import { AdmissionQueue } from './queue.ts';
-import { Receiving } from './receiving.ts';
+import { Receiving, type Arrival } from './receiving.ts';
 import { AdmittedRequest, type RequestParts } from './request.ts';
 import type { AdmissionObserver, RequestStage } from './types.ts';
 import { WorkModel } from './work-model.ts';
@@ -136,6 +136,17 @@ export class Admission {
         if (this.#active.size === 0) this.#onIdle?.();
       },
     });
+  }
+
+  /**
+   * A body of a request that does not caption. It has a place among the others, for they share the memory of bodies.
+   * @returns frees the place; called any number of times @throws AvocadoError `queue_full`
+   */
+  receive(arrival: Arrival): () => void {
+    this.#receiving.enter(arrival);
+    return () => {
+      this.#receiving.leave(arrival);
+    };
   }
 
   /** @returns false when the owner has no active request of that id */

@@ -166,7 +166,7 @@ export async function buildApp({ captioner, config, log }: AppParts): Promise<Fa
     metrics.rejected(reason);
   });
   if (!config.jobsOnly) await addOpenApi(app, config);
-  await addBodyParsers(app, intake, config.maxUploadBytes);
+  await addBodyParsers(app, parts, config.maxUploadBytes);
   await app.register(eventStreamPlugin, { heartbeatInterval: config.heartbeatMs });
 
   addRoutes(app, [

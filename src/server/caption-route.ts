@@ -79,6 +79,7 @@ export function captionRoute<Body>(parts: CaptionParts, { url, docs, body, handl
     url,
     access: 'key',
     limit: 'work',
+    captions: true,
     docs: { ...docs, headers: HEADERS, body: body.content, errors: ALL_ERRORS },
     options: {
       sse: 'manual',

@@ -41,6 +41,8 @@ export interface RoutePolicy {
   readonly limit: 'work' | 'none';
   /** polled by machines every few seconds: successful requests are logged at level debug */
   readonly polled?: boolean;
+  /** it captions: it counts its bodies itself, as they arrive */
+  readonly captions?: boolean;
   /** schema of the path parameters */
   readonly params?: Type.TSchema;
   /** `hidden`: not part of the API, such as a page and its files */

@@ -108,6 +108,18 @@ describe('a body that does not come', () => {
     });
   });
 
+  it.each(['/v1/jobs', '/v1/files', '/nothing'])('holds at most half of the places also at %s', async (path) => {
+    app = await serveApp(fakeCaptioner(), { maxReceiving: 4, idleMs: 60_000 });
+    const clients = Array.from({ length: 2 }, () => open(`${head('application/json', `POST ${path}`)}{`));
+    await vi.waitFor(async () => {
+      expect(await captionStatus()).toBe(429);
+    });
+    for (const { socket } of clients) socket.destroy();
+    await vi.waitFor(async () => {
+      expect(await captionStatus()).toBe(200);
+    });
+  });
+
   it('ends at the deadline of its request with 408', async () => {
     app = await serveApp(fakeCaptioner(), { maxTimeoutSeconds: 0.3 });
     expect(await open(head(FORM) + FILE).told).toMatch(/^HTTP\/1\.1 408 [^]*still being received/);

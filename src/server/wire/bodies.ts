@@ -3,10 +3,12 @@
 import { Buffer } from 'node:buffer';
 import multipart, { type MultipartFile } from '@fastify/multipart';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Admission } from '../../admission/admission.ts';
 import { asAvocadoError, AvocadoError } from '../../base/errors.ts';
 import type { Intake } from '../../intake/intake.ts';
 import { mediaTooLarge, type MediaSource } from '../../intake/media-source.ts';
-import { unknownType } from './error-reply.ts';
+import { networkOf } from '../../intake/url-policy.ts';
+import { refuseUnfinished, unknownType } from './error-reply.ts';
 
 /** A complete form. */
 export interface Upload {
@@ -43,9 +45,10 @@ const DISCONNECT_CODES = ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'FST_PREMA
  */
 export async function addBodyParsers(
   app: FastifyInstance,
-  intake: Pick<Intake, 'parseJson'>,
+  { intake, service }: { readonly intake: Pick<Intake, 'parseJson'>; readonly service: Pick<Admission, 'receive'> },
   maxUploadBytes: number,
 ): Promise<void> {
+  limitBodies(app, service);
   // Fastify's own parsers hold a whole body in memory, which nobody would count.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (request, _payload, done) => {
@@ -72,6 +75,30 @@ export async function addBodyParsers(
     }
   });
   await app.register(multipart, { throwFileSizeLimit: false, limits: { ...FORM_LIMITS, fileSize: maxUploadBytes } });
+}
+
+/** One client must not fill the memory that all bodies share, on whichever path, known or not. */
+function limitBodies(app: FastifyInstance, service: Pick<Admission, 'receive'>): void {
+  app.addHook('preParsing', (request, reply, payload, done) => {
+    const { context, routeOptions, ip } = request;
+    if (routeOptions.config.route?.captions === true || !hasBody(request)) {
+      done(null, payload);
+      return;
+    }
+    const arrival = {
+      sender: context.keyName ?? networkOf(ip),
+      behindMs: context.behindMs,
+      drop: (reason: AvocadoError) => {
+        refuseUnfinished(reply, reason);
+      },
+    };
+    try {
+      context.defer(service.receive(arrival));
+      done(null, payload);
+    } catch (error) {
+      done(error as Error);
+    }
+  });
 }
 
 function hasBody({ headers }: FastifyRequest): boolean {
