@@ -102,7 +102,7 @@ export class Admission {
       throw stopping();
     }
     if (!background) {
-      queue.check();
+      queue.check(name);
       this.#clientMs = performance.now();
     }
     // Nobody waits for work of the server itself: a film takes hours.

@@ -30,13 +30,20 @@ export class Ticket {
   long = false;
   /** of the server itself, not of a client: it is not refused, and no client is refused because of it */
   readonly background: boolean;
+  /** the key or address that sent it; undefined: unknown, and alone */
+  readonly sender: string | undefined;
   onStart: () => void = () => undefined;
   onPosition: (ahead: number) => void = () => undefined;
 
-  constructor(queue: AdmissionQueue, workSeconds: number, background: boolean) {
+  constructor(
+    queue: AdmissionQueue,
+    workSeconds: number,
+    { background = false, sender }: Pick<Partial<Ticket>, 'background' | 'sender'>,
+  ) {
     this.queue = queue;
     this.workSeconds = workSeconds;
     this.background = background;
+    this.sender = sender;
   }
 
   /**
@@ -73,12 +80,15 @@ export class Ticket {
   }
 }
 
+/** Of the places and the work that may be admitted, what one sender leaves to the others. */
+const SHARE_OF_OTHERS = 1 / 8;
 /** Long files in the engine at a time: another decoder stays free for the others. */
 const MAX_LONG_RUNNING = 1;
 
 /**
  * Requests whose files take long to decode have a lane of their own: one runs at a time, others pass those that wait,
- * and the work of one lane is never held against a request of the other.
+ * and the work of one lane is never held against a request of the other. Of those that wait, one whose sender has the
+ * fewest in the engine starts next.
  */
 export class AdmissionQueue {
   readonly #limits: AdmissionLimits;
@@ -88,6 +98,7 @@ export class AdmissionQueue {
   readonly #alive = new Set<Ticket>();
   readonly #waiting: Record<Priority, Ticket[]> = { interactive: [], batch: [] };
   readonly #running: Record<Priority, number> = { interactive: 0, batch: 0 };
+  readonly #runningBySender = new Counts();
   #longRunning = 0;
 
   constructor(limits: AdmissionLimits, rates: WorkRates, onRefusal: (reason: Refusal) => void) {
@@ -130,23 +141,32 @@ export class AdmissionQueue {
     return (this.workSeconds * (1 - (this.#limits.maxRunning - 1) / this.alive)) / this.#rates.parallelism;
   }
 
-  /** @throws AvocadoError `queue_full` when the next request would be refused */
-  check(): void {
+  /** @throws AvocadoError `queue_full` when the next request of the sender would be refused */
+  check(sender?: string): void {
     const { averageSeconds, parallelism } = this.#rates;
+    const { maxRequests } = this.#limits;
     const clients = this.#clients;
-    if (clients >= this.#limits.maxRequests)
+    if (clients >= maxRequests)
       this.#refuse(
         'queue_count',
         `The server is busy with ${clients} requests and takes no more.`,
         this.workSeconds / this.alive / parallelism,
       );
-    this.#checkWork(this.#lane(false), averageSeconds);
+    const own = sum(this.#alive, (ticket) => (sender !== undefined && ticket.sender === sender ? 1 : 0));
+    const mostOfOne = maxRequests - Math.floor(maxRequests * SHARE_OF_OTHERS);
+    if (own >= mostOfOne)
+      this.#refuse(
+        'queue_count',
+        `The server is busy with ${own} requests of this key or address, and its last places are for others.`,
+        this.workSeconds / this.alive / parallelism,
+      );
+    this.#checkWork(this.#lane(false), averageSeconds, sender);
   }
 
   /** @throws AvocadoError `queue_full` */
-  admit({ background }: { readonly background: boolean } = { background: false }): Ticket {
-    if (!background) this.check();
-    const ticket = new Ticket(this, this.#rates.averageSeconds, background);
+  admit(of: Pick<Partial<Ticket>, 'background' | 'sender'> = {}): Ticket {
+    if (of.background !== true) this.check(of.sender);
+    const ticket = new Ticket(this, this.#rates.averageSeconds, of);
     this.#alive.add(ticket);
     return ticket;
   }
@@ -154,7 +174,7 @@ export class AdmissionQueue {
   setWork(ticket: Ticket, workSeconds: number, tokens: number, long: boolean): void {
     const lane = ticket.state === 'admitted' ? long : ticket.long;
     const others = this.#lane(lane).filter((other) => other !== ticket);
-    if (!ticket.background) this.#checkWork(others, workSeconds);
+    if (!ticket.background) this.#checkWork(others, workSeconds, ticket.sender);
     ticket.setRemaining(workSeconds, tokens);
     ticket.long = lane;
   }
@@ -185,6 +205,7 @@ export class AdmissionQueue {
   leave(ticket: Ticket): void {
     if (ticket.state === 'running') {
       this.#running[ticket.priority] -= 1;
+      this.#runningBySender.add(ticket.sender, -1);
       if (ticket.long) this.#longRunning -= 1;
     }
     if (ticket.state === 'waiting') remove(this.#waiting[ticket.priority], ticket);
@@ -203,8 +224,10 @@ export class AdmissionQueue {
     return sum(this.#alive, ({ background }) => (background ? 0 : 1));
   }
 
-  #checkWork(others: readonly Ticket[], more: number): void {
-    const before = workOf(others);
+  #checkWork(others: readonly Ticket[], more: number, sender: string | undefined): void {
+    const isFirst = sender !== undefined && others.every((other) => other.sender !== sender);
+    const mostOfOthers = isFirst ? this.#limits.maxWorkSeconds * (1 - SHARE_OF_OTHERS) : Infinity;
+    const before = Math.min(workOf(others), mostOfOthers);
     const tooMuch = before + more - this.#limits.maxWorkSeconds;
     if (others.length === 0 || tooMuch <= 0) return;
     this.#refuse(
@@ -224,10 +247,11 @@ export class AdmissionQueue {
     const { maxRunning } = this.#limits;
     for (;;) {
       const isOpen = { interactive: this.#running.interactive < maxRunning, batch: this.running < maxRunning };
-      const ticket = takeNext(this.#waiting, this.#turns, this.#longRunning, isOpen);
+      const ticket = takeNext(this.#waiting, this.#turns, this.#longRunning, this.#runningBySender, isOpen);
       if (ticket === undefined) return;
       ticket.state = 'running';
       this.#running[ticket.priority] += 1;
+      this.#runningBySender.add(ticket.sender, 1);
       if (ticket.long) this.#longRunning += 1;
       ticket.onStart();
     }
@@ -238,13 +262,39 @@ export class AdmissionQueue {
     const { interactive, batch } = this.#waiting;
     const lines = { interactive: [...interactive], batch: [...batch] };
     const turns = this.#turns.fork();
+    const bySender = this.#runningBySender.fork();
     let longs = this.#longRunning;
     for (let ahead = 0; lines.interactive.length + lines.batch.length > 0; ahead += 1) {
       // Where only long ones are left, one after the other starts.
-      const ticket = takeNext(lines, turns, longs) ?? takeNext(lines, turns, 0);
+      const ticket = takeNext(lines, turns, longs, bySender) ?? takeNext(lines, turns, 0, bySender);
+      bySender.add(ticket?.sender, 1);
       if (ticket?.long === true) longs += 1;
       ticket?.onPosition(ahead);
     }
+  }
+}
+
+/** How many each sender has; unknown ones have none. */
+class Counts {
+  readonly #counts: Map<string, number>;
+
+  constructor(counts: Iterable<readonly [string, number]> = []) {
+    this.#counts = new Map(counts);
+  }
+
+  of(sender: string | undefined): number {
+    return sender === undefined ? 0 : (this.#counts.get(sender) ?? 0);
+  }
+
+  add(sender: string | undefined, change: number): void {
+    if (sender === undefined) return;
+    const count = this.of(sender) + change;
+    if (count === 0) this.#counts.delete(sender);
+    else this.#counts.set(sender, count);
+  }
+
+  fork(): Counts {
+    return new Counts(this.#counts);
   }
 }
 
@@ -255,18 +305,24 @@ const BOTH = { interactive: true, batch: true };
 /**
  * Takes the request that starts next out of its line.
  * @param longs long ones that run
+ * @param running of each sender
  * @param isOpen whether one of that priority may start now
  */
 function takeNext(
   lines: Lines,
   turns: PriorityTurns,
   longs: number,
+  running: Counts,
   isOpen: Readonly<Record<Priority, boolean>> = BOTH,
 ): Ticket | undefined {
   const mayStart = ({ long, priority }: Ticket): boolean => isOpen[priority] && (!long || longs < MAX_LONG_RUNNING);
   const ready = { interactive: lines.interactive.filter(mayStart), batch: lines.batch.filter(mayStart) };
   const priority = turns.next({ interactive: ready.interactive.length, batch: ready.batch.length });
-  const ticket = priority === undefined ? undefined : ready[priority][0];
+  const [first, ...others] = priority === undefined ? [] : ready[priority];
+  const ticket = others.reduce(
+    (best, other) => (best !== undefined && running.of(other.sender) < running.of(best.sender) ? other : best),
+    first,
+  );
   if (ticket !== undefined) remove(lines[ticket.priority], ticket);
   return ticket;
 }

@@ -143,7 +143,10 @@ export class AdmittedRequest {
     this.#hooks.received();
     this.#lifecycle.setDeadline(timeoutSeconds);
     try {
-      this.#ticket = this.#parts.queue.admit({ background: this.#hooks.background });
+      this.#ticket = this.#parts.queue.admit({
+        background: this.#hooks.background,
+        sender: this.#lifecycle.sender,
+      });
       return this.#ticket;
     } catch (thrown) {
       this.#lifecycle.finish(); // refused, whether or not it was aborted before

@@ -52,6 +52,46 @@ async function settled(): Promise<void> {
   });
 }
 
+describe('senders', () => {
+  it('leave an eighth of the places to others, and of the work', () => {
+    const { queue, refusals } = open();
+    const own = Array.from({ length: 7 }, () => queue.admit({ sender: 'a' }));
+    expect(refusal(() => queue.admit({ sender: 'a' }))).toMatchObject({
+      code: 'queue_full',
+      message: expect.stringContaining('7 requests of this key or address'),
+    });
+    own[0]?.setRemaining(1000, 1);
+    const other = queue.admit({ sender: 'b' });
+    other.setWork(12, 1);
+    expect(
+      refusal(() => {
+        other.setWork(13, 1);
+      }),
+    ).toMatchObject({ code: 'queue_full' });
+    expect(refusals).toEqual(['queue_count', 'queue_work']);
+  });
+
+  it('start in turn, however many requests one of them has', async () => {
+    const { queue } = open();
+    const order: string[] = [];
+    const start = (name: string, sender: string): Ticket => {
+      const ticket = queue.admit({ sender });
+      void ticket.awaitStart('interactive', () => undefined).then(() => order.push(name));
+      return ticket;
+    };
+    const [first] = ['a1', 'a2', 'a3', 'a4'].map((name) => start(name, 'a'));
+    start('b1', 'b');
+    let ahead = -1;
+    const last = queue.admit({ sender: 'c' });
+    void last.awaitStart('interactive', (count) => (ahead = count)).then(() => order.push('c1'));
+    expect(ahead).toBe(1);
+    first?.leave();
+    await settled();
+    expect(order).toEqual(['a1', 'a2', 'b1']);
+    last.leave();
+  });
+});
+
 describe('bounds', () => {
   it('refuses one more than it may hold, with the time until one has ended, and takes it then', () => {
     const { queue, refusals } = open({ maxRequests: 2 });
