@@ -17,6 +17,7 @@ interface Delivery {
   readonly url: string;
   /** as the address has it, with its port */
   readonly host: string;
+  readonly owner: string;
   readonly type: string;
   readonly attempts: number;
   readonly created_at: number;
@@ -32,6 +33,8 @@ const PAUSES = [5, 60, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600
 const AT_ONCE = 64;
 /** Of them to one host: one that does not answer does not hold up the others. */
 const AT_ONCE_PER_HOST = 4;
+/** Of them of one owner: nothing limits the names of hosts that one has. */
+const AT_ONCE_PER_OWNER = AT_ONCE / 2;
 /** Beside messages on their way, the database is asked so often what is due. */
 const DUE_MS = 2000;
 /** Another server tries again what one took and did not end. */
@@ -64,10 +67,10 @@ function bodyOf({ id, type, created_at: created, job, kind, total, completed, fa
   return JSON.stringify({ object: 'event', id, type, created_at: Math.floor(created), data });
 }
 
-/** Those that as many messages are on their way to as may be. @param hosts one for each message */
-function fullHosts(hosts: readonly string[]): string[] {
-  const count = (host: string): number => hosts.filter((other) => other === host).length;
-  return [...new Set(hosts)].filter((host) => count(host) >= AT_ONCE_PER_HOST);
+/** Those that have as many messages on their way as they may. @param names one for each message */
+function full(names: readonly string[], most: number): string[] {
+  const count = (name: string): number => names.filter((other) => other === name).length;
+  return [...new Set(names)].filter((name) => count(name) >= most);
 }
 
 export interface WebhookParts {
@@ -92,17 +95,17 @@ export class Webhooks {
    * @param signal ends it: what nobody has answered by then is due at once, for the next server
    */
   async deliver(signal: AbortSignal): Promise<void> {
-    const sending = new Map<Promise<void>, string>();
+    const sending = new Map<Promise<void>, Delivery>();
     const faults: unknown[] = [];
     const start = (delivery: Delivery): void => {
       const sent: Promise<void> = this.#deliver(delivery, signal)
         .catch((thrown: unknown) => void faults.push(thrown))
         .finally(() => sending.delete(sent));
-      sending.set(sent, delivery.host);
+      sending.set(sent, delivery);
     };
     try {
       while (!signal.aborted && faults.length === 0) {
-        const next = sending.size < AT_ONCE ? await this.#take(fullHosts([...sending.values()])) : undefined;
+        const next = sending.size < AT_ONCE ? await this.#take([...sending.values()]) : undefined;
         if (next !== undefined) start(next);
         else if (sending.size === 0) break;
         else await Promise.race([...sending.keys(), sleep(DUE_MS, undefined, { ref: false })]);
@@ -113,16 +116,25 @@ export class Webhooks {
     if (faults.length > 0) throw faults[0];
   }
 
-  /** What has been due for longest. @param except hosts that get nothing now */
-  async #take(except: readonly string[]): Promise<Delivery | undefined> {
+  /** What has been due for longest, of the hosts and owners that may have more on their way. */
+  async #take(sending: readonly Delivery[]): Promise<Delivery | undefined> {
     const [due] = await this.#database.query<Delivery>(
       `update avocado.deliveries d set attempts = d.attempts + 1, next_at = now() + ${LEASE_SECONDS} * interval '1 second'
-       from avocado.jobs j where j.id = d.job and d.id = (select id from avocado.deliveries
+       from avocado.jobs j where j.id = d.job and d.id = (select e.id from avocado.deliveries e join avocado.jobs o on o.id = e.job
          where delivered_at is null and gave_up_at is null and next_at <= now() and ${HOST} <> all($1::text[])
-         order by next_at limit 1 for update skip locked)
-       returning d.id, d.job, d.url, ${HOST} as host, d.type, d.attempts,
+           and o.owner <> all($2::text[]) order by next_at limit 1 for update of e skip locked)
+       returning d.id, d.job, d.url, ${HOST} as host, j.owner, d.type, d.attempts,
          extract(epoch from d.created_at)::float8 as created_at, j.kind, j.total, j.completed, j.failed`,
-      [except],
+      [
+        full(
+          sending.map(({ host }) => host),
+          AT_ONCE_PER_HOST,
+        ),
+        full(
+          sending.map(({ owner }) => owner),
+          AT_ONCE_PER_OWNER,
+        ),
+      ],
     );
     return due;
   }

@@ -32,6 +32,7 @@ class OneMessage implements Database {
         job: 'job-1',
         url: 'https://hook.example/a',
         host: 'hook.example',
+        owner: '',
         type: 'job.completed',
         ...counts,
       };
