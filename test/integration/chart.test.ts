@@ -252,6 +252,8 @@ describe.skipIf(HELM === undefined)('the chart', () => {
     expect(JSON.stringify(one(fleet, 'TriggerAuthentication', true))).toContain('"parameter":"connection"');
     expect(one(fleet, 'PodMonitor', true).spec?.selector).toEqual({ matchLabels: labelsOf(worker) });
     expect(JSON.stringify(one(fleet, 'NetworkPolicy', true))).toContain('"port":5432');
+    for (const range of ['"168.63.129.16/32"', '"cidr":"2000::/3"', '"2002::/16"'])
+      expect(JSON.stringify(one(fleet, 'NetworkPolicy', true))).toContain(range);
   });
 
   it('changes the tables in a Job before an upgrade, with a Secret of its own where there is one', () => {
