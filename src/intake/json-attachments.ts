@@ -226,8 +226,8 @@ class JsonReader {
   }
 
   /**
-   * Keeps what has arrived, up to the start of a string that is longer than it. Nearly all strings are here in full, and
-   * a body may have a third of a million: byte by byte they take milliseconds.
+   * Keeps what has arrived, up to the start of a string that is longer than it. Nearly all strings are here in full,
+   * and a body may have a third of a million: byte by byte they take milliseconds.
    * @returns whether all of it was kept
    */
   #wholeStrings(): boolean {

@@ -58,7 +58,7 @@ describe('senders', () => {
     const own = Array.from({ length: 7 }, () => queue.admit({ sender: 'a' }));
     expect(refusal(() => queue.admit({ sender: 'a' }))).toMatchObject({
       code: 'queue_full',
-      message: expect.stringContaining('7 requests of this key or address'),
+      message: expect.stringContaining('7 requests of this key or address') as string,
     });
     own[0]?.setRemaining(1000, 1);
     const other = queue.admit({ sender: 'b' });

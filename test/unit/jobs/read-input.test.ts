@@ -102,7 +102,7 @@ describe('a line of an input file that would hold up the server', () => {
   it('is a fault of a batch', async () => {
     const line = `{"custom_id":"a","method":"POST","url":"/v1/captions","body":{"media":"m","stop":${deep}}}`;
     expect((await read('batch', line)).end).toMatchObject({
-      errors: [{ code: 'invalid_json_line', line: 1, message: expect.stringContaining('brackets') }],
+      errors: [{ code: 'invalid_json_line', line: 1, message: expect.stringContaining('brackets') as string }],
     });
   });
 });
