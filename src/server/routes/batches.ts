@@ -99,7 +99,7 @@ function create(parts: JobParts): Route {
       summary: 'Run the requests of a file',
       body: { 'application/json': BODY },
       responses: { 200: jsonResponse(BATCH, 'The batch') },
-      errors: ['bad_request', 'unknown_field', ...ERRORS],
+      errors: ['bad_request', 'unknown_field', 'queue_full', ...ERRORS],
     },
     handler: async ({ request }) => {
       const open = await openJobs(parts);

@@ -65,7 +65,7 @@ export function createJob(parts: JobParts): Route {
       headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String({ maxLength: 200 })) }),
       body: { 'application/json': JSON_BODY, 'multipart/form-data': FORM_BODY },
       responses: { 201: jsonResponse(JOB, 'The job') },
-      errors: ['bad_request', 'unknown_field', 'not_found', 'storage_full', 'database_unavailable'],
+      errors: ['bad_request', 'unknown_field', 'not_found', 'queue_full', 'storage_full', 'database_unavailable'],
     },
     handler: async ({ request, reply }) => {
       const open = await openJobs(parts);

@@ -71,7 +71,7 @@ function upload(parts: JobParts): Route {
       summary: 'Upload a file of lines for a batch or a job',
       body: { 'multipart/form-data': FORM },
       responses: { 200: jsonResponse(FILE, 'The file') },
-      errors: ['bad_request', 'unknown_field', 'media_too_large', 'storage_full', ...ERRORS],
+      errors: ['bad_request', 'unknown_field', 'media_too_large', 'queue_full', 'storage_full', ...ERRORS],
     },
     handler: async ({ request }) => {
       const { files } = await openJobs(parts);
