@@ -2,6 +2,7 @@
 // are estimates from outside.
 import { AvocadoError } from '../base/errors.ts';
 import { PriorityTurns, type Priority } from '../base/priority-turns.ts';
+import { RecentMap } from '../base/recent-map.ts';
 import type { Refusal } from './types.ts';
 
 export interface AdmissionLimits {
@@ -80,8 +81,10 @@ export class Ticket {
   }
 }
 
-/** Of the places and the work that may be admitted, what one sender leaves to the others. */
+/** Of the places and the work that may be admitted, what one sender leaves to the others, while there are others. */
 const SHARE_OF_OTHERS = 1 / 8;
+/** Others are there while one of them is among so many requests, in multiples of the places. */
+const OTHERS_COUNT = 4;
 /** Long files in the engine at a time: another decoder stays free for the others. */
 const MAX_LONG_RUNNING = 1;
 
@@ -99,6 +102,9 @@ export class AdmissionQueue {
   readonly #waiting: Record<Priority, Ticket[]> = { interactive: [], batch: [] };
   readonly #running: Record<Priority, number> = { interactive: 0, batch: 0 };
   readonly #runningBySender = new Counts();
+  /** requests for a place, admitted or not, and the number of the last one of each of the last two senders */
+  #asks = 0;
+  readonly #asked = new RecentMap<string, number>(2);
   #longRunning = 0;
 
   constructor(limits: AdmissionLimits, rates: WorkRates, onRefusal: (reason: Refusal) => void) {
@@ -143,6 +149,8 @@ export class AdmissionQueue {
 
   /** @throws AvocadoError `queue_full` when the next request of the sender would be refused */
   check(sender?: string): void {
+    this.#asks += 1;
+    if (sender !== undefined) this.#asked.set(sender, this.#asks);
     const { averageSeconds, parallelism } = this.#rates;
     const { maxRequests } = this.#limits;
     const clients = this.#clients;
@@ -154,7 +162,7 @@ export class AdmissionQueue {
       );
     const own = sum(this.#alive, (ticket) => (sender !== undefined && ticket.sender === sender ? 1 : 0));
     const mostOfOne = maxRequests - Math.floor(maxRequests * SHARE_OF_OTHERS);
-    if (own >= mostOfOne)
+    if (own >= mostOfOne && this.#hasOthers(sender))
       this.#refuse(
         'queue_count',
         `The server is busy with ${own} requests of this key or address, and its last places are for others.`,
@@ -222,6 +230,11 @@ export class AdmissionQueue {
 
   get #clients(): number {
     return sum(this.#alive, ({ background }) => (background ? 0 : 1));
+  }
+
+  #hasOthers(sender: string | undefined): boolean {
+    const since = this.#asks - OTHERS_COUNT * this.#limits.maxRequests;
+    return [...this.#asked].some(([other, ask]) => other !== sender && ask > since);
   }
 
   #checkWork(others: readonly Ticket[], more: number, sender: string | undefined): void {

@@ -141,7 +141,7 @@ export const SERVER_TABLE = {
     type: integer(1),
     default: undefined,
     defaultText: '8 for each slot',
-    help: 'most requests admitted at a time; seven eighths of them from one key or address',
+    help: 'most requests admitted at a time; of one key or address seven eighths, while others ask too',
   },
   maxReceiving: {
     group: 'admission',

@@ -29,7 +29,7 @@ beforeAll(async () => {
       mediaCacheBytes: 0,
     }),
   );
-  app = await serveApp(captioner, { maxRequests: 64, mediaRoots: [`bad=${scratch('')}`], maxQueueSeconds: 10_000 });
+  app = await serveApp(captioner, { mediaRoots: [`bad=${scratch('')}`], maxQueueSeconds: 10_000 });
 });
 afterAll(async () => {
   await app.close();

@@ -53,8 +53,19 @@ async function settled(): Promise<void> {
 }
 
 describe('senders', () => {
-  it('leave an eighth of the places to others, and of the work', () => {
+  it('have all places while no other one asks', () => {
     const { queue, refusals } = open();
+    const own = Array.from({ length: 8 }, () => queue.admit({ sender: 'a' }));
+    expect(refusal(() => queue.admit({ sender: 'b' }))).toMatchObject({ code: 'queue_full' });
+    own[0]?.leave();
+    expect(refusal(() => queue.admit({ sender: 'a' }))).toMatchObject({ code: 'queue_full' });
+    queue.admit({ sender: 'b' });
+    expect(refusals).toEqual(['queue_count', 'queue_count']);
+  });
+
+  it('leave an eighth of the places to others who ask, and of the work', () => {
+    const { queue, refusals } = open();
+    queue.check('b');
     const own = Array.from({ length: 7 }, () => queue.admit({ sender: 'a' }));
     expect(refusal(() => queue.admit({ sender: 'a' }))).toMatchObject({
       code: 'queue_full',
