@@ -1,7 +1,8 @@
 // Directories for temporary files that do not outlive their process for long: they go when it exits, and what a
 // process that was killed left goes when the next one makes one.
+import { randomBytes } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -24,8 +25,11 @@ export async function makeTemporaryDirectory(parent: string, kind: string): Prom
   const names = await readdir(parent);
   const leftovers = names.filter((name) => isLeftover(name, kind));
   await Promise.allSettled(leftovers.map((name) => rm(join(parent, name), { recursive: true, force: true })));
-  const path = await mkdtemp(join(parent, `${prefixOf(kind)}${process.pid}.${STARTED_MS}.`));
+  const random = randomBytes(6).toString('hex');
+  const path = join(parent, `${prefixOf(kind)}${process.pid}.${STARTED_MS}.${random}`);
+  // Known before it is there: a signal may end the process before anyone hears that it is.
   made.add(path);
+  await mkdir(path, { mode: 0o700 });
   return path;
 }
 

@@ -1,5 +1,6 @@
 // Rows of the server's table about jobs, batches and files.
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { boolean, integer, text, type SettingTable, type SettingValues } from './setting.ts';
 
 export const JOB_ROWS = {
@@ -82,11 +83,9 @@ export function databaseMistake(url: string): string | undefined {
 
 /** Said at the start: the directory is made when the first job comes. */
 function isUsable(directory: string): boolean {
-  try {
-    return statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? true;
-  } catch {
-    return false;
-  }
+  let path = resolve(directory);
+  while (!existsSync(path)) path = dirname(path);
+  return statSync(path).isDirectory();
 }
 
 /** @returns sentences about values that do not go together, or do not go */
