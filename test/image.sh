@@ -93,8 +93,8 @@ start() {
     mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 90
     mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/tmp" && mount --rbind /dev "$1/dev" || exit 91
     cd / && exec env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin NODE_ENV=production HOME=/tmp XDG_CACHE_HOME=/tmp \
-      AVOCADO_HOST=0.0.0.0 AVOCADO_PORT="$2" chroot --userspec=12345:12345 "$1" \
-      /usr/bin/tini -- node /app/src/setup/avocado.mjs serve --log-level info --slots 2
+      AVOCADO_HOST=0.0.0.0 AVOCADO_ADDRESS_FILE=/tmp/avocado-address chroot --userspec=12345:12345 "$1" \
+      /usr/bin/tini -- node /app/src/setup/avocado.mjs serve --log-level info --slots 2 --port "$2"
   ' start "$root" "$port" > "$work/server.log" 2>&1 &
   outer=$!
 }
@@ -125,6 +125,9 @@ echo "cold start to ready: $((($(date +%s%N) - began) / 1000000)) ms"
 inner=$(cat "/proc/$outer/task/$outer/children"); inner=${inner%% *}
 grep -q '^Uid:\s*12345' "/proc/$inner/status" || fail 'it does not run as user 12345'
 nsenter --target "$inner" --mount --root sh -c ': > /app/x' 2> /dev/null && fail 'its root can be written'
+health() { nsenter --target "$inner" --mount --root --wd env "AVOCADO_ADDRESS_FILE=$1" node /app/src/setup/health-check.mjs; }
+health /tmp/avocado-address || fail 'the health check does not find the server'
+health /tmp/no-address 2> /dev/null && fail 'the health check finds a server where none says where it is'
 for program in g++ npm tsc; do
   [ -z "$(find "$root/usr/bin" "$root/usr/local/bin" "$root/app/node_modules/.bin" -name "$program" 2> /dev/null)" ] ||
     fail "the image holds $program"
