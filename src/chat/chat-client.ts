@@ -1,5 +1,6 @@
 // An OpenAI-compatible chat server as a client asks it: one question, one reply, with retries and limited concurrency.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseJson } from '../base/json.ts';
 import { retryAfterMs } from '../base/retry-after.ts';
 import { Places } from '../base/places.ts';
 import { Check, Type } from '../base/schema.ts';
@@ -251,17 +252,9 @@ const COMPLETION = Type.Object({
   ),
 });
 
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** An answer that holds no reply is no empty reply: some servers tell an error with status 200. */
 function readReply(text: string, role: ChatClientOptions['role']): Attempt {
-  const completion = parsed(text);
+  const completion = parseJson(text);
   if (!Check(COMPLETION, completion)) {
     const quoted = text.slice(0, QUOTED_CHARACTERS);
     const sentence =

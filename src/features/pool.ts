@@ -57,7 +57,7 @@ export interface PreparePool {
  * Idle threads beyond the first end after this time, which frees their memory. The picture process of a thread has to
  * end before: nobody would wait for its end, and a zombie would stay as long as this process lives.
  */
-export const THREAD_IDLE_MS = PICTURE_IDLE_MS + 10_000;
+const THREAD_IDLE_MS = PICTURE_IDLE_MS + 10_000;
 
 /**
  * A file that takes longer goes on beside the others, as long as not too many do. Each decoder can take a gigabyte, so

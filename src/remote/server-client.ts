@@ -59,14 +59,8 @@ export class ServerClient {
   }
 
   async json<T>(call: Call, signal: AbortSignal): Promise<T> {
-    const text = await this.text(call, signal);
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      value = undefined;
-    }
-    if (typeof value === 'object' && value !== null) return value as T;
+    const value = parseJson(await this.text(call, signal));
+    if (isJsonObject(value)) return value as T;
     throw new AvocadoError('engine_unavailable', `${this.url} answers ${call.path} with no JSON object. ${ADVICE}`);
   }
 

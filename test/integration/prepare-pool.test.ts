@@ -6,8 +6,7 @@ import { AvocadoError } from '../../src/base/errors.ts';
 import { Foreground } from '../../src/base/foreground.ts';
 import { EarlySteps } from '../../src/features/early-steps.ts';
 import { copyOfSteps, cutPatches } from '../../src/features/patches.ts';
-import { createPreparePool, THREAD_IDLE_MS, type PreparePool } from '../../src/features/pool.ts';
-import { PICTURE_IDLE_MS } from '../../src/media/picture-process.ts';
+import { createPreparePool, type PreparePool } from '../../src/features/pool.ts';
 import { planMedia } from '../../src/media/plan.ts';
 import { probeMedia } from '../../src/media/probe.ts';
 import { resolveProfile } from '../../src/media/profile.ts';
@@ -46,10 +45,6 @@ async function until(holds: () => boolean, withinMs: number): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
-
-it('ends a thread that is idle only after its idle picture process, which would be left as a zombie', () => {
-  expect(THREAD_IDLE_MS - PICTURE_IDLE_MS).toBeGreaterThanOrEqual(5000);
-});
 
 describe('the prepare pool', () => {
   let directory: string;
